@@ -1,0 +1,1 @@
+"""The only door to paramiko: connections, host keys, commands and transfers."""
