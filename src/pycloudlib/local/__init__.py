@@ -1,1 +1,5 @@
 """The local EC2: the EC2 API on loopback, with a virtual machine behind every instance."""
+
+from pycloudlib.local.daemon import LocalEC2, ServerInfo
+
+__all__ = ["LocalEC2", "ServerInfo"]

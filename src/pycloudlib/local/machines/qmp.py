@@ -1,0 +1,111 @@
+"""QMP: how a running QEMU is told what to do, and tells what happens.
+
+https://www.qemu.org/docs/master/interop/qmp-spec.html
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any
+
+from pycloudlib.errors import MachineError
+
+COMMAND_SECONDS = 30.0
+READY: Mapping[str, Any] = {"event": "READY"}
+
+_GREETING_ID = 0
+_GREETING_ANSWER = json.dumps({"execute": "qmp_capabilities", "id": _GREETING_ID}).encode() + b"\n"
+
+
+class QMP:
+    """A connection to one QEMU. One thread runs `events()`; any other may execute commands meanwhile.
+
+    Args:
+        connection: this side of a socket whose other side is QEMU's monitor.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._lines = connection.makefile("rb")
+        self._write_lock = threading.Lock()
+        self._ids = itertools.count(1)
+        self._answers: dict[int, Future[Any]] = {}
+        self._closed = False
+
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """Yield QEMU's events as they come, and hand answers to those who wait for them; ends when QEMU does.
+
+        The first one is READY: QEMU greets early, but answers only when the machine is complete.
+        """
+        try:
+            for line in self._lines:
+                message = json.loads(line)
+                if "QMP" in message:
+                    self._connection.sendall(_GREETING_ANSWER)
+                elif message.get("id") == _GREETING_ID:
+                    yield READY
+                elif "event" in message:
+                    yield message
+                else:
+                    self._hand_over(message)
+        except (OSError, ValueError):
+            return
+        finally:
+            self._end()
+
+    def send(self, command: str, **arguments: Any) -> Future[Any]:
+        """Tell QEMU something without waiting for the answer; a QEMU that is gone makes the answer an error."""
+        answer: Future[Any] = Future()
+        number = next(self._ids)
+        message = {"execute": command, "id": number, "arguments": arguments}
+        with self._write_lock:
+            if self._closed:
+                answer.set_exception(MachineError(f"{command}: the machine is gone"))
+                return answer
+            self._answers[number] = answer
+            try:
+                self._connection.sendall(json.dumps(message).encode() + b"\n")
+            except OSError as error:
+                self._answers.pop(number, None)
+                answer.set_exception(MachineError(f"{command}: the machine is gone ({error})"))
+        return answer
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """Tell QEMU something and give back its answer.
+
+        Raises:
+            MachineError: QEMU refused, is gone, or did not answer in time.
+        """
+        try:
+            return self.send(command, **arguments).result(COMMAND_SECONDS)
+        except FutureTimeoutError:
+            raise MachineError(f"{command}: QEMU did not answer within {COMMAND_SECONDS:g} s") from None
+
+    def close(self) -> None:
+        """Hang up."""
+        self._end()
+        self._lines.close()
+        self._connection.close()
+
+    def _hand_over(self, message: Mapping[str, Any]) -> None:
+        with self._write_lock:
+            answer = self._answers.pop(message.get("id", 0), None)
+        if answer is None:
+            return
+        if "error" in message:
+            answer.set_exception(MachineError(message["error"].get("desc", "QEMU refused")))
+        else:
+            answer.set_result(message.get("return"))
+
+    def _end(self) -> None:
+        with self._write_lock:
+            self._closed = True
+            answers, self._answers = self._answers, {}
+        for answer in answers.values():
+            answer.set_exception(MachineError("the machine is gone"))

@@ -1,0 +1,236 @@
+"""The process of a local EC2: the EC2 API over HTTP on loopback, and what has to be gone when it ends.
+
+It is started by `pycloudlib.local.daemon`, and tells it on standard output, in one line of JSON, where it listens or
+why it cannot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError, PycloudlibError
+from pycloudlib.local import network, paths, prerequisites
+from pycloudlib.local.daemon import ACCESS_KEY_ID, LOCK_FILE, SECRET_ACCESS_KEY, SERVER_FILE, ServerInfo, ServerOptions
+from pycloudlib.local.images import Catalogue
+from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
+from pycloudlib.local.machines.base import MachineDriver
+from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
+
+logger = logging.getLogger(__name__)
+
+HOST = "127.0.0.1"
+QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
+
+# Outlives a server that is killed, by a moment: long enough to delete its directory.
+_JANITOR = 'cat >/dev/null; exec rm -rf -- "$0"'
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a local EC2 until SIGTERM, SIGINT, or the end of standard input.
+
+    Args:
+        argv: its directory, and its options as JSON; default: the command line's.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(prog="pycloudlib.local.server")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("options", type=ServerOptions.from_json)
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        with _directory(arguments.directory), serving(arguments.directory, arguments.options) as info:
+            _write_atomically(arguments.directory / SERVER_FILE, info.to_json())
+            _tell(asdict(info))
+            if arguments.options.end_with_stdin:
+                threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
+            stop.wait()
+            logger.info("stopping")
+    except PycloudlibError as error:
+        _tell({"error": str(error), "missing_prerequisite": isinstance(error, MissingPrerequisiteError)})
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def serving(directory: Path, options: ServerOptions) -> Iterator[ServerInfo]:
+    """Serve the EC2 API for as long as the context lasts; machines end with it.
+
+    Args:
+        directory: where the machines keep their disks.
+        options: what to serve, and where.
+
+    Raises:
+        LocalEC2Error: the port is in use, or the machine lacks something.
+        MissingPrerequisiteError: a program or package is not installed.
+    """
+    catalogue = Catalogue(paths.images_directory())
+    with contextlib.ExitStack() as undo:
+        listener = undo.enter_context(_listen(options.port))
+        ssh_port = options.ssh_port or network.choose_ssh_port()
+        driver, accelerator = _make_driver(directory, options, catalogue, ssh_port)
+        undo.callback(driver.close)
+        undo.enter_context(_http_server(listener, driver, catalogue, options))
+        yield ServerInfo(
+            pid=os.getpid(),
+            endpoint_url=f"http://{HOST}:{listener.getsockname()[1]}",
+            region=options.region,
+            access_key_id=ACCESS_KEY_ID,
+            secret_access_key=SECRET_ACCESS_KEY,
+            ssh_port=ssh_port,
+            driver=options.driver,
+            accelerator=accelerator.name if accelerator else "",
+            accelerator_reason=accelerator.reason if accelerator else "",
+        )
+
+
+def _make_driver(
+    directory: Path, options: ServerOptions, catalogue: Catalogue, ssh_port: int
+) -> tuple[MachineDriver, Accelerator | None]:
+    if options.driver == "simulated":
+        times = SimulatedTimes(
+            boot=options.boot_seconds,
+            stop=options.stop_seconds,
+            terminate=options.terminate_seconds,
+            image=options.image_seconds,
+        )
+        return SimulatedDriver(times), None
+    if options.driver != "qemu":
+        raise LocalEC2Error(f"unknown driver {options.driver!r}: choose qemu or simulated")
+    prerequisites.require_all(QEMU_PROGRAMS)
+    from pycloudlib.local.machines.qemu import QemuDriver, QemuOptions  # noqa: PLC0415  (simulated needs none of it)
+
+    accelerator = choose_accelerator(options.accelerator, _probe_kernel(catalogue), paths.accelerator_file())
+    logger.info("accelerator: %s (%s)", accelerator.name, accelerator.reason)
+    machines = directory / "machines"
+    return QemuDriver(QemuOptions(directory=machines, accelerator=accelerator, ssh_port=ssh_port)), accelerator
+
+
+def _probe_kernel(catalogue: Catalogue) -> ProbeKernel | None:
+    for image in catalogue.images():
+        if image.kernel is not None:
+            return ProbeKernel(image.kernel, image.initrd)
+    return None
+
+
+@contextlib.contextmanager
+def _http_server(
+    listener: socket.socket, driver: MachineDriver, catalogue: Catalogue, options: ServerOptions
+) -> Iterator[None]:
+    # moto reads this when it is imported.
+    os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+    try:
+        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+            DomainDispatcherApplication,
+            MotoRequestHandler,
+            create_backend_app,
+        )
+        from werkzeug.serving import make_server  # noqa: PLC0415
+
+        from pycloudlib.local import backend  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingPrerequisiteError(
+            f"the local EC2 needs {error.name}: pip install 'pycloudlib-ec2[local]'"
+        ) from error
+    backend.install(
+        backend.LocalCloud(
+            driver=driver,
+            catalogue=catalogue,
+            max_memory_mib=options.max_memory_mib,
+            max_cpus=os.cpu_count() or 1,
+        )
+    )
+    server = make_server(
+        HOST,
+        listener.getsockname()[1],
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=MotoRequestHandler,
+        fd=listener.fileno(),
+    )
+    thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def _listen(port: int) -> Iterator[socket.socket]:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((HOST, port))
+        except OSError as error:
+            raise LocalEC2Error(f"cannot listen on {HOST}:{port}: {error.strerror}; choose another port") from error
+        listener.listen(socket.SOMAXCONN)
+        yield listener
+
+
+@contextlib.contextmanager
+def _directory(directory: Path) -> Iterator[None]:
+    """Own a directory: locked while this process lives, deleted when it ends, even when it is killed."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (directory / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LocalEC2Error(f"a local EC2 named {directory.name!r} is running already") from None
+        janitor = subprocess.Popen(
+            ["sh", "-c", _JANITOR, str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            yield
+        finally:
+            # It removes the lock with everything else, so whoever waits for the lock finds nothing left.
+            shutil.rmtree(directory, ignore_errors=True)
+            janitor.communicate()
+
+
+def _set_at_end_of_stdin(stop: threading.Event) -> None:
+    while sys.stdin.buffer.read(4096):
+        pass
+    stop.set()
+
+
+def _tell(message: dict[str, Any]) -> None:
+    print(json.dumps(message), flush=True)  # noqa: T201
+    # Whoever started this server reads one line; nothing may block on a pipe that nobody reads.
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, sys.stdout.fileno())
+    os.close(devnull)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
