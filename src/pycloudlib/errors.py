@@ -2,41 +2,41 @@
 
 PycloudlibException
 └── PycloudlibError
-├── CloudSetupError               nothing can be asked of the cloud yet
-│   ├── ConfigError               the settings, with every problem found (.problems)
-│   ├── CredentialsError          there are none, or they were refused
-│   └── KeyPairError              an SSH key that cannot be used
-│       └── UnsetSSHKeyError      no SSH key at all
-├── MissingPrerequisiteError      a program or an extra that is not installed
-├── InvalidArgumentError          an argument refused before anything was asked (also ValueError)
-│   └── InvalidTagNameError
-├── CloudError                    EC2 refused a call (.code, .operation, .request_id)
-│   ├── ResourceNotFoundError     (.resource_type, .resource_id)
-│   │   ├── ImageNotFoundError
-│   │   ├── InstanceNotFoundError
-│   │   ├── KeyPairNotFoundError
-│   │   └── NetworkNotFoundError
-│   ├── PermissionDeniedError
-│   ├── IllegalStateError         the resource's state does not allow the call
-│   ├── CapacityError             a quota reached, or no capacity left
-│   └── ThrottledError
-├── PycloudlibTimeoutError        (also TimeoutError) (.what, .seconds, .last_seen)
-├── InstanceError                 (.instance_id, .state, .console_tail, .instance)
-│   ├── BootError                 it will never be ready: panic, power-off, termination
-│   │   └── CloudInitError        cloud-init ended in error
-│   ├── BootTimeoutError          (also PycloudlibTimeoutError)
-│   └── InstanceStateError        refused here: deleted already, no address, ...
-├── SSHError
-│   ├── SSHConnectionError        no connection, or one that was lost
-│   ├── SSHAuthenticationError    the key was refused
-│   ├── HostKeyError              not the host it was before, or claims to be
-│   ├── CommandTimeoutError       (also PycloudlibTimeoutError)
-│   └── TransferError
-├── CommandError                  Result.check() of a command that failed (.result)
-├── CleanupError                  everything that could not be deleted (.errors)
-└── LocalEC2Error                 the local EC2, on this machine
-    ├── ImageError                a disk image that cannot be built or used
-    └── MachineError              a virtual machine that did not start
+    ├── CloudSetupError               nothing can be asked of the cloud yet
+    │   ├── ConfigError               the settings, with every problem found (.problems)
+    │   ├── CredentialsError          there are none, or they were refused
+    │   └── KeyPairError              an SSH key that cannot be used
+    │       └── UnsetSSHKeyError      no SSH key at all
+    ├── MissingPrerequisiteError      a program or an extra that is not installed
+    ├── InvalidArgumentError          an argument refused before anything was asked (also ValueError)
+    │   └── InvalidTagNameError
+    ├── CloudError                    EC2 refused a call (.code, .operation, .request_id)
+    │   ├── ResourceNotFoundError     (.resource_type, .resource_id)
+    │   │   ├── ImageNotFoundError
+    │   │   ├── InstanceNotFoundError
+    │   │   ├── KeyPairNotFoundError
+    │   │   └── NetworkNotFoundError
+    │   ├── PermissionDeniedError
+    │   ├── IllegalStateError         the resource's state does not allow the call
+    │   ├── CapacityError             a quota reached, or no capacity left
+    │   └── ThrottledError
+    ├── PycloudlibTimeoutError        (also TimeoutError) (.what, .seconds, .last_seen)
+    ├── InstanceError                 (.instance_id, .state, .console_tail, .instance)
+    │   ├── BootError                 it will never be ready: panic, power-off, termination
+    │   │   └── CloudInitError        cloud-init ended in error
+    │   ├── BootTimeoutError          (also PycloudlibTimeoutError)
+    │   └── InstanceStateError        refused here: deleted already, no address, ...
+    ├── SSHError
+    │   ├── SSHConnectionError        no connection, or one that was lost
+    │   ├── SSHAuthenticationError    the key was refused
+    │   ├── HostKeyError              not the host it was before, or claims to be
+    │   ├── CommandTimeoutError       (also PycloudlibTimeoutError)
+    │   └── TransferError
+    ├── CommandError                  Result.check() of a command that failed (.result)
+    ├── CleanupError                  everything that could not be deleted (.errors)
+    └── LocalEC2Error                 the local EC2, on this machine
+        ├── ImageError                a disk image that cannot be built or used
+        └── MachineError              a virtual machine that did not start
 """
 
 from __future__ import annotations
@@ -60,6 +60,20 @@ class ResourceType(Enum):
 
 class PycloudlibException(Exception):  # noqa: N818  (the name that suites catch)
     """Root of every exception of this library."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own way calls the class with the message alone, which most classes here do not take.
+        return _rebuild, (type(self), self.args, self._state())
+
+    def _state(self) -> dict[str, object]:
+        return dict(self.__dict__)
+
+
+def _rebuild(cls: type[PycloudlibException], args: tuple[object, ...], state: dict[str, object]) -> PycloudlibException:
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class PycloudlibError(PycloudlibException):
@@ -250,6 +264,10 @@ class InstanceError(PycloudlibError):
         if not self.console_tail:
             return message
         return f"{message}\nThe end of its console log:\n{self.console_tail}"
+
+    def _state(self) -> dict[str, object]:
+        # The instance holds connections, which belong to this process.
+        return {**self.__dict__, "instance": None}
 
 
 class BootError(InstanceError):

@@ -16,7 +16,6 @@ from moto.core.types import Base64EncodedString
 from moto.ec2.exceptions import (
     EC2ClientError,
     InvalidAMIIdError,
-    InvalidKeyPairNameError,
     InvalidParameterCombination,
     OperationDisableApiStopNotPermitted,
     OperationNotPermitted4,
@@ -27,9 +26,9 @@ from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, MetadataOptions, Reservation
 
 from pycloudlib.local.amis import ROOT_VOLUME_TYPE, CatalogueAmi
-from pycloudlib.local.images import Catalogue
 from pycloudlib.local.instances import InstanceLife
 from pycloudlib.local.machines.base import MachineDriver, MachineSpec
+from pycloudlib.local.simulated_images import ImageSource
 
 DEFAULT_INSTANCE_TYPE = "m1.small"
 """What RunInstances means without an InstanceType."""
@@ -50,7 +49,7 @@ class LocalCloud:
     """
 
     driver: MachineDriver
-    catalogue: Catalogue
+    catalogue: ImageSource
     max_memory_mib: int
     max_cpus: int
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -261,7 +260,7 @@ class LocalEC2Backend(EC2Backend):
             return ""
         key_pair = self.key_pairs.get(key_name)
         if key_pair is None:
-            raise InvalidKeyPairNameError({key_name})
+            raise EC2ClientError("InvalidKeyPair.NotFound", f"The key pair '{key_name}' does not exist")
         return key_pair.public_key
 
     def _size(self, instance_type: str) -> tuple[int, int]:

@@ -181,7 +181,7 @@ class LocalEC2:
     @property
     def directory(self) -> Path:
         """Where it keeps its machines while it runs."""
-        return paths.servers_directory() / self.name
+        return paths.state_dir() / self.name
 
     def start(self, *, end_with_this_process: bool = False) -> ServerInfo:
         """Start it, and wait until it listens.
@@ -210,6 +210,8 @@ class LocalEC2:
         except BaseException:
             process.terminate()
             _hang_up(process)
+            if not _is_locked(self.directory):
+                shutil.rmtree(self.directory, ignore_errors=True)
             raise
         self._process = process
         return self._info
@@ -265,7 +267,7 @@ def _last_line(log: Path) -> str:
 
 def find_server(name: str = DEFAULT_NAME) -> ServerInfo | None:
     """Find a running local EC2 by its name; None when there is none."""
-    directory = paths.servers_directory() / name
+    directory = paths.state_dir() / name
     if not _is_locked(directory):
         return None
     with contextlib.suppress(OSError, ValueError, KeyError):
@@ -290,7 +292,7 @@ def stop_server(name: str = DEFAULT_NAME) -> None:
         raise LocalEC2Error(f"no local EC2 named {name!r} is running")
     with contextlib.suppress(ProcessLookupError):
         os.kill(info.pid, signal.SIGTERM)
-    directory = paths.servers_directory() / name
+    directory = paths.state_dir() / name
     wait_until(lambda: not _is_locked(directory), what=f"the local EC2 {name!r} to end", timeout=STOP_SECONDS)
 
 
@@ -302,7 +304,7 @@ def log_file(name: str = DEFAULT_NAME) -> Path:
     """
     if find_server(name) is None:
         raise LocalEC2Error(f"no local EC2 named {name!r} is running")
-    return paths.servers_directory() / name / LOG_FILE
+    return paths.state_dir() / name / LOG_FILE
 
 
 def remove_stale_directories() -> None:
@@ -315,7 +317,7 @@ def remove_stale_directories() -> None:
 
 def _server_directories() -> list[Path]:
     with contextlib.suppress(FileNotFoundError):
-        return [one for one in paths.servers_directory().iterdir() if one.is_dir()]
+        return [one for one in paths.state_dir().iterdir() if one.is_dir()]
     return []
 
 

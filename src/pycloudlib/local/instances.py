@@ -131,7 +131,7 @@ class InstanceLife(MachineOwner):
         """The machine has started: the instance runs."""
         with self._lock:
             if self.instance.state == "pending":
-                self._set("running", StateReason())
+                self._set("running", None)
 
     def machine_off(self, cause: PowerOffCause, detail: str) -> None:
         """The machine is off: the instance is stopped or terminated, by whatever ended it."""
@@ -157,7 +157,7 @@ class InstanceLife(MachineOwner):
             return _metadata(self.instance, self._reservation_id, self._public_key)
 
     def _switch_on(self) -> None:
-        self._set("pending", StateReason())
+        self._set("pending", None)
         self.instance.launch_time = datetime.now(timezone.utc).replace(tzinfo=None)
         primary = self.instance.nics[0]
         if primary.public_ip_auto_assign:
@@ -187,11 +187,11 @@ class InstanceLife(MachineOwner):
             self._driver.release_public_ip(primary.public_ip)
             primary.public_ip = None
 
-    def _set(self, state: str, reason: StateReason) -> None:
+    def _set(self, state: str, reason: StateReason | None) -> None:
         self.instance._state = InstanceState(state, STATE_CODES[state])
-        self.instance.state_reason = reason
+        self.instance.state_reason = reason  # type: ignore[assignment]
         self.instance._reason = ""
-        if reason.code == _BY_USER.code:
+        if reason is _BY_USER:
             self.instance._reason = f"User initiated ({datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} GMT)"
 
 

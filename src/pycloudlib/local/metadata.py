@@ -25,6 +25,8 @@ VERSIONS = (
     "2021-03-23", "2021-07-15", "2022-09-24", "latest",
 )  # fmt: skip
 MAX_TOKEN_SECONDS = 21600
+POLL_SECONDS = 0.1
+"""How long a server that is to end may take to notice."""
 TOKEN_HEADER = "X-aws-ec2-metadata-token"  # noqa: S105  (the header's name)
 TOKEN_TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105
 
@@ -259,7 +261,9 @@ class MetadataServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer)
         self.tokens = _Tokens()
         self._socket_path = socket_path
         super().__init__(str(socket_path), _Handler)
-        self._thread = threading.Thread(target=self.serve_forever, name="metadata", daemon=True)
+        self._thread = threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": POLL_SECONDS}, name="metadata", daemon=True
+        )
 
     def __enter__(self) -> MetadataServer:
         self._thread.start()

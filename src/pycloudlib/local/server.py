@@ -30,10 +30,13 @@ from pycloudlib.local.images import Catalogue
 from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
 from pycloudlib.local.machines.base import MachineDriver
 from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
+from pycloudlib.local.simulated_images import ImageSource, SimulatedCatalogue
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+POLL_SECONDS = 0.1
+"""How long the HTTP server may take to notice that it is to end."""
 QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 
 # Outlives a server that is killed, by a moment: long enough to delete its directory.
@@ -83,13 +86,12 @@ def serving(directory: Path, options: ServerOptions) -> Iterator[ServerInfo]:
         LocalEC2Error: the port is in use, or the machine lacks something.
         MissingPrerequisiteError: a program or package is not installed.
     """
-    catalogue = Catalogue(paths.images_directory())
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(_listen(options.port))
         ssh_port = options.ssh_port or network.choose_ssh_port()
-        driver, accelerator = _make_driver(directory, options, catalogue, ssh_port)
+        driver, images, accelerator = _make_driver(directory, options, ssh_port)
         undo.callback(driver.close)
-        undo.enter_context(_http_server(listener, driver, catalogue, options))
+        undo.enter_context(_http_server(listener, driver, images, options))
         yield ServerInfo(
             pid=os.getpid(),
             endpoint_url=f"http://{HOST}:{listener.getsockname()[1]}",
@@ -104,8 +106,8 @@ def serving(directory: Path, options: ServerOptions) -> Iterator[ServerInfo]:
 
 
 def _make_driver(
-    directory: Path, options: ServerOptions, catalogue: Catalogue, ssh_port: int
-) -> tuple[MachineDriver, Accelerator | None]:
+    directory: Path, options: ServerOptions, ssh_port: int
+) -> tuple[MachineDriver, ImageSource, Accelerator | None]:
     if options.driver == "simulated":
         times = SimulatedTimes(
             boot=options.boot_seconds,
@@ -113,16 +115,19 @@ def _make_driver(
             terminate=options.terminate_seconds,
             image=options.image_seconds,
         )
-        return SimulatedDriver(times), None
+        return SimulatedDriver(times), SimulatedCatalogue(), None
     if options.driver != "qemu":
         raise LocalEC2Error(f"unknown driver {options.driver!r}: choose qemu or simulated")
-    prerequisites.require_all(QEMU_PROGRAMS)
+    prerequisites.require_all(QEMU_PROGRAMS, "to run machines")
     from pycloudlib.local.machines.qemu import QemuDriver, QemuOptions  # noqa: PLC0415  (simulated needs none of it)
 
-    accelerator = choose_accelerator(options.accelerator, _probe_kernel(catalogue), paths.accelerator_file())
+    catalogue = Catalogue(paths.images_dir())
+    accelerator = choose_accelerator(
+        options.accelerator, _probe_kernel(catalogue), paths.cache_dir() / "accelerator.json"
+    )
     logger.info("accelerator: %s (%s)", accelerator.name, accelerator.reason)
-    machines = directory / "machines"
-    return QemuDriver(QemuOptions(directory=machines, accelerator=accelerator, ssh_port=ssh_port)), accelerator
+    machines = QemuOptions(directory=directory / "machines", accelerator=accelerator, ssh_port=ssh_port)
+    return QemuDriver(machines), catalogue, accelerator
 
 
 def _probe_kernel(catalogue: Catalogue) -> ProbeKernel | None:
@@ -134,7 +139,7 @@ def _probe_kernel(catalogue: Catalogue) -> ProbeKernel | None:
 
 @contextlib.contextmanager
 def _http_server(
-    listener: socket.socket, driver: MachineDriver, catalogue: Catalogue, options: ServerOptions
+    listener: socket.socket, driver: MachineDriver, images: ImageSource, options: ServerOptions
 ) -> Iterator[None]:
     # moto reads this when it is imported.
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
@@ -154,7 +159,7 @@ def _http_server(
     backend.install(
         backend.LocalCloud(
             driver=driver,
-            catalogue=catalogue,
+            catalogue=images,
             max_memory_mib=options.max_memory_mib,
             max_cpus=os.cpu_count() or 1,
         )
@@ -167,7 +172,7 @@ def _http_server(
         request_handler=MotoRequestHandler,
         fd=listener.fileno(),
     )
-    thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), name="http", daemon=True)
     thread.start()
     try:
         yield
@@ -198,7 +203,7 @@ def _directory(directory: Path) -> Iterator[None]:
         except OSError:
             raise LocalEC2Error(f"a local EC2 named {directory.name!r} is running already") from None
         janitor = subprocess.Popen(
-            ["sh", "-c", _JANITOR, str(directory)],
+            ["/bin/sh", "-c", _JANITOR, str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -149,7 +149,7 @@ class QemuDriver(MachineDriver):
 
     def spawn(self, command: Sequence[str], directory: Path, keep_fd: int) -> subprocess.Popen[bytes]:
         """Start a process that ends with this one, however this one ends."""
-        tied = ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", _ONLY_WITH_PARENT, str(os.getpid()), *command]
+        tied = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _ONLY_WITH_PARENT, str(os.getpid()), *command]
         with (directory / "qemu.log").open("wb") as log:
             return self._spawner.submit(
                 subprocess.Popen,

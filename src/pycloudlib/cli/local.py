@@ -1,0 +1,136 @@
+"""`pycloudlib local`: the life of a local EC2 that runs as a daemon."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pycloudlib.cli.local_image import image
+from pycloudlib.errors import LocalEC2Error
+
+if TYPE_CHECKING:
+    from pycloudlib.local import ServerInfo
+
+DEFAULT_NAME = "default"
+CONFIG_HEADER = "# Written by: pycloudlib local start"
+
+name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which local EC2.")
+
+
+@click.group()
+def local() -> None:
+    """Run an EC2 on this machine, with a virtual machine behind every instance."""
+
+
+local.add_command(image)
+
+
+@local.command()
+@name_option
+@click.option("--driver", type=click.Choice(["qemu", "simulated"]), default="qemu", show_default=True)
+@click.option("--region", default="us-east-1", show_default=True, help="The region that the settings name.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the EC2 API; default: any free one.")
+@click.option("--ssh-port", type=click.IntRange(0, 65535), default=0, help="Of every sshd; default: 22 if possible.")
+@click.option("--accelerator", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
+@click.option(
+    "--max-memory",
+    "max_memory_mib",
+    type=click.IntRange(min=128),
+    default=2048,
+    show_default=True,
+    help="No machine gets more MiB than this.",
+)
+@click.option("--boot-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to boot.")
+@click.option("--stop-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to stop.")
+@click.option("--terminate-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to terminate.")
+@click.option("--image-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to make an image.")
+@click.option(
+    "--write-config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the settings to this file instead of printing them.",
+)
+def start(name: str, write_config: Path | None, **options: Any) -> None:
+    r"""Start a local EC2 and print the settings that lead to it.
+
+    \b
+    Example:
+      pycloudlib local start --write-config local.toml
+      PYCLOUDLIB_CONFIG=local.toml pytest
+    """
+    from pycloudlib.local import LocalEC2
+
+    if write_config is not None:
+        _check_overwriting(write_config)
+    info = LocalEC2(name, **options).start()
+    if info.driver == "qemu":
+        _remind_of_images()
+    if write_config is None:
+        click.echo(info.settings_toml(), nl=False)
+        return
+    write_config.write_text(f"{CONFIG_HEADER}\n{info.settings_toml()}", encoding="utf-8")
+    click.echo(f"{info.endpoint_url} (settings in {write_config})")
+
+
+def _check_overwriting(path: Path) -> None:
+    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(CONFIG_HEADER):
+        raise LocalEC2Error(f"{path} holds other settings: name a file that does not exist yet")
+
+
+def _remind_of_images() -> None:
+    from pycloudlib.local import paths
+    from pycloudlib.local.images import Catalogue
+
+    if not Catalogue(paths.images_dir()).images():
+        click.echo("There is no image to launch yet: pycloudlib local image build", err=True)
+
+
+@local.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(as_json: bool) -> None:
+    """List the local EC2s that run; exit status 1 when there is none."""
+    from pycloudlib.local.daemon import running_servers
+
+    servers = running_servers()
+    if as_json:
+        click.echo(json.dumps({name: dataclasses.asdict(info) for name, info in servers.items()}, indent=2))
+    else:
+        for name, info in servers.items():
+            click.echo(_status_line(name, info))
+    if not servers:
+        click.echo("No local EC2 is running.", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _status_line(name: str, info: ServerInfo) -> str:
+    machines = f"{info.driver} machines"
+    if info.accelerator:
+        machines += f" with {info.accelerator} ({info.accelerator_reason})"
+    return f"{name}: {info.endpoint_url} in {info.region}, sshd on port {info.ssh_port}, {machines}, pid {info.pid}"
+
+
+@local.command()
+@name_option
+def stop(name: str) -> None:
+    """Stop a local EC2; its instances end with it."""
+    from pycloudlib.local.daemon import stop_server
+
+    stop_server(name)
+    click.echo(f"Stopped {name}.")
+
+
+@local.command()
+@name_option
+@click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
+def logs(name: str, follow: bool) -> None:
+    """Print the log of a local EC2: the calls it got, and what became of its machines."""
+    from pycloudlib.local.daemon import log_file
+
+    path = log_file(name)
+    if follow:
+        os.execvp("tail", ["tail", "-n", "+1", "-F", str(path)])  # noqa: S606  (no shell is what is wanted)
+    click.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)

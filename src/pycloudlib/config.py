@@ -1,0 +1,325 @@
+"""TOML file, environment and arguments, made into one checked, frozen Settings.
+
+An argument comes before the environment, the environment before the TOML file. What none of them says is left to
+boto3's own chain (~/.aws, SSO, the instance's role).
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any, TextIO
+
+import toml
+
+from pycloudlib.errors import ConfigError
+from pycloudlib.setting_values import CHECKS, HostKeysMode, Network, RefusedError, described, type_name
+
+log = logging.getLogger(__name__)
+
+ConfigFile = str | PathLike[str] | TextIO
+
+SECTION = "ec2"
+FILE_VARIABLE = "PYCLOUDLIB_CONFIG"
+USER_FILE = Path("~/.config/pycloudlib.toml")
+SYSTEM_FILE = Path("/etc/pycloudlib.toml")
+
+SECRET_KEYS = frozenset({"secret_access_key", "session_token"})
+CREDENTIAL_KEYS = ("access_key_id", "secret_access_key", "session_token")
+IDENTITY_KEYS = ("profile", *CREDENTIAL_KEYS)
+KEY_PAIR_KEYS = ("public_key_path", "private_key_path", "key_name")
+
+AWS_VARIABLES: Mapping[str, tuple[str, ...]] = {
+    "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    "profile": ("AWS_DEFAULT_PROFILE", "AWS_PROFILE"),
+    "access_key_id": ("AWS_ACCESS_KEY_ID",),
+    "secret_access_key": ("AWS_SECRET_ACCESS_KEY",),
+    "session_token": ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
+    "endpoint_url": ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"),
+}
+"""The environment variables that botocore knows, by key; the first one set counts."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the section [ec2], the environment and the arguments say, checked.
+
+    Args:
+        region: such as "eu-central-1"; default: boto3's chain says.
+        profile: a profile of ~/.aws/config; default: boto3's chain says.
+        access_key_id: with secret_access_key, the credentials; default: boto3's chain finds them.
+        secret_access_key: see access_key_id.
+        session_token: of temporary credentials.
+        endpoint_url: where EC2 is, when it is not AWS's own.
+        public_key_path: the SSH public key; default: the first usual one in ~/.ssh.
+        private_key_path: the SSH private key; default: beside the public one.
+        key_name: a key pair that EC2 has already.
+        username: who logs in; default: as the image says.
+        ssh_port: default 22.
+        ssh_cidr: from where security groups let in SSH.
+        host_keys: how an instance proves who it is: "console", "pinned" (default) or "insecure".
+        ttl: seconds after which what is created may be deleted by a sweep; default: never.
+        boot_timeout: seconds until an instance must be ready; default 600.
+        source: the file that was read, if any.
+    """
+
+    region: str | None = None
+    profile: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: str | None = field(default=None, repr=False)
+    session_token: str | None = field(default=None, repr=False)
+    endpoint_url: str | None = None
+    public_key_path: Path | None = None
+    private_key_path: Path | None = None
+    key_name: str | None = None
+    username: str | None = None
+    ssh_port: int = 22
+    ssh_cidr: Network | None = None
+    host_keys: HostKeysMode = "pinned"
+    ttl: int | None = None
+    boot_timeout: float = 600.0
+    source: str | None = None
+
+    def as_mapping(self) -> dict[str, Any]:
+        """What is set, by key, as a TOML file would say it: paths and networks as texts; secrets are left out."""
+        values = {key: getattr(self, key) for key in KEYS if key not in SECRET_KEYS}
+        return {
+            key: value if isinstance(value, (int, float)) else str(value)
+            for key, value in values.items()
+            if value is not None
+        }
+
+
+KEYS = tuple(setting.name for setting in fields(Settings) if setting.name != "source")
+"""The keys that [ec2] may have."""
+
+
+class Config(dict[str, Any]):
+    """A whole TOML file: its sections by name, each a dict."""
+
+    def __repr__(self) -> str:
+        # The sections may hold secrets.
+        return f"Config(sections={sorted(self)})"
+
+
+def parse_config(config_file: ConfigFile | None = None) -> Config:
+    """Read the TOML file; only its syntax is checked.
+
+    Args:
+        config_file: a path or an open text stream; default: PYCLOUDLIB_CONFIG, or the first that exists of
+            ~/.config/pycloudlib.toml and /etc/pycloudlib.toml.
+
+    Returns:
+        Its contents; nothing when there is no file at all.
+
+    Raises:
+        ConfigError: the file does not exist, cannot be read, or is not TOML.
+    """
+    return _read_file(config_file).config
+
+
+def load_settings(config_file: ConfigFile | None = None, *, overrides: Mapping[str, object] | None = None) -> Settings:
+    """Read the settings, and check all of them at once.
+
+    An empty text says nothing, wherever it stands. A profile and credentials are taken as a set, from the one place
+    with the highest precedence that names either: they are never mixed from several places. Neither are the two
+    halves of an SSH key pair.
+
+    Args:
+        config_file: as for parse_config().
+        overrides: arguments by key; None says nothing.
+
+    Raises:
+        ConfigError: every problem that was found.
+    """
+    file = _read_file(config_file)
+    problems: list[str] = []
+    sources = [
+        _arguments(overrides or {}, problems),
+        _own_environment(),
+        _aws_environment(),
+        _section(file, problems),
+    ]
+    given = _by_precedence(sources) | _identity(sources, problems) | _key_pair(sources)
+    values = {key: _checked(key, finding, problems) for key, finding in given.items()}
+    if problems:
+        raise ConfigError(problems)
+    return Settings(**values, source=file.name)
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str | None
+    config: Config
+    readable_by_others: bool = False
+
+
+@dataclass(frozen=True)
+class _Finding:
+    where: str
+    value: object
+
+
+_Findings = dict[str, _Finding]
+
+
+def _read_file(config_file: ConfigFile | None) -> _File:
+    if config_file is not None and not isinstance(config_file, (str, PathLike)):
+        name = str(getattr(config_file, "name", "configuration stream"))
+        return _File(name, _parse(_stream_text(config_file, name), name))
+    if config_file is not None:
+        return _must_read(Path(config_file), "")
+    if os.environ.get(FILE_VARIABLE):
+        return _must_read(Path(os.environ[FILE_VARIABLE]), f" (named by {FILE_VARIABLE})")
+    return _read_path(USER_FILE) or _read_path(SYSTEM_FILE) or _File(None, Config())
+
+
+def _stream_text(stream: TextIO, name: str) -> str:
+    try:
+        text = stream.read()
+    except OSError as error:
+        raise ConfigError([f"{name}: cannot be read: {error.strerror or error}"]) from error
+    except UnicodeDecodeError:
+        raise ConfigError([f"{name}: is not a text in UTF-8"]) from None
+    except ValueError:
+        raise ConfigError([f"{name}: is closed already"]) from None
+    if not isinstance(text, str):
+        raise ConfigError([f"{name}: is a stream of bytes; open it as text"])
+    return text
+
+
+def _must_read(path: Path, origin: str) -> _File:
+    file = _read_path(path)
+    if file is None:
+        raise ConfigError([f"{path}{origin}: there is no such file"])
+    return file
+
+
+def _read_path(path: Path) -> _File | None:
+    try:
+        path = path.expanduser()
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except RuntimeError:
+        raise ConfigError([f"{path}: there is no such home directory"]) from None
+    except UnicodeDecodeError:
+        # Not chained, and neither are toml's errors: they quote the file, which may hold a secret.
+        raise ConfigError([f"{path}: is not a text in UTF-8"]) from None
+    return _File(str(path), _parse(text, str(path)), bool(mode & (stat.S_IRGRP | stat.S_IROTH)))
+
+
+def _parse(text: str, name: str) -> Config:
+    try:
+        return Config(toml.loads(text.removeprefix("\ufeff")))
+    except toml.TomlDecodeError as error:
+        raise ConfigError([f"{name}, line {error.lineno}: is not valid TOML: {_reason(error)}"]) from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        # toml trips over some mistakes without saying where they are.
+        raise ConfigError([f"{name}: is not valid TOML"]) from None
+
+
+def _reason(error: toml.TomlDecodeError) -> str:
+    if error.msg.startswith("What?"):
+        return "a name is used twice"
+    # What follows the first of these may be quoted from the file.
+    return re.split(r"[:'\"?{]", error.msg)[0].strip().rstrip(".").lower()
+
+
+def _arguments(overrides: Mapping[str, object], problems: list[str]) -> _Findings:
+    problems += [f"argument {key}: {_unknown(key)}" for key in overrides if key not in KEYS]
+    return {key: _Finding(f"argument {key}", value) for key, value in overrides.items() if _says_something(value)}
+
+
+def _own_environment() -> _Findings:
+    return {key: _variable(name) for key in KEYS if os.environ.get(name := f"PYCLOUDLIB_{key.upper()}")}
+
+
+def _aws_environment() -> _Findings:
+    found = {
+        key: _variable(name) for key, names in AWS_VARIABLES.items() for name in reversed(names) if os.environ.get(name)
+    }
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
+        found.pop("endpoint_url", None)
+    if "access_key_id" not in found and "secret_access_key" not in found:
+        # A token that was left over from other credentials is no half of anything; botocore ignores it as well.
+        found.pop("session_token", None)
+    return found
+
+
+def _variable(name: str) -> _Finding:
+    return _Finding(f"environment variable {name}", os.environ[name])
+
+
+def _section(file: _File, problems: list[str]) -> _Findings:
+    section = file.config.get(SECTION, {})
+    if not isinstance(section, dict):
+        problems.append(f"{file.name}: [{SECTION}] must be a table, not {described(section)}")
+        return {}
+    where = f"{file.name}: [{SECTION}]"
+    problems += [f"{where} {key}: {_unknown(key)}" for key in section if key not in KEYS]
+    if file.readable_by_others and any(section.get(key) for key in SECRET_KEYS):
+        log.warning("%s holds a secret and can be read by other users; `chmod 600 %s` stops that", file.name, file.name)
+    return {key: _Finding(f"{where} {key}", value) for key, value in section.items() if _says_something(value)}
+
+
+def _says_something(value: object) -> bool:
+    return value is not None and value != ""
+
+
+def _unknown(key: str) -> str:
+    nearest = difflib.get_close_matches(str(key), KEYS, n=1)
+    return f"unknown key; did you mean {nearest[0]}?" if nearest else f"unknown key; known ones: {', '.join(KEYS)}"
+
+
+_TAKEN_AS_SETS = {*IDENTITY_KEYS, *KEY_PAIR_KEYS}
+
+
+def _by_precedence(sources: list[_Findings]) -> _Findings:
+    merged: _Findings = {}
+    for source in reversed(sources):
+        merged |= {key: finding for key, finding in source.items() if key in KEYS and key not in _TAKEN_AS_SETS}
+    return merged
+
+
+def _identity(sources: list[_Findings], problems: list[str]) -> _Findings:
+    identities = ({key: source[key] for key in IDENTITY_KEYS if key in source} for source in sources)
+    identity = next(filter(None, identities), {})
+    credentials = [key for key in CREDENTIAL_KEYS if key in identity]
+    if credentials:
+        problems += [
+            f"{identity[credentials[0]].where}: given without {missing}; credentials are taken from one place only"
+            for missing in ("access_key_id", "secret_access_key")
+            if missing not in identity
+        ]
+    return identity
+
+
+def _key_pair(sources: list[_Findings]) -> _Findings:
+    # A name in EC2 belongs to the key pair of the same place or of a later one, never to one that replaced that.
+    found: _Findings = {}
+    for source in sources:
+        found = {key: source[key] for key in KEY_PAIR_KEYS if key in source} | found
+        if "public_key_path" in found or "private_key_path" in found:
+            break
+    return found
+
+
+def _checked(key: str, finding: _Finding, problems: list[str]) -> Any:
+    try:
+        return CHECKS[key](finding.value)
+    except RefusedError as refused:
+        shown = type_name(finding.value) if key in CREDENTIAL_KEYS else described(finding.value)
+        problems.append(f"{finding.where}: found {shown}; {refused}")
+        return None

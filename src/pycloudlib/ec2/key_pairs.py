@@ -1,0 +1,146 @@
+"""EC2's key pairs: the public keys that it puts into instances."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pycloudlib.ec2.faults import translated
+from pycloudlib.errors import CloudError, KeyPairError, KeyPairNotFoundError
+from pycloudlib.key import KeyPair
+from pycloudlib.lifecycle import Ledger, UndoOrder
+from pycloudlib.tags import Ownership, tag_specifications, timestamped
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+logger = logging.getLogger(__name__)
+
+KIND = "key pair"
+
+
+class KeyPairs:
+    """The key pairs of one endpoint.
+
+    Args:
+        client: the boto3 EC2 client.
+        ledger: where the uploaded ones are recorded.
+        ownership: what they are tagged with.
+        prefix: what names made here begin with.
+    """
+
+    def __init__(self, client: EC2Client, *, ledger: Ledger, ownership: Ownership, prefix: str) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._ownership = ownership
+        self._prefix = prefix
+        self._lock = threading.Lock()
+        self._uploaded: dict[KeyPair, str] = {}
+
+    def names(self) -> list[str]:
+        """List the names of all key pairs of the account in this region (DescribeKeyPairs)."""
+        with translated():
+            return [found["KeyName"] for found in self._client.describe_key_pairs()["KeyPairs"]]
+
+    def upload(self, key_pair: KeyPair, name: str) -> None:
+        """Let EC2 know a public key under a name (ImportKeyPair); the same one under the same name is fine.
+
+        Args:
+            key_pair: whose public key.
+            name: the name.
+
+        Raises:
+            KeyPairError: EC2 has another key under that name, or takes no keys of this type.
+        """
+        text = key_pair.public_key_content
+        try:
+            self._import(text, name)
+        except CloudError as error:
+            if error.code == "InvalidKey.Format":
+                raise KeyPairError(
+                    f"EC2 takes no key such as {key_pair.public_key_path}: it must be ed25519 or rsa"
+                ) from error
+            if error.code != "InvalidKeyPair.Duplicate":
+                raise
+            self._expect_same(text, name)
+            return
+        self._ledger.record(KIND, name, lambda: self.delete(name), order=UndoOrder.KEY_PAIR)
+
+    def name_for_launch(self, key_pair: KeyPair) -> str:
+        """Give the name under which EC2 knows a key pair; one without a name is uploaded at its first use.
+
+        Args:
+            key_pair: the key pair.
+        """
+        if key_pair.name:
+            return key_pair.name
+        with self._lock:
+            if key_pair not in self._uploaded or self._uploaded[key_pair] not in self._ledger:
+                name = timestamped(self._prefix)
+                self.upload(key_pair, name)
+                self._uploaded[key_pair] = name
+            return self._uploaded[key_pair]
+
+    def delete(self, name: str) -> None:
+        """Let EC2 forget a public key (DeleteKeyPair); one that it does not know is no error."""
+        try:
+            with translated():
+                self._client.delete_key_pair(KeyName=name)
+        except KeyPairNotFoundError:
+            logger.info("key pair %s is gone already", name)
+        self._ledger.forget(name)
+
+    def _import(self, text: str, name: str) -> None:
+        specifications: Any = tag_specifications(["key-pair"], self._ownership.tags(name))
+        with translated():
+            self._client.import_key_pair(
+                KeyName=name,
+                PublicKeyMaterial=text.encode(),
+                TagSpecifications=specifications,
+            )
+        logger.debug("uploaded the public key as %s", name)
+
+    def _expect_same(self, text: str, name: str) -> None:
+        with translated():
+            found = self._client.describe_key_pairs(KeyNames=[name], IncludePublicKey=True)["KeyPairs"][0]
+        if not is_same_key(text, found):
+            raise KeyPairError(
+                f"EC2 has another key under the name {name!r}: choose another name, or delete_key({name!r}) first"
+            )
+        logger.info("EC2 has this key already, as %s", name)
+
+
+def is_same_key(public_key_text: str, record: Mapping[str, Any]) -> bool:
+    """Tell whether EC2's record of a key pair holds this public key.
+
+    Args:
+        public_key_text: one line in OpenSSH's format.
+        record: one key pair of an answer of DescribeKeyPairs.
+    """
+    if record.get("PublicKey"):
+        return _key_itself(record["PublicKey"]) == _key_itself(public_key_text)
+    shown = record.get("KeyFingerprint", "").removeprefix("SHA256:").rstrip("=")
+    return shown in _fingerprints(public_key_text)
+
+
+def _key_itself(text: str) -> list[str]:
+    """Its type and the key, without the comment."""
+    return text.split()[:2]
+
+
+def _fingerprints(public_key_text: str) -> set[str]:
+    """The fingerprint of an imported key, in EC2's two ways: MD5 of the DER form (RSA), SHA-256 as OpenSSH (ED25519).
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html
+    """
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (slow to import)
+
+    key = serialization.load_ssh_public_key(public_key_text.encode())
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    md5 = hashlib.md5(der, usedforsecurity=False).hexdigest()
+    sha256 = hashlib.sha256(base64.b64decode(public_key_text.split()[1])).digest()
+    return {":".join(md5[i : i + 2] for i in range(0, len(md5), 2)), base64.b64encode(sha256).decode().rstrip("=")}

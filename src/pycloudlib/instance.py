@@ -1,0 +1,279 @@
+"""What any instance offers, whatever cloud it runs in: commands, scripts and files over SSH."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from pycloudlib.errors import CleanupError, UnsetSSHKeyError
+from pycloudlib.key import KeyPair
+from pycloudlib.result import Result
+from pycloudlib.ssh import command as ssh_command
+from pycloudlib.ssh import transfer
+from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.host_keys import HostKeys
+from pycloudlib.ssh.target import Target
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
+
+# The file has its mode before anything is in it, and the trap removes it however the script ends.
+RUN_SCRIPT = (
+    "umask 077 && script=$(mktemp) && trap 'rm -f \"$script\"' EXIT HUP INT TERM"
+    ' && cat >"$script" && chmod 0700 "$script" && "$script" </dev/null'
+)
+
+
+class BaseInstance(ABC):
+    """A machine in a cloud, reached over SSH. As a context manager it is deleted in the end.
+
+    Args:
+        instance_id: the cloud's id for it.
+        username: who logs in.
+        key_pair: the key that is offered; None for an instance that nobody logs in to.
+        port: where its sshd listens; default 22.
+        host_keys: who it may be; default: whoever answered first.
+    """
+
+    connect_timeout: float = 10.0
+    """Seconds for a TCP connection."""
+
+    banner_timeout: float = 15.0
+    """Seconds for the first line of its sshd."""
+
+    def __init__(
+        self,
+        instance_id: str,
+        *,
+        username: str,
+        key_pair: KeyPair | None,
+        port: int = 22,
+        host_keys: HostKeys | None = None,
+    ) -> None:
+        self._id = instance_id
+        self.username = username
+        self.key_pair = key_pair
+        self.port = port
+        self._host_keys = host_keys or HostKeys()
+        self._connection: Connection | None = None
+        self._connecting = threading.Lock()
+
+    @property
+    def id(self) -> str:
+        """The cloud's id for it."""
+        return self._id
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    @abstractmethod
+    def ip(self) -> str:
+        """The address at which it is reached."""
+
+    @abstractmethod
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until it is ready to be used."""
+
+    @abstractmethod
+    def wait_for_restart(self, old_boot_id: str) -> None:
+        """Wait until it has booted again and is ready."""
+
+    @abstractmethod
+    def wait_for_stop(self) -> None:
+        """Wait until it is stopped."""
+
+    @abstractmethod
+    def wait_for_delete(self) -> None:
+        """Wait until it is gone."""
+
+    @abstractmethod
+    def get_boot_id(self) -> str:
+        """Ask the guest which boot this is."""
+
+    @abstractmethod
+    def console_log(self) -> str:
+        """What the machine printed on its console."""
+
+    @abstractmethod
+    def restart(self, wait: bool = True) -> None:
+        """Boot it again."""
+
+    @abstractmethod
+    def shutdown(self, wait: bool = True) -> None:
+        """Stop it."""
+
+    @abstractmethod
+    def start(self, wait: bool = True) -> None:
+        """Start it after it was stopped."""
+
+    @abstractmethod
+    def delete(self, wait: bool = True) -> list[Exception]:
+        """Delete it."""
+
+    def execute(
+        self,
+        command: str | Sequence[str],
+        stdin: str | bytes | None = None,
+        description: str | None = None,
+        *,
+        use_sudo: bool = False,
+        no_log: bool = False,
+        get_pty: bool = False,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Result:
+        """Run a command in the guest.
+
+        Args:
+            command: a string runs in `sh -c`, a list as it is.
+            stdin: what the command reads; default nothing.
+            description: what is logged and shown in errors instead of the command; default the command.
+            use_sudo: whether the whole command, redirections too, runs as root; default no.
+            no_log: whether nothing of the command is logged; default no.
+            get_pty: whether it gets a terminal; default no.
+            timeout: seconds until it is given up; default: as long as it runs.
+            env: variables set for it; default none.
+
+        Returns:
+            Its output on both streams and its exit status; a command that fails does not raise.
+
+        Raises:
+            CommandTimeoutError: it did not end in time.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        return ssh_command.run(
+            self._connected(),
+            command,
+            stdin=stdin,
+            description=description,
+            use_sudo=use_sudo,
+            no_log=no_log,
+            get_pty=get_pty,
+            timeout=timeout,
+            env=env,
+        )
+
+    def run_script(self, script: str | bytes, description: str | None = None) -> Result:
+        """Run a script in the guest, from a file that only the login user can read and that is removed in the end.
+
+        Args:
+            script: its whole text; the first line says what runs it ("#!/bin/bash"), else `sh` does.
+            description: what is logged and shown in errors; default "a script".
+
+        Returns:
+            Its output on both streams and its exit status; a script that fails does not raise.
+
+        Raises:
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        return self.execute(RUN_SCRIPT, stdin=script, description=description or "a script", no_log=True)
+
+    def push_file(self, local_path: str | PathLike[str], remote_path: str | PathLike[str]) -> None:
+        """Copy a file into the guest, as the login user.
+
+        Args:
+            local_path: the file here.
+            remote_path: where it goes; a relative path begins in the login user's home.
+
+        Raises:
+            TransferError: it could not be read or written.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        transfer.push(self._connected(), local_path, str(remote_path))
+
+    def pull_file(self, remote_path: str | PathLike[str], local_path: str | PathLike[str]) -> None:
+        """Copy a file out of the guest, as the login user.
+
+        Args:
+            remote_path: the file in the guest; a relative path begins in the login user's home.
+            local_path: where it goes.
+
+        Raises:
+            TransferError: it could not be read or written.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        transfer.pull(self._connected(), str(remote_path), local_path)
+
+    def _connected(self) -> Connection:
+        """The connection to where the instance is now; it opens itself when it is used."""
+        return self._connected_to(self._target())
+
+    def _connected_to(self, target: Target) -> Connection:
+        with self._connecting:
+            if self._connection is not None and not _same_place(self._connection.target, target):
+                self._connection.close()
+                self._connection = None
+            if self._connection is None:
+                self._connection = Connection(target, self._host_keys)
+            return self._connection
+
+    def _disconnect(self) -> None:
+        with self._connecting:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _target(self) -> Target:
+        if self.key_pair is None:
+            raise UnsetSSHKeyError(f"{self.id} cannot be logged in to without an SSH key: choose one with use_key()")
+        return Target(
+            host=self.ip,
+            username=self.username,
+            private_key_path=self.key_pair.private_key_path,
+            port=self.port,
+            connect_timeout=self.connect_timeout,
+            banner_timeout=self.banner_timeout,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        raise_unless_secondary(self.delete(), exception)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.id}>"
+
+
+def _same_place(one: Target, other: Target) -> bool:
+    """Whether both lead to the same login, however patiently."""
+    return (one.address, one.username, one.private_key_path) == (other.address, other.username, other.private_key_path)
+
+
+def raise_unless_secondary(errors: Sequence[Exception], exception: BaseException | None) -> None:
+    """Raise what a clean-up could not do; but when something else went wrong before, only note it there.
+
+    Args:
+        errors: what could not be deleted, one for each resource; empty when nothing is left.
+        exception: what ended the body of the `with` statement, if anything did.
+
+    Raises:
+        CleanupError: with all of the errors.
+    """
+    if not errors:
+        return
+    failure = CleanupError(errors)
+    if exception is None:
+        raise failure
+    logger.error("%s", failure)
+    if hasattr(exception, "add_note"):  # Python 3.11 and later
+        exception.add_note(str(failure))

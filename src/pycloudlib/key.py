@@ -1,0 +1,312 @@
+"""SSH key pairs: find, load and generate them.
+
+EC2 takes ED25519 and RSA keys, and no others:
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ImportKeyPair.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pycloudlib.errors import InvalidArgumentError, KeyPairError, UnsetSSHKeyError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+    from cryptography.hazmat.primitives.serialization.ssh import SSHPrivateKeyTypes
+
+KeyType = Literal["ed25519", "rsa"]
+
+DEFAULT_NAMES = ("id_ed25519", "id_rsa")
+"""Private keys looked for in ~/.ssh when none is configured: those of the types that EC2 takes."""
+
+RSA_BITS = 4096
+
+_PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A key pair, by the files that hold it.
+
+    Args:
+        public_key_path: the file of the public key; or that of the private key, when there is only that one.
+        private_key_path: the file of the private key.
+        name: the name under which EC2 knows it; default none.
+    """
+
+    public_key_path: Path
+    private_key_path: Path
+    name: str | None = None
+
+    @classmethod
+    def load(
+        cls,
+        public_key_path: str | PathLike[str],
+        private_key_path: str | PathLike[str] | None = None,
+        name: str | None = None,
+    ) -> KeyPair:
+        """Make a key pair of files that exist, checked.
+
+        Args:
+            public_key_path: the public key in OpenSSH's format; or a private key, as the `.pem` file written from
+                EC2's CreateKeyPair is, which then is used for both.
+            private_key_path: the private key; default the public key's path without the suffix ".pub".
+            name: the name under which EC2 knows it; default none.
+
+        Raises:
+            KeyPairError: a file cannot be read, holds no such key or one with a passphrase, or the two keys do not
+                belong together.
+        """
+        public = _expanded(public_key_path)
+        private = _expanded(private_key_path) if private_key_path is not None else _private_path_of(public)
+        pair = cls(public, private, name)
+        pair.check()
+        return pair
+
+    @classmethod
+    def generate(
+        cls,
+        directory: str | PathLike[str],
+        name: str | None = None,
+        key_type: KeyType = "ed25519",
+    ) -> KeyPair:
+        """Write a new key pair, the private key readable by its owner only.
+
+        Args:
+            directory: where to; made if need be.
+            name: the file name of the private key, default "id_ed25519" or "id_rsa"; that of the public key has ".pub"
+                added.
+            key_type: "ed25519" or "rsa".
+
+        Raises:
+            KeyPairError: a file of that name exists already, or cannot be written.
+        """
+        private_path = _expanded(directory) / (name or f"id_{key_type}")
+        public_path = private_path.with_name(f"{private_path.name}.pub")
+        public_text, private_text = generate_key_pair_texts(key_type)
+        _create_file(private_path, private_text, mode=0o600)
+        try:
+            _create_file(public_path, f"{public_text}\n", mode=0o644)
+        except KeyPairError:
+            private_path.unlink()
+            raise
+        return cls(public_path, private_path)
+
+    @property
+    def public_key_content(self) -> str:
+        """The public key in OpenSSH's format, as ImportKeyPair takes it.
+
+        Raises:
+            KeyPairError: the file cannot be read, or holds no key.
+        """
+        text = _read(self.public_key_path, "public")
+        if _PRIVATE_KEY.search(text):
+            return _public_text_of(_private_key_in(text, self.public_key_path))
+        _public_blob_in(text, self.public_key_path)
+        return text.strip()
+
+    @property
+    def public_key_fingerprint(self) -> str:
+        """The public key's fingerprint as OpenSSH shows it: "SHA256:..."."""
+        digest = hashlib.sha256(_public_blob_in(self.public_key_content, self.public_key_path)).digest()
+        return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+    def check(self) -> None:
+        """Check that both keys can be used and belong together.
+
+        Raises:
+            KeyPairError: what is wrong, and with which file.
+        """
+        public_blob = _public_blob_in(self.public_key_content, self.public_key_path)
+        private_key = _private_key_in(_read(self.private_key_path, "private"), self.private_key_path)
+        if _public_blob_in(_public_text_of(private_key), self.private_key_path) != public_blob:
+            raise KeyPairError(
+                f"{self.public_key_path} is not the public key of {self.private_key_path}; "
+                f"`ssh-keygen -y -f {self.private_key_path}` prints the one that is"
+            )
+
+
+def find_key_pair(
+    public_key_path: Path | None = None,
+    private_key_path: Path | None = None,
+    name: str | None = None,
+) -> KeyPair:
+    """Load the configured key pair, or else the first usual one in ~/.ssh: id_ed25519, id_rsa.
+
+    Args:
+        public_key_path: as configured; default none.
+        private_key_path: as configured; default the one beside the public key.
+        name: the name under which EC2 knows it; default none.
+
+    Raises:
+        UnsetSSHKeyError: none is configured and ~/.ssh holds none; says how to make one.
+        KeyPairError: the pair cannot be used.
+    """
+    if public_key_path is not None:
+        return KeyPair.load(public_key_path, private_key_path, name)
+    if private_key_path is not None:
+        beside = private_key_path.with_name(f"{private_key_path.name}.pub")
+        return KeyPair.load(beside if _is_file(beside) else private_key_path, private_key_path, name)
+    for file_name in DEFAULT_NAMES:
+        private = _expanded("~/.ssh") / file_name
+        public = private.with_name(f"{file_name}.pub")
+        if _is_file(private) and _is_file(public):
+            return KeyPair.load(public, private, name)
+    raise UnsetSSHKeyError(
+        "no SSH key: make one with `ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519`, "
+        "or name one by public_key_path in [ec2] of pycloudlib.toml or by PYCLOUDLIB_PUBLIC_KEY_PATH"
+    )
+
+
+def generate_key_pair_texts(key_type: KeyType = "ed25519") -> tuple[str, str]:
+    """Make a new key pair.
+
+    Args:
+        key_type: "ed25519" or "rsa" (4096 bits).
+
+    Returns:
+        The public and the private key, as texts in OpenSSH's format.
+
+    Raises:
+        InvalidArgumentError: another type.
+    """
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (slow to import)
+
+    key = _new_private_key(key_type)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.OpenSSH,
+        serialization.NoEncryption(),
+    )
+    return _public_text_of(key), private.decode()
+
+
+def _new_private_key(key_type: str) -> Ed25519PrivateKey | RSAPrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa  # noqa: PLC0415  (slow to import)
+
+    if key_type == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if key_type == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    raise InvalidArgumentError(f"key type {key_type!r} is unknown; allowed: 'ed25519', 'rsa'")
+
+
+def _expanded(path: str | PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise KeyPairError(f"{os.fspath(path)}: there is no such home directory") from error
+
+
+def _private_path_of(public_key_path: Path) -> Path:
+    if public_key_path.suffix != ".pub":
+        return public_key_path
+    return public_key_path.with_suffix("")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _read(path: Path, half: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise KeyPairError(f"{half} key {path} does not exist") from error
+    except OSError as error:
+        raise KeyPairError(f"{half} key {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        # Not chained: that error quotes what the file holds.
+        raise KeyPairError(f"{half} key {path} is not a key in OpenSSH's or PEM format") from None
+
+
+def _create_file(path: Path, text: str, mode: int) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Born with its mode: a file that is created first and restricted afterwards can be read in between.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise KeyPairError(f"{path} exists already; a key is never overwritten") from error
+    except OSError as error:
+        raise KeyPairError(f"{path} cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise KeyPairError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _private_key_in(text: str, path: Path) -> PrivateKeyTypes | SSHPrivateKeyTypes:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  (slow to import)
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+
+    if not _PRIVATE_KEY.search(text):
+        raise KeyPairError(_why_no_private_key(text, path))
+    load = (
+        serialization.load_ssh_private_key
+        if "BEGIN OPENSSH PRIVATE KEY" in text
+        else serialization.load_pem_private_key
+    )
+    # Its errors are not chained: nothing that was near a private key belongs in a traceback.
+    try:
+        return load(text.encode(), password=None)
+    except TypeError:
+        raise KeyPairError(
+            f"private key {path} has a passphrase; `ssh-keygen -p -f {path}` removes it, or use another key"
+        ) from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyPairError(f"private key {path} is damaged, or of a type that cannot be used") from None
+
+
+def _why_no_private_key(text: str, path: Path) -> str:
+    if _looks_public(text):
+        return f"{path} is a public key; give the private key that belongs to it"
+    if text.startswith("PuTTY-User-Key-File"):
+        return f"private key {path} is in PuTTY's format; `puttygen {path} -O private-openssh -o NEW` converts it"
+    return f"{path} is not a private key in OpenSSH's or PEM format"
+
+
+def _looks_public(text: str) -> bool:
+    return re.match(r"\s*(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/]", text) is not None
+
+
+def _public_text_of(key: PrivateKeyTypes | SSHPrivateKeyTypes) -> str:
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (slow to import)
+
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return public.decode()
+
+
+def _public_blob_in(text: str, path: Path) -> bytes:
+    fields = text.split(maxsplit=2)
+    if len(text.strip().splitlines()) != 1 or len(fields) < 2:  # noqa: PLR2004  (its type and the key itself)
+        raise KeyPairError(_why_no_public_key(text, path))
+    try:
+        blob = base64.b64decode(fields[1], validate=True)
+    except binascii.Error:
+        raise KeyPairError(_why_no_public_key(text, path)) from None
+    # The key repeats its type: its length in four bytes, then its text.
+    key_type = fields[0].encode()
+    if not blob.startswith(len(key_type).to_bytes(4, "big") + key_type):
+        raise KeyPairError(_why_no_public_key(text, path))
+    return blob
+
+
+def _why_no_public_key(text: str, path: Path) -> str:
+    if "BEGIN SSH2 PUBLIC KEY" in text:
+        return f"public key {path} is not in OpenSSH's format; `ssh-keygen -i -f {path}` converts it"
+    return f"{path} is not a public key: one line in OpenSSH's format, such as 'ssh-ed25519 AAAA... comment'"

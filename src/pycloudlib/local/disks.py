@@ -1,0 +1,244 @@
+"""Disk images: looked at, copied and layered with qemu-img, with its complaints told in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycloudlib.errors import ImageError, InvalidArgumentError, LocalEC2Error
+from pycloudlib.local.prerequisites import require
+
+GIB = 2**30
+MIB = 2**20
+
+DISK_FORMATS = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc")
+"""What qemu-img may call a disk that a machine can boot from."""
+
+SIGNATURES = (
+    (510, b"\x55\xaa"),  # a partition table: MBR, and GPT behind its protective MBR
+    (1080, b"\x53\xef"),  # ext2, ext3, ext4
+    (0, b"XFSB"),
+    (0x10040, b"_BHRfS_M"),  # btrfs
+)
+"""(offset, bytes) that tell a raw disk from any other file: qemu-img calls everything it does not know raw."""
+
+NO_SPACE = "No space left on device"
+
+
+@dataclass(frozen=True)
+class DiskInfo:
+    """What a disk image says of itself.
+
+    Args:
+        format: as QEMU names it: "raw", "qcow2", ...
+        virtual_size: bytes that the guest sees.
+        backing: the image that it is an overlay on; None when it stands alone.
+    """
+
+    format: str
+    virtual_size: int
+    backing: Path | None
+
+
+def inspect(path: Path) -> DiskInfo:
+    """Look at a disk image, and refuse what is none.
+
+    Args:
+        path: a file that no machine is writing to.
+
+    Raises:
+        ImageError: it is missing, unreadable, empty, damaged, in use, or no disk at all.
+        MissingPrerequisiteError: qemu-img is not installed.
+    """
+    _require_file(path)
+    told = json.loads(_qemu_img("info", "--output=json", str(path), what=f"cannot read {path}"))
+    if told["format"] not in DISK_FORMATS:
+        raise ImageError(f"{path} is no disk image that can be used: it is {told['format']}")
+    if told["format"] == "raw":
+        _require_signature(path)
+    if told["format"] == "qcow2":
+        _require_whole(path)
+    backing = told.get("full-backing-filename") or told.get("backing-filename")
+    return DiskInfo(
+        format=told["format"], virtual_size=told["virtual-size"], backing=Path(backing) if backing else None
+    )
+
+
+def create_overlay(base: Path, overlay: Path, *, base_format: str, size_gb: float | None = None) -> None:
+    """Make a disk that shares everything with another one until it is written to.
+
+    Args:
+        base: the disk to start from; it must stay as it is as long as the overlay lives.
+        overlay: the qcow2 file to make.
+        base_format: the base's format. It is never guessed: a guest could write a header that turns its raw disk
+            into an overlay on any file of the host.
+        size_gb: GiB that the guest sees; default the base's size.
+
+    Raises:
+        InvalidArgumentError: the size is smaller than the base's.
+        LocalEC2Error: the disk cannot be made, for want of room or otherwise.
+    """
+    size = [] if size_gb is None else [str(_size_at_least(base, base_format, size_gb))]
+    _qemu_img(
+        *("create", "-q", "-f", "qcow2", "-F", base_format, "-b", str(base.absolute()), str(overlay), *size),
+        what=f"cannot make the disk {overlay}",
+    )
+
+
+def create_volume(path: Path, size_gb: float) -> None:
+    """Make an empty qcow2 disk.
+
+    Args:
+        path: the file to make.
+        size_gb: GiB that the guest sees.
+
+    Raises:
+        InvalidArgumentError: the size is not positive.
+        LocalEC2Error: the disk cannot be made.
+    """
+    if size_gb <= 0:
+        raise InvalidArgumentError(f"a disk of {size_gb:g} GiB cannot be made: give a size above 0")
+    size = str(int(size_gb * GIB))
+    _qemu_img("create", "-q", "-f", "qcow2", str(path), size, what=f"cannot make the disk {path}")
+
+
+def convert(source: Path, destination: Path, *, source_format: str) -> None:
+    """Write a disk and all that it is an overlay on into one new qcow2 file.
+
+    Args:
+        source: the disk to read.
+        destination: the file to make.
+        source_format: the format of the disk to read.
+
+    Raises:
+        LocalEC2Error: it cannot be written, for want of room or otherwise.
+    """
+    _qemu_img(
+        *("convert", "-q", "-f", source_format, "-O", "qcow2", str(source), str(destination)),
+        what=f"cannot write {destination}",
+    )
+
+
+def copy(source: Path, destination: Path) -> None:
+    """Copy a disk: in no time where the file system can share blocks, and never writing its holes.
+
+    Args:
+        source: the file to read.
+        destination: the file to make.
+
+    Raises:
+        LocalEC2Error: it cannot be written, for want of room or otherwise.
+    """
+    command = ["cp", "--reflink=auto", "--sparse=always", "--", str(source), str(destination)]
+    _run(command, what=f"cannot copy {source} to {destination}")
+
+
+def used_bytes(path: Path) -> int:
+    """The room that a file takes on the disk: its holes take none."""
+    return path.stat().st_blocks * 512
+
+
+def free_bytes(path: Path) -> int:
+    """The room on the file system that a path is on, or will be on."""
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    try:
+        return shutil.disk_usage(existing).free
+    except OSError as error:
+        raise LocalEC2Error(f"cannot tell the free room in {existing}: {error.strerror}") from error
+
+
+def ensure_space(path: Path, needed_bytes: int) -> None:
+    """Refuse to start what there is no room for.
+
+    Args:
+        path: the directory that will be written to; it need not exist yet.
+        needed_bytes: how much will be written.
+
+    Raises:
+        LocalEC2Error: there is less room than that.
+    """
+    free = free_bytes(path)
+    if free < needed_bytes:
+        raise LocalEC2Error(
+            f"no room on the disk: {path} has {free // MIB} MiB free, {-(-needed_bytes // MIB)} MiB are needed"
+        )
+
+
+def _size_at_least(base: Path, base_format: str, size_gb: float) -> int:
+    """The wanted size in bytes, refused when the base is bigger."""
+    wanted = int(size_gb * GIB)
+    # Shared, because other machines run on the same base.
+    told = _qemu_img("info", "-U", "--output=json", "-f", base_format, str(base), what=f"cannot read {base}")
+    smallest: int = json.loads(told)["virtual-size"]
+    if wanted < smallest:
+        raise InvalidArgumentError(
+            f"a disk of {size_gb:g} GiB is too small for its image, which has {smallest / GIB:g} GiB"
+        )
+    return wanted
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise ImageError(f"there is no file {path}")
+    if not path.is_file():
+        raise ImageError(f"{path} is no disk image: it is not a file")
+    if not os.access(path, os.R_OK):
+        raise ImageError(f"{path} cannot be read: permission denied")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is no disk image: it is empty")
+
+
+def _require_signature(path: Path) -> None:
+    """A raw disk has a partition table or a file system; anything else is not one."""
+    try:
+        with path.open("rb") as disk:
+            if any(_bytes_at(disk.fileno(), offset, len(magic)) == magic for offset, magic in SIGNATURES):
+                return
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror}") from error
+    raise ImageError(f"{path} is no disk image: it has neither a partition table nor a known file system")
+
+
+def _bytes_at(descriptor: int, offset: int, length: int) -> bytes:
+    return os.pread(descriptor, length, offset)
+
+
+def _require_whole(path: Path) -> None:
+    """Find a qcow2 file that was cut short: its tables point behind its end."""
+    checked = subprocess.run(
+        [str(require("qemu-img", "to check disks")), "check", "-q", str(path)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if checked.returncode in (0, 3):  # 3: blocks that nothing uses, which do no harm
+        return
+    if "lock" in checked.stderr:
+        raise ImageError(f"{path} is in use: stop the machine that runs on it first")
+    raise ImageError(f"{path} is damaged: qemu-img check finds errors in it; was it downloaded completely?")
+
+
+def _qemu_img(*arguments: str, what: str) -> str:
+    return _run([str(require("qemu-img", "to make disks")), *arguments], what=what)
+
+
+def _run(command: Sequence[str], *, what: str) -> str:
+    """Run a program to its end and give back what it printed; what it complains of becomes one line."""
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode == 0:
+        return done.stdout
+    if NO_SPACE in done.stderr:
+        raise LocalEC2Error(f"{what}: no room left on the disk")
+    raise ImageError(f"{what}: {_reason(done.stderr) or f'exit status {done.returncode}'}")
+
+
+def _reason(stderr: str) -> str:
+    """The first line of a complaint, without the program's and the file's names, which the message has already."""
+    first = next((line for line in stderr.splitlines() if line.strip()), "")
+    return first.rsplit(": ", 1)[-1].strip() if ": " in first else first.strip()

@@ -1,0 +1,187 @@
+"""What is inside the default image besides Debian's packages: the settings that make it a cloud image."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGES = (
+    "ca-certificates",
+    "cloud-guest-utils",  # growpart
+    "cloud-init",
+    "dbus",  # without it, reboot and poweroff fail inside
+    "initramfs-tools",
+    "iproute2",
+    "isc-dhcp-client",  # cloud-init's own request for an address, before the network is configured
+    "less",
+    "linux-image-cloud-amd64",
+    "locales",  # without it, cloud-init ends in "error"
+    "netbase",
+    "openssh-server",
+    "python3",
+    "sudo",
+    "systemd-resolved",
+    "systemd-sysv",
+    "udev",
+)
+
+
+@dataclass(frozen=True)
+class GuestFile:
+    """A file or a link of the guest.
+
+    Args:
+        path: where it is, without a leading slash.
+        text: what is in it; the target, if it is a link.
+        mode: its permissions.
+        link: whether it is a symbolic link.
+    """
+
+    path: str
+    text: str
+    mode: int = 0o644
+    link: bool = False
+
+
+def masked(unit: str) -> GuestFile:
+    """The link that keeps a unit from ever starting."""
+    return GuestFile(f"etc/systemd/system/{unit}", "/dev/null", link=True)
+
+
+CLOUD_INIT = GuestFile(
+    "etc/cloud/cloud.cfg.d/10_pycloudlib.cfg",
+    """\
+# As Debian's own AMIs: the login user, and a host name that resolves.
+system_info:
+  default_user:
+    name: admin
+  network:
+    renderers: [networkd]
+manage_etc_hosts: true
+# An RSA key takes seconds under software emulation, and DSA is refused by every client.
+ssh_genkeytypes: [ed25519, ecdsa]
+# There is no boot loader to configure.
+grub_dpkg:
+  enabled: false
+""",
+)
+
+INITRD_SETTINGS = GuestFile(
+    "etc/initramfs-tools/conf.d/pycloudlib",
+    """\
+# Only what the hook beside this names: a small initrd is unpacked sooner.
+MODULES=list
+""",
+)
+
+INITRD_MODULES = GuestFile(
+    "etc/initramfs-tools/hooks/pycloudlib",
+    """\
+#!/bin/sh
+# What the machines have: root disks on virtio or NVMe. udev loads the rest from the root file system.
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules ext4 nvme virtio_blk virtio_pci virtio_net
+""",
+    mode=0o755,
+)
+
+UNUSED_MODULES = GuestFile(
+    "etc/modprobe.d/pycloudlib.conf",
+    """\
+# udev loads these on every boot because the processor matches, and nothing here uses them.
+blacklist kvm_amd
+blacklist kvm_intel
+blacklist powernow_k8
+blacklist acpi_cpufreq
+""",
+)
+
+FSTAB = GuestFile(
+    "etc/fstab",
+    # No check at boot (the last 0): the journal is replayed when the file system is mounted.
+    "LABEL=root / ext4 defaults,errors=remount-ro 0 0\n",
+)
+
+APT_SOURCES = GuestFile(
+    "etc/apt/sources.list.d/debian.sources",
+    """\
+Types: deb
+URIs: http://deb.debian.org/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://deb.debian.org/debian-security
+Suites: bookworm-security
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+""",
+)
+
+LOCALE = GuestFile("etc/default/locale", "LANG=C.UTF-8\n")  # another one would have to be generated at the first boot
+
+RESOLV_CONF = GuestFile("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf", link=True)
+
+QUIET_UNITS = (
+    # They would wake up in the middle of a short life, and hold apt's lock when somebody installs something.
+    masked("apt-daily.timer"),
+    masked("apt-daily-upgrade.timer"),
+    masked("dpkg-db-backup.timer"),
+    # It looks for LVM snapshots, in 1.7 s of the first boot, and there is no LVM.
+    masked("e2scrub_all.timer"),
+    masked("e2scrub_reap.service"),
+)
+
+GUEST_FILES: tuple[GuestFile, ...] = (
+    CLOUD_INIT,
+    INITRD_SETTINGS,
+    INITRD_MODULES,
+    UNUSED_MODULES,
+    FSTAB,
+    APT_SOURCES,
+    LOCALE,
+    RESOLV_CONF,
+    *QUIET_UNITS,
+)
+
+TIDY_UP = """\
+set -e
+chroot "$1" systemctl enable systemd-networkd.service
+cd "$1"
+# The mirror and the proxy of the machine that built it are nobody's business in the guest.
+rm -f etc/apt/sources.list etc/apt/sources.list.d/* etc/apt/apt.conf.d/99mmdebstrap etc/apt/auth.conf.d/*
+# Every instance has its own: cloud-init makes the host keys, and systemd the machine id.
+rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf
+: > etc/machine-id
+rm -f var/lib/dbus/machine-id
+rm -rf var/log/apt var/log/dpkg.log var/log/bootstrap.log var/log/alternatives.log var/cache/debconf/*-old
+mkdir -p var/log/apt
+"""
+"""Run by a shell, with the root directory as its argument, after the packages are installed."""
+
+
+def write_archive(path: Path, files: Sequence[GuestFile]) -> None:
+    """Write files of the guest into a tar archive, all of them root's.
+
+    Args:
+        path: the archive to make.
+        files: what goes into it.
+    """
+    with tarfile.open(path, "w") as archive:
+        for file in files:
+            archive.addfile(_member(file), io.BytesIO(b"" if file.link else file.text.encode()))
+
+
+def _member(file: GuestFile) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(file.path)
+    member.uname = member.gname = "root"
+    if file.link:
+        member.type, member.linkname = tarfile.SYMTYPE, file.text
+    else:
+        member.size, member.mode = len(file.text.encode()), file.mode
+    return member

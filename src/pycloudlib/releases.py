@@ -1,0 +1,110 @@
+"""The Ubuntu and Debian releases: code names and version numbers.
+
+Version numbers are those of https://releases.ubuntu.com and https://www.debian.org/releases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import MappingProxyType
+
+from pycloudlib.errors import InvalidArgumentError
+
+UBUNTU = "ubuntu"
+DEBIAN = "debian"
+
+UBUNTU_RELEASE_VERSION_MAP: Mapping[str, str] = MappingProxyType(
+    {
+        "trusty": "14.04",
+        "utopic": "14.10",
+        "vivid": "15.04",
+        "wily": "15.10",
+        "xenial": "16.04",
+        "yakkety": "16.10",
+        "zesty": "17.04",
+        "artful": "17.10",
+        "bionic": "18.04",
+        "cosmic": "18.10",
+        "disco": "19.04",
+        "eoan": "19.10",
+        "focal": "20.04",
+        "groovy": "20.10",
+        "hirsute": "21.04",
+        "impish": "21.10",
+        "jammy": "22.04",
+        "kinetic": "22.10",
+        "lunar": "23.04",
+        "mantic": "23.10",
+        "noble": "24.04",
+        "oracular": "24.10",
+        "plucky": "25.04",
+        "questing": "25.10",
+        "resolute": "26.04",
+        "stonking": "26.10",
+    }
+)
+"""Version numbers by code name, oldest first."""
+
+DEBIAN_RELEASE_VERSION_MAP: Mapping[str, str] = MappingProxyType(
+    {
+        "stretch": "9",
+        "buster": "10",
+        "bullseye": "11",
+        "bookworm": "12",
+        "trixie": "13",
+    }
+)
+"""Version numbers by code name, oldest first."""
+
+LTS_RELEASES = ("trusty", "xenial", "bionic", "focal", "jammy", "noble", "resolute")
+"""Code names of Ubuntu's long-term releases, oldest first."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of a distribution.
+
+    Args:
+        distribution: "ubuntu" or "debian".
+        code_name: such as "noble".
+        version: such as "24.04".
+    """
+
+    distribution: str
+    code_name: str
+    version: str
+
+    @property
+    def is_lts(self) -> bool:
+        """Whether it is one of Ubuntu's long-term releases."""
+        return self.code_name in LTS_RELEASES
+
+
+RELEASES = tuple(
+    Release(distribution, code_name, version)
+    for distribution, versions in ((UBUNTU, UBUNTU_RELEASE_VERSION_MAP), (DEBIAN, DEBIAN_RELEASE_VERSION_MAP))
+    for code_name, version in versions.items()
+)
+"""Every release this library knows."""
+
+_BY_NAME = {name: release for release in RELEASES for name in (release.code_name, release.version)}
+
+
+def find_release(name: str) -> Release:
+    """Find a release by its code name or its version number.
+
+    Args:
+        name: such as "noble", "24.04", "bookworm" or "12"; letters of either case.
+
+    Raises:
+        InvalidArgumentError: there is none; names the nearest one and those that are known.
+    """
+    wanted = name.strip().lower()
+    if wanted in _BY_NAME:
+        return _BY_NAME[wanted]
+    nearest = get_close_matches(wanted, _BY_NAME, n=1)
+    suggestion = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
+    known = ", ".join(f"{release.code_name} ({release.version})" for release in RELEASES)
+    raise InvalidArgumentError(f"unknown release {name!r}; {suggestion} ones: {known}")

@@ -1,0 +1,57 @@
+"""Where to connect, as whom, and how patiently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycloudlib.errors import InvalidArgumentError
+
+HIGHEST_PORT = 65535
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to connect, as whom, and how patiently.
+
+    Args:
+        host: a name, an IPv4 or an IPv6 address.
+        username: who logs in.
+        private_key_path: the only key that is offered.
+        port: default 22.
+        connect_timeout: seconds for the TCP connection; default 10.
+        banner_timeout: seconds for the first line of the host's sshd; default 15.
+        auth_timeout: seconds for the answer to the login; default 30.
+        keepalive: seconds of silence after which a sign of life is sent; default 15, 0 for none. A host that is gone
+            is noticed within four times as long.
+
+    Raises:
+        InvalidArgumentError: no host, no user, or no such port.
+    """
+
+    host: str
+    username: str
+    private_key_path: Path
+    port: int = 22
+    connect_timeout: float = 10.0
+    banner_timeout: float = 15.0
+    auth_timeout: float = 30.0
+    keepalive: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            # A socket would take an empty host for localhost.
+            raise InvalidArgumentError("there is no host to connect to: its name or address is empty")
+        if not self.username:
+            raise InvalidArgumentError(f"there is no user to log in as at {self.host}: the name is empty")
+        if not 1 <= self.port <= HIGHEST_PORT:
+            raise InvalidArgumentError(f"port {self.port} is not between 1 and {HIGHEST_PORT}")
+
+    @property
+    def address(self) -> str:
+        """Host and port, as in "10.0.0.1:22" and "[::1]:22"."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.username}@{self.address}"

@@ -1,0 +1,176 @@
+"""Names of resources, and the tags that say whose they are.
+
+What a tag may hold: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from functools import cache
+
+from pycloudlib.errors import InvalidArgumentError, InvalidTagNameError
+
+OWN_PREFIX = "pycloudlib:"
+"""What the keys of this library's own tags begin with; nobody else may set such a tag."""
+NAME = "Name"
+RUN = f"{OWN_PREFIX}run"
+OWNER = f"{OWN_PREFIX}owner"
+CREATED = f"{OWN_PREFIX}created"
+EXPIRES = f"{OWN_PREFIX}expires"
+
+MAX_NAME_LENGTH = 63
+MAX_KEY_LENGTH = 128
+MAX_VALUE_LENGTH = 256
+MAX_TAGS = 50
+
+_REFUSED_CHARACTERS = re.compile(r"[^\w \-+=.:/@]")
+
+
+def validate_tag(tag: str) -> None:
+    """Check that a tag can name resources.
+
+    Raises:
+        InvalidTagNameError: with every rule that it breaks.
+    """
+    rules = {
+        "must not be empty": bool(tag),
+        f"must have at most {MAX_NAME_LENGTH} characters": len(tag) <= MAX_NAME_LENGTH,
+        "letters must be lowercase": tag == tag.lower(),
+        "must hold only letters a to z, digits and hyphens": not re.search(r"[^A-Za-z0-9-]", tag),
+        "must begin with a letter or a digit": not tag or tag[0].isalnum(),
+        "must end with a letter or a digit": not tag or tag[-1].isalnum(),
+    }
+    failed = [rule for rule, kept in rules.items() if not kept]
+    if failed:
+        raise InvalidTagNameError(tag, failed)
+
+
+def utc_now() -> datetime:
+    """The current time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def timestamped(tag: str, now: Callable[[], datetime] = utc_now) -> str:
+    """Make a tag unique, also among workers that do so in the same second.
+
+    Args:
+        tag: what the new tag begins with.
+        now: what tells the time; default the real one.
+
+    Returns:
+        The tag, the time in UTC and six random hexadecimal digits: "tag-20261120-161500-3fa94c".
+    """
+    return f"{tag}-{now().astimezone(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def iso_time(moment: datetime) -> str:
+    """The time in UTC as ISO 8601 writes it, to the second: "2026-11-20T16:15:00Z"."""
+    return f"{moment.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Who creates resources, so that a later run can tell which ones nobody needs any more.
+
+    Args:
+        run: unique for each process and each run of pytest-xdist.
+        owner: "user@host".
+        ttl: seconds from a resource's creation until it may be deleted; default: it never expires.
+        now: what tells the time; default the real one.
+    """
+
+    run: str
+    owner: str
+    ttl: int | None = None
+    now: Callable[[], datetime] = field(default=utc_now, repr=False, compare=False)
+
+    @classmethod
+    def of_this_process(cls, ttl: int | None = None, now: Callable[[], datetime] = utc_now) -> Ownership:
+        """The ownership of whatever this process creates.
+
+        Args:
+            ttl: seconds from a resource's creation until it may be deleted; default: it never expires.
+            now: what tells the time; default the real one.
+        """
+        return cls(run=_run_of_this_process(), owner=f"{_user()}@{socket.gethostname()}", ttl=ttl, now=now)
+
+    def tags(self, name: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """The tags of a resource that is created now.
+
+        Args:
+            name: its name, as the tag "Name" shows it.
+            extra: more tags; they may replace "Name", but none of this library's own.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse one of the further tags, or one is this library's own.
+        """
+        created = self.now()
+        own = {RUN: self.run, OWNER: self.owner, CREATED: iso_time(created)}
+        if self.ttl is not None:
+            own[EXPIRES] = iso_time(created + timedelta(seconds=self.ttl))
+        further = dict(extra or {})
+        _check_further_tags(further, room=MAX_TAGS - len(own) - 1)
+        return {NAME: _clipped(name)} | further | {key: _clipped(value) for key, value in own.items()}
+
+
+def tag_specifications(resource_types: Iterable[str], tags: Mapping[str, str]) -> list[dict[str, object]]:
+    """The parameter TagSpecifications of the EC2 calls that create something, such as RunInstances.
+
+    Args:
+        resource_types: as EC2 names them: "instance", "volume", "network-interface", ...
+        tags: what each of them is tagged with.
+    """
+    pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
+    return [{"ResourceType": resource_type, "Tags": list(pairs)} for resource_type in resource_types]
+
+
+def _run_of_this_process() -> str:
+    # What all workers of one pytest-xdist run share comes first, so that the run can be found by its beginning.
+    worker = (os.environ.get("PYTEST_XDIST_TESTRUNUID"), os.environ.get("PYTEST_XDIST_WORKER"))
+    return "-".join([*filter(None, worker), str(os.getpid()), _random_part(os.getpid())])
+
+
+@cache
+def _random_part(_pid: int) -> str:
+    # Asked for by process id, because a forked process must not share its parent's text.
+    return secrets.token_hex(4)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        # A container's user often has a number only.
+        return f"uid-{os.getuid()}"
+
+
+def _check_further_tags(tags: Mapping[str, str], room: int) -> None:
+    problems = [problem for key, value in tags.items() for problem in _problems_of_tag(key, value)]
+    if len(tags) > room:
+        problems.append(f"there are {len(tags)} tags; at most {room} are allowed beside this library's own")
+    if problems:
+        raise InvalidArgumentError("; ".join(problems))
+
+
+def _problems_of_tag(key: str, value: str) -> list[str]:
+    problems = []
+    if not key or len(key) > MAX_KEY_LENGTH:
+        problems.append(f"tag key {key!r} must have 1 to {MAX_KEY_LENGTH} characters")
+    if key.lower().startswith("aws:"):
+        problems.append(f"tag key {key!r} must not begin with 'aws:'")
+    if key.startswith(OWN_PREFIX):
+        problems.append(f"tag key {key!r} must not begin with {OWN_PREFIX!r}: those are set by this library")
+    if len(value) > MAX_VALUE_LENGTH:
+        problems.append(f"the value of tag {key!r} has {len(value)} characters; at most {MAX_VALUE_LENGTH} are allowed")
+    return problems
+
+
+def _clipped(value: str) -> str:
+    return _REFUSED_CHARACTERS.sub("_", value)[:MAX_VALUE_LENGTH]

@@ -1,0 +1,63 @@
+"""A stand-in for the guest of an instance: a real sshd, in which some programs say what a test wants them to say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from pycloudlib.key import KeyPair
+from support.sshd import Sshd
+
+NO_CLOUD_INIT = "exit 127"
+CLOUD_INIT_DONE = 'echo "status: done"'
+
+
+class Guest:
+    """A guest, running while its context is entered. By default its cloud-init is done.
+
+    Args:
+        directory: where it lives.
+        listen: the address of its sshd; default 127.0.0.1.
+    """
+
+    def __init__(self, directory: Path, *, listen: str = "127.0.0.1") -> None:
+        self.programs = directory / "bin"
+        self.programs.mkdir(parents=True)
+        self.boot_id_path = directory / "boot_id"
+        # A command finds these programs first. The shell that sshd starts for it runs this line instead of it.
+        force = f'ForceCommand PATH={self.programs}:$PATH; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
+        self.sshd = Sshd(directory / "sshd", listen=listen, options=[force])
+        self.boot("boot-1")
+        self.program("cat", f'[ "$1" != /proc/sys/kernel/random/boot_id ] || set -- {self.boot_id_path}\nexec /bin/cat "$@"')
+        self.program("cloud-init", CLOUD_INIT_DONE)
+        self.program("systemctl", "echo running")
+
+    @property
+    def key_pair(self) -> KeyPair:
+        """The key pair that it lets in."""
+        private = self.sshd.private_key_path
+        return KeyPair(private.with_suffix(".pub"), private)
+
+    def program(self, name: str, script: str) -> None:
+        """Let a program do this from now on."""
+        path = self.programs / name
+        partial = path.with_name(f".{name}")
+        partial.write_text(f"#!/bin/sh\n{script}\n")
+        partial.chmod(0o755)
+        partial.replace(path)
+
+    def boot(self, boot_id: str) -> None:
+        """Have this boot id from now on."""
+        self.boot_id_path.write_text(f"{boot_id}\n")
+
+    def __enter__(self) -> Guest:
+        self.sshd.start()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.sshd.stop()

@@ -1,0 +1,352 @@
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+from support.guest import Guest
+from support.moto_server import BOOKWORM_DAILY, NOBLE_DAILY
+from support.scripted_ec2 import ScriptedEC2
+
+from pycloudlib.ec2.cloud import EC2
+from pycloudlib.ec2.poller import InstanceState
+from pycloudlib.errors import (
+    BootTimeoutError,
+    CleanupError,
+    CloudError,
+    CloudInitError,
+    CloudSetupError,
+    ImageNotFoundError,
+    InstanceNotFoundError,
+    InvalidArgumentError,
+    InvalidTagNameError,
+    KeyPairError,
+    UnsetSSHKeyError,
+)
+from pycloudlib.key import KeyPair
+
+
+def described(ec2: EC2, instance_id: str) -> dict:
+    return ec2.client.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+
+
+def test_launch_waits_until_commands_can_be_run(ec2_with_guest: EC2) -> None:
+    instance = ec2_with_guest.launch(BOOKWORM_DAILY, username=_me())
+    assert instance.execute("echo hi") == "hi"
+    timeline = instance.timeline
+    assert timeline.running is not None
+    assert timeline.reachable is not None
+    assert timeline.running <= timeline.reachable <= timeline.logged_in <= timeline.ready
+
+
+def test_launch_without_waiting_returns_an_instance_that_can_be_waited_for(ec2_with_guest: EC2) -> None:
+    instance = ec2_with_guest.launch(BOOKWORM_DAILY, username=_me(), wait=False)
+    assert instance.timeline.ready is None
+    instance.wait(timeout=60)
+    assert instance.timeline.ready is not None
+
+
+def test_a_launched_instance_carries_the_tags_of_its_owner_from_the_start(ec2: EC2) -> None:
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False)
+    tags = {tag["Key"]: tag["Value"] for tag in described(ec2, instance.id)["Tags"]}
+    assert tags["Name"] == ec2.tag == instance.name
+    assert {"pycloudlib:run", "pycloudlib:owner", "pycloudlib:created"} <= set(tags)
+    assert instance.tags == tags
+
+
+def test_tags_of_the_caller_are_added_to_the_librarys_own(ec2: EC2) -> None:
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "team", "Value": "red"}]}]
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False, TagSpecifications=tags)
+    assert instance.tags["team"] == "red"
+    assert instance.tags["Name"] == ec2.tag
+
+
+def test_the_root_volume_has_the_size_asked_for(ec2: EC2) -> None:
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False, disk_size_gb=33)
+    volume_id = described(ec2, instance.id)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    assert ec2.client.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["Size"] == 33
+
+
+def test_user_data_reaches_ec2_as_it_was_given(ec2: EC2) -> None:
+    from base64 import b64decode
+
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False, user_data="#cloud-config\nö: 1\n")
+    answer = ec2.client.describe_instance_attribute(InstanceId=instance.id, Attribute="userData")
+    assert b64decode(answer["UserData"]["Value"]).decode() == "#cloud-config\nö: 1\n"
+
+
+def test_the_login_user_is_the_images_own(ec2: EC2) -> None:
+    assert ec2.launch(BOOKWORM_DAILY, wait=False).username == "admin"
+    assert ec2.launch(NOBLE_DAILY, wait=False).username == "ubuntu"
+    assert ec2.launch(NOBLE_DAILY, wait=False, username="me").username == "me"
+
+
+def test_a_launch_uploads_the_key_once_and_clean_deletes_it(ec2: EC2) -> None:
+    ec2.launch(BOOKWORM_DAILY, wait=False)
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False)
+    (name,) = ec2.created_keys
+    assert described(ec2, instance.id)["KeyName"] == name
+    assert name in ec2.list_keys()
+    assert ec2.clean() == []
+    assert name not in ec2.list_keys()
+
+
+def test_a_key_name_of_the_caller_is_used_and_nothing_uploaded(ec2: EC2) -> None:
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False, KeyName="theirs")
+    assert described(ec2, instance.id)["KeyName"] == "theirs"
+    assert ec2.created_keys == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"InstanceTyp": "t3.micro"}, "did you mean InstanceType"),
+        ({"ImageId": "ami-1"}, "it takes image_id"),
+        ({"MaxCount": 2}, "launches one instance"),
+        ({"user_data": "x" * 16385}, "16385 bytes"),
+        ({"TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "aws:x", "Value": ""}]}]}, "aws:x"),
+        ({"SubnetId": 7}, "SubnetId"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_is_created(ec2: EC2, arguments: dict, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        ec2.launch(BOOKWORM_DAILY, wait=False, **arguments)
+    assert ec2.created_instances == []
+
+
+def test_user_data_that_is_too_long_is_not_quoted(ec2: EC2) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        ec2.launch(BOOKWORM_DAILY, user_data="secret" * 3000)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unknown_image_is_named(ec2: EC2) -> None:
+    with pytest.raises(ImageNotFoundError, match="ami-0123456789abcdef0"):
+        ec2.launch("ami-0123456789abcdef0")
+
+
+def test_without_any_ssh_key_launch_says_how_to_make_one(ec2: EC2) -> None:
+    ec2._key_pair = None
+    with pytest.raises(UnsetSSHKeyError, match="ssh-keygen"):
+        ec2.launch(BOOKWORM_DAILY)
+
+
+def test_a_launch_that_fails_deletes_its_instance_and_gives_it_with_the_error(
+    ec2_with_guest: EC2, guest: Guest
+) -> None:
+    guest.program("cloud-init", 'echo "status: error"; echo "detail:"; echo "disk on fire"; exit 1')
+    with pytest.raises(CloudInitError, match="disk on fire") as caught:
+        ec2_with_guest.launch(BOOKWORM_DAILY, username=_me())
+    assert caught.value.instance.state is InstanceState.TERMINATED
+
+
+def test_a_launch_that_fails_keeps_its_instance_when_told_to(ec2_with_guest: EC2, guest: Guest) -> None:
+    guest.program("cloud-init", "exit 1")
+    with pytest.raises(CloudInitError) as caught:
+        ec2_with_guest.launch(BOOKWORM_DAILY, username=_me(), keep_on_failure=True)
+    assert caught.value.instance.state is InstanceState.RUNNING
+    assert caught.value.instance.execute("echo there") == "there"
+
+
+def test_a_launch_that_times_out_says_what_was_waited_for(ec2_with_guest: EC2, guest: Guest) -> None:
+    guest.sshd.stop()
+    ec2_with_guest._access = _with_boot_timeout(ec2_with_guest, 0.5)
+    with pytest.raises(BootTimeoutError, match=r"waited 0\.5 s .* sshd to answer.*refused") as caught:
+        ec2_with_guest.launch(BOOKWORM_DAILY)
+    assert caught.value.instance.state is InstanceState.TERMINATED
+    assert "Linux version" in caught.value.console_tail
+
+
+def test_ctrl_c_while_a_launch_waits_deletes_the_instance(ec2_with_guest: EC2, guest: Guest) -> None:
+    guest.program("cloud-init", f"kill -INT {_pid()}; exec sleep 100")
+    with pytest.raises(KeyboardInterrupt):
+        ec2_with_guest.launch(BOOKWORM_DAILY, username=_me())
+    (instance,) = ec2_with_guest.created_instances
+    assert described(ec2_with_guest, instance.id)["State"]["Name"] == "terminated"
+
+
+def test_get_instance_gives_one_of_another_object_with_the_images_user(ec2: EC2, connect, moto_url: str) -> None:
+    launched = ec2.launch(BOOKWORM_DAILY, wait=False)
+    found = connect(moto_url).get_instance(launched.id)
+    assert (found.id, found.username, found.private_ip) == (launched.id, "admin", launched.private_ip)
+
+
+def test_get_instance_leaves_the_instance_to_its_owner(ec2: EC2, connect, moto_url: str) -> None:
+    launched = ec2.launch(BOOKWORM_DAILY, wait=False)
+    other = connect(moto_url)
+    other.get_instance(launched.id)
+    other.clean()
+    assert launched.state is InstanceState.RUNNING
+
+
+def test_get_instance_works_without_an_ssh_key(ec2: EC2, connect, moto_url: str) -> None:
+    launched = ec2.launch(BOOKWORM_DAILY, wait=False)
+    other = connect(moto_url)
+    other._key_pair = None
+    found = other.get_instance(launched.id)
+    with pytest.raises(UnsetSSHKeyError):
+        found.execute("true")
+    assert found.delete() == []
+
+
+@pytest.mark.parametrize("instance_id", ["i-0123456789abcdef0", "nonsense"])
+def test_get_instance_of_an_unknown_id_says_so(ec2: EC2, instance_id: str) -> None:
+    with pytest.raises(InstanceNotFoundError, match=instance_id):
+        ec2.get_instance(instance_id)
+
+
+def test_clean_deletes_every_instance_with_one_call(ec2: EC2) -> None:
+    calls: list[str] = []
+    instances = [ec2.launch(BOOKWORM_DAILY, wait=False) for _ in range(5)]
+    ec2.client.meta.events.register("before-call.ec2.*", lambda model, **_: calls.append(model.name))
+    assert ec2.clean() == []
+    assert calls.count("TerminateInstances") == 1
+    assert ec2.created_instances == []
+    assert {described(ec2, instance.id)["State"]["Name"] for instance in instances} == {"terminated"}
+
+
+def test_clean_twice_does_nothing_more(ec2: EC2) -> None:
+    ec2.launch(BOOKWORM_DAILY, wait=False)
+    assert ec2.clean() == []
+    assert ec2.clean() == []
+
+
+def test_clean_goes_on_when_one_instance_cannot_be_deleted(ec2: EC2) -> None:
+    protected, other = (ec2.launch(BOOKWORM_DAILY, wait=False) for _ in range(2))
+    ec2.client.modify_instance_attribute(InstanceId=protected.id, DisableApiTermination={"Value": True})
+    (error,) = ec2.clean()
+    assert protected.id in str(error)
+    assert ec2.created_instances == [protected]
+    assert described(ec2, other.id)["State"]["Name"] == "terminated"
+    ec2.client.modify_instance_attribute(InstanceId=protected.id, DisableApiTermination={"Value": False})
+    assert ec2.clean() == []
+
+
+def test_leaving_the_context_cleans_up(ec2: EC2) -> None:
+    with ec2:
+        instance = ec2.launch(BOOKWORM_DAILY, wait=False)
+    assert described(ec2, instance.id)["State"]["Name"] == "terminated"
+
+
+def test_leaving_the_context_raises_what_could_not_be_deleted(ec2: EC2) -> None:
+    with pytest.raises(CleanupError, match="could not be deleted"), ec2:
+        _launch_protected(ec2)
+    _unprotect(ec2)
+
+
+def test_an_error_in_the_body_is_not_hidden_by_a_failed_clean_up(ec2: EC2, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ZeroDivisionError), ec2:
+        _launch_protected(ec2)
+        raise ZeroDivisionError
+    assert "could not be deleted" in caplog.text
+    _unprotect(ec2)
+
+
+def test_upload_key_uploads_the_key_it_is_given_and_uses_it(ec2: EC2, tmp_path) -> None:
+    new = KeyPair.generate(tmp_path)
+    ec2.upload_key(new.public_key_path, name="new-key")
+    (record,) = ec2.client.describe_key_pairs(KeyNames=["new-key"], IncludePublicKey=True)["KeyPairs"]
+    assert record["PublicKey"].split()[:2] == new.public_key_content.split()[:2]
+    assert ec2.key_pair.private_key_path == new.private_key_path
+    assert described(ec2, ec2.launch(BOOKWORM_DAILY, wait=False).id)["KeyName"] == "new-key"
+
+
+def test_use_key_with_a_name_uploads_nothing(ec2: EC2, tmp_path) -> None:
+    pair = KeyPair.generate(tmp_path)
+    ec2.use_key(pair.public_key_path, name="already-there")
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False)
+    assert described(ec2, instance.id)["KeyName"] == "already-there"
+    assert ec2.created_keys == []
+
+
+def test_use_key_refuses_a_pair_whose_halves_do_not_match(ec2: EC2, tmp_path) -> None:
+    one, other = KeyPair.generate(tmp_path, "one"), KeyPair.generate(tmp_path, "other")
+    with pytest.raises(KeyPairError):
+        ec2.use_key(one.public_key_path, other.private_key_path)
+
+
+def test_delete_key_forgets_the_name_so_that_the_next_launch_uploads_again(ec2: EC2, tmp_path) -> None:
+    pair = KeyPair.generate(tmp_path)
+    ec2.upload_key(pair.public_key_path, name="short-lived")
+    ec2.delete_key("short-lived")
+    assert "short-lived" not in ec2.list_keys()
+    ec2.launch(BOOKWORM_DAILY, wait=False)
+    assert len(ec2.created_keys) == 1
+
+
+def test_create_key_pair_uploads_nothing(ec2: EC2) -> None:
+    public, private = ec2.create_key_pair()
+    assert public.startswith("ssh-ed25519 ")
+    assert "PRIVATE KEY" in private
+    assert ec2.created_keys == []
+
+
+def test_parallel_launches_ask_for_image_and_key_once(ec2: EC2) -> None:
+    calls: list[str] = []
+    ec2.client.meta.events.register("before-call.ec2.*", lambda model, **_: calls.append(model.name))
+    threads = [threading.Thread(target=ec2.launch, args=(BOOKWORM_DAILY,), kwargs={"wait": False}) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ec2.created_instances) == 6
+    assert (calls.count("DescribeImages"), calls.count("ImportKeyPair")) == (1, 1)
+
+
+def test_config_can_be_read_as_suites_do(ec2: EC2) -> None:
+    assert ec2.config["ssh_port"] == 22
+    assert "secret" not in str(ec2.config)
+
+
+def test_region_client_and_resource_are_boto3s(ec2: EC2) -> None:
+    assert ec2.client.meta.region_name == ec2.region
+    assert ec2.launch(BOOKWORM_DAILY, wait=False).id in [found.id for found in ec2.resource.instances.all()]
+
+
+def test_a_tag_that_cannot_name_resources_is_refused() -> None:
+    with pytest.raises(InvalidTagNameError, match="lowercase"):
+        EC2("Bad_Tag", region="us-east-1", access_key_id="a", secret_access_key="b")
+
+
+def test_an_endpoint_that_is_not_there_is_named(connect) -> None:
+    ec2 = connect("http://127.0.0.1:9")
+    with pytest.raises(CloudSetupError, match=r"cannot reach EC2 at http://127\.0\.0\.1:9"):
+        ec2.list_keys()
+
+
+def test_what_is_not_ec2_at_all_is_said_so(connect, script: ScriptedEC2) -> None:
+    script.say("DescribeKeyPairs", 404, "<html><body>no such page</p></html>")
+    with pytest.raises(CloudError):
+        connect(script.url).list_keys()
+
+
+def _me() -> str:
+    from getpass import getuser
+
+    return getuser()
+
+
+def _pid() -> int:
+    from os import getpid
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return getpid()
+
+
+def _with_boot_timeout(ec2: EC2, seconds: float):
+    from dataclasses import replace
+
+    return replace(ec2._access, boot_timeout=seconds)
+
+
+def _launch_protected(ec2: EC2) -> None:
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False)
+    ec2.client.modify_instance_attribute(InstanceId=instance.id, DisableApiTermination={"Value": True})
+
+
+def _unprotect(ec2: EC2) -> None:
+    for instance in ec2.created_instances:
+        ec2.client.modify_instance_attribute(InstanceId=instance.id, DisableApiTermination={"Value": False})
+    assert ec2.clean() == []
+
+

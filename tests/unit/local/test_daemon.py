@@ -1,0 +1,156 @@
+"""The life of a local EC2's process: start, find, stop, and whatever may end it instead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError
+from pycloudlib.local import LocalEC2, daemon
+from pycloudlib.waiting import wait_until
+
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_it_answers_inside_the_block_and_leaves_nothing_behind() -> None:
+    with LocalEC2(driver="simulated") as local:
+        assert answers(local.endpoint_url)
+        pid, directory, url = local.info.pid, local.directory, local.endpoint_url
+        assert directory.stat().st_mode & 0o777 == 0o700
+    assert is_gone(pid)
+    assert not directory.exists()
+    assert not answers(url)
+
+
+def test_it_listens_on_loopback_only() -> None:
+    with LocalEC2(driver="simulated") as local:
+        host = local.endpoint_url.removeprefix("http://").split(":")[0]
+        assert host == "127.0.0.1"
+
+
+def test_two_run_side_by_side() -> None:
+    with LocalEC2(driver="simulated") as one, LocalEC2(driver="simulated") as other:
+        assert one.endpoint_url != other.endpoint_url
+        assert answers(one.endpoint_url)
+        assert answers(other.endpoint_url)
+
+
+def test_a_daemon_is_found_by_its_name_until_it_is_stopped() -> None:
+    started = LocalEC2("one", driver="simulated").start()
+    try:
+        assert daemon.find_server("one") == started
+        assert daemon.running_servers() == {"one": started}
+        assert daemon.log_file("one").exists()
+    finally:
+        daemon.stop_server("one")
+    assert daemon.find_server("one") is None
+    wait_until(lambda: is_gone(started.pid), what="its process to be gone", timeout=20)
+
+
+def test_a_name_is_taken_once(home: Path) -> None:
+    with LocalEC2("one", driver="simulated") as first:
+        with pytest.raises(LocalEC2Error, match="'one' is running already"):
+            LocalEC2("one", driver="simulated").start()
+        assert answers(first.endpoint_url)
+        assert first.directory.exists()
+
+
+def test_stopping_what_does_not_run_is_an_error() -> None:
+    with pytest.raises(LocalEC2Error, match="no local EC2 named 'none' is running"):
+        daemon.stop_server("none")
+
+
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        local = LocalEC2(driver="simulated", port=port)
+        with pytest.raises(LocalEC2Error, match=f"cannot listen on 127.0.0.1:{port}"):
+            local.start()
+    assert not local.directory.exists()
+
+
+def test_without_qemu_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    local = LocalEC2(driver="qemu")
+    with pytest.raises(MissingPrerequisiteError, match=r"qemu-system-x86_64.* apt-get install -y .*qemu-system-x86"):
+        local.start()
+    assert not local.directory.exists()
+
+
+def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(LocalEC2Error, match=r"unknown option 'memory': known are .*max_memory_mib"):
+        LocalEC2(memory=1)
+
+
+def test_asked_for_its_endpoint_before_it_runs_it_says_so() -> None:
+    with pytest.raises(LocalEC2Error, match="is not running"):
+        _ = LocalEC2().endpoint_url
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_whatever_ends_the_server_its_directory_goes_too(number: signal.Signals) -> None:
+    local = LocalEC2("one", driver="simulated")
+    info = local.start()
+    os.kill(info.pid, number)
+    wait_until(lambda: not local.directory.exists(), what="the directory to be gone", timeout=20)
+    wait_until(lambda: is_gone(info.pid), what="the server to be gone", timeout=20)
+    assert daemon.find_server("one") is None
+    local.stop()
+
+
+def test_it_ends_with_the_process_that_used_it(home: Path) -> None:
+    program = "import sys, pycloudlib.local as l; e = l.LocalEC2('one', driver='simulated').__enter__(); "
+    program += "print(e.info.pid, flush=True); sys.stdin.read()"
+    user = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert user.stdout is not None
+    pid = int(user.stdout.readline())
+    assert not is_gone(pid)
+    user.kill()
+    user.communicate()
+    wait_until(lambda: is_gone(pid), what="the server to be gone", timeout=20)
+    wait_until(lambda: not daemon.paths.state_dir().joinpath("one").exists(), what="its directory to go", timeout=20)
+
+
+def test_what_was_left_after_a_power_cut_is_removed_by_the_next_start() -> None:
+    left = daemon.paths.state_dir() / "left"
+    left.mkdir(parents=True)
+    (left / "lock").touch()
+    (left / "root.qcow2").touch()
+    with LocalEC2(driver="simulated"):
+        assert not left.exists()
+
+
+def test_the_settings_lead_to_it() -> None:
+    with LocalEC2(driver="simulated", region="eu-west-1", ssh_port=2222) as local:
+        settings = local.info.settings()
+        assert settings["endpoint_url"] == local.endpoint_url
+        assert (settings["region"], settings["ssh_port"]) == ("eu-west-1", 2222)
+        assert f'endpoint_url = "{local.endpoint_url}"' in local.info.settings_toml()

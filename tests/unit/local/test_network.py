@@ -1,0 +1,67 @@
+"""The addresses of machines, and how QEMU is told of them."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import pytest
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local import network
+from pycloudlib.local.machines.base import NetworkAttachment
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("172.31.0.4", "168.0.0.0/5"),
+        ("192.168.5.6", "128.0.0.0/128.0.0.0"),
+        ("10.0.0.5", "0.0.0.0/0.0.0.0"),
+        ("169.254.1.1", "169.254.0.0/16"),
+    ],
+)
+def test_the_network_holds_the_guest_and_the_metadata_service(address: str, expected: str) -> None:
+    found = network.enclosing_network(address)
+    assert found == expected
+    holds = ipaddress.IPv4Network(found)
+    assert ipaddress.IPv4Address(address) in holds
+    assert ipaddress.IPv4Address(network.METADATA_ADDRESS) in holds
+
+
+def test_the_netdev_gives_the_guest_its_address_and_leads_to_its_sshd() -> None:
+    attachment = NetworkAttachment("02:00:00:00:00:01", "172.31.0.4", "172.31.0.0/20", "127.1.2.3")
+    options = network.user_netdev("net0", attachment, ssh_port=2222, metadata_socket="metadata.sock").split(",")
+    assert "dhcpstart=172.31.0.4" in options
+    assert "host=172.31.0.1" in options
+    assert "dns=172.31.0.2" in options
+    assert "hostfwd=tcp:127.1.2.3:2222-:22" in options
+
+
+def test_without_a_public_address_nothing_leads_to_the_guest() -> None:
+    attachment = NetworkAttachment("02:00:00:00:00:01", "172.31.0.4", "172.31.0.0/20", None)
+    assert "hostfwd" not in network.user_netdev("net0", attachment, ssh_port=22, metadata_socket="metadata.sock")
+
+
+def test_addresses_are_loopback_and_all_different() -> None:
+    addresses = network.LoopbackAddresses(None)
+    taken = [addresses.allocate() for _ in range(500)]
+    assert len(set(taken)) == 500
+    assert all(ipaddress.ip_address(one).is_loopback for one in taken)
+    assert not any(one.startswith("127.0.") for one in taken)
+
+
+def test_no_address_is_given_out_whose_port_is_taken() -> None:
+    with socket.socket() as everywhere:
+        everywhere.bind(("", 0))
+        everywhere.listen()
+        port = everywhere.getsockname()[1]
+        with pytest.raises(LocalEC2Error, match=f"port {port}"):
+            network.LoopbackAddresses(port).allocate()
+
+
+def test_the_common_ssh_port_can_be_bound_on_any_loopback_address() -> None:
+    port = network.choose_ssh_port()
+    with socket.socket() as sshd:
+        sshd.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sshd.bind((network.LoopbackAddresses(port).allocate(), port))

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+
+from pycloudlib.errors import PycloudlibTimeoutError
+from pycloudlib.waiting import SYSTEM_CLOCK, SystemClock, wait_until
+
+
+class FakeClock:
+    """A clock on which time passes only by sleeping."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.pauses: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.time += seconds
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def true_at(attempt: int) -> Callable[[], str]:
+    attempts = count(1)
+    return lambda: "here" if next(attempts) == attempt else ""
+
+
+def test_an_answer_at_once_needs_no_pause(clock: FakeClock) -> None:
+    assert wait_until(lambda: "here", what="it", timeout=5, clock=clock) == "here"
+    assert clock.pauses == []
+
+
+def test_the_first_true_answer_is_given_back(clock: FakeClock) -> None:
+    assert wait_until(true_at(4), what="it", timeout=5, interval=1, clock=clock) == "here"
+    assert clock.pauses == [1, 1, 1]
+
+
+@pytest.mark.parametrize("false", [None, False, 0, "", [], ()])
+def test_every_false_answer_is_asked_again(false: object, clock: FakeClock) -> None:
+    answers = iter([false, "here"])
+    assert wait_until(lambda: next(answers), what="it", timeout=5, clock=clock) == "here"
+
+
+def test_pauses_grow_up_to_the_longest(clock: FakeClock) -> None:
+    wait_until(true_at(6), what="it", timeout=100, interval=1, max_interval=3, clock=clock)
+    assert clock.pauses == [1, 1.5, 2.25, 3, 3]
+
+
+def test_pauses_stay_finite_however_often_it_asks(clock: FakeClock) -> None:
+    wait_until(true_at(3000), what="it", timeout=1e9, interval=1, max_interval=2, clock=clock)
+    assert max(clock.pauses) == 2
+
+
+def test_the_last_question_comes_when_the_time_is_over(clock: FakeClock) -> None:
+    asked: list[float] = []
+
+    def check() -> bool:
+        asked.append(clock.now() - 1000)
+        return False
+
+    with pytest.raises(PycloudlibTimeoutError):
+        wait_until(check, what="it", timeout=5, interval=2, clock=clock)
+    assert asked == [0, 2, 4, 5]
+
+
+def test_what_happens_during_the_last_pause_is_not_missed(clock: FakeClock) -> None:
+    assert wait_until(lambda: clock.now() >= 1005, what="it", timeout=5, interval=4, clock=clock) is True
+
+
+def test_a_timeout_of_nothing_asks_once(clock: FakeClock) -> None:
+    attempts = count(1)
+    with pytest.raises(PycloudlibTimeoutError):
+        wait_until(lambda: next(attempts) > 1, what="it", timeout=0, clock=clock)
+    assert next(attempts) == 2
+
+
+def test_the_time_that_a_question_takes_counts(clock: FakeClock) -> None:
+    def slow() -> None:
+        clock.time += 10
+
+    with pytest.raises(PycloudlibTimeoutError):
+        wait_until(slow, what="it", timeout=5, clock=clock)
+    assert clock.pauses == []
+
+
+def test_the_timeout_tells_what_how_long_and_the_last_state(clock: FakeClock) -> None:
+    states = iter(["pending", "stopping", "stopped", "stopped"])
+    with pytest.raises(PycloudlibTimeoutError) as caught:
+        wait_until(
+            lambda: None,
+            what="i-1 to be running",
+            timeout=2.5,
+            last_seen=lambda: next(states),
+            clock=clock,
+        )
+    assert str(caught.value) == "waited 2.5 s for i-1 to be running; last seen: pending"
+    assert (caught.value.what, caught.value.seconds, caught.value.last_seen) == ("i-1 to be running", 2.5, "pending")
+    assert isinstance(caught.value, TimeoutError)
+
+
+def test_without_a_state_the_message_says_none(clock: FakeClock) -> None:
+    with pytest.raises(PycloudlibTimeoutError) as caught:
+        wait_until(lambda: None, what="it", timeout=1, clock=clock)
+    assert (str(caught.value), caught.value.last_seen) == ("waited 1 s for it", "")
+
+
+@pytest.mark.parametrize("error", [OSError("refused"), KeyboardInterrupt()])
+def test_what_the_question_raises_passes_through(error: BaseException, clock: FakeClock) -> None:
+    def check() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        wait_until(check, what="it", timeout=5, clock=clock)
+    assert caught.value is error
+    assert clock.pauses == []
+
+
+def test_the_system_clock_goes_forward_by_sleeping() -> None:
+    before = SYSTEM_CLOCK.now()
+    SystemClock().sleep(0.001)
+    assert SYSTEM_CLOCK.now() >= before + 0.001
