@@ -28,7 +28,9 @@ class Guest:
         force = f'ForceCommand PATH={self.programs}:$PATH; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
         self.sshd = Sshd(directory / "sshd", listen=listen, options=[force])
         self.boot("boot-1")
-        self.program("cat", f'[ "$1" != /proc/sys/kernel/random/boot_id ] || set -- {self.boot_id_path}\nexec /bin/cat "$@"')
+        self.program(
+            "cat", f'[ "$1" != /proc/sys/kernel/random/boot_id ] || set -- {self.boot_id_path}\nexec /bin/cat "$@"'
+        )
         self.program("cloud-init", CLOUD_INIT_DONE)
         self.program("systemctl", "echo running")
 

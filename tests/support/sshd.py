@@ -24,7 +24,8 @@ TOKEN_NAME = "SUPPORT_SSHD"
 class Sshd:
     """An OpenSSH server, running while its context is entered.
 
-    Whoever holds the private key at `private_key_path` logs in, as the user that runs the tests.
+    Whoever holds the private key at `private_key_path` logs in, as the user that runs the tests. Commands have $HOME at
+    `home_path`; sshd itself starts them, and SFTP, in that user's real home all the same.
 
     Args:
         directory: where its keys, configuration and log are written; made if missing.
@@ -49,6 +50,7 @@ class Sshd:
         self.username = getpass.getuser()
         self.private_key_path = directory / "client_key"
         self.authorized_keys_path = directory / "authorized_keys"
+        self.home_path = directory / "home"
         self.log_path = directory / "sshd.log"
         self._program = _sshd_program()
         self._config_path = directory / "sshd_config"
@@ -141,7 +143,7 @@ class Sshd:
         return self.directory / f"host_key_{key_type}"
 
     def _prepare(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.home_path.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             # As root, Debian's sshd refuses to start without its privilege separation directory.
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -158,7 +160,8 @@ class Sshd:
             f"ListenAddress {_bracketed(self.listen)}:{port}",
             *(f"HostKey {self._host_key_path(key_type)}" for key_type in self._host_key_types),
             f"AuthorizedKeysFile {self.authorized_keys_path}",
-            f"SetEnv {TOKEN_NAME}={self._token}",
+            # A home of their own, so that nobody's shell start-up files slow commands down or change what they do.
+            f"SetEnv {TOKEN_NAME}={self._token} HOME={self.home_path}",
             "PidFile none",
             "UsePAM no",
             "StrictModes no",

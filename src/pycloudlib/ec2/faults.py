@@ -282,7 +282,7 @@ _CREDENTIAL_FAULTS = (
 
 def _resource_id(reason: str) -> str:
     found = _RESOURCE_ID.search(reason)
-    return (found[1] or found[2]) if found else ""
+    return (found[1] or found[2]).strip("[]") if found else ""
 
 
 def _one_line(text: object) -> str:

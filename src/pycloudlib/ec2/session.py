@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 import pycloudlib
 from pycloudlib.config import Settings
@@ -80,6 +81,8 @@ def _client(session: boto3.Session, endpoint_url: str | None) -> EC2Client:
     try:
         client: EC2Client = session.client("ec2", **_arguments(endpoint_url))
     except ValueError as error:
+        if isinstance(error, BotoCoreError):
+            raise
         # botocore's own check of the URL raises a bare ValueError.
         raise CloudSetupError(f"endpoint_url {endpoint_url!r} is no URL, such as http://127.0.0.1:4566") from error
     return client

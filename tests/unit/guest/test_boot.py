@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.errors import CommandError
+from pycloudlib.guest.boot import CloudInitOutcome, CloudInitVerdict, boot_id, wait_for_cloud_init
+from pycloudlib.result import Result
+
+STATUS_OF_22_4 = """echo "....."
+echo "status: error"
+echo "time: Thu, 01 Jan 1970 00:00:20 +0000"
+echo "detail:"
+echo "('ssh-authkey-fingerprints', KeyError('x'))"
+exit 1"""
+
+STATUS_OF_24_1 = """printf "...\\n\\nstatus: done\\nextended_status: degraded done\\n"
+printf "recoverable_errors:\\nWARNING:\\n\\t- a key is deprecated\\n"
+exit 2"""
+
+Program = Callable[[str, str], None]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    (tmp_path / "bin").mkdir()
+
+    def make(name: str, script: str) -> None:
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    return make
+
+
+@pytest.fixture
+def run(tmp_path: Path, program: Program) -> Callable[..., Result]:
+    """A guest: a shell that finds only the programs that the test puts there."""
+    (tmp_path / "bin" / "sh").symlink_to("/bin/sh")
+    program("cat", "exec /bin/cat \"$@\"")
+
+    def run_in_guest(command: str, *, timeout: float | None = None) -> Result:
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            env={**os.environ, "PATH": str(tmp_path / "bin")},
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        status = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        return Result(done.stdout, done.stderr, status, command=command)
+
+    return run_in_guest
+
+
+def test_the_boot_id_is_the_kernels(run) -> None:
+    assert boot_id(run) == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_a_guest_without_a_boot_id_is_an_error(run, program: Program) -> None:
+    program("cat", "exit 1")
+    with pytest.raises(CommandError, match="boot_id"):
+        boot_id(run)
+
+
+def test_cloud_init_that_is_done_has_nothing_to_report(run, program: Program) -> None:
+    program("cloud-init", 'echo ".....\nstatus: done"')
+    assert wait_for_cloud_init(run, timeout=30) == CloudInitOutcome(CloudInitVerdict.DONE)
+
+
+def test_cloud_init_is_asked_to_wait(run, program: Program) -> None:
+    program("cloud-init", '[ "$*" = "status --wait --long" ] || exit 1')
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.DONE
+
+
+def test_cloud_init_that_is_disabled_is_done(run, program: Program) -> None:
+    program("cloud-init", 'echo "status: disabled"')
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.DONE
+
+
+def test_an_error_is_told_in_cloud_inits_own_words(run, program: Program) -> None:
+    program("cloud-init", STATUS_OF_22_4)
+    program("cat", "exit 1")
+    outcome = wait_for_cloud_init(run, timeout=30)
+    assert outcome.verdict is CloudInitVerdict.ERROR
+    assert outcome.text.startswith("status: error")
+    assert "ssh-authkey-fingerprints" in outcome.text
+
+
+def test_the_errors_it_wrote_down_are_told_without_the_rest(run, program: Program) -> None:
+    program("cloud-init", STATUS_OF_22_4)
+    program("cat", """echo '{"v1": {"datasource": "x", "errors": ["first", "second"]}}'""")
+    assert wait_for_cloud_init(run, timeout=30) == CloudInitOutcome(CloudInitVerdict.ERROR, "first; second")
+
+
+@pytest.mark.parametrize("written", ["", "not json", "[]", '{"v1": {}}', '{"v1": {"errors": []}}'])
+def test_what_it_wrote_down_may_be_missing_or_damaged(run, program: Program, written: str) -> None:
+    program("cloud-init", STATUS_OF_22_4)
+    program("cat", f"echo '{written}'")
+    outcome = wait_for_cloud_init(run, timeout=30)
+    assert outcome.verdict is CloudInitVerdict.ERROR
+    assert "ssh-authkey-fingerprints" in outcome.text
+
+
+def test_recoverable_errors_are_told_and_no_failure(run, program: Program) -> None:
+    program("cloud-init", STATUS_OF_24_1)
+    outcome = wait_for_cloud_init(run, timeout=30)
+    assert outcome.verdict is CloudInitVerdict.RECOVERABLE
+    assert "a key is deprecated" in outcome.text
+
+
+def test_a_status_that_was_killed_tells_nothing(run, program: Program) -> None:
+    program("cloud-init", "kill -TERM $$")
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.INTERRUPTED
+
+
+@pytest.mark.parametrize("script", ["echo running", "echo degraded; exit 1", "echo offline; exit 1"])
+def test_without_cloud_init_it_is_systemd_that_is_waited_for(run, program: Program, script: str) -> None:
+    program("systemctl", script)
+    outcome = wait_for_cloud_init(run, timeout=30)
+    assert outcome == CloudInitOutcome(CloudInitVerdict.ABSENT, script.split()[1].strip(";"))
+
+
+def test_without_cloud_init_and_systemd_there_is_nothing_to_wait_for(run) -> None:
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ABSENT
+
+
+def test_a_systemd_that_goes_down_tells_nothing(run, program: Program) -> None:
+    program("systemctl", "kill -TERM $$")
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.INTERRUPTED

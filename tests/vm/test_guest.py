@@ -1,0 +1,108 @@
+"""What a guest finds: its data source, its key, its user data, its disk and its metadata service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pycloudlib import EC2, EC2Instance
+
+pytestmark = pytest.mark.vm
+
+METADATA = "http://169.254.169.254/latest"
+PYTHON_GET = (
+    "import sys, urllib.request as r, urllib.error as e\n"
+    "try: print(r.urlopen(r.Request(sys.argv[1], headers=dict(a.split('=', 1) for a in sys.argv[3:]),"
+    " method=sys.argv[2]), timeout=20).read().decode())\n"
+    "except e.HTTPError as error: print(error.code)\n"
+)
+
+
+def ask(instance: EC2Instance, path: str, method: str = "GET", **headers: str) -> str:
+    """Ask the metadata service from inside; an error answers with its status."""
+    arguments = [f"{name.replace('_', '-')}={text}" for name, text in headers.items()]
+    return str(instance.execute(["python3", "-c", PYTHON_GET, f"{METADATA}/{path}", method, *arguments]).check())
+
+
+def test_cloud_init_finds_the_ec2_data_source_by_itself(instance: EC2Instance) -> None:
+    assert instance.execute("cloud-id").check() == "aws"
+    assert "DataSourceEc2" in instance.execute("cloud-init status --long").check()
+
+
+def test_the_user_data_ran(instance: EC2Instance) -> None:
+    assert instance.execute("cat /var/tmp/user-data-ran").check() == "user data ran as root"
+
+
+def test_the_kernel_is_a_real_one(instance: EC2Instance) -> None:
+    assert instance.execute("uname -s").check() == "Linux"
+    assert instance.execute("cat /sys/class/dmi/id/sys_vendor").check() == "Amazon EC2"
+
+
+def test_the_login_user_is_the_images(instance: EC2Instance) -> None:
+    assert instance.execute("id -un").check() == "admin"
+    assert instance.execute("id -un", use_sudo=True).check() == "root"
+
+
+def test_the_guest_has_its_private_address(instance: EC2Instance) -> None:
+    assert instance.private_ip in instance.execute("hostname -I").check().split()
+
+
+def test_the_root_file_system_fills_the_volume(instance: EC2Instance) -> None:
+    size = instance.execute("df --output=size --block-size=1G / | tail -1").check()
+    assert 10 <= int(size) <= 11
+
+
+def test_the_root_disk_shows_its_volume_id(instance: EC2Instance, shared_ec2: EC2) -> None:
+    described = shared_ec2.client.describe_instances(InstanceIds=[instance.id])["Reservations"][0]["Instances"][0]
+    volume_id = described["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    serial = instance.execute("lsblk --nodeps --noheadings --output SERIAL /dev/nvme0n1").check()
+    assert serial.strip() == volume_id.replace("-", "")
+
+
+def test_imds_version_2_answers_inside(instance: EC2Instance) -> None:
+    token = ask(instance, "api/token", "PUT", X_aws_ec2_metadata_token_ttl_seconds="60")
+    assert ask(instance, "meta-data/instance-id", X_aws_ec2_metadata_token=token) == instance.id
+
+
+def test_where_tokens_are_required_version_1_is_refused(instance: EC2Instance) -> None:
+    assert ask(instance, "meta-data/instance-id") == "401"
+
+
+def test_where_tokens_are_optional_version_1_answers(instance: EC2Instance, shared_ec2: EC2) -> None:
+    shared_ec2.client.modify_instance_metadata_options(InstanceId=instance.id, HttpTokens="optional")
+    try:
+        assert ask(instance, "meta-data/instance-id") == instance.id
+    finally:
+        shared_ec2.client.modify_instance_metadata_options(InstanceId=instance.id, HttpTokens="required")
+
+
+def test_the_console_log_holds_the_host_keys(instance: EC2Instance) -> None:
+    key = instance.execute("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").check()
+    log = instance.console_log()
+    assert "-----BEGIN SSH HOST KEY KEYS-----" in log
+    assert str(key) in log
+
+
+def test_no_unit_failed(instance: EC2Instance) -> None:
+    assert instance.execute("systemctl --failed --no-legend --plain").check() == ""
+
+
+def test_files_go_there_and_back(instance: EC2Instance, tmp_path: Path) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    there.write_bytes(bytes(range(256)) * 8192)
+    instance.push_file(str(there), "/var/tmp/pushed")
+    instance.pull_file("/var/tmp/pushed", str(back))
+    assert back.read_bytes() == there.read_bytes()
+    assert instance.execute("stat -c %s /var/tmp/pushed").check() == str(there.stat().st_size)
+
+
+def test_a_script_runs_and_leaves_nothing_behind(instance: EC2Instance) -> None:
+    result = instance.run_script("#!/bin/bash\necho $BASH_VERSION | grep -q . && echo $0")
+    assert result.ok
+    assert instance.execute(["test", "-e", str(result)]).failed
+
+
+def test_the_host_and_its_names_resolve_as_on_ec2(instance: EC2Instance) -> None:
+    name = instance.execute("hostname").check()
+    assert name == f"ip-{instance.private_ip.replace('.', '-')}"

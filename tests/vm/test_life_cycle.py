@@ -1,0 +1,133 @@
+"""The life of a machine: restarted, stopped and started, ended from inside and from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from pycloudlib import EC2, EC2Instance
+from pycloudlib.ec2.poller import InstanceState
+from pycloudlib.errors import BootError
+from pycloudlib.local import LocalEC2
+from pycloudlib.waiting import wait_until
+from support.processes import is_alive, machines_of
+
+pytestmark = pytest.mark.vm
+
+
+def state_reason(ec2: EC2, instance: EC2Instance) -> str:
+    described = ec2.client.describe_instances(InstanceIds=[instance.id])["Reservations"][0]["Instances"][0]
+    return described.get("StateReason", {}).get("Code", "")
+
+
+def wait_for_state(instance: EC2Instance, state: InstanceState) -> None:
+    wait_until(
+        lambda: instance.state is state,
+        what=f"{instance.id} to be {state}",
+        timeout=120,
+        interval=0.5,
+        last_seen=lambda: instance.state,
+    )
+
+
+def test_a_restart_changes_the_boot_id_and_keeps_the_rest(instance: EC2Instance) -> None:
+    boot_id, machine_id = instance.get_boot_id(), instance.execute("cat /etc/machine-id").check()
+    instance.execute("echo kept >/var/tmp/over-the-restart").check()
+    instance.restart()
+    assert instance.get_boot_id() != boot_id
+    assert instance.execute("cat /etc/machine-id").check() == machine_id
+    assert instance.execute("cat /var/tmp/over-the-restart").check() == "kept"
+
+
+def test_a_reboot_from_inside_is_one_too(instance: EC2Instance) -> None:
+    boot_id = instance.get_boot_id()
+    instance.execute("nohup sh -c 'sleep 1; reboot' >/dev/null 2>&1 &", use_sudo=True)
+    instance.wait_for_restart(boot_id)
+    assert instance.get_boot_id() != boot_id
+
+
+def test_a_file_survives_a_stop_and_a_start(instance: EC2Instance, local: LocalEC2) -> None:
+    address, running = instance.ip, machines_of(local.info.pid)
+    instance.execute("echo kept >/var/tmp/over-the-stop && sync").check()
+    instance.shutdown()
+    assert instance.state is InstanceState.STOPPED
+    assert len(machines_of(local.info.pid)) == len(running) - 1
+    instance.start()
+    assert instance.execute("cat /var/tmp/over-the-stop").check() == "kept"
+    assert instance.ip != address
+
+
+def test_an_instance_that_ends_itself_fails_the_wait_at_once_and_is_stopped(ec2: EC2, image_id: str) -> None:
+    instance = ec2.launch(image_id, user_data="#!/bin/sh\npoweroff\n", wait=False)
+    with pytest.raises(BootError, match="stopp") as caught:
+        instance.wait()
+    assert caught.value.instance_id == instance.id
+    assert "Linux version" in instance.console_log()
+    assert caught.value.console_tail
+    wait_for_state(instance, InstanceState.STOPPED)
+    assert state_reason(ec2, instance) == "Client.InstanceInitiatedShutdown"
+    assert instance.delete() == []
+    assert instance.state is InstanceState.TERMINATED
+
+
+def test_a_kernel_panic_fails_the_wait_at_once(ec2: EC2, image_id: str) -> None:
+    user_data = "#!/bin/sh\necho c >/proc/sysrq-trigger\n"
+    with pytest.raises(BootError, match="panicked") as caught:
+        ec2.launch(image_id, user_data=user_data)
+    assert "Kernel panic" in caught.value.console_tail
+    assert isinstance(caught.value.instance, EC2Instance)
+    assert caught.value.instance.state.is_ending
+
+
+def test_one_that_is_to_terminate_on_shutdown_does(ec2: EC2, image_id: str, local: LocalEC2) -> None:
+    before = set(machines_of(local.info.pid))
+    instance = ec2.launch(
+        image_id, user_data="#!/bin/sh\npoweroff\n", wait=False, InstanceInitiatedShutdownBehavior="terminate"
+    )
+    wait_for_state(instance, InstanceState.TERMINATED)
+    assert state_reason(ec2, instance) == "Client.InstanceInitiatedShutdown"
+    assert set(machines_of(local.info.pid)) == before
+
+
+def test_a_machine_that_dies_makes_its_instance_terminated(ec2: EC2, image_id: str, local: LocalEC2) -> None:
+    before = set(machines_of(local.info.pid))
+    instance = ec2.launch(image_id, wait=False)
+    wait_for_state(instance, InstanceState.RUNNING)
+    (machine,) = set(machines_of(local.info.pid)) - before
+    os.kill(machine, signal.SIGKILL)
+    with pytest.raises(BootError, match="terminated"):
+        instance.wait()
+    assert state_reason(ec2, instance) == "Server.InternalError"
+
+
+def test_deleting_ends_the_machine_and_deletes_its_disks(ec2: EC2, image_id: str, local: LocalEC2) -> None:
+    before = set(machines_of(local.info.pid))
+    instance = ec2.launch(image_id, wait=False)
+    wait_for_state(instance, InstanceState.RUNNING)
+    directory = local.directory / "machines" / instance.id
+    assert directory.is_dir()
+    assert instance.delete() == []
+    assert set(machines_of(local.info.pid)) == before
+    assert not directory.exists()
+    assert instance.delete() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_no_machine_outlives_its_server(number: signal.Signals, image_id: str) -> None:
+    server = LocalEC2()
+    info = server.start()
+    try:
+        with EC2(
+            "orphan", region=info.region, endpoint_url=info.endpoint_url, access_key_id="a", secret_access_key="b"
+        ) as ec2:
+            for _ in range(2):
+                ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)
+            wait_until(lambda: len(machines_of(info.pid)) == 2, what="two machines to run", timeout=60)
+            machines = machines_of(info.pid)
+            os.kill(info.pid, number)
+            wait_until(lambda: not any(map(is_alive, [*machines, info.pid])), what="everything to be gone", timeout=30)
+        wait_until(lambda: not server.directory.exists(), what="the directory to be gone", timeout=30)
+    finally:
+        server.stop()
