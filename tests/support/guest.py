@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+import shutil
 from pathlib import Path
 from types import TracebackType
 
 from pycloudlib.key import KeyPair
 from support.sshd import Sshd
 
-NO_CLOUD_INIT = "exit 127"
 CLOUD_INIT_DONE = 'echo "status: done"'
 
 
@@ -33,6 +34,8 @@ class Guest:
         )
         self.program("cloud-init", CLOUD_INIT_DONE)
         self.program("systemctl", "echo running")
+        # sshd's own one is no program, which is what a forced command needs.
+        self.program("internal-sftp", f"exec {_sftp_server()}")
 
     @property
     def key_pair(self) -> KeyPair:
@@ -52,6 +55,11 @@ class Guest:
         """Have this boot id from now on."""
         self.boot_id_path.write_text(f"{boot_id}\n")
 
+    def reboot(self) -> None:
+        """Lose every connection and come back with another boot id."""
+        self.boot(f"boot-{secrets.token_hex(4)}")
+        self.sshd.drop_connections()
+
     def __enter__(self) -> Guest:
         self.sshd.start()
         return self
@@ -63,3 +71,11 @@ class Guest:
         traceback: TracebackType | None,
     ) -> None:
         self.sshd.stop()
+
+
+def _sftp_server() -> str:
+    folders = "/usr/lib/openssh:/usr/libexec/openssh:/usr/lib/ssh:/usr/libexec"
+    found = shutil.which("sftp-server", path=folders)
+    if found is None:
+        raise RuntimeError("these tests need OpenSSH's sftp-server: apt-get install openssh-sftp-server")
+    return found

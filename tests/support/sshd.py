@@ -32,6 +32,7 @@ class Sshd:
         listen: the address it listens on; "0.0.0.0" and "::" stand for every loopback address too.
         port: its port; default a free one.
         host_key_types: the kinds of host keys it has, as ssh-keygen names them.
+        sftp: the command that serves SFTP; default sshd itself.
         options: more lines for its configuration; they win over the default ones.
     """
 
@@ -42,6 +43,7 @@ class Sshd:
         listen: str = "127.0.0.1",
         port: int | None = None,
         host_key_types: Sequence[str] = ("ed25519",),
+        sftp: str = "internal-sftp",
         options: Iterable[str] = (),
     ) -> None:
         self.directory = directory
@@ -56,6 +58,7 @@ class Sshd:
         self._config_path = directory / "sshd_config"
         self._host_key_types = tuple(host_key_types)
         self._options = tuple(options)
+        self._sftp = sftp
         self._port = port
         self._token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
@@ -172,7 +175,7 @@ class Sshd:
             "UseDNS no",
             "PrintMotd no",
             "LogLevel VERBOSE",
-            "Subsystem sftp internal-sftp",
+            f"Subsystem sftp {self._sftp}",
         ]
         # From OpenSSH 9.8 on, an address whose logins fail is shut out for a while: for tests, that is everybody.
         if self._accepts("PerSourcePenalties=no"):

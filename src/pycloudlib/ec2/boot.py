@@ -40,7 +40,7 @@ CONSOLE_TAIL_LINES = 20
 """Lines of the console log shown in an error."""
 
 STATE_INTERVAL = 0.5
-"""Seconds between two looks at the state while it is pending; they grow to twice that."""
+"""Seconds between two looks at the state while it is pending."""
 
 WATCH_INTERVAL = 2.0
 """Seconds between two looks at the state of an instance that boots."""
@@ -152,7 +152,7 @@ class Boot:
             BootTimeoutError: it was not ready in time.
         """
         try:
-            self._wait_until(self._runs, interval=STATE_INTERVAL, max_interval=2 * STATE_INTERVAL)
+            self._wait_until(self._runs, interval=STATE_INTERVAL, max_interval=STATE_INTERVAL)
             self._subject.reached("running")
             self._stage = "its sshd to answer"
             with self._watched():

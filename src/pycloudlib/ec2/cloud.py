@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -188,7 +189,7 @@ class EC2(BaseCloud):
         image = self._images.get(image_id)
         request = RunRequest(image, instance_type, self.tag, user_data, disk_size_gb, enable_ipv6, more)
         parameters = request.parameters(self._ownership)
-        key_pair = self._key_pair_for_launch(more)
+        key_pair = self._key_pair_for_launch(more, wait=wait)
         if key_pair is not None and "KeyName" not in more:
             parameters["KeyName"] = self._key_pairs.name_for_launch(key_pair)
         with translated():
@@ -361,8 +362,16 @@ class EC2(BaseCloud):
         Returns:
             What went wrong, each naming its resource; empty when nothing is left.
         """
-        self._terminate_together()
-        return self._ledger.undo_all()
+        with ExitStack() as watching:
+            # So that every question about one of them is answered for all of them.
+            for instance in self.created_instances:
+                watching.enter_context(self._access.poller.watching(instance.id))
+            try:
+                self._terminate_together()
+            finally:
+                # Ctrl-C during the one call for all must not leave everything behind.
+                errors = self._ledger.undo_all()
+        return errors
 
     def _terminate_together(self) -> None:
         """Spare a hundred instances a hundred calls. Where one call for all fails, each is deleted by itself."""
@@ -401,8 +410,9 @@ class EC2(BaseCloud):
         for error in instance.delete(wait=False):
             logger.error("%s was not deleted and is left to clean(): %s", instance.id, error)
 
-    def _key_pair_for_launch(self, parameters: Mapping[str, Any]) -> KeyPair | None:
-        return self._key_pair_if_any() if "KeyName" in parameters else self.key_pair
+    def _key_pair_for_launch(self, parameters: Mapping[str, Any], *, wait: bool) -> KeyPair | None:
+        # Without a key nobody can log in, and EC2 needs one to put in, unless it is told by name.
+        return self.key_pair if wait or "KeyName" not in parameters else self._key_pair_if_any()
 
     def _key_pair_if_any(self) -> KeyPair | None:
         try:

@@ -144,19 +144,23 @@ GUEST_FILES: tuple[GuestFile, ...] = (
     *QUIET_UNITS,
 )
 
-TIDY_UP = """\
-set -e
-cd "$1"
-# The mirror and the proxy of the machine that built it are nobody's business in the guest.
-rm -f etc/apt/sources.list etc/apt/sources.list.d/* etc/apt/apt.conf.d/99mmdebstrap etc/apt/auth.conf.d/*
-# Every instance has its own: cloud-init makes the host keys, and systemd the machine id.
-rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf
-: > etc/machine-id
-rm -f var/lib/dbus/machine-id
-rm -rf var/log/apt var/log/dpkg.log var/log/bootstrap.log var/log/alternatives.log var/cache/debconf/*-old
-mkdir -p var/log/apt
+TIDY_UP = "; ".join(
+    (
+        "set -e",
+        'cd "$1"',
+        # The mirror and the proxy of the machine that built it are nobody's business in the guest.
+        "rm -f etc/apt/sources.list etc/apt/sources.list.d/* etc/apt/apt.conf.d/99mmdebstrap",
+        # Every instance has its own: cloud-init makes the host keys. An empty machine id, other than one that says
+        # "uninitialized", lets systemd make one without going through all units' presets.
+        "rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf var/lib/dbus/machine-id",
+        ": > etc/machine-id",
+        "rm -rf var/log/apt/* var/log/dpkg.log var/log/bootstrap.log var/log/alternatives.log var/cache/debconf/*-old",
+    )
+)
+"""Run by a shell, with the root directory as its argument, after the packages are installed.
+
+One line, because mmdebstrap repeats it in what it says.
 """
-"""Run by a shell, with the root directory as its argument, after the packages are installed."""
 
 
 def write_archive(path: Path, files: Sequence[GuestFile]) -> None:

@@ -15,7 +15,7 @@ import paramiko
 from pycloudlib.errors import CommandTimeoutError, InvalidArgumentError, SSHConnectionError
 from pycloudlib.result import Result
 from pycloudlib.ssh.connection import Connection
-from pycloudlib.ssh.transport import FOREIGN_ERRORS, reason
+from pycloudlib.ssh.transport import FOREIGN_ERRORS, Transport, reason
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ WRITE_SIZE = 32 * 1024
 NO_EXIT_STATUS = -1
 """What paramiko says when the host has sent none."""
 
-FEEDER_END_TIMEOUT = 2.0
-"""Seconds to wait for the thread that sends standard input; the channel is closed by then, so it ends at once."""
+HELPER_END_TIMEOUT = 2.0
+"""Seconds to wait for a helping thread; it has been told to end by then, so it does at once."""
 
 SHOWN_OUTPUT_LENGTH = 500
 """Characters of the last output that the message of a time-out shows."""
@@ -61,11 +61,9 @@ def command_line(
     """
     inner = command if isinstance(command, str) else _list_line(command)
     prefix = (["sudo", "-n", "--"] if use_sudo else []) + _env_words(env or {})
-    if prefix or isinstance(command, str):
-        # "exec" spares the login shell a process, 0.3 ms; "--" because a command may begin with "-".
-        line = shlex.join(["exec", *prefix, "sh", "-c", "--", inner])
-    else:
-        line = inner
+    as_it_is = not prefix and not isinstance(command, str)
+    # "exec" spares the login shell a process, 0.3 ms; "--" because a command may begin with "-".
+    line = inner if as_it_is else shlex.join(["exec", *prefix, "sh", "-c", "--", inner])
     if "\0" in line:
         raise InvalidArgumentError("a command cannot hold a NUL character; pass such data on standard input")
     if len(_encoded(line)) > MAX_LINE_LENGTH:
@@ -223,10 +221,13 @@ def _feeding(channel: paramiko.Channel, stdin: str | bytes | None) -> Iterator[N
     finally:
         with suppress(*FOREIGN_ERRORS):
             channel.close()
-        feeder.join(FEEDER_END_TIMEOUT)
+        feeder.join(HELPER_END_TIMEOUT)
 
 
 def _feed(channel: paramiko.Channel, data: bytes) -> None:
+    transport = channel.get_transport()
+    if isinstance(transport, Transport):
+        transport.send_only_while_open(channel)
     # A command that ends without reading it all is no error, just as in a pipe.
     with suppress(*FOREIGN_ERRORS):
         sent = 0
@@ -265,6 +266,7 @@ def _deadline(
             raise
     finally:
         timer.cancel()
+        timer.join(HELPER_END_TIMEOUT)
     if passed.is_set():
         raise error()
 

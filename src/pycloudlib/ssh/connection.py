@@ -11,21 +11,26 @@ from types import TracebackType
 
 import paramiko
 
-from pycloudlib.errors import SSHConnectionError, SSHError
+from pycloudlib.errors import PycloudlibTimeoutError, SSHConnectionError, SSHError
 from pycloudlib.ssh.host_keys import HostKeys
 from pycloudlib.ssh.private_key import load_private_key
 from pycloudlib.ssh.target import Target
 from pycloudlib.ssh.transport import FOREIGN_ERRORS, close_transport, open_transport, reason
+from pycloudlib.waiting import wait_until
 
 __all__ = ["Connection", "State", "Target"]
 
 logger = logging.getLogger(__name__)
 
-MAX_SESSIONS = 10
-"""Sessions open at once over one connection; more wait. It is the default of sshd's MaxSessions."""
+MAX_SESSIONS = 8
+"""Sessions open at once over one connection; further ones wait. sshd's own limit, MaxSessions, is 10 by default, and it
+counts those that have just ended for some milliseconds."""
 
 SESSION_TIMEOUT = 30.0
 """Seconds that the host has for opening a session; paramiko's default is an hour."""
+
+REFUSAL_TIMEOUT = 10.0
+"""Seconds after which a host that refuses another session is believed."""
 
 
 class State(Enum):
@@ -157,14 +162,31 @@ class Connection:
     def _open_session(self) -> paramiko.Channel:
         transport = self.transport
         try:
-            return transport.open_session(timeout=SESSION_TIMEOUT)
+            return _free_session(transport)
         except FOREIGN_ERRORS as error:
             if transport.is_active():
-                raise self._refused(error) from error
+                raise self._no_session(error) from error
         try:
-            return self.transport.open_session(timeout=SESSION_TIMEOUT)
+            return _free_session(self.transport)
         except FOREIGN_ERRORS as error:
-            raise self._refused(error) from error
+            raise self._no_session(error) from error
 
-    def _refused(self, error: Exception) -> SSHConnectionError:
-        return SSHConnectionError(f"{self.target} did not open a session: {reason(error)}")
+    def _no_session(self, error: Exception) -> SSHConnectionError:
+        full = isinstance(error, PycloudlibTimeoutError)
+        why = "it has too many open (MaxSessions of its sshd)" if full else reason(error)
+        return SSHConnectionError(f"{self.target} did not open a session: {why}")
+
+
+def _free_session(transport: paramiko.Transport) -> paramiko.Channel:
+    """Open a session as soon as the host has one to give."""
+
+    def session() -> paramiko.Channel | None:
+        try:
+            return transport.open_session(timeout=SESSION_TIMEOUT)
+        except paramiko.SSHException:
+            # Not only ChannelException: of two refusals at once, paramiko keeps the reason of one.
+            if transport.is_active():
+                return None
+            raise
+
+    return wait_until(session, what="a session", timeout=REFUSAL_TIMEOUT, interval=0.005, max_interval=0.2)

@@ -33,6 +33,8 @@ IDLE_TIMEOUT = 60.0
 
 NEW_FILE_MODE = 0o644
 
+LOCAL_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 
 def push(connection: Connection, local: str | os.PathLike[str], remote: str) -> None:
     """Copy a local file to the host; permission bits are kept.
@@ -195,8 +197,8 @@ def _kind(mode: int) -> str:
 
 
 def _is_local(error: BaseException) -> bool:
-    """Whether an error is this side's: paramiko gives its own neither a file name nor "no space left"."""
-    return isinstance(error, OSError) and (error.filename is not None or error.errno == errno.ENOSPC)
+    """Whether an error is this side's: paramiko gives those of the host neither a file name nor such a number."""
+    return isinstance(error, OSError) and (error.filename is not None or error.errno in LOCAL_WRITE_ERRORS)
 
 
 def _explained(error: BaseException) -> str:

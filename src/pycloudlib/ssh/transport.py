@@ -82,9 +82,9 @@ class _ReadAheadSocket(socket.socket):
 
 
 class Transport(paramiko.Transport):
-    """A transport that hears which signal ended a command, and whose changes of keys do not lock it up.
+    """A transport that hears which signal ended a command, and that survives two races of paramiko's.
 
-    Both take parts of paramiko that are not public; there is no other way.
+    It takes parts of paramiko that are not public; there is no other way.
     """
 
     def __init__(self, sock: socket.socket) -> None:
@@ -92,6 +92,18 @@ class Transport(paramiko.Transport):
         handlers = self._channel_handler_table  # type: ignore[has-type]
         self._channel_handler_table = {**handlers, MSG_CHANNEL_REQUEST: _channel_request}
         self._held_back: list[paramiko.Message] = []
+        self._only = threading.local()
+
+    def send_only_while_open(self, channel: paramiko.Channel) -> None:
+        """Let this thread, from now on, send only what belongs to a channel, and only until its end.
+
+        Otherwise what is sent in the moment in which the host closes the channel comes after the answer to that, which
+        is a breach of protocol: sshd hangs up, and every other command on the connection is lost.
+
+        Args:
+            channel: the one that this thread feeds.
+        """
+        self._only.channel = channel
 
     def _send_user_message(self, data: paramiko.Message) -> None:
         # paramiko changes the keys every 512 MiB. A channel that the host closes in that moment is answered by the
@@ -100,6 +112,13 @@ class Transport(paramiko.Transport):
             self._held_back.append(data)
             return
         super()._send_user_message(data)  # type: ignore[misc]
+
+    def _send_message(self, data: paramiko.Message) -> None:
+        # The answer to a closed channel is sent under the same lock of paramiko's as this, after `closed` is set.
+        channel = getattr(self._only, "channel", None)
+        if channel is not None and channel.closed:
+            return
+        super()._send_message(data)  # type: ignore[misc]
 
     def _parse_newkeys(self, message: paramiko.Message) -> None:
         super()._parse_newkeys(message)  # type: ignore[misc]

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.guest import Guest
-from support.moto_server import REGION, moto_server
-from support.scripted_ec2 import ScriptedEC2, scripted_ec2
 
 from pycloudlib.config import Settings
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.session import open_session
 from pycloudlib.key import KeyPair
+from support.guest import Guest
+from support.moto_server import REGION, moto_server
+from support.scripted_ec2 import ScriptedEC2, scripted_ec2
 
 ConnectTo = Callable[..., EC2]
 

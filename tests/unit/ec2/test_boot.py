@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
-from support.guest import Guest
-from support.sshd import make_key
 
 from pycloudlib.ec2 import boot
 from pycloudlib.ec2.boot import Boot, Bootable, Expectation
@@ -25,6 +23,8 @@ from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.host_keys import HostKeys
 from pycloudlib.ssh.target import Target
 from pycloudlib.waiting import wait_until
+from support.guest import Guest
+from support.sshd import make_key
 
 RUNNING = InstanceDescription("i-1", InstanceState.RUNNING, public_ip="127.0.0.1")
 PENDING = InstanceDescription("i-1", InstanceState.PENDING)
@@ -273,6 +273,7 @@ def test_a_guest_without_cloud_init_is_ready_when_systemd_is(booting: Booting) -
 def test_a_time_out_says_how_far_it_came(booting: Booting) -> None:
     booting.guest.program("cloud-init", HANGS)
     booting.console = "still booting"
+    booting.connect()
     with pytest.raises(BootTimeoutError, match="waiting for cloud-init to be done") as caught:
         booting.wait(timeout=2)
     assert "still booting" in str(caught.value)
@@ -281,15 +282,14 @@ def test_a_time_out_says_how_far_it_came(booting: Booting) -> None:
 
 def test_a_restart_is_over_when_the_boot_id_has_changed(booting: Booting) -> None:
     again = booting.guest.programs / "again"
-    booting.guest.program(
-        "cat", f'[ -e {again} ] && echo boot-2 || echo boot-1; touch {again}'
-    )
+    booting.guest.program("cat", f"[ -e {again} ] && echo boot-2 || echo boot-1; touch {again}")
     booting.wait(old_boot_id="boot-1")
     assert booting.stages[-1] == "ready"
     assert again.exists()
 
 
 def test_a_restart_that_never_happens_times_out(booting: Booting) -> None:
+    booting.connect()
     with pytest.raises(BootTimeoutError, match="still the boot before"):
         booting.wait(timeout=1, old_boot_id="boot-1")
 

@@ -4,9 +4,6 @@ import signal
 import threading
 
 import pytest
-from support.guest import Guest
-from support.moto_server import BOOKWORM_DAILY, NOBLE_DAILY
-from support.scripted_ec2 import ScriptedEC2
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.poller import InstanceState
@@ -24,6 +21,9 @@ from pycloudlib.errors import (
     UnsetSSHKeyError,
 )
 from pycloudlib.key import KeyPair
+from support.guest import Guest
+from support.moto_server import BOOKWORM_DAILY, NOBLE_DAILY
+from support.scripted_ec2 import ScriptedEC2
 
 
 def described(ec2: EC2, instance_id: str) -> dict:
@@ -131,6 +131,14 @@ def test_without_any_ssh_key_launch_says_how_to_make_one(ec2: EC2) -> None:
         ec2.launch(BOOKWORM_DAILY)
 
 
+def test_without_any_ssh_key_a_key_name_is_enough_for_who_does_not_wait(ec2: EC2) -> None:
+    ec2._key_pair = None
+    with pytest.raises(UnsetSSHKeyError):
+        ec2.launch(BOOKWORM_DAILY, KeyName="theirs")
+    assert ec2.created_instances == []
+    assert ec2.launch(BOOKWORM_DAILY, KeyName="theirs", wait=False).id.startswith("i-")
+
+
 def test_a_launch_that_fails_deletes_its_instance_and_gives_it_with_the_error(
     ec2_with_guest: EC2, guest: Guest
 ) -> None:
@@ -235,8 +243,8 @@ def test_leaving_the_context_raises_what_could_not_be_deleted(ec2: EC2) -> None:
 
 
 def test_an_error_in_the_body_is_not_hidden_by_a_failed_clean_up(ec2: EC2, caplog: pytest.LogCaptureFixture) -> None:
+    _launch_protected(ec2)
     with pytest.raises(ZeroDivisionError), ec2:
-        _launch_protected(ec2)
         raise ZeroDivisionError
     assert "could not be deleted" in caplog.text
     _unprotect(ec2)
@@ -348,5 +356,3 @@ def _unprotect(ec2: EC2) -> None:
     for instance in ec2.created_instances:
         ec2.client.modify_instance_attribute(InstanceId=instance.id, DisableApiTermination={"Value": False})
     assert ec2.clean() == []
-
-

@@ -3,10 +3,10 @@ from __future__ import annotations
 from base64 import b64encode
 
 import pytest
-from support.scripted_ec2 import ScriptedEC2
 
 from pycloudlib.ec2.console import Console
 from pycloudlib.errors import InstanceNotFoundError
+from support.scripted_ec2 import ScriptedEC2
 
 
 def output(text: str) -> str:

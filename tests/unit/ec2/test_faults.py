@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 from botocore.exceptions import ClientError
-from support.scripted_ec2 import ScriptedEC2
 
 from pycloudlib.ec2.faults import call_until_consistent, translate, translated
 from pycloudlib.errors import (
@@ -21,6 +20,7 @@ from pycloudlib.errors import (
     ResourceNotFoundError,
     ThrottledError,
 )
+from support.scripted_ec2 import ScriptedEC2
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from support.moto_server import BOOKWORM_DAILY, DEBIAN, DEBIAN_DAILY, NOBLE_DAILY, UBUNTU
 
 from pycloudlib.cloud import ImageType
 from pycloudlib.ec2.images import MARKETPLACE_OWNER, Image, Images, release_query
 from pycloudlib.errors import ImageNotFoundError, InvalidArgumentError
+from support.moto_server import BOOKWORM_DAILY, DEBIAN, DEBIAN_DAILY, NOBLE_DAILY, UBUNTU
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.scripted_ec2 import ScriptedEC2
-from support.sshd import make_key
 
 from pycloudlib.ec2.key_pairs import KIND, KeyPairs, is_same_key
 from pycloudlib.errors import KeyPairError, PermissionDeniedError
 from pycloudlib.key import KeyPair
 from pycloudlib.lifecycle import Ledger
 from pycloudlib.tags import Ownership
-
+from support.scripted_ec2 import ScriptedEC2
+from support.sshd import make_key
 
 
 @pytest.fixture
@@ -38,7 +37,9 @@ def test_undoing_the_upload_deletes_it_from_ec2(key_pairs: KeyPairs, ledger: Led
     assert "undone" not in key_pairs.names()
 
 
-def test_the_same_key_under_the_same_name_is_fine_and_stays_its_owners(key_pairs, moto_client, ledger, tmp_path) -> None:
+def test_the_same_key_under_the_same_name_is_fine_and_stays_its_owners(
+    key_pairs, moto_client, ledger, tmp_path
+) -> None:
     pair = KeyPair.generate(tmp_path)
     moto_client.import_key_pair(KeyName="theirs", PublicKeyMaterial=pair.public_key_content.encode())
     key_pairs.upload(pair, "theirs")

@@ -4,10 +4,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 from pycloudlib.ec2.poller import CHUNK, InstanceDescription, InstanceState, Poller
 from pycloudlib.errors import PermissionDeniedError
+from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 
 def test_an_instance_is_described(scripted_client, script: ScriptedEC2) -> None:
@@ -99,9 +99,7 @@ def test_every_page_is_read(scripted_client, script: ScriptedEC2) -> None:
     assert poller.describe("i-2") is not None
 
 
-def test_a_refusal_reaches_who_asked_and_the_next_question_is_asked_anew(
-    scripted_client, script: ScriptedEC2
-) -> None:
+def test_a_refusal_reaches_who_asked_and_the_next_question_is_asked_anew(scripted_client, script: ScriptedEC2) -> None:
     script.refuse("DescribeInstances", "UnauthorizedOperation")
     script.answer("DescribeInstances", instances_xml(("i-1", "running")))
     poller = Poller(scripted_client)

@@ -3,12 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.scripted_ec2 import ScriptedEC2
 
 from pycloudlib.config import Settings
 from pycloudlib.ec2.faults import translated
 from pycloudlib.ec2.session import open_session
 from pycloudlib.errors import CloudSetupError, CredentialsError, ThrottledError
+from support.scripted_ec2 import ScriptedEC2
 
 KEYS = {"access_key_id": "AKIAtest", "secret_access_key": "hidden"}
 

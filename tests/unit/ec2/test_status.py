@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 from pycloudlib.ec2.poller import InstanceDescription, InstanceState, Poller
 from pycloudlib.ec2.status import GONE_AFTER, NOT_YET_VISIBLE, Status
 from pycloudlib.errors import InstanceNotFoundError, InstanceStateError, PermissionDeniedError, PycloudlibTimeoutError
+from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 PENDING = InstanceDescription("i-1", InstanceState.PENDING)
 

@@ -41,7 +41,7 @@ def program(tmp_path: Path) -> Program:
 def run(tmp_path: Path, program: Program) -> Callable[..., Result]:
     """A guest: a shell that finds only the programs that the test puts there."""
     (tmp_path / "bin" / "sh").symlink_to("/bin/sh")
-    program("cat", "exec /bin/cat \"$@\"")
+    program("cat", 'exec /bin/cat "$@"')
 
     def run_in_guest(command: str, *, timeout: float | None = None) -> Result:
         done = subprocess.run(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,19 @@ import pytest
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local import paths
 
+
+@dataclass(frozen=True)
+class Place:
+    make: Callable[[], Path]
+    variable: str
+    default: str
+    below: str
+
+
 PLACES = [
-    pytest.param(paths.images_dir, "XDG_DATA_HOME", ".local/share", "pycloudlib/images", id="images"),
-    pytest.param(paths.state_dir, "XDG_STATE_HOME", ".local/state", "pycloudlib/local", id="state"),
-    pytest.param(paths.cache_dir, "XDG_CACHE_HOME", ".cache", "pycloudlib", id="cache"),
+    pytest.param(Place(paths.images_dir, "XDG_DATA_HOME", ".local/share", "pycloudlib/images"), id="images"),
+    pytest.param(Place(paths.state_dir, "XDG_STATE_HOME", ".local/state", "pycloudlib/local"), id="state"),
+    pytest.param(Place(paths.cache_dir, "XDG_CACHE_HOME", ".cache", "pycloudlib"), id="cache"),
 ]
 
 
@@ -24,41 +34,29 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize(("place", "variable", "default", "below"), PLACES)
-def test_without_xdg_variables_directories_lie_in_the_home(
-    place: Callable[[], Path], variable: str, default: str, below: str, home: Path
-) -> None:
-    assert place() == home / default / below
+@pytest.mark.parametrize("place", PLACES)
+def test_without_xdg_variables_directories_lie_in_the_home(place: Place, home: Path) -> None:
+    assert place.make() == home / place.default / place.below
 
 
-@pytest.mark.parametrize(("place", "variable", "default", "below"), PLACES)
-def test_an_xdg_variable_moves_the_directory(
-    place: Callable[[], Path], variable: str, default: str, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
-    assert place() == tmp_path / "elsewhere" / below
+@pytest.mark.parametrize("place", PLACES)
+def test_an_xdg_variable_moves_the_directory(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(place.variable, str(tmp_path / "elsewhere"))
+    assert place.make() == tmp_path / "elsewhere" / place.below
 
 
-@pytest.mark.parametrize(("place", "variable", "default", "below"), PLACES)
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("ignored", ["", "relative/path"])
 def test_an_empty_or_relative_xdg_variable_is_ignored(
-    place: Callable[[], Path],
-    variable: str,
-    default: str,
-    below: str,
-    ignored: str,
-    home: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    place: Place, ignored: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(variable, ignored)
-    assert place() == home / default / below
+    monkeypatch.setenv(place.variable, ignored)
+    assert place.make() == home / place.default / place.below
 
 
-@pytest.mark.parametrize(("place", "variable", "default", "below"), PLACES)
-def test_new_directories_are_for_the_user_alone(
-    place: Callable[[], Path], variable: str, default: str, below: str
-) -> None:
-    made = place()
+@pytest.mark.parametrize("place", PLACES)
+def test_new_directories_are_for_the_user_alone(place: Place) -> None:
+    made = place.make()
     assert stat.S_IMODE(made.stat().st_mode) == 0o700
     assert stat.S_IMODE(made.parent.stat().st_mode) == 0o700
 

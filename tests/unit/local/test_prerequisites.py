@@ -56,7 +56,9 @@ def test_a_file_that_cannot_be_executed_is_no_program(bin_dir: Path) -> None:
     assert prerequisites.find("socat") is None
 
 
-@pytest.mark.parametrize(("user", "command"), [(0, "apt-get install -y socat"), (1000, "sudo apt-get install -y socat")])
+@pytest.mark.parametrize(
+    ("user", "command"), [(0, "apt-get install -y socat"), (1000, "sudo apt-get install -y socat")]
+)
 def test_sudo_is_for_those_who_need_it(user: int, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
     assert prerequisites.install_command(["socat"]) == command

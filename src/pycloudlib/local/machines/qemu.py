@@ -82,8 +82,8 @@ def command_line(
     command += ["-smbios", _smbios(spec, system_uuid)]
     command += ["-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"]
     command += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
-    # A guest that powers off leaves QEMU waiting, so that a reboot can follow and the reason can be told.
-    command += ["-no-shutdown"]
+    # A guest that powers off or resets leaves QEMU waiting until it is told to quit, so that the reason can be told.
+    command += ["-action", "shutdown=pause", "-action", "reboot=shutdown"]
     for port in range(ROOT_PORTS):
         command += ["-device", f"pcie-root-port,id=port{port},chassis={port + 1}"]
     # Machines are thrown away: what the host has not written yet need not survive the host.
@@ -191,6 +191,7 @@ class QemuMachine(Machine):
         self._end_requested = False
         self._destroy_requested = False
         self._rebooting = False
+        self._reset_wanted = False
         self._guest_powered_off = False
         self._thread: threading.Thread | None = None
 
@@ -214,7 +215,7 @@ class QemuMachine(Machine):
         self._press_power_button(afterwards=self._pull_plug)
 
     def reboot(self) -> None:
-        """Let the guest shut down, then reset it; a guest that does not react is reset all the same."""
+        """Let the guest shut down, then start it again; one that does not react is reset all the same."""
         self._rebooting = True
         self._press_power_button(afterwards=self._reset)
 
@@ -269,29 +270,37 @@ class QemuMachine(Machine):
             _short_path(self._directory) as short,
             MetadataServer(short / "metadata.sock", self._metadata),
         ):
-            ours, theirs = socket.socketpair()
-            with theirs:
-                command = command_line(
-                    self.spec,
-                    attachment,
-                    accelerator=self._driver.options.accelerator,
-                    ssh_port=self._driver.options.ssh_port,
-                    qmp_fd=theirs.fileno(),
-                )
-                logger.info("%s: starting %s", self.spec.instance_id, " ".join(command))
-                process = self._driver.spawn(command, self._directory, theirs.fileno())
-            qmp = QMP(ours)
-            with self._lock:
-                self._process = process
-                self._qmp = qmp
-                unplugged = self._destroy_requested or self._end_requested
-            if unplugged:
-                process.kill()
-            for event in qmp.events():
-                self._on_event(event, qmp)
-            qmp.close()
-            status = process.wait()
+            status, self._reset_wanted = 0, True
+            # A reset is a new process: under emulation a kernel takes half a minute to overwrite the code of the one
+            # before, which QEMU has translated.
+            while self._reset_wanted and not self._end_requested:
+                self._reset_wanted = False
+                status = self._run_once(attachment)
         return self._why(status)
+
+    def _run_once(self, attachment: NetworkAttachment) -> int:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            options = self._driver.options
+            command = command_line(
+                self.spec,
+                attachment,
+                accelerator=options.accelerator,
+                ssh_port=options.ssh_port,
+                qmp_fd=theirs.fileno(),
+            )
+            logger.info("%s: starting %s", self.spec.instance_id, " ".join(command))
+            process = self._driver.spawn(command, self._directory, theirs.fileno())
+        qmp = QMP(ours)
+        with self._lock:
+            self._process = process
+            self._qmp = qmp
+            if self._end_requested:
+                process.kill()
+        for event in qmp.events():
+            self._on_event(event, qmp)
+        qmp.close()
+        return process.wait()
 
     def _prepare_directory(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -305,17 +314,14 @@ class QemuMachine(Machine):
     def _on_event(self, event: Mapping[str, Any], qmp: QMP) -> None:
         name = event["event"]
         logger.debug("%s: %s", self.spec.instance_id, event)
-        if event is READY:
+        if event is READY and self.state is MachineState.STARTING:
             self._move(MachineState.RUNNING)
             self.owner.machine_running()
-        elif name == "SHUTDOWN":
+        elif name == "SHUTDOWN" and event["data"]["guest"]:
             self._cancel_plug_puller()
-            if self._rebooting and not self._end_requested:
-                self._rebooting = False
-                qmp.send("system_reset")
-                qmp.send("cont")
-                return
-            self._guest_powered_off = bool(event["data"]["guest"])
+            self._reset_wanted = self._rebooting or event["data"]["reason"] == "guest-reset"
+            self._rebooting = False
+            self._guest_powered_off = True
             qmp.send("quit")
 
     def _why(self, status: int) -> tuple[PowerOffCause, str]:
@@ -347,10 +353,8 @@ class QemuMachine(Machine):
                 self._process.kill()
 
     def _reset(self) -> None:
-        with self._lock:
-            qmp, self._rebooting = self._qmp, False
-        if qmp is not None:
-            qmp.send("system_reset")
+        self._reset_wanted = True
+        self._pull_plug()
 
     def _cancel_plug_puller(self) -> None:
         with self._lock:

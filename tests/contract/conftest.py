@@ -1,0 +1,140 @@
+"""One suite for every EC2: whatever speaks the API is an endpoint here, and has to pass the same tests.
+
+A further endpoint is a line in ENDPOINTS: a context manager that serves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from getpass import getuser
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.ec2.cloud import EC2
+from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.key import KeyPair
+from pycloudlib.local import LocalEC2
+from support.guest import Guest
+from support.moto_server import REGION, moto_server
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An EC2, and what can be expected of it.
+
+    Args:
+        url: of its API.
+        region: the region that is used.
+        access_key_id: credentials that it takes.
+        secret_access_key: credentials that it takes.
+        ssh_port: of every instance's sshd.
+        key_pair: the only key that its guests let in; None where they let in the key of their launch.
+        username: who logs in; None where the image tells.
+        reboot_guest: lets the guest boot again, where nothing else would when EC2 is told to reboot it.
+    """
+
+    url: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+    ssh_port: int
+    key_pair: KeyPair | None = None
+    username: str | None = None
+    reboot_guest: Callable[[], None] | None = None
+
+
+@contextmanager
+def _moto(directory: Path) -> Iterator[Endpoint]:
+    """moto: instances run at once. One sshd stands for all of their guests."""
+    with Guest(directory) as guest, moto_server() as url:
+        yield Endpoint(url, REGION, "AKIAtest", "secret", guest.sshd.port, guest.key_pair, getuser(), guest.reboot)
+
+
+@contextmanager
+def _simulated(directory: Path) -> Iterator[Endpoint]:
+    """The local EC2 without machines: states take their time. One sshd stands for all guests, at every address."""
+    with Guest(directory, listen="0.0.0.0") as guest:
+        times = {"boot_seconds": 0.3, "stop_seconds": 0.2, "terminate_seconds": 0.2}
+        with LocalEC2(driver="simulated", ssh_port=guest.sshd.port, **times) as local:
+            yield Endpoint(
+                local.endpoint_url,
+                local.region,
+                local.access_key_id,
+                local.secret_access_key,
+                local.ssh_port,
+                guest.key_pair,
+                getuser(),
+                guest.reboot,
+            )
+
+
+ENDPOINTS: dict[str, Callable[[Path], AbstractContextManager[Endpoint]]] = {"moto": _moto, "simulated": _simulated}
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Endpoint]]:
+    """Serves each endpoint from its first use until the end of the session."""
+    served: dict[str, Endpoint] = {}
+    with ExitStack() as undo, pytest.MonkeyPatch.context() as environment:
+        state = tmp_path_factory.mktemp("state")
+        for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME"):
+            environment.setenv(name, str(state))
+
+        def serve_once(name: str) -> Endpoint:
+            if name not in served:
+                served[name] = undo.enter_context(ENDPOINTS[name](tmp_path_factory.mktemp(name) / "endpoint"))
+            return served[name]
+
+        yield serve_once
+
+
+@pytest.fixture(params=ENDPOINTS)
+def endpoint(request: pytest.FixtureRequest, serve: Callable[[str], Endpoint]) -> Endpoint:
+    """Each EC2 in turn."""
+    return serve(request.param)
+
+
+@pytest.fixture
+def ec2(endpoint: Endpoint, tmp_path: Path) -> Iterator[EC2]:
+    """EC2 at the endpoint, with a tag and a key of its own, cleaned up afterwards."""
+    with _connected(endpoint, "contract") as ec2:
+        ec2.key_pair = endpoint.key_pair or KeyPair.generate(tmp_path / "key")
+        reboot_guest = endpoint.reboot_guest
+        if reboot_guest is not None:
+            ec2.client.meta.events.register("after-call.ec2.RebootInstances", lambda **_: reboot_guest())
+        yield ec2
+
+
+@pytest.fixture
+def other_ec2(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EC2]:
+    """Somebody else's EC2 at the same endpoint, without a key."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with _connected(endpoint, "other") as ec2:
+        yield ec2
+
+
+def _connected(endpoint: Endpoint, tag: str) -> EC2:
+    return EC2(
+        tag,
+        config_file=StringIO(f"[ec2]\nssh_port = {endpoint.ssh_port}\n"),
+        region=endpoint.region,
+        access_key_id=endpoint.access_key_id,
+        secret_access_key=endpoint.secret_access_key,
+        endpoint_url=endpoint.url,
+    )
+
+
+@pytest.fixture
+def image_id(ec2: EC2) -> str:
+    """An image that every endpoint has."""
+    return ec2.daily_image("bookworm")
+
+
+@pytest.fixture
+def instance(ec2: EC2, endpoint: Endpoint, image_id: str) -> EC2Instance:
+    """An instance that is ready."""
+    return ec2.launch(image_id, username=endpoint.username)

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from getpass import getuser
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.errors import CleanupError, SSHConnectionError, UnsetSSHKeyError
+from pycloudlib.instance import BaseInstance, raise_unless_secondary
+from pycloudlib.key import KeyPair
+from support.sshd import Sshd
+
+
+class Machine(BaseInstance):
+    """An instance of no cloud: an address, and nothing else."""
+
+    address = "127.0.0.1"
+    name = "machine"
+    errors: tuple[Exception, ...] = ()
+    deletions = 0
+
+    @property
+    def ip(self) -> str:
+        return self.address
+
+    def delete(self, wait: bool = True) -> list[Exception]:
+        self.deletions += 1
+        return list(self.errors)
+
+    def _of_no_cloud(self, *_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    wait = wait_for_restart = wait_for_stop = wait_for_delete = _of_no_cloud
+    get_boot_id = console_log = restart = shutdown = start = _of_no_cloud
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    with Sshd(tmp_path_factory.mktemp("sshd")) as sshd:
+        yield sshd
+
+
+@pytest.fixture
+def machine(sshd: Sshd) -> Iterator[Machine]:
+    private = sshd.private_key_path
+    pair = KeyPair(private.with_suffix(".pub"), private)
+    machine = Machine("m-1", username=getuser(), key_pair=pair, port=sshd.port)
+    yield machine
+    machine._disconnect()
+
+
+def test_a_command_gives_back_both_streams_and_its_status(machine: Machine) -> None:
+    result = machine.execute("echo out; echo err >&2; exit 3")
+    assert (result.stdout, result.stderr, result.return_code) == ("out", "err", 3)
+
+
+def test_commands_share_one_connection(machine: Machine) -> None:
+    show = "echo $SSH_CONNECTION"
+    assert machine.execute(show) == machine.execute(show)
+
+
+def test_threads_share_one_connection(machine: Machine) -> None:
+    shown: list[str] = []
+    threads = [threading.Thread(target=lambda: shown.append(machine.execute("echo $SSH_CONNECTION"))) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(shown) == 5
+    assert len(set(shown)) == 1
+
+
+def test_another_address_gets_a_connection_of_its_own(machine: Machine) -> None:
+    before = machine.execute("echo $SSH_CONNECTION")
+    machine.address = "localhost"
+    assert machine.execute("echo $SSH_CONNECTION") != before
+
+
+def test_a_script_runs_from_a_file_that_only_its_user_can_read(machine: Machine) -> None:
+    result = machine.run_script('#!/bin/sh\nstat -c %a "$0"; echo "$0"; exit 5')
+    mode, path = result.splitlines()
+    assert (mode, result.return_code) == ("700", 5)
+    assert not Path(path).exists()
+
+
+def test_a_script_that_is_killed_is_removed_too(machine: Machine) -> None:
+    result = machine.run_script("#!/bin/sh\necho $0; kill -KILL $$")
+    assert result.return_code == 137
+    assert not Path(str(result)).exists()
+
+
+def test_a_script_is_run_by_what_its_first_line_says(machine: Machine) -> None:
+    assert machine.run_script("#!/usr/bin/env -S cat\nas it is") == "#!/usr/bin/env -S cat\nas it is"
+
+
+def test_a_script_without_a_first_line_is_run_by_the_shell(machine: Machine) -> None:
+    assert machine.run_script("echo plain") == "plain"
+
+
+def test_a_script_may_hold_any_bytes(machine: Machine) -> None:
+    assert machine.run_script(b"#!/bin/sh\nprintf '\xff'").raw_stdout == b"\xff"
+
+
+def test_a_script_shows_its_description_and_nothing_else(machine: Machine) -> None:
+    assert machine.run_script("exit 1", description="set up").command == "set up"
+    assert machine.run_script("exit 1").command == "a script"
+
+
+def test_a_file_goes_in_and_comes_back(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "local").write_bytes(b"\0\xff text")
+    machine.push_file(tmp_path / "local", str(tmp_path / "remote"))
+    machine.pull_file(tmp_path / "remote", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_bytes() == b"\0\xff text"
+
+
+def test_without_a_key_it_says_that_one_is_needed(sshd: Sshd) -> None:
+    with pytest.raises(UnsetSSHKeyError, match=r"m-1 .*use_key"):
+        Machine("m-1", username="me", key_pair=None, port=sshd.port).execute("true")
+
+
+def test_a_machine_that_is_not_there_is_a_connection_error(machine: Machine) -> None:
+    machine.port = 9
+    with pytest.raises(SSHConnectionError, match=r"127\.0\.0\.1:9"):
+        machine.execute("true")
+
+
+def test_leaving_the_context_deletes_it(machine: Machine) -> None:
+    with machine as entered:
+        assert entered is machine
+    assert machine.deletions == 1
+
+
+def test_leaving_the_context_raises_what_went_wrong(machine: Machine) -> None:
+    machine.errors = (RuntimeError("still there"),)
+    with pytest.raises(CleanupError, match="still there"), machine:
+        pass
+
+
+def test_an_error_in_the_body_stays_the_main_one(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+    machine.errors = (RuntimeError("still there"),)
+    with pytest.raises(ZeroDivisionError) as caught, machine:
+        raise ZeroDivisionError
+    assert "still there" in caplog.text
+    assert "still there" in "".join(getattr(caught.value, "__notes__", [caplog.text]))
+
+
+def test_no_errors_raise_nothing() -> None:
+    raise_unless_secondary([], None)
