@@ -152,8 +152,9 @@ TIDY_UP = "; ".join(
         "rm -f etc/apt/sources.list etc/apt/sources.list.d/* etc/apt/apt.conf.d/99mmdebstrap",
         # Every instance has its own: cloud-init makes the host keys. An empty machine id, other than one that says
         # "uninitialized", lets systemd make one without going through all units' presets.
-        "rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf var/lib/dbus/machine-id",
+        "rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf var/lib/dbus/machine-id etc/machine-id",
         ": > etc/machine-id",
+        "chmod 444 etc/machine-id",
         "rm -rf var/log/apt/* var/log/dpkg.log var/log/bootstrap.log var/log/alternatives.log var/cache/debconf/*-old",
     )
 )

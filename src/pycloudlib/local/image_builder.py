@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -100,7 +101,7 @@ def require_programs() -> dict[str, Path]:
         MissingPrerequisiteError: something is not installed.
     """
     fakeroot = [] if os.geteuid() == 0 else ["fakeroot"]
-    programs = require_all(["mmdebstrap", "mke2fs", "tar", *fakeroot], "to build an image")
+    programs = require_all(["mmdebstrap", "mke2fs", "setpriv", "tar", "unshare", *fakeroot], "to build an image")
     if not any(keyring.exists() for keyring in KEYRINGS):
         raise MissingPrerequisiteError(
             "Debian's archive keys are not installed, needed to build an image: "
@@ -126,7 +127,7 @@ def _build(catalogue: Catalogue, codename: str, partial: Path, programs: dict[st
     # Apart from the entry, which keeps everything that is left in its directory.
     with tempfile.TemporaryDirectory(prefix="build-", dir=partial, ignore_cleanup_errors=True) as name:
         work = Path(name)
-        _make_archive(codename, work, programs["mmdebstrap"], progress)
+        _make_archive(codename, work, programs, progress)
         progress("writing the disk")
         root = _unpack(work, programs)
         kernel, initrd = _newest(root / "boot", "vmlinuz-*"), _newest(root / "boot", "initrd.img-*")
@@ -152,7 +153,7 @@ def _build(catalogue: Catalogue, codename: str, partial: Path, programs: dict[st
     return image
 
 
-def _make_archive(codename: str, work: Path, mmdebstrap: Path, progress: Progress) -> None:
+def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress: Progress) -> None:
     """Let mmdebstrap install the packages, with the guest's own files put in before and after."""
     files = work / "guest-files.tar"
     write_archive(files, GUEST_FILES)
@@ -162,7 +163,8 @@ def _make_archive(codename: str, work: Path, mmdebstrap: Path, progress: Progres
     options.write_text(apt_sources.host_options())
     put_in = f"tar-in {shlex.quote(str(files))} /"
     command = [
-        *(str(mmdebstrap), "--variant=minbase", "--architectures=amd64", "--format=tar"),
+        *_contained(programs),
+        *(str(programs["mmdebstrap"]), "--variant=minbase", "--architectures=amd64", "--format=tar"),
         *("--include", ",".join(PACKAGES), "--aptopt", str(options)),
         # Before the packages: the initrd is made while they are installed, and has to follow these files already.
         *("--essential-hook", put_in),
@@ -170,12 +172,23 @@ def _make_archive(codename: str, work: Path, mmdebstrap: Path, progress: Progres
         *(codename, str(work / "root.tar")),
         *([str(sources)] if sources.stat().st_size else []),
     ]
-    _run_mmdebstrap(command, progress)
+    # A plain user's mmdebstrap may become another user, who cannot look into the catalogue.
+    environment = os.environ | {"TMPDIR": str(work)} if os.geteuid() == 0 else None
+    _run_mmdebstrap(command, environment, progress)
 
 
-def _run_mmdebstrap(command: Sequence[str], progress: Progress) -> None:
+def _contained(programs: dict[str, Path]) -> list[str]:
+    """What keeps mmdebstrap's processes and mounts from outliving it: it leaves some of them when it is killed."""
+    with_parent = [str(programs["setpriv"]), "--pdeathsig", "KILL", "--"]
+    namespaces = [str(programs["unshare"]), "--mount", "--pid", "--fork", "--kill-child", "--"]
+    if os.geteuid() == 0 and subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode == 0:
+        return [*with_parent, *namespaces]
+    return [str(programs["setpriv"]), "--pdeathsig", "TERM", "--"]
+
+
+def _run_mmdebstrap(command: Sequence[str], environment: dict[str, str] | None, progress: Progress) -> None:
     last: deque[str] = deque(maxlen=LAST_LINES)
-    with _running(command) as process:
+    with _running(command, environment) as process:
         assert process.stderr is not None  # noqa: S101  (it is a pipe)
         for line in process.stderr:
             step = re.fullmatch(
@@ -198,10 +211,11 @@ def _run_mmdebstrap(command: Sequence[str], progress: Progress) -> None:
 
 
 @contextmanager
-def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+def _running(command: Sequence[str], environment: dict[str, str] | None) -> Iterator[subprocess.Popen[str]]:
     """A program in a process group of its own, which is not left behind."""
     process = subprocess.Popen(
         command,
+        env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -219,11 +233,12 @@ def _running(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
 def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is not None:
         return
-    process.terminate()  # mmdebstrap removes its directory and its mounts on SIGTERM
+    # To the whole group: mmdebstrap itself waits for its children, and then removes its directory.
+    os.killpg(process.pid, signal.SIGTERM)
     try:
         process.communicate(timeout=SECONDS_TO_TIDY_UP)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _unpack(work: Path, programs: dict[str, Path]) -> Path:

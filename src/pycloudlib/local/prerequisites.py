@@ -22,6 +22,7 @@ DEBIAN_PACKAGES = {
     "socat": "socat",
     "ssh-keygen": "openssh-client",
     "tar": "tar",
+    "unshare": "util-linux",
 }
 """The Debian and Ubuntu package that each program comes in."""
 

@@ -21,6 +21,17 @@ logger = logging.getLogger(__name__)
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
+PLAIN_WORDS = re.compile(r"[A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,-]*(?: [A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,-]*)*")
+"""Words that no shell reads anything into; options are left out, since shells differ in those of their own commands."""
+
+LOGIN_SHELL_WORDS = {
+    "autoload", "bind", "builtin", "caller", "compgen", "complete", "compopt", "coproc", "declare", "dirs", "disown",
+    "enable", "foreach", "function", "help", "history", "let", "limit", "local", "logout", "mapfile", "nocorrect",
+    "noglob", "popd", "print", "pushd", "readarray", "repeat", "sched", "select", "shopt", "source", "suspend", "time",
+    "typeset", "unlimit", "vared", "whence", "where", "which", "zmodload",
+}  # fmt: skip
+"""Commands that bash, ksh or zsh have and sh has not, or has otherwise."""
+
 MAX_LINE_LENGTH = 128 * 1024 - 1
 """Bytes that Linux takes as one argument of a program (MAX_ARG_STRLEN), which a command is to the login shell."""
 
@@ -49,7 +60,8 @@ def command_line(
     r"""Build the line that the login shell of the host gets.
 
     Args:
-        command: a string is run by `sh -c`; a list is a program and its arguments, each passed on exactly as it is.
+        command: a string is run by `sh -c`, or by the login shell where that makes no difference; a list is a program
+            and its arguments, each passed on exactly as it is.
         use_sudo: run all of it as root, redirections included; default no.
         env: set for the command, under sudo too; default nothing.
 
@@ -61,7 +73,7 @@ def command_line(
     """
     inner = command if isinstance(command, str) else _list_line(command)
     prefix = (["sudo", "-n", "--"] if use_sudo else []) + _env_words(env or {})
-    as_it_is = not prefix and not isinstance(command, str)
+    as_it_is = not prefix and (not isinstance(command, str) or _is_alike_in_every_shell(command))
     # "exec" spares the login shell a process, 0.3 ms; "--" because a command may begin with "-".
     line = inner if as_it_is else shlex.join(["exec", *prefix, "sh", "-c", "--", inner])
     if "\0" in line:
@@ -127,6 +139,11 @@ def run(
                 raise _lost(connection, shown, error) from error
     duration = time.monotonic() - started
     return Result(streams.stdout, streams.stderr, status, command=shown, duration=duration)
+
+
+def _is_alike_in_every_shell(command: str) -> bool:
+    """Tell whether the login shell runs a command as sh would: then sh is spared, a fifth of `echo hi`'s time."""
+    return bool(PLAIN_WORDS.fullmatch(command)) and command.split(" ", maxsplit=1)[0] not in LOGIN_SHELL_WORDS
 
 
 class _Wakeup(threading.Event):

@@ -95,6 +95,8 @@ def booting(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Booting]:
     for name in ("STATE_INTERVAL", "WATCH_INTERVAL", "CONSOLE_INTERVAL"):
         monkeypatch.setattr(boot, name, 0.02)
     monkeypatch.setattr(boot, "CONSOLE_CALLS_PER_SECOND", 1000)
+    # So that what has to fail at once fails a test when it only fails after a while.
+    monkeypatch.setattr(boot, "STILL_STOPPED_GRACE", 1000)
     booting = Booting(guest)
     yield booting
     booting.disconnect()

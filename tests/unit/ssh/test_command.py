@@ -69,6 +69,31 @@ def test_a_string_is_run_by_sh(script: str, output: bytes) -> None:
     assert by_shell(command_line(script)) == output
 
 
+@pytest.mark.parametrize("command", ["echo hi", "uname", "/bin/cat /etc/os-release", "echo a-b c_d e/f g:h i@j 10%"])
+def test_sh_is_spared_where_every_shell_does_the_same(command: str) -> None:
+    assert command_line(command) == command
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "echo -e hi",
+        "time true",
+        "source file",
+        "echo $HOME",
+        "A=1 env",
+        "echo a  b",
+        "ls *",
+        "echo 'a'",
+        "~/x",
+        "a\nb",
+        "",
+    ],
+)
+def test_sh_runs_whatever_shells_could_differ_in(command: str) -> None:
+    assert command_line(command).startswith("exec sh -c -- ")
+
+
 def test_redirections_of_a_string_happen_under_sudo(path_with_sudo: str, tmp_path: Path) -> None:
     line = command_line(f'printf %s "$ROOT" > {tmp_path}/"$ROOT"', use_sudo=True)
     by_shell(line, PATH=path_with_sudo)
@@ -96,12 +121,14 @@ def test_commands_that_no_host_could_take_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="lone surrogate"):
         command_line("echo \ud800")
     with pytest.raises(InvalidArgumentError, match="longer than"):
-        command_line("x" * MAX_LINE_LENGTH)
+        command_line("x" * (MAX_LINE_LENGTH + 1))
+    with pytest.raises(InvalidArgumentError, match="longer than"):
+        command_line("echo '" + "x" * MAX_LINE_LENGTH)
 
 
 def test_the_longest_command_runs(connection: Connection) -> None:
-    padding = MAX_LINE_LENGTH - len(command_line("echo ")) - len(" </dev/null") - 2
-    assert run(connection, "echo " + "x" * padding).stdout == "x" * padding
+    padding = MAX_LINE_LENGTH - len(command_line("echo  ")) - len(" </dev/null")
+    assert run(connection, "echo  " + "x" * padding).stdout == "x" * padding
 
 
 def test_undecodable_file_names_keep_their_bytes(connection: Connection) -> None:
