@@ -77,8 +77,8 @@ def life_of_an_instance(ec2: EC2, image_id: str, directory: Path) -> None:
     with step("Pushing a file and pulling it back"):
         there, back = directory / "there", directory / "back"
         there.write_bytes(bytes(range(256)) * 4096)
-        instance.push_file(str(there), "/var/tmp/file")
-        instance.pull_file("/var/tmp/file", str(back))
+        instance.push_file(str(there), "file")
+        instance.pull_file("file", str(back))
         show("1 MiB", "the same" if there.read_bytes() == back.read_bytes() else "NOT the same")
     with step("Reading the end of its console"):
         show("console", "\n".join(instance.console_log().splitlines()[-4:]))

@@ -1,0 +1,166 @@
+"""How long a launch takes until the first command succeeds, against the same QEMU started by hand.
+
+python benchmarks/local_boot.py [--runs N] [--json FILE] [--strict]
+
+By hand: the same QEMU command line, the same image and metadata, and OpenSSH asking five times a second.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from pycloudlib import EC2, KeyPair
+from pycloudlib.errors import SSHError
+from pycloudlib.local import LocalEC2, disks, network, paths
+from pycloudlib.local.images import Catalogue, Image
+from pycloudlib.local.machines.accelerator import Accelerator
+from pycloudlib.local.machines.base import BootSource, MachineSpec, NetworkAttachment
+from pycloudlib.local.machines.qemu import command_line
+from pycloudlib.local.metadata import InstanceMetadata, InterfaceMetadata, MetadataServer
+from pycloudlib.waiting import wait_until
+from report import parser, report, rows
+
+LIMIT = 1.1
+OURS = "pycloudlib"
+ASK_SECONDS = 0.2
+BOOT_SECONDS = 300
+DISK_GB = 15
+MEMORY_MIB = 1024
+CPUS = 2
+MAC, PRIVATE_IP, SUBNET = "02:00:00:00:00:01", "172.31.0.4", "172.31.0.0/20"
+
+
+def by_launch(ec2: EC2, image_id: str) -> float:
+    begin = time.monotonic()
+    with ec2.launch(image_id, instance_type="t3.micro", disk_size_gb=DISK_GB, wait=False) as instance:
+
+        def answers() -> bool:
+            try:
+                return instance.execute("echo hi").ok
+            except SSHError:
+                return False
+
+        wait_until(answers, what="the first command to succeed", timeout=BOOT_SECONDS, interval=ASK_SECONDS)
+        return time.monotonic() - begin
+
+
+def by_hand(image: Image, key_pair: KeyPair, accelerator: Accelerator) -> float:
+    with ExitStack() as undo:
+        directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="by-hand-")))
+        ssh_port = network.choose_ssh_port()
+        address = network.LoopbackAddresses(ssh_port).allocate()
+        metadata = described(image, key_pair)
+        undo.enter_context(MetadataServer(directory / "metadata.sock", lambda: metadata))
+        ours, theirs = socket.socketpair()
+        undo.enter_context(ours)
+        undo.enter_context(theirs)
+        command = command_line(
+            MachineSpec("i-0123456789abcdef0", "t3.micro", boot_source(image), "vol-1", DISK_GB, MEMORY_MIB, CPUS),
+            NetworkAttachment(MAC, PRIVATE_IP, SUBNET, address),
+            accelerator=accelerator,
+            ssh_port=ssh_port,
+            qmp_fd=theirs.fileno(),
+        )
+        begin = time.monotonic()
+        disks.create_overlay(image.disk, directory / "root.qcow2", size_gb=DISK_GB, base_format=image.format)
+        process = undo.enter_context(subprocess.Popen(command, cwd=directory, pass_fds=(theirs.fileno(),)))
+        undo.callback(process.kill)
+        ssh = ["ssh", "-i", str(key_pair.private_key_path), "-p", str(ssh_port), "-o", "ConnectTimeout=5"]
+        ssh += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]
+        ssh += ["-o", "IdentitiesOnly=yes", "-o", "LogLevel=QUIET", f"{image.username}@{address}", "echo hi"]
+        wait_until(
+            lambda: subprocess.run(ssh, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0,
+            what="the first command to succeed",
+            timeout=BOOT_SECONDS,
+            interval=ASK_SECONDS,
+        )
+        return time.monotonic() - begin
+
+
+def boot_source(image: Image) -> BootSource:
+    return BootSource(image.disk, image.format, image.kernel, image.initrd, image.kernel_arguments)
+
+
+def described(image: Image, key_pair: KeyPair) -> InstanceMetadata:
+    interface = InterfaceMetadata(
+        mac=MAC,
+        interface_id="eni-1",
+        device_number=0,
+        private_ips=(PRIVATE_IP,),
+        public_ips=(),
+        ipv6_ips=(),
+        subnet_id="subnet-1",
+        subnet_cidr=SUBNET,
+        subnet_ipv6_cidrs=(),
+        vpc_id="vpc-1",
+        vpc_cidrs=("172.31.0.0/16",),
+        vpc_ipv6_cidrs=(),
+        security_groups=("default",),
+        security_group_ids=("sg-1",),
+        owner_id="123456789012",
+        local_hostname="ip-172-31-0-4.ec2.internal",
+        public_hostname="",
+    )
+    return InstanceMetadata(
+        instance_id="i-0123456789abcdef0",
+        image_id=image.image_id,
+        instance_type="t3.micro",
+        architecture=image.architecture,
+        account_id="123456789012",
+        region="us-east-1",
+        availability_zone="us-east-1a",
+        reservation_id="r-1",
+        launch_index=0,
+        pending_time="2026-01-01T00:00:00Z",
+        key_name="by-hand",
+        public_key=key_pair.public_key_content,
+        user_data=None,
+        block_devices={"ami": "xvda", "root": "/dev/xvda"},
+        interfaces=(interface,),
+        tokens_required=False,
+        enabled=True,
+        tags=None,
+    )
+
+
+def measure(runs: int) -> dict[str, list[float]]:
+    with ExitStack() as undo:
+        directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="local-boot-")))
+        key_pair = KeyPair.generate(directory)
+        local = undo.enter_context(LocalEC2())
+        settings = directory / "pycloudlib.toml"
+        keys = f'public_key_path = "{key_pair.public_key_path}"\nprivate_key_path = "{key_pair.private_key_path}"\n'
+        settings.write_text(local.info.settings_toml() + keys)
+        settings.chmod(0o600)
+        ec2 = undo.enter_context(EC2("bench", config_file=settings))
+        image = Catalogue(paths.images_dir()).find(ec2.daily_image("bookworm"))
+        accelerator = Accelerator(local.info.accelerator, local.info.accelerator_reason)
+        ways: dict[str, Callable[[], float]] = {
+            "QEMU by hand, polled by ssh": lambda: by_hand(image, key_pair, accelerator),
+            OURS: lambda: by_launch(ec2, image.image_id),
+        }
+        # The first run of all fills the page cache, for both.
+        by_hand(image, key_pair, accelerator)
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(runs):
+            for name, way in ways.items():
+                seconds[name].append(way())
+                print(f"    {name}: {seconds[name][-1]:.1f} s", flush=True)
+        return seconds
+
+
+def main() -> int:
+    arguments = parser(__doc__, runs=3).parse_args()
+    results = rows(measure(arguments.runs))
+    return report("launch to first command", results, ours=OURS, limit=LIMIT, arguments=arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""Launch a machine of the local EC2, ask it something, and delete it."""
+
+from io import StringIO
+from tempfile import TemporaryDirectory
+
+from pycloudlib import EC2, KeyPair
+from pycloudlib.local import LocalEC2
+
+with TemporaryDirectory() as directory, LocalEC2() as local:
+    settings = StringIO(local.info.settings_toml())
+    with EC2("hello", config_file=settings) as ec2:
+        ec2.key_pair = KeyPair.generate(directory)
+        instance = ec2.launch(ec2.daily_image("bookworm"), user_data="#!/bin/sh\necho hello >/var/tmp/greeting\n")
+        print(instance.execute("cat /var/tmp/greeting; cloud-id; uname -r").check())

@@ -1,0 +1,7 @@
+"""The same on AWS, or wherever the settings lead: see pycloudlib.toml.template."""
+
+from pycloudlib import EC2
+
+with EC2("hello") as ec2:
+    instance = ec2.launch(ec2.released_image("bookworm"), user_data="#!/bin/sh\necho hello >/var/tmp/greeting\n")
+    print(instance.execute("cat /var/tmp/greeting; cloud-id; uname -r").check())
