@@ -20,6 +20,7 @@ from pycloudlib.key import KeyPair
 from pycloudlib.local import LocalEC2
 from support.guest import Guest
 from support.moto_server import REGION, moto_server
+from support.sshd import ALL_LOOPBACK
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _moto(directory: Path) -> Iterator[Endpoint]:
 @contextmanager
 def _simulated(directory: Path) -> Iterator[Endpoint]:
     """The local EC2 without machines: states take their time. One sshd stands for all guests, at every address."""
-    with Guest(directory, listen="0.0.0.0") as guest:
+    with Guest(directory, listen=ALL_LOOPBACK) as guest:
         times = {"boot_seconds": 0.3, "stop_seconds": 0.2, "terminate_seconds": 0.2}
         with LocalEC2(driver="simulated", ssh_port=guest.sshd.port, **times) as local:
             yield Endpoint(

@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 
 from pycloudlib.waiting import wait_until
+from support.loopback_gate import LoopbackGate
 
+ALL_LOOPBACK = "127.0.0.0/8"
 START_TIMEOUT = 30.0
 PORT_ATTEMPTS = 5
 TOKEN_NAME = "SUPPORT_SSHD"
@@ -29,7 +31,7 @@ class Sshd:
 
     Args:
         directory: where its keys, configuration and log are written; made if missing.
-        listen: the address it listens on; "0.0.0.0" and "::" stand for every loopback address too.
+        listen: the address it listens on; ALL_LOOPBACK for all of 127.0.0.0/8.
         port: its port; default a free one.
         host_key_types: the kinds of host keys it has, as ssh-keygen names them.
         sftp: the command that serves SFTP; default sshd itself.
@@ -48,7 +50,7 @@ class Sshd:
     ) -> None:
         self.directory = directory
         self.listen = listen
-        self.host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen, listen)
+        self.host = "127.0.0.1" if listen == ALL_LOOPBACK else listen
         self.username = getpass.getuser()
         self.private_key_path = directory / "client_key"
         self.authorized_keys_path = directory / "authorized_keys"
@@ -62,6 +64,7 @@ class Sshd:
         self._port = port
         self._token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
+        self._gate: LoopbackGate | None = None
 
     @property
     def port(self) -> int:
@@ -89,6 +92,9 @@ class Sshd:
     def start(self) -> None:
         """Start it, and wait until it listens."""
         self._prepare()
+        if self.listen == ALL_LOOPBACK:
+            self._open_gate()
+            return
         wanted_ports = [self._port] if self._port else [_free_port(self.listen) for _ in range(PORT_ATTEMPTS)]
         for port in wanted_ports:
             self._port = port
@@ -98,13 +104,17 @@ class Sshd:
 
     def stop(self) -> None:
         """Kill it, every connection to it and every command running over one."""
-        if self._process is None:
-            return
-        self.drop_connections()
-        self._process.kill()
-        self._process.wait()
-        self._process = None
-        self.drop_connections()
+        if self._gate is not None:
+            self._gate.close()
+            self.drop_connections()
+            self._gate.reap()
+            self._gate = None
+        if self._process is not None:
+            self.drop_connections()
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            self.drop_connections()
 
     def restart(self, *, new_host_keys: bool = False) -> None:
         """Stop it as a crash would, and start it on the same port.
@@ -121,6 +131,8 @@ class Sshd:
         """Kill every connection and its commands; sshd goes on listening."""
         sessions = _processes_with(f"{TOKEN_NAME}={self._token}")
         connections = _descendants(self._process.pid) if self._process else set()
+        if self._gate is not None:
+            connections |= {pid for child in self._gate.children for pid in {child, *_descendants(child)}}
         for pid in sessions | connections:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -160,7 +172,7 @@ class Sshd:
     def _write_config(self, port: int) -> None:
         lines = [
             *self._options,
-            f"ListenAddress {_bracketed(self.listen)}:{port}",
+            *([] if self.listen == ALL_LOOPBACK else [f"ListenAddress {_bracketed(self.listen)}:{port}"]),
             *(f"HostKey {self._host_key_path(key_type)}" for key_type in self._host_key_types),
             f"AuthorizedKeysFile {self.authorized_keys_path}",
             # A home of their own, so that nobody's shell start-up files slow commands down or change what they do.
@@ -186,6 +198,13 @@ class Sshd:
         key_path = self._host_key_path(self._host_key_types[0])
         command = [self._program, "-t", "-f", "/dev/null", "-h", str(key_path), "-o", option]
         return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def _open_gate(self) -> None:
+        """sshd listens on single addresses, or on all that the machine has; these are some of them."""
+        self._write_config(0)
+        command = [self._program, "-i", "-e", "-f", str(self._config_path)]
+        self._gate = LoopbackGate(self._port or 0, command, self.log_path)
+        self._port = self._gate.port
 
     def _started(self) -> bool:
         self._write_config(self.port)
