@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import GoogleDocstring
 
 import pycloudlib
 
@@ -19,6 +21,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"pycloudlib-ec2 {release}"
 html_copy_source = False
+html_show_sphinx = False
 
 myst_heading_anchors = 3
 
@@ -29,11 +32,21 @@ autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 90
 
 
+AFTER_NAPOLEON = 600
+
+
 def drop_module_text(_app: Sphinx, what: str, _name: str, *rest: Any) -> None:
     """Leave out what a module says of itself: the pages say it, and drawings do not survive."""
     if what == "module":
         rest[-1].clear()
 
 
+def keep_colons(app: Sphinx, what: str, _name: str, obj: Any, *rest: Any) -> None:
+    """Read a property as a method: napoleon would take what stands before its first colon for its type."""
+    if what == "property":
+        rest[-1][:] = GoogleDocstring(inspect.getdoc(obj) or "", app.config, app, "method").lines()
+
+
 def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-docstring", drop_module_text)
+    app.connect("autodoc-process-docstring", keep_colons, priority=AFTER_NAPOLEON)

@@ -2,6 +2,8 @@
 
 from pycloudlib import EC2
 
+USER_DATA = "#!/bin/sh\necho hello >/var/tmp/greeting\n"
+
 with EC2("hello") as ec2:
-    instance = ec2.launch(ec2.released_image("bookworm"), user_data="#!/bin/sh\necho hello >/var/tmp/greeting\n")
+    instance = ec2.launch(ec2.released_image("bookworm"), user_data=USER_DATA)
     print(instance.execute("cat /var/tmp/greeting; cloud-id; uname -r").check())

@@ -16,8 +16,10 @@ import pytest
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.poller import InstanceState
 from pycloudlib.key import KeyPair
 from pycloudlib.local import LocalEC2
+from pycloudlib.waiting import wait_until
 from support.guest import Guest
 from support.moto_server import REGION, moto_server
 from support.sshd import ALL_LOOPBACK
@@ -73,7 +75,20 @@ def _simulated(directory: Path) -> Iterator[Endpoint]:
             )
 
 
-ENDPOINTS: dict[str, Callable[[Path], AbstractContextManager[Endpoint]]] = {"moto": _moto, "simulated": _simulated}
+@contextmanager
+def _qemu(_: Path) -> Iterator[Endpoint]:
+    """The local EC2 with real machines, each its own guest."""
+    # Tests that need no guest stop machines before they have booted, when nothing in them heeds the power button.
+    with LocalEC2(driver="qemu", shutdown_seconds=10.0) as local:
+        yield Endpoint(local.endpoint_url, local.region, local.access_key_id, local.secret_access_key, local.ssh_port)
+
+
+ENDPOINTS: dict[str, Callable[[Path], AbstractContextManager[Endpoint]]] = {
+    "moto": _moto,
+    "simulated": _simulated,
+    "qemu": _qemu,
+}
+MARKS = {"qemu": [pytest.mark.vm]}
 
 
 @pytest.fixture(scope="session")
@@ -82,8 +97,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
     served: dict[str, Endpoint] = {}
     with ExitStack() as undo, pytest.MonkeyPatch.context() as environment:
         state = tmp_path_factory.mktemp("state")
-        for name in ("XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME"):
-            environment.setenv(name, str(state))
+        environment.setenv("XDG_STATE_HOME", str(state))
 
         def serve_once(name: str) -> Endpoint:
             if name not in served:
@@ -93,7 +107,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         yield serve_once
 
 
-@pytest.fixture(params=ENDPOINTS)
+@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in ENDPOINTS])
 def endpoint(request: pytest.FixtureRequest, serve: Callable[[str], Endpoint]) -> Endpoint:
     """Each EC2 in turn."""
     return serve(request.param)
@@ -102,24 +116,19 @@ def endpoint(request: pytest.FixtureRequest, serve: Callable[[str], Endpoint]) -
 @pytest.fixture
 def ec2(endpoint: Endpoint, tmp_path: Path) -> Iterator[EC2]:
     """EC2 at the endpoint, with a tag and a key of its own, cleaned up afterwards."""
-    with _connected(endpoint, "contract") as ec2:
-        ec2.key_pair = endpoint.key_pair or KeyPair.generate(tmp_path / "key")
-        reboot_guest = endpoint.reboot_guest
-        if reboot_guest is not None:
-            ec2.client.meta.events.register("after-call.ec2.RebootInstances", lambda **_: reboot_guest())
+    with _connected(endpoint, "contract", tmp_path / "key") as ec2:
         yield ec2
 
 
 @pytest.fixture
-def other_ec2(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[EC2]:
-    """Somebody else's EC2 at the same endpoint, without a key."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with _connected(endpoint, "other") as ec2:
+def other_ec2(endpoint: Endpoint, tmp_path: Path) -> Iterator[EC2]:
+    """Somebody else's EC2 at the same endpoint."""
+    with _connected(endpoint, "other", tmp_path / "other-key") as ec2:
         yield ec2
 
 
-def _connected(endpoint: Endpoint, tag: str) -> EC2:
-    return EC2(
+def _connected(endpoint: Endpoint, tag: str, key_directory: Path) -> EC2:
+    ec2 = EC2(
         tag,
         config_file=StringIO(f"[ec2]\nssh_port = {endpoint.ssh_port}\n"),
         region=endpoint.region,
@@ -127,6 +136,11 @@ def _connected(endpoint: Endpoint, tag: str) -> EC2:
         secret_access_key=endpoint.secret_access_key,
         endpoint_url=endpoint.url,
     )
+    ec2.key_pair = endpoint.key_pair or KeyPair.generate(key_directory)
+    reboot_guest = endpoint.reboot_guest
+    if reboot_guest is not None:
+        ec2.client.meta.events.register("after-call.ec2.RebootInstances", lambda **_: reboot_guest())
+    return ec2
 
 
 @pytest.fixture
@@ -136,6 +150,31 @@ def image_id(ec2: EC2) -> str:
 
 
 @pytest.fixture
-def instance(ec2: EC2, endpoint: Endpoint, image_id: str) -> EC2Instance:
-    """An instance that is ready."""
-    return ec2.launch(image_id, username=endpoint.username)
+def running(ec2: EC2, endpoint: Endpoint, image_id: str) -> EC2Instance:
+    """An instance of one's own that EC2 calls running; its guest may still boot."""
+    instance = ec2.launch(image_id, username=endpoint.username, wait=False)
+    wait_until(lambda: instance.state is InstanceState.RUNNING, what=f"{instance.id} to be running", timeout=60)
+    return instance
+
+
+@pytest.fixture(scope="session")
+def ready_instances(
+    serve: Callable[[str], Endpoint], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Endpoint], EC2Instance]]:
+    """Launches one instance at each endpoint, when it is first asked for."""
+    launched: dict[str, EC2Instance] = {}
+    with ExitStack() as undo:
+
+        def launch_once(endpoint: Endpoint) -> EC2Instance:
+            if endpoint.url not in launched:
+                ec2 = undo.enter_context(_connected(endpoint, "shared", tmp_path_factory.mktemp("shared") / "key"))
+                launched[endpoint.url] = ec2.launch(ec2.daily_image("bookworm"), username=endpoint.username)
+            return launched[endpoint.url]
+
+        yield launch_once
+
+
+@pytest.fixture
+def instance(endpoint: Endpoint, ready_instances: Callable[[Endpoint], EC2Instance]) -> EC2Instance:
+    """An instance that is ready, for all tests that leave it so."""
+    return ready_instances(endpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pycloudlib.ec2.cloud import EC2
+from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.poller import InstanceState
 from pycloudlib.errors import InstanceStateError
 
@@ -19,10 +20,10 @@ def test_clean_deletes_instances_and_keys(ec2: EC2, image_id: str) -> None:
     assert (ec2.created_instances, ec2.created_keys) == ([], [])
 
 
-def test_clean_deletes_stopped_instances(ec2: EC2, instance) -> None:
-    instance.shutdown()
+def test_clean_deletes_stopped_instances(ec2: EC2, running: EC2Instance) -> None:
+    running.shutdown()
     assert ec2.clean() == []
-    assert instance.state is InstanceState.TERMINATED
+    assert running.state is InstanceState.TERMINATED
 
 
 def test_clean_leaves_what_others_created(ec2: EC2, other_ec2: EC2, image_id: str) -> None:

@@ -11,7 +11,7 @@ from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.poller import InstanceState
 from pycloudlib.errors import CloudError, ImageNotFoundError, InstanceNotFoundError, KeyPairNotFoundError
 
-STRICT_ENDPOINTS = ["simulated"]
+STRICT_ENDPOINTS = ["simulated", pytest.param("qemu", marks=pytest.mark.vm)]
 """Those that look at what they are given; moto takes any type of instance and any name of a key."""
 
 

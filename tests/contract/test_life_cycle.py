@@ -18,33 +18,33 @@ def test_shutdown_stops_and_start_makes_it_ready_again(instance: EC2Instance) ->
     assert instance.execute("echo again") == "again"
 
 
-def test_shutdown_without_waiting_can_be_waited_for(instance: EC2Instance) -> None:
-    instance.shutdown(wait=False)
-    instance.wait_for_stop()
-    assert instance.state is InstanceState.STOPPED
+def test_shutdown_without_waiting_can_be_waited_for(running: EC2Instance) -> None:
+    running.shutdown(wait=False)
+    running.wait_for_stop()
+    assert running.state is InstanceState.STOPPED
 
 
-def test_a_stopped_instance_can_be_stopped_again(instance: EC2Instance) -> None:
-    instance.shutdown()
-    instance.shutdown()
-    assert instance.state is InstanceState.STOPPED
+def test_a_stopped_instance_can_be_stopped_again(running: EC2Instance) -> None:
+    running.shutdown()
+    running.shutdown()
+    assert running.state is InstanceState.STOPPED
 
 
-def test_a_stopped_instance_will_not_be_ready(instance: EC2Instance) -> None:
-    instance.shutdown()
+def test_a_stopped_instance_will_not_be_ready(running: EC2Instance) -> None:
+    running.shutdown()
     with pytest.raises(BootError, match="stopped"):
-        instance.wait()
+        running.wait()
 
 
-def test_a_stopped_instance_cannot_be_restarted(instance: EC2Instance) -> None:
-    instance.shutdown()
+def test_a_stopped_instance_cannot_be_restarted(running: EC2Instance) -> None:
+    running.shutdown()
     with pytest.raises(InstanceStateError, match="stopped"):
-        instance.restart()
+        running.restart()
 
 
-def test_a_restarted_instance_still_runs(instance: EC2Instance) -> None:
-    instance.restart(wait=False)
-    assert instance.state is InstanceState.RUNNING
+def test_a_restarted_instance_still_runs(running: EC2Instance) -> None:
+    running.restart(wait=False)
+    assert running.state is InstanceState.RUNNING
 
 
 def test_a_restart_changes_the_boot_id(instance: EC2Instance) -> None:
@@ -53,26 +53,26 @@ def test_a_restart_changes_the_boot_id(instance: EC2Instance) -> None:
     assert instance.get_boot_id() != before
 
 
-def test_delete_terminates(ec2: EC2, instance: EC2Instance) -> None:
-    assert instance.delete() == []
-    assert instance.state is InstanceState.TERMINATED
+def test_delete_terminates(ec2: EC2, running: EC2Instance) -> None:
+    assert running.delete() == []
+    assert running.state is InstanceState.TERMINATED
     assert ec2.created_instances == []
 
 
-def test_a_second_delete_does_nothing(instance: EC2Instance) -> None:
-    assert instance.delete() == []
-    assert instance.delete() == []
+def test_a_second_delete_does_nothing(running: EC2Instance) -> None:
+    assert running.delete() == []
+    assert running.delete() == []
 
 
-def test_delete_without_waiting_can_be_waited_for(instance: EC2Instance) -> None:
-    assert instance.delete(wait=False) == []
-    instance.wait_for_delete()
-    assert instance.state is InstanceState.TERMINATED
+def test_delete_without_waiting_can_be_waited_for(running: EC2Instance) -> None:
+    assert running.delete(wait=False) == []
+    running.wait_for_delete()
+    assert running.state is InstanceState.TERMINATED
 
 
-def test_a_stopped_instance_can_be_deleted(instance: EC2Instance) -> None:
-    instance.shutdown()
-    assert instance.delete() == []
+def test_a_stopped_instance_can_be_deleted(running: EC2Instance) -> None:
+    running.shutdown()
+    assert running.delete() == []
 
 
 def test_an_instance_that_is_pending_can_be_deleted(ec2: EC2, image_id: str) -> None:
@@ -80,22 +80,22 @@ def test_an_instance_that_is_pending_can_be_deleted(ec2: EC2, image_id: str) -> 
 
 
 @pytest.mark.parametrize("action", ["start", "shutdown", "restart", "wait"])
-def test_a_deleted_instance_refuses_to_go_on(instance: EC2Instance, action: str) -> None:
-    instance.delete()
+def test_a_deleted_instance_refuses_to_go_on(running: EC2Instance, action: str) -> None:
+    running.delete()
     with pytest.raises(InstanceStateError, match="deleted"):
-        getattr(instance, action)()
+        getattr(running, action)()
 
 
 @pytest.mark.parametrize("action", ["start", "shutdown", "restart"])
 def test_an_instance_terminated_by_somebody_else_refuses_to_go_on(
-    instance: EC2Instance, other_ec2: EC2, action: str
+    running: EC2Instance, other_ec2: EC2, action: str
 ) -> None:
-    assert other_ec2.get_instance(instance.id).delete() == []
+    assert other_ec2.get_instance(running.id).delete() == []
     with pytest.raises(InstanceStateError, match="terminated"):
-        getattr(instance, action)()
+        getattr(running, action)()
 
 
-def test_leaving_the_context_deletes_the_instance(instance: EC2Instance) -> None:
-    with instance:
-        assert instance.execute("true").ok
-    assert instance.state is InstanceState.TERMINATED
+def test_leaving_the_context_deletes_the_instance(running: EC2Instance) -> None:
+    with running:
+        assert running.state is InstanceState.RUNNING
+    assert running.state is InstanceState.TERMINATED

@@ -45,6 +45,13 @@ local.add_command(image)
     show_default=True,
     help="No machine gets more MiB than this.",
 )
+@click.option(
+    "--shutdown-seconds",
+    type=click.FloatRange(min=0),
+    default=90.0,
+    show_default=True,
+    help="How long a guest may take to shut down.",
+)
 @click.option("--boot-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to boot.")
 @click.option("--stop-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to stop.")
 @click.option("--terminate-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to terminate.")
@@ -65,19 +72,46 @@ def start(name: str, write_config: Path | None, **options: Any) -> None:
     from pycloudlib.local import LocalEC2
 
     if write_config is not None:
-        _check_overwriting(write_config)
-    info = LocalEC2(name, **options).start()
+        _check_writing(write_config)
+    server = LocalEC2(name, **options)
+    info = server.start()
+    try:
+        _tell(info, write_config)
+    except BaseException:
+        # Nobody would know where it is.
+        server.stop()
+        raise
+
+
+def _tell(info: ServerInfo, write_config: Path | None) -> None:
     if info.driver == "qemu":
         _remind_of_images()
     if write_config is None:
         click.echo(info.settings_toml(), nl=False)
         return
-    write_config.write_text(f"{CONFIG_HEADER}\n{info.settings_toml()}", encoding="utf-8")
+    try:
+        # They look like credentials, so they are kept like some.
+        write_config.touch(mode=0o600)
+        write_config.write_text(f"{CONFIG_HEADER}\n{info.settings_toml()}", encoding="utf-8")
+    except OSError as error:
+        raise LocalEC2Error(f"cannot write {write_config}: {error.strerror}") from error
     click.echo(f"{info.endpoint_url} (settings in {write_config})")
 
 
-def _check_overwriting(path: Path) -> None:
-    if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(CONFIG_HEADER):
+def _check_writing(path: Path) -> None:
+    """Refuse, before anything is started, to overwrite what is not ours, and to write where nothing can be."""
+    if path.exists() and not path.is_file():
+        raise LocalEC2Error(f"cannot write {path}: it is no file")
+    if not path.parent.is_dir():
+        raise LocalEC2Error(f"cannot write {path}: there is no directory {path.parent}")
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            begin = file.read(len(CONFIG_HEADER))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise LocalEC2Error(f"cannot write {path}: {error.strerror}") from error
+    if begin != CONFIG_HEADER:
         raise LocalEC2Error(f"{path} holds other settings: name a file that does not exist yet")
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import signal
+from typing import NoReturn
 
 import click
 
+from pycloudlib.cli import INTERRUPTED
 from pycloudlib.cli.local import local
 from pycloudlib.errors import PycloudlibError
 
-INTERRUPTED = 130
+TERMINATED = 128 + signal.SIGTERM
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,8 +30,9 @@ def run() -> int:
     """Run the command that the command line names.
 
     Returns:
-        The exit status: 0 for success, 1 for an error, 2 for wrong usage, 130 after Ctrl-C.
+        The exit status: 0 for success, 1 for an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = root.main(standalone_mode=False)
     except PycloudlibError as error:
@@ -40,4 +44,17 @@ def run() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
+    except OSError as error:
+        click.echo(f"pycloudlib: {error}", err=True)
+        return 1
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            click.echo("pycloudlib: terminated", err=True)
+        raise
     return int(status or 0)
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    """Let SIGTERM unwind the stack, as Ctrl-C does, so that what was begun is cleaned up; once is enough for that."""
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(TERMINATED)

@@ -6,6 +6,7 @@ true, and what moto takes more lightly than EC2 does where a suite would notice.
 
 from __future__ import annotations
 
+import difflib
 import threading
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,9 @@ from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.ec2.models.instances import Instance, InstanceState, MetadataOptions, Reservation
 
+from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.amis import ROOT_VOLUME_TYPE, CatalogueAmi
+from pycloudlib.local.distributions import SELF
 from pycloudlib.local.instances import InstanceLife
 from pycloudlib.local.machines.base import MachineDriver, MachineSpec
 from pycloudlib.local.simulated_images import ImageSource
@@ -312,6 +315,18 @@ def _with_root_volume(ami: CatalogueAmi, mappings: list[dict[str, Any]]) -> list
     if wanted.get("DeleteOnTermination") is None:
         wanted["DeleteOnTermination"] = True
     return [{"DeviceName": ami.root_device_name, "Ebs": wanted}, *others]
+
+
+def require_region(region: str) -> None:
+    """Refuse a region that there is not.
+
+    Raises:
+        LocalEC2Error: there is no such region; says how they are called.
+    """
+    known: list[str] = ec2_backends[SELF].regions
+    if region not in known:
+        nearest = difflib.get_close_matches(region, known, n=1, cutoff=0.0)[0]
+        raise LocalEC2Error(f"there is no region {region!r}: did you mean {nearest}?")
 
 
 def install(cloud: LocalCloud) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -15,11 +17,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError
 from pycloudlib.local import paths
 from pycloudlib.waiting import wait_until
+
+logger = logging.getLogger(__name__)
 
 ACCESS_KEY_ID = "local"
 SECRET_ACCESS_KEY = "local"  # noqa: S105  (guards nothing: the server listens on loopback)
@@ -27,6 +31,8 @@ LOCK_FILE = "lock"
 LOG_FILE = "server.log"
 SERVER_FILE = "server.json"
 DEFAULT_NAME = "default"
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""It is a directory's name too."""
 STOP_SECONDS = 30.0
 
 
@@ -41,6 +47,7 @@ class ServerOptions:
         ssh_port: of every instance's sshd; default 0: 22 where it may be bound, else a free one.
         accelerator: "auto" (the default), "kvm" or "tcg".
         max_memory_mib: no machine gets more memory than this, in MiB; default 2048.
+        shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
         boot_seconds: simulated: from pending to running; default 0.
         stop_seconds: simulated: from stopping to stopped; default 0.
         terminate_seconds: simulated: from shutting-down to terminated; default 0.
@@ -54,6 +61,7 @@ class ServerOptions:
     ssh_port: int = 0
     accelerator: str = "auto"
     max_memory_mib: int = 2048
+    shutdown_seconds: float = 90.0
     boot_seconds: float = 0.0
     stop_seconds: float = 0.0
     terminate_seconds: float = 0.0
@@ -102,7 +110,11 @@ class ServerInfo:
 
     @classmethod
     def from_mapping(cls, facts: Mapping[str, Any]) -> ServerInfo:
-        """Read the facts back."""
+        """Read the facts back.
+
+        Raises:
+            KeyError: one is missing.
+        """
         return cls(**{field.name: facts[field.name] for field in fields(cls)})
 
     def settings(self) -> dict[str, str | int]:
@@ -137,7 +149,8 @@ class LocalEC2:
         unknown = sorted(set(options) - known)
         if unknown:
             raise LocalEC2Error(f"unknown option {unknown[0]!r}: known are {', '.join(sorted(known))}")
-        self.name = name or f"run-{secrets.token_hex(6)}"
+        self.name = f"run-{secrets.token_hex(6)}" if name is None else name
+        _check_name(self.name)
         self.options = ServerOptions(**options)
         self._process: subprocess.Popen[bytes] | None = None
         self._info: ServerInfo | None = None
@@ -194,9 +207,8 @@ class LocalEC2:
             MissingPrerequisiteError: QEMU or another program is not installed.
         """
         remove_stale_directories()
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         options = ServerOptions(**{**asdict(self.options), "end_with_stdin": end_with_this_process})
-        with (self.directory / LOG_FILE).open("ab") as log:
+        with _open_log(self.directory) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pycloudlib.local.server", str(self.directory), options.to_json()],
                 stdin=subprocess.PIPE if end_with_this_process else subprocess.DEVNULL,
@@ -243,10 +255,27 @@ def _read_answer(process: subprocess.Popen[bytes], directory: Path) -> ServerInf
         raise LocalEC2Error(f"the local EC2 did not start: {_last_line(directory / LOG_FILE)}")
     answer = json.loads(line)
     if "error" not in answer:
+        for notice in answer["notices"]:
+            logger.warning("%s", notice)
         return ServerInfo.from_mapping(answer)
     process.wait()
     kind = MissingPrerequisiteError if answer["missing_prerequisite"] else LocalEC2Error
     raise kind(answer["error"])
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(NAME, name):
+        raise LocalEC2Error(
+            f"a local EC2 cannot be named {name!r}: give up to 64 letters, digits and any of . _ -, a letter or digit first"
+        )
+
+
+def _open_log(directory: Path) -> BinaryIO:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return (directory / LOG_FILE).open("ab")
+    except OSError as error:
+        raise LocalEC2Error(f"cannot write to {directory}: {error.strerror}") from error
 
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:
@@ -266,18 +295,14 @@ def _last_line(log: Path) -> str:
 
 
 def find_server(name: str = DEFAULT_NAME) -> ServerInfo | None:
-    """Find a running local EC2 by its name; None when there is none."""
-    directory = paths.state_dir() / name
-    if not _is_locked(directory):
-        return None
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return ServerInfo.from_mapping(json.loads((directory / SERVER_FILE).read_text(encoding="utf-8")))
-    return None
+    """Find a running local EC2 by its name; None when there is none, or when it is just starting."""
+    _check_name(name)
+    return _server_in(paths.state_dir() / name)
 
 
 def running_servers() -> dict[str, ServerInfo]:
     """Find all local EC2s that this user runs, by name."""
-    found = {directory.name: find_server(directory.name) for directory in _server_directories()}
+    found = {directory.name: _server_in(directory) for directory in _server_directories()}
     return {name: info for name, info in sorted(found.items()) if info is not None}
 
 
@@ -288,11 +313,16 @@ def stop_server(name: str = DEFAULT_NAME) -> None:
         LocalEC2Error: none of that name runs, or it does not end.
     """
     info = find_server(name)
+    directory = paths.state_dir() / name
+    if info is None and _is_locked(directory):
+        raise LocalEC2Error(
+            f"{directory / SERVER_FILE} does not tell which process the local EC2 {name!r} is: if it is not just starting, "
+            f"end the one that `pgrep -f {directory}` finds"
+        )
     if info is None:
         raise LocalEC2Error(f"no local EC2 named {name!r} is running")
     with contextlib.suppress(ProcessLookupError):
         os.kill(info.pid, signal.SIGTERM)
-    directory = paths.state_dir() / name
     wait_until(lambda: not _is_locked(directory), what=f"the local EC2 {name!r} to end", timeout=STOP_SECONDS)
 
 
@@ -302,9 +332,11 @@ def log_file(name: str = DEFAULT_NAME) -> Path:
     Raises:
         LocalEC2Error: none of that name runs.
     """
-    if find_server(name) is None:
+    _check_name(name)
+    directory = paths.state_dir() / name
+    if not _is_locked(directory):
         raise LocalEC2Error(f"no local EC2 named {name!r} is running")
-    return paths.state_dir() / name / LOG_FILE
+    return directory / LOG_FILE
 
 
 def remove_stale_directories() -> None:
@@ -315,10 +347,22 @@ def remove_stale_directories() -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def _server_in(directory: Path) -> ServerInfo | None:
+    if not _is_locked(directory):
+        return None
+    try:
+        info = ServerInfo.from_mapping(json.loads((directory / SERVER_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return info if isinstance(info.pid, int) else None
+
+
 def _server_directories() -> list[Path]:
-    with contextlib.suppress(FileNotFoundError):
-        return [one for one in paths.state_dir().iterdir() if one.is_dir()]
-    return []
+    directory = paths.state_dir()
+    try:
+        return [one for one in directory.iterdir() if one.is_dir()]
+    except OSError as error:
+        raise LocalEC2Error(f"cannot look into {directory}: {error.strerror}") from error
 
 
 def _is_locked(directory: Path) -> bool:

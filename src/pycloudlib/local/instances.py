@@ -11,6 +11,7 @@ from typing import Any
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instances import Instance, InstanceState, StateReason
 
+from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.machines.base import (
     Machine,
     MachineDriver,
@@ -141,7 +142,7 @@ class InstanceLife(MachineOwner):
             if self.instance.state == "shutting-down":
                 self._set_terminated(_BY_USER)
             elif cause is PowerOffCause.DIED:
-                self._set_terminated(StateReason(f"Server.InternalError: {detail}", "Server.InternalError"))
+                self._set_terminated(_failed(detail))
                 self._machine.destroy()
             elif self.instance.state == "stopping":
                 self._set_stopped(_BY_USER)
@@ -160,8 +161,13 @@ class InstanceLife(MachineOwner):
         self._set("pending", None)
         self.instance.launch_time = datetime.now(timezone.utc).replace(tzinfo=None)
         primary = self.instance.nics[0]
-        if primary.public_ip_auto_assign:
-            primary.public_ip = self._driver.allocate_public_ip()
+        try:
+            if primary.public_ip_auto_assign:
+                primary.public_ip = self._driver.allocate_public_ip()
+        except LocalEC2Error as error:
+            self._set_terminated(_failed(str(error)))
+            self._machine.destroy()
+            return
         self._machine.start(
             NetworkAttachment(
                 mac=primary.mac_address,
@@ -193,6 +199,10 @@ class InstanceLife(MachineOwner):
         self.instance._reason = ""
         if reason is _BY_USER:
             self.instance._reason = f"User initiated ({datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} GMT)"
+
+
+def _failed(detail: str) -> StateReason:
+    return StateReason(f"Server.InternalError: {detail}", "Server.InternalError")
 
 
 def _metadata(instance: Instance, reservation_id: str, public_key: str) -> InstanceMetadata:

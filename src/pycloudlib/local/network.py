@@ -18,6 +18,8 @@ from pycloudlib.local.machines.base import NetworkAttachment
 
 METADATA_ADDRESS = "169.254.169.254"
 SSH_PORT = 22
+LAST_LOOPBACK = "127.255.255.254"
+"""An address that nothing listens on but what listens on all of them."""
 SHORTEST_PREFIX = 4
 """QEMU takes no shorter prefix, but any dotted mask."""
 
@@ -66,7 +68,7 @@ def user_netdev(name: str, attachment: NetworkAttachment, *, ssh_port: int, meta
 
 def choose_ssh_port() -> int:
     """Find the port on which every instance's sshd is reached: 22 where it may be bound, else a free high one."""
-    if _can_bind("127.255.255.254", SSH_PORT):
+    if _can_bind(LAST_LOOPBACK, SSH_PORT):
         return SSH_PORT
     with socket.socket() as probe:
         # Bound on all addresses, never listened on: so the port is free on every loopback address.
@@ -75,9 +77,30 @@ def choose_ssh_port() -> int:
         return port
 
 
+def require_ssh_port(port: int) -> int:
+    """Give back a port that instances' sshds can be reached on.
+
+    Raises:
+        LocalEC2Error: something listens on it on all addresses, or it is not for plain users.
+    """
+    with contextlib.closing(_reusable_socket()) as probe:
+        try:
+            probe.bind((LAST_LOOPBACK, port))
+        except OSError as error:
+            raise LocalEC2Error(
+                f"instances cannot have their sshd on port {port}: {error.strerror}; choose another ssh_port"
+            ) from error
+    return port
+
+
+def _reusable_socket() -> socket.socket:
+    new = socket.socket()
+    new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return new
+
+
 def _can_bind(address: str, port: int) -> bool:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with contextlib.closing(_reusable_socket()) as probe:
         try:
             probe.bind((address, port))
         except OSError:

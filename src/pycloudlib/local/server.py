@@ -18,10 +18,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TextIO
 
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError, PycloudlibError
 from pycloudlib.local import network, paths, prerequisites
@@ -35,6 +35,7 @@ from pycloudlib.local.simulated_images import ImageSource, SimulatedCatalogue
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POLL_SECONDS = 0.1
 """How long the HTTP server may take to notice that it is to end."""
 QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
@@ -57,30 +58,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("options", type=ServerOptions.from_json)
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for number in ENDING_SIGNALS:
+        signal.signal(number, _end)
     try:
-        with _directory(arguments.directory), serving(arguments.directory, arguments.options) as info:
-            _write_atomically(arguments.directory / SERVER_FILE, info.to_json())
-            _tell(asdict(info))
-            if arguments.options.end_with_stdin:
-                threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
-            stop.wait()
-            logger.info("stopping")
+        with _directory(arguments.directory):
+            _serve(arguments.directory, arguments.options)
     except PycloudlibError as error:
         _tell({"error": str(error), "missing_prerequisite": isinstance(error, MissingPrerequisiteError)})
+        return 1
+    except OSError as error:
+        logger.exception("giving up")
+        with contextlib.suppress(BrokenPipeError):
+            _tell({"error": f"cannot use {arguments.directory}: {error.strerror}", "missing_prerequisite": False})
         return 1
     return 0
 
 
+def _end(_number: int, _frame: object) -> NoReturn:
+    """Unwind the stack, wherever it is; a second signal does not disturb the tidying up."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    logger.info("stopping")
+    raise SystemExit(0)
+
+
+def _serve(directory: Path, options: ServerOptions) -> None:
+    stop = threading.Event()
+    notices: list[str] = []
+    with serving(directory, options, notify=notices.append) as info:
+        _write_atomically(directory / SERVER_FILE, info.to_json())
+        _tell(asdict(info) | {"notices": notices})
+        if options.end_with_stdin:
+            threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
+        stop.wait()
+
+
 @contextlib.contextmanager
-def serving(directory: Path, options: ServerOptions) -> Iterator[ServerInfo]:
+def serving(
+    directory: Path, options: ServerOptions, *, notify: Callable[[str], None] = logger.warning
+) -> Iterator[ServerInfo]:
     """Serve the EC2 API for as long as the context lasts; machines end with it.
 
     Args:
         directory: where the machines keep their disks.
         options: what to serve, and where.
+        notify: is told, in one line each, what the user should know; default: it is logged.
 
     Raises:
         LocalEC2Error: the port is in use, or the machine lacks something.
@@ -88,8 +110,8 @@ def serving(directory: Path, options: ServerOptions) -> Iterator[ServerInfo]:
     """
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(_listen(options.port))
-        ssh_port = options.ssh_port or network.choose_ssh_port()
-        driver, images, accelerator = _make_driver(directory, options, ssh_port)
+        ssh_port = network.require_ssh_port(options.ssh_port) if options.ssh_port else network.choose_ssh_port()
+        driver, images, accelerator = _make_driver(directory, options, ssh_port, notify)
         undo.callback(driver.close)
         undo.enter_context(_http_server(listener, driver, images, options))
         yield ServerInfo(
@@ -106,7 +128,7 @@ def serving(directory: Path, options: ServerOptions) -> Iterator[ServerInfo]:
 
 
 def _make_driver(
-    directory: Path, options: ServerOptions, ssh_port: int
+    directory: Path, options: ServerOptions, ssh_port: int, notify: Callable[[str], None]
 ) -> tuple[MachineDriver, ImageSource, Accelerator | None]:
     if options.driver == "simulated":
         times = SimulatedTimes(
@@ -123,10 +145,15 @@ def _make_driver(
 
     catalogue = Catalogue(paths.images_dir())
     accelerator = choose_accelerator(
-        options.accelerator, _probe_kernel(catalogue), paths.cache_dir() / "accelerator.json"
+        options.accelerator, _probe_kernel(catalogue), paths.cache_dir() / "accelerator.json", notify=notify
     )
     logger.info("accelerator: %s (%s)", accelerator.name, accelerator.reason)
-    machines = QemuOptions(directory=directory / "machines", accelerator=accelerator, ssh_port=ssh_port)
+    machines = QemuOptions(
+        directory=directory / "machines",
+        accelerator=accelerator,
+        ssh_port=ssh_port,
+        shutdown_seconds=options.shutdown_seconds,
+    )
     return QemuDriver(machines), catalogue, accelerator
 
 
@@ -156,6 +183,7 @@ def _http_server(
         raise MissingPrerequisiteError(
             f"the local EC2 needs {error.name}: pip install 'pycloudlib-ec2[local]'"
         ) from error
+    backend.require_region(options.region)
     backend.install(
         backend.LocalCloud(
             driver=driver,
@@ -197,11 +225,7 @@ def _listen(port: int) -> Iterator[socket.socket]:
 def _directory(directory: Path) -> Iterator[None]:
     """Own a directory: locked while this process lives, deleted when it ends, even when it is killed."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (directory / LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LocalEC2Error(f"a local EC2 named {directory.name!r} is running already") from None
+    with _take_lock(directory):
         janitor = subprocess.Popen(
             ["/bin/sh", "-c", _JANITOR, str(directory)],
             stdin=subprocess.PIPE,
@@ -215,6 +239,23 @@ def _directory(directory: Path) -> Iterator[None]:
             # It removes the lock with everything else, so whoever waits for the lock finds nothing left.
             shutil.rmtree(directory, ignore_errors=True)
             janitor.communicate()
+
+
+def _take_lock(directory: Path) -> TextIO:
+    # It gets its name when it is locked already: whoever looks whether it is takes it for a moment.
+    partial = directory / f"{LOCK_FILE}.{os.getpid()}"
+    lock = partial.open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.link(partial, directory / LOCK_FILE)
+    except OSError as error:
+        lock.close()
+        if isinstance(error, FileExistsError):
+            raise LocalEC2Error(f"a local EC2 named {directory.name!r} is running already") from None
+        raise
+    finally:
+        partial.unlink()
+    return lock
 
 
 def _set_at_end_of_stdin(stop: threading.Event) -> None:

@@ -11,10 +11,11 @@ import json
 import logging
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pycloudlib.errors import InvalidArgumentError
+from pycloudlib.errors import InvalidArgumentError, LocalEC2Error
 
 logger = logging.getLogger(__name__)
 
@@ -59,24 +60,35 @@ class ProbeKernel:
     initrd: Path | None
 
 
-def choose_accelerator(wanted: str, probe_kernel: ProbeKernel | None, memory: Path) -> Accelerator:
+def choose_accelerator(
+    wanted: str,
+    probe_kernel: ProbeKernel | None,
+    memory: Path,
+    *,
+    notify: Callable[[str], None] = logger.warning,
+) -> Accelerator:
     """Choose what runs the guests.
 
     Args:
         wanted: "kvm" or "tcg" to force it, "auto" to find out.
         probe_kernel: what is booted to find out; without one KVM is not tried.
         memory: file in which the answer is remembered.
+        notify: is told when KVM turns out not to work, but not again as long as that is remembered; default: it is
+            logged.
 
     Raises:
         InvalidArgumentError: `wanted` is none of these.
+        LocalEC2Error: "kvm" is wanted and there is none.
     """
     if wanted not in CHOICES:
         raise InvalidArgumentError(f"unknown accelerator {wanted!r}: choose one of {', '.join(CHOICES)}")
+    without_kvm = _why_no_kvm()
+    if wanted == "kvm" and without_kvm:
+        raise LocalEC2Error(f"{without_kvm}: choose the accelerator auto or tcg")
     if wanted != "auto":
         return Accelerator(wanted, "as demanded")
-    if not os.access(KVM_DEVICE, os.R_OK | os.W_OK):
-        reason = "may not be opened by this user" if KVM_DEVICE.exists() else "does not exist"
-        return Accelerator("tcg", f"{KVM_DEVICE} {reason}")
+    if without_kvm:
+        return Accelerator("tcg", without_kvm)
     if probe_kernel is None:
         return Accelerator("tcg", f"{KVM_DEVICE} was not tried: no image has a kernel to try it with")
     question = _question(probe_kernel)
@@ -85,14 +97,20 @@ def choose_accelerator(wanted: str, probe_kernel: ProbeKernel | None, memory: Pa
         return remembered
     answer = _probe(probe_kernel)
     if answer.name == "tcg":
-        logger.warning("%s is there but does not work, so machines run under emulation: %s", KVM_DEVICE, answer.reason)
+        notify(f"{KVM_DEVICE} is there but does not work, so machines run under emulation: {answer.reason}")
     _remember(memory, question, answer)
     return answer
 
 
+def _why_no_kvm() -> str:
+    if os.access(KVM_DEVICE, os.R_OK | os.W_OK):
+        return ""
+    return f"{KVM_DEVICE} {'may not be opened by this user' if KVM_DEVICE.exists() else 'does not exist'}"
+
+
 def _probe(probe_kernel: ProbeKernel) -> Accelerator:
     kvm = Accelerator("kvm", "a kernel booted with it")
-    command = ["qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]
+    command = ["setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-machine", "q35", "-accel", kvm.option, "-cpu", kvm.cpu, "-m", "512", "-serial", "stdio"]
     command += ["-kernel", str(probe_kernel.kernel), "-append", _PROBE_ARGUMENTS]
     if probe_kernel.initrd is not None:
@@ -119,7 +137,7 @@ def _question(probe_kernel: ProbeKernel) -> str:
     with contextlib.suppress(OSError):
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         model = next((line for line in cpuinfo.splitlines() if line.startswith("model name")), "")
-        return "|".join([os.uname().release, model, version.splitlines()[0], probe_kernel.kernel.parent.name])
+        return "|".join([os.uname().release, model, version.partition("\n")[0], probe_kernel.kernel.parent.name])
     return "|".join([os.uname().release, version])
 
 
@@ -134,7 +152,11 @@ def _recall(memory: Path, question: str) -> Accelerator | None:
 
 
 def _remember(memory: Path, question: str, answer: Accelerator) -> None:
-    memory.parent.mkdir(parents=True, exist_ok=True)
     partial = memory.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({"question": question, "answer": asdict(answer)}), encoding="utf-8")
-    partial.replace(memory)
+    try:
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({"question": question, "answer": asdict(answer)}), encoding="utf-8")
+        partial.replace(memory)
+    except OSError as error:
+        logger.warning("%s cannot be written, so the next start has to find out again: %s", memory, error.strerror)
+        partial.unlink(missing_ok=True)

@@ -34,8 +34,6 @@ from pycloudlib.local.metadata import InstanceMetadata, MetadataServer
 logger = logging.getLogger(__name__)
 
 QEMU = "qemu-system-x86_64"
-GUEST_SHUTDOWN_SECONDS = 90.0
-"""How long a guest may take to shut down before the plug is pulled; EC2 gives it a few minutes."""
 ROOT_PORTS = 16
 """PCI Express slots: one for each device now or hot-plugged later."""
 
@@ -51,13 +49,13 @@ class QemuOptions:
         directory: where the machines keep their disks, each in a directory of its own.
         accelerator: what runs the guest's instructions.
         ssh_port: port on every public address that leads to sshd.
-        shutdown_seconds: how long a guest may take to shut down.
+        shutdown_seconds: how long a guest may take to shut down before the plug is pulled; EC2 gives it minutes.
     """
 
     directory: Path
     accelerator: Accelerator
     ssh_port: int
-    shutdown_seconds: float = GUEST_SHUTDOWN_SECONDS
+    shutdown_seconds: float
 
 
 def command_line(
