@@ -22,6 +22,7 @@ from pycloudlib.ssh.host_keys import HostKeys
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from report import parser, report, rows
+
 from support.sshd import Sshd
 
 COMMAND = "echo hi"

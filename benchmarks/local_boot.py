@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from report import parser, report, rows
+
 from pycloudlib import EC2, KeyPair
 from pycloudlib.errors import SSHError
 from pycloudlib.local import LocalEC2, disks, network, paths
@@ -25,7 +27,6 @@ from pycloudlib.local.machines.base import BootSource, MachineSpec, NetworkAttac
 from pycloudlib.local.machines.qemu import command_line
 from pycloudlib.local.metadata import InstanceMetadata, InterfaceMetadata, MetadataServer
 from pycloudlib.waiting import wait_until
-from report import parser, report, rows
 
 LIMIT = 1.1
 OURS = "pycloudlib"

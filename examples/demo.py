@@ -2,8 +2,11 @@
 
 import argparse
 import contextlib
+import os
+import signal
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,8 @@ from pycloudlib.errors import PycloudlibError
 from pycloudlib.local import LocalEC2, paths
 from pycloudlib.local.image_builder import build
 from pycloudlib.local.images import Catalogue
+
+WIDTH = 84
 
 USER_DATA = """#cloud-config
 write_files:
@@ -30,13 +35,9 @@ def step(title: str) -> Iterator[None]:
 
 
 def show(title: str, text: str) -> None:
-    print(
-        "\n".join(
-            f"    {title:12}{line}" if number == 0 else f"    {'':12}{line}"
-            for number, line in enumerate(text.splitlines())
-        ),
-        flush=True,
-    )
+    for line in text.splitlines():
+        print(f"    {title:12}{textwrap.shorten(line, WIDTH)}", flush=True)
+        title = ""
 
 
 def demo(accelerator: str) -> None:
@@ -95,9 +96,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accelerator", choices=["auto", "kvm", "tcg"], default="auto")
     begin = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("demo: terminated; nothing is left running"))
     try:
         demo(parser.parse_args().accelerator)
     except PycloudlibError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # whoever was reading has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_the_guest_has_its_private_address(instance: EC2Instance) -> None:
 def test_the_root_file_system_fills_the_volume(instance: EC2Instance) -> None:
     size = instance.execute("df --output=size --block-size=1G / | tail -1").check()
     assert 10 <= int(size) <= 11
+
+
+def test_memory_and_cpus_are_those_of_the_instance_type(instance: EC2Instance) -> None:
+    mebibytes = int(instance.execute("awk '/MemTotal/ {print $2}' /proc/meminfo").check()) // 1024
+    assert instance.instance_type == "t3.micro"
+    assert 800 < mebibytes <= 1024
+    assert int(instance.execute("nproc").check()) == min(2, os.cpu_count() or 1)
 
 
 def test_the_root_disk_shows_its_volume_id(instance: EC2Instance, shared_ec2: EC2) -> None:

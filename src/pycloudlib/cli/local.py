@@ -62,13 +62,13 @@ local.add_command(image)
     help="Write the settings to this file instead of printing them.",
 )
 def start(name: str, write_config: Path | None, **options: Any) -> None:
-    r"""Start a local EC2 and print the settings that lead to it.
+    """Start a local EC2 and print the settings that lead to it.
 
     \b
     Example:
       pycloudlib local start --write-config local.toml
       PYCLOUDLIB_CONFIG=local.toml pytest
-    """
+    """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
     from pycloudlib.local import LocalEC2
 
     if write_config is not None:

@@ -59,12 +59,12 @@ def list_images(as_json: bool) -> None:
 )
 @click.option("--name", help="AMI name; default: as the distribution names its own.")
 def add(release: str, disk_file: Path, name: str | None) -> None:
-    r"""Offer any other disk image, under the owner and name pattern of its distribution.
+    """Offer any other disk image, under the owner and name pattern of its distribution.
 
     \b
     Example:
       pycloudlib local image add --release noble --file noble-server-cloudimg-amd64.img
-    """
+    """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
     added = _catalogue().add(disk_file, release=release, name=name)
     click.echo(f"{added.image_id}  {added.name}")
 

@@ -153,7 +153,9 @@ def translate(error: Exception) -> PycloudlibError:
     if isinstance(error, boto.ClientError):
         return _refusal(error)
     if isinstance(error, ResponseParserError):
-        return CloudError(f"what answers at the endpoint is not EC2: {_one_line(error)}")
+        # botocore quotes the whole answer, which may be a long page.
+        reason = _one_line(error).split(", invalid XML received")[0]
+        return CloudError(f"what answers at the endpoint is not EC2, so check endpoint_url: {reason}")
     return _local_fault(error)
 
 

@@ -137,8 +137,11 @@ class LocalEC2Backend(EC2Backend):
         memory_mib, cpus = self._size(kwargs["instance_type"])
         kwargs["disable_api_termination"] = options.disable_api_termination
         kwargs["block_device_mappings"] = _with_root_volume(ami, kwargs.get("block_device_mappings") or [])
-        if not kwargs.get("subnet_id") and not kwargs.get("nics"):
-            kwargs["subnet_id"] = self._default_subnet_id(kwargs.get("placement"))
+        if not kwargs.get("nics"):
+            kwargs["subnet_id"] = kwargs.get("subnet_id") or self._default_subnet_id(kwargs.get("placement"))
+            subnet = self.get_subnet(kwargs["subnet_id"])
+            if not security_group_names and not kwargs.get("security_group_ids"):
+                kwargs["security_group_ids"] = [self.get_default_security_group(subnet.vpc_id)]
         reservation = super().run_instances(image_id, options.max_count, user_data, security_group_names, **kwargs)
         if options.client_token:
             self._launched[options.client_token] = reservation
@@ -317,19 +320,23 @@ def _with_root_volume(ami: CatalogueAmi, mappings: list[dict[str, Any]]) -> list
     return [{"DeviceName": ami.root_device_name, "Ebs": wanted}, *others]
 
 
-def require_region(region: str) -> None:
-    """Refuse a region that there is not.
-
-    Raises:
-        LocalEC2Error: there is no such region; says how they are called.
-    """
-    known: list[str] = ec2_backends[SELF].regions
-    if region not in known:
-        nearest = difflib.get_close_matches(region, known, n=1, cutoff=0.0)[0]
-        raise LocalEC2Error(f"there is no region {region!r}: did you mean {nearest}?")
-
-
 def install(cloud: LocalCloud) -> None:
     """Make moto's EC2 the local one; to be called before the first use of EC2 in this process."""
     LocalEC2Backend.cloud = cloud
     ec2_backends.backend = LocalEC2Backend
+
+
+def known_regions() -> list[str]:
+    """The regions that there are; to be asked after `install`."""
+    return list(ec2_backends[SELF].regions)
+
+
+def require_region(region: str) -> None:
+    """Refuse a region that there is not; to be called after `install`.
+
+    Raises:
+        LocalEC2Error: there is no such region; names the nearest one.
+    """
+    if region not in known_regions():
+        nearest = difflib.get_close_matches(region, known_regions(), n=1) or ["us-east-1"]
+        raise LocalEC2Error(f"there is no region {region!r}: did you mean {nearest[0]}?")

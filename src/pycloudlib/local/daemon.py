@@ -266,7 +266,8 @@ def _read_answer(process: subprocess.Popen[bytes], directory: Path) -> ServerInf
 def _check_name(name: str) -> None:
     if not re.fullmatch(NAME, name):
         raise LocalEC2Error(
-            f"a local EC2 cannot be named {name!r}: give up to 64 letters, digits and any of . _ -, a letter or digit first"
+            f"a local EC2 cannot be named {name!r}: give at most 64 letters, digits, dots, hyphens and underscores, "
+            "and a letter or a digit first"
         )
 
 
@@ -316,8 +317,8 @@ def stop_server(name: str = DEFAULT_NAME) -> None:
     directory = paths.state_dir() / name
     if info is None and _is_locked(directory):
         raise LocalEC2Error(
-            f"{directory / SERVER_FILE} does not tell which process the local EC2 {name!r} is: if it is not just starting, "
-            f"end the one that `pgrep -f {directory}` finds"
+            f"{directory / SERVER_FILE} does not tell which process the local EC2 {name!r} is: "
+            f"if it is not just starting, end the one that `pgrep -f {directory}` finds"
         )
     if info is None:
         raise LocalEC2Error(f"no local EC2 named {name!r} is running")

@@ -230,7 +230,9 @@ def _qemu_img(*arguments: str, what: str) -> str:
 
 def _run(command: Sequence[str], *, what: str) -> str:
     """Run a program to its end and give back what it printed; what it complains of becomes one line."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    # What it complains of is looked at, so it has to be in one language.
+    english = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=english)
     if done.returncode == 0:
         return done.stdout
     if NO_SPACE in done.stderr:

@@ -269,7 +269,8 @@ def _as_root(work: Path, programs: dict[str, Path]) -> list[str]:
 
 
 def _run(command: Sequence[str], *, what: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    english = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=english)
     if done.returncode == 0:
         return
     if disks.NO_SPACE in done.stderr:

@@ -18,7 +18,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -182,6 +182,8 @@ class Catalogue:
         info = disks.inspect(disk_file)
         disks.ensure_space(self.directory, disks.used_bytes(disk_file))
         published = distribution(release)
+        if not published.release:
+            raise ImageError("an image needs a release: a code name, a version number, or a name of your own")
         with self.new_entry() as partial:
             entry = Entry(
                 release=published.release,
@@ -201,16 +203,26 @@ class Catalogue:
     def remove(self, image_id_or_name: str) -> None:
         """Remove an image with every AMI that is offered from it.
 
-        Instances that were launched from it and are stopped cannot be started again: their disks are overlays on it.
-
         Raises:
-            ImageError: there is none of that id or name.
+            ImageError: there is none of that id or name, or instances are running on it or can be started again.
+            LocalEC2Error: the directory cannot be written.
         """
         with self._locked():
-            key = self.find(image_id_or_name).disk.parent.name
-            doomed = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.directory))
-            (self.directory / key).rename(doomed / key)
-        shutil.rmtree(doomed, ignore_errors=True)
+            entry = self.find(image_id_or_name).disk.parent
+            self._remove_stale()
+            # Renaming needs no room, of which there may be none.
+            doomed = entry.with_name(f"{PARTIAL}{entry.name}")
+            with _lock_of(entry) as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    entry.rename(doomed)
+                except BlockingIOError:
+                    raise ImageError(
+                        f"image {image_id_or_name!r} is in use: delete the instances that were launched from it first"
+                    ) from None
+                except OSError as error:
+                    raise LocalEC2Error(f"cannot remove {entry}: {error.strerror}") from error
+                shutil.rmtree(doomed, ignore_errors=True)
 
     @contextmanager
     def new_entry(self) -> Iterator[Path]:
@@ -221,11 +233,14 @@ class Catalogue:
         Raises:
             LocalEC2Error: it cannot be made, or there is no room for what is written into it.
         """
-        with _terminable(), self._partial() as partial:
-            try:
+        try:
+            with _terminable(), self._partial() as partial:
                 yield partial
-            except OSError as error:
-                raise LocalEC2Error(f"cannot write an image to {self.directory}: {error.strerror}") from error
+        except BrokenPipeError:
+            # That was no file, but whoever is told of the progress.
+            raise
+        except OSError as error:
+            raise LocalEC2Error(f"cannot write an image to {self.directory}: {error.strerror}") from error
 
     def commit(self, partial: Path, entry: Entry, *, name: str | None = None) -> Image:
         """Make an entry of what was put together.
@@ -313,6 +328,36 @@ class Catalogue:
                     shutil.rmtree(partial)
                 finally:
                     os.close(probe)
+
+
+@contextmanager
+def in_use(disk: Path) -> Iterator[None]:
+    """Keep the image of a disk from being removed, until the context or this process ends.
+
+    Args:
+        disk: the image's disk.
+
+    Raises:
+        ImageError: it was removed.
+    """
+    with ExitStack() as undo:
+        try:
+            fcntl.flock(undo.enter_context(_lock_of(disk.parent)), fcntl.LOCK_SH)
+        except OSError as error:
+            raise ImageError(f"the image of {disk} cannot be used: {error.strerror}") from error
+        if not disk.exists():
+            raise ImageError(f"the image of {disk} was removed")
+        yield
+
+
+@contextmanager
+def _lock_of(entry: Path) -> Iterator[int]:
+    """What `flock` can lock: the directory itself, so that it takes no file."""
+    lock = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield lock
+    finally:
+        os.close(lock)
 
 
 def timestamp(now: datetime | None = None) -> str:

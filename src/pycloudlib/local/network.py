@@ -27,9 +27,17 @@ _ATTEMPTS = 1000
 
 
 def enclosing_network(address: str) -> str:
-    """Name the smallest network that holds an address and the metadata service, as QEMU takes it."""
+    """Name the smallest network that holds an address and the metadata service, as QEMU takes it.
+
+    Raises:
+        LocalEC2Error: only the network of all addresses does, in which QEMU forwards no connections.
+    """
     bits = int(ipaddress.IPv4Address(address)) ^ int(ipaddress.IPv4Address(METADATA_ADDRESS))
     prefix = 32 - bits.bit_length()
+    if prefix == 0:
+        raise LocalEC2Error(
+            f"machines cannot have addresses below 128.0.0.0, such as {address}: use another CIDR block"
+        )
     network = ipaddress.IPv4Network(f"{address}/{prefix}", strict=False)
     if prefix >= SHORTEST_PREFIX:
         return str(network)

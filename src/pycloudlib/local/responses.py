@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterable
 from typing import Any
 
-from moto.core.responses import ActionResult
+from moto.core.responses import ActionResult, EmptyResult
 from moto.core.types import Base64EncodedString
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instances import Instance, InstanceState
 from moto.ec2.responses import EC2Response
 
-from pycloudlib.local.backend import LaunchOptions, LocalEC2Backend
+from pycloudlib.local.backend import LaunchOptions, LocalEC2Backend, known_regions
+
+logger = logging.getLogger(__name__)
 
 
 class LocalEC2Response(EC2Response):
@@ -26,13 +29,18 @@ class LocalEC2Response(EC2Response):
             return super().dispatch(*args, **kwargs)
 
     def call_action(self) -> Any:
-        """Answer an action, or say in EC2's way that the local EC2 does not have it."""
+        """Answer an action, or say in EC2's way that there is no such region or that the local EC2 does not have it."""
+        if self.region not in known_regions():
+            return self._refuse("InvalidParameterValue", f"There is no region '{self.region}'")
+        logger.info("%s %s", self.region, self._get_action())
         try:
             return super().call_action()
         except NotImplementedError:
-            error = EC2ClientError("UnsupportedOperation", f"The local EC2 does not have {self._get_action()} yet")
-            status, headers, body = self.serialized(ActionResult(error))
-            return status, headers, body
+            return self._refuse("UnsupportedOperation", f"The local EC2 does not have {self._get_action()} yet")
+
+    def _refuse(self, code: str, reason: str) -> tuple[int, dict[str, Any], Any]:
+        status, headers, body = self.serialized(ActionResult(EC2ClientError(code, reason)))
+        return status, headers, body
 
     def run_instances(self) -> ActionResult:
         """RunInstances."""
@@ -61,6 +69,27 @@ class LocalEC2Response(EC2Response):
         self.error_on_dryrun()
         changes = self.ec2_backend.terminate_instances(self._get_param("InstanceIds", []))
         return ActionResult({"TerminatingInstances": _state_changes(changes)})
+
+    def modify_instance_attribute(self) -> ActionResult:
+        """ModifyInstanceAttribute."""
+        behavior = self._get_param("InstanceInitiatedShutdownBehavior.Value")
+        if behavior is None:
+            return super().modify_instance_attribute()
+        self.error_on_dryrun()
+        instance_id = self._get_param("InstanceId")
+        self.ec2_backend.modify_instance_attribute(instance_id, "instance_initiated_shutdown_behavior", behavior)
+        return EmptyResult()
+
+    def _security_grp_instance_attribute_handler(self) -> bool:
+        # moto asks this one last, and without any groups it takes away those that there are.
+        return bool(self._get_param("Groups")) and super()._security_grp_instance_attribute_handler()
+
+    def _parse_block_device_mapping(self) -> list[dict[str, Any]]:
+        parsed = super()._parse_block_device_mapping()
+        for given, mapping in zip(self._get_param("BlockDeviceMappings", []), parsed, strict=True):
+            # As the AMI's own mapping has it, and as EC2 does for further volumes; moto keeps them.
+            mapping["Ebs"]["DeleteOnTermination"] = given.get("Ebs", {}).get("DeleteOnTermination", True)
+        return parsed
 
     def get_console_output(self) -> ActionResult:
         """GetConsoleOutput; nothing is left out at the beginning, as it is on EC2."""

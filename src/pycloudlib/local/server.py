@@ -83,6 +83,8 @@ def _end(_number: int, _frame: object) -> NoReturn:
 
 
 def _serve(directory: Path, options: ServerOptions) -> None:
+    # It would tell the method and the path of each request, which are always the same; the actions are logged instead.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
     stop = threading.Event()
     notices: list[str] = []
     with serving(directory, options, notify=notices.append) as info:
@@ -183,7 +185,6 @@ def _http_server(
         raise MissingPrerequisiteError(
             f"the local EC2 needs {error.name}: pip install 'pycloudlib-ec2[local]'"
         ) from error
-    backend.require_region(options.region)
     backend.install(
         backend.LocalCloud(
             driver=driver,
@@ -192,6 +193,7 @@ def _http_server(
             max_cpus=os.cpu_count() or 1,
         )
     )
+    backend.require_region(options.region)
     server = make_server(
         HOST,
         listener.getsockname()[1],
@@ -254,7 +256,7 @@ def _take_lock(directory: Path) -> TextIO:
             raise LocalEC2Error(f"a local EC2 named {directory.name!r} is running already") from None
         raise
     finally:
-        partial.unlink()
+        partial.unlink(missing_ok=True)
     return lock
 
 

@@ -17,7 +17,6 @@ from pycloudlib.local.machines.base import NetworkAttachment
     [
         ("172.31.0.4", "168.0.0.0/5"),
         ("192.168.5.6", "128.0.0.0/128.0.0.0"),
-        ("10.0.0.5", "0.0.0.0/0.0.0.0"),
         ("169.254.1.1", "169.254.0.0/16"),
     ],
 )
@@ -27,6 +26,11 @@ def test_the_network_holds_the_guest_and_the_metadata_service(address: str, expe
     holds = ipaddress.IPv4Network(found)
     assert ipaddress.IPv4Address(address) in holds
     assert ipaddress.IPv4Address(network.METADATA_ADDRESS) in holds
+
+
+def test_an_address_that_shares_no_network_with_the_metadata_service_is_refused() -> None:
+    with pytest.raises(LocalEC2Error, match=r"such as 10\.0\.0\.5: use another CIDR block"):
+        network.enclosing_network("10.0.0.5")
 
 
 def test_the_netdev_gives_the_guest_its_address_and_leads_to_its_sshd() -> None:

@@ -110,7 +110,8 @@ def _why_no_kvm() -> str:
 
 def _probe(probe_kernel: ProbeKernel) -> Accelerator:
     kvm = Accelerator("kvm", "a kernel booted with it")
-    command = ["setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]
+    command = ["setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64"]
+    command += ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]
     command += ["-machine", "q35", "-accel", kvm.option, "-cpu", kvm.cpu, "-m", "512", "-serial", "stdio"]
     command += ["-kernel", str(probe_kernel.kernel), "-append", _PROBE_ARGUMENTS]
     if probe_kernel.initrd is not None:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pycloudlib.errors import LocalEC2Error
+from pycloudlib.errors import PycloudlibError
 from pycloudlib.local import disks, network
+from pycloudlib.local.images import in_use
 from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import (
     Machine,
@@ -34,6 +35,8 @@ from pycloudlib.local.metadata import InstanceMetadata, MetadataServer
 logger = logging.getLogger(__name__)
 
 QEMU = "qemu-system-x86_64"
+ROOM_TO_START = 128 * disks.MIB
+"""A guest that boots writes about as much to its disk."""
 ROOT_PORTS = 16
 """PCI Express slots: one for each device now or hot-plugged later."""
 
@@ -148,17 +151,16 @@ class QemuDriver(MachineDriver):
     def spawn(self, command: Sequence[str], directory: Path, keep_fd: int) -> subprocess.Popen[bytes]:
         """Start a process that ends with this one, however this one ends."""
         tied = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _ONLY_WITH_PARENT, str(os.getpid()), *command]
-        with (directory / "qemu.log").open("wb") as log:
-            return self._spawner.submit(
-                subprocess.Popen,
-                tied,
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=(keep_fd,),
-                start_new_session=True,
-            ).result()
+        return self._spawner.submit(
+            subprocess.Popen,
+            tied,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=(keep_fd,),
+            start_new_session=True,
+        ).result()
 
 
 class QemuMachine(Machine):
@@ -191,6 +193,9 @@ class QemuMachine(Machine):
         self._rebooting = False
         self._reset_wanted = False
         self._guest_powered_off = False
+        self._out_of_room = False
+        self._last_words = ""
+        self._image = contextlib.ExitStack()
         self._thread: threading.Thread | None = None
 
     def start(self, attachment: NetworkAttachment) -> None:
@@ -199,6 +204,7 @@ class QemuMachine(Machine):
         self._end_requested = False
         self._rebooting = False
         self._guest_powered_off = False
+        self._last_words = ""
         self._thread = threading.Thread(
             target=self._live, args=(attachment,), name=f"machine-{self.spec.instance_id}", daemon=True
         )
@@ -247,7 +253,7 @@ class QemuMachine(Machine):
         cause, detail = PowerOffCause.DIED, ""
         try:
             cause, detail = self._run(attachment)
-        except (LocalEC2Error, OSError) as error:
+        except (PycloudlibError, OSError) as error:
             detail = str(error)
         finally:
             self._cancel_plug_puller()
@@ -295,16 +301,35 @@ class QemuMachine(Machine):
             self._qmp = qmp
             if self._end_requested:
                 process.kill()
+        complaints = threading.Thread(target=self._listen_to_complaints, args=(process,), daemon=True)
+        complaints.start()
         for event in qmp.events():
             self._on_event(event, qmp)
         qmp.close()
+        complaints.join()
         return process.wait()
+
+    def _listen_to_complaints(self, process: subprocess.Popen[bytes]) -> None:
+        """What QEMU writes to standard error; a write for which there was no room is told nowhere else."""
+        assert process.stderr is not None  # noqa: S101  (a pipe was asked for)
+        with process.stderr as lines:
+            for line in lines:
+                complaint = line.decode(errors="replace").strip()
+                if complaint and complaint != self._last_words:
+                    logger.warning("%s: %s", self.spec.instance_id, complaint)
+                    self._last_words = complaint
+                if disks.NO_SPACE in complaint and not self._out_of_room:
+                    # The guest would take it for a broken disk, and its user would never know why.
+                    self._out_of_room = True
+                    self._pull_plug()
 
     def _prepare_directory(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         root = self._directory / "root.qcow2"
         if root.exists():
             return
+        disks.ensure_space(self._directory, ROOM_TO_START)
+        self._image.enter_context(in_use(self.spec.boot.disk))
         disks.create_overlay(
             self.spec.boot.disk, root, size_gb=self.spec.root_size_gb, base_format=self.spec.boot.format
         )
@@ -327,12 +352,9 @@ class QemuMachine(Machine):
             return PowerOffCause.REQUESTED, ""
         if self._guest_powered_off:
             return PowerOffCause.GUEST, ""
-        return PowerOffCause.DIED, self._last_words() or f"QEMU ended with status {status}"
-
-    def _last_words(self) -> str:
-        log = (self._directory / "qemu.log").read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in log.splitlines() if line.strip()]
-        return lines[-1] if lines else ""
+        if self._out_of_room:
+            return PowerOffCause.DIED, f"no room left on the disk for {self._directory}"
+        return PowerOffCause.DIED, self._last_words or f"QEMU ended with status {status}"
 
     # What follows runs in whatever thread asks for it.
 
@@ -363,6 +385,7 @@ class QemuMachine(Machine):
     def _delete(self) -> None:
         self._move(MachineState.GONE)
         shutil.rmtree(self._directory, ignore_errors=True)
+        self._image.close()
         self._driver.forget(self)
 
 
