@@ -17,7 +17,7 @@ from pycloudlib.local import LocalEC2, paths
 from pycloudlib.local.image_builder import build
 from pycloudlib.local.images import Catalogue
 
-WIDTH = 84
+WIDTH = 100
 
 USER_DATA = """#cloud-config
 write_files:

@@ -24,28 +24,39 @@ install_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
-# need_programs PROGRAM=PACKAGE...: install the packages of those programs that are missing.
-need_programs() {
-  local pair missing=()
+missing=()
+
+# want_programs PROGRAM=PACKAGE...: note the packages of those programs that are missing.
+want_programs() {
+  local pair
   for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
-  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+# What Python and its virtual environments need.
+want_python() {
+  want_programs python3=python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 }
 
 # What real machines and their images need.
-need_machines() {
-  need_programs qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils socat=socat mmdebstrap=mmdebstrap \
+want_machines() {
+  want_programs qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils socat=socat mmdebstrap=mmdebstrap \
     mke2fs=e2fsprogs setpriv=util-linux
-  [ "$(id -u)" -eq 0 ] || need_programs fakeroot=fakeroot newuidmap=uidmap
+  [ "$(id -u)" -eq 0 ] || want_programs fakeroot=fakeroot fakechroot=fakechroot
+  [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
 }
 
-# need_python EXTRAS: a virtual environment in .venv with this project and those extras.
-need_python() {
-  command -v python3 >/dev/null || install_packages python3
+# Install all that was noted, at once.
+install_missing() {
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+# make_environment EXTRAS: a virtual environment in .venv with this project and those extras.
+make_environment() {
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || die "Python 3.10 or later is needed"
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
-    python3 -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv
     say "Making a virtual environment in .venv"
     rm -rf .venv
     python3 -m venv .venv

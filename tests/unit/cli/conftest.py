@@ -1,0 +1,32 @@
+"""The command line, with a home of its own for every test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.local import daemon, paths
+from support.command_line import CommandLine
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+    for variable, name in (("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state"), ("XDG_CACHE_HOME", "cache")):
+        monkeypatch.setenv(variable, str(tmp_path / name))
+    state = paths.state_dir()
+    yield CommandLine(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in daemon.running_servers():
+        daemon.stop_server(name)
+    assert list(state.iterdir()) == []
+
+
+@pytest.fixture
+def sitecustomize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What every Python that is started from here runs first."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+    return directory / "sitecustomize.py"

@@ -1,0 +1,259 @@
+"""`pycloudlib local`: what its users see, above all when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.config import load_settings
+from pycloudlib.local import daemon, paths
+from pycloudlib.local.images import Catalogue
+from pycloudlib.local.prerequisites import find
+from pycloudlib.waiting import wait_until
+from support.command_line import CommandLine
+from support.processes import is_alive
+from support.small_disk import fill, small_disk
+
+SIMULATED = ("local", "start", "--driver", "simulated")
+
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "{module}":
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+"""
+
+HALFWAY = """
+import pathlib, signal, sys
+class Halfway:
+    def find_spec(self, name, path=None, target=None):
+        if name == "moto":
+            pathlib.Path("{mark}").touch()
+            signal.pause()
+sys.meta_path.insert(0, Halfway())
+"""
+
+
+def test_a_started_one_is_listed_and_stopped(cli: CommandLine) -> None:
+    assert cli.run(*SIMULATED).stdout.startswith("[ec2]\nendpoint_url = ")
+    status = cli.run("local", "status")
+    assert status.stdout.startswith("default: http://127.0.0.1:")
+    assert "simulated machines" in status.stdout
+    assert "simulated" in json.loads(cli.run("local", "status", "--json").stdout)["default"]["driver"]
+    assert cli.run("local", "logs").returncode == 0
+    assert cli.run("local", "stop").stdout == "Stopped default.\n"
+
+
+def test_when_none_runs_it_says_so(cli: CommandLine) -> None:
+    assert cli.complaint("local", "stop") == "no local EC2 named 'default' is running"
+    assert cli.complaint("local", "logs") == "no local EC2 named 'default' is running"
+    status = cli.run("local", "status")
+    assert (status.returncode, status.stderr) == (1, "No local EC2 is running.\n")
+
+
+def test_the_written_settings_are_its_owners_and_lead_to_it(cli: CommandLine, caplog: pytest.LogCaptureFixture) -> None:
+    path = cli.home / "local.toml"
+    told = cli.run(*SIMULATED, "--write-config", str(path)).stdout
+    settings = load_settings(path)
+    assert told == f"{settings.endpoint_url} (settings in {path})\n"
+    assert caplog.messages == []
+    cli.run("local", "stop")
+    assert cli.run(*SIMULATED, "--write-config", str(path)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("missing/local.toml", "there is no directory"),
+        ("/dev/full", "it is no file"),
+        ("others.toml", "holds other settings"),
+    ],
+)
+def test_settings_that_cannot_be_written_are_refused_before_the_start(
+    path: str, complaint: str, cli: CommandLine
+) -> None:
+    (cli.home / "others.toml").write_text('[ec2]\nregion = "eu-central-1"\n')
+    assert complaint in cli.complaint(*SIMULATED, "--write-config", str(cli.home / path))
+    assert daemon.running_servers() == {}
+
+
+def test_when_its_settings_find_no_room_it_does_not_stay(cli: CommandLine) -> None:
+    with small_disk(cli.home / "small", "64k") as disk:
+        fill(disk)
+        path = disk / "local.toml"
+        assert cli.complaint(*SIMULATED, "--write-config", str(path)) == f"cannot write {path}: No space left on device"
+    assert daemon.running_servers() == {}
+
+
+def test_when_nobody_reads_its_settings_it_does_not_stay(cli: CommandLine) -> None:
+    with cli.start(*SIMULATED) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, complaint = process.communicate(timeout=120)
+    assert (process.returncode, complaint) == (1, "")
+    assert daemon.running_servers() == {}
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "", ".hidden", "x" * 65, "a b"])
+def test_a_name_that_cannot_be_a_directory_is_refused(name: str, cli: CommandLine) -> None:
+    for command in (SIMULATED, ("local", "stop"), ("local", "logs")):
+        assert "cannot be named" in cli.complaint(*command, "--name", name)
+
+
+def test_a_second_one_of_that_name_is_refused(cli: CommandLine) -> None:
+    cli.run(*SIMULATED)
+    assert cli.complaint(*SIMULATED) == "a local EC2 named 'default' is running already"
+    assert list(daemon.running_servers()) == ["default"]
+
+
+def test_a_region_that_there_is_not_is_refused_with_the_nearest(cli: CommandLine) -> None:
+    assert cli.complaint(*SIMULATED, "--region", "eu-centrall-1") == (
+        "there is no region 'eu-centrall-1': did you mean eu-central-1?"
+    )
+
+
+@pytest.mark.parametrize("option", ["--port", "--ssh-port"])
+def test_a_port_in_use_is_named(option: str, cli: CommandLine) -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        taken.bind(("", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        complaint = cli.complaint(*SIMULATED, option, port)
+    assert port in complaint
+    assert "Address already in use; choose another" in complaint
+
+
+def test_without_qemu_it_says_what_to_install(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(cli.home))
+    complaint = cli.complaint("local", "start")
+    assert complaint.startswith("qemu-system-x86_64")
+    assert "apt-get install -y qemu-system-x86" in complaint
+
+
+@pytest.mark.parametrize(
+    ("module", "complaint"),
+    [
+        ("moto", "the local EC2 needs moto: pip install 'pycloudlib-ec2[local]'"),
+        ("click", "the command line needs click: pip install 'pycloudlib-ec2[cli]'"),
+    ],
+)
+def test_without_an_optional_package_it_says_what_to_install(
+    module: str, complaint: str, cli: CommandLine, sitecustomize: Path
+) -> None:
+    sitecustomize.write_text(WITHOUT.format(module=module))
+    assert cli.complaint(*SIMULATED) == complaint
+
+
+@pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="needs a /dev/kvm to find fault with")
+@pytest.mark.skipif(find("qemu-img") is None or find("socat") is None, reason="needs QEMU's programs")
+def test_a_kvm_that_does_not_work_is_told_once(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = cli.home / "bin"
+    programs.mkdir()
+    (programs / "qemu-system-x86_64").write_text("#!/bin/sh\necho 'failed to set MSR 0x10a' >&2\nexit 1\n")
+    (programs / "qemu-system-x86_64").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    disk = cli.home / "disk"
+    disk.write_bytes(b"\0" * 510 + b"\x55\xaa")
+    Catalogue(paths.images_dir()).add(disk, release="bookworm", kernel=disk)
+    first = cli.run("local", "start", "--name", "first")
+    second = cli.run("local", "start", "--name", "second")
+    assert first.stderr == (
+        "WARNING: /dev/kvm is there but does not work, so machines run under emulation: failed to set MSR 0x10a\n"
+    )
+    assert second.stderr == ""
+    assert {info.accelerator for info in daemon.running_servers().values()} == {"tcg"}
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "complaint"),
+    [(signal.SIGINT, 130, "pycloudlib: interrupted"), (signal.SIGTERM, 143, "pycloudlib: terminated")],
+)
+def test_a_start_that_is_cut_off_leaves_nothing(
+    number: signal.Signals, status: int, complaint: str, cli: CommandLine, sitecustomize: Path
+) -> None:
+    mark = cli.home / "halfway"
+    sitecustomize.write_text(HALFWAY.format(mark=mark))
+    with cli.start(*SIMULATED) as process:
+        wait_until(mark.exists, what="the server to be halfway", timeout=60, interval=0.05)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr.strip()) == (status, complaint)
+    assert list(paths.state_dir().iterdir()) == []
+
+
+def test_a_server_whose_starter_is_killed_before_it_is_told_ends_too(cli: CommandLine, sitecustomize: Path) -> None:
+    mark, go = cli.home / "halfway", cli.home / "go"
+    os.mkfifo(go)
+    sitecustomize.write_text(HALFWAY.format(mark=mark).replace("signal.pause()", f"open({str(go)!r}).read()"))
+    with cli.start(*SIMULATED) as process:
+        wait_until(mark.exists, what="the server to be halfway", timeout=60, interval=0.05)
+        process.kill()
+        process.communicate(timeout=60)
+    go.write_text("")
+    wait_until(lambda: not list(paths.state_dir().iterdir()), what="the server to be gone", timeout=60, interval=0.05)
+
+
+@pytest.mark.parametrize("garbage", ["", "[1]", "{}", "\0\0\0", '{"pid": 1'])
+def test_a_server_whose_description_is_damaged_is_not_taken_for_none(garbage: str, cli: CommandLine) -> None:
+    info = daemon.LocalEC2("default", driver="simulated").start()
+    description = paths.state_dir() / "default" / "server.json"
+    description.write_text(garbage)
+    assert cli.run("local", "status").stderr == "No local EC2 is running.\n"
+    assert cli.complaint("local", "stop").startswith(f"{description} does not tell which process")
+    assert cli.complaint(*SIMULATED) == "a local EC2 named 'default' is running already"
+    os.kill(info.pid, signal.SIGTERM)
+    wait_until(lambda: not is_alive(info.pid), what="it to be gone", timeout=30, interval=0.05)
+
+
+def test_a_lock_of_nobody_is_no_server(cli: CommandLine) -> None:
+    left = paths.state_dir() / "default"
+    left.mkdir()
+    (left / "lock").touch()
+    (left / "server.json").write_text("{}")
+    assert cli.complaint("local", "stop") == "no local EC2 named 'default' is running"
+    assert cli.run(*SIMULATED).returncode == 0
+
+
+def test_a_disk_without_room_is_told(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    with small_disk(cli.home / "small", "64k") as disk:
+        monkeypatch.setenv("XDG_STATE_HOME", str(disk))
+        state = paths.state_dir()
+        fill(disk)
+        assert "No space left on device" in cli.complaint(*SIMULATED)
+        assert list(state.iterdir()) == []
+
+
+def test_a_home_that_cannot_be_written_is_named(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_the_way = cli.home / "file"
+    in_the_way.touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(in_the_way))
+    assert cli.complaint(*SIMULATED).startswith(f"cannot make the directory {in_the_way}/pycloudlib/local: ")
+
+
+def test_a_directory_that_is_taken_by_a_file_is_named(cli: CommandLine) -> None:
+    in_the_way = paths.state_dir() / "default"
+    in_the_way.touch()
+    assert cli.complaint(*SIMULATED) == f"cannot write to {in_the_way}: File exists"
+    in_the_way.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root to become a user without a home")
+def test_without_any_home_it_says_what_to_set(cli: CommandLine) -> None:
+    program = "import os; os.setuid(54321); from pycloudlib.cli import main; main()"
+    environment = {key: text for key, text in os.environ.items() if key != "HOME" and not key.startswith("XDG_")}
+    done = subprocess.run(
+        [sys.executable, "-c", program, *SIMULATED], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "pycloudlib: there is no home directory: set HOME, or the XDG_*_HOME variables\n"
