@@ -6,7 +6,6 @@ The public names are imported when they are first used, so that `import pycloudl
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,10 +28,10 @@ __all__ = ["EC2", "EC2Instance", "ImageType", "KeyPair", "Result"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        try:
-            return version("pycloudlib-ec2")
-        except PackageNotFoundError:
-            return "0+unknown"
+        # Half of this module's time, so only who asks for it pays for it.
+        from importlib.metadata import version  # noqa: PLC0415
+
+        return version("pycloudlib-ec2")
     if name in _MODULES:
         value = getattr(import_module(_MODULES[name]), name)
         globals()[name] = value

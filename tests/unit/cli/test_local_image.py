@@ -1,0 +1,188 @@
+"""`pycloudlib local image`: what its users see, above all when something is wrong."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.local import paths
+from pycloudlib.local.guest_files import GuestFile, write_archive
+from pycloudlib.local.image_builder import KEYRINGS
+from pycloudlib.local.images import Catalogue
+from pycloudlib.local.prerequisites import find
+from support.command_line import CommandLine
+from support.small_disk import fill, small_disk
+
+pytestmark = pytest.mark.skipif(find("qemu-img") is None, reason="needs qemu-img to look at disks")
+
+needs_debians_tools = pytest.mark.skipif(
+    find("mke2fs") is None or find("unshare") is None or not any(keyring.exists() for keyring in KEYRINGS),
+    reason="needs mke2fs, unshare and Debian's archive keys",
+)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    path = tmp_path / "my.img"
+    path.write_bytes(b"\0" * 510 + b"\x55\xaa")
+    os.truncate(path, 2**20)
+    return path
+
+
+@pytest.fixture
+def mmdebstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script in mmdebstrap's place, for the test to write."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    path = programs / "mmdebstrap"
+    path.touch(mode=0o755)
+    return path
+
+
+def left() -> list[str]:
+    return [path.name for path in paths.images_dir().iterdir() if path.name != ".lock"]
+
+
+def test_an_added_disk_is_listed_and_removed(cli: CommandLine, disk: Path) -> None:
+    image_id, name = cli.run("local", "image", "add", "--release", "noble", "--file", str(disk)).stdout.split()
+    rows = json.loads(cli.run("local", "image", "list", "--json").stdout)
+    assert (image_id, name) in [(row["image_id"], row["name"]) for row in rows]
+    assert name in cli.run("local", "image", "list").stdout
+    assert cli.run("local", "image", "remove", image_id).stdout == f"Removed {image_id}.\n"
+    assert left() == []
+    assert cli.run("local", "image", "list").stderr.startswith("There is no image yet")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"", "it is empty"), (b"a text, and no disk\n" * 99, "it has neither a partition table nor a known file system")],
+)
+def test_a_file_that_is_no_disk_is_refused(content: bytes, complaint: str, cli: CommandLine) -> None:
+    path = cli.home / "file"
+    path.write_bytes(content)
+    told = cli.complaint("local", "image", "add", "--release", "noble", "--file", str(path))
+    assert told == f"{path} is no disk image: {complaint}"
+    assert left() == []
+
+
+def test_what_is_no_file_is_refused(cli: CommandLine) -> None:
+    add = ("local", "image", "add", "--release", "noble", "--file")
+    assert cli.complaint(*add, str(cli.home)) == f"{cli.home} is no disk image: it is not a file"
+    assert cli.complaint(*add, "/nowhere/disk") == "there is no file /nowhere/disk"
+
+
+def test_an_image_without_a_release_is_refused(cli: CommandLine, disk: Path) -> None:
+    complaint = cli.complaint("local", "image", "add", "--release", " ", "--file", str(disk))
+    assert complaint.startswith("an image needs a release")
+
+
+def test_an_image_that_is_not_there_cannot_be_removed(cli: CommandLine) -> None:
+    assert cli.complaint("local", "image", "remove", "ami-0").startswith("no image 'ami-0' in ")
+
+
+def test_an_image_in_use_cannot_be_removed(cli: CommandLine, disk: Path) -> None:
+    image = Catalogue(paths.images_dir()).add(disk, release="noble")
+    entry = os.open(image.disk.parent, os.O_RDONLY)
+    fcntl.flock(entry, fcntl.LOCK_SH)
+    complaint = cli.complaint("local", "image", "remove", image.image_id)
+    assert complaint == f"image '{image.image_id}' is in use: delete the instances that were launched from it first"
+    assert image.disk.exists()
+    os.close(entry)
+    assert cli.run("local", "image", "remove", image.image_id).returncode == 0
+
+
+def test_a_disk_without_room_is_told_before_anything_is_copied(
+    cli: CommandLine, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk.write_bytes(disk.read_bytes()[:512] + os.urandom(2**20))
+    with small_disk(cli.home / "small", "64k") as small:
+        monkeypatch.setenv("XDG_DATA_HOME", str(small))
+        complaint = cli.complaint("local", "image", "add", "--release", "noble", "--file", str(disk))
+        assert complaint.startswith(f"no room on the disk: {small}/pycloudlib/images has 0 MiB free")
+        assert left() == []
+
+
+def test_on_a_full_disk_an_image_can_still_be_removed(
+    cli: CommandLine, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(cli.home / "small", "64k") as small:
+        monkeypatch.setenv("XDG_DATA_HOME", str(small))
+        cli.run("local", "image", "add", "--release", "x", "--file", str(disk))
+        fill(small)
+        disk_file = cli.complaint("local", "image", "add", "--release", "y", "--file", str(disk))
+        assert "No space left on device" in disk_file or "no room" in disk_file
+        assert cli.run("local", "image", "remove", "x").returncode == 0
+        assert left() == []
+
+
+@needs_debians_tools
+def test_no_room_to_build_is_told_before_anything_is_done(
+    cli: CommandLine, mmdebstrap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(cli.home / "small", "1m") as small:
+        monkeypatch.setenv("XDG_DATA_HOME", str(small))
+        complaint = cli.complaint("local", "image", "build")
+        assert complaint.startswith("no room on the disk: ")
+        assert complaint.endswith(" MiB are needed")
+
+
+def test_without_mmdebstrap_it_says_what_to_install(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(cli.home))
+    complaint = cli.complaint("local", "image", "build")
+    assert complaint.startswith("mmdebstrap, ")
+    assert "needed to build an image: " in complaint
+    assert "apt-get install -y mmdebstrap" in complaint
+
+
+@needs_debians_tools
+@pytest.mark.parametrize(
+    ("number", "status", "complaint"),
+    [(signal.SIGINT, 130, "pycloudlib: interrupted"), (signal.SIGTERM, 143, "pycloudlib: terminated")],
+)
+def test_a_build_that_is_cut_off_leaves_nothing(
+    number: signal.Signals, status: int, complaint: str, cli: CommandLine, mmdebstrap: Path
+) -> None:
+    mmdebstrap.write_text("#!/bin/sh\necho 'I: installing essential packages...' >&2\nexec sleep 600\n")
+    with cli.start("local", "image", "build") as process:
+        assert process.stdout is not None
+        assert "installing essential packages" in process.stdout.readline()
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr.strip()) == (status, complaint)
+    assert left() == []
+
+
+@needs_debians_tools
+def test_a_build_whose_progress_nobody_reads_ends_without_a_word(cli: CommandLine, mmdebstrap: Path) -> None:
+    mmdebstrap.write_text("#!/bin/sh\necho 'I: installing essential packages...' >&2\nexec sleep 600\n")
+    with cli.start("local", "image", "build") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (1, "")
+    assert left() == []
+
+
+@needs_debians_tools
+def test_two_builds_at_once_make_two_images(cli: CommandLine, mmdebstrap: Path) -> None:
+    archive = cli.home / "root.tar"
+    write_archive(archive, [GuestFile("boot/vmlinuz-6.1.0", "kernel"), GuestFile("boot/initrd.img-6.1.0", "initrd")])
+    met = cli.home / "met"
+    # Each waits until both are there.
+    meet = f'mkdir "{met}.$$" && until [ "$(ls -d "{met}".* | wc -l)" -ge 2 ]; do :; done'
+    copy = f'for word; do case "$word" in */root.tar) cp "{archive}" "$word";; esac; done'
+    mmdebstrap.write_text(f"#!/bin/bash\n{meet.replace('$$', '$RANDOM$RANDOM')}\n{copy}\n")
+    with cli.start("local", "image", "build") as one, cli.start("local", "image", "build") as other:
+        told = [process.communicate(timeout=120) for process in (one, other)]
+    assert [one.returncode, other.returncode] == [0, 0], told
+    images = {stdout.splitlines()[-1].split()[0] for stdout, _ in told}
+    assert len(images) == 2
+    assert images < {image.image_id for image in Catalogue(paths.images_dir()).images()}
+    assert len(left()) == 2
