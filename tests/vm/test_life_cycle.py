@@ -88,6 +88,7 @@ def test_one_that_is_to_terminate_on_shutdown_does(ec2: EC2, image_id: str, loca
     )
     wait_for_state(instance, InstanceState.TERMINATED)
     assert state_reason(ec2, instance) == "Client.InstanceInitiatedShutdown"
+    assert "reboot: Power down" in instance.console_log()
     assert set(machines_of(local.info.pid)) == before
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
+from botocore.parsers import ResponseParserError
 
 import pycloudlib
 from pycloudlib.config import Settings
@@ -85,7 +87,14 @@ def _client(session: boto3.Session, endpoint_url: str | None) -> EC2Client:
             raise
         # botocore's own check of the URL raises a bare ValueError.
         raise CloudSetupError(f"endpoint_url {endpoint_url!r} is no URL, such as http://127.0.0.1:4566") from error
+    client.meta.events.register("after-call.ec2", _refuse_foreign_answer)
     return client
+
+
+def _refuse_foreign_answer(parsed: Mapping[str, Any], **_: object) -> None:
+    """Refuse a page that happens to be XML; EC2's answers hold a request id at least, and botocore does not look."""
+    if set(parsed) == {"ResponseMetadata"} and not parsed["ResponseMetadata"].get("RequestId"):
+        raise ResponseParserError("the answer holds nothing that EC2 would say")
 
 
 def _arguments(endpoint_url: str | None) -> dict[str, Any]:

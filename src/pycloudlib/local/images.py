@@ -18,7 +18,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from pycloudlib.errors import ImageError, LocalEC2Error
 from pycloudlib.local import disks
 from pycloudlib.local.distributions import SELF, Distribution, Offer, distribution
+from pycloudlib.local.image_use import unused
 
 logger = logging.getLogger(__name__)
 
@@ -212,14 +213,9 @@ class Catalogue:
             self._remove_stale()
             # Renaming needs no room, of which there may be none.
             doomed = entry.with_name(f"{PARTIAL}{entry.name}")
-            with _lock_of(entry) as lock:
+            with unused(entry, image_id_or_name):
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     entry.rename(doomed)
-                except BlockingIOError:
-                    raise ImageError(
-                        f"image {image_id_or_name!r} is in use: delete the instances that were launched from it first"
-                    ) from None
                 except OSError as error:
                     raise LocalEC2Error(f"cannot remove {entry}: {error.strerror}") from error
                 shutil.rmtree(doomed, ignore_errors=True)
@@ -328,36 +324,6 @@ class Catalogue:
                     shutil.rmtree(partial)
                 finally:
                     os.close(probe)
-
-
-@contextmanager
-def in_use(disk: Path) -> Iterator[None]:
-    """Keep the image of a disk from being removed, until the context or this process ends.
-
-    Args:
-        disk: the image's disk.
-
-    Raises:
-        ImageError: it was removed.
-    """
-    with ExitStack() as undo:
-        try:
-            fcntl.flock(undo.enter_context(_lock_of(disk.parent)), fcntl.LOCK_SH)
-        except OSError as error:
-            raise ImageError(f"the image of {disk} cannot be used: {error.strerror}") from error
-        if not disk.exists():
-            raise ImageError(f"the image of {disk} was removed")
-        yield
-
-
-@contextmanager
-def _lock_of(entry: Path) -> Iterator[int]:
-    """What `flock` can lock: the directory itself, so that it takes no file."""
-    lock = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield lock
-    finally:
-        os.close(lock)
 
 
 def timestamp(now: datetime | None = None) -> str:

@@ -148,7 +148,7 @@ def test_without_mmdebstrap_it_says_what_to_install(cli: CommandLine, monkeypatc
 def test_a_build_that_is_cut_off_leaves_nothing(
     number: signal.Signals, status: int, complaint: str, cli: CommandLine, mmdebstrap: Path
 ) -> None:
-    mmdebstrap.write_text("#!/bin/sh\necho 'I: installing essential packages...' >&2\nexec sleep 600\n")
+    mmdebstrap.write_text("#!/bin/sh\necho 'I: installing essential packages...' >&2\nsleep 600\nexit 1\n")
     with cli.start("local", "image", "build") as process:
         assert process.stdout is not None
         assert "installing essential packages" in process.stdout.readline()
@@ -160,7 +160,7 @@ def test_a_build_that_is_cut_off_leaves_nothing(
 
 @needs_debians_tools
 def test_a_build_whose_progress_nobody_reads_ends_without_a_word(cli: CommandLine, mmdebstrap: Path) -> None:
-    mmdebstrap.write_text("#!/bin/sh\necho 'I: installing essential packages...' >&2\nexec sleep 600\n")
+    mmdebstrap.write_text("#!/bin/sh\necho 'I: installing essential packages...' >&2\nsleep 600\nexit 1\n")
     with cli.start("local", "image", "build") as process:
         assert process.stdout is not None
         process.stdout.close()

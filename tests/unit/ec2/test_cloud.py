@@ -322,10 +322,15 @@ def test_an_endpoint_that_is_not_there_is_named(connect) -> None:
         ec2.list_keys()
 
 
-def test_what_is_not_ec2_at_all_is_said_so(connect, script: ScriptedEC2) -> None:
-    script.say("DescribeKeyPairs", 404, "<html><body>no such page</p></html>")
-    with pytest.raises(CloudError):
+@pytest.mark.parametrize("status", [200, 404])
+@pytest.mark.parametrize(
+    "page", ["<html><body>welcome</body></html>", "<html><body>not closed", "no page at all", ""], ids=str
+)
+def test_what_is_not_ec2_at_all_is_said_so(page: str, status: int, connect, script: ScriptedEC2) -> None:
+    script.say("DescribeKeyPairs", status, page)
+    with pytest.raises(CloudError) as caught:
         connect(script.url).list_keys()
+    assert "\n" not in str(caught.value)
 
 
 def _me() -> str:

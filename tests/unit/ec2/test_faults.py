@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
 from pycloudlib.ec2.faults import call_until_consistent, translate, translated
 from pycloudlib.errors import (
@@ -100,6 +101,17 @@ def test_an_answer_that_is_not_ec2s_is_an_error_of_the_cloud(scripted_client, sc
     script.say("DescribeKeyPairs", 200, "<html><body><p>hello</body></html>")
     with pytest.raises(CloudError, match="not EC2"), translated():
         scripted_client.describe_key_pairs()
+
+
+def test_a_page_instead_of_an_answer_is_not_quoted() -> None:
+    quoted = (
+        "Unable to parse response (syntax error: line 1), invalid XML received. Further retries may succeed:\nb'<html>'"
+    )
+    translated_error = translate(ResponseParserError(quoted))
+    assert str(translated_error) == (
+        "what answers at the endpoint is not EC2, so check endpoint_url: "
+        "Unable to parse response (syntax error: line 1)"
+    )
 
 
 def test_an_endpoint_that_is_not_there_is_named() -> None:

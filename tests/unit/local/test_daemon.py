@@ -9,9 +9,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError
 from pycloudlib.local import LocalEC2, daemon
@@ -154,3 +158,53 @@ def test_the_settings_lead_to_it() -> None:
         assert settings["endpoint_url"] == local.endpoint_url
         assert (settings["region"], settings["ssh_port"]) == ("eu-west-1", 2222)
         assert f'endpoint_url = "{local.endpoint_url}"' in local.info.settings_toml()
+
+
+def test_one_that_runs_is_not_started_again() -> None:
+    with LocalEC2(driver="simulated") as local:
+        with pytest.raises(LocalEC2Error, match="is running already"):
+            local.start()
+        assert answers(local.endpoint_url)
+    assert not local.directory.exists()
+
+
+def test_threads_have_one_each() -> None:
+    def endpoint(_: int) -> str:
+        with LocalEC2(driver="simulated") as local:
+            assert answers(local.endpoint_url)
+            return local.endpoint_url
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len(set(threads.map(endpoint, range(4)))) == 4
+    assert list(daemon.paths.state_dir().iterdir()) == []
+
+
+def test_looking_whether_one_runs_keeps_none_from_starting() -> None:
+    seen = Event()
+
+    def look() -> None:
+        while not seen.is_set():
+            daemon.running_servers()
+            daemon.remove_stale_directories()
+
+    with ThreadPoolExecutor(1) as threads:
+        looking = threads.submit(look)
+        try:
+            with LocalEC2(driver="simulated") as local:
+                assert answers(local.endpoint_url)
+        finally:
+            seen.set()
+        looking.result()
+
+
+def test_a_region_that_there_is_not_is_refused_by_the_server_too() -> None:
+    with LocalEC2(driver="simulated") as local:
+        client = boto3.client(
+            "ec2",
+            region_name="nowhere-1",
+            endpoint_url=local.endpoint_url,
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+        )
+        with pytest.raises(ClientError, match=r"InvalidParameterValue.*There is no region 'nowhere-1'"):
+            client.describe_instances()

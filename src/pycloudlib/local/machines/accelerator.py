@@ -160,4 +160,5 @@ def _remember(memory: Path, question: str, answer: Accelerator) -> None:
         partial.replace(memory)
     except OSError as error:
         logger.warning("%s cannot be written, so the next start has to find out again: %s", memory, error.strerror)
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()

@@ -18,7 +18,7 @@ from typing import Any
 
 from pycloudlib.errors import PycloudlibError
 from pycloudlib.local import disks, network
-from pycloudlib.local.images import in_use
+from pycloudlib.local.image_use import in_use
 from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import (
     Machine,
@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 QEMU = "qemu-system-x86_64"
 ROOM_TO_START = 128 * disks.MIB
 """A guest that boots writes about as much to its disk."""
+QUIT_SECONDS = 10.0
+"""How long a QEMU that has hung up may take to end."""
+KEPT_CONSOLE_BYTES = 64 * 1024
+"""What is kept of a console when its machine is gone; EC2 keeps as much."""
 ROOT_PORTS = 16
 """PCI Express slots: one for each device now or hot-plugged later."""
 
@@ -137,9 +141,10 @@ class QemuDriver(MachineDriver):
 
     def close(self) -> None:
         """End every machine, at once."""
-        for machine in self._machines:
+        machines = list(self._machines)
+        for machine in machines:
             machine.destroy()
-        for machine in self._machines:
+        for machine in machines:
             machine.join()
         self._spawner.shutdown()
 
@@ -195,6 +200,7 @@ class QemuMachine(Machine):
         self._guest_powered_off = False
         self._out_of_room = False
         self._last_words = ""
+        self._last_console = b""
         self._image = contextlib.ExitStack()
         self._thread: threading.Thread | None = None
 
@@ -240,7 +246,7 @@ class QemuMachine(Machine):
         try:
             return (self._directory / "console.log").read_bytes()
         except FileNotFoundError:
-            return b""
+            return self._last_console
 
     def join(self) -> None:
         """Wait until its thread has ended; for the end of the server."""
@@ -278,7 +284,7 @@ class QemuMachine(Machine):
             # A reset is a new process: under emulation a kernel takes half a minute to overwrite the code of the one
             # before, which QEMU has translated.
             while self._reset_wanted and not self._end_requested:
-                self._reset_wanted = False
+                self._reset_wanted = self._guest_powered_off = False
                 status = self._run_once(attachment)
         return self._why(status)
 
@@ -303,11 +309,14 @@ class QemuMachine(Machine):
                 process.kill()
         complaints = threading.Thread(target=self._listen_to_complaints, args=(process,), daemon=True)
         complaints.start()
-        for event in qmp.events():
-            self._on_event(event, qmp)
-        qmp.close()
-        complaints.join()
-        return process.wait()
+        try:
+            for event in qmp.events():
+                self._on_event(event, qmp)
+        finally:
+            qmp.close()
+            status = _end(process)
+            complaints.join()
+        return status
 
     def _listen_to_complaints(self, process: subprocess.Popen[bytes]) -> None:
         """What QEMU writes to standard error; a write for which there was no room is told nowhere else."""
@@ -359,6 +368,7 @@ class QemuMachine(Machine):
     # What follows runs in whatever thread asks for it.
 
     def _press_power_button(self, *, afterwards: Callable[[], None]) -> None:
+        self._cancel_plug_puller()
         with self._lock:
             qmp = self._qmp
             self._plug_puller = threading.Timer(self._driver.options.shutdown_seconds, afterwards)
@@ -384,9 +394,18 @@ class QemuMachine(Machine):
 
     def _delete(self) -> None:
         self._move(MachineState.GONE)
+        self._last_console = self.console()[-KEPT_CONSOLE_BYTES:]
         shutil.rmtree(self._directory, ignore_errors=True)
         self._image.close()
         self._driver.forget(self)
+
+
+def _end(process: subprocess.Popen[bytes]) -> int:
+    try:
+        return process.wait(QUIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 @contextlib.contextmanager
