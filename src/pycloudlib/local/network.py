@@ -85,8 +85,8 @@ def choose_ssh_port() -> int:
         return port
 
 
-def require_ssh_port(port: int) -> int:
-    """Give back a port that instances' sshds can be reached on.
+def require_ssh_port(port: int) -> None:
+    """Refuse a port on which no machine's sshd can be reached.
 
     Raises:
         LocalEC2Error: something listens on it on all addresses, or it is not for plain users.
@@ -98,7 +98,6 @@ def require_ssh_port(port: int) -> int:
             raise LocalEC2Error(
                 f"instances cannot have their sshd on port {port}: {error.strerror}; choose another ssh_port"
             ) from error
-    return port
 
 
 def _reusable_socket() -> socket.socket:

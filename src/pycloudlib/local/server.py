@@ -112,7 +112,7 @@ def serving(
     """
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(_listen(options.port))
-        ssh_port = network.require_ssh_port(options.ssh_port) if options.ssh_port else network.choose_ssh_port()
+        ssh_port = options.ssh_port or network.choose_ssh_port()
         driver, images, accelerator = _make_driver(directory, options, ssh_port, notify)
         undo.callback(driver.close)
         undo.enter_context(_http_server(listener, driver, images, options))
@@ -143,6 +143,7 @@ def _make_driver(
     if options.driver != "qemu":
         raise LocalEC2Error(f"unknown driver {options.driver!r}: choose qemu or simulated")
     prerequisites.require_all(QEMU_PROGRAMS, "to run machines")
+    network.require_ssh_port(ssh_port)
     from pycloudlib.local.machines.qemu import QemuDriver, QemuOptions  # noqa: PLC0415  (simulated needs none of it)
 
     catalogue = Catalogue(paths.images_dir())

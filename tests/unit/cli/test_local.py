@@ -120,14 +120,21 @@ def test_a_region_that_there_is_not_is_refused_with_the_nearest(cli: CommandLine
     )
 
 
-@pytest.mark.parametrize("option", ["--port", "--ssh-port"])
-def test_a_port_in_use_is_named(option: str, cli: CommandLine) -> None:
+needs_qemu = pytest.mark.skipif(
+    None in map(find, ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")), reason="needs QEMU's programs"
+)
+
+
+@pytest.mark.parametrize(
+    "options", [("--driver", "simulated", "--port"), pytest.param(("--ssh-port",), marks=needs_qemu)], ids=" ".join
+)
+def test_a_port_in_use_is_named(options: tuple[str, ...], cli: CommandLine) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
         taken.bind(("", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        complaint = cli.complaint(*SIMULATED, option, port)
+        complaint = cli.complaint("local", "start", *options, port)
     assert port in complaint
     assert "Address already in use; choose another" in complaint
 
@@ -154,7 +161,7 @@ def test_without_an_optional_package_it_says_what_to_install(
 
 
 @pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="needs a /dev/kvm to find fault with")
-@pytest.mark.skipif(find("qemu-img") is None or find("socat") is None, reason="needs QEMU's programs")
+@needs_qemu
 def test_a_kvm_that_does_not_work_is_told_once(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = cli.home / "bin"
     programs.mkdir()
