@@ -15,7 +15,7 @@ from pycloudlib.errors import PycloudlibTimeoutError, SSHConnectionError, SSHErr
 from pycloudlib.ssh.host_keys import HostKeys
 from pycloudlib.ssh.private_key import load_private_key
 from pycloudlib.ssh.target import Target
-from pycloudlib.ssh.transport import FOREIGN_ERRORS, close_transport, open_transport, reason
+from pycloudlib.ssh.transport import FOREIGN_ERRORS, close_transport, is_lost, open_transport, reason
 from pycloudlib.waiting import wait_until
 
 __all__ = ["Connection", "State", "Target"]
@@ -71,6 +71,11 @@ class Connection:
         """Whether it is open and not lost, as far as this side has noticed."""
         transport = self._transport
         return transport is not None and transport.is_authenticated()
+
+    def is_lost(self, error: BaseException) -> bool:
+        """Tell whether an error that its use ended in came with the end of the connection."""
+        transport = self._transport
+        return transport is None or is_lost(transport, error)
 
     @property
     def transport(self) -> paramiko.Transport:
@@ -164,7 +169,7 @@ class Connection:
         try:
             return _free_session(transport)
         except FOREIGN_ERRORS as error:
-            if transport.is_active():
+            if not is_lost(transport, error):
                 raise self._no_session(error) from error
         try:
             return _free_session(self.transport)

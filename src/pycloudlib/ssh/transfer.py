@@ -111,7 +111,7 @@ def _translated(connection: Connection, attempt: str) -> Iterator[None]:
     except _RefusedError as error:
         raise TransferError(f"{attempt}: {error}") from None
     except FOREIGN_ERRORS as error:
-        if _is_local(error) or connection.is_alive:
+        if _is_local(error) or not connection.is_lost(error):
             raise TransferError(f"{attempt}: {_explained(error)}") from error
         raise SSHConnectionError(f"{attempt}: the connection was lost ({reason(error)})") from error
 

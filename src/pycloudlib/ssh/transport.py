@@ -159,6 +159,20 @@ def open_transport(target: Target, key: paramiko.PKey, host_keys: HostKeys) -> p
     return transport
 
 
+def is_lost(transport: paramiko.Transport, error: BaseException) -> bool:
+    """Tell whether an error came with the end of the connection.
+
+    paramiko tells those who wait on a connection of its end a moment before it calls it inactive.
+
+    Args:
+        transport: the connection.
+        error: what was raised to somebody who used it.
+    """
+    if isinstance(error, EOFError) or str(error).startswith("EOF"):
+        transport.join(CLOSE_TIMEOUT)
+    return not transport.is_active()
+
+
 def close_transport(transport: paramiko.Transport) -> None:
     """Close a transport, its socket and its thread, whatever state it is in."""
     with suppress(OSError):

@@ -137,7 +137,7 @@ def test_without_mmdebstrap_it_says_what_to_install(cli: CommandLine, monkeypatc
     complaint = cli.complaint("local", "image", "build")
     assert complaint.startswith("mmdebstrap, ")
     assert "needed to build an image: " in complaint
-    assert "apt-get install -y mmdebstrap" in complaint
+    assert "mmdebstrap" in complaint.partition("apt-get install -y ")[2].split()
 
 
 @needs_debians_tools

@@ -264,7 +264,7 @@ def test_a_connection_lost_during_a_transfer_is_a_connection_error(tmp_path: Pat
     killer = tmp_path / "killer"
     killer.write_text("#!/bin/sh\nkill -9 $PPID\n")
     killer.chmod(0o755)
-    with Sshd(tmp_path / "sshd", sftp=str(killer)) as sshd:
+    with Sshd(tmp_path / "sshd", sftp=f"exec {killer}") as sshd:
         target = Target(sshd.host, sshd.username, sshd.private_key_path, port=sshd.port)
         with Connection(target, HostKeys()) as connection, pytest.raises(SSHConnectionError, match="was lost"):
             push(connection, local, "file")
