@@ -114,3 +114,12 @@ def test_a_script_runs_and_leaves_nothing_behind(instance: EC2Instance) -> None:
 def test_the_host_and_its_names_resolve_as_on_ec2(instance: EC2Instance) -> None:
     name = instance.execute("hostname").check()
     assert name == f"ip-{instance.private_ip.replace('.', '-')}"
+
+
+def test_the_keys_on_the_console_are_the_ones_its_sshd_has(
+    instance: EC2Instance, settings_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYCLOUDLIB_HOST_KEYS", "console")
+    same = EC2("console", config_file=settings_file).get_instance(instance.id)
+    same.wait()
+    assert same.execute("id -un").check() == "admin"
