@@ -137,8 +137,7 @@ def measure(runs: int) -> dict[str, list[float]]:
         key_pair = KeyPair.generate(directory)
         local = undo.enter_context(LocalEC2())
         settings = directory / "pycloudlib.toml"
-        keys = f'public_key_path = "{key_pair.public_key_path}"\nprivate_key_path = "{key_pair.private_key_path}"\n'
-        settings.write_text(local.info.settings_toml() + keys)
+        settings.write_text(local.info.settings_toml(public_key_path=key_pair.public_key_path))
         settings.chmod(0o600)
         ec2 = undo.enter_context(EC2("bench", config_file=settings))
         image = Catalogue(paths.images_dir()).find(ec2.daily_image("bookworm"))

@@ -59,8 +59,7 @@ def demo(accelerator: str) -> None:
 def write_settings(directory: Path, local: LocalEC2) -> Path:
     key_pair = KeyPair.generate(directory)
     settings = directory / "pycloudlib.toml"
-    keys = f'public_key_path = "{key_pair.public_key_path}"\nprivate_key_path = "{key_pair.private_key_path}"\n'
-    settings.write_text(local.info.settings_toml() + keys)
+    settings.write_text(local.info.settings_toml(public_key_path=key_pair.public_key_path))
     settings.chmod(0o600)
     return settings
 

@@ -28,9 +28,8 @@ def local() -> Iterator[LocalEC2]:
 def settings_file(local: LocalEC2, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("settings")
     key_pair = KeyPair.generate(directory)
-    keys = f'public_key_path = "{key_pair.public_key_path}"\nprivate_key_path = "{key_pair.private_key_path}"\n'
     path = directory / "pycloudlib.toml"
-    path.write_text(local.info.settings_toml() + keys)
+    path.write_text(local.info.settings_toml(public_key_path=key_pair.public_key_path))
     path.chmod(0o600)
     return path
 

@@ -117,19 +117,24 @@ class ServerInfo:
         """
         return cls(**{field.name: facts[field.name] for field in fields(cls)})
 
-    def settings(self) -> dict[str, str | int]:
-        """The settings under `[ec2]` that lead to this server."""
+    def settings(self, **more: object) -> dict[str, str | int]:
+        """The settings under `[ec2]` that lead to this server.
+
+        Args:
+            **more: further ones, such as `private_key_path`; paths may be given as such.
+        """
         return {
             "endpoint_url": self.endpoint_url,
             "region": self.region,
             "access_key_id": self.access_key_id,
             "secret_access_key": self.secret_access_key,
             "ssh_port": self.ssh_port,
+            **{key: value if isinstance(value, int) else str(value) for key, value in more.items()},
         }
 
-    def settings_toml(self) -> str:
-        """The settings as a TOML file."""
-        lines = [f"{key} = {json.dumps(value)}" for key, value in self.settings().items()]
+    def settings_toml(self, **more: object) -> str:
+        """The settings as a TOML file; see settings()."""
+        lines = [f"{key} = {json.dumps(value)}" for key, value in self.settings(**more).items()]
         return "\n".join(["[ec2]", *lines]) + "\n"
 
 

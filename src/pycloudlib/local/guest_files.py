@@ -104,23 +104,6 @@ FSTAB = GuestFile(
     "LABEL=root / ext4 defaults,errors=remount-ro 0 0\n",
 )
 
-APT_SOURCES = GuestFile(
-    "etc/apt/sources.list.d/debian.sources",
-    """\
-Types: deb
-URIs: http://deb.debian.org/debian
-Suites: bookworm bookworm-updates
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-
-Types: deb
-URIs: http://deb.debian.org/debian-security
-Suites: bookworm-security
-Components: main
-Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
-""",
-)
-
 LOCALE = GuestFile("etc/default/locale", "LANG=C.UTF-8\n")  # another one would have to be generated at the first boot
 
 QUIET_UNITS = (
@@ -139,7 +122,6 @@ GUEST_FILES: tuple[GuestFile, ...] = (
     INITRD_MODULES,
     UNUSED_MODULES,
     FSTAB,
-    APT_SOURCES,
     LOCALE,
     *QUIET_UNITS,
 )
@@ -148,8 +130,9 @@ TIDY_UP = "; ".join(
     (
         "set -e",
         'cd "$1"',
-        # The mirror and the proxy of the machine that built it are nobody's business in the guest.
-        "rm -f etc/apt/sources.list etc/apt/sources.list.d/* etc/apt/apt.conf.d/99mmdebstrap",
+        # The guest uses the mirror of the machine that built it; a proxy or a password is nobody's business in there.
+        "rm -f etc/apt/apt.conf.d/99mmdebstrap",
+        "find etc/apt/sources.list* -type f -exec sed -i 's|://[^/@ ]*@|://|' {} +",
         # Every instance has its own: cloud-init makes the host keys. An empty machine id, other than one that says
         # "uninitialized", lets systemd make one without going through all units' presets.
         "rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf var/lib/dbus/machine-id etc/machine-id",

@@ -158,6 +158,7 @@ def test_the_settings_lead_to_it() -> None:
         assert settings["endpoint_url"] == local.endpoint_url
         assert (settings["region"], settings["ssh_port"]) == ("eu-west-1", 2222)
         assert f'endpoint_url = "{local.endpoint_url}"' in local.info.settings_toml()
+        assert 'public_key_path = "/keys/one.pub"' in local.info.settings_toml(public_key_path=Path("/keys/one.pub"))
 
 
 def test_one_that_runs_is_not_started_again() -> None:
