@@ -32,7 +32,7 @@ def test_a_whole_disk_boots_with_its_own_loader(tmp_path: Path, monkeypatch: pyt
     from pycloudlib.local import paths
 
     Catalogue(paths.images_dir()).add(bootable_disk(tmp_path / "disk.raw"), release="noble")
-    with LocalEC2() as local:
+    with LocalEC2(shutdown_seconds=1.0) as local:
         settings = {"region": local.region, "endpoint_url": local.endpoint_url}
         with EC2("disk", **settings, access_key_id="a", secret_access_key="b") as ec2:
             image_id = ec2.daily_image("noble")
@@ -40,8 +40,13 @@ def test_a_whole_disk_boots_with_its_own_loader(tmp_path: Path, monkeypatch: pyt
             instance = ec2.get_instance(
                 ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
             )
-            wait_until(lambda: GREETING.decode().strip() in console(ec2, instance.id), what="the greeting", timeout=60)
+            text = GREETING.decode().strip()
+            wait_until(lambda: text in console(ec2, instance.id), what="the greeting", timeout=60)
             assert instance.username == "ubuntu"
+            assert instance.state is InstanceState.RUNNING
+            # Nothing in it heeds the power button, so it is reset when the time for that is over.
+            ec2.client.reboot_instances(InstanceIds=[instance.id])
+            wait_until(lambda: console(ec2, instance.id).count(text) == 2, what="the greeting again", timeout=60)
             assert instance.state is InstanceState.RUNNING
             assert instance.delete() == []
 

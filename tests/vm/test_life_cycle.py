@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,27 @@ def test_deleting_ends_the_machine_and_deletes_its_disks(ec2: EC2, image_id: str
     assert set(machines_of(local.info.pid)) == before
     assert not directory.exists()
     assert instance.delete() == []
+
+
+def test_no_machine_is_larger_than_the_cap(ec2: EC2, image_id: str, local: LocalEC2) -> None:
+    before = set(machines_of(local.info.pid))
+    instance = ec2.launch(image_id, "m5.xlarge", wait=False)
+    wait_for_state(instance, InstanceState.RUNNING)
+    (machine,) = set(machines_of(local.info.pid)) - before
+    command = Path(f"/proc/{machine}/cmdline").read_text().split("\0")
+    assert command[command.index("-m") + 1] == str(local.options.max_memory_mib)
+    assert command[command.index("-smp") + 1] == str(min(4, os.cpu_count() or 1))
+
+
+def test_a_reset_of_the_records_ends_the_machines(image_id: str) -> None:
+    with LocalEC2() as server:
+        settings = {"region": server.region, "endpoint_url": server.endpoint_url}
+        ec2 = EC2("reset", **settings, access_key_id="a", secret_access_key="b")
+        ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)
+        wait_until(lambda: machines_of(server.info.pid), what="a machine to run", timeout=60)
+        urllib.request.urlopen(f"{server.endpoint_url}/moto-api/reset", data=b"").close()
+        assert ec2.client.describe_instances()["Reservations"] == []
+        wait_until(lambda: not machines_of(server.info.pid), what="the machine to be gone", timeout=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -383,6 +383,8 @@ class QemuMachine(Machine):
                 self._process.kill()
 
     def _reset(self) -> None:
+        # From now on a guest that powers itself off means it.
+        self._rebooting = False
         self._reset_wanted = True
         self._pull_plug()
 
