@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pycloudlib.cloud import ImageType
     from pycloudlib.ec2.cloud import EC2
+    from pycloudlib.ec2.fleet import Fleet
     from pycloudlib.ec2.instance import EC2Instance
+    from pycloudlib.ec2.vpc import VPC
     from pycloudlib.key import KeyPair
     from pycloudlib.result import Result
 
 _MODULES = {
     "EC2": "pycloudlib.ec2.cloud",
     "EC2Instance": "pycloudlib.ec2.instance",
+    "Fleet": "pycloudlib.ec2.fleet",
     "ImageType": "pycloudlib.cloud",
     "KeyPair": "pycloudlib.key",
     "Result": "pycloudlib.result",
+    "VPC": "pycloudlib.ec2.vpc",
 }
 
-__all__ = ["EC2", "EC2Instance", "ImageType", "KeyPair", "Result"]
+__all__ = ["EC2", "VPC", "EC2Instance", "Fleet", "ImageType", "KeyPair", "Result"]
 
 
 def __getattr__(name: str) -> Any:

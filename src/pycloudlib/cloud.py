@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pycloudlib.instance import BaseInstance, raise_unless_secondary
-from pycloudlib.key import KeyPair, find_key_pair, generate_key_pair_texts
+from pycloudlib.key import KeyPair, KeyType, find_key_pair, generate_key_pair_texts
 from pycloudlib.tags import timestamped, validate_tag
 
 if TYPE_CHECKING:
@@ -94,13 +94,19 @@ class BaseCloud(ABC):
         """
         self.key_pair = KeyPair.load(public_key_path, private_key_path, name)
 
-    def create_key_pair(self) -> tuple[str, str]:
-        """Make a new key pair; it is neither saved nor uploaded.
+    def create_key_pair(self, key_type: KeyType = "ed25519") -> tuple[str, str]:
+        """Make a new key pair; it is neither saved nor uploaded. KeyPair.save() writes it into files.
+
+        Args:
+            key_type: "ed25519" (default) or "rsa".
 
         Returns:
             The public and the private key, as texts in OpenSSH's format.
+
+        Raises:
+            InvalidArgumentError: another type.
         """
-        return generate_key_pair_texts()
+        return generate_key_pair_texts(key_type)
 
     @abstractmethod
     def get_instance(self, instance_id: str, *, username: str | None = None) -> BaseInstance:

@@ -68,6 +68,7 @@ class Settings:
         ttl: seconds after which what is created may be deleted by a sweep; default: never.
         boot_timeout: seconds until an instance must be ready; default 600.
         source: the file that was read, if any.
+        origins: for each key that something says, where: an argument, a variable, or the file.
     """
 
     region: str | None = None
@@ -86,6 +87,7 @@ class Settings:
     ttl: int | None = None
     boot_timeout: float = 600.0
     source: str | None = None
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def as_mapping(self) -> dict[str, Any]:
         """What is set, by key, as a TOML file would say it: paths and networks as texts; secrets are left out."""
@@ -97,7 +99,7 @@ class Settings:
         }
 
 
-KEYS = tuple(setting.name for setting in fields(Settings) if setting.name != "source")
+KEYS = tuple(setting.name for setting in fields(Settings) if setting.name not in ("source", "origins"))
 """The keys that [ec2] may have."""
 
 
@@ -151,7 +153,8 @@ def load_settings(config_file: ConfigFile | None = None, *, overrides: Mapping[s
     values = {key: _checked(key, finding, problems) for key, finding in given.items()}
     if problems:
         raise ConfigError(problems)
-    return Settings(**values, source=file.name)
+    origins = {key: finding.where for key, finding in given.items()}
+    return Settings(**values, source=file.name, origins=origins)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ PycloudlibException
     │   │   └── CloudInitError        cloud-init ended in error
     │   ├── BootTimeoutError          (also PycloudlibTimeoutError)
     │   └── InstanceStateError        refused here: deleted already, no address, ...
+    ├── FleetError                    some instances of a fleet failed (.errors, .results, .fleet)
     ├── SSHError
     │   ├── SSHConnectionError        no connection, or one that was lost
     │   ├── SSHAuthenticationError    the key was refused
@@ -41,7 +42,7 @@ PycloudlibException
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,8 @@ class PycloudlibException(Exception):  # noqa: N818  (the name that suites catch
         return _rebuild, (type(self), self.args, self._state())
 
     def _state(self) -> dict[str, object]:
-        return dict(self.__dict__)
+        # An instance holds connections, which belong to this process.
+        return {name: None if name == "instance" else value for name, value in self.__dict__.items()}
 
 
 def _rebuild(cls: type[PycloudlibException], args: tuple[object, ...], state: dict[str, object]) -> PycloudlibException:
@@ -77,7 +79,12 @@ def _rebuild(cls: type[PycloudlibException], args: tuple[object, ...], state: di
 
 
 class PycloudlibError(PycloudlibException):
-    """Root of every error of this library."""
+    """Root of every error of this library. One that ended a launch tells of the instance, whatever its kind."""
+
+    instance_id: str = ""
+    state: str = ""
+    console_tail: str = ""
+    instance: object = None
 
 
 class CloudSetupError(PycloudlibError):
@@ -265,10 +272,6 @@ class InstanceError(PycloudlibError):
             return message
         return f"{message}\nThe end of its console log:\n{self.console_tail}"
 
-    def _state(self) -> dict[str, object]:
-        # The instance holds connections, which belong to this process.
-        return {**self.__dict__, "instance": None}
-
 
 class BootError(InstanceError):
     """The instance will never be ready: it panicked, powered off, was terminated, or refuses the key."""
@@ -319,6 +322,39 @@ class BootTimeoutError(InstanceError, PycloudlibTimeoutError):
 
 class InstanceStateError(InstanceError):
     """The instance is in no state for what was asked: deleted already, without an address, ..."""
+
+
+class FleetError(PycloudlibError):
+    """Some instances of a fleet failed; the others did what they were told.
+
+    Args:
+        what: what failed, as in "to be ready".
+        errors: what went wrong, by instance id.
+        results: what the others gave back, by instance id.
+        fleet: all of them.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        errors: Mapping[str, Exception],
+        results: Mapping[str, object],
+        fleet: object = None,
+    ) -> None:
+        self.errors = dict(errors)
+        self.results = dict(results)
+        self.fleet = fleet
+        count = len(self.errors) + len(self.results)
+        reasons = [
+            reason if instance_id in reason else f"{instance_id}: {reason}"
+            for instance_id, reason in ((key, str(error)) for key, error in self.errors.items())
+        ]
+        super().__init__("\n  ".join([f"{len(self.errors)} of {count} instances failed {what}:", *reasons]))
+
+    def _state(self) -> dict[str, object]:
+        # The instances hold connections, which belong to this process.
+        return {**self.__dict__, "fleet": None}
 
 
 class SSHError(PycloudlibError):

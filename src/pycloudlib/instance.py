@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pycloudlib.errors import CleanupError, UnsetSSHKeyError
+from pycloudlib.guest import clean as guest_clean
+from pycloudlib.guest import packages as guest_packages
 from pycloudlib.key import KeyPair
 from pycloudlib.result import Result
 from pycloudlib.ssh import command as ssh_command
-from pycloudlib.ssh import transfer
+from pycloudlib.ssh import transfer, tree
 from pycloudlib.ssh.connection import Connection
-from pycloudlib.ssh.host_keys import HostKeys
+from pycloudlib.ssh.host_keys import HostKey, HostKeys
 from pycloudlib.ssh.target import Target
 
 if TYPE_CHECKING:
@@ -24,9 +26,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The file has its mode before anything is in it, and the trap removes it however the script ends.
+# mktemp lets nobody else read the file, whatever the umask, which is the script's own; and the trap removes the file
+# however the script ends.
 RUN_SCRIPT = (
-    "umask 077 && script=$(mktemp) && trap 'rm -f \"$script\"' EXIT HUP INT TERM"
+    "script=$(mktemp) && trap 'rm -f \"$script\"' EXIT HUP INT TERM"
     ' && cat >"$script" && chmod 0700 "$script" && "$script" </dev/null'
 )
 
@@ -131,6 +134,7 @@ class BaseInstance(ABC):
         get_pty: bool = False,
         timeout: float | None = None,
         env: Mapping[str, str] | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
     ) -> Result:
         """Run a command in the guest.
 
@@ -143,6 +147,8 @@ class BaseInstance(ABC):
             get_pty: whether it gets a terminal; default no.
             timeout: seconds until it is given up; default: as long as it runs.
             env: variables set for it; default none.
+            on_output: is given each piece of output as it comes, with "stdout" or "stderr" before it; the result then
+                holds none of it. Default: the result holds all.
 
         Returns:
             Its output on both streams and its exit status; a command that fails does not raise.
@@ -162,7 +168,24 @@ class BaseInstance(ABC):
             get_pty=get_pty,
             timeout=timeout,
             env=env,
+            on_output=on_output,
         )
+
+    def host_key(self) -> HostKey:
+        """The public key that its sshd proved to have, and that was accepted as the setting `host_keys` demands.
+
+        Returns:
+            Its type and the key itself; `known_hosts_line()` is what OpenSSH takes.
+
+        Raises:
+            HostKeyError: it is not the host that was expected.
+            SSHError: the guest could not be asked.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        self._connected().open()
+        accepted = self._host_keys.accepted
+        assert accepted is not None  # noqa: S101  (an open connection has been let in with one)
+        return accepted
 
     def run_script(self, script: str | bytes, description: str | None = None) -> Result:
         """Run a script in the guest, from a file that only the login user can read and that is removed in the end.
@@ -207,6 +230,97 @@ class BaseInstance(ABC):
             InstanceStateError: the instance was deleted, or has no address.
         """
         transfer.pull(self._connected(), str(remote_path), local_path)
+
+    def push_dir(self, local_path: str | PathLike[str], remote_path: str | PathLike[str]) -> None:
+        """Copy what is in a directory into one of the guest, as the login user.
+
+        Modes, times of files, empty directories and symbolic links are kept, owners are not. What is in the guest's
+        directory already stays, or is replaced by what has the same name. Sockets, pipes and devices are left out with
+        a warning. A transfer that fails leaves what has been copied by then.
+
+        Args:
+            local_path: the directory here; its content is copied, not the directory itself.
+            remote_path: the directory that gets it, made with its parents if missing; a relative path begins in the
+                login user's home.
+
+        Raises:
+            TransferError: it could not be read or written.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        tree.push_tree(self._connected(), local_path, str(remote_path))
+
+    def pull_dir(self, remote_path: str | PathLike[str], local_path: str | PathLike[str]) -> None:
+        """Copy what is in a directory of the guest into one here, as the login user.
+
+        As with push_dir(); and nothing is written outside of the directory here, whatever the guest sends: symbolic
+        links that lead out of it are left out with a warning, and those that are here already are not followed.
+
+        Args:
+            remote_path: the directory in the guest; its content is copied, not the directory itself. A relative path
+                begins in the login user's home.
+            local_path: the directory that gets it, made with its parents if missing.
+
+        Raises:
+            TransferError: it could not be read or written.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        tree.pull_tree(self._connected(), str(remote_path), local_path)
+
+    def install(self, packages: str | Sequence[str]) -> Result:
+        """Install packages as root, with apt, dnf, yum or zypper, whichever the guest has; nothing is asked.
+
+        With apt, the lists of packages are fetched first if the guest has none. A program that installs something
+        at the same time, such as the daily upgrade of a fresh machine, is waited for, up to five minutes.
+
+        Args:
+            packages: names, as the guest's package manager takes them; in a string, blanks separate them.
+
+        Returns:
+            What the package manager printed.
+
+        Raises:
+            InvalidArgumentError: there is no package, or a name that is none.
+            CommandError: it failed, or the guest has no package manager that is known here.
+            PycloudlibTimeoutError: another program was installing something all the time.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        return guest_packages.install(self.execute, packages)
+
+    def update(self) -> Result:
+        """Get the lists of packages anew and upgrade what is installed, as root; nothing is asked.
+
+        Configuration files that were changed in the guest stay as they are.
+
+        Returns:
+            What the package manager printed as it upgraded.
+
+        Raises:
+            CommandError: it failed, or the guest has no package manager that is known here.
+            PycloudlibTimeoutError: another program was installing something all the time.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        return guest_packages.update(self.execute)
+
+    def clean(self) -> None:
+        """Remove what makes it differ from other instances, so that an image of it boots as a first boot.
+
+        Afterwards it is good for a shutdown and an image, no more; started again, it has a first boot itself, and
+        other host keys. What goes: the state and logs of cloud-init (as with `cloud-init clean --logs`), the machine
+        id, the SSH host keys, the journal, the random seed and DHCP leases. What stays: users with their authorized
+        keys, other logs, and cloud-init's seed directory; the host keys too in a guest that could not make new ones,
+        being without cloud-init.
+
+        Raises:
+            CommandError: something could not be removed; with what, and why.
+            SSHError: the guest could not be asked, or was lost meanwhile.
+            InstanceStateError: the instance was deleted, or has no address.
+        """
+        guest_clean.clean(self.execute)
+        self._host_keys.forget()
 
     def _connected(self) -> Connection:
         """The connection to where the instance is now; it opens itself when it is used."""

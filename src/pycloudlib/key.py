@@ -94,13 +94,26 @@ class KeyPair:
         private_path = _expanded(directory) / (name or f"id_{key_type}")
         public_path = private_path.with_name(f"{private_path.name}.pub")
         public_text, private_text = generate_key_pair_texts(key_type)
-        _create_file(private_path, private_text, mode=0o600)
-        try:
-            _create_file(public_path, f"{public_text}\n", mode=0o644)
-        except KeyPairError:
-            private_path.unlink()
-            raise
+        _write_both(private_path, private_text, public_path, public_text)
         return cls(public_path, private_path)
+
+    @classmethod
+    def save(cls, private_key_path: str | PathLike[str], private_key: str, name: str | None = None) -> KeyPair:
+        """Write a private key that was given as a text, readable by its owner only, and its public key beside it.
+
+        Args:
+            private_key_path: where to; the public key's file has ".pub" added.
+            private_key: in OpenSSH's or PEM format, as create_key_pair() and EC2's CreateKeyPair give it.
+            name: the name under which EC2 knows it; default none.
+
+        Raises:
+            KeyPairError: it is no private key, or a file of that name exists already, or cannot be written.
+        """
+        private_path = _expanded(private_key_path)
+        public_path = private_path.with_name(f"{private_path.name}.pub")
+        public_text = _public_text_of(_private_key_in(private_key, private_path))
+        _write_both(private_path, private_key, public_path, public_text)
+        return cls(public_path, private_path, name)
 
     @property
     def public_key_content(self) -> str:
@@ -231,6 +244,15 @@ def _read(path: Path, half: str) -> str:
     except UnicodeDecodeError:
         # Not chained: that error quotes what the file holds.
         raise KeyPairError(f"{half} key {path} is not a key in OpenSSH's or PEM format") from None
+
+
+def _write_both(private_path: Path, private_text: str, public_path: Path, public_text: str) -> None:
+    _create_file(private_path, f"{private_text.rstrip()}\n", mode=0o600)
+    try:
+        _create_file(public_path, f"{public_text}\n", mode=0o644)
+    except KeyPairError:
+        private_path.unlink()
+        raise
 
 
 def _create_file(path: Path, text: str, mode: int) -> None:

@@ -39,9 +39,14 @@ class _Entry:
 
 
 class Ledger:
-    """What was created, with how to undo each of it. Any thread may use it at any time."""
+    """What was created, with how to undo each of it. Any thread may use it at any time.
 
-    def __init__(self) -> None:
+    Args:
+        by_hand: says, given kind and id, how a user deletes it without this library; default: nothing is said.
+    """
+
+    def __init__(self, by_hand: Callable[[str, str], str] | None = None) -> None:
+        self._by_hand = by_hand
         self._entries: dict[str, _Entry] = {}
         self._lock = threading.Lock()
         self._undoing = threading.Lock()
@@ -131,7 +136,15 @@ class Ledger:
         errors = _errors_of(entry.undo)
         if not errors:
             self.forget(entry.resource_id)
-        return [_named(entry, error) for error in errors]
+        return [self._named(entry, error) for error in errors]
+
+    def _named(self, entry: _Entry, error: BaseException) -> PycloudlibError:
+        reason = str(error) or type(error).__name__
+        message = reason if entry.resource_id in reason else f"{entry.kind} {entry.resource_id}: {reason}"
+        by_hand = self._by_hand(entry.kind, entry.resource_id) if self._by_hand else ""
+        named = PycloudlibError(f"{message}; by hand: {by_hand}" if by_hand else message)
+        named.__cause__ = error
+        return named
 
     def _all(self) -> list[_Entry]:
         with self._lock:
@@ -157,13 +170,6 @@ def _errors_of(undo: Callable[[], object]) -> list[BaseException]:
     return []
 
 
-def _named(entry: _Entry, error: BaseException) -> PycloudlibError:
-    reason = str(error) or type(error).__name__
-    named = PycloudlibError(reason if entry.resource_id in reason else f"{entry.kind} {entry.resource_id}: {reason}")
-    named.__cause__ = error
-    return named
-
-
 @contextmanager
 def _helpers(work: Callable[[], None], count: int) -> Iterator[None]:
     # Daemons, and no executor: an executor's threads would hold up the exit of a user who gives up.
@@ -183,20 +189,24 @@ def _helpers(work: Callable[[], None], count: int) -> Iterator[None]:
 def _finish_in_spite_of_interrupt(work: Callable[[], None]) -> None:
     # Ctrl-C reaches the main thread only: so the work is done in another one, and the main thread just waits for it.
     crashes: list[BaseException] = []
+    # Not join(): a thread whose join() was interrupted counts as ended, in Python up to 3.12.
+    done = threading.Event()
 
     def guarded() -> None:
         try:
             work()
         except BaseException as error:
             crashes.append(error)
+        finally:
+            done.set()
 
     worker = threading.Thread(target=guarded, daemon=True)
     interrupt: KeyboardInterrupt | None = None
-    while worker.ident is None or worker.is_alive():
+    while not done.is_set():
         try:
             if worker.ident is None:
                 worker.start()
-            worker.join()
+            done.wait()
         except KeyboardInterrupt as error:
             if interrupt:
                 raise

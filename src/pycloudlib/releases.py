@@ -101,7 +101,7 @@ def find_release(name: str) -> Release:
     Raises:
         InvalidArgumentError: there is none; names the nearest one and those that are known.
     """
-    wanted = name.strip().lower()
+    wanted = name.strip().lower() if isinstance(name, str) else repr(name)
     if wanted in _BY_NAME:
         return _BY_NAME[wanted]
     nearest = get_close_matches(wanted, _BY_NAME, n=1)

@@ -24,11 +24,16 @@ RUN = f"{OWN_PREFIX}run"
 OWNER = f"{OWN_PREFIX}owner"
 CREATED = f"{OWN_PREFIX}created"
 EXPIRES = f"{OWN_PREFIX}expires"
+CREATION = f"{OWN_PREFIX}creation"
+"""Another value in each call that creates something, so that what came of a call can be found if its answer is lost."""
 
 MAX_NAME_LENGTH = 63
 MAX_KEY_LENGTH = 128
 MAX_VALUE_LENGTH = 256
 MAX_TAGS = 50
+
+_UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that XML, and so EC2, has no way to write."""
 
 _REFUSED_CHARACTERS = re.compile(r"[^\w \-+=.:/@]")
 
@@ -39,6 +44,8 @@ def validate_tag(tag: str) -> None:
     Raises:
         InvalidTagNameError: with every rule that it breaks.
     """
+    if not isinstance(tag, str):
+        raise InvalidTagNameError(repr(tag), ["must be a text"])
     rules = {
         "must not be empty": bool(tag),
         f"must have at most {MAX_NAME_LENGTH} characters": len(tag) <= MAX_NAME_LENGTH,
@@ -101,18 +108,21 @@ class Ownership:
         """
         return cls(run=_run_of_this_process(), owner=f"{_user()}@{socket.gethostname()}", ttl=ttl, now=now)
 
-    def tags(self, name: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    def tags(self, name: str, extra: Mapping[str, str] | None = None, *, creation: str = "") -> dict[str, str]:
         """The tags of a resource that is created now.
 
         Args:
             name: its name, as the tag "Name" shows it.
             extra: more tags; they may replace "Name", but none of this library's own.
+            creation: of which call this is a part; default none that could be told.
 
         Raises:
             InvalidArgumentError: EC2 would refuse one of the further tags, or one is this library's own.
         """
         created = self.now()
         own = {RUN: self.run, OWNER: self.owner, CREATED: iso_time(created)}
+        if creation:
+            own[CREATION] = creation
         if self.ttl is not None:
             own[EXPIRES] = iso_time(created + timedelta(seconds=self.ttl))
         further = dict(extra or {})
@@ -159,8 +169,19 @@ def _check_further_tags(tags: Mapping[str, str], room: int) -> None:
         raise InvalidArgumentError("; ".join(problems))
 
 
-def _problems_of_tag(key: str, value: str) -> list[str]:
-    problems = []
+def is_sendable(text: object) -> bool:
+    """Whether this is a text without characters that EC2 has no way to write, such as NUL."""
+    return isinstance(text, str) and not _UNSENDABLE.search(text)
+
+
+def _problems_of_tag(key: object, value: object) -> list[str]:
+    if not isinstance(key, str) or not isinstance(value, str):
+        return [f"the tag {key!r}: {value!r} must be two texts"]
+    problems = [
+        f"the {what} {text!r} holds a control character, or half of one"
+        for what, text in (("tag key", key), (f"value of tag {key!r}", value))
+        if not is_sendable(text)
+    ]
     if not key or len(key) > MAX_KEY_LENGTH:
         problems.append(f"tag key {key!r} must have 1 to {MAX_KEY_LENGTH} characters")
     if key.lower().startswith("aws:"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from typing import Protocol, TypeVar, cast
@@ -48,6 +49,7 @@ def wait_until(
     timeout: float,
     interval: float = 0.1,
     max_interval: float | None = None,
+    jitter: float = 0.0,
     last_seen: Callable[[], object] | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> T:
@@ -62,6 +64,8 @@ def wait_until(
         timeout: seconds; 0 asks once.
         interval: seconds before the second question; default 0.1.
         max_interval: the pauses grow up to this many seconds; default: they don't grow.
+        jitter: by which part a pause may be shorter, by chance, so that those who began to wait at the same time do not
+            ask at the same time; 0 to 1, default 0.
         last_seen: tells the last state seen, for the message; default none.
         clock: what tells the time; default the real time.
 
@@ -77,7 +81,8 @@ def wait_until(
     def pause(attempts: tenacity.RetryCallState) -> float:
         # The exponent is bounded because a float overflows after some 1750 attempts.
         wanted = min(interval * BACKOFF ** min(attempts.attempt_number - 1, 64), longest)
-        return max(0.0, min(wanted, deadline - clock.now()))
+        spread = wanted * (1 - jitter * random.random())  # noqa: S311  (spreads load, hides nothing)
+        return max(0.0, min(spread, deadline - clock.now()))
 
     def give_up(_: tenacity.RetryCallState) -> T:
         seen = str(last_seen()) if last_seen else ""

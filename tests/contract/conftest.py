@@ -5,9 +5,9 @@ A further endpoint is a line in ENDPOINTS: a context manager that serves it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from getpass import getuser
 from io import StringIO
 from pathlib import Path
@@ -16,10 +16,11 @@ import pytest
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.poller import InstanceState
+from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.key import KeyPair
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until
+from support.front import OLD, front
 from support.guest import Guest
 from support.moto_server import REGION, moto_server
 from support.sshd import ALL_LOOPBACK
@@ -59,10 +60,23 @@ def _moto(directory: Path) -> Iterator[Endpoint]:
 
 @contextmanager
 def _simulated(directory: Path) -> Iterator[Endpoint]:
-    """The local EC2 without machines: states take their time. One sshd stands for all guests, at every address."""
+    """The local EC2 without machines, under a path, as OpenStack's EC2 is. One sshd stands for all guests."""
+    with _local_without_machines(directory, path="/services/Cloud") as endpoint:
+        yield endpoint
+
+
+@contextmanager
+def _old(directory: Path) -> Iterator[Endpoint]:
+    """The same behind a server that does not know tags on creation, the deprecation of images, and so on."""
+    with _local_without_machines(directory) as endpoint, front(endpoint.url, unknown=OLD) as old:
+        yield replace(endpoint, url=old.url)
+
+
+@contextmanager
+def _local_without_machines(directory: Path, *, path: str = "") -> Iterator[Endpoint]:
     with Guest(directory, listen=ALL_LOOPBACK) as guest:
         times = {"boot_seconds": 0.3, "stop_seconds": 0.2, "terminate_seconds": 0.2}
-        with LocalEC2(driver="simulated", ssh_port=guest.sshd.port, **times) as local:
+        with LocalEC2(driver="simulated", ssh_port=guest.sshd.port, path=path, **times) as local:
             yield Endpoint(
                 local.endpoint_url,
                 local.region,
@@ -79,16 +93,39 @@ def _simulated(directory: Path) -> Iterator[Endpoint]:
 def _qemu(_: Path) -> Iterator[Endpoint]:
     """The local EC2 with real machines, each its own guest."""
     # Tests that need no guest stop machines before they have booted, when nothing in them heeds the power button.
-    with LocalEC2(driver="qemu", shutdown_seconds=10.0) as local:
+    with LocalEC2(driver="qemu", shutdown_seconds=2.0) as local:
         yield Endpoint(local.endpoint_url, local.region, local.access_key_id, local.secret_access_key, local.ssh_port)
 
 
 ENDPOINTS: dict[str, Callable[[Path], AbstractContextManager[Endpoint]]] = {
     "moto": _moto,
     "simulated": _simulated,
+    "old": _old,
     "qemu": _qemu,
 }
 MARKS = {"qemu": [pytest.mark.vm]}
+
+USUALLY = ("moto", "simulated")
+WHERE: dict[str, Sequence[str]] = {
+    "test_clean": ("moto", "simulated", "old", "qemu"),
+    "test_fleet": ("moto", "simulated", "old"),
+    "test_guest": ("moto", "simulated", "qemu"),
+    "test_images": ("moto", "simulated", "old"),
+    "test_key_pairs": ("moto", "simulated", "old"),
+    "test_launch": ("moto", "simulated", "old", "qemu"),
+    "test_life_cycle": ("moto", "simulated", "qemu"),
+    "test_tags": ("moto", "simulated", "old"),
+}
+"""The endpoints that make a difference to a module, where these are not the usual two."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let every test that takes an endpoint run at each that its module is for, unless the test itself names some."""
+    named = any("endpoint" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if named or "endpoint" not in metafunc.fixturenames:
+        return
+    names = WHERE.get(metafunc.module.__name__.rpartition(".")[2], USUALLY)
+    metafunc.parametrize("endpoint", [pytest.param(name, marks=MARKS.get(name, [])) for name in names], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -107,9 +144,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         yield serve_once
 
 
-@pytest.fixture(params=[pytest.param(name, marks=MARKS.get(name, [])) for name in ENDPOINTS])
+@pytest.fixture
 def endpoint(request: pytest.FixtureRequest, serve: Callable[[str], Endpoint]) -> Endpoint:
-    """Each EC2 in turn."""
+    """The EC2 that a test runs at; all that a test takes is there."""
     return serve(request.param)
 
 

@@ -1,4 +1,4 @@
-"""DescribeImages, through EC2."""
+"""Images: found, made, copied, tagged and deleted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ import pytest
 
 from pycloudlib.cloud import ImageType
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.errors import ImageNotFoundError, InvalidArgumentError
+from pycloudlib.ec2.images.image import Image
+from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.errors import ImageNotFoundError, InstanceStateError, InvalidArgumentError
+from pycloudlib.waiting import wait_until
+
+ENDPOINTS_WITH_TAGS = ["moto", "simulated"]
+"""Those that know tags on creation: what else CreateImage makes, nobody could tag afterwards."""
 
 
 def test_the_daily_image_is_the_newest_one(ec2: EC2) -> None:
@@ -37,9 +44,139 @@ def test_a_name_that_no_image_has_is_not_found(ec2: EC2) -> None:
 
 def test_when_there_is_no_image_the_filters_are_named(ec2: EC2) -> None:
     with pytest.raises(ImageNotFoundError, match=r"aws-marketplace.*ubuntu-pro-fips-server"):
-        ec2.released_image("focal", image_type=ImageType.PRO_FIPS)
+        ec2.released_image("trusty", image_type=ImageType.PRO_FIPS, arch="arm64")
 
 
 def test_an_unknown_release_is_refused(ec2: EC2) -> None:
     with pytest.raises(InvalidArgumentError, match="bookworm"):
         ec2.daily_image("bookwurm")
+
+
+def test_a_snapshot_of_an_instance_is_an_image_with_tags_and_a_name_of_its_own(ec2: EC2, running: EC2Instance) -> None:
+    first = ec2.snapshot(running, clean=False, description="as it is", tags={"team": "blue"}, wait=False)
+    image = ec2.image(first)
+    image.wait(timeout=120)
+    assert (image.state, image.description, image.tags["team"]) == ("available", "as it is", "blue")
+    assert image.name == image.tags["Name"] != ec2.tag
+    assert {"pycloudlib:run", "pycloudlib:owner", "pycloudlib:created"} <= set(image.tags)
+    wait_until(lambda: running.state is InstanceState.RUNNING, what="the instance to run again", timeout=60)
+    second = ec2.snapshot(running.id, clean=False, wait=False)
+    assert ec2.image(second).name != image.name
+    assert ec2.created_images == [first, second]
+    assert {first, second} <= {one.id for one in ec2.images(name=f"{ec2.tag}*")}
+    wait_until(lambda: running.state is InstanceState.RUNNING, what="the instance to run again", timeout=60)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS_WITH_TAGS, indirect=True)
+def test_the_snapshots_behind_an_image_are_tagged_with_it(ec2: EC2, running: EC2Instance) -> None:
+    image = ec2.image(ec2.snapshot(running, clean=False, tags={"team": "blue"}, wait=False))
+    image.wait(timeout=120)
+    (snapshot_id,) = image.snapshot_ids
+    (snapshot,) = ec2.snapshots(snapshot_id=snapshot_id)
+    assert snapshot.tags["team"] == "blue"
+    assert snapshot.tags["Name"] == image.name
+
+
+def test_an_instance_that_was_stopped_stays_so(ec2: EC2, running: EC2Instance) -> None:
+    running.shutdown()
+    with pytest.raises(InstanceStateError, match="it is stopped; start it first, or pass clean=False"):
+        ec2.snapshot(running)
+    image_id = ec2.snapshot(running, clean=False)
+    assert ec2.image(image_id).state == "available"
+    assert running.state is InstanceState.STOPPED
+
+
+def test_no_image_can_be_made_of_a_deleted_instance(ec2: EC2, running: EC2Instance) -> None:
+    assert running.delete() == []
+    with pytest.raises(InstanceStateError, match=r"no image can be made of it: it is terminated"):
+        ec2.snapshot(running, clean=False)
+    assert ec2.created_images == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "x"}, "3 to 128"),
+        ({"description": "x" * 256}, "at most 255"),
+        ({"tags": {"pycloudlib:run": "mine"}}, "set by this library"),
+    ],
+)
+def test_an_image_that_cannot_be_is_refused_while_the_instance_still_runs(
+    ec2: EC2, running: EC2Instance, arguments: dict, message: str
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        ec2.snapshot(running, **arguments)
+    assert running.state is InstanceState.RUNNING
+    assert ec2.created_images == []
+
+
+@pytest.fixture
+def own_image(ec2: EC2) -> Image:
+    """An image of one's own, which needs no instance."""
+    return ec2.image(ec2.register_image(ec2.create_volume(1).snapshot(), f"{ec2.tag} own", tags={"team": "blue"}))
+
+
+def test_an_image_is_copied_to_another_region_and_clean_deletes_it_there(ec2: EC2, own_image: Image) -> None:
+    copy_id = own_image.copy_to_region("eu-west-1", f"{ec2.tag} copy")
+    there = ec2.in_region("eu-west-1")
+    assert there.image(copy_id).name == f"{ec2.tag} copy"
+    assert there.image(copy_id).state == "available"
+    assert ec2.created_images == [own_image.id]
+    assert ec2.clean() == []
+    assert there.images(name=f"{ec2.tag}*") == []
+    assert there.snapshots(tag={"Name": f"{ec2.tag} copy"}) == []
+
+
+@pytest.mark.parametrize(("region", "message"), [("us-east-1", "in us-east-1 already"), ("eu-nowhere-9", "no region")])
+def test_a_copy_that_cannot_be_is_refused(ec2: EC2, own_image: Image, region: str, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        own_image.copy_to_region(region)
+    with pytest.raises(InvalidArgumentError, match="3 to 128"):
+        own_image.copy_to_region("eu-west-1", "#")
+    assert ec2.in_region("eu-west-1").images(name=f"{ec2.tag}*") == []
+
+
+def test_an_image_is_tagged(ec2: EC2, own_image: Image) -> None:
+    own_image.tag({"stage": "tested", "team": "red"})
+    assert (own_image.tags["stage"], own_image.tags["team"]) == ("tested", "red")
+    assert ec2.image(own_image.id).tags["stage"] == "tested"
+    assert [one.id for one in ec2.images(tag={"stage": "tested"}) if one.id == own_image.id] == [own_image.id]
+    with pytest.raises(InvalidArgumentError, match="aws:x"):
+        own_image.tag({"aws:x": "no"})
+
+
+def test_a_deleted_image_is_gone_with_every_snapshot_and_deleting_it_again_is_fine(
+    ec2: EC2, running: EC2Instance
+) -> None:
+    running.add_volume(1)
+    image_id = ec2.snapshot(running, clean=False, wait=False)
+    image = ec2.image(image_id)
+    image.wait(timeout=120)
+    behind = image.snapshot_ids
+    assert behind
+    image.delete()
+    ec2.delete_image(image_id)
+    ec2.image_delete(image_id)
+    assert ec2.created_images == []
+    assert [one.id for one in ec2.snapshots() if one.id in behind] == []
+    with pytest.raises(ImageNotFoundError, match=image_id):
+        ec2.image(image_id)
+
+
+def test_something_that_is_no_image_id_is_not_taken_for_a_deleted_image(ec2: EC2) -> None:
+    with pytest.raises(ImageNotFoundError, match="nonsense"):
+        ec2.delete_image("nonsense")
+
+
+def test_clean_deletes_images_and_their_snapshots(ec2: EC2, running: EC2Instance) -> None:
+    ec2.snapshot(running, clean=False, wait=False)
+    assert ec2.clean() == []
+    assert ec2.created_images == []
+    assert ec2.images(name=f"{ec2.tag}*") == []
+    assert [one.id for one in ec2.snapshots() if one.tags.get("Name", "").startswith(ec2.tag)] == []
+
+
+def test_somebody_elses_image_is_left_alone(ec2: EC2, image_id: str) -> None:
+    ec2.image(image_id)
+    assert ec2.clean() == []
+    assert ec2.image(image_id).state == "available"

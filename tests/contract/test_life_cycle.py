@@ -6,10 +6,14 @@ import pytest
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.poller import InstanceState
+from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import BootError, InstanceStateError
 
+WITHOUT_MACHINES = pytest.mark.parametrize("endpoint", ["moto", "simulated"], indirect=True)
+"""For what takes boots; tests/vm looks into machines that boot again."""
 
+
+@WITHOUT_MACHINES
 def test_shutdown_stops_and_start_makes_it_ready_again(instance: EC2Instance) -> None:
     instance.shutdown()
     assert instance.state is InstanceState.STOPPED
@@ -47,6 +51,7 @@ def test_a_restarted_instance_still_runs(running: EC2Instance) -> None:
     assert running.state is InstanceState.RUNNING
 
 
+@WITHOUT_MACHINES
 def test_a_restart_changes_the_boot_id(instance: EC2Instance) -> None:
     before = instance.get_boot_id()
     instance.restart()
@@ -99,3 +104,54 @@ def test_leaving_the_context_deletes_the_instance(running: EC2Instance) -> None:
     with running:
         assert running.state is InstanceState.RUNNING
     assert running.state is InstanceState.TERMINATED
+
+
+@pytest.mark.parametrize("endpoint", ["simulated"], indirect=True)  # moto forgets the protection of a launch
+def test_a_protected_instance_is_not_deleted_until_it_is_unprotected(ec2: EC2, image_id: str) -> None:
+    instance = ec2.launch(image_id, wait=False, DisableApiTermination=True)
+    assert instance.termination_protection
+    (error,) = instance.delete()
+    assert isinstance(error, InstanceStateError)
+    assert f"{instance.id}: it cannot be deleted: it is protected from termination" in str(error)
+    assert not instance.state.is_ending
+    (reported,) = ec2.clean()
+    assert instance.id in str(reported)
+    assert "termination_protection = False" in str(reported)
+    assert ec2.created_instances == [instance]
+    instance.termination_protection = False
+    assert not instance.termination_protection
+    assert ec2.clean() == []
+    assert instance.state is InstanceState.TERMINATED
+
+
+def test_protection_can_be_set_later(running: EC2Instance) -> None:
+    assert not running.termination_protection
+    running.termination_protection = True
+    assert running.termination_protection
+    assert len(running.delete()) == 1
+    running.termination_protection = False
+    assert running.delete() == []
+
+
+def test_a_deleted_instance_is_not_protected_any_more(running: EC2Instance) -> None:
+    running.delete()
+    with pytest.raises(InstanceStateError, match="deleted"):
+        running.termination_protection = True
+
+
+@WITHOUT_MACHINES
+def test_every_step_can_be_taken_without_waiting_and_waited_for(ec2: EC2, endpoint, image_id: str) -> None:
+    instance = ec2.launch(image_id, username=endpoint.username, wait=False)
+    instance.wait()
+    before = instance.get_boot_id()
+    instance.restart(wait=False)
+    instance.wait_for_restart(before)
+    assert instance.get_boot_id() != before
+    instance.shutdown(wait=False)
+    instance.wait_for_stop()
+    instance.start(wait=False)
+    instance.wait()
+    assert instance.execute("echo again") == "again"
+    instance.delete(wait=False)
+    instance.wait_for_delete()
+    assert instance.state is InstanceState.TERMINATED

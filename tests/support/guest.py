@@ -34,6 +34,8 @@ class Guest:
         )
         self.program("cloud-init", CLOUD_INIT_DONE)
         self.program("systemctl", "echo running")
+        # This guest is the very machine that the tests run on.
+        self.program("sudo", 'echo "nothing is done as root in a stand-in for a guest" >&2; exit 1')
         # sshd's own one is no program, which is what a forced command needs.
         self.program("internal-sftp", f"exec {_sftp_server()}")
 

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 REGION = "us-east-1"
 PUBLIC_IP = "127.0.0.1"
@@ -23,6 +24,7 @@ UBUNTU = "099720109477"
 DEBIAN = "136693071363"
 DEBIAN_DAILY = "903794441882"
 MARKETPLACE = "679593333241"
+AMAZON = "137112412989"
 
 BOOKWORM_DAILY = "ami-00000000000000012"
 NOBLE_DAILY = "ami-00000000000000024"
@@ -76,7 +78,91 @@ _IMAGES = [
         "2025-01-15",
         "x86_64",
     ),
-    ("ami-00000000000000030", "137112412989", "al2023-ami-2023.6.20250101.0-x86_64", "2025-01-16", "x86_64"),
+    (
+        "ami-00000000000000040",
+        UBUNTU,
+        "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20250108",
+        "2025-01-08",
+        "x86_64",
+    ),
+    # A name that is later in the alphabet, of an image that is older.
+    (
+        "ami-00000000000000041",
+        UBUNTU,
+        "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20250109.9",
+        "2025-01-09",
+        "x86_64",
+    ),
+    (
+        "ami-00000000000000042",
+        UBUNTU,
+        "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-arm64-server-20250111",
+        "2025-01-11",
+        "arm64",
+    ),
+    (
+        "ami-00000000000000043",
+        UBUNTU,
+        "ubuntu-minimal/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-minimal-20250120",
+        "2025-01-20",
+        "x86_64",
+    ),
+    (
+        "ami-00000000000000044",
+        UBUNTU,
+        "ubuntu-minimal/images-testing/hvm-ssd-gp3/ubuntu-noble-daily-amd64-minimal-20250121",
+        "2025-01-21",
+        "x86_64",
+    ),
+    (
+        "ami-00000000000000045",
+        UBUNTU,
+        "ubuntu/images-testing/hvm-ssd-gp3/ubuntu-noble-daily-arm64-server-20250113",
+        "2025-01-13",
+        "arm64",
+    ),
+    (
+        "ami-00000000000000046",
+        UBUNTU,
+        "ubuntu-pro-server/images/hvm-ssd/ubuntu-focal-20.04-amd64-pro-server-20250116",
+        "2025-01-16",
+        "x86_64",
+    ),
+    (
+        "ami-00000000000000047",
+        UBUNTU,
+        "ubuntu-pro-server/images/hvm-ssd/ubuntu-focal-20.04-amd64-pro-server-20250110",
+        "2025-01-10",
+        "x86_64",
+    ),
+    (
+        "ami-00000000000000048",
+        MARKETPLACE,
+        "ubuntu-pro-fips-server/images/hvm-ssd/ubuntu-focal-20.04-amd64-pro-fips-server-20250117-1a2b",
+        "2025-01-17",
+        "x86_64",
+    ),
+    (
+        "ami-00000000000000049",
+        MARKETPLACE,
+        "ubuntu-pro-fips-updates-server/images/hvm-ssd/ubuntu-focal-20.04-amd64-pro-fips-updates-server-20250118-3c4d",
+        "2025-01-18",
+        "x86_64",
+    ),
+    # Somebody else's, under Canonical's names.
+    (
+        "ami-0000000000000004a",
+        "111111111111",
+        "ubuntu-pro-fips-server/images/hvm-ssd/ubuntu-focal-20.04-amd64-pro-fips-server-20990101",
+        "2099-01-01",
+        "x86_64",
+    ),
+    ("ami-00000000000000050", DEBIAN, "debian-13-amd64-20250110-1", "2025-01-10", "x86_64"),
+    ("ami-00000000000000051", DEBIAN, "debian-13-amd64-20250120-2", "2025-01-20", "x86_64"),
+    ("ami-00000000000000052", DEBIAN, "debian-13-arm64-20250115-3", "2025-01-15", "arm64"),
+    ("ami-00000000000000053", DEBIAN_DAILY, "debian-13-arm64-daily-20250122-4", "2025-01-22", "arm64"),
+    ("ami-00000000000000054", DEBIAN_DAILY, "debian-sid-amd64-daily-20250123-5", "2025-01-23", "x86_64"),
+    ("ami-00000000000000030", AMAZON, "al2023-ami-2023.6.20250101.0-x86_64", "2025-01-16", "x86_64"),
     ("ami-00000000000000031", "111111111111", "something-else", "2025-01-17", "x86_64"),
 ]
 
@@ -97,7 +183,7 @@ def moto_server() -> Iterator[str]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(Path(directory) / "log").open("wb"),
-            env={**os.environ, "MOTO_AMIS_PATH": str(images)},
+            env={**_without_coverage(os.environ), "MOTO_AMIS_PATH": str(images)},
             text=True,
         )
         try:
@@ -108,6 +194,11 @@ def moto_server() -> Iterator[str]:
             yield line.strip()
         finally:
             process.communicate()
+
+
+def _without_coverage(environment: Mapping[str, str]) -> dict[str, str]:
+    """None of the library's code runs in moto's process, and tracing moto's own would take half as long again."""
+    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_PROCESS")}
 
 
 def _image(ami_id: str, owner_id: str, name: str, created: str, architecture: str) -> dict[str, object]:
@@ -130,11 +221,46 @@ def _image(ami_id: str, owner_id: str, name: str, created: str, architecture: st
     }
 
 
+def _know_aliases_by_owner() -> None:
+    """moto calls every image of its catalogue Amazon's."""
+    from moto.ec2.models.amis import AmiBackend
+
+    load_amis = AmiBackend._load_amis
+
+    def load_and_rename(self: AmiBackend) -> None:
+        load_amis(self)
+        for ami in self.amis.values():
+            ami.owner_alias = {AMAZON: "amazon", MARKETPLACE: "aws-marketplace"}.get(ami.owner_id)
+
+    AmiBackend._load_amis = load_and_rename
+
+
+def _tag_snapshots_of_images() -> None:
+    """moto has an internal error where CreateImage is to tag the snapshots."""
+    from moto.ec2.models.amis import Ami, AmiBackend
+
+    create_image = AmiBackend.create_image
+
+    def create_and_tag(
+        self: AmiBackend, instance_id: str, name: str, description: str, tag_specifications: list[dict[str, Any]]
+    ) -> Ami:
+        others = [one for one in tag_specifications if one["ResourceType"] != "snapshot"]
+        ami = create_image(self, instance_id, name, description, others)
+        for specification in tag_specifications:
+            if specification["ResourceType"] == "snapshot":
+                ami.ebs_snapshot.add_tags({tag["Key"]: tag["Value"] for tag in specification["Tags"]})
+        return ami
+
+    AmiBackend.create_image = create_and_tag
+
+
 def _serve() -> None:
     from moto.ec2.models import elastic_network_interfaces
     from moto.server import ThreadedMotoServer
 
     elastic_network_interfaces.random_public_ip = lambda: PUBLIC_IP
+    _know_aliases_by_owner()
+    _tag_snapshots_of_images()
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

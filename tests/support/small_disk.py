@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +30,9 @@ def small_disk(directory: Path, size: str) -> Iterator[Path]:
 
 def fill(disk: Path) -> None:
     """Leave no room on a disk."""
-    free = os.statvfs(disk)
-    with (disk / "ballast").open("wb") as ballast:
-        os.posix_fallocate(ballast.fileno(), 0, free.f_bavail * free.f_frsize)
+    # Others may write meanwhile, so it is written until there is no room, not so much as there was room for.
+    with (disk / "ballast").open("wb", buffering=0) as ballast:
+        for size in (1 << 20, 1 << 12):
+            with suppress(OSError):
+                while ballast.write(bytes(size)) == size:
+                    pass

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.cloud import BaseCloud, ImageType
-from pycloudlib.errors import CleanupError, InvalidTagNameError, KeyPairError, UnsetSSHKeyError
+from pycloudlib.errors import CleanupError, InvalidArgumentError, InvalidTagNameError, KeyPairError, UnsetSSHKeyError
 from pycloudlib.key import KeyPair
 
 
@@ -67,6 +67,13 @@ def test_use_key_takes_the_key_it_is_given(tmp_path: Path) -> None:
 def test_use_key_refuses_a_key_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(KeyPairError, match="nothing"):
         Cloud("test").use_key(tmp_path / "nothing.pub")
+
+
+def test_create_key_pair_makes_the_type_asked_for() -> None:
+    assert Cloud("test").create_key_pair()[0].startswith("ssh-ed25519 ")
+    assert Cloud("test").create_key_pair("rsa")[0].startswith("ssh-rsa ")
+    with pytest.raises(InvalidArgumentError, match="dsa"):
+        Cloud("test").create_key_pair("dsa")
 
 
 def test_create_key_pair_gives_two_texts_that_belong_together(tmp_path: Path) -> None:

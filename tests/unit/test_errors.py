@@ -111,7 +111,18 @@ def test_a_boot_timeout_is_complete_as_both_that_it_is() -> None:
     assert str(error).startswith("late\n")
 
 
+def test_a_fleet_error_names_each_instance_that_failed() -> None:
+    error = errors.FleetError(
+        "to run the command",
+        errors={"i-1": errors.SSHError("lost"), "i-2": errors.BootError("i-2 panicked")},
+        results={"i-3": "hi"},
+    )
+    assert str(error) == "2 of 3 instances failed to run the command:\n  i-1: lost\n  i-2 panicked"
+    assert (list(error.errors), error.results) == (["i-1", "i-2"], {"i-3": "hi"})
+
+
 EXAMPLES: list[errors.PycloudlibError] = [
+    errors.FleetError("to be ready", errors={"i-1": errors.BootError("i-1 panicked")}, results={"i-2": None}),
     errors.ConfigError(["a", "b"]),
     errors.InvalidTagNameError("T", ["rule"]),
     errors.ImageNotFoundError("none", resource_id="ami-1", code="c"),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pycloudlib.errors import CleanupError, SSHConnectionError, UnsetSSHKeyError
+from pycloudlib.errors import CleanupError, CommandError, SSHConnectionError, UnsetSSHKeyError
 from pycloudlib.instance import BaseInstance, raise_unless_secondary
 from pycloudlib.key import KeyPair
+from support.guest import Guest
 from support.sshd import Sshd
 
 
@@ -51,9 +52,36 @@ def machine(sshd: Sshd) -> Iterator[Machine]:
     machine._disconnect()
 
 
+@pytest.fixture
+def guest(tmp_path: Path) -> Iterator[Guest]:
+    """A guest that grants root rights to nobody, but says what was asked for."""
+    with Guest(tmp_path / "guest") as guest:
+        guest.program("sudo", 'echo "as root: $*"')
+        yield guest
+
+
+@pytest.fixture
+def machine_of_guest(guest: Guest) -> Iterator[Machine]:
+    machine = Machine("m-2", username=getuser(), key_pair=guest.key_pair, port=guest.sshd.port)
+    yield machine
+    machine._disconnect()
+
+
 def test_a_command_gives_back_both_streams_and_its_status(machine: Machine) -> None:
     result = machine.execute("echo out; echo err >&2; exit 3")
     assert (result.stdout, result.stderr, result.return_code) == ("out", "err", 3)
+
+
+def test_output_is_given_as_it_comes_and_not_kept(machine: Machine) -> None:
+    pieces: list[tuple[str, bytes]] = []
+    result = machine.execute("echo out; echo err >&2; exit 3", on_output=lambda *piece: pieces.append(piece))
+    assert sorted(pieces) == [("stderr", b"err\n"), ("stdout", b"out\n")]
+    assert (result.stdout, result.stderr, result.return_code) == ("", "", 3)
+
+
+def test_it_tells_the_host_key_that_was_accepted(machine: Machine, sshd: Sshd) -> None:
+    assert machine.host_key().known_hosts_line("m-1") == f"m-1 {sshd.host_key}\n"
+    assert machine.host_key() is machine.host_key()
 
 
 def test_commands_share_one_connection(machine: Machine) -> None:
@@ -85,6 +113,10 @@ def test_a_script_runs_from_a_file_that_only_its_user_can_read(machine: Machine)
     assert not Path(path).exists()
 
 
+def test_a_script_makes_files_with_the_modes_that_a_command_does(machine: Machine) -> None:
+    assert machine.run_script("umask") == machine.execute("umask")
+
+
 def test_a_script_that_is_killed_is_removed_too(machine: Machine) -> None:
     result = machine.run_script("#!/bin/sh\necho $0; kill -KILL $$")
     assert result.return_code == 137
@@ -113,6 +145,43 @@ def test_a_file_goes_in_and_comes_back(machine: Machine, tmp_path: Path) -> None
     machine.push_file(tmp_path / "local", str(tmp_path / "remote"))
     machine.pull_file(tmp_path / "remote", str(tmp_path / "back"))
     assert (tmp_path / "back").read_bytes() == b"\0\xff text"
+
+
+def test_a_directory_goes_in_and_comes_back(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "local" / "inner").mkdir(parents=True)
+    (tmp_path / "local" / "inner" / "file").write_bytes(b"\0\xff text")
+    machine.push_dir(tmp_path / "local", tmp_path / "remote")
+    machine.pull_dir(str(tmp_path / "remote"), str(tmp_path / "back"))
+    assert (tmp_path / "back" / "inner" / "file").read_bytes() == b"\0\xff text"
+
+
+def test_packages_are_installed_as_root(machine_of_guest: Machine, guest: Guest) -> None:
+    guest.program("sudo", 'case "$*" in *command*) echo /usr/bin/dnf;; *) echo "as root: $*";; esac')
+    assert machine_of_guest.install("hello vim") == "as root: -n -- sh -c -- dnf -y install hello vim"
+    assert machine_of_guest.install(["hello"]) == "as root: -n -- sh -c -- dnf -y install hello"
+
+
+def test_packages_are_updated_as_root(machine_of_guest: Machine, guest: Guest) -> None:
+    guest.program("sudo", 'case "$*" in *command*) echo /usr/bin/dnf;; *) echo "as root: $*";; esac')
+    assert machine_of_guest.update() == "as root: -n -- sh -c -- dnf -y --refresh upgrade"
+
+
+def test_it_is_cleaned_as_root_in_one_command(machine_of_guest: Machine, guest: Guest, tmp_path: Path) -> None:
+    guest.program("sudo", f'echo "$3 $4 $5" >>"{tmp_path}/asked"')
+    machine_of_guest.clean()
+    assert (tmp_path / "asked").read_text() == "env ROOT= sh\n"
+
+
+def test_a_clean_machine_may_come_back_with_other_host_keys(machine_of_guest: Machine, guest: Guest) -> None:
+    machine_of_guest.clean()
+    guest.sshd.restart(new_host_keys=True)
+    assert machine_of_guest.execute("echo here") == "here"
+
+
+def test_a_machine_that_could_not_be_cleaned_says_why(machine_of_guest: Machine, guest: Guest) -> None:
+    guest.program("sudo", 'echo "sudo: a password is required" >&2; exit 1')
+    with pytest.raises(CommandError, match="the guest could not be cleaned: sudo: a password is required"):
+        machine_of_guest.clean()
 
 
 def test_without_a_key_it_says_that_one_is_needed(sshd: Sshd) -> None:

@@ -274,3 +274,36 @@ def test_a_half_pair_and_a_type_that_ec2_refuses_are_passed_over(home: Path) -> 
 def test_no_key_at_all_says_how_to_make_one() -> None:
     with pytest.raises(UnsetSSHKeyError, match=r"`ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519`.*public_key_path"):
         find_key_pair()
+
+
+@pytest.mark.parametrize("key_type", ["ed25519", "rsa"])
+def test_a_saved_key_is_readable_by_its_owner_only_and_has_its_public_key_beside_it(
+    tmp_path: Path, key_type: str
+) -> None:
+    public, private = generate_key_pair_texts(key_type)
+    pair = KeyPair.save(tmp_path / "new" / "mine", private, "known")
+    assert pair.private_key_path.stat().st_mode & 0o777 == 0o600
+    assert (pair.public_key_path, pair.name) == (tmp_path / "new" / "mine.pub", "known")
+    assert pair.public_key_content == public
+    pair.check()
+
+
+def test_a_saved_pem_file_can_be_loaded_alone(tmp_path: Path) -> None:
+    command = ["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-m", "PEM", "-f", str(tmp_path / "given")]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    pem = (tmp_path / "given").read_text()
+    pair = KeyPair.save(tmp_path / "ec2s.pem", pem)
+    assert KeyPair.load(pair.private_key_path).private_key_path == tmp_path / "ec2s.pem"
+
+
+def test_what_is_no_private_key_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(KeyPairError, match="is not a private key"):
+        KeyPair.save(tmp_path / "new" / "key", "nonsense")
+    assert not (tmp_path / "new").exists()
+
+
+def test_saving_overwrites_no_key(tmp_path: Path) -> None:
+    (tmp_path / "key.pub").write_text("there already")
+    with pytest.raises(KeyPairError, match="exists already"):
+        KeyPair.save(tmp_path / "key", generate_key_pair_texts()[1])
+    assert not (tmp_path / "key").exists()

@@ -13,11 +13,13 @@ import pytest
 import pycloudlib
 
 SURFACE = {
-    "pycloudlib": ["EC2", "EC2Instance", "ImageType", "KeyPair", "Result"],
+    "pycloudlib": ["EC2", "EC2Instance", "Fleet", "ImageType", "KeyPair", "Result", "VPC"],
     "pycloudlib.cloud": ["BaseCloud", "ImageType"],
     "pycloudlib.instance": ["BaseInstance"],
     "pycloudlib.ec2.cloud": ["EC2"],
     "pycloudlib.ec2.instance": ["EC2Instance"],
+    "pycloudlib.ec2.fleet": ["Fleet"],
+    "pycloudlib.ec2.vpc": ["VPC"],
     "pycloudlib.result": ["Result"],
     "pycloudlib.key": ["KeyPair"],
     "pycloudlib.config": ["parse_config", "Config", "ConfigFile"],

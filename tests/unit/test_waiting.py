@@ -55,6 +55,12 @@ def test_pauses_grow_up_to_the_longest(clock: FakeClock) -> None:
     assert clock.pauses == [1, 1.5, 2.25, 3, 3]
 
 
+def test_pauses_are_shortened_by_chance_but_not_by_more_than_was_said(clock: FakeClock) -> None:
+    wait_until(true_at(200), what="it", timeout=1e9, interval=2, jitter=0.5, clock=clock)
+    assert all(1 <= pause <= 2 for pause in clock.pauses)
+    assert len(set(clock.pauses)) > 1
+
+
 def test_pauses_stay_finite_however_often_it_asks(clock: FakeClock) -> None:
     wait_until(true_at(3000), what="it", timeout=1e9, interval=1, max_interval=2, clock=clock)
     assert max(clock.pauses) == 2

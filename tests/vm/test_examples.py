@@ -9,9 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from pycloudlib import EC2
+from support.leftovers import leftovers
+
 pytestmark = pytest.mark.vm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+A_PAGE = 60
+"""Lines."""
 
 
 def run(example: str, **environment: str) -> str:
@@ -42,3 +47,34 @@ def test_the_demo_shows_the_life_of_an_instance() -> None:
     for expected in ("Debian bookworm", "cloud-id    aws", "hello from user data", "the same", "before, "):
         assert expected in shown
     assert "nothing is left running" in shown
+
+
+THEMES = {
+    "launch.py": ["user data: one and two", "root disk: 12G", "found by its tag: True", "deleted"],
+    "several_at_once.py": ["2 instances are ready", "token: True", "states: running, stopped"],
+    "vpc.py": ["has 192.168.0.0/20", "interface 1: ", "1 interface is left", "the VPC and its instance are gone"],
+    "hot_add.py": ["was attached as /dev/sdf, and is /dev/nvme1n1 in the guest", "974M", "is gone; what is left: vol-"],
+    "snapshot.py": ["is running again", "the copy says: set up", "another machine id: yes", "another host key: yes"],
+    "keys_and_groups.py": ["EC2 knows the key groups-example-", "tcp 5432", "in eu-central-1 has "],
+    "images_and_permissions.py": ["snapshot: 100 %", "111122223333, 444455556666", "private again: True", "copied to "],
+    "notification.py": ["hello: This is a notification of one's own.", "nightly"],
+}
+"""What each shows, in this order."""
+
+
+@pytest.mark.parametrize("example", THEMES)
+def test_each_theme_has_a_program_that_runs_and_leaves_nothing(
+    example: str, settings_file: Path, shared_ec2: EC2
+) -> None:
+    before = leftovers(shared_ec2.client)
+    shown = run(example, PYCLOUDLIB_CONFIG=str(settings_file))
+    positions = [shown.find(expected) for expected in THEMES[example]]
+    assert -1 not in positions, shown
+    assert positions == sorted(positions), shown
+    assert leftovers(shared_ec2.client) == before
+
+
+def test_every_example_is_run_and_none_is_longer_than_a_page() -> None:
+    programs = {path.name: path.read_text().splitlines() for path in EXAMPLES.glob("*.py")}
+    assert set(programs) == {"hello.py", "on_aws.py", "demo.py", *THEMES}
+    assert {name for name, lines in programs.items() if len(lines) > A_PAGE} <= {"demo.py"}

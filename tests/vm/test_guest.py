@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pycloudlib import EC2, EC2Instance
+from pycloudlib.errors import CommandError, TransferError
 
 pytestmark = pytest.mark.vm
 
@@ -109,6 +112,102 @@ def test_a_script_runs_and_leaves_nothing_behind(instance: EC2Instance) -> None:
     result = instance.run_script("#!/bin/bash\necho $BASH_VERSION | grep -q . && echo $0")
     assert result.ok
     assert instance.execute(["test", "-e", str(result)]).failed
+
+
+def described(root: Path) -> dict[str, object]:
+    """What a directory holds: modes, contents and targets of links, by name."""
+    found: dict[str, object] = {}
+    for path in root.rglob("*"):
+        what = "a directory" if path.is_dir() else path.read_bytes()
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        found[str(path.relative_to(root))] = str(path.readlink()) if path.is_symlink() else (mode, what)
+    return found
+
+
+def test_a_directory_goes_there_and_back(instance: EC2Instance, tmp_path: Path) -> None:
+    there, back = tmp_path / "there", tmp_path / "back"
+    (there / "a b's\nfolder").mkdir(parents=True)
+    (there / "a b's\nfolder" / "data").write_bytes(bytes(range(256)) * 8192)
+    (there / "program").write_text("#!/bin/sh\necho it runs\n")
+    (there / "program").chmod(0o755)
+    (there / "link").symlink_to("program")
+    (there / os.fsdecode(b"not utf-8 \xff")).mkdir()
+    (there / "read only").mkdir()
+    (there / "read only" / "file").write_text("x")
+    (there / "read only").chmod(0o555)
+    instance.push_dir(there, "pushed/folder")
+    assert instance.execute("pushed/folder/link").check() == "it runs"
+    instance.pull_dir("pushed/folder", back)
+    assert described(back) == described(there)
+    instance.execute("chmod -R u+w pushed && rm -r pushed").check()
+
+
+def test_a_directory_cannot_go_where_only_root_may_write(instance: EC2Instance, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TransferError, match=r"Permission denied .on the host."):
+        instance.push_dir(tmp_path, "/etc/pushed")
+    with pytest.raises(TransferError, match=r"Permission denied.*on the host."):
+        instance.pull_dir("/root", tmp_path / "root")
+
+
+REPOSITORY = "/var/tmp/repository"
+
+APT_CONFIGURATION = f"""
+Dir::Etc::sourcelist "{REPOSITORY}/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::State::lists "{REPOSITORY}/lists";
+"""
+
+PUBLISH = """#!/bin/sh
+set -e
+cd {repository}
+mkdir -p package/DEBIAN
+cat >package/DEBIAN/control <<END
+Package: greeting
+Version: {version}
+Architecture: all
+Maintainer: Nobody <nobody@example.com>
+Description: a package that holds nothing
+END
+dpkg-deb --root-owner-group --build package greeting.deb
+{{
+    dpkg-deb --field greeting.deb
+    echo "Filename: ./greeting.deb"
+    echo "Size: $(stat -c %s greeting.deb)"
+    echo "SHA256: $(sha256sum greeting.deb | cut -d' ' -f1)"
+}} >Packages
+"""
+
+
+@pytest.fixture
+def publish(instance: EC2Instance) -> Iterator[Callable[[str], None]]:
+    """Publishes a version of a package, in a repository inside the guest that is the only one as long as this lasts."""
+    settings = "/etc/apt/apt.conf.d/99only-this-repository"
+    instance.execute(["mkdir", "-p", f"{REPOSITORY}/lists/partial"]).check()
+    instance.execute(f"echo 'deb [trusted=yes] file:{REPOSITORY} ./' >{REPOSITORY}/sources.list").check()
+    instance.execute(f"cat >{settings}", stdin=APT_CONFIGURATION, use_sudo=True).check()
+
+    def publish_version(version: str) -> None:
+        instance.run_script(PUBLISH.format(repository=REPOSITORY, version=version)).check()
+
+    yield publish_version
+    instance.execute("dpkg --purge greeting", use_sudo=True).check()
+    instance.execute(f"rm -r {REPOSITORY} {settings}", use_sudo=True).check()
+
+
+def test_packages_are_installed_and_upgraded_by_the_guests_apt(
+    instance: EC2Instance, publish: Callable[[str], None]
+) -> None:
+    publish("1.0")
+    instance.execute("apt-get update", use_sudo=True).check()
+    assert "greeting (1.0)" in instance.install("greeting")
+    publish("1.1")
+    instance.update()
+    assert instance.execute("dpkg-query --show --showformat '${Version}' greeting").check() == "1.1"
+    with pytest.raises(
+        CommandError, match=r"^cannot install no-such-package: Unable to locate package no-such-package$"
+    ):
+        instance.install("no-such-package")
 
 
 def test_the_host_and_its_names_resolve_as_on_ec2(instance: EC2Instance) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib import EC2
-from pycloudlib.ec2.poller import InstanceState
+from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.local import LocalEC2
 from pycloudlib.local.images import Catalogue
 from pycloudlib.waiting import wait_until

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import Any, Literal
 
-from pycloudlib.ec2.boot import KERNEL_PANIC, Boot, Bootable, Expectation, Timeline
-from pycloudlib.ec2.console import Console
-from pycloudlib.ec2.faults import call_until_consistent, translated
-from pycloudlib.ec2.poller import InstanceDescription, InstanceState, Poller
-from pycloudlib.ec2.status import NOT_YET_VISIBLE, Status
+from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
+from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
+from pycloudlib.ec2.instances.boot import KERNEL_PANIC, Boot, Bootable, Expectation, Timeline, console_tail
+from pycloudlib.ec2.instances.console import Console
+from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.status import NOT_YET_VISIBLE
+from pycloudlib.ec2.network.addresses import ElasticAddress
 from pycloudlib.errors import (
     IllegalStateError,
     InstanceError,
     InstanceNotFoundError,
-    InstanceStateError,
+    InvalidArgumentError,
     PycloudlibError,
     PycloudlibTimeoutError,
 )
 from pycloudlib.guest.boot import boot_id
-from pycloudlib.instance import BaseInstance
 from pycloudlib.key import KeyPair
 from pycloudlib.ssh.connection import Connection
-from pycloudlib.ssh.host_keys import HostKeys, Mode, keys_from_console
+from pycloudlib.ssh.host_keys import count_console_blocks, keys_from_console
 from pycloudlib.waiting import SYSTEM_CLOCK, wait_until
-
-if TYPE_CHECKING:
-    from mypy_boto3_ec2 import EC2Client
 
 logger = logging.getLogger(__name__)
 
@@ -39,29 +40,14 @@ BOOT_CONNECT_TIMEOUT = 3.0
 BOOT_BANNER_TIMEOUT = 5.0
 """Seconds for the first line of its sshd, for the same reason."""
 
+BANNERS_PER_SECOND = 20.0
+"""What is counted on where many are waited for: who gives up too early makes the others wait longer still."""
 
-@dataclass(frozen=True)
-class Access:
-    """What an instance needs of its cloud.
-
-    Args:
-        client: the boto3 EC2 client.
-        poller: who asks EC2 for states, for everybody.
-        port: where the sshd of every instance listens.
-        host_keys: how an instance proves who it is: "console", "pinned" or "insecure".
-        boot_timeout: seconds until an instance must be ready.
-        on_deleted: told the id of an instance that is gone.
-    """
-
-    client: EC2Client
-    poller: Poller
-    port: int
-    host_keys: Mode
-    boot_timeout: float
-    on_deleted: Callable[[str], object]
+PROTECTED_CODE = "OperationNotPermitted"
+"""What EC2 says to TerminateInstances for a protected instance."""
 
 
-class EC2Instance(BaseInstance):
+class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
     """An EC2 instance. As a context manager it is deleted in the end.
 
     It is made by EC2.launch() and EC2.get_instance().
@@ -92,57 +78,16 @@ class EC2Instance(BaseInstance):
         key_pair: KeyPair | None,
         launched: bool = False,
     ) -> None:
-        super().__init__(
-            description.instance_id,
-            username=username,
-            key_pair=key_pair,
-            port=access.port,
-            host_keys=HostKeys(access.host_keys),
-        )
+        super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
         self.boot_timeout = access.boot_timeout
-        self._access = access
-        self._status = Status(description, access.poller, launched=launched)
         self._console = Console(access.client, description.instance_id)
         self._boots_first = launched
         self._was_stopped = False
         self._panics_before = 0
-        self._deletion_requested = False
+        self._key_blocks_before = 0
         self._gone = False
+        self._leaving_addresses: list[ElasticAddress] = []
         self._begin_timeline()
-
-    @property
-    def name(self) -> str:
-        """The tag "Name"; its id, if it has none."""
-        return self._status.seen.tags.get("Name", self.id)
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its tags, as last seen; refresh() asks again."""
-        return dict(self._status.seen.tags)
-
-    @property
-    def image_id(self) -> str:
-        """The AMI that it was launched from."""
-        return self._status.seen.image_id
-
-    @property
-    def instance_type(self) -> str:
-        """Its type, such as "t3.micro"."""
-        return self._status.seen.instance_type
-
-    @property
-    def availability_zone(self) -> str:
-        """The zone that it is in, such as "eu-central-1a"."""
-        return self._status.seen.availability_zone
-
-    @property
-    def state(self) -> InstanceState:
-        """Its state now: EC2 is asked each time (DescribeInstances).
-
-        Raises:
-            InstanceNotFoundError: EC2 does not know it any more.
-        """
-        return self._status.refresh().state
 
     @property
     def timeline(self) -> Timeline:
@@ -150,48 +95,29 @@ class EC2Instance(BaseInstance):
         return self._timeline
 
     @property
-    def ip(self) -> str:
-        """Its public IPv4 address; its private one, if it has no public one.
+    def termination_protection(self) -> bool:
+        """Whether it is protected from being deleted (DescribeInstanceAttribute, ModifyInstanceAttribute).
 
         Raises:
-            InstanceStateError: it was deleted, or has no address.
+            InstanceStateError: set for an instance that was deleted.
+            CloudError: EC2 refused.
         """
-        self._refuse_if_deleted("reached")
-        if self._status.seen.state is not InstanceState.RUNNING:
-            self.refresh()
-        address = self._status.seen.public_ip or self._status.seen.private_ip
-        if address is None:
-            raise self._state_error("it has no address")
-        return address
+        with translated():
+            answer = self._access.client.describe_instance_attribute(
+                InstanceId=self.id, Attribute="disableApiTermination"
+            )
+        return bool(answer.get("DisableApiTermination", {}).get("Value", False))
 
-    @property
-    def private_ip(self) -> str:
-        """Its private IPv4 address.
-
-        Raises:
-            InstanceStateError: it has none.
-        """
-        if self._status.seen.private_ip is None:
-            raise self._state_error("it has no private address")
-        return self._status.seen.private_ip
-
-    @property
-    def public_dns_name(self) -> str:
-        """Its public name; empty without one."""
-        return self._status.seen.public_dns_name
-
-    @property
-    def private_dns_name(self) -> str:
-        """Its private name; empty without one."""
-        return self._status.seen.private_dns_name
-
-    def refresh(self) -> None:
-        """Ask EC2 about it: state, addresses and tags (DescribeInstances).
-
-        Raises:
-            InstanceNotFoundError: EC2 does not know it any more.
-        """
-        self._status.refresh()
+    @termination_protection.setter
+    def termination_protection(self, protected: bool) -> None:
+        self._refuse_if_deleted("protected")
+        if not isinstance(protected, bool):
+            raise InvalidArgumentError(f"termination_protection is {protected!r}; it must be True or False")
+        call_until_consistent(
+            partial(self._call_modify_protection, protected),
+            what=f"EC2 to know {self.id}",
+            timeout=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
+        )
 
     def wait(self, timeout: float | None = None, *, raise_on_cloud_init_failure: bool = True) -> None:
         """Wait until it is ready: running, with an address, logged in to, cloud-init done.
@@ -263,7 +189,7 @@ class EC2Instance(BaseInstance):
         """
         try:
             return wait_until(
-                self._console.read,
+                self._console.read_in_time if timeout > 0 else self._console.read,
                 what=f"{self.id} to have a console log",
                 timeout=timeout,
                 interval=1.0,
@@ -295,6 +221,22 @@ class EC2Instance(BaseInstance):
         if wait:
             self.wait_for_restart(old_boot_id)
 
+    def prepare_boot(self) -> None:
+        """Take note of what is on the console, before it is told to start or reboot, together with others."""
+        self._refuse_if_deleted("booted")
+        self._note_panics()
+
+    def note_change(self, *, started: bool = False) -> None:
+        """Take note that it was told to stop, start or reboot, together with others.
+
+        Args:
+            started: whether it was told to start; default no.
+        """
+        self._was_stopped = self._was_stopped or started
+        self._status.expect_change()
+        self._disconnect()
+        self._begin_timeline()
+
     def shutdown(self, wait: bool = True) -> None:
         """Stop it (StopInstances); one that is stopped already stays so.
 
@@ -322,9 +264,14 @@ class EC2Instance(BaseInstance):
         self._expect_state("started", {InstanceState.STOPPED, InstanceState.RUNNING, InstanceState.PENDING})
         self._note_panics()
         self._tell("started", "start_instances")
-        self._was_stopped = True
         if wait:
             self.wait()
+
+    def clean(self) -> None:
+        """Remove what makes it differ from other instances, as BaseInstance.clean() does."""
+        super().clean()
+        # It makes other host keys when it boots again.
+        self._boots_first = True
 
     def delete(self, wait: bool = True) -> list[Exception]:
         """Delete it (TerminateInstances). One that is deleted already is left alone.
@@ -338,13 +285,32 @@ class EC2Instance(BaseInstance):
         if self._gone:
             logger.info("%s is deleted already", self.id)
             return []
+        errors: list[Exception] = []
         try:
             self._terminate()
+            errors += self._release_addresses(self._leaving_addresses)
             if wait:
                 self.wait_for_delete()
         except PycloudlibError as error:
-            return [error]
-        return []
+            errors.append(error)
+        return errors
+
+    def explain(self, error: PycloudlibError) -> None:
+        """Let an error that ended its launch tell its id, its last state and the end of its console log.
+
+        Args:
+            error: of any kind; what it tells already stays.
+        """
+        error.instance = self
+        if error.instance_id:
+            return
+        error.instance_id = self.id
+        error.state = str(self._status.seen.state)
+        error.console_tail = console_tail(self._console.read_if_possible())
+
+    def prepare_deletion(self) -> None:
+        """Take note of what goes with it, before TerminateInstances is called for it."""
+        self._leaving_addresses = self._addresses_to_release()
 
     def note_deletion(self) -> None:
         """Take note that TerminateInstances has been called for it, together with others."""
@@ -358,6 +324,7 @@ class EC2Instance(BaseInstance):
         if self._deletion_requested:
             logger.info("%s is being deleted already", self.id)
             return
+        self.prepare_deletion()
         try:
             call_until_consistent(
                 self._call_terminate,
@@ -366,15 +333,23 @@ class EC2Instance(BaseInstance):
             )
         except InstanceNotFoundError:
             logger.info("EC2 does not know %s any more", self.id)
+        except IllegalStateError as error:
+            if error.code != PROTECTED_CODE:
+                raise
+            raise self._state_error(
+                "it cannot be deleted: it is protected from termination; set termination_protection = False first"
+            ) from error
         self.note_deletion()
 
     def _call_terminate(self) -> None:
         with translated():
             self._access.client.terminate_instances(InstanceIds=[self.id])
 
-    def _refuse_if_deleted(self, what: str) -> None:
-        if self._deletion_requested:
-            raise self._state_error(f"it cannot be {what}: it was deleted")
+    def _call_modify_protection(self, protected: bool) -> None:
+        with translated():
+            self._access.client.modify_instance_attribute(
+                InstanceId=self.id, DisableApiTermination={"Value": protected}
+            )
 
     # States
 
@@ -391,23 +366,15 @@ class EC2Instance(BaseInstance):
                 call(InstanceIds=[self.id])
         except IllegalStateError as error:
             raise self._state_error(f"it cannot be {verb}: {error}") from error
-        self._status.expect_change()
-        self._disconnect()
-        self._begin_timeline()
-
-    def _state_error(self, reason: str) -> InstanceStateError:
-        return InstanceStateError(
-            f"{self.id}: {reason}",
-            instance_id=self.id,
-            state=str(self._status.seen.state),
-            instance=self,
-        )
+        self.note_change(started=operation == "start_instances")
 
     # Booting
 
     def _note_panics(self) -> None:
-        """What panicked in an earlier boot is not to be mistaken for the next one's panic."""
-        self._panics_before = self._console.read_if_possible().count(KERNEL_PANIC)
+        """What panicked in an earlier boot is not to be mistaken for the next one's panic; likewise its host keys."""
+        text = self._console.read_if_possible()
+        self._panics_before = text.count(KERNEL_PANIC)
+        self._key_blocks_before = count_console_blocks(text)
 
     def _expectation(
         self,
@@ -420,6 +387,7 @@ class EC2Instance(BaseInstance):
             timeout=self.boot_timeout if timeout is None else timeout,
             old_boot_id=old_boot_id,
             panics_before=self._panics_before,
+            key_blocks_before=self._key_blocks_before,
             was_stopped=self._was_stopped,
             keeps_host_keys=not self._boots_first,
             fail_on_cloud_init_error=fail_on_cloud_init_error,
@@ -441,19 +409,37 @@ class EC2Instance(BaseInstance):
         )
         with self._access.poller.watching(self.id):
             Boot(subject, expectation).wait()
+        self._report_shared_host_key()
         self._boots_first = False
         self._was_stopped = False
+
+    def _report_shared_host_key(self) -> None:
+        key = self._host_keys.accepted
+        other = self._access.key_owners.note(key, self.id) if key else None
+        if other:
+            logger.warning(
+                "%s and %s have the same host key, %s: the image %s has its host keys baked in, so that whoever has it "
+                "can pretend to be either; remove /etc/ssh/ssh_host_* before an image is made",
+                self.id,
+                other,
+                key,
+                self.image_id,
+            )
 
     def _connect_to_boot(self) -> Connection:
         target = self._target()
         hasty = replace(
             target,
             connect_timeout=min(target.connect_timeout, BOOT_CONNECT_TIMEOUT),
-            banner_timeout=min(target.banner_timeout, BOOT_BANNER_TIMEOUT),
+            banner_timeout=self._banner_patience(target.banner_timeout),
         )
         connection = self._connected_to(hasty)
         connection.open()
         return connection
+
+    def _banner_patience(self, usual: float) -> float:
+        others = self._access.poller.count_watched() - 1
+        return min(usual, BOOT_BANNER_TIMEOUT) + max(0, others) / BANNERS_PER_SECOND
 
     def _connected(self) -> Connection:
         self._refuse_if_deleted("reached")

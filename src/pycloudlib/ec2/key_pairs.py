@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import re
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pycloudlib.ec2.faults import translated
-from pycloudlib.errors import CloudError, KeyPairError, KeyPairNotFoundError
+from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.errors import CloudError, InvalidArgumentError, KeyPairError, KeyPairNotFoundError
 from pycloudlib.key import KeyPair
 from pycloudlib.lifecycle import Ledger, UndoOrder
 from pycloudlib.tags import Ownership, tag_specifications, timestamped
@@ -21,6 +26,45 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KIND = "key pair"
+
+_NAME = re.compile(r"[ -~]{1,255}")
+
+
+@dataclass(frozen=True)
+class KeyPairDescription:
+    """What EC2 says about a key pair of its own.
+
+    Args:
+        name: its name.
+        id: such as "key-0123456789abcdef0"; empty when EC2 does not say.
+        fingerprint: as EC2 shows it: SHA-256 of an ed25519 key; of an RSA key MD5 when it was imported, and SHA-1 of
+            the private key when EC2 made it.
+        key_type: "ed25519" or "rsa"; empty when EC2 does not say.
+        public_key: in OpenSSH's format; empty when EC2 does not say.
+        created: the time in UTC; None when EC2 does not say.
+        tags: its tags.
+    """
+
+    name: str
+    id: str = ""
+    fingerprint: str = ""
+    key_type: str = ""
+    public_key: str = ""
+    created: datetime | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> KeyPairDescription:
+        """Read one key pair of an answer of DescribeKeyPairs."""
+        return cls(
+            name=record["KeyName"],
+            id=record.get("KeyPairId") or "",
+            fingerprint=record.get("KeyFingerprint") or "",
+            key_type=record.get("KeyType") or "",
+            public_key=(record.get("PublicKey") or "").strip(),
+            created=record.get("CreateTime"),
+            tags=MappingProxyType({tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}),
+        )
 
 
 class KeyPairs:
@@ -46,6 +90,12 @@ class KeyPairs:
         with translated():
             return [found["KeyName"] for found in self._client.describe_key_pairs()["KeyPairs"]]
 
+    def all(self) -> list[KeyPairDescription]:
+        """Describe all key pairs of the account in this region (DescribeKeyPairs), sorted by name."""
+        with translated():
+            records = self._client.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
+        return sorted(map(KeyPairDescription.of, records), key=lambda found: found.name)
+
     def upload(self, key_pair: KeyPair, name: str) -> None:
         """Let EC2 know a public key under a name (ImportKeyPair); the same one under the same name is fine.
 
@@ -54,8 +104,11 @@ class KeyPairs:
             name: the name.
 
         Raises:
+            InvalidArgumentError: EC2 would refuse the name.
             KeyPairError: EC2 has another key under that name, or takes no keys of this type.
         """
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise InvalidArgumentError(f"the name of a key pair is {name!r}; it must have 1 to 255 ASCII characters")
         text = key_pair.public_key_content
         try:
             self._import(text, name)
@@ -67,8 +120,6 @@ class KeyPairs:
             if error.code != "InvalidKeyPair.Duplicate":
                 raise
             self._expect_same(text, name)
-            return
-        self._ledger.record(KIND, name, lambda: self.delete(name), order=UndoOrder.KEY_PAIR)
 
     def name_for_launch(self, key_pair: KeyPair) -> str:
         """Give the name under which EC2 knows a key pair; one without a name is uploaded at its first use.
@@ -95,13 +146,25 @@ class KeyPairs:
         self._ledger.forget(name)
 
     def _import(self, text: str, name: str) -> None:
-        specifications: Any = tag_specifications(["key-pair"], self._ownership.tags(name))
-        with translated():
+        def call(mark: str) -> list[Any]:
+            tags = self._ownership.tags(name, creation=mark)
+            specifications: Any = tag_specifications(["key-pair"], tags)
             self._client.import_key_pair(
                 KeyName=name,
                 PublicKeyMaterial=text.encode(),
                 TagSpecifications=specifications,
             )
+            return [{"KeyName": name}]
+
+        creation = Creation(
+            kind=KIND,
+            id_key="KeyName",
+            order=UndoOrder.KEY_PAIR,
+            call=call,
+            find=lambda filters: self._client.describe_key_pairs(Filters=filters)["KeyPairs"],
+            delete=lambda _: self.delete(name),
+        )
+        create(self._ledger, creation)
         logger.debug("uploaded the public key as %s", name)
 
     def _expect_same(self, text: str, name: str) -> None:

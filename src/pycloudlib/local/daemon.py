@@ -14,13 +14,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError
 from pycloudlib.local import paths
+from pycloudlib.local.front_door import PATH
 from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
@@ -44,9 +45,14 @@ class ServerOptions:
         driver: "qemu" for real machines (the default), "simulated" for states that pass by the clock.
         region: the region that settings name; the server knows all of them. Default "us-east-1".
         port: of the EC2 API; default 0, any free one.
+        path: under which the EC2 API is, such as "/services/Cloud"; default "", the root.
+        auth: whether it makes credentials of its own, and refuses requests that are not signed with them; default
+            false: it takes any.
         ssh_port: of every instance's sshd; default 0: 22 where it may be bound, else a free one.
         accelerator: "auto" (the default), "kvm" or "tcg".
         max_memory_mib: no machine gets more memory than this, in MiB; default 2048.
+        warm_start: whether machines go on from where a boot of their like was saved, where their image allows it;
+            default yes.
         shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
         boot_seconds: simulated: from pending to running; default 0.
         stop_seconds: simulated: from stopping to stopped; default 0.
@@ -58,9 +64,12 @@ class ServerOptions:
     driver: str = "qemu"
     region: str = "us-east-1"
     port: int = 0
+    path: str = ""
+    auth: bool = False
     ssh_port: int = 0
     accelerator: str = "auto"
     max_memory_mib: int = 2048
+    warm_start: bool = True
     shutdown_seconds: float = 90.0
     boot_seconds: float = 0.0
     stop_seconds: float = 0.0
@@ -86,8 +95,8 @@ class ServerInfo:
         pid: its process.
         endpoint_url: of the EC2 API.
         region: the region that settings name.
-        access_key_id: any will do.
-        secret_access_key: any will do.
+        access_key_id: any will do, unless it was started with `auth`.
+        secret_access_key: any will do, unless it was started with `auth`.
         ssh_port: of every instance's sshd.
         driver: "qemu" or "simulated".
         accelerator: "kvm" or "tcg"; "" for simulated machines.
@@ -98,7 +107,7 @@ class ServerInfo:
     endpoint_url: str
     region: str
     access_key_id: str
-    secret_access_key: str
+    secret_access_key: str = field(repr=False)
     ssh_port: int
     driver: str
     accelerator: str
@@ -115,7 +124,7 @@ class ServerInfo:
         Raises:
             KeyError: one is missing.
         """
-        return cls(**{field.name: facts[field.name] for field in fields(cls)})
+        return cls(**{one.name: facts[one.name] for one in fields(cls)})
 
     def settings(self, **more: object) -> dict[str, str | int]:
         """The settings under `[ec2]` that lead to this server.
@@ -157,6 +166,7 @@ class LocalEC2:
         self.name = f"run-{secrets.token_hex(6)}" if name is None else name
         _check_name(self.name)
         self.options = ServerOptions(**options)
+        _check_path(self.options.path)
         self._process: subprocess.Popen[bytes] | None = None
         self._info: ServerInfo | None = None
 
@@ -273,6 +283,14 @@ def _check_name(name: str) -> None:
         raise LocalEC2Error(
             f"a local EC2 cannot be named {name!r}: give at most 64 letters, digits, dots, hyphens and underscores, "
             "and a letter or a digit first"
+        )
+
+
+def _check_path(path: str) -> None:
+    if not PATH.fullmatch(path):
+        raise LocalEC2Error(
+            f"a local EC2 cannot be under the path {path!r}: begin with a slash, and give letters, digits, dots, "
+            "hyphens, underscores and tildes between slashes, such as /services/Cloud"
         )
 
 

@@ -107,6 +107,19 @@ def create_volume(path: Path, size_gb: float) -> None:
     _qemu_img("create", "-q", "-f", "qcow2", str(path), size, what=f"cannot make the disk {path}")
 
 
+def grow(path: Path, size_gb: float) -> None:
+    """Make a qcow2 disk larger that nothing has open.
+
+    Args:
+        path: its file.
+        size_gb: GiB that the guest sees then.
+
+    Raises:
+        LocalEC2Error: it cannot be: it is larger already, or there is no room.
+    """
+    _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(int(size_gb * GIB)), what=f"cannot make {path} larger")
+
+
 def convert(source: Path, destination: Path, *, source_format: str) -> None:
     """Write a disk and all that it is an overlay on into one new qcow2 file.
 

@@ -15,6 +15,9 @@ SELF = "123456789012"
 DEBIAN_RELEASES = "136693071363"
 DEBIAN_DAILIES = "903794441882"
 CANONICAL = "099720109477"
+MARKETPLACE = "679593333241"
+OWNER_ALIASES = {MARKETPLACE: "aws-marketplace"}
+"""What owners are called beside their account ids."""
 
 DEBIAN = {"buster": "10", "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14"}
 UBUNTU = {
@@ -31,6 +34,11 @@ UBUNTU = {
 }
 FIRST_ON_GP3 = "24.04"
 """From this Ubuntu release on, the names say hvm-ssd-gp3 where they said hvm-ssd before."""
+LONG_TERM = ("xenial", "bionic", "focal", "jammy", "noble", "resolute")
+"""The Ubuntu releases that have Pro images."""
+_PRO = {"pro-server": CANONICAL, "pro-fips-server": MARKETPLACE, "pro-fips-updates-server": MARKETPLACE}
+_NAMED = {"x86_64": "amd64", "arm64": "arm64"}
+"""What Debian and Ubuntu call the architectures."""
 
 
 @dataclass(frozen=True)
@@ -64,43 +72,79 @@ class Distribution:
     username: str
     root_device_name: str
 
-    def offers(self, created: datetime, *, repeat: int = 0) -> tuple[Offer, ...]:
+    def offers(self, created: datetime, *, repeat: int = 0, architecture: str = "x86_64") -> tuple[Offer, ...]:
         """The AMIs under which one disk is offered, so that look-ups of dailies and of releases both find it.
 
         Args:
             created: when the image was made, UTC.
             repeat: how many of the same minute (Ubuntu: day) are there already.
+            architecture: "x86_64", the default, or "arm64".
 
         Returns:
             The daily first, then the release; one under the user's own account when nobody publishes it.
         """
         again = f".{repeat}" if repeat else ""
         if self.release in DEBIAN:
-            serial = f"{created:%Y%m%d-%H%M}{again}"
-            return (
-                Offer(
-                    f"debian-{self.version}-amd64-daily-{serial}",
-                    DEBIAN_DAILIES,
-                    f"Debian {self.version} (daily build {serial})",
-                ),
-                Offer(f"debian-{self.version}-amd64-{serial}", DEBIAN_RELEASES, f"Debian {self.version} ({serial})"),
-            )
+            return self._debian(f"{created:%Y%m%d-%H%M}{again}", _NAMED[architecture])
         if self.release in UBUNTU:
-            disk = "hvm-ssd-gp3" if self.version >= FIRST_ON_GP3 else "hvm-ssd"
-            serial = f"{created:%Y%m%d}{again}"
-            return (
-                Offer(
-                    f"ubuntu/images-testing/{disk}/ubuntu-{self.release}-daily-amd64-server-{serial}",
-                    CANONICAL,
-                    f"Canonical, Ubuntu, {self.version}, amd64 {self.release} image (daily build {serial})",
-                ),
-                Offer(
-                    f"ubuntu/images/{disk}/ubuntu-{self.release}-{self.version}-amd64-server-{serial}",
-                    CANONICAL,
-                    f"Canonical, Ubuntu, {self.version}, amd64 {self.release} image",
-                ),
-            )
+            return self._ubuntu("server", f"{created:%Y%m%d}{again}", _NAMED[architecture])
         return (Offer(f"{self.release}{again}", SELF, f"{self.release}, added to the local EC2"),)
+
+    def further_offers(self, created: datetime, *, architecture: str = "x86_64") -> tuple[Offer, ...]:
+        """The AMIs that are published beside the generic ones: Ubuntu's minimal ones, and Pro for long-term releases.
+
+        Args:
+            created: when the images were made, UTC.
+            architecture: "x86_64", the default, or "arm64".
+        """
+        if self.release not in UBUNTU:
+            return ()
+        arch, serial = _NAMED[architecture], f"{created:%Y%m%d}"
+        minimal = self._ubuntu("minimal", serial, arch)
+        if self.release not in LONG_TERM:
+            return minimal
+        name = f"ubuntu-{self.release}-{self.version}-{arch}"
+        pro = (
+            Offer(
+                f"ubuntu-{kind}/images/{self._disk}/{name}-{kind}-{serial}",
+                owner_id,
+                f"Canonical, Ubuntu Pro, {self.version}, {arch} {self.release} image ({kind})",
+            )
+            for kind, owner_id in _PRO.items()
+        )
+        return (*minimal, *pro)
+
+    @property
+    def _disk(self) -> str:
+        return "hvm-ssd-gp3" if self.version >= FIRST_ON_GP3 else "hvm-ssd"
+
+    def _debian(self, serial: str, arch: str) -> tuple[Offer, ...]:
+        return (
+            Offer(
+                f"debian-{self.version}-{arch}-daily-{serial}",
+                DEBIAN_DAILIES,
+                f"Debian {self.version} (daily build {serial})",
+            ),
+            Offer(f"debian-{self.version}-{arch}-{serial}", DEBIAN_RELEASES, f"Debian {self.version} ({serial})"),
+        )
+
+    def _ubuntu(self, kind: str, serial: str, arch: str) -> tuple[Offer, ...]:
+        folder = "ubuntu-minimal" if kind == "minimal" else "ubuntu"
+        text = (
+            f"Canonical, Ubuntu{', Minimal' if kind == 'minimal' else ''}, {self.version}, {arch} {self.release} image"
+        )
+        return (
+            Offer(
+                f"{folder}/images-testing/{self._disk}/ubuntu-{self.release}-daily-{arch}-{kind}-{serial}",
+                CANONICAL,
+                f"{text} (daily build {serial})",
+            ),
+            Offer(
+                f"{folder}/images/{self._disk}/ubuntu-{self.release}-{self.version}-{arch}-{kind}-{serial}",
+                CANONICAL,
+                text,
+            ),
+        )
 
 
 def distribution(release: str) -> Distribution:

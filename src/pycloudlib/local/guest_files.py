@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycloudlib.local import guest_network
+
 PACKAGES = (
     "ca-certificates",
+    "chrony",  # as Debian's own AMIs; systemd-timesyncd would hold up the boot
     "cloud-guest-utils",  # growpart
     "cloud-init",
     "dbus",  # without it, reboot and poweroff fail inside
@@ -64,7 +67,18 @@ ssh_genkeytypes: [ed25519, ecdsa]
 # There is no boot loader to configure.
 grub_dpkg:
   enabled: false
+# udev and ifupdown do it, with what ec2-interface adds. What cloud-init would write waits for DHCP over IPv6.
+network:
+  config: disabled
 """,
+)
+
+NETWORK = (
+    GuestFile(guest_network.PROGRAM_PATH, guest_network.PROGRAM, mode=0o755),
+    # Before ifupdown's own rule (80), which looks for the stanza that this one has written.
+    GuestFile("etc/udev/rules.d/75-ec2-interface.rules", guest_network.UDEV_RULES),
+    GuestFile("etc/network/interfaces.d/ec2-interface", guest_network.INTERFACES),
+    GuestFile("etc/dhcp/dhclient-exit-hooks.d/ec2-interface", guest_network.DHCLIENT_HOOK),
 )
 
 INITRD_SETTINGS = GuestFile(
@@ -98,6 +112,14 @@ blacklist acpi_cpufreq
 """,
 )
 
+SSHD = GuestFile(
+    "etc/ssh/sshd_config.d/pycloudlib.conf",
+    """\
+# As Debian's own AMIs: keys only.
+PasswordAuthentication no
+""",
+)
+
 FSTAB = GuestFile(
     "etc/fstab",
     # No check at boot (the last 0): the journal is replayed when the file system is mounted.
@@ -118,9 +140,11 @@ QUIET_UNITS = (
 
 GUEST_FILES: tuple[GuestFile, ...] = (
     CLOUD_INIT,
+    *NETWORK,
     INITRD_SETTINGS,
     INITRD_MODULES,
     UNUSED_MODULES,
+    SSHD,
     FSTAB,
     LOCALE,
     *QUIET_UNITS,

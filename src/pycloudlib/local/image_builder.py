@@ -6,6 +6,7 @@ kernel and its initrd stand beside the disk, and QEMU starts them: so no boot lo
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -25,6 +26,7 @@ from pycloudlib.local.distributions import distribution
 from pycloudlib.local.guest_files import GUEST_FILES, PACKAGES, TIDY_UP, write_archive
 from pycloudlib.local.images import Catalogue, Entry, Image, timestamp
 from pycloudlib.local.prerequisites import install_command, require_all
+from pycloudlib.local.warm_start import initramfs
 
 Progress = Callable[[str], None]
 
@@ -39,7 +41,8 @@ ROOM_FOR_IMAGE = 1800 * disks.MIB
 ROOM_FOR_MMDEBSTRAP = 1000 * disks.MIB
 """What mmdebstrap puts in the directory for temporary files."""
 
-KERNEL_ARGUMENTS = "root=LABEL=root ro console=ttyS0"
+# As Debian's own AMIs: a volume that answers late is waited for.
+KERNEL_ARGUMENTS = "root=LABEL=root ro console=ttyS0 nvme_core.io_timeout=4294967295"
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -60,7 +63,7 @@ def build(
     progress: Progress = lambda _: None,
     force: bool = False,
 ) -> Image:
-    """Build the default image of a release, unless the catalogue has it already.
+    """Build the default image of a release, unless the catalogue has it already, built in the same way.
 
     It needs no root where the machine lets a plain user have a user namespace, or has fakechroot.
 
@@ -86,12 +89,20 @@ def build(
         )
     built = catalogue.newest(codename, source="built")
     if built is not None and not force:
-        progress(f"{built.name} is there already")
-        return built
+        if built.recipe == recipe():
+            progress(f"{built.name} is there already")
+            return built
+        progress(f"{built.name} is there, but was built in another way")
     programs = require_programs()
     require_room(catalogue.directory)
     with catalogue.new_entry() as partial:
         return _build(catalogue, codename, partial, programs, _with_seconds(progress))
+
+
+def recipe() -> str:
+    """Tell what an image is built of: another text when something else would come out."""
+    parts = (PACKAGES, GUEST_FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, KERNEL_ARGUMENTS, DISK_SIZE)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def require_programs() -> dict[str, Path]:
@@ -133,6 +144,7 @@ def _build(catalogue: Catalogue, codename: str, partial: Path, programs: dict[st
         kernel, initrd = _newest(root / "boot", "vmlinuz-*"), _newest(root / "boot", "initrd.img-*")
         shutil.copyfile(kernel, partial / "vmlinuz")
         shutil.copyfile(initrd, partial / "initrd")
+        warm_initrd = _take_out(root / initramfs.INITRD, partial / "initrd-warm")
         _make_disk(root, partial / "disk.raw", programs)
     published = distribution(codename)
     entry = Entry(
@@ -143,10 +155,12 @@ def _build(catalogue: Catalogue, codename: str, partial: Path, programs: dict[st
         virtual_size=DISK_SIZE,
         kernel="vmlinuz",
         initrd="initrd",
+        warm_initrd=warm_initrd,
         kernel_arguments=KERNEL_ARGUMENTS,
         root_device_name=published.root_device_name,
         username=published.username,
         source="built",
+        recipe=recipe(),
     )
     image = catalogue.commit(partial, entry)
     progress(f"{image.name} is ready")
@@ -157,6 +171,8 @@ def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress
     """Let mmdebstrap install the packages, with the guest's own files put in before and after."""
     files = work / "guest-files.tar"
     write_archive(files, GUEST_FILES)
+    warm_start = work / "warm-start.tar"
+    write_archive(warm_start, initramfs.FILES)
     sources = work / "sources.list"
     sources.write_text(apt_sources.host_mirrors(codename) or "")
     options = work / "apt.conf"
@@ -168,6 +184,7 @@ def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress
         *("--include", ",".join(PACKAGES), "--aptopt", str(options)),
         # Before the packages: the initrd is made while they are installed, and has to follow these files already.
         *("--essential-hook", put_in),
+        *("--customize-hook", f"tar-in {shlex.quote(str(warm_start))} /", "--customize-hook", initramfs.MAKE_INITRD),
         *("--customize-hook", TIDY_UP, "--customize-hook", put_in),
         *(codename, str(work / "root.tar")),
         *([str(sources)] if sources.stat().st_size else []),
@@ -281,6 +298,14 @@ def _run(command: Sequence[str], *, what: str) -> None:
 def without_secrets(line: str) -> str:
     """Hide the user and the password of every URL in a line: mirrors and proxies can have them."""
     return re.sub(r"://[^/@\s]+@", "://***@", line)
+
+
+def _take_out(source: Path, destination: Path) -> str:
+    """Move a file out of the image, if it is there; its name, or nothing."""
+    if not source.exists():
+        return ""
+    shutil.move(source, destination)
+    return destination.name
 
 
 def _newest(directory: Path, pattern: str) -> Path:

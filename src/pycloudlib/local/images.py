@@ -58,6 +58,9 @@ class Image:
         release: the code name, or whatever the user called it.
         username: the login user; empty when unknown.
         source: "built" or "added".
+        deprecation_time: from when on it is hidden from who does not ask for it, as creation_date; empty for never.
+        recipe: tells by what a built one was built; empty for others.
+        warm_initrd: the initramfs in which its machines can be saved; None where they cannot.
     """
 
     image_id: str
@@ -76,6 +79,9 @@ class Image:
     release: str
     username: str
     source: str
+    deprecation_time: str = ""
+    recipe: str = ""
+    warm_initrd: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ class Entry:
         username: the login user; empty when unknown.
         source: "built" or "added".
         architecture: "x86_64".
+        recipe: tells by what a built one was built; empty for others.
+        warm_initrd: the file name of the initramfs in which its machines can be saved; empty for none.
         offers: the AMIs under which it is offered.
     """
 
@@ -110,6 +118,8 @@ class Entry:
     username: str
     source: str
     architecture: str = "x86_64"
+    recipe: str = ""
+    warm_initrd: str = ""
     offers: tuple[Offer, ...] = ()
 
 
@@ -274,9 +284,8 @@ class Catalogue:
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             logger.warning("image %s is left out: its description cannot be used: %s", directory, error)
             return []
-        missing = [
-            name for name in (entry.disk, entry.kernel, entry.initrd) if name and not (directory / name).exists()
-        ]
+        names = (entry.disk, entry.kernel, entry.initrd, entry.warm_initrd)
+        missing = [name for name in names if name and not (directory / name).exists()]
         if missing:
             logger.warning("image %s is left out: %s is missing", directory, ", ".join(missing))
             return []
@@ -349,6 +358,8 @@ def _image(directory: Path, entry: Entry, offer: Offer) -> Image:
         release=entry.release,
         username=entry.username,
         source=entry.source,
+        recipe=entry.recipe,
+        warm_initrd=directory / entry.warm_initrd if entry.warm_initrd else None,
     )
 
 

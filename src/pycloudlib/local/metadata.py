@@ -54,6 +54,8 @@ class InterfaceMetadata:
     owner_id: str
     local_hostname: str
     public_hostname: str
+    associations: Mapping[str, str] = field(default_factory=dict)
+    """Public addresses, and the private ones that they lead to."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ def _interface(interface: InterfaceMetadata) -> Tree:
     if interface.public_ips:
         facts["public-ipv4s"] = "\n".join(interface.public_ips)
         facts["public-hostname"] = interface.public_hostname
-        facts["ipv4-associations"] = {interface.public_ips[0]: interface.private_ips[0]}
+        facts["ipv4-associations"] = interface.associations
     if interface.ipv6_ips:
         facts["ipv6s"] = "\n".join(interface.ipv6_ips)
         facts["subnet-ipv6-cidr-blocks"] = "\n".join(interface.subnet_ipv6_cidrs)

@@ -12,9 +12,11 @@ import ipaddress
 import random
 import socket
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
-from pycloudlib.local.machines.base import NetworkAttachment
+from pycloudlib.local.machines.base import Address, NetworkAttachment
 
 METADATA_ADDRESS = "169.254.169.254"
 SSH_PORT = 22
@@ -44,34 +46,47 @@ def enclosing_network(address: str) -> str:
     return network.with_netmask
 
 
-def user_netdev(name: str, attachment: NetworkAttachment, *, ssh_port: int, metadata_socket: str) -> str:
-    """Describe an interface's network to QEMU.
+def user_netdev(attachment: NetworkAttachment, *, ssh_port: int, metadata_socket: str) -> dict[str, Any]:
+    """Describe an interface's network to QEMU, in the form of QMP's netdev_add.
 
     Args:
-        name: the netdev's id.
         attachment: the interface.
-        ssh_port: port on the attachment's public address that leads to port 22 of the guest.
+        ssh_port: port on the attachment's public addresses that leads to port 22 of the guest.
         metadata_socket: path of the Unix socket on which the metadata service answers this guest, without commas or
             spaces; relative to QEMU's working directory.
-
-    Returns:
-        The value of QEMU's `-netdev` option.
     """
     subnet = ipaddress.IPv4Network(attachment.subnet)
-    options = [
-        "user",
-        f"id={name}",
-        "ipv6=off",
-        f"net={enclosing_network(attachment.private_ip)}",
-        f"host={subnet[1]}",
-        f"dns={subnet[2]}",
-        f"dhcpstart={attachment.private_ip}",
+    return {
+        "type": "user",
+        "id": f"net-{attachment.interface_id}",
+        "ipv6": False,
+        "net": enclosing_network(attachment.private_ip),
+        "host": str(subnet[1]),
+        "dns": str(subnet[2]),
+        "dhcpstart": attachment.private_ip,
         # One process per connection: the other form of guestfwd opens a single stream when QEMU starts.
-        f"guestfwd=tcp:{METADATA_ADDRESS}:80-cmd:socat - UNIX-CONNECT:{metadata_socket}",
-    ]
-    if attachment.public_ip is not None:
-        options.append(f"hostfwd=tcp:{attachment.public_ip}:{ssh_port}-:22")
-    return ",".join(options)
+        "guestfwd": [{"str": f"tcp:{METADATA_ADDRESS}:80-cmd:socat - UNIX-CONNECT:{metadata_socket}"}],
+        "hostfwd": [{"str": forwarding(address, ssh_port)} for address in attachment.addresses if address.public_ip],
+    }
+
+
+def forwarding(address: Address, ssh_port: int) -> str:
+    """Say to QEMU that a public address leads to the sshd at a private one."""
+    return f"tcp:{address.public_ip}:{ssh_port}-{address.private_ip}:{SSH_PORT}"
+
+
+def as_option(netdev: Mapping[str, Any]) -> str:
+    """Write what user_netdev() says as the value of QEMU's `-netdev` option."""
+    kind, *others = netdev.items()
+    return ",".join([kind[1], *(one for name, value in others for one in _options(name, value))])
+
+
+def _options(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [f"{name}={'on' if value else 'off'}"]
+    if isinstance(value, list):
+        return [f"{name}={one['str']}" for one in value]
+    return [f"{name}={value}"]
 
 
 def choose_ssh_port() -> int:

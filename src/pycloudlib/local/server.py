@@ -26,11 +26,15 @@ from typing import Any, NoReturn, TextIO
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError, PycloudlibError
 from pycloudlib.local import network, paths, prerequisites
 from pycloudlib.local.daemon import ACCESS_KEY_ID, LOCK_FILE, SECRET_ACCESS_KEY, SERVER_FILE, ServerInfo, ServerOptions
+from pycloudlib.local.front_door import FrontDoor
 from pycloudlib.local.images import Catalogue
 from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
 from pycloudlib.local.machines.base import MachineDriver
 from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
+from pycloudlib.local.signatures import Key
 from pycloudlib.local.simulated_images import ImageSource, SimulatedCatalogue
+from pycloudlib.local.simulated_storage import SimulatedStore
+from pycloudlib.local.storage import QcowStore, VolumeStore
 
 logger = logging.getLogger(__name__)
 
@@ -115,13 +119,15 @@ def serving(
         ssh_port = options.ssh_port or network.choose_ssh_port()
         driver, images, accelerator = _make_driver(directory, options, ssh_port, notify)
         undo.callback(driver.close)
-        undo.enter_context(_http_server(listener, driver, images, options))
+        volumes = _make_store(directory, driver)
+        key = Key.random() if options.auth else None
+        undo.enter_context(_http_server(listener, driver, volumes, images, options=options, key=key))
         yield ServerInfo(
             pid=os.getpid(),
-            endpoint_url=f"http://{HOST}:{listener.getsockname()[1]}",
+            endpoint_url=f"http://{HOST}:{listener.getsockname()[1]}{options.path.rstrip('/')}",
             region=options.region,
-            access_key_id=ACCESS_KEY_ID,
-            secret_access_key=SECRET_ACCESS_KEY,
+            access_key_id=key.access_key_id if key else ACCESS_KEY_ID,
+            secret_access_key=key.secret_access_key if key else SECRET_ACCESS_KEY,
             ssh_port=ssh_port,
             driver=options.driver,
             accelerator=accelerator.name if accelerator else "",
@@ -144,7 +150,7 @@ def _make_driver(
         raise LocalEC2Error(f"unknown driver {options.driver!r}: choose qemu or simulated")
     prerequisites.require_all(QEMU_PROGRAMS, "to run machines")
     network.require_ssh_port(ssh_port)
-    from pycloudlib.local.machines.qemu import QemuDriver, QemuOptions  # noqa: PLC0415  (simulated needs none of it)
+    from pycloudlib.local.machines.qemu_driver import QemuDriver, QemuOptions  # noqa: PLC0415  (simulated needs none of it)
 
     catalogue = Catalogue(paths.images_dir())
     accelerator = choose_accelerator(
@@ -156,8 +162,15 @@ def _make_driver(
         accelerator=accelerator,
         ssh_port=ssh_port,
         shutdown_seconds=options.shutdown_seconds,
+        saved_boots=paths.cache_dir() / "saved-boots" if options.warm_start else None,
     )
     return QemuDriver(machines), catalogue, accelerator
+
+
+def _make_store(directory: Path, driver: MachineDriver) -> VolumeStore:
+    if isinstance(driver, SimulatedDriver):
+        return SimulatedStore(driver)
+    return QcowStore(directory / "volumes")
 
 
 def _probe_kernel(catalogue: Catalogue) -> ProbeKernel | None:
@@ -169,11 +182,20 @@ def _probe_kernel(catalogue: Catalogue) -> ProbeKernel | None:
 
 @contextlib.contextmanager
 def _http_server(
-    listener: socket.socket, driver: MachineDriver, images: ImageSource, options: ServerOptions
+    listener: socket.socket,
+    driver: MachineDriver,
+    volumes: VolumeStore,
+    images: ImageSource,
+    *,
+    options: ServerOptions,
+    key: Key | None,
 ) -> Iterator[None]:
     # moto reads this when it is imported.
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     try:
+        from pycloudlib.local.descriptions import keep_descriptions  # noqa: PLC0415
+
+        keep_descriptions()
         from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
             DomainDispatcherApplication,
             MotoRequestHandler,
@@ -182,13 +204,15 @@ def _http_server(
         from werkzeug.serving import make_server  # noqa: PLC0415
 
         from pycloudlib.local import backend  # noqa: PLC0415
+        from pycloudlib.local.models.base import LocalCloud  # noqa: PLC0415
     except ImportError as error:
         raise MissingPrerequisiteError(
             f"the local EC2 needs {error.name}: pip install 'pycloudlib-ec2[local]'"
         ) from error
     backend.install(
-        backend.LocalCloud(
+        LocalCloud(
             driver=driver,
+            volumes=volumes,
             catalogue=images,
             max_memory_mib=options.max_memory_mib,
             max_cpus=os.cpu_count() or 1,
@@ -198,7 +222,7 @@ def _http_server(
     server = make_server(
         HOST,
         listener.getsockname()[1],
-        DomainDispatcherApplication(create_backend_app),
+        FrontDoor(DomainDispatcherApplication(create_backend_app), options.path, key),
         threaded=True,
         request_handler=MotoRequestHandler,
         fd=listener.fileno(),
@@ -277,6 +301,8 @@ def _tell(message: dict[str, Any]) -> None:
 
 def _write_atomically(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
+    # It may hold credentials.
+    partial.touch(mode=0o600)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 

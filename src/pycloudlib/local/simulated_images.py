@@ -9,12 +9,22 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
-from pycloudlib.local.distributions import DEBIAN, UBUNTU, distribution
+from pycloudlib.local.distributions import DEBIAN, UBUNTU, Distribution, Offer, distribution
 from pycloudlib.local.images import Image
 
 GIB = 1024**3
-PUBLISHED = (datetime(2026, 1, 5, 6, 0, tzinfo=timezone.utc), datetime(2026, 2, 2, 6, 0, tzinfo=timezone.utc))
-"""Every release has an older and a newer image."""
+ARCHITECTURES = ("x86_64", "arm64")
+PUBLISHED = (
+    datetime(2025, 12, 1, 6, 0, tzinfo=timezone.utc),
+    datetime(2026, 1, 5, 6, 0, tzinfo=timezone.utc),
+    datetime(2026, 2, 2, 6, 0, tzinfo=timezone.utc),
+)
+"""Every release has images of these days."""
+WITHDRAWN = {"focal": datetime(2026, 2, 16, 6, 0, tzinfo=timezone.utc)}
+"""The newest images of a release that have been deprecated since, while older ones are not."""
+OUT_OF_SUPPORT = ("buster", "oracular")
+"""Releases all of whose images are deprecated."""
+DEPRECATED = "2026-03-01T00:00:00.000Z"
 
 
 class ImageSource(Protocol):
@@ -31,34 +41,45 @@ class SimulatedCatalogue:
         self._images = tuple(_images())
 
     def images(self) -> list[Image]:
-        """Every AMI: dailies and releases of all that Debian and Ubuntu releases are known."""
+        """Every AMI: dailies and releases, of all kinds and architectures, of the known Debian and Ubuntu releases."""
         return list(self._images)
 
 
 def _images() -> Iterator[Image]:
     for release in (*DEBIAN, *UBUNTU):
         for published in PUBLISHED:
-            yield from _offered(release, published)
+            yield from _published(release, published, deprecated=release in OUT_OF_SUPPORT)
+        if release in WITHDRAWN:
+            yield from _published(release, WITHDRAWN[release], deprecated=True)
 
 
-def _offered(release: str, published: datetime) -> Iterator[Image]:
+def _published(release: str, published: datetime, *, deprecated: bool) -> Iterator[Image]:
     known = distribution(release)
-    for offer in known.offers(published):
-        yield Image(
-            image_id=f"ami-{hashlib.sha256(offer.name.encode()).hexdigest()[:17]}",
-            name=offer.name,
-            owner_id=offer.owner_id,
-            description=offer.description,
-            architecture="x86_64",
-            creation_date=f"{published:%Y-%m-%dT%H:%M:%S.000Z}",
-            disk=Path(os.devnull),
-            format="raw",
-            virtual_size=8 * GIB,
-            kernel=None,
-            initrd=None,
-            kernel_arguments="",
-            root_device_name=known.root_device_name,
-            release=known.release,
-            username=known.username,
-            source="simulated",
-        )
+    for architecture in ARCHITECTURES:
+        for offer in (
+            *known.offers(published, architecture=architecture),
+            *known.further_offers(published, architecture=architecture),
+        ):
+            yield _image(known, offer, published, architecture, DEPRECATED if deprecated else "")
+
+
+def _image(known: Distribution, offer: Offer, published: datetime, architecture: str, deprecation_time: str) -> Image:
+    return Image(
+        image_id=f"ami-{hashlib.sha256(offer.name.encode()).hexdigest()[:17]}",
+        name=offer.name,
+        owner_id=offer.owner_id,
+        description=offer.description,
+        architecture=architecture,
+        creation_date=f"{published:%Y-%m-%dT%H:%M:%S.000Z}",
+        disk=Path(os.devnull),
+        format="raw",
+        virtual_size=8 * GIB,
+        kernel=None,
+        initrd=None,
+        kernel_arguments="",
+        root_device_name=known.root_device_name,
+        release=known.release,
+        username=known.username,
+        source="simulated",
+        deprecation_time=deprecation_time,
+    )

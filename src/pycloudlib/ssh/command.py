@@ -41,6 +41,8 @@ READ_SIZE = 4 * 1024 * 1024
 WRITE_SIZE = 32 * 1024
 """Bytes of standard input sent at once: the largest packet that every server takes."""
 
+STDOUT, STDERR = "stdout", "stderr"
+
 NO_EXIT_STATUS = -1
 """What paramiko says when the host has sent none."""
 
@@ -97,6 +99,7 @@ def run(
     timeout: float | None = None,
     description: str | None = None,
     no_log: bool = False,
+    on_output: Callable[[str, bytes], None] | None = None,
 ) -> Result:
     """Run a command and wait until it has ended and nothing holds its output open any more.
 
@@ -112,6 +115,8 @@ def run(
         timeout: seconds; default none. When they are over the command is left alone: it may run on.
         description: what is logged in the command's place; default the command.
         no_log: log nothing of the command, and keep it out of the result and of errors; default no.
+        on_output: is given each piece of output as it comes, with "stdout" or "stderr" before it; nothing of it is kept
+            then. What it raises ends the session. Default: all output is kept, for the result.
 
     Returns:
         Both streams and the exit status; 128 + n for a command that signal n ended.
@@ -123,6 +128,7 @@ def run(
         SSHError: as for Connection.open().
     """
     line = command_line(command, use_sudo=use_sudo, env=env)
+    data = _input_bytes(stdin)
     if stdin is None and not get_pty:
         # Rather than sending an end of file, which sshd takes for a breach of protocol, and hangs up, when the command
         # has ended in the meantime.
@@ -131,10 +137,10 @@ def run(
     logger.debug("%s: %s", connection.target, shown if no_log else description or shown)
     started = time.monotonic()
     with connection.session() as channel:
-        streams = _Streams(channel)
+        streams = _Streams(channel, on_output)
         with _deadline(channel, timeout, lambda: _timed_out(shown, timeout or 0.0, streams)):
             try:
-                status = _converse(channel, line, stdin, streams, get_pty=get_pty)
+                status = _converse(channel, line, data, streams, get_pty=get_pty)
             except FOREIGN_ERRORS as error:
                 raise _lost(connection, shown, error) from error
     duration = time.monotonic() - started
@@ -165,22 +171,22 @@ class _Wakeup(threading.Event):
 class _Streams:
     """Both output streams of a command, as they come."""
 
-    def __init__(self, channel: paramiko.Channel) -> None:
+    def __init__(self, channel: paramiko.Channel, on_output: Callable[[str, bytes], None] | None) -> None:
         self._channel = channel
         self._wakeup = _Wakeup()
-        self._stdout: list[bytes] = []
-        self._stderr: list[bytes] = []
+        self._kept: dict[str, list[bytes]] = {STDOUT: [], STDERR: []}
+        self._on_output = on_output or self._keep
         self._last = b""
         channel.in_buffer.set_event(self._wakeup)
         channel.in_stderr_buffer.set_event(self._wakeup)
 
     @property
     def stdout(self) -> bytes:
-        return b"".join(self._stdout)
+        return b"".join(self._kept[STDOUT])
 
     @property
     def stderr(self) -> bytes:
-        return b"".join(self._stderr)
+        return b"".join(self._kept[STDERR])
 
     @property
     def last_output(self) -> str:
@@ -196,19 +202,22 @@ class _Streams:
             # Asked before the buffers are emptied: nothing comes after the end.
             ended = bool(channel.eof_received) or channel.closed
             while channel.recv_ready():
-                self._take(channel.recv(READ_SIZE), self._stdout)
+                self._take(STDOUT, channel.recv(READ_SIZE))
             while channel.recv_stderr_ready():
-                self._take(channel.recv_stderr(READ_SIZE), self._stderr)
+                self._take(STDERR, channel.recv_stderr(READ_SIZE))
 
-    def _take(self, piece: bytes, stream: list[bytes]) -> None:
-        stream.append(piece)
+    def _take(self, stream: str, piece: bytes) -> None:
         self._last = piece
+        self._on_output(stream, piece)
+
+    def _keep(self, stream: str, piece: bytes) -> None:
+        self._kept[stream].append(piece)
 
 
 def _converse(
     channel: paramiko.Channel,
     line: str,
-    stdin: str | bytes | None,
+    stdin: bytes | None,
     streams: _Streams,
     *,
     get_pty: bool,
@@ -225,13 +234,12 @@ def _converse(
 
 
 @contextmanager
-def _feeding(channel: paramiko.Channel, stdin: str | bytes | None) -> Iterator[None]:
+def _feeding(channel: paramiko.Channel, stdin: bytes | None) -> Iterator[None]:
     """Send standard input beside whatever else is done; what the command does not want is not sent."""
     if stdin is None:
         yield
         return
-    data = stdin if isinstance(stdin, bytes) else stdin.encode()
-    feeder = threading.Thread(target=_feed, args=(channel, data), name="ssh-stdin", daemon=True)
+    feeder = threading.Thread(target=_feed, args=(channel, stdin), name="ssh-stdin", daemon=True)
     feeder.start()
     try:
         yield
@@ -289,14 +297,32 @@ def _deadline(
 
 
 def _list_line(command: Sequence[str]) -> str:
+    if not isinstance(command, (list, tuple)):
+        raise InvalidArgumentError(f"the command is a {type(command).__name__}; it must be a text, or a list of texts")
     if not command:
         raise InvalidArgumentError("there is no command to run: the list is empty")
+    for position, word in enumerate(command):
+        if not isinstance(word, str):
+            # Not what it is: it may be secret.
+            raise InvalidArgumentError(f"word {position} of the command is a {type(word).__name__}; it must be a text")
     return shlex.join(command)
+
+
+def _input_bytes(stdin: str | bytes | None) -> bytes | None:
+    """Standard input as it is sent; errors say nothing of what is in it."""
+    if stdin is None or isinstance(stdin, bytes):
+        return stdin
+    if not isinstance(stdin, str):
+        raise InvalidArgumentError(f"stdin is a {type(stdin).__name__}; it must be a text or bytes")
+    try:
+        return stdin.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgumentError("stdin holds a character that UTF-8 cannot express; pass bytes") from None
 
 
 def _env_words(env: Mapping[str, str]) -> list[str]:
     for name in env:
-        if not ENV_NAME.fullmatch(name):
+        if not isinstance(name, str) or not ENV_NAME.fullmatch(name):
             raise InvalidArgumentError(
                 f"{name!r} cannot name an environment variable: letters, digits and _ only, no digit first"
             )

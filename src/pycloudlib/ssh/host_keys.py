@@ -45,6 +45,14 @@ class HostKey:
         digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode()
         return f"SHA256:{digest.rstrip('=')}"
 
+    def known_hosts_line(self, host: str) -> str:
+        """The line of a known_hosts file that makes OpenSSH accept this key, and no other, of a host.
+
+        Args:
+            host: its name or address, "[address]:port", or an alias for ssh's option HostKeyAlias.
+        """
+        return f"{host} {self.kind} {base64.b64encode(self.blob).decode()}\n"
+
     def __str__(self) -> str:
         return f"{self.kind} {self.fingerprint}"
 
@@ -69,7 +77,20 @@ class HostKeys:
         self.mode = mode
         self._console: tuple[HostKey, ...] = ()
         self._pinned: HostKey | None = None
+        self._accepted: HostKey | None = None
         self._lock = threading.Lock()
+
+    @property
+    def accepted(self) -> HostKey | None:
+        """The key with which the host was let in last, in any mode; None when it was not yet."""
+        with self._lock:
+            return self._accepted
+
+    @property
+    def is_contradicted(self) -> bool:
+        """Whether a key was pinned that is none of those that the console was found to show."""
+        with self._lock:
+            return self._pinned is not None and bool(self._console) and self._pinned not in self._console
 
     @property
     def known_kinds(self) -> tuple[str, ...]:
@@ -95,6 +116,11 @@ class HostKeys:
         with self._lock:
             self._console = learned
 
+    def drop_pin(self) -> None:
+        """Forget the key of the first connection, but not those of the console: another key may come, if it is one."""
+        with self._lock:
+            self._pinned = None
+
     def forget(self) -> None:
         """Forget every key: the host is about to make new ones, as it does when cloud-init starts afresh."""
         with self._lock:
@@ -112,15 +138,17 @@ class HostKeys:
         Raises:
             HostKeyError: the key is not the one expected, or none is known yet in the mode "console".
         """
-        if self.mode == "insecure":
-            return
         key = HostKey(kind, blob)
         with self._lock:
+            if self.mode == "insecure":
+                self._accepted = key
+                return
             self._check_pinned(key, host)
             self._check_console(key, host)
             if self.mode == "pinned" and self._pinned is None:
                 logger.debug("%s is known by its key %s from now on", host, key)
                 self._pinned = key
+            self._accepted = key
 
     def _check_pinned(self, key: HostKey, host: str) -> None:
         if self._pinned is None or self._pinned == key:
@@ -145,17 +173,50 @@ class HostKeys:
             )
 
 
-def keys_from_console(text: str) -> list[str]:
+class KeyOwners:
+    """Which instance was first seen with which host key: two that share one cannot be told apart."""
+
+    def __init__(self) -> None:
+        self._owners: dict[HostKey, str] = {}
+        self._told: set[HostKey] = set()
+        self._lock = threading.Lock()
+
+    def note(self, key: HostKey, owner: str) -> str | None:
+        """Take note of who has a key.
+
+        Args:
+            key: the key.
+            owner: who has it, such as an instance id.
+
+        Returns:
+            Who else has the same one; None when nobody has, as far as is known, or when that was told before: a fleet
+            of a thousand has one key a thousand times.
+        """
+        with self._lock:
+            first = self._owners.setdefault(key, owner)
+            if first == owner or key in self._told:
+                return None
+            self._told.add(key)
+            return first
+
+
+def count_console_blocks(text: str) -> int:
+    """Count how often a console log shows host keys, so that those of a later boot can be told from them."""
+    return len(CONSOLE_BLOCK.findall(text))
+
+
+def keys_from_console(text: str, *, after: int = 0) -> list[str]:
     """Find the host keys that cloud-init printed on the console (its module keys_to_console).
 
     Args:
         text: the console log, with whatever else is on it (EC2's GetConsoleOutput).
+        after: how many blocks of them are of earlier boots, and do not count; default 0.
 
     Returns:
         One "type base64" for each key of the last complete block, which is the latest boot's; an empty list when there
         is none yet.
     """
-    blocks = CONSOLE_BLOCK.findall(text.replace("\r", ""))
+    blocks = CONSOLE_BLOCK.findall(text.replace("\r", ""))[after:]
     if not blocks:
         return []
     keys = (f"{match['kind']} {match['blob']}" for match in CONSOLE_KEY.finditer(blocks[-1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import posixpath
@@ -15,9 +14,9 @@ from typing import BinaryIO
 
 import paramiko
 
-from pycloudlib.errors import SSHConnectionError, SSHError, TransferError
 from pycloudlib.ssh.connection import Connection
-from pycloudlib.ssh.transport import FOREIGN_ERRORS, reason
+from pycloudlib.ssh.transfer_faults import IDLE_TIMEOUT, RefusedError, translated
+from pycloudlib.ssh.transport import FOREIGN_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +27,7 @@ PREFETCH_REQUESTS = 256
 """Requests in flight on a pull. Without a bound some servers hang (paramiko issues 1779 and 1788); with 64 of them a
 pull crawls (issue 2455)."""
 
-IDLE_TIMEOUT = 60.0
-"""Seconds without any answer of the host after which a transfer is given up."""
-
 NEW_FILE_MODE = 0o644
-
-LOCAL_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def push(connection: Connection, local: str | os.PathLike[str], remote: str) -> None:
@@ -55,11 +49,11 @@ def push(connection: Connection, local: str | os.PathLike[str], remote: str) -> 
     path = Path(local)
     logger.debug("push %s to %s:%s", path, connection.target, remote)
     attempt = f"cannot push {path} to {connection.target}:{remote}"
-    with _translated(connection, attempt), _source(path) as source, _sftp(connection) as sftp:
+    with translated(connection, attempt), _source(path) as source, sftp_session(connection) as sftp:
         destination = _remote_destination(sftp, remote)
-        temporary = posixpath.join(posixpath.dirname(destination), _temporary_name())
+        temporary = posixpath.join(posixpath.dirname(destination), temporary_name())
         try:
-            _upload(sftp, source, temporary)
+            upload(sftp, source, temporary)
             sftp.posix_rename(temporary, destination)
         except BaseException:
             with suppress(*FOREIGN_ERRORS):
@@ -84,47 +78,41 @@ def pull(connection: Connection, remote: str, local: str | os.PathLike[str]) -> 
         SSHError: as for Connection.open().
     """
     logger.debug("pull %s:%s to %s", connection.target, remote, local)
-    with _translated(connection, f"cannot pull {connection.target}:{remote} to {local}"):
+    with translated(connection, f"cannot pull {connection.target}:{remote} to {local}"):
         destination = _local_destination(Path(local))
-        temporary = destination.with_name(_temporary_name())
+        temporary = destination.with_name(temporary_name())
         try:
-            with _sftp(connection) as sftp, _new_file(temporary) as target:
+            with sftp_session(connection) as sftp, _new_file(temporary) as target:
                 if destination.exists():
                     os.fchmod(target.fileno(), stat.S_IMODE(destination.stat().st_mode))
-                _download(sftp, remote, target)
+                download(sftp, remote, target)
             temporary.replace(destination)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-class _RefusedError(Exception):
-    """A transfer that cannot be done, and why."""
-
-
 @contextmanager
-def _translated(connection: Connection, attempt: str) -> Iterator[None]:
-    try:
-        yield
-    except SSHError:
-        raise
-    except _RefusedError as error:
-        raise TransferError(f"{attempt}: {error}") from None
-    except FOREIGN_ERRORS as error:
-        if _is_local(error) or not connection.is_lost(error):
-            raise TransferError(f"{attempt}: {_explained(error)}") from error
-        raise SSHConnectionError(f"{attempt}: the connection was lost ({reason(error)})") from error
+def sftp_session(connection: Connection) -> Iterator[paramiko.SFTPClient]:
+    """Open a session that speaks SFTP.
 
-
-@contextmanager
-def _sftp(connection: Connection) -> Iterator[paramiko.SFTPClient]:
+    Args:
+        connection: where; opened again first, if it was lost.
+    """
     with connection.session() as channel:
         channel.settimeout(IDLE_TIMEOUT)
         channel.invoke_subsystem("sftp")
         yield paramiko.SFTPClient(channel)
 
 
-def _upload(sftp: paramiko.SFTPClient, source: BinaryIO, path: str) -> None:
+def upload(sftp: paramiko.SFTPClient, source: BinaryIO, path: str) -> None:
+    """Write an open file to a new file of the host, with its permission bits.
+
+    Args:
+        sftp: an open session.
+        source: read to its end.
+        path: of the new file.
+    """
     mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)
     sent = 0
     with sftp.open(path, "wx") as target:
@@ -141,14 +129,21 @@ def _upload(sftp: paramiko.SFTPClient, source: BinaryIO, path: str) -> None:
             piece = following
         arrived = target.stat().st_size
         if arrived != sent:
-            raise _RefusedError(f"{sent} bytes were sent, and {arrived} arrived")
+            raise RefusedError(f"{sent} bytes were sent, and {arrived} arrived")
         target.chmod(mode)
 
 
-def _download(sftp: paramiko.SFTPClient, remote: str, target: BinaryIO) -> None:
+def download(sftp: paramiko.SFTPClient, remote: str, target: BinaryIO) -> None:
+    """Read a file of the host into an open file.
+
+    Args:
+        sftp: an open session.
+        remote: the file to read.
+        target: what it is written to.
+    """
     attributes = sftp.stat(remote)
     if not stat.S_ISREG(attributes.st_mode or 0):
-        raise _RefusedError(f"{remote} is {_kind(attributes.st_mode or 0)}, not a file")
+        raise RefusedError(f"{remote} is {_kind(attributes.st_mode or 0)}, not a file")
     expected = attributes.st_size or 0
     received = 0
     with sftp.open(remote, "rb") as source:
@@ -158,7 +153,7 @@ def _download(sftp: paramiko.SFTPClient, remote: str, target: BinaryIO) -> None:
             target.write(piece)
             received += len(piece)
     if received < expected:
-        raise _RefusedError(f"it has {expected} bytes, and {received} arrived")
+        raise RefusedError(f"it has {expected} bytes, and {received} arrived")
 
 
 def _remote_destination(sftp: paramiko.SFTPClient, remote: str) -> str:
@@ -167,23 +162,24 @@ def _remote_destination(sftp: paramiko.SFTPClient, remote: str) -> str:
     except FileNotFoundError:
         return remote
     if not stat.S_ISREG(mode):
-        raise _RefusedError(f"{remote} is {_kind(mode)}; give the whole path of the file to write")
+        raise RefusedError(f"{remote} is {_kind(mode)}; give the whole path of the file to write")
     return sftp.normalize(remote)
 
 
 def _local_destination(path: Path) -> Path:
     if path.exists() and not path.is_file():
-        raise _RefusedError(f"{path} is {_kind(path.stat().st_mode)}; give the whole path of the file to write")
+        raise RefusedError(f"{path} is {_kind(path.stat().st_mode)}; give the whole path of the file to write")
     return path.resolve()
 
 
 def _source(path: Path) -> BinaryIO:
     if path.exists() and not path.is_file():
-        raise _RefusedError(f"{path} is {_kind(path.stat().st_mode)}, not a file")
+        raise RefusedError(f"{path} is {_kind(path.stat().st_mode)}, not a file")
     return path.open("rb")
 
 
-def _temporary_name() -> str:
+def temporary_name() -> str:
+    """Make up a name, which nobody else has, for a file that is not whole yet."""
     return f".{secrets.token_hex(8)}.part"
 
 
@@ -194,20 +190,3 @@ def _new_file(path: Path) -> BinaryIO:
 
 def _kind(mode: int) -> str:
     return "a directory" if stat.S_ISDIR(mode) else "no regular file"
-
-
-def _is_local(error: BaseException) -> bool:
-    """Whether an error is this side's: paramiko gives those of the host neither a file name nor such a number."""
-    return isinstance(error, OSError) and (error.filename is not None or error.errno in LOCAL_WRITE_ERRORS)
-
-
-def _explained(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.strerror} (here, {error.filename})"
-    if _is_local(error):
-        return f"{reason(error)} (here)"
-    if isinstance(error, TimeoutError):
-        return f"no answer from the host within {IDLE_TIMEOUT:g} s"
-    # SFTP has no code for a full disk: sftp-server says "Failure".
-    why = "it says only 'Failure', as when its disk is full" if str(error) == "Failure" else reason(error)
-    return f"{why} (on the host)"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.config import Settings
+from pycloudlib.ec2.api.session import open_session
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.session import open_session
 from pycloudlib.key import KeyPair
 from support.guest import Guest
 from support.moto_server import REGION, moto_server
@@ -61,12 +61,14 @@ def connect(key_pair: KeyPair) -> Iterator[ConnectTo]:
     """Makes EC2 objects, and cleans up after each."""
     made: list[EC2] = []
 
-    def connect_to(url: str, *, ssh_port: int = 22, key: KeyPair = key_pair, tag: str = "test") -> EC2:
+    def connect_to(
+        url: str, *, ssh_port: int = 22, key: KeyPair = key_pair, tag: str = "test", settings: str = ""
+    ) -> EC2:
         from io import StringIO
 
         ec2 = EC2(
             tag,
-            config_file=StringIO(f"[ec2]\nssh_port = {ssh_port}\n"),
+            config_file=StringIO(f"[ec2]\nssh_port = {ssh_port}\n{settings}"),
             region=REGION,
             access_key_id="AKIAtest",
             secret_access_key="secret",

@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import secrets
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
+from pycloudlib.config import Settings
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.poller import InstanceState
+from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import (
     BootTimeoutError,
     CleanupError,
     CloudError,
     CloudInitError,
     CloudSetupError,
+    CredentialsError,
+    FleetError,
     ImageNotFoundError,
     InstanceNotFoundError,
     InvalidArgumentError,
@@ -23,7 +29,7 @@ from pycloudlib.errors import (
 from pycloudlib.key import KeyPair
 from support.guest import Guest
 from support.moto_server import BOOKWORM_DAILY, NOBLE_DAILY
-from support.scripted_ec2 import ScriptedEC2
+from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 
 def described(ec2: EC2, instance_id: str) -> dict:
@@ -73,6 +79,41 @@ def test_user_data_reaches_ec2_as_it_was_given(ec2: EC2) -> None:
     instance = ec2.launch(BOOKWORM_DAILY, wait=False, user_data="#cloud-config\nö: 1\n")
     answer = ec2.client.describe_instance_attribute(InstanceId=instance.id, Attribute="userData")
     assert b64decode(answer["UserData"]["Value"]).decode() == "#cloud-config\nö: 1\n"
+
+
+def attribute(ec2: EC2, instance_id: str, name: str) -> str:
+    answer: dict = ec2.client.describe_instance_attribute(InstanceId=instance_id, Attribute=name)
+    return next(value["Value"] for key, value in answer.items() if key.lower() == name.lower())
+
+
+def test_with_a_ttl_an_instance_ends_itself_and_its_user_data_is_still_there(connect, moto_url: str) -> None:
+    from base64 import b64decode
+    from email import message_from_bytes
+
+    ec2 = connect(moto_url, settings='ttl = "2h"\n')
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False, user_data="#cloud-config\nö: 1\n")
+    given = message_from_bytes(b64decode(attribute(ec2, instance.id, "userData")))
+    parts = [part.get_payload(decode=True) for part in given.walk() if not part.is_multipart()]
+    assert parts[0] == "#cloud-config\nö: 1\n".encode()
+    assert [part.startswith(b"#cloud-boothook") for part in parts] == [False, True]
+    assert attribute(ec2, instance.id, "instanceInitiatedShutdownBehavior") == "terminate"
+
+
+def test_with_a_ttl_a_shutdown_that_only_stops_is_the_callers_and_warned_of(
+    connect, moto_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ec2 = connect(moto_url, settings="ttl = 7200\n")
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False, InstanceInitiatedShutdownBehavior="stop")
+    assert attribute(ec2, instance.id, "instanceInitiatedShutdownBehavior") == "stop"
+    assert "after its ttl of 7200 s is still to be paid for" in caplog.text
+
+
+def test_user_data_that_has_no_room_for_the_switch_is_refused(connect, moto_url: str) -> None:
+    ec2 = connect(moto_url, settings="ttl = 7200\n")
+    random = b"#!/bin/sh\n" + secrets.token_bytes(16000)
+    with pytest.raises(InvalidArgumentError, match="EC2 takes 16384 at most"):
+        ec2.launch(BOOKWORM_DAILY, wait=False, user_data=random)
+    assert ec2.created_instances == []
 
 
 def test_the_login_user_is_the_images_own(ec2: EC2) -> None:
@@ -166,11 +207,70 @@ def test_a_launch_that_times_out_says_what_was_waited_for(ec2_with_guest: EC2, g
 
 
 def test_ctrl_c_while_a_launch_waits_deletes_the_instance(ec2_with_guest: EC2, guest: Guest) -> None:
-    guest.program("cloud-init", f"kill -INT {_pid()}; exec sleep 100")
+    _press_ctrl_c_when_booted(guest)
     with pytest.raises(KeyboardInterrupt):
         ec2_with_guest.launch(BOOKWORM_DAILY, username=_me())
     (instance,) = ec2_with_guest.created_instances
     assert described(ec2_with_guest, instance.id)["State"]["Name"] == "terminated"
+
+
+def test_launching_many_waits_until_commands_can_be_run_in_all(ec2_with_guest: EC2) -> None:
+    fleet = ec2_with_guest.launch_many(BOOKWORM_DAILY, 3, username=_me())
+    assert set(fleet.execute("echo hi").values()) == {"hi"}
+
+
+def test_launching_many_that_fails_deletes_all_and_names_each(ec2_with_guest: EC2, guest: Guest) -> None:
+    guest.program("cloud-init", "exit 1")
+    with pytest.raises(FleetError, match="3 of 3 instances failed to be ready") as caught:
+        ec2_with_guest.launch_many(BOOKWORM_DAILY, 3, username=_me())
+    assert list(caught.value.errors) == caught.value.fleet.ids
+    assert {instance.state for instance in caught.value.fleet} == {InstanceState.TERMINATED}
+
+
+def test_launching_many_that_fails_keeps_all_when_told_to(ec2_with_guest: EC2, guest: Guest) -> None:
+    guest.program("cloud-init", "exit 1")
+    with pytest.raises(FleetError) as caught:
+        ec2_with_guest.launch_many(BOOKWORM_DAILY, 2, username=_me(), keep_on_failure=True)
+    assert {instance.state for instance in caught.value.fleet} == {InstanceState.RUNNING}
+
+
+def test_ctrl_c_while_many_are_waited_for_deletes_all(ec2_with_guest: EC2, guest: Guest) -> None:
+    _press_ctrl_c_when_booted(guest)
+    with pytest.raises(KeyboardInterrupt):
+        ec2_with_guest.launch_many(BOOKWORM_DAILY, 2, username=_me())
+    assert {described(ec2_with_guest, found.id)["State"]["Name"] for found in ec2_with_guest.created_instances} == {
+        "terminated"
+    }
+
+
+def test_instances_of_all_pages_are_listed(connect, script: ScriptedEC2) -> None:
+    script.answer("DescribeInstances", instances_xml(("i-1", "running")) + "<nextToken>more</nextToken>")
+    script.answer("DescribeInstances", instances_xml(("i-2", "stopped")))
+    script.answer("DescribeImages", "<imagesSet/>")
+    assert [found.id for found in connect(script.url).instances(tag={"my_key": "x"})] == ["i-1", "i-2"]
+    first, second = [question for question in script.asked if question["Action"] == "DescribeInstances"]
+    assert (first["Filter.1.Name"], first["Filter.1.Value.1"]) == ("tag:my_key", "x")
+    assert second["NextToken"] == "more"
+    assert script.count("DescribeImages") == 1
+
+
+def test_the_filters_of_instances_are_a_mapping(ec2: EC2) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be a mapping"):
+        ec2.instances("running")
+
+
+def test_ctrl_c_while_cleaning_up_cleans_the_other_regions_too(ec2: EC2, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = ec2.in_region("eu-west-1")
+    launched = there.launch(there.daily_image("bookworm"), wait=False)
+
+    def interrupted() -> list[Exception]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ec2, "_clean_here", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ec2.clean()
+    monkeypatch.undo()
+    assert launched.state is InstanceState.TERMINATED
 
 
 def test_get_instance_gives_one_of_another_object_with_the_images_user(ec2: EC2, connect, moto_url: str) -> None:
@@ -237,9 +337,23 @@ def test_leaving_the_context_cleans_up(ec2: EC2) -> None:
 
 
 def test_leaving_the_context_raises_what_could_not_be_deleted(ec2: EC2) -> None:
-    with pytest.raises(CleanupError, match="could not be deleted"), ec2:
+    with pytest.raises(CleanupError, match="could not be deleted") as caught, ec2:
         _launch_protected(ec2)
+    (protected,) = ec2.created_instances
+    by_hand = f"; by hand: aws ec2 terminate-instances --region {ec2.region} --endpoint-url "
+    assert by_hand in str(caught.value)
+    assert f"--instance-ids {protected.id}" in str(caught.value)
     _unprotect(ec2)
+
+
+def test_what_may_have_been_made_is_swept_by_hand(ec2: EC2) -> None:
+    def refuse() -> None:
+        raise CloudError("out of reach", code="ConnectionFault")
+
+    ec2._ledger.record("subnet that may have been made", "mark", refuse, order=1)
+    (error,) = ec2.clean()
+    assert f"; by hand: pycloudlib sweep --owner any --run {ec2._ownership.run} --yes" in str(error)
+    ec2._ledger.forget("mark")
 
 
 def test_an_error_in_the_body_is_not_hidden_by_a_failed_clean_up(ec2: EC2, caplog: pytest.LogCaptureFixture) -> None:
@@ -339,11 +453,13 @@ def _me() -> str:
     return getuser()
 
 
-def _pid() -> int:
+def _press_ctrl_c_when_booted(guest: Guest) -> None:
+    """Once, however many instances the guest stands for: a second one could come at any time, even after the test."""
     from os import getpid
 
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    return getpid()
+    once = guest.programs.parent / "pressed"
+    guest.program("cloud-init", f"mkdir {once} && kill -INT {getpid()}; exec sleep 100")
 
 
 def _with_boot_timeout(ec2: EC2, seconds: float):
@@ -361,3 +477,48 @@ def _unprotect(ec2: EC2) -> None:
     for instance in ec2.created_instances:
         ec2.client.modify_instance_attribute(InstanceId=instance.id, DisableApiTermination={"Value": False})
     assert ec2.clean() == []
+
+
+def test_an_image_with_its_host_keys_baked_in_is_reported(
+    ec2_with_guest: EC2, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = ec2_with_guest.launch(BOOKWORM_DAILY, username=_me())
+    one.wait()
+    assert "host key" not in caplog.text
+    other = ec2_with_guest.launch(BOOKWORM_DAILY, username=_me())
+    said = f"{other.id} and {one.id} have the same host key, ssh-ed25519 SHA256:"
+    (record,) = [record for record in caplog.records if said in record.getMessage()]
+    assert record.levelname == "WARNING"
+    assert BOOKWORM_DAILY in record.getMessage()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_whatever_ends_a_launch_tells_of_the_instance(keep: bool, ec2_with_guest: EC2, tmp_path: Path) -> None:
+    key_pair = KeyPair.generate(tmp_path)
+    ec2_with_guest.key_pair = key_pair
+    key_pair.private_key_path.unlink()
+    with pytest.raises(KeyPairError) as caught:
+        ec2_with_guest.launch(BOOKWORM_DAILY, username=_me(), keep_on_failure=keep)
+    error = caught.value
+    assert isinstance(error.instance, EC2Instance)
+    assert (error.instance_id, error.state) == (error.instance.id, "running")
+    assert "Linux version" in error.console_tail
+    assert error.instance.state is (InstanceState.RUNNING if keep else InstanceState.TERMINATED)
+
+
+def test_settings_that_were_read_already_will_do() -> None:
+    settings = Settings(region="eu-north-1", access_key_id="a", secret_access_key="b", username="me")
+    ec2 = EC2.from_settings(settings, "mine", timestamp_suffix=False)
+    assert (ec2.region, ec2.tag, ec2.config["username"]) == ("eu-north-1", "mine", "me")
+    with pytest.raises(CredentialsError):
+        EC2.from_settings(Settings(region="eu-north-1"))
+
+
+def test_time_to_live_and_host_keys_can_be_arguments_and_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYCLOUDLIB_TTL", "1h")
+    monkeypatch.setenv("PYCLOUDLIB_HOST_KEYS", "insecure")
+    arguments = {"region": "eu-central-1", "access_key_id": "AKIAtest", "secret_access_key": "secret"}
+    ec2 = EC2("test", ttl="90m", host_keys="console", **arguments)
+    assert (ec2.config["ttl"], ec2.config["host_keys"]) == (5400, "console")
+    with pytest.raises(CloudSetupError, match="argument ttl: found 'soon'"):
+        EC2("test", ttl="soon", **arguments)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import replace
 from getpass import getuser
 
 import pytest
 
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.poller import InstanceState
+from pycloudlib.ec2.instance import BANNERS_PER_SECOND, BOOT_BANNER_TIMEOUT, EC2Instance
+from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import (
     BootError,
     CleanupError,
@@ -15,7 +16,9 @@ from pycloudlib.errors import (
     InstanceError,
     InstanceNotFoundError,
     InstanceStateError,
+    InvalidArgumentError,
     KeyPairError,
+    PermissionDeniedError,
 )
 from support.guest import Guest
 from support.moto_server import BOOKWORM_DAILY
@@ -31,6 +34,17 @@ def instance(ec2: EC2) -> EC2Instance:
 @pytest.fixture
 def ready(ec2_with_guest: EC2) -> EC2Instance:
     return ec2_with_guest.launch(BOOKWORM_DAILY, username=getuser())
+
+
+def test_the_more_are_waited_for_the_longer_a_host_may_take_to_speak(instance: EC2Instance) -> None:
+    alone = instance._banner_patience(usual=15.0)
+    with ExitStack() as watching:
+        for number in range(1001):
+            watching.enter_context(instance._access.poller.watching(f"i-{number}"))
+        among_many = instance._banner_patience(usual=15.0)
+    assert alone == BOOT_BANNER_TIMEOUT
+    assert among_many == BOOT_BANNER_TIMEOUT + 1000 / BANNERS_PER_SECOND
+    assert instance._banner_patience(usual=1.0) == 1.0
 
 
 def test_attributes_say_what_ec2_says(ec2: EC2, instance: EC2Instance) -> None:
@@ -192,7 +206,7 @@ def test_an_instance_not_known_yet_is_terminated_when_it_is(connect, script: Scr
 
 
 def test_an_instance_that_is_long_gone_is_deleted_without_complaint(connect, script, monkeypatch) -> None:
-    monkeypatch.setattr("pycloudlib.ec2.status.GONE_AFTER", 0.0)
+    monkeypatch.setattr("pycloudlib.ec2.instances.status.GONE_AFTER", 0.0)
     script.refuse("TerminateInstances", "InvalidInstanceID.NotFound")
     found = scripted_instance(connect, script, "running")
     script._answers["DescribeInstances"].clear()
@@ -223,6 +237,32 @@ def test_a_console_log_that_is_not_there_yet_is_an_error_that_says_so(connect, s
     script.answer("GetConsoleOutput", "<instanceId>i-1</instanceId>")
     with pytest.raises(InstanceError, match="i-1 has no console log yet"):
         scripted_instance(connect, script, "running").console_log()
+
+
+def test_waiting_for_a_console_log_bears_what_passes(connect, script: ScriptedEC2) -> None:
+    script.refuse("GetConsoleOutput", "InvalidInstanceID.NotFound")
+    script.answer("GetConsoleOutput", "<instanceId>i-1</instanceId><output>aGVsbG8=</output>")
+    assert scripted_instance(connect, script, "running").console_log(timeout=60) == "hello"
+
+
+def test_a_console_log_that_may_not_be_read_is_said_at_once(connect, script: ScriptedEC2) -> None:
+    script.refuse("GetConsoleOutput", "UnauthorizedOperation")
+    with pytest.raises(PermissionDeniedError):
+        scripted_instance(connect, script, "running").console_log(timeout=60)
+
+
+@pytest.mark.parametrize("wrong", [None, 1, "yes"])
+def test_protection_is_either_on_or_off(instance: EC2Instance, wrong: object) -> None:
+    with pytest.raises(InvalidArgumentError, match="it must be True or False"):
+        instance.termination_protection = wrong
+    assert not instance.termination_protection
+
+
+def test_an_instance_not_known_yet_is_protected_when_it_is(connect, script: ScriptedEC2) -> None:
+    script.refuse("ModifyInstanceAttribute", "InvalidInstanceID.NotFound")
+    script.answer("ModifyInstanceAttribute", "<return>true</return>")
+    scripted_instance(connect, script, "running", launched=True).termination_protection = True
+    assert script.count("ModifyInstanceAttribute") == 2
 
 
 def test_a_console_log_can_be_waited_for(connect, script: ScriptedEC2) -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +7,8 @@ import pytest
 
 from pycloudlib.errors import CommandError
 from pycloudlib.guest.boot import CloudInitOutcome, CloudInitVerdict, boot_id, wait_for_cloud_init
-from pycloudlib.result import Result
+
+Program = Callable[[str, str], None]
 
 STATUS_OF_22_4 = """echo "....."
 echo "status: error"
@@ -21,40 +20,6 @@ exit 1"""
 STATUS_OF_24_1 = """printf "...\\n\\nstatus: done\\nextended_status: degraded done\\n"
 printf "recoverable_errors:\\nWARNING:\\n\\t- a key is deprecated\\n"
 exit 2"""
-
-Program = Callable[[str, str], None]
-
-
-@pytest.fixture
-def program(tmp_path: Path) -> Program:
-    (tmp_path / "bin").mkdir()
-
-    def make(name: str, script: str) -> None:
-        path = tmp_path / "bin" / name
-        path.write_text(f"#!/bin/sh\n{script}\n")
-        path.chmod(0o755)
-
-    return make
-
-
-@pytest.fixture
-def run(tmp_path: Path, program: Program) -> Callable[..., Result]:
-    """A guest: a shell that finds only the programs that the test puts there."""
-    (tmp_path / "bin" / "sh").symlink_to("/bin/sh")
-    program("cat", 'exec /bin/cat "$@"')
-
-    def run_in_guest(command: str, *, timeout: float | None = None) -> Result:
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            env={**os.environ, "PATH": str(tmp_path / "bin")},
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-        status = done.returncode if done.returncode >= 0 else 128 - done.returncode
-        return Result(done.stdout, done.stderr, status, command=command)
-
-    return run_in_guest
 
 
 def test_the_boot_id_is_the_kernels(run) -> None:

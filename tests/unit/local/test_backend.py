@@ -71,7 +71,7 @@ def wait_for(client: EC2Client, instance_id: str, state: str) -> dict[str, Any]:
         described = describe(client, instance_id)
         return described if described["State"]["Name"] == state else None
 
-    return wait_until(reached, what=f"{instance_id} to be {state}", timeout=20, interval=0.02)
+    return wait_until(reached, what=f"{instance_id} to be {state}", timeout=60, interval=0.02)
 
 
 def refusal(call: Callable[..., Any], **parameters: Any) -> str:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("home")
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5):
+        with urllib.request.urlopen(url, timeout=60):
             return True
     except urllib.error.HTTPError:
         return True
@@ -74,7 +74,7 @@ def test_a_daemon_is_found_by_its_name_until_it_is_stopped() -> None:
     finally:
         daemon.stop_server("one")
     assert daemon.find_server("one") is None
-    wait_until(lambda: is_gone(started.pid), what="its process to be gone", timeout=20)
+    wait_until(lambda: is_gone(started.pid), what="its process to be gone", timeout=60)
 
 
 def test_a_name_is_taken_once(home: Path) -> None:
@@ -124,8 +124,8 @@ def test_whatever_ends_the_server_its_directory_goes_too(number: signal.Signals)
     local = LocalEC2("one", driver="simulated")
     info = local.start()
     os.kill(info.pid, number)
-    wait_until(lambda: not local.directory.exists(), what="the directory to be gone", timeout=20)
-    wait_until(lambda: is_gone(info.pid), what="the server to be gone", timeout=20)
+    wait_until(lambda: not local.directory.exists(), what="the directory to be gone", timeout=60)
+    wait_until(lambda: is_gone(info.pid), what="the server to be gone", timeout=60)
     assert daemon.find_server("one") is None
     local.stop()
 
@@ -139,8 +139,8 @@ def test_it_ends_with_the_process_that_used_it(home: Path) -> None:
     assert not is_gone(pid)
     user.kill()
     user.communicate()
-    wait_until(lambda: is_gone(pid), what="the server to be gone", timeout=20)
-    wait_until(lambda: not daemon.paths.state_dir().joinpath("one").exists(), what="its directory to go", timeout=20)
+    wait_until(lambda: is_gone(pid), what="the server to be gone", timeout=60)
+    wait_until(lambda: not daemon.paths.state_dir().joinpath("one").exists(), what="its directory to go", timeout=60)
 
 
 def test_what_was_left_after_a_power_cut_is_removed_by_the_next_start() -> None:

@@ -112,6 +112,19 @@ def test_an_image_is_built_once_unless_forced(catalogue: Catalogue, bin_dir: Pat
 
 
 @needs_mke2fs
+def test_an_image_that_was_built_in_another_way_is_built_again(
+    catalogue: Catalogue, bin_dir: Path, tmp_path: Path
+) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    with pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr(image_builder, "PACKAGES", ("another-package",))
+        first = image_builder.build(catalogue)
+    steps: list[str] = []
+    assert image_builder.build(catalogue, progress=steps.append) != first
+    assert steps[0] == f"{first.name} is there, but was built in another way"
+
+
+@needs_mke2fs
 def test_progress_tells_each_step_and_the_seconds(catalogue: Catalogue, bin_dir: Path, tmp_path: Path) -> None:
     said = "echo 'I: installing essential packages...' >&2; echo 'I: automatically chosen mode: root' >&2"
     stand_in(bin_dir, f"{said}; {that_gives(root_archive(tmp_path / 'root.tar'))}")

@@ -269,7 +269,7 @@ def test_a_process_that_is_told_to_stop_leaves_nothing(catalogue: Catalogue, num
     with process:
         assert leftovers(catalogue) == [partial]
         process.send_signal(number)
-        assert process.wait(30) != 0
+        assert process.wait(60) != 0
     assert leftovers(catalogue) == []
 
 

@@ -213,3 +213,12 @@ def test_many_ask_at_once(guest: Guest) -> None:
 
 def test_user_data_do_not_show_in_a_repr() -> None:
     assert "/bin/sh" not in repr(INSTANCE)
+
+
+def test_every_public_address_is_told_with_the_private_one_that_it_leads_to() -> None:
+    pairs = {"127.1.2.3": "172.31.0.4", "127.1.2.4": "172.31.0.5"}
+    interface = dataclasses.replace(INTERFACE, public_ips=tuple(pairs), associations=pairs)
+    instance = dataclasses.replace(INSTANCE, interfaces=(interface,))
+    path = f"/latest/meta-data/network/interfaces/macs/{MAC}"
+    assert look_up(instance, f"{path}/public-ipv4s") == b"127.1.2.3\n127.1.2.4"
+    assert look_up(instance, f"{path}/ipv4-associations/127.1.2.4") == b"172.31.0.5"

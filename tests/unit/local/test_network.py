@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from typing import Any
 
 import pytest
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local import network
-from pycloudlib.local.machines.base import NetworkAttachment
+from pycloudlib.local.machines.base import Address, NetworkAttachment
 
 
 @pytest.mark.parametrize(
@@ -33,18 +34,37 @@ def test_an_address_that_shares_no_network_with_the_metadata_service_is_refused(
         network.enclosing_network("10.0.0.5")
 
 
+def interface(*addresses: Address) -> NetworkAttachment:
+    return NetworkAttachment("eni-1", "02:00:00:00:00:01", addresses, "172.31.0.0/20")
+
+
+def netdev(attachment: NetworkAttachment, *, ssh_port: int = 22) -> dict[str, Any]:
+    return network.user_netdev(attachment, ssh_port=ssh_port, metadata_socket="metadata.sock")
+
+
 def test_the_netdev_gives_the_guest_its_address_and_leads_to_its_sshd() -> None:
-    attachment = NetworkAttachment("02:00:00:00:00:01", "172.31.0.4", "172.31.0.0/20", "127.1.2.3")
-    options = network.user_netdev("net0", attachment, ssh_port=2222, metadata_socket="metadata.sock").split(",")
-    assert "dhcpstart=172.31.0.4" in options
-    assert "host=172.31.0.1" in options
-    assert "dns=172.31.0.2" in options
-    assert "hostfwd=tcp:127.1.2.3:2222-:22" in options
+    found = netdev(interface(Address("172.31.0.4", "127.1.2.3")), ssh_port=2222)
+    assert found["dhcpstart"] == "172.31.0.4"
+    assert (found["host"], found["dns"]) == ("172.31.0.1", "172.31.0.2")
+    assert found["hostfwd"] == [{"str": "tcp:127.1.2.3:2222-172.31.0.4:22"}]
 
 
 def test_without_a_public_address_nothing_leads_to_the_guest() -> None:
-    attachment = NetworkAttachment("02:00:00:00:00:01", "172.31.0.4", "172.31.0.0/20", None)
-    assert "hostfwd" not in network.user_netdev("net0", attachment, ssh_port=22, metadata_socket="metadata.sock")
+    assert netdev(interface(Address("172.31.0.4")))["hostfwd"] == []
+
+
+def test_every_private_address_can_have_a_public_one() -> None:
+    addresses = (Address("172.31.0.4", "127.1.2.3"), Address("172.31.0.5"), Address("172.31.0.6", "127.1.2.4"))
+    assert netdev(interface(*addresses))["hostfwd"] == [
+        {"str": "tcp:127.1.2.3:22-172.31.0.4:22"},
+        {"str": "tcp:127.1.2.4:22-172.31.0.6:22"},
+    ]
+
+
+def test_the_netdev_is_written_as_an_option() -> None:
+    option = network.as_option(netdev(interface(Address("172.31.0.4", "127.1.2.3"))))
+    assert option.startswith("user,id=net-eni-1,ipv6=off,net=168.0.0.0/5,host=172.31.0.1,")
+    assert option.endswith(",hostfwd=tcp:127.1.2.3:22-172.31.0.4:22")
 
 
 def test_addresses_are_loopback_and_all_different() -> None:

@@ -24,6 +24,7 @@ from pycloudlib.ssh import connection as connection_module
 from pycloudlib.ssh.command import run
 from pycloudlib.ssh.connection import Connection, State, Target
 from pycloudlib.ssh.host_keys import HostKeys
+from pycloudlib.ssh.transport import IDLE_INTERVAL
 from pycloudlib.waiting import wait_until
 from support.sshd import Sshd, make_key
 
@@ -44,7 +45,7 @@ def nothing_left() -> Iterator[None]:
     before = resources()
     yield
     # A timer that was cancelled needs a moment to end.
-    wait_until(lambda: resources() == before, what="threads and sockets to end", timeout=5, last_seen=resources)
+    wait_until(lambda: resources() == before, what="threads and sockets to end", timeout=60, last_seen=resources)
 
 
 @contextmanager
@@ -132,6 +133,15 @@ def test_closing_leaves_neither_thread_nor_socket(target: Target) -> None:
         run(connection, "cat", stdin=b"x", timeout=60)
 
 
+@pytest.mark.parametrize(("keepalive", "seconds"), [(15.0, IDLE_INTERVAL), (0.0, IDLE_INTERVAL), (1.0, 0.5)])
+def test_an_idle_connection_is_looked_at_no_more_often_than_its_signs_of_life_need(
+    target: Target, keepalive: float, seconds: float
+) -> None:
+    with connect(replace(target, keepalive=keepalive)) as connection:
+        assert connection.transport.sock.gettimeout() == seconds
+        assert run(connection, "echo hi").stdout == "hi"
+
+
 def test_its_socket_has_no_delay_its_cipher_is_gcm_and_a_dead_host_is_noticed(connection: Connection) -> None:
     sock = connection.transport.sock
     assert isinstance(sock, socket.socket)
@@ -155,7 +165,7 @@ def test_what_is_no_sshd_is_a_connection_error_and_leaves_nothing(
     answer: Callable[[socket.socket], None], why: str, target: Target
 ) -> None:
     with nothing_left(), server(answer) as (host, port), pytest.raises(SSHConnectionError, match=why) as raised:
-        connect(replace(target, host=host, port=port, banner_timeout=0.3))
+        connect(replace(target, host=host, port=port, banner_timeout=0.3 if answer is say_nothing else 60))
     assert str(raised.value).startswith(f"cannot connect to {host}:{port}: ")
 
 
@@ -386,3 +396,34 @@ def test_ipv6_addresses_work(tmp_path: Path) -> None:
         assert target.address == f"[::1]:{own.port}"
         with connect(target) as connection:
             assert run(connection, "echo six").stdout == "six"
+
+
+def test_only_the_configured_key_is_offered_and_no_known_hosts_read_or_written(
+    own_sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    # Everything that would let it in, or keep it out, if it were looked at.
+    for suffix in ("", ".pub"):
+        usual = home / ".ssh" / f"id_ed25519{suffix}"
+        usual.write_bytes(own_sshd.private_key_path.with_name(own_sshd.private_key_path.name + suffix).read_bytes())
+        usual.chmod(0o600)
+    known_hosts = home / ".ssh" / "known_hosts"
+    elsewhere = make_key(tmp_path / "elsewhere", "ed25519").with_suffix(".pub").read_text()
+    known_hosts.write_text(f"[{own_sshd.host}]:{own_sshd.port} {elsewhere}")
+    before = known_hosts.read_bytes(), known_hosts.stat().st_mtime_ns
+    agent = tmp_path / "agent"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(agent))
+        listener.listen()
+        listener.setblocking(False)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(agent))
+        target = Target(own_sshd.host, own_sshd.username, own_sshd.private_key_path, port=own_sshd.port)
+        connect(target).close()
+        with pytest.raises(SSHAuthenticationError):
+            connect(replace(target, private_key_path=make_key(tmp_path / "wrong", "ed25519")))
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert (known_hosts.read_bytes(), known_hosts.stat().st_mtime_ns) == before
+    assert sorted(path.name for path in (home / ".ssh").iterdir()) == ["id_ed25519", "id_ed25519.pub", "known_hosts"]

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.errors import HostKeyError, InvalidArgumentError
-from pycloudlib.ssh.host_keys import HostKeys, keys_from_console
+from pycloudlib.ssh.host_keys import (
+    HostKey,
+    HostKeys,
+    KeyOwners,
+    Mode,
+    count_console_blocks,
+    keys_from_console,
+)
 from support.sshd import make_key
 
 HOST = "192.0.2.1:22"
@@ -41,6 +48,14 @@ def other(tmp_path: Path) -> Key:
 
 def check(host_keys: HostKeys, key: Key) -> None:
     host_keys.check(key.kind, key.blob, host=HOST)
+
+
+def test_a_key_is_written_as_openssh_reads_it(key: Key, tmp_path: Path) -> None:
+    known_hosts = tmp_path / "known_hosts"
+    known_hosts.write_text(HostKey(key.kind, key.blob).known_hosts_line("[127.0.0.1]:2222"))
+    command = ["ssh-keygen", "-F", "[127.0.0.1]:2222", "-l", "-f", str(known_hosts)]
+    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert key.fingerprint in found
 
 
 def test_pinned_accepts_the_first_key_and_that_one_again(key: Key) -> None:
@@ -154,3 +169,43 @@ def test_a_console_without_a_complete_block_gives_no_keys(text: str) -> None:
 def test_fingerprints_of_other_blocks_are_not_taken_for_keys(key: Key) -> None:
     text = f"-----BEGIN SSH HOST KEY FINGERPRINTS-----\n256 {key.fingerprint} root@host (ED25519)\n" + console(key.line)
     assert keys_from_console(text) == [key.line]
+
+
+def test_keys_of_earlier_boots_do_not_count(key: Key, other: Key) -> None:
+    text = console(key.line)
+    assert count_console_blocks(text) == 1
+    assert keys_from_console(text, after=1) == []
+    assert keys_from_console(text + console(other.line), after=1) == [other.line]
+
+
+def test_a_pinned_key_that_the_console_does_not_show_is_contradicted(key: Key, other: Key) -> None:
+    host_keys = HostKeys()
+    check(host_keys, key)
+    assert not host_keys.is_contradicted
+    host_keys.learn([other.line])
+    assert host_keys.is_contradicted
+    host_keys.drop_pin()
+    with pytest.raises(HostKeyError, match="did not print on its console"):
+        check(host_keys, key)
+    check(host_keys, other)
+    assert not host_keys.is_contradicted
+
+
+@pytest.mark.parametrize("mode", ["pinned", "console", "insecure"])
+def test_the_key_that_was_accepted_is_known_in_every_mode(mode: Mode, key: Key) -> None:
+    host_keys = HostKeys(mode)
+    assert host_keys.accepted is None
+    host_keys.learn([key.line])
+    check(host_keys, key)
+    assert host_keys.accepted == HostKey(key.kind, key.blob)
+
+
+def test_two_who_have_the_same_key_are_found(key: Key, other: Key) -> None:
+    owners = KeyOwners()
+    first, second = HostKey(key.kind, key.blob), HostKey(other.kind, other.blob)
+    assert owners.note(first, "i-1") is None
+    assert owners.note(first, "i-1") is None
+    assert owners.note(second, "i-2") is None
+    assert owners.note(first, "i-3") == "i-1"
+    assert owners.note(second, "i-3") == "i-2"
+    assert owners.note(first, "i-4") is None

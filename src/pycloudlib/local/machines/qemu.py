@@ -1,4 +1,4 @@
-"""Real machines: one QEMU process each, without any privileges."""
+"""A real machine: a QEMU process without any privileges."""
 
 from __future__ import annotations
 
@@ -9,166 +9,47 @@ import shutil
 import socket
 import subprocess
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pycloudlib.errors import PycloudlibError
-from pycloudlib.local import disks, network
-from pycloudlib.local.image_use import in_use
-from pycloudlib.local.machines.accelerator import Accelerator
+from pycloudlib.local import disks
 from pycloudlib.local.machines.base import (
+    Devices,
+    Disk,
     Machine,
-    MachineDriver,
     MachineOwner,
     MachineSpec,
     MachineState,
     NetworkAttachment,
     PowerOffCause,
 )
+from pycloudlib.local.machines.device_bay import DeviceBay, DeviceOwner
+from pycloudlib.local.machines.qemu_command import command_line
+from pycloudlib.local.machines.qemu_devices import Forwarding, QemuDevice, QemuDisk, QemuInterface
 from pycloudlib.local.machines.qmp import QMP, READY
+from pycloudlib.local.machines.saved_boot import SavedBoot, go_on
 from pycloudlib.local.metadata import InstanceMetadata, MetadataServer
+
+if TYPE_CHECKING:
+    from pycloudlib.local.machines.qemu_driver import QemuDriver
 
 logger = logging.getLogger(__name__)
 
-QEMU = "qemu-system-x86_64"
 ROOM_TO_START = 128 * disks.MIB
 """A guest that boots writes about as much to its disk."""
 QUIT_SECONDS = 10.0
 """How long a QEMU that has hung up may take to end."""
 KEPT_CONSOLE_BYTES = 64 * 1024
 """What is kept of a console when its machine is gone; EC2 keeps as much."""
-ROOT_PORTS = 16
-"""PCI Express slots: one for each device now or hot-plugged later."""
-
-# A parent that was gone before the kernel was told to watch it would never end the machine: so the child looks.
-_ONLY_WITH_PARENT = 'test "$PPID" = "$0" && exec "$@"'
+CONSOLE_FILE = "console.log"
+METADATA_SOCKET = "metadata.sock"
+"""In the machine's directory."""
 
 
-@dataclass(frozen=True)
-class QemuOptions:
-    """What all machines of a server have in common.
-
-    Args:
-        directory: where the machines keep their disks, each in a directory of its own.
-        accelerator: what runs the guest's instructions.
-        ssh_port: port on every public address that leads to sshd.
-        shutdown_seconds: how long a guest may take to shut down before the plug is pulled; EC2 gives it minutes.
-    """
-
-    directory: Path
-    accelerator: Accelerator
-    ssh_port: int
-    shutdown_seconds: float
-
-
-def command_line(
-    spec: MachineSpec, attachment: NetworkAttachment, *, accelerator: Accelerator, ssh_port: int, qmp_fd: int
-) -> list[str]:
-    """Compose the QEMU command of a machine; paths are relative to its directory.
-
-    Args:
-        spec: what the machine is made of.
-        attachment: its interface.
-        accelerator: what runs the guest's instructions.
-        ssh_port: port on the public address that leads to sshd.
-        qmp_fd: QEMU's side of the monitor's socket.
-    """
-    # As on Nitro, both are the same and begin with "ec2": by that cloud-init tells EC2 from other clouds.
-    # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
-    identity = f"ec2{uuid.uuid5(uuid.NAMESPACE_OID, spec.instance_id).hex[3:]}"
-    system_uuid = str(uuid.UUID(identity))
-    command = [QEMU, "-name", spec.instance_id, "-no-user-config", "-nodefaults", "-display", "none"]
-    command += ["-machine", "q35", "-accel", accelerator.option, "-cpu", accelerator.cpu]
-    command += ["-smp", str(spec.cpus), "-m", str(spec.memory_mib)]
-    command += ["-smbios", _smbios(spec, system_uuid)]
-    command += ["-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"]
-    command += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
-    # A guest that powers off or resets leaves QEMU waiting until it is told to quit, so that the reason can be told.
-    command += ["-action", "shutdown=pause", "-action", "reboot=shutdown"]
-    for port in range(ROOT_PORTS):
-        command += ["-device", f"pcie-root-port,id=port{port},chassis={port + 1}"]
-    # Machines are thrown away: what the host has not written yet need not survive the host.
-    command += ["-blockdev", "driver=file,node-name=root-file,filename=root.qcow2,cache.no-flush=on,discard=unmap"]
-    command += ["-blockdev", "driver=qcow2,node-name=root,file=root-file,cache.no-flush=on,discard=unmap"]
-    command += ["-device", f"nvme,id=root-disk,drive=root,serial={spec.root_volume_id.replace('-', '')},bus=port0"]
-    netdev = network.user_netdev("net0", attachment, ssh_port=ssh_port, metadata_socket="metadata.sock")
-    command += ["-netdev", netdev]
-    command += ["-device", f"virtio-net-pci,id=eth0,netdev=net0,mac={attachment.mac},bus=port1,romfile="]
-    command += ["-device", "virtio-rng-pci,bus=port2"]
-    if spec.boot.kernel is not None:
-        command += ["-kernel", str(spec.boot.kernel), "-append", spec.boot.kernel_arguments]
-    if spec.boot.initrd is not None:
-        command += ["-initrd", str(spec.boot.initrd)]
-    return command
-
-
-def _smbios(spec: MachineSpec, system_uuid: str) -> str:
-    identity = f"uuid={system_uuid},serial={system_uuid}"
-    return f"type=1,manufacturer=Amazon EC2,product={spec.instance_type},version=1.0,{identity}"
-
-
-class QemuDriver(MachineDriver):
-    """Makes QEMU machines, and sees to it that none outlives this process.
-
-    Args:
-        options: what they have in common.
-    """
-
-    def __init__(self, options: QemuOptions) -> None:
-        self.options = options
-        self._addresses = network.LoopbackAddresses(options.ssh_port)
-        self._machines: list[QemuMachine] = []
-        # The kernel ends a machine with the thread that started it: this one lives as long as the process.
-        self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
-
-    def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> QemuMachine:
-        """Make a machine, switched off."""
-        machine = QemuMachine(spec, owner, metadata, self)
-        self._machines.append(machine)
-        return machine
-
-    def allocate_public_ip(self) -> str:
-        """Take a loopback address that no other instance has."""
-        return self._addresses.allocate()
-
-    def release_public_ip(self, address: str) -> None:
-        """Give an address back."""
-        self._addresses.release(address)
-
-    def close(self) -> None:
-        """End every machine, at once."""
-        machines = list(self._machines)
-        for machine in machines:
-            machine.destroy()
-        for machine in machines:
-            machine.join()
-        self._spawner.shutdown()
-
-    def forget(self, machine: QemuMachine) -> None:
-        """Take note that a machine is gone for good."""
-        if machine in self._machines:
-            self._machines.remove(machine)
-
-    def spawn(self, command: Sequence[str], directory: Path, keep_fd: int) -> subprocess.Popen[bytes]:
-        """Start a process that ends with this one, however this one ends."""
-        tied = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _ONLY_WITH_PARENT, str(os.getpid()), *command]
-        return self._spawner.submit(
-            subprocess.Popen,
-            tied,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=(keep_fd,),
-            start_new_session=True,
-        ).result()
-
-
-class QemuMachine(Machine):
+class QemuMachine(Machine, DeviceOwner):
     """A QEMU process, its directory and its metadata service. One thread follows it from start to end.
 
     Args:
@@ -201,18 +82,20 @@ class QemuMachine(Machine):
         self._out_of_room = False
         self._last_words = ""
         self._last_console = b""
-        self._image = contextlib.ExitStack()
+        self._bay = DeviceBay(self, spec.instance_id)
+        self._between: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, attachment: NetworkAttachment) -> None:
-        """Switch it on, with the addresses that it has this time."""
+    def start(self, devices: Devices) -> None:
+        """Switch it on, with what it has this time."""
         self._move(MachineState.STARTING)
+        self._bay.hold()
         self._end_requested = False
         self._rebooting = False
         self._guest_powered_off = False
         self._last_words = ""
         self._thread = threading.Thread(
-            target=self._live, args=(attachment,), name=f"machine-{self.spec.instance_id}", daemon=True
+            target=self._live, args=(devices,), name=f"machine-{self.spec.instance_id}", daemon=True
         )
         self._thread.start()
 
@@ -224,8 +107,9 @@ class QemuMachine(Machine):
             return
         self._press_power_button(afterwards=self._pull_plug)
 
-    def reboot(self) -> None:
+    def reboot(self, between: Callable[[], None] | None = None) -> None:
         """Let the guest shut down, then start it again; one that does not react is reset all the same."""
+        self._between = between
         self._rebooting = True
         self._press_power_button(afterwards=self._reset)
 
@@ -244,9 +128,73 @@ class QemuMachine(Machine):
     def console(self) -> bytes:
         """All that it has printed on its serial console."""
         try:
-            return (self._directory / "console.log").read_bytes()
+            return (self._directory / CONSOLE_FILE).read_bytes()
         except FileNotFoundError:
             return self._last_console
+
+    def attach_disk(self, disk: Disk) -> None:
+        """Give it another disk."""
+        self._bay.attach(QemuDisk(disk))
+
+    def detach_disk(self, volume_id: str) -> None:
+        """Take a disk away."""
+        self._bay.detach(volume_id)
+
+    def freeze_disk(self, disk: Disk, overlay: Path, done: Callable[[Exception | None], None]) -> None:
+        """Let everything that is written from now on go to a new overlay on the disk's present file."""
+
+        def task(qmp: QMP | None) -> None:
+            device = self._bay.plugged(disk.volume_id)
+            try:
+                if qmp is not None and isinstance(device, QemuDisk):
+                    device.freeze(qmp, str(overlay.absolute()))
+                else:
+                    disks.create_overlay(disk.file(), overlay, base_format="qcow2")
+            except (PycloudlibError, OSError) as error:
+                done(error)
+                return
+            done(None)
+
+        self._bay.do(task)
+
+    def attach_interface(self, attachment: NetworkAttachment) -> None:
+        """Give it another interface."""
+        self._bay.attach(self._interface(attachment))
+
+    def detach_interface(self, interface_id: str) -> None:
+        """Take an interface away."""
+        self._bay.detach(interface_id)
+
+    def change_interface(self, attachment: NetworkAttachment) -> None:
+        """Let one of its interfaces have other addresses."""
+
+        def task(qmp: QMP | None) -> None:
+            device = self._bay.plugged(attachment.interface_id)
+            if isinstance(device, QemuInterface):
+                device.change(attachment, qmp)
+
+        self._bay.do(task)
+
+    def device_attached(self, device: QemuDevice) -> None:
+        """The guest can use it."""
+        if isinstance(device, QemuDisk):
+            self.owner.disk_attached(device.resource_id)
+        else:
+            self.owner.interface_attached(device.resource_id)
+
+    def device_detached(self, device: QemuDevice) -> None:
+        """The guest has let go of it."""
+        if isinstance(device, QemuDisk):
+            self.owner.disk_detached(device.resource_id)
+        else:
+            self.owner.interface_detached(device.resource_id)
+
+    def device_failed(self, resource_id: str, detail: str) -> None:
+        """It could not be attached."""
+        self.owner.device_failed(resource_id, detail)
+
+    def _interface(self, attachment: NetworkAttachment) -> QemuInterface:
+        return QemuInterface(attachment, Forwarding(self._driver.options.ssh_port, METADATA_SOCKET))
 
     def join(self) -> None:
         """Wait until its thread has ended; for the end of the server."""
@@ -255,68 +203,124 @@ class QemuMachine(Machine):
 
     # What follows runs in the machine's own thread.
 
-    def _live(self, attachment: NetworkAttachment) -> None:
+    def _live(self, devices: Devices) -> None:
         cause, detail = PowerOffCause.DIED, ""
         try:
-            cause, detail = self._run(attachment)
+            cause, detail = self._run(devices)
         except (PycloudlibError, OSError) as error:
             detail = str(error)
         finally:
             self._cancel_plug_puller()
+            self._bay.ended()
         with self._lock:
             self._process = None
             self._qmp = None
             destroy = self._destroy_requested
             self._move(MachineState.OFF)
+        self._call_between()  # whoever waits for a reboot that did not come about is to be told
         if cause is PowerOffCause.DIED:
             logger.warning("%s: the machine died: %s", self.spec.instance_id, detail)
         if destroy:
             self._delete()
         self.owner.machine_off(cause, detail)
 
-    def _run(self, attachment: NetworkAttachment) -> tuple[PowerOffCause, str]:
-        self._prepare_directory()
+    def _run(self, devices: Devices) -> tuple[PowerOffCause, str]:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disks.ensure_space(self._directory, ROOM_TO_START)
+        root, *others = [QemuDisk(disk) for disk in devices.disks]
+        primary, *further = [self._interface(attachment) for attachment in devices.interfaces]
+        self._bay.fill(root, primary, [*others, *further])
         with (
             _short_path(self._directory) as short,
-            MetadataServer(short / "metadata.sock", self._metadata),
+            MetadataServer(short / METADATA_SOCKET, self._metadata),
         ):
             status, self._reset_wanted = 0, True
             # A reset is a new process: under emulation a kernel takes half a minute to overwrite the code of the one
             # before, which QEMU has translated.
             while self._reset_wanted and not self._end_requested:
                 self._reset_wanted = self._guest_powered_off = False
-                status = self._run_once(attachment)
+                status = self._run_once()
+                self._bay.ended()
+                self._bay.catch_up()
+                self._call_between()
         return self._why(status)
 
-    def _run_once(self, attachment: NetworkAttachment) -> int:
+    def _call_between(self) -> None:
+        between, self._between = self._between, None
+        if between is None:
+            return
+        between()
+        self._bay.catch_up()
+
+    def _run_once(self) -> int:
+        boot = self._driver.saved_boot(self.spec)
+        with contextlib.ExitStack() as undo:
+            process, qmp, host = self._start_qemu(boot, undo)
+            with self._lock:
+                self._process = process
+                self._qmp = qmp
+                if self._end_requested:
+                    process.kill()
+            complaints = threading.Thread(target=self._listen_to_complaints, args=(process,), daemon=True)
+            complaints.start()
+            resuming = self._resuming(boot, qmp, host) if boot and host else None
+            try:
+                for event in qmp.events():
+                    self._on_event(event, qmp, resuming)
+            finally:
+                qmp.close()
+                status = _end(process)
+                complaints.join()
+                if resuming is not None and resuming.ident is not None:
+                    # It decides whether the machine boots from the beginning instead.
+                    resuming.join()
+            return status
+
+    def _start_qemu(
+        self, boot: SavedBoot | None, undo: contextlib.ExitStack
+    ) -> tuple[subprocess.Popen[bytes], QMP, socket.socket | None]:
+        """Start a QEMU: with its devices, or from where a boot was saved and without any."""
+        host = guests = None
         ours, theirs = socket.socketpair()
-        with theirs:
-            options = self._driver.options
-            command = command_line(
-                self.spec,
-                attachment,
-                accelerator=options.accelerator,
-                ssh_port=options.ssh_port,
-                qmp_fd=theirs.fileno(),
-            )
-            logger.info("%s: starting %s", self.spec.instance_id, " ".join(command))
-            process = self._driver.spawn(command, self._directory, theirs.fileno())
-        qmp = QMP(ours)
-        with self._lock:
-            self._process = process
-            self._qmp = qmp
-            if self._end_requested:
-                process.kill()
-        complaints = threading.Thread(target=self._listen_to_complaints, args=(process,), daemon=True)
-        complaints.start()
+        kept = [theirs]
+        if boot is not None:
+            host, guests = socket.socketpair()
+            undo.enter_context(host)
+            kept.append(guests)
+            self._bay.hold()
+            with (self._directory / CONSOLE_FILE).open("ab") as console:
+                console.write(boot.console)
+        command = command_line(
+            self.spec,
+            self._bay.arguments() if boot is None else boot.arguments,
+            accelerator=self._driver.options.accelerator,
+            qmp_fd=theirs.fileno(),
+            host_fd=guests.fileno() if guests else None,
+        )
+        logger.info("%s: starting %s", self.spec.instance_id, " ".join(command))
         try:
-            for event in qmp.events():
-                self._on_event(event, qmp)
+            process = self._driver.spawn(command, self._directory, [one.fileno() for one in kept])
         finally:
-            qmp.close()
-            status = _end(process)
-            complaints.join()
-        return status
+            for one in kept:
+                one.close()
+        return process, QMP(ours), host
+
+    def _resuming(self, boot: SavedBoot, qmp: QMP, host: socket.socket) -> threading.Thread:
+        """A thread of its own, because it asks QEMU things, and the answers come through the machine's thread."""
+        name = f"resume-{self.spec.instance_id}"
+        return threading.Thread(target=self._go_on, args=(boot, qmp, host), name=name, daemon=True)
+
+    def _go_on(self, boot: SavedBoot, qmp: QMP, host: socket.socket) -> None:
+        """Be a machine of one's own from a saved boot on, or boot from the beginning instead."""
+        try:
+            go_on(self.spec.instance_id, qmp, host, partial(self._bay.plug_all, qmp))
+        except (PycloudlibError, OSError) as error:
+            if not self._end_requested:
+                logger.warning("%s boots from the beginning: %s", self.spec.instance_id, error)
+                self._driver.discard(boot)
+                self._reset()
+            return
+        self._answers(qmp)
 
     def _listen_to_complaints(self, process: subprocess.Popen[bytes]) -> None:
         """What QEMU writes to standard error; a write for which there was no room is told nowhere else."""
@@ -332,23 +336,23 @@ class QemuMachine(Machine):
                     self._out_of_room = True
                     self._pull_plug()
 
-    def _prepare_directory(self) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root = self._directory / "root.qcow2"
-        if root.exists():
-            return
-        disks.ensure_space(self._directory, ROOM_TO_START)
-        self._image.enter_context(in_use(self.spec.boot.disk))
-        disks.create_overlay(
-            self.spec.boot.disk, root, size_gb=self.spec.root_size_gb, base_format=self.spec.boot.format
-        )
-
-    def _on_event(self, event: Mapping[str, Any], qmp: QMP) -> None:
-        name = event["event"]
-        logger.debug("%s: %s", self.spec.instance_id, event)
-        if event is READY and self.state is MachineState.STARTING:
+    def _answers(self, qmp: QMP) -> None:
+        """QEMU has all of its devices, and the guest runs."""
+        self._bay.ready(qmp)
+        if self.state is MachineState.STARTING:
             self._move(MachineState.RUNNING)
             self.owner.machine_running()
+
+    def _on_event(self, event: Mapping[str, Any], qmp: QMP, resuming: threading.Thread | None) -> None:
+        name = event["event"]
+        logger.debug("%s: %s", self.spec.instance_id, event)
+        if event is READY:
+            if resuming is None:
+                self._answers(qmp)
+            else:
+                resuming.start()
+        elif name == "DEVICE_DELETED":
+            self._bay.deleted(event["data"].get("device", ""))
         elif name == "SHUTDOWN" and event["data"]["guest"]:
             self._cancel_plug_puller()
             self._reset_wanted = self._rebooting or event["data"]["reason"] == "guest-reset"
@@ -397,8 +401,8 @@ class QemuMachine(Machine):
     def _delete(self) -> None:
         self._move(MachineState.GONE)
         self._last_console = self.console()[-KEPT_CONSOLE_BYTES:]
+        self._bay.close()
         shutil.rmtree(self._directory, ignore_errors=True)
-        self._image.close()
         self._driver.forget(self)
 
 

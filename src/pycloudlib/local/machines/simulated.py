@@ -10,8 +10,11 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from pycloudlib.local.machines.base import (
+    Devices,
+    Disk,
     Machine,
     MachineDriver,
     MachineOwner,
@@ -91,19 +94,21 @@ class SimulatedMachine(Machine):
         self._printed = b""
         self._run = 0
 
-    def start(self, attachment: NetworkAttachment) -> None:
+    def start(self, devices: Devices) -> None:
         """Switch it on."""
         self._move(MachineState.STARTING)
         self._run += 1
         run = self._run
-        self._driver.after(self._driver.times.boot, lambda: self._booted(run, attachment))
+        self._driver.after(self._driver.times.boot, lambda: self._booted(run, devices.interfaces[0].private_ip))
 
     def stop(self, *, force: bool = False) -> None:
         """Switch it off."""
         self._end_after(0.0 if force else self._driver.times.stop)
 
-    def reboot(self) -> None:
+    def reboot(self, between: Callable[[], None] | None = None) -> None:
         """Nothing in it would notice."""
+        if between is not None:
+            self._driver.after(0.0, between)
 
     def destroy(self) -> None:
         """Switch it off for good."""
@@ -117,11 +122,34 @@ class SimulatedMachine(Machine):
         """What a machine would have printed, in short."""
         return self._printed
 
-    def _booted(self, run: int, attachment: NetworkAttachment) -> None:
+    def attach_disk(self, disk: Disk) -> None:
+        """Say that it has another disk."""
+        self._driver.after(0.0, lambda: self.owner.disk_attached(disk.volume_id))
+
+    def detach_disk(self, volume_id: str) -> None:
+        """Say that it has a disk no more."""
+        self._driver.after(0.0, lambda: self.owner.disk_detached(volume_id))
+
+    def freeze_disk(self, disk: Disk, overlay: Path, done: Callable[[Exception | None], None]) -> None:
+        """Say that a disk's present file, which there is not, will not change any more."""
+        self._driver.after(0.0, lambda: done(None))
+
+    def attach_interface(self, attachment: NetworkAttachment) -> None:
+        """Say that it has another interface."""
+        self._driver.after(0.0, lambda: self.owner.interface_attached(attachment.interface_id))
+
+    def detach_interface(self, interface_id: str) -> None:
+        """Say that it has an interface no more."""
+        self._driver.after(0.0, lambda: self.owner.interface_detached(interface_id))
+
+    def change_interface(self, attachment: NetworkAttachment) -> None:
+        """Nobody would notice."""
+
+    def _booted(self, run: int, address: str) -> None:
         if run != self._run or self.state is not MachineState.STARTING:
             return
         self._move(MachineState.RUNNING)
-        self._printed += f"simulated machine {self.spec.instance_id} at {attachment.private_ip}\r\n".encode()
+        self._printed += f"simulated machine {self.spec.instance_id} at {address}\r\n".encode()
         self.owner.machine_running()
 
     def _end_after(self, seconds: float) -> None:

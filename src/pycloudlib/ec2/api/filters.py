@@ -1,0 +1,44 @@
+"""Filters of EC2's Describe calls, written as Python's keyword arguments.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pycloudlib.errors import InvalidArgumentError
+
+
+def described_filters(filters: Mapping[str, object]) -> list[dict[str, Any]]:
+    """The parameter Filters of a Describe call.
+
+    Args:
+        filters: by EC2's name, with underscores for hyphens: `vpc_id="vpc-1"`, `group_name=["a", "b*"]`; and
+            `tag={"team": "blue"}` for tags.
+
+    Raises:
+        InvalidArgumentError: a value is neither a text, a number nor a bool, nor several of them.
+    """
+    named: dict[str, list[str]] = {}
+    for name, value in filters.items():
+        if name in ("tag", "tags") and isinstance(value, Mapping):
+            named |= {f"tag:{key}": _values(f"tag {key}", one) for key, one in value.items()}
+        else:
+            named[name.replace("_", "-")] = _values(name, value)
+    return [{"Name": name, "Values": values} for name, values in named.items()]
+
+
+def _values(name: str, value: object) -> list[str]:
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
+        return [_text(name, one) for one in value]
+    return [_text(name, value)]
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (str, int)):
+        return str(value)
+    raise InvalidArgumentError(f"the filter {name} is {value!r}; it must be a text, or several")

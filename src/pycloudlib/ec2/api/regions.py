@@ -1,0 +1,52 @@
+"""The regions that an account can use.
+
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeRegions.html
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from typing import TYPE_CHECKING
+
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.errors import InvalidArgumentError, PermissionDeniedError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+logger = logging.getLogger(__name__)
+
+
+def region_names(client: EC2Client) -> list[str]:
+    """List the regions that the account can use (DescribeRegions), by name.
+
+    Args:
+        client: the boto3 EC2 client.
+    """
+    with translated():
+        return sorted(region["RegionName"] for region in client.describe_regions()["Regions"])
+
+
+def require_region(client: EC2Client, name: str) -> None:
+    """Refuse a region that the account cannot use; who may not list the regions is believed.
+
+    Args:
+        client: the boto3 EC2 client.
+        name: the region.
+
+    Raises:
+        InvalidArgumentError: it is none, or is not enabled; names the nearest.
+    """
+    if not isinstance(name, str):
+        raise InvalidArgumentError(f"the region is {name!r}; it must be a text such as 'eu-central-1'")
+    try:
+        known = region_names(client)
+    except PermissionDeniedError as error:
+        logger.debug("using %s unchecked: %s", name, error)
+        return
+    if name in known:
+        return
+    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(known)}"
+    raise InvalidArgumentError(f"no region {name!r} that this account can use; {hint}")

@@ -1,0 +1,167 @@
+"""What all of EC2's nouns stand on: settings, session, and what was created."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pycloudlib.cloud import BaseCloud
+from pycloudlib.config import ConfigFile, Settings, load_settings
+from pycloudlib.ec2.api.endpoints import endpoint_in
+from pycloudlib.ec2.api.regions import region_names, require_region
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.session import open_session
+from pycloudlib.ec2.images.catalogue import Images
+from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.instances.poller import Poller
+from pycloudlib.ec2.key_pairs import KeyPairs
+from pycloudlib.ec2.sweep.deletions import ORDER, command_by_hand
+from pycloudlib.ec2.sweep.leftovers import Leftover
+from pycloudlib.ec2.vpc import VPCs
+from pycloudlib.interrupts import sweep_command
+from pycloudlib.lifecycle import Ledger
+from pycloudlib.setting_values import HostKeysMode
+from pycloudlib.tags import Ownership
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client, EC2ServiceResource
+    from typing_extensions import Self
+
+
+class Facade(BaseCloud):
+    """A session with EC2, and the record of what it created."""
+
+    def __init__(
+        self,
+        tag: str = "pycloudlib",
+        timestamp_suffix: bool = True,
+        config_file: ConfigFile | None = None,
+        *,
+        access_key_id: str | None = None,
+        secret_access_key: str | None = None,
+        session_token: str | None = None,
+        region: str | None = None,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        ttl: float | str | None = None,
+        host_keys: HostKeysMode | None = None,
+    ) -> None:
+        arguments = {
+            "access_key_id": access_key_id,
+            "secret_access_key": secret_access_key,
+            "session_token": session_token,
+            "region": region,
+            "profile": profile,
+            "endpoint_url": endpoint_url,
+            "ttl": ttl,
+            "host_keys": host_keys,
+        }
+        self._set_up(load_settings(config_file, overrides=arguments), tag, timestamp_suffix=timestamp_suffix)
+
+    @classmethod
+    def from_settings(cls, settings: Settings, tag: str = "pycloudlib", *, timestamp_suffix: bool = True) -> Self:
+        """Open EC2 with settings that were read already.
+
+        Args:
+            settings: what load_settings() gave.
+            tag: names what is created: lower-case letters, digits and hyphens; default "pycloudlib".
+            timestamp_suffix: whether the time and some random digits are added to the tag; default yes.
+
+        Raises:
+            CloudSetupError: no region, or no valid endpoint.
+            CredentialsError: no credentials.
+            InvalidTagNameError: the tag cannot name resources.
+        """
+        opened = cls.__new__(cls)
+        opened._set_up(settings, tag, timestamp_suffix=timestamp_suffix)
+        return opened
+
+    def _set_up(self, settings: Settings, tag: str, *, timestamp_suffix: bool) -> None:
+        super().__init__(
+            tag,
+            timestamp_suffix=timestamp_suffix,
+            public_key_path=settings.public_key_path,
+            private_key_path=settings.private_key_path,
+            key_name=settings.key_name,
+        )
+        self._settings = settings
+        self._session = open_session(settings)
+        self._ownership = Ownership.of_this_process(settings.ttl)
+        self._ledger = Ledger(self._by_hand)
+        self._scope = Scope(self.client, self.region, self.tag, self._ownership, self._ledger, self._session)
+        self._images = Images(self._scope)
+        self._vpcs = VPCs(self._scope)
+        self._key_pairs = KeyPairs(self.client, ledger=self._ledger, ownership=self._ownership, prefix=tag)
+        self._access = Access(
+            scope=self._scope,
+            client=self.client,
+            poller=Poller(self.client),
+            port=settings.ssh_port,
+            host_keys=settings.host_keys,
+            boot_timeout=settings.boot_timeout,
+            on_deleted=self._ledger.forget,
+        )
+        self._instances: dict[str, EC2Instance] = {}
+        self._elsewhere: dict[str, Self] = {}
+        self._lock = threading.Lock()
+
+    def _by_hand(self, kind: str, resource_id: str) -> str:
+        kind, _, region = kind.partition(" in ")
+        leftover = Leftover(kind, resource_id, region or self.region)
+        # What a lost answer may have made has no id that anybody knows; but it has its run's tags.
+        return command_by_hand(leftover, self._session.endpoint_url) if kind in ORDER else sweep_command()
+
+    def regions(self) -> list[str]:
+        """List the names of the regions that the account can use (DescribeRegions)."""
+        return region_names(self.client)
+
+    def in_region(self, name: str) -> Self:
+        """Work in another region, with the same settings, tag and key; the same object each time.
+
+        It is cleaned up together with this one, and can be before, as a context manager too. An endpoint that is not
+        AWS's own is taken to serve all regions.
+
+        Args:
+            name: such as "eu-central-1"; for this object's own region it is another object, too.
+
+        Raises:
+            InvalidArgumentError: the account cannot use that region; names the nearest.
+        """
+        with self._lock:
+            if not isinstance(name, str) or name not in self._elsewhere:
+                require_region(self.client, name)
+                self._elsewhere[name] = self._opened_in(name)
+            return self._elsewhere[name]
+
+    def _opened_in(self, region: str) -> Self:
+        endpoint_url = endpoint_in(region, here=self.region, endpoint_url=self._settings.endpoint_url)
+        settings = replace(self._settings, region=region, endpoint_url=endpoint_url)
+        there = type(self).from_settings(settings, self.tag, timestamp_suffix=False)
+        if self._key_pair is not None:
+            # A key pair that was uploaded here is not known there.
+            uploaded = self._key_pair.name in self._ledger
+            there.key_pair = replace(self._key_pair, name=None) if uploaded else self._key_pair
+        return there
+
+    @property
+    def region(self) -> str:
+        """The name of the region, such as "eu-central-1"."""
+        return self._session.region
+
+    @property
+    def client(self) -> EC2Client:
+        """The plain boto3 client, for whatever this library does not cover. Its errors are botocore's."""
+        return self._session.client
+
+    @property
+    def resource(self) -> EC2ServiceResource:
+        """The plain boto3 service resource, for whatever this library does not cover. Its errors are botocore's."""
+        return self._session.resource
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings in use, without the secrets."""
+        return self._settings.as_mapping()

@@ -1,0 +1,63 @@
+"""The SSH keys that EC2 knows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from os import PathLike
+
+from pycloudlib.ec2.facade.base import Facade
+from pycloudlib.ec2.key_pairs import KIND as KEY_PAIR
+from pycloudlib.ec2.key_pairs import KeyPairDescription
+from pycloudlib.key import KeyPair
+
+logger = logging.getLogger(__name__)
+
+
+class KeyCalls(Facade):
+    """What is asked about key pairs."""
+
+    @property
+    def created_keys(self) -> list[str]:
+        """The names of the key pairs that were uploaded here and are not deleted yet, oldest first."""
+        return self._ledger.ids(KEY_PAIR)
+
+    def list_keys(self) -> list[str]:
+        """List the names of all key pairs of the account in this region (DescribeKeyPairs)."""
+        return self._key_pairs.names()
+
+    def key_pairs(self) -> list[KeyPairDescription]:
+        """Describe all key pairs of the account in this region, with their fingerprints (DescribeKeyPairs)."""
+        return self._key_pairs.all()
+
+    def upload_key(
+        self,
+        public_key_path: str | PathLike[str],
+        private_key_path: str | PathLike[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Let EC2 know a public key (ImportKeyPair), and reach the instances launched from now on with it.
+
+        clean() deletes it from EC2 again, unless EC2 had it before.
+
+        Args:
+            public_key_path: the public key; or one `.pem` file for both keys.
+            private_key_path: the private key; default the public key's path without ".pub".
+            name: its name in EC2; default the tag.
+
+        Raises:
+            KeyPairError: the key cannot be used, or EC2 has another one under that name.
+        """
+        key_pair = KeyPair.load(public_key_path, private_key_path, name or self.tag)
+        self._key_pairs.upload(key_pair, name or self.tag)
+        self.key_pair = key_pair
+
+    def delete_key(self, name: str) -> None:
+        """Let EC2 forget a key pair (DeleteKeyPair); one that it does not know is no error.
+
+        Args:
+            name: its name in EC2.
+        """
+        self._key_pairs.delete(name)
+        if self._key_pair is not None and self._key_pair.name == name:
+            self.key_pair = replace(self._key_pair, name=None)

@@ -1,0 +1,297 @@
+"""Launching instances, one or many."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pycloudlib.ec2.api.creating import Creation, create_several
+from pycloudlib.ec2.facade.base import Facade
+from pycloudlib.ec2.fleet import Fleet
+from pycloudlib.ec2.images.catalogue import DEFAULT_USERNAME
+from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.instances.poller import InstanceDescription
+from pycloudlib.ec2.instances.run_network import choose_network
+from pycloudlib.ec2.instances.run_request import RunRequest, check_arguments, check_count, checked_parameters
+from pycloudlib.ec2.instances.user_data import UserData, checked_user_data
+from pycloudlib.ec2.vpc import VPC
+from pycloudlib.errors import FleetError, PycloudlibError, UnsetSSHKeyError
+from pycloudlib.guest.expiry import with_expiry
+from pycloudlib.key import KeyPair
+from pycloudlib.lifecycle import UndoOrder
+
+logger = logging.getLogger(__name__)
+
+INSTANCE = "instance"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What launch() and launch_many() are given alike."""
+
+    image_id: str
+    instance_type: str
+    user_data: UserData | None
+    vpc: VPC | None
+    wait: bool
+    disk_size_gb: int
+    username: str | None
+    enable_ipv6: bool
+    keep_on_failure: bool
+    more: Mapping[str, Any]
+
+
+class LaunchCalls(Facade):
+    """What launches instances."""
+
+    @property
+    def created_instances(self) -> list[EC2Instance]:
+        """The instances that were launched here and are not deleted yet, oldest first."""
+        # One is recorded a moment before its object is made.
+        ids = self._ledger.ids(INSTANCE)
+        return [self._instances[instance_id] for instance_id in ids if instance_id in self._instances]
+
+    def launch(
+        self,
+        image_id: str,
+        instance_type: str = "t3.micro",
+        user_data: UserData | None = None,
+        vpc: VPC | None = None,
+        *,
+        wait: bool = True,
+        disk_size_gb: int = 15,
+        username: str | None = None,
+        enable_ipv6: bool = False,
+        keep_on_failure: bool = False,
+        **kwargs: Any,
+    ) -> EC2Instance:
+        """Launch an instance (RunInstances).
+
+        Args:
+            image_id: the AMI.
+            instance_type: default "t3.micro".
+            user_data: for cloud-init: a text, bytes, or a MIME message; at most 16 KiB; default none. It is never
+                logged.
+            vpc: what get_or_create_vpc() gave; default: the subnet and security groups of `kwargs`, or the default VPC.
+            wait: whether to wait until cloud-init is done; default yes.
+            disk_size_gb: GiB of the root volume, or as many as the image needs; default 15.
+            username: who logs in; default the configured one, or the one that the image's owner or name tells, or
+                "ubuntu".
+            enable_ipv6: whether it gets an IPv6 address, where the VPC or the subnet given has any, and the metadata
+                service answers over IPv6 too; default no.
+            keep_on_failure: whether an instance that never becomes ready is left as it is; default: it is deleted.
+            **kwargs: parameters of RunInstances. Tags, MetadataOptions, BlockDeviceMappings and NetworkInterfaces are
+                merged with the library's own, in which the caller's values win.
+
+        Raises:
+            ImageNotFoundError: there is no such AMI.
+            KeyPairNotFoundError: there is no such key pair in EC2.
+            UnsetSSHKeyError: there is no SSH key; says how to make one.
+            InvalidArgumentError: an argument that EC2 would refuse.
+            CloudError: EC2 refused.
+            BootError: the instance will never be ready; it is in the error's attribute `instance`.
+            BootTimeoutError: it was not ready in time.
+        """
+        wanted = _Wanted(
+            image_id,
+            instance_type,
+            user_data,
+            vpc,
+            wait,
+            disk_size_gb,
+            username,
+            enable_ipv6,
+            keep_on_failure,
+            kwargs,
+        )
+        (instance,) = self._launched(wanted)
+        if wait:
+            self._wait_or_delete(instance, keep_on_failure=keep_on_failure)
+        return instance
+
+    def launch_many(
+        self,
+        image_id: str,
+        count: int,
+        instance_type: str = "t3.micro",
+        user_data: UserData | None = None,
+        vpc: VPC | None = None,
+        *,
+        min_count: int | None = None,
+        wait: bool = True,
+        disk_size_gb: int = 15,
+        username: str | None = None,
+        enable_ipv6: bool = False,
+        keep_on_failure: bool = False,
+        **kwargs: Any,
+    ) -> Fleet:
+        """Launch many instances that are alike, by one call (RunInstances).
+
+        Args:
+            image_id: the AMI.
+            count: how many instances, 1 to 1000.
+            instance_type: default "t3.micro".
+            user_data: as for launch().
+            vpc: as for launch().
+            min_count: how many will do: when EC2 has no room for `count`, it launches as many as it can, and none when
+                these are fewer; default `count`.
+            wait: whether to wait until cloud-init is done in all; default yes.
+            disk_size_gb: GiB of each root volume, or as many as the image needs; default 15.
+            username: as for launch().
+            enable_ipv6: as for launch().
+            keep_on_failure: whether the instances are left as they are when some never become ready; default: all of
+                them are deleted.
+            **kwargs: as for launch().
+
+        Raises:
+            ImageNotFoundError: there is no such AMI.
+            KeyPairNotFoundError: there is no such key pair in EC2.
+            UnsetSSHKeyError: there is no SSH key; says how to make one.
+            InvalidArgumentError: an argument that EC2 would refuse.
+            CloudError: EC2 refused; CapacityError when it has no room for that many.
+            FleetError: some instances will never be ready, or were not in time; names each.
+        """
+        check_count(count, min_count)
+        wanted = _Wanted(
+            image_id,
+            instance_type,
+            user_data,
+            vpc,
+            wait,
+            disk_size_gb,
+            username,
+            enable_ipv6,
+            keep_on_failure,
+            kwargs,
+        )
+        fleet = Fleet(self._launched(wanted, count=count, min_count=min_count), self._access)
+        if wait:
+            self._wait_or_delete(fleet, keep_on_failure=keep_on_failure)
+        return fleet
+
+    def _launched(self, wanted: _Wanted, *, count: int = 1, min_count: int | None = None) -> list[EC2Instance]:
+        more = checked_parameters(self.client, wanted.more)
+        check_arguments(
+            wanted.image_id,
+            wanted.instance_type,
+            disk_size_gb=wanted.disk_size_gb,
+            username=wanted.username,
+            switches={
+                "wait": wanted.wait,
+                "enable_ipv6": wanted.enable_ipv6,
+                "keep_on_failure": wanted.keep_on_failure,
+            },
+            more=more,
+        )
+        user_data, more = self._ending_in_time(checked_user_data(wanted.user_data), more)
+        image = self._images.available(wanted.image_id)
+        request = RunRequest(
+            image,
+            wanted.instance_type,
+            self.tag,
+            user_data,
+            wanted.disk_size_gb,
+            wanted.enable_ipv6,
+            more,
+            choose_network(self.client, wanted.vpc, more, enable_ipv6=wanted.enable_ipv6),
+            count,
+            min_count,
+        )
+        request.parameters(self._ownership, "checked before a key is uploaded")
+        key_pair = self._key_pair_for_launch(more, wait=wanted.wait)
+        key_name: dict[str, str] = {}
+        if key_pair is not None and "KeyName" not in more:
+            key_name = {"KeyName": self._key_pairs.name_for_launch(key_pair)}
+        username = self._username(wanted.username, image.username)
+        records = create_several(self._ledger, self._creation(request, key_name))
+        return self._record_launched(records, username, key_pair)
+
+    def _creation(self, request: RunRequest, key_name: dict[str, str]) -> Creation:
+        def call(mark: str) -> Sequence[Any]:
+            parameters = request.parameters(self._ownership, mark) | key_name
+            return self.client.run_instances(**parameters)["Instances"]
+
+        def find(filters: Any) -> list[Any]:
+            found = self.client.describe_instances(Filters=filters)["Reservations"]
+            return [record for reservation in found for record in reservation["Instances"]]
+
+        def delete(record: Mapping[str, Any]) -> list[Exception]:
+            return self._made(record, username="", key_pair=None).delete()
+
+        return Creation(
+            kind=INSTANCE,
+            id_key="InstanceId",
+            order=UndoOrder.INSTANCE,
+            call=call,
+            find=find,
+            delete=delete,
+            has_token=True,
+        )
+
+    def _made(self, record: Mapping[str, Any], *, username: str, key_pair: KeyPair | None) -> EC2Instance:
+        described = InstanceDescription.of(record)
+        return EC2Instance(described, self._access, username=username, key_pair=key_pair, launched=True)
+
+    def _ending_in_time(
+        self, user_data: str | bytes | None, more: dict[str, Any]
+    ) -> tuple[str | bytes | None, dict[str, Any]]:
+        """With a `ttl`, let the guest power itself off when the time has come, which terminates the instance."""
+        ttl = self._ownership.ttl
+        if ttl is None:
+            return user_data, more
+        if more.get("InstanceInitiatedShutdownBehavior") == "stop":
+            logger.warning("an instance that is only stopped after its ttl of %d s is still to be paid for", ttl)
+        with_switch = with_expiry(user_data, self._ownership.now() + timedelta(seconds=ttl))
+        return checked_user_data(with_switch), {"InstanceInitiatedShutdownBehavior": "terminate", **more}
+
+    def _record_launched(
+        self, records: Sequence[Mapping[str, Any]], username: str, key_pair: KeyPair | None
+    ) -> list[EC2Instance]:
+        instances = [self._made(record, username=username, key_pair=key_pair) for record in records]
+        for instance in instances:
+            self._instances[instance.id] = instance
+            self._ledger.record(INSTANCE, instance.id, instance.delete, order=UndoOrder.INSTANCE)
+            logger.info("launched %s from %s", instance.id, instance.image_id)
+        return instances
+
+    def _wait_or_delete(self, launched: EC2Instance | Fleet, *, keep_on_failure: bool) -> None:
+        try:
+            launched.wait()
+        except BaseException as error:
+            # Ctrl-C too: nobody but this method knows the instances yet.
+            _explain(error, launched)
+            if not keep_on_failure:
+                self._delete_failed(launched)
+            raise
+
+    def _delete_failed(self, launched: EC2Instance | Fleet) -> None:
+        for error in launched.delete(wait=False):
+            logger.error("what was launched was not deleted and is left to clean(): %s", error)
+
+    def _key_pair_for_launch(self, parameters: Mapping[str, Any], *, wait: bool) -> KeyPair | None:
+        # Without a key nobody can log in, and EC2 needs one to put in, unless it is told by name.
+        return self.key_pair if wait or "KeyName" not in parameters else self._key_pair_if_any()
+
+    def _key_pair_if_any(self) -> KeyPair | None:
+        try:
+            return self.key_pair
+        except UnsetSSHKeyError:
+            return None
+
+    def _username(self, argument: str | None, images_user: str | None) -> str:
+        return argument or self._settings.username or images_user or DEFAULT_USERNAME
+
+
+def _explain(error: BaseException, launched: EC2Instance | Fleet) -> None:
+    """Let whatever ended a launch tell of the instance, before that is deleted."""
+    if isinstance(launched, EC2Instance):
+        if isinstance(error, PycloudlibError):
+            launched.explain(error)
+        return
+    if isinstance(error, FleetError):
+        for instance in launched:
+            if instance.id in error.errors:
+                _explain(error.errors[instance.id], instance)

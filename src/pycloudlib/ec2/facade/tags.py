@@ -1,0 +1,88 @@
+"""Tags on whatever there is."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.facade.base import Facade
+from pycloudlib.errors import InvalidArgumentError
+
+logger = logging.getLogger(__name__)
+
+TAGGED_AT_ONCE = 1000
+"""Resources in one CreateTags."""
+
+NOT_YET_KNOWN = 60.0
+"""Seconds for which EC2 may not know what was created here."""
+
+NOT_FOUND_CODES = frozenset(
+    f"{kind}.NotFound"
+    for kind in (
+        "InvalidAllocationID",
+        "InvalidAMIID",
+        "InvalidGroup",
+        "InvalidID",
+        "InvalidInstanceID",
+        "InvalidInternetGatewayID",
+        "InvalidNetworkInterfaceID",
+        "InvalidRouteTableID",
+        "InvalidSnapshot",
+        "InvalidSubnetID",
+        "InvalidVolume",
+        "InvalidVpcID",
+    )
+)
+
+_ID = re.compile(r"[a-z]+(-[a-z]+)*-[0-9a-f]{8,32}")
+
+
+class TagCalls(Facade):
+    """What is asked about tags."""
+
+    def tag_resources(self, ids: str | Iterable[str], tags: Mapping[str, str]) -> None:
+        """Put tags on any resources, many in one call (CreateTags). A tag that is there already is replaced.
+
+        Args:
+            ids: what is tagged: instances, volumes, images, snapshots, VPCs, ...
+            tags: at most 45; none may begin with "aws:" or "pycloudlib:".
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse an id or a tag; nothing was tagged.
+            ResourceNotFoundError: EC2 does not know one of them.
+        """
+        wanted = _checked_ids(ids)
+        pairs: Any = [{"Key": key, "Value": value} for key, value in self._checked_tags(tags).items()]
+        for start in range(0, len(wanted), TAGGED_AT_ONCE):
+            some = wanted[start : start + TAGGED_AT_ONCE]
+            self._tag(some, pairs)
+        logger.info("tagged %d resources with %s", len(wanted), ", ".join(tags))
+
+    def _tag(self, ids: list[str], pairs: Any) -> None:
+        def tag() -> None:
+            with translated():
+                self.client.create_tags(Resources=ids, Tags=pairs)
+
+        # What was created here may be unknown for a moment; anything else that EC2 does not know, there is not.
+        timeout = NOT_YET_KNOWN if any(resource_id in self._ledger for resource_id in ids) else 0.0
+        call_until_consistent(tag, what=f"tag {ids[0]}", codes=NOT_FOUND_CODES, timeout=timeout)
+
+    def _checked_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
+        if not isinstance(tags, Mapping) or not tags:
+            raise InvalidArgumentError(f"tags is {tags!r}; it must be a dict with at least one tag")
+        # The same rules as for what is created here.
+        self._ownership.tags(self.tag, tags, creation="some")
+        return tags
+
+
+def _checked_ids(ids: str | Iterable[str]) -> list[str]:
+    wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
+    if not wanted:
+        raise InvalidArgumentError("there are no ids to tag")
+    for resource_id in wanted:
+        if not isinstance(resource_id, str) or not _ID.fullmatch(resource_id):
+            raise InvalidArgumentError(f"{resource_id!r} is no id, such as 'i-0123456789abcdef0'")
+    return wanted

@@ -1,0 +1,262 @@
+"""Many instances, handled as one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from pycloudlib.ec2.api.fan_out import fan_out
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.instances.access import Access
+from pycloudlib.errors import FleetError, PycloudlibError
+from pycloudlib.instance import raise_unless_secondary
+from pycloudlib.result import Result
+from pycloudlib.waiting import SYSTEM_CLOCK
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+TOLD_AT_ONCE = 100
+"""Instances in one StopInstances, StartInstances, RebootInstances or TerminateInstances."""
+
+BUSY_AT_ONCE = 32
+"""Instances in which commands run at the same time."""
+
+WAITED_FOR_AT_ONCE = 256
+"""Instances that are waited for at the same time; who waits is idle nearly always."""
+
+Operation = Literal["reboot_instances", "start_instances", "stop_instances", "terminate_instances"]
+
+
+class Fleet(Sequence[EC2Instance]):
+    """Many instances, handled as one: a sequence of them. As a context manager they are deleted in the end.
+
+    It is made by EC2.launch_many().
+
+    Args:
+        instances: the instances.
+        access: what they need of their cloud.
+    """
+
+    def __init__(self, instances: Iterable[EC2Instance], access: Access) -> None:
+        self._instances = tuple(instances)
+        self._access = access
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of its instances."""
+        return [instance.id for instance in self._instances]
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until all are ready, as EC2Instance.wait() does.
+
+        Args:
+            timeout: seconds for all of them together; default: the `boot_timeout` of each.
+
+        Raises:
+            FleetError: some will never be ready, or were not in time; names each.
+        """
+        deadline = None if timeout is None else SYSTEM_CLOCK.now() + timeout
+        with self._watched():
+            self._each(
+                lambda instance: instance.wait(None if deadline is None else max(0.0, deadline - SYSTEM_CLOCK.now())),
+                "to be ready",
+                at_once=WAITED_FOR_AT_ONCE,
+            )
+
+    def execute(
+        self,
+        command: str | Sequence[str],
+        stdin: str | bytes | None = None,
+        description: str | None = None,
+        *,
+        use_sudo: bool = False,
+        no_log: bool = False,
+        get_pty: bool = False,
+        timeout: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> dict[str, Result]:
+        """Run a command in all guests at once, as EC2Instance.execute() does in one.
+
+        Args:
+            command: a string runs in `sh -c`, a list as it is.
+            stdin: what the command reads; default nothing.
+            description: what is logged and shown in errors instead of the command; default the command.
+            use_sudo: whether the whole command, redirections too, runs as root; default no.
+            no_log: whether nothing of the command is logged; default no.
+            get_pty: whether it gets a terminal; default no.
+            timeout: seconds until it is given up; default: as long as it runs.
+            env: variables set for it; default none.
+
+        Returns:
+            The result by instance id; a command that fails does not raise.
+
+        Raises:
+            FleetError: some guests could not be asked; names each, and has the results of the others.
+        """
+        return self._each(
+            lambda instance: instance.execute(
+                command,
+                stdin,
+                description,
+                use_sudo=use_sudo,
+                no_log=no_log,
+                get_pty=get_pty,
+                timeout=timeout,
+                env=env,
+            ),
+            "to run the command",
+        )
+
+    def shutdown(self, wait: bool = True) -> None:
+        """Stop all (StopInstances); those that are stopped already stay so.
+
+        Args:
+            wait: whether to wait until they are stopped; default yes.
+
+        Raises:
+            FleetError: some could not be stopped; names each.
+        """
+        self._tell("stop_instances", lambda instance: instance.shutdown(wait=False), "to be stopped")
+        if wait:
+            self._wait_until(EC2Instance.wait_for_stop, "to be stopped")
+
+    def start(self, wait: bool = True) -> None:
+        """Start all after they were stopped (StartInstances).
+
+        Args:
+            wait: whether to wait until they are ready; default yes.
+
+        Raises:
+            FleetError: some could not be started, or will not be ready; names each.
+        """
+        self._each(EC2Instance.prepare_boot, "to be started")
+        self._tell("start_instances", lambda instance: instance.start(wait=False), "to be started")
+        if wait:
+            self.wait()
+
+    def restart(self, wait: bool = True) -> None:
+        """Boot all again (RebootInstances).
+
+        Args:
+            wait: whether to wait until they are ready again, with other boot ids; default yes.
+
+        Raises:
+            FleetError: some could not be restarted, or will not be ready; names each.
+        """
+        old_boot_ids = self._each(EC2Instance.get_boot_id, "to be restarted") if wait else {}
+        self._each(EC2Instance.prepare_boot, "to be restarted")
+        self._tell("reboot_instances", lambda instance: instance.restart(wait=False), "to be restarted")
+        if wait:
+            self._wait_until(lambda instance: instance.wait_for_restart(old_boot_ids[instance.id]), "to be restarted")
+
+    def delete(self, wait: bool = True) -> list[Exception]:
+        """Delete all (TerminateInstances). Those that are deleted already are left alone.
+
+        Args:
+            wait: whether to wait until they are terminated; default yes.
+
+        Returns:
+            What went wrong, each naming its instance; empty when nothing did.
+        """
+        with self._watched():
+            terminate_together(self._access, self._instances)
+            outcome = fan_out(self._instances, lambda instance: instance.delete(wait), at_once=WAITED_FOR_AT_ONCE)
+        return [*outcome.errors.values(), *(error for errors in outcome.results.values() for error in errors)]
+
+    @overload
+    def __getitem__(self, index: int) -> EC2Instance: ...
+    @overload
+    def __getitem__(self, index: slice) -> Fleet: ...
+    def __getitem__(self, index: int | slice) -> EC2Instance | Fleet:
+        if isinstance(index, slice):
+            return Fleet(self._instances[index], self._access)
+        return self._instances[index]
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def __iter__(self) -> Iterator[EC2Instance]:
+        return iter(self._instances)
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self)} instances>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        raise_unless_secondary(self.delete(), exception)
+
+    def _wait_until(self, call: Callable[[EC2Instance], T], what: str) -> None:
+        self._each(call, what, at_once=WAITED_FOR_AT_ONCE)
+
+    def _each(self, call: Callable[[EC2Instance], T], what: str, *, at_once: int = BUSY_AT_ONCE) -> dict[str, T]:
+        outcome = fan_out(self._instances, call, at_once=at_once)
+        if outcome.errors:
+            raise FleetError(what, errors=outcome.errors, results=outcome.results, fleet=self)
+        return outcome.results
+
+    def _tell(self, operation: Operation, one_by_one: Callable[[EC2Instance], None], what: str) -> None:
+        refused = [instance for instance in self._instances if instance.deletion_requested]
+        for some in _chunks([instance for instance in self._instances if not instance.deletion_requested]):
+            if _told_together(self._access, operation, some):
+                for instance in some:
+                    instance.note_change(started=operation == "start_instances")
+            else:
+                refused += some
+        outcome = fan_out(refused, one_by_one, at_once=BUSY_AT_ONCE)
+        if outcome.errors:
+            done: dict[str, None] = dict.fromkeys(id_ for id_ in self.ids if id_ not in outcome.errors)
+            raise FleetError(what, errors=outcome.errors, results=done, fleet=self)
+
+    def _watched(self) -> ExitStack:
+        """Let every question about one of them be answered for all of them."""
+        watching = ExitStack()
+        for instance in self._instances:
+            watching.enter_context(self._access.poller.watching(instance.id))
+        return watching
+
+
+def terminate_together(access: Access, instances: Sequence[EC2Instance]) -> None:
+    """Spare a hundred instances a hundred calls; those of a call that fails are left to be deleted one by one.
+
+    Args:
+        access: what they need of their cloud.
+        instances: the instances; those that are being deleted already are left out.
+    """
+    for some in _chunks([instance for instance in instances if not instance.deletion_requested]):
+        for instance in some:
+            instance.prepare_deletion()
+        if _told_together(access, "terminate_instances", some):
+            for instance in some:
+                instance.note_deletion()
+
+
+def _told_together(access: Access, operation: Operation, instances: Sequence[EC2Instance]) -> bool:
+    call: Callable[..., Any] = getattr(access.client, operation)
+    try:
+        with translated():
+            call(InstanceIds=[instance.id for instance in instances])
+    except PycloudlibError as error:
+        logger.debug("%s of %d instances one by one: %s", operation, len(instances), error)
+        return False
+    return True
+
+
+def _chunks(instances: Sequence[EC2Instance]) -> Iterator[Sequence[EC2Instance]]:
+    for start in range(0, len(instances), TOLD_AT_ONCE):
+        yield instances[start : start + TOLD_AT_ONCE]

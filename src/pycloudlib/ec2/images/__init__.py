@@ -1,0 +1,1 @@
+"""AMIs: found, shared, copied and deleted."""

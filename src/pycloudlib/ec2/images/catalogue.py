@@ -1,0 +1,459 @@
+"""AMIs: what EC2 says of them, and what is asked of EC2 about them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from pycloudlib.ec2.api.creating import Creation
+from pycloudlib.ec2.api.creating import create as create_once
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.filters import described_filters
+from pycloudlib.ec2.api.records import Records
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.images.queries import (
+    DEBIAN_DAILY_OWNER,
+    DEBIAN_OWNER,
+    TRUSTED_OWNERS,
+    UBUNTU_OWNER,
+    ImageQuery,
+)
+from pycloudlib.ec2.storage.snapshots import DELETE_TIMEOUT, Snapshots, check_description
+from pycloudlib.errors import (
+    CleanupError,
+    IllegalStateError,
+    ImageNotFoundError,
+    InvalidArgumentError,
+    PycloudlibError,
+)
+from pycloudlib.lifecycle import UndoOrder
+
+logger = logging.getLogger(__name__)
+
+KIND = "image"
+
+AVAILABLE = "available"
+HOPELESS = frozenset({"failed", "error", "invalid", "deregistered"})
+
+IMAGE_TIMEOUT = 3600.0
+"""Seconds for which an image is waited for."""
+
+_NOT_FOUND = "InvalidAMIID.NotFound"
+_NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
+
+ARCHITECTURES = ("x86_64", "arm64", "i386")
+BOOT_MODES = ("legacy-bios", "uefi", "uefi-preferred")
+
+_SERIAL = re.compile(r"-(\d{8}(?:\.\d+)?(?:-\d+$)?)(?:-|$)")
+"""The day of the build in an image's name: "20240423", "20240423.1" or Debian's "20240423-1726"."""
+
+DEFAULT_USERNAME = "ubuntu"
+
+_USERNAMES_BY_OWNER = {
+    UBUNTU_OWNER: "ubuntu",
+    DEBIAN_OWNER: "admin",
+    DEBIAN_DAILY_OWNER: "admin",
+}
+
+_USERNAMES_BY_NAME = {
+    "ubuntu": "ubuntu",
+    "debian-": "admin",
+    "al20": "ec2-user",
+    "amzn": "ec2-user",
+    "RHEL-": "ec2-user",
+    "suse-": "ec2-user",
+}
+
+
+@dataclass(frozen=True)
+class ImageDescription:
+    """What EC2 said of an AMI, at one moment.
+
+    Args:
+        image_id: such as "ami-0123456789abcdef0".
+        name: its name; empty for one without.
+        owner_id: the account that owns it.
+        state: "pending", "available" when it can be launched, "failed", ...
+        state_reason: why it is in that state, in EC2's words; empty when EC2 says nothing.
+        creation_date: ISO 8601, UTC.
+        architecture: "x86_64", "arm64", ...
+        description: in words.
+        root_device_name: such as "/dev/xvda"; empty when EC2 does not say.
+        root_size_gb: GiB of its root volume, the least that a launch can ask for; 0 when EC2 does not say.
+        snapshot_ids: of the snapshots that it is made of.
+        tags: its tags.
+    """
+
+    image_id: str
+    name: str = ""
+    owner_id: str = ""
+    state: str = "available"
+    state_reason: str = ""
+    creation_date: str = ""
+    architecture: str = ""
+    description: str = ""
+    root_device_name: str = ""
+    root_size_gb: int = 0
+    snapshot_ids: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> ImageDescription:
+        """Read one image of an answer of DescribeImages."""
+        root = record.get("RootDeviceName") or ""
+        disks = {mapping.get("DeviceName"): mapping.get("Ebs", {}) for mapping in record.get("BlockDeviceMappings", [])}
+        return cls(
+            image_id=record["ImageId"],
+            name=record.get("Name") or "",
+            owner_id=record.get("OwnerId") or "",
+            state=record.get("State") or "",
+            state_reason=record.get("StateReason", {}).get("Message") or "",
+            creation_date=record.get("CreationDate") or "",
+            architecture=record.get("Architecture") or "",
+            description=record.get("Description") or "",
+            root_device_name=root,
+            root_size_gb=disks.get(root, {}).get("VolumeSize") or 0,
+            snapshot_ids=tuple(disk["SnapshotId"] for disk in disks.values() if disk.get("SnapshotId")),
+            tags=MappingProxyType({tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}),
+        )
+
+    @property
+    def id(self) -> str:
+        """Its id, such as "ami-0123456789abcdef0"."""
+        return self.image_id
+
+    @property
+    def username(self) -> str | None:
+        """The user that cloud-init sets up, as the image's owner or name tells; None when neither does."""
+        if self.owner_id in _USERNAMES_BY_OWNER:
+            return _USERNAMES_BY_OWNER[self.owner_id]
+        users = (user for beginning, user in _USERNAMES_BY_NAME.items() if self.name.startswith(beginning))
+        return next(users, None)
+
+    @property
+    def serial(self) -> str | None:
+        """The day of its build, as its name tells; None when it does not."""
+        found = _SERIAL.search(self.name)
+        return found[1] if found else None
+
+
+class Images:
+    """The AMIs of one region. What is known of an available one is asked once.
+
+    Args:
+        scope: where they are.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._snapshots = Snapshots(scope)
+        self._records = Records(self._ask, not_found=_NOT_FOUND)
+        self._known: dict[str, ImageDescription] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def scope(self) -> Scope:
+        """Where they are."""
+        return self._scope
+
+    def get(self, image_id: str) -> ImageDescription:
+        """Tell what EC2 says about an AMI, or what it said when it was available.
+
+        Raises:
+            ImageNotFoundError: there is none of that id.
+        """
+        # Asked under the lock, so that a hundred threads that launch the same image ask once.
+        with self._lock:
+            if isinstance(image_id, str) and image_id in self._known:
+                return self._known[image_id]
+            found = self._records.get(image_id)
+            if found.state == AVAILABLE:
+                self._known[image_id] = found
+            return found
+
+    def available(self, image_id: str) -> ImageDescription:
+        """Tell what EC2 says about an AMI that is needed available.
+
+        Raises:
+            ImageNotFoundError: there is none of that id.
+            IllegalStateError: it is not available.
+        """
+        found = self.get(image_id)
+        if found.state != AVAILABLE:
+            reason = f" ({found.state_reason})" if found.state_reason else ""
+            raise IllegalStateError(
+                f"{image_id} is {found.state}{reason}: it must be available first, see Image.wait()"
+            )
+        return found
+
+    def describe(self, image_id: str) -> ImageDescription:
+        """Tell what EC2 says about an AMI now.
+
+        Raises:
+            ImageNotFoundError: there is none of that id.
+        """
+        return self._records.get(image_id)
+
+    def find(
+        self, owners: Iterable[str], filters: Mapping[str, object], *, include_deprecated: bool
+    ) -> list[ImageDescription]:
+        """List those that match, oldest first (DescribeImages).
+
+        Args:
+            owners: account ids or aliases; none for everybody.
+            filters: see described_filters().
+            include_deprecated: whether images past their date of deprecation are found.
+        """
+        wanted: Any = described_filters(filters)
+        asked: Any = {"Owners": list(owners)} if owners else {}
+        with translated():
+            answer = self._scope.client.describe_images(Filters=wanted, IncludeDeprecated=include_deprecated, **asked)
+        found = [ImageDescription.of(record) for record in answer["Images"]]
+        return sorted(found, key=lambda image: (image.creation_date, image.name, image.id))
+
+    def newest(self, query: ImageQuery) -> ImageDescription:
+        """Find the newest image, by creation date.
+
+        Raises:
+            ImageNotFoundError: there is none; names the owners and filters that were asked for.
+        """
+        found = self.find(query.owners, query.filters, include_deprecated=query.include_deprecated)
+        if not found:
+            raise ImageNotFoundError(f"no image in {self._scope.region} matches: {query}", operation="DescribeImages")
+        return found[-1]
+
+    def named(self, name: str) -> ImageDescription:
+        """Find the newest image of a name, among one's own and those of Canonical, Debian and Amazon.
+
+        Args:
+            name: the name; `*` and `?` stand for any characters and any one character.
+
+        Raises:
+            ImageNotFoundError: there is none.
+        """
+        return self.newest(ImageQuery(TRUSTED_OWNERS, {"name": name, "state": AVAILABLE}, include_deprecated=True))
+
+    def create(self, instance_id: str, name: str, description: str, tags: Mapping[str, str] | None) -> str:
+        """Begin an image of an instance and all of its volumes (CreateImage).
+
+        Args:
+            instance_id: the instance.
+            name: unique among one's own images.
+            description: in words; default none.
+            tags: further tags of the image and its snapshots.
+
+        Returns:
+            Its id.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse an argument.
+            CloudError: EC2 refused.
+        """
+        check_image_name(name)
+        check_description(description)
+
+        def call(mark: str) -> list[Any]:
+            specifications = self._scope.tags_for("image", "snapshot", name=name, extra=tags, creation=mark)
+            return [
+                self._scope.client.create_image(
+                    InstanceId=instance_id, Name=name, Description=description, TagSpecifications=specifications
+                )
+            ]
+
+        return self._begun(call, with_snapshots=True)
+
+    def register(self, name: str, description: str, tags: Mapping[str, str] | None, parameters: Any) -> str:
+        """Make an image of snapshots that are there already (RegisterImage).
+
+        Args:
+            name: unique among one's own images.
+            description: in words; default none.
+            tags: further tags of the image.
+            parameters: the other parameters of RegisterImage.
+
+        Returns:
+            Its id.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse an argument.
+            CloudError: EC2 refused.
+        """
+        check_image_name(name)
+        check_description(description)
+
+        def call(mark: str) -> list[Any]:
+            specifications = self._scope.tags_for("image", name=name, extra=tags, creation=mark)
+            return [
+                self._scope.client.register_image(
+                    Name=name, Description=description, TagSpecifications=specifications, **parameters
+                )
+            ]
+
+        return self._begun(call, with_snapshots=False)
+
+    def copy(self, source: ImageDescription, source_region: str, name: str) -> str:
+        """Begin a copy of an image of another region (CopyImage).
+
+        Args:
+            source: the image; its description and its user's tags are copied too.
+            source_region: where it is.
+            name: unique among one's own images of this region.
+
+        Returns:
+            Its id here.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse the name.
+            CloudError: EC2 refused.
+        """
+        check_image_name(name)
+        tags = {key: value for key, value in source.tags.items() if _is_users(key)}
+
+        def call(mark: str) -> list[Any]:
+            specifications = self._scope.tags_for("image", "snapshot", name=name, extra=tags, creation=mark)
+            answer = self._scope.client.copy_image(
+                SourceImageId=source.id,
+                SourceRegion=source_region,
+                Name=name,
+                Description=source.description,
+                TagSpecifications=specifications,
+                ClientToken=mark,
+            )
+            return [answer]
+
+        return self._begun(call, with_snapshots=True, kind=f"image in {self._scope.region}", has_token=True)
+
+    def wait_until_available(self, image_id: str, timeout: float = IMAGE_TIMEOUT) -> ImageDescription:
+        """Wait until an image can be launched.
+
+        Raises:
+            IllegalStateError: it failed; with EC2's own reason.
+            PycloudlibTimeoutError: it was not available in time; with the last state seen.
+        """
+        return self._records.wait_for(image_id, AVAILABLE, hopeless=HOPELESS, timeout=timeout)
+
+    def wait_or_delete(self, image_id: str, timeout: float) -> None:
+        """Wait until an image that was begun here can be launched, and delete it when it cannot.
+
+        Raises:
+            IllegalStateError: it failed; with EC2's own reason.
+            PycloudlibTimeoutError: it was not available in time; with the last state seen.
+        """
+        try:
+            self.wait_until_available(image_id, timeout)
+        except BaseException:
+            # Ctrl-C too: nobody knows the image yet.
+            self._delete_or_log(image_id)
+            raise
+
+    def delete(self, image_id: str, *, with_snapshots: bool = True) -> None:
+        """Delete an image (DeregisterImage) and every snapshot behind it; one that is gone already is fine.
+
+        A snapshot that another image of one's own needs too is left to that one.
+
+        Args:
+            image_id: its id.
+            with_snapshots: whether the snapshots go too; default yes.
+
+        Raises:
+            CloudError: EC2 refused.
+            CleanupError: some of the snapshots could not be deleted.
+        """
+        snapshot_ids = self._snapshots_behind(image_id) if with_snapshots else ()
+        with self._lock:
+            self._known.pop(image_id, None)
+        self._records.delete(partial(self._scope.client.deregister_image, ImageId=image_id), image_id)
+        needed = self._needed_by_others(image_id) if snapshot_ids else set()
+        errors: list[Exception] = []
+        for snapshot_id in snapshot_ids:
+            if snapshot_id in needed:
+                logger.info("%s is left: another image needs it too", snapshot_id)
+                continue
+            try:
+                self._snapshots.delete(snapshot_id, timeout=DELETE_TIMEOUT)
+            except PycloudlibError as error:
+                errors.append(error)
+        if errors:
+            raise CleanupError(errors)
+        self._scope.ledger.forget(image_id)
+
+    def _delete_or_log(self, image_id: str) -> None:
+        try:
+            self.delete(image_id)
+        except PycloudlibError as error:
+            logger.error("%s was not deleted and is left to clean(): %s", image_id, error)
+
+    def _begun(
+        self,
+        call: Callable[[str], list[Any]],
+        *,
+        with_snapshots: bool,
+        kind: str = KIND,
+        has_token: bool = False,
+    ) -> str:
+        describe = partial(self._scope.client.describe_images, Owners=["self"])
+        creation = Creation(
+            kind=kind,
+            id_key="ImageId",
+            order=UndoOrder.IMAGE,
+            call=call,
+            find=lambda filters: describe(Filters=filters)["Images"],
+            delete=lambda record: self.delete(record["ImageId"], with_snapshots=with_snapshots),
+            has_token=has_token,
+        )
+        image_id: str = create_once(self._scope.ledger, creation)["ImageId"]
+        self._records.created(image_id)
+        logger.info("began the image %s", image_id)
+        return image_id
+
+    def _snapshots_behind(self, image_id: str) -> tuple[str, ...]:
+        try:
+            found = self.describe(image_id)
+        except ImageNotFoundError as error:
+            if error.code.endswith(".Malformed"):
+                raise
+            found = ImageDescription(image_id, state="deregistered")
+        if found.snapshot_ids and found.state == AVAILABLE:
+            return found.snapshot_ids
+        # Of an image that is not finished, or was deregistered elsewhere, only the snapshots themselves tell.
+        texts = [f"Created by CreateImage(*) for {image_id}*", f"Copied for DestinationAmi {image_id}*"]
+        described = self._snapshots.find({"description": texts})
+        return tuple(dict.fromkeys([*found.snapshot_ids, *(snapshot.id for snapshot in described)]))
+
+    def _needed_by_others(self, image_id: str) -> set[str]:
+        others = self.find(["self"], {}, include_deprecated=True)
+        return {snapshot_id for image in others if image.id != image_id for snapshot_id in image.snapshot_ids}
+
+    def _ask(self, image_id: str) -> ImageDescription:
+        with translated():
+            answer = self._scope.client.describe_images(ImageIds=[image_id], IncludeDeprecated=True)
+        if not answer["Images"]:
+            raise ImageNotFoundError(
+                f"no image {image_id!r} in {self._scope.region}",
+                resource_id=image_id,
+                code=_NOT_FOUND,
+                operation="DescribeImages",
+            )
+        return ImageDescription.of(answer["Images"][0])
+
+
+def check_image_name(name: str) -> None:
+    """Check the name of an image.
+
+    Raises:
+        InvalidArgumentError: EC2 would refuse it; says what is allowed.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InvalidArgumentError(
+            f"the name of an image is {name!r}; it must have 3 to 128 letters, digits, spaces and ()[]./-'@_"
+        )
+
+
+def _is_users(key: str) -> bool:
+    return key != "Name" and not key.startswith(("pycloudlib:", "aws:"))

@@ -1,0 +1,117 @@
+"""Who may launch an image.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharing-amis.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+EVERYBODY = "all"
+
+
+@dataclass(frozen=True)
+class LaunchPermissions:
+    """Who may launch an image, beside its owner.
+
+    Args:
+        everybody: whether it is public.
+        account_ids: the accounts that it is shared with, in order.
+        organizations: the ARNs of the organizations and organizational units that it is shared with, in order.
+    """
+
+    everybody: bool = False
+    account_ids: tuple[str, ...] = ()
+    organizations: tuple[str, ...] = ()
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody but its owner may launch it."""
+        return not (self.everybody or self.account_ids or self.organizations)
+
+
+def launch_permissions(client: EC2Client, image_id: str) -> LaunchPermissions:
+    """Ask who may launch an image (DescribeImageAttribute).
+
+    Raises:
+        ImageNotFoundError: there is none of that id.
+        PermissionDeniedError: it is somebody else's.
+    """
+    found = _read(client, image_id)
+    arns = (one.get(kind) for one in found for kind in ("OrganizationArn", "OrganizationalUnitArn"))
+    return LaunchPermissions(
+        everybody=any(one.get("Group") == EVERYBODY for one in found),
+        account_ids=tuple(sorted(one["UserId"] for one in found if one.get("UserId"))),
+        organizations=tuple(sorted(filter(None, arns))),
+    )
+
+
+def change(client: EC2Client, image_id: str, how: Literal["Add", "Remove"], whom: str | Iterable[str]) -> None:
+    """Let somebody launch an image, or no longer (ModifyImageAttribute); whom it is so for already is fine.
+
+    Args:
+        client: the boto3 EC2 client.
+        image_id: the image.
+        how: which of both.
+        whom: an account id of 12 digits, several of them, or "all" for everybody.
+
+    Raises:
+        InvalidArgumentError: no account id; says what is allowed.
+        ImageNotFoundError: there is none of that id.
+        PermissionDeniedError: it is somebody else's.
+    """
+    _modify(client, image_id, how, checked_targets(whom))
+
+
+def remove_all(client: EC2Client, image_id: str) -> None:
+    """Let nobody but its owner launch an image (ModifyImageAttribute).
+
+    Raises:
+        ImageNotFoundError: there is none of that id.
+        PermissionDeniedError: it is somebody else's.
+    """
+    found = _read(client, image_id)
+    if found:
+        _modify(client, image_id, "Remove", found)
+
+
+def checked_targets(whom: str | Iterable[str]) -> list[dict[str, Any]]:
+    """Give EC2's launch permissions for whom is meant.
+
+    Args:
+        whom: an account id of 12 digits, several of them, or "all" for everybody.
+
+    Raises:
+        InvalidArgumentError: no account id; says what is allowed.
+    """
+    if whom == EVERYBODY:
+        return [{"Group": EVERYBODY}]
+    account_ids = [whom] if isinstance(whom, str) or not isinstance(whom, Iterable) else list(whom)
+    wrong = [one for one in account_ids if not isinstance(one, str) or not re.fullmatch(r"[0-9]{12}", one)]
+    if wrong or not account_ids:
+        shown = ", ".join(map(repr, wrong)) or "none given"
+        raise InvalidArgumentError(f"no account id: {shown}; one is a text of 12 digits, and 'all' means everybody")
+    return [{"UserId": account_id} for account_id in dict.fromkeys(account_ids)]
+
+
+def _read(client: EC2Client, image_id: str) -> list[dict[str, Any]]:
+    with translated():
+        answer = client.describe_image_attribute(ImageId=image_id, Attribute="launchPermission")
+    return [{**one} for one in answer.get("LaunchPermissions", [])]
+
+
+def _modify(client: EC2Client, image_id: str, how: Literal["Add", "Remove"], targets: list[dict[str, Any]]) -> None:
+    permission: Any = {how: targets}
+    modify = partial(client.modify_image_attribute, ImageId=image_id)
+    with translated():
+        modify(LaunchPermission=permission)

@@ -1,0 +1,229 @@
+"""The network interfaces that are attached to an instance."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+from collections.abc import Sequence
+from functools import partial
+from itertools import count
+from weakref import WeakValueDictionary
+
+from pycloudlib.ec2.api.settling import when_known
+from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
+from pycloudlib.ec2.network.interface_counts import AddressCounts, limits_of
+from pycloudlib.ec2.network.interfaces import NetworkInterface, NetworkInterfaces
+from pycloudlib.errors import InvalidArgumentError, NetworkNotFoundError, PycloudlibError
+
+logger = logging.getLogger(__name__)
+
+ENDED_ASSOCIATIONS = {"disassociating", "disassociated", "failing", "failed"}
+"""The states in which an IPv6 network gives no addresses."""
+
+
+class InstanceWithInterfaces(DescribedInstance):
+    """An instance, and its network interfaces."""
+
+    def network_interfaces(self) -> list[NetworkInterface]:
+        """List its network interfaces, the primary one first (DescribeNetworkInterfaces).
+
+        Raises:
+            InstanceStateError: it was deleted.
+        """
+        self._refuse_if_deleted("asked about its interfaces")
+        return self._interfaces.of_instance(self.id)
+
+    def add_network_interface(
+        self, *, ipv4_address_count: int = 1, ipv6_address_count: int = 0, ipv4_public_ip_count: int = 0
+    ) -> str:
+        """Attach a new network interface, and wait until it is attached; it goes with the instance.
+
+        CreateNetworkInterface, AttachNetworkInterface; for public addresses AllocateAddress, AssociateAddress. It is in
+        the subnet and in the security groups of the primary interface. Whether the guest takes it into use by itself
+        is up to the guest. When anything fails, nothing is left.
+
+        Args:
+            ipv4_address_count: private IPv4 addresses, from 1; default 1.
+            ipv6_address_count: IPv6 addresses; default 0.
+            ipv4_public_ip_count: public IPv4 addresses, each leading to one of the private ones; default 0.
+
+        Returns:
+            Its primary private IPv4 address.
+
+        Raises:
+            InvalidArgumentError: this type of instance, or its subnet, cannot have that; nothing was created.
+            InstanceStateError: the instance was deleted.
+            CapacityError: the subnet, or the account, has no addresses left.
+            CloudError: EC2 refused.
+        """
+        counts = AddressCounts(ipv4_address_count, ipv6_address_count, ipv4_public_ip_count)
+        self._refuse_if_deleted("given an interface")
+        if self.state.is_ending:
+            raise self._state_error(f"it cannot be given an interface: it is {self._status.seen}")
+        with _lock_of(self.id):
+            attached = self._interfaces.of_instance(self.id)
+            index = self._free_index(attached, counts)
+            self._require_ipv6(attached[0].subnet_id, counts)
+            return self._add_interface(attached[0], index, counts)
+
+    def remove_network_interface(self, ip: str) -> None:
+        """Detach a network interface of this instance and delete it, with the public addresses made for it.
+
+        DetachNetworkInterface, DeleteNetworkInterface, ReleaseAddress. Elastic addresses that were not allocated by
+        this library are not released.
+
+        Args:
+            ip: any of its addresses: private, public or IPv6.
+
+        Raises:
+            NetworkNotFoundError: no interface of this instance has this address.
+            InvalidArgumentError: it is no address, or that of the primary interface, which cannot be detached.
+            CloudError: EC2 refused.
+        """
+        wanted = _checked_address(ip)
+        self._refuse_if_deleted("asked about its interfaces")
+        with _lock_of(self.id):
+            interface = self._interface_with(wanted)
+            addresses = self._addresses.own_of("network-interface-id", [interface.id])
+            self._interfaces.delete(interface.id)
+            errors = self._addresses.release_all(addresses)
+        logger.info("removed %s from %s", interface.id, self.id)
+        for error in errors:
+            raise error
+
+    # For the instance's own deletion
+
+    def _addresses_to_release(self) -> list[ElasticAddress]:
+        """The elastic addresses that go with it; to be asked before it is terminated, as EC2 does not tell after."""
+        if not self._addresses.is_recorded():
+            return []
+        try:
+            interface_ids = [interface.id for interface in self._interfaces.of_instance(self.id)]
+            return self._addresses.own_of("network-interface-id", interface_ids)
+        except PycloudlibError as error:
+            logger.warning("the addresses of %s are left to clean(): %s", self.id, error)
+            return []
+
+    def _release_addresses(self, addresses: Sequence[ElasticAddress]) -> list[Exception]:
+        """Release them; to be called when it is being terminated. Returns what went wrong."""
+        return self._addresses.release_all(addresses)
+
+    # Rooms
+
+    @property
+    def _interfaces(self) -> NetworkInterfaces:
+        return NetworkInterfaces(self._access.scope)
+
+    @property
+    def _addresses(self) -> ElasticAddresses:
+        return ElasticAddresses(self._access.scope)
+
+    # Adding
+
+    def _free_index(self, attached: Sequence[NetworkInterface], counts: AddressCounts) -> int:
+        if not attached:
+            raise self._state_error("EC2 tells of no network interface to take the subnet from")
+        limits = limits_of(self._access.client, self.instance_type)
+        if limits is not None:
+            limits.check(counts)
+            if len(attached) >= limits.interfaces:
+                raise InvalidArgumentError(
+                    f"{self.id} has {len(attached)} network interfaces, and a {self.instance_type} takes no more"
+                )
+        taken = {interface.device_index for interface in attached}
+        return next(index for index in count(1) if index not in taken)
+
+    def _require_ipv6(self, subnet_id: str, counts: AddressCounts) -> None:
+        if not counts.ipv6:
+            return
+        describe = partial(self._access.client.describe_subnets, SubnetIds=[subnet_id])
+        subnet = when_known(describe, what=f"describe {subnet_id}")["Subnets"][0]
+        states = {one["Ipv6CidrBlockState"]["State"] for one in subnet.get("Ipv6CidrBlockAssociationSet", ())}
+        if not states - ENDED_ASSOCIATIONS:
+            raise InvalidArgumentError(f"{self.id} can have no IPv6 addresses: its subnet {subnet_id} has none")
+
+    def _add_interface(self, primary: NetworkInterface, index: int, counts: AddressCounts) -> str:
+        addresses: list[ElasticAddress] = []
+        created: list[NetworkInterface] = []
+        try:
+            for _ in range(counts.public):
+                addresses.append(self._addresses.allocate())
+            interface = self._interfaces.create(
+                primary.subnet_id,
+                primary.security_group_ids,
+                ipv4_address_count=counts.ipv4,
+                ipv6_address_count=counts.ipv6,
+                description=f"interface {index} of {self.id}",
+            )
+            created.append(interface)
+            self._interfaces.attach(interface.id, self.id, index)
+            for address, private_ip in zip(addresses, interface.private_ips, strict=False):
+                self._addresses.associate(address, interface.id, private_ip)
+        except BaseException:
+            # Ctrl-C too: nobody but this method knows of them.
+            self._undo_adding(created, addresses)
+            raise
+        logger.info("attached %s to %s as interface %d", interface.id, self.id, index)
+        return interface.private_ips[0]
+
+    def _undo_adding(self, created: Sequence[NetworkInterface], addresses: Sequence[ElasticAddress]) -> None:
+        errors = self._addresses.release_all(addresses)
+        for interface in created:
+            try:
+                self._interfaces.delete(interface.id)
+            except PycloudlibError as error:
+                errors.append(error)
+        for left in errors:
+            logger.error("left to clean(): %s", left)
+
+    # Removing
+
+    def _interface_with(self, wanted: _Address) -> NetworkInterface:
+        attached = self._interfaces.of_instance(self.id)
+        for interface in attached:
+            if wanted not in map(ipaddress.ip_address, interface.addresses):
+                continue
+            if interface.is_primary:
+                raise InvalidArgumentError(
+                    f"{wanted} belongs to the primary interface of {self.id}, which cannot be removed"
+                )
+            return interface
+        known = ", ".join(address for interface in attached for address in interface.addresses)
+        raise NetworkNotFoundError(
+            f"no interface of {self.id} has the address {wanted}; it has {known or 'none'}", resource_id=str(wanted)
+        )
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _checked_address(ip: str) -> _Address:
+    try:
+        return ipaddress.ip_address(ip)
+    except ValueError:
+        raise InvalidArgumentError(f"{ip!r} is no address, such as '10.0.0.7'") from None
+
+
+class _Lock:
+    """A lock that can be referred to weakly."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+_locks: WeakValueDictionary[str, _Lock] = WeakValueDictionary()
+_locks_lock = threading.Lock()
+
+
+def _lock_of(instance_id: str) -> _Lock:
+    """The lock of an instance: also two objects for the same one must not choose the same index."""
+    with _locks_lock:
+        return _locks.setdefault(instance_id, _Lock())

@@ -1,0 +1,206 @@
+"""The volumes that are attached to an instance."""
+
+from __future__ import annotations
+
+import logging
+import re
+import string
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE_CODES
+from pycloudlib.ec2.api.settling import unless_joined
+from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
+from pycloudlib.ec2.storage.kinds import checked_kind
+from pycloudlib.ec2.storage.volume import Volume
+from pycloudlib.ec2.storage.volumes import VolumeDescription, Volumes
+from pycloudlib.errors import InvalidArgumentError, PycloudlibError
+from pycloudlib.key import KeyPair
+
+logger = logging.getLogger(__name__)
+
+DEVICE_LETTERS = string.ascii_lowercase[string.ascii_lowercase.index("f") :]
+"""/dev/sdf to /dev/sdz: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html"""
+
+_DEVICE = re.compile(r"(?:/dev/)?(?:sd|xvd|hd|vd)(?P<letter>[a-z])\d*")
+
+_NOT_MAPPED_YET = frozenset({"InvalidInstanceAttributeValue", "InvalidParameterValue", "IncorrectState"})
+"""What ModifyInstanceAttribute says of a device that DescribeVolumes calls attached a moment earlier."""
+
+
+class InstanceWithVolumes(DescribedInstance):
+    """An instance, and its volumes.
+
+    Args:
+        description: what EC2 said about it.
+        access: what it needs of its cloud.
+        username: who logs in.
+        key_pair: the key that is offered; None for an instance that nobody logs in to.
+        launched: whether it was launched a moment ago, so that EC2 may not know it yet.
+    """
+
+    def __init__(
+        self,
+        description: InstanceDescription,
+        access: Access,
+        *,
+        username: str,
+        key_pair: KeyPair | None,
+        launched: bool = False,
+    ) -> None:
+        super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
+        self._volumes = Volumes(access.scope)
+        self._device_names = _DeviceNames()
+
+    def volumes(self) -> list[Volume]:
+        """List the volumes that are attached to it, the root volume too, by id (DescribeVolumes)."""
+        return [self._volume(found) for found in self._volumes.find({"attachment.instance-id": self.id})]
+
+    def add_volume(
+        self,
+        size: int = 8,
+        drive_type: str = "gp2",
+        *,
+        snapshot_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Volume:
+        """Make a volume and attach it (CreateVolume, AttachVolume); it is deleted with the instance.
+
+        It gets the first of /dev/sdf to /dev/sdz that is free. Inside the guest it may have another path:
+        `volume.guest_device()`.
+
+        Args:
+            size: GiB; default 8.
+            drive_type: "gp2" (default), "gp3", "io1", "io2", "st1", "sc1" or "standard".
+            snapshot_id: what it holds in the beginning; default nothing.
+            tags: further tags; default none.
+
+        Returns:
+            The volume, attached.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse an argument, or there is no free device name.
+            InstanceStateError: the instance neither runs nor is stopped.
+            IllegalStateError: the snapshot is not completed yet.
+            PycloudlibTimeoutError: the volume was not attached in time; it is deleted again.
+            CloudError: EC2 refused; nothing is left.
+        """
+        checked_kind(size, drive_type, None, has_snapshot=False)
+        self._expect_to_take_a_volume()
+        with self._device_names.one_that_is_free(self._mapped_names) as device_name:
+            volume_id = self._volumes.create(
+                zone=self.availability_zone, size_gb=size, drive_type=drive_type, snapshot_id=snapshot_id, tags=tags
+            )
+            try:
+                self._volumes.wait_until_available(volume_id)
+                attached = self._attach(volume_id, device_name)
+            except BaseException:
+                self._discard_or_log(volume_id)
+                raise
+        return self._volume(attached)
+
+    def remove_volume(self, volume: Volume | str, timeout: float = 300.0) -> None:
+        """Detach a volume from it (DetachVolume), and delete it (DeleteVolume).
+
+        Args:
+            volume: the volume, or its id. Nothing on it may be mounted in the guest.
+            timeout: seconds for it to be detached; default 300.
+
+        Raises:
+            InvalidArgumentError: it is not attached to this instance, or is its root volume.
+            ResourceNotFoundError: there is no such volume.
+            PycloudlibTimeoutError: it was not detached or deleted in time.
+            CloudError: EC2 refused.
+        """
+        volume_id = volume.id if isinstance(volume, Volume) else volume
+        attachment = self._volumes.describe(volume_id).attachment_to(self.id)
+        if attachment is None:
+            raise InvalidArgumentError(f"{volume_id} is not attached to {self.id}")
+        if attachment.device_name == self._record().get("RootDeviceName"):
+            raise InvalidArgumentError(f"{volume_id} is the root volume of {self.id}: it goes with the instance")
+        self._volumes.detach(volume_id, self.id, timeout)
+        self._volumes.delete(volume_id)
+
+    def _volume(self, description: VolumeDescription) -> Volume:
+        return Volume(description, self._volumes, self.execute)
+
+    def _expect_to_take_a_volume(self) -> None:
+        self._refuse_if_deleted("given a volume")
+        state = self.state
+        if state not in (InstanceState.RUNNING, InstanceState.STOPPED):
+            raise self._state_error(f"it cannot be given a volume: it is {state}")
+
+    def _attach(self, volume_id: str, device_name: str) -> VolumeDescription:
+        attach = partial(self._access.client.attach_volume, VolumeId=volume_id, InstanceId=self.id, Device=device_name)
+        with translated():
+            unless_joined(attach)()
+        self._volumes.wait_until_attached(volume_id, self.id)
+        self._delete_with_instance(device_name)
+        logger.info("attached %s to %s as %s", volume_id, self.id, device_name)
+        return self._volumes.describe(volume_id)
+
+    def _delete_with_instance(self, device_name: str) -> None:
+        mapping: Any = [{"DeviceName": device_name, "Ebs": {"DeleteOnTermination": True}}]
+
+        def modify() -> None:
+            with translated():
+                self._access.client.modify_instance_attribute(InstanceId=self.id, BlockDeviceMappings=mapping)
+
+        what = f"set that {device_name} is deleted with {self.id}"
+        call_until_consistent(modify, what=what, codes=_NOT_MAPPED_YET)
+
+    def _discard_or_log(self, volume_id: str) -> None:
+        try:
+            self._volumes.discard(volume_id)
+        except PycloudlibError as error:
+            logger.error("%s was not deleted and is left to clean(): %s", volume_id, error)
+
+    def _mapped_names(self) -> list[str]:
+        return [mapping.get("DeviceName", "") for mapping in self._record().get("BlockDeviceMappings", [])]
+
+    def _record(self) -> Mapping[str, Any]:
+        def describe() -> Mapping[str, Any]:
+            with translated():
+                answer = self._access.client.describe_instances(InstanceIds=[self.id])
+            record: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
+            return record
+
+        return call_until_consistent(describe, what=f"describe {self.id}", codes=NOT_YET_VISIBLE_CODES)
+
+
+class _DeviceNames:
+    """The device names of one instance: one at a time for each of those who attach something at the same moment."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one_that_is_free(self, mapped: Callable[[], Collection[str]]) -> Iterator[str]:
+        """Keep a name for as long as the context lasts; by then EC2 says itself that it is mapped."""
+        with self._lock:
+            name = _first_free({*mapped(), *self._given})
+            self._given.add(name)
+        try:
+            yield name
+        finally:
+            with self._lock:
+                self._given.discard(name)
+
+
+def _first_free(taken: Collection[str]) -> str:
+    letters = {found["letter"] for found in map(_DEVICE.fullmatch, taken) if found}
+    free = (letter for letter in DEVICE_LETTERS if letter not in letters)
+    letter = next(free, None)
+    if letter is None:
+        raise InvalidArgumentError(
+            f"no device name is free: /dev/sd{DEVICE_LETTERS[0]} to /dev/sd{DEVICE_LETTERS[-1]} are all in use; "
+            "remove_volume() frees one"
+        )
+    return f"/dev/sd{letter}"

@@ -1,0 +1,143 @@
+"""What EC2 says of one instance, as attributes."""
+
+from __future__ import annotations
+
+from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.status import Status
+from pycloudlib.errors import InstanceStateError
+from pycloudlib.instance import BaseInstance
+from pycloudlib.key import KeyPair
+from pycloudlib.ssh.host_keys import HostKeys
+
+
+class DescribedInstance(BaseInstance):
+    """An instance, and what EC2 last said of it.
+
+    Args:
+        description: what EC2 said about it.
+        access: what it needs of its cloud.
+        username: who logs in.
+        key_pair: the key that is offered; None for an instance that nobody logs in to.
+        launched: whether it was launched a moment ago, so that EC2 may not know it yet.
+    """
+
+    def __init__(
+        self,
+        description: InstanceDescription,
+        access: Access,
+        *,
+        username: str,
+        key_pair: KeyPair | None,
+        launched: bool = False,
+    ) -> None:
+        super().__init__(
+            description.instance_id,
+            username=username,
+            key_pair=key_pair,
+            port=access.port,
+            host_keys=HostKeys(access.host_keys),
+        )
+        self._access = access
+        self._status = Status(description, access.poller, launched=launched)
+        self._deletion_requested = False
+
+    @property
+    def description(self) -> InstanceDescription:
+        """What EC2 last said of it; refresh() asks again."""
+        return self._status.seen
+
+    @property
+    def name(self) -> str:
+        """The tag "Name"; its id, if it has none."""
+        return self._status.seen.tags.get("Name", self.id)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags, as last seen; refresh() asks again."""
+        return dict(self._status.seen.tags)
+
+    @property
+    def image_id(self) -> str:
+        """The AMI that it was launched from."""
+        return self._status.seen.image_id
+
+    @property
+    def instance_type(self) -> str:
+        """Its type, such as "t3.micro"."""
+        return self._status.seen.instance_type
+
+    @property
+    def availability_zone(self) -> str:
+        """The zone that it is in, such as "eu-central-1a"."""
+        return self._status.seen.availability_zone
+
+    @property
+    def state(self) -> InstanceState:
+        """Its state now: EC2 is asked each time (DescribeInstances).
+
+        Raises:
+            InstanceNotFoundError: EC2 does not know it any more.
+        """
+        return self._status.refresh().state
+
+    @property
+    def ip(self) -> str:
+        """Its public IPv4 address; its private one, if it has no public one.
+
+        Raises:
+            InstanceStateError: it was deleted, or has no address.
+        """
+        self._refuse_if_deleted("reached")
+        if self._status.seen.state is not InstanceState.RUNNING:
+            self.refresh()
+        address = self._status.seen.public_ip or self._status.seen.private_ip
+        if address is None:
+            raise self._state_error("it has no address")
+        return address
+
+    @property
+    def private_ip(self) -> str:
+        """Its private IPv4 address.
+
+        Raises:
+            InstanceStateError: it has none.
+        """
+        if self._status.seen.private_ip is None:
+            raise self._state_error("it has no private address")
+        return self._status.seen.private_ip
+
+    @property
+    def public_dns_name(self) -> str:
+        """Its public name; empty without one."""
+        return self._status.seen.public_dns_name
+
+    @property
+    def private_dns_name(self) -> str:
+        """Its private name; empty without one."""
+        return self._status.seen.private_dns_name
+
+    def refresh(self) -> None:
+        """Ask EC2 about it: state, addresses and tags (DescribeInstances).
+
+        Raises:
+            InstanceNotFoundError: EC2 does not know it any more.
+        """
+        self._status.refresh()
+
+    @property
+    def deletion_requested(self) -> bool:
+        """Whether TerminateInstances has been called for it here."""
+        return self._deletion_requested
+
+    def _refuse_if_deleted(self, what: str) -> None:
+        if self._deletion_requested:
+            raise self._state_error(f"it cannot be {what}: it was deleted")
+
+    def _state_error(self, reason: str) -> InstanceStateError:
+        return InstanceStateError(
+            f"{self.id}: {reason}",
+            instance_id=self.id,
+            state=str(self._status.seen.state),
+            instance=self,
+        )

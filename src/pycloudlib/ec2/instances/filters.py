@@ -1,0 +1,153 @@
+"""Which instances are listed: the filters of DescribeInstances.
+
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pycloudlib.ec2.api.filters import described_filters
+from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.errors import InvalidArgumentError
+
+TAG = "tag:"
+
+SHORT_NAMES = {
+    "state": "instance-state-name",
+    "image": "image-id",
+    "type": "instance-type",
+    "zone": "availability-zone",
+    "vpc": "vpc-id",
+    "subnet": "subnet-id",
+    "key": "key-name",
+    "name": f"{TAG}Name",
+}
+"""What this library calls some of EC2's filters."""
+
+KNOWN = frozenset(
+    {
+        "affinity",
+        "architecture",
+        "availability-zone",
+        "availability-zone-id",
+        "boot-mode",
+        "capacity-reservation-id",
+        "client-token",
+        "current-instance-boot-mode",
+        "dns-name",
+        "ebs-optimized",
+        "ena-support",
+        "hibernation-options.configured",
+        "host-id",
+        "hypervisor",
+        "iam-instance-profile.arn",
+        "iam-instance-profile.id",
+        "image-id",
+        "instance-id",
+        "instance-lifecycle",
+        "instance-state-code",
+        "instance-state-name",
+        "instance-type",
+        "instance.group-id",
+        "instance.group-name",
+        "ip-address",
+        "ipv6-address",
+        "kernel-id",
+        "key-name",
+        "launch-index",
+        "launch-time",
+        "monitoring-state",
+        "owner-id",
+        "placement-group-name",
+        "placement-partition-number",
+        "platform",
+        "platform-details",
+        "private-dns-name",
+        "private-ip-address",
+        "product-code",
+        "product-code.type",
+        "ramdisk-id",
+        "reason",
+        "requester-id",
+        "reservation-id",
+        "root-device-name",
+        "root-device-type",
+        "source-dest-check",
+        "spot-instance-request-id",
+        "state-reason-code",
+        "state-reason-message",
+        "subnet-id",
+        "tag-key",
+        "tenancy",
+        "tpm-support",
+        "usage-operation",
+        "usage-operation-update-time",
+        "virtualization-type",
+        "vpc-id",
+    }
+)
+"""The filters that are one word. Those of groups, such as "network-interface.subnet-id", go by their beginning."""
+
+GROUPS = (
+    TAG,
+    "block-device-mapping.",
+    "iam-instance-profile.",
+    "maintenance-options.",
+    "metadata-options.",
+    "network-interface.",
+    "operator.",
+    "private-dns-name-options.",
+    "product-code.",
+)
+
+
+def instance_filters(by_name: Mapping[str, Any], by_keyword: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parameter Filters of DescribeInstances.
+
+    Args:
+        by_name: values by EC2's names; one that this library does not know is left to EC2.
+        by_keyword: values by this library's short names, or by EC2's with underscores for hyphens.
+
+    Raises:
+        InvalidArgumentError: no such filter (names the nearest), no such state, or a value that is none.
+    """
+    if not isinstance(by_name, Mapping):
+        raise InvalidArgumentError(f"filters is {by_name!r}; it must be a mapping of EC2's filters to their values")
+    named = dict(by_name)
+    for keyword, value in by_keyword.items():
+        if keyword in ("tag", "tags"):
+            named |= _tags(value)
+        else:
+            named[_name(keyword)] = _states(value) if keyword == "state" else value
+    tags = {name.removeprefix(TAG): value for name, value in named.items() if name.startswith(TAG)}
+    others = {name: value for name, value in named.items() if not name.startswith(TAG)}
+    return described_filters({**others, "tag": tags})
+
+
+def _name(keyword: str) -> str:
+    name = SHORT_NAMES.get(keyword) or keyword.replace("_", "-")
+    if name in KNOWN or name.startswith(GROUPS):
+        return name
+    candidates = {**{known.replace("-", "_"): None for known in sorted(KNOWN) if "." not in known}, **SHORT_NAMES}
+    nearest = difflib.get_close_matches(keyword, [*candidates, "tag"], n=1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; the usual ones are {', '.join(SHORT_NAMES)} and tag"
+    raise InvalidArgumentError(f"instances() knows no filter {keyword!r}{hint}")
+
+
+def _tags(value: object) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {f"{TAG}{key}": wanted for key, wanted in value.items()}
+    return {"tag-key": value}
+
+
+def _states(value: object) -> list[str]:
+    given = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    known = [str(state) for state in InstanceState]
+    wanted = [str(state) for state in given]
+    for state in wanted:
+        if state not in known:
+            raise InvalidArgumentError(f"no instance is ever {state!r}; the states are {', '.join(known)}")
+    return wanted

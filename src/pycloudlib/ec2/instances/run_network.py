@@ -1,0 +1,112 @@
+"""Where RunInstances puts an instance: subnet, security groups and addresses.
+
+A launch names them for the instance, or for each of its NetworkInterfaces; EC2 refuses both at once.
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.vpc import VPC
+from pycloudlib.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+OF_EVERY_INTERFACE = {"SubnetId": "SubnetId", "SecurityGroupIds": "Groups"}
+"""Parameters of the instance that every interface can have, and what they are called there."""
+
+OF_THE_PRIMARY_INTERFACE = {
+    "Ipv6AddressCount": "Ipv6AddressCount",
+    "Ipv6Addresses": "Ipv6Addresses",
+    "PrivateIpAddress": "PrivateIpAddress",
+}
+"""Parameters of the instance that only its first interface can have."""
+
+IPV6_CHOICES = ("Ipv6AddressCount", "Ipv6Addresses", "Ipv6PrefixCount", "Ipv6Prefixes")
+"""How a caller says which IPv6 addresses an interface gets."""
+
+
+def choose_network(
+    client: EC2Client, vpc: VPC | None, parameters: Mapping[str, Any], *, enable_ipv6: bool
+) -> dict[str, Any]:
+    """Say where an instance goes, as far as its caller leaves that open.
+
+    Args:
+        client: the boto3 EC2 client.
+        vpc: what it is launched into; None for where the other parameters say, or else the default VPC.
+        parameters: the caller's parameters of RunInstances.
+        enable_ipv6: whether it gets an IPv6 address, where its subnet has any.
+
+    Returns:
+        Further parameters of RunInstances.
+
+    Raises:
+        InvalidArgumentError: the VPC is none, has no subnet in the zone asked for, or does not have the subnet.
+    """
+    if vpc is not None and not isinstance(vpc, VPC):
+        raise InvalidArgumentError(f"vpc is a {type(vpc).__name__}; it must be what get_or_create_vpc() gave")
+    network = _into(vpc, parameters) if vpc else {}
+    subnet_id = network.get("SubnetId") or _subnet_of_caller(parameters)
+    if enable_ipv6 and subnet_id and not _says_ipv6(parameters) and _has_ipv6(client, subnet_id):
+        network["Ipv6AddressCount"] = 1
+    return network
+
+
+def network_parameters(callers: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge what the caller says of the network with what else is known of it; the caller's values win.
+
+    Args:
+        callers: the caller's parameters of RunInstances.
+        network: SubnetId, SecurityGroupIds and Ipv6AddressCount, as far as they are known.
+
+    Returns:
+        The caller's parameters and these, in one of the two forms that EC2 takes.
+    """
+    merged = {**network, **callers}
+    if "NetworkInterfaces" not in callers:
+        return merged
+    interfaces = [dict(interface) for interface in callers["NetworkInterfaces"]]
+    everywhere = {name: merged.pop(name) for name in OF_EVERY_INTERFACE if name in merged}
+    first = {name: merged.pop(name) for name in OF_THE_PRIMARY_INTERFACE if name in merged}
+    for position, interface in enumerate(interfaces):
+        if "NetworkInterfaceId" in interface:
+            # It exists already, with all that it has.
+            continue
+        known = {OF_EVERY_INTERFACE[name]: value for name, value in everywhere.items()}
+        if interface.get("DeviceIndex", position) == 0:
+            known |= {OF_THE_PRIMARY_INTERFACE[name]: value for name, value in first.items()}
+        interfaces[position] = known | interface
+    return {**merged, "NetworkInterfaces": interfaces}
+
+
+def _into(vpc: VPC, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    zone = parameters.get("Placement", {}).get("AvailabilityZone")
+    subnet_id = _subnet_of_caller(parameters)
+    if subnet_id is not None and subnet_id not in vpc.subnets.values():
+        raise InvalidArgumentError(
+            f"{vpc.id} ({vpc.name}) has no subnet {subnet_id}; it has {', '.join(vpc.subnets.values()) or 'none'}"
+        )
+    network = vpc.network_parameters(None if subnet_id else zone)
+    return {**network, "SubnetId": subnet_id} if subnet_id else network
+
+
+def _subnet_of_caller(parameters: Mapping[str, Any]) -> str | None:
+    interfaces: Sequence[Mapping[str, Any]] = parameters.get("NetworkInterfaces", ())
+    named = [parameters.get("SubnetId"), *(interface.get("SubnetId") for interface in interfaces)]
+    return next(filter(None, named), None)
+
+
+def _says_ipv6(parameters: Mapping[str, Any]) -> bool:
+    interfaces: Sequence[Mapping[str, Any]] = parameters.get("NetworkInterfaces", ())
+    return any(choice in given for given in (parameters, *interfaces[:1]) for choice in IPV6_CHOICES)
+
+
+def _has_ipv6(client: EC2Client, subnet_id: str) -> bool:
+    with translated():
+        found = client.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet_id]}])["Subnets"]
+    blocks = found[0].get("Ipv6CidrBlockAssociationSet", []) if found else []
+    return any(block.get("Ipv6CidrBlockState", {}).get("State") == "associated" for block in blocks)

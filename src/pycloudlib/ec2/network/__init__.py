@@ -1,0 +1,1 @@
+"""What a VPC is made of, and how an instance is reached."""

@@ -1,0 +1,175 @@
+"""Elastic addresses: public IPv4 addresses that stay until they are released."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.settling import when_free, when_known
+from pycloudlib.errors import PycloudlibError
+from pycloudlib.lifecycle import UndoOrder
+from pycloudlib.tags import RUN
+
+logger = logging.getLogger(__name__)
+
+KIND = "elastic address"
+
+CHUNK = 200
+"""What EC2 allows as values of one filter."""
+
+RELEASE_TIMEOUT = 60.0
+"""Seconds for which EC2 may still count an address as used after it was taken from its interface."""
+
+
+@dataclass(frozen=True)
+class ElasticAddress:
+    """An elastic address.
+
+    Args:
+        allocation_id: such as "eipalloc-0123456789abcdef0".
+        public_ip: the address.
+        association_id: of its tie to an interface; None without one.
+        interface_id: the interface that it leads to; None without one.
+        tags: its tags.
+    """
+
+    allocation_id: str
+    public_ip: str
+    association_id: str | None = None
+    interface_id: str | None = None
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> ElasticAddress:
+        """Read one address of an answer of DescribeAddresses."""
+        return cls(
+            allocation_id=record.get("AllocationId", ""),
+            public_ip=record["PublicIp"],
+            association_id=record.get("AssociationId") or None,
+            interface_id=record.get("NetworkInterfaceId") or None,
+            tags=MappingProxyType({tag["Key"]: tag["Value"] for tag in record.get("Tags", ())}),
+        )
+
+
+class ElasticAddresses:
+    """The elastic addresses of one region.
+
+    Args:
+        scope: where they are.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def allocate(self) -> ElasticAddress:
+        """Get a new one (AllocateAddress).
+
+        Raises:
+            CapacityError: the account has as many as it may have.
+        """
+        client = self._scope.client
+
+        def call(mark: str) -> list[Any]:
+            return [
+                client.allocate_address(
+                    Domain="vpc", TagSpecifications=self._scope.tags_for("elastic-ip", creation=mark)
+                )
+            ]
+
+        creation = Creation(
+            kind=KIND,
+            id_key="AllocationId",
+            order=UndoOrder.ADDRESS,
+            call=call,
+            find=lambda filters: client.describe_addresses(Filters=filters)["Addresses"],
+            delete=lambda record: self.release(record["AllocationId"]),
+        )
+        address = ElasticAddress.of(create(self._scope.ledger, creation))
+        logger.info("allocated %s as %s", address.public_ip, address.allocation_id)
+        return address
+
+    def associate(self, address: ElasticAddress, interface_id: str, private_ip: str) -> None:
+        """Let an address lead to one private address of an interface (AssociateAddress).
+
+        Args:
+            address: the elastic address.
+            interface_id: the interface.
+            private_ip: which of its addresses.
+        """
+        call = partial(
+            self._scope.client.associate_address,
+            AllocationId=address.allocation_id,
+            NetworkInterfaceId=interface_id,
+            PrivateIpAddress=private_ip,
+            AllowReassociation=False,
+        )
+        when_known(call, what=f"associate {address.public_ip} with {interface_id}")
+
+    def is_recorded(self) -> bool:
+        """Whether any was allocated here and is not released yet."""
+        return bool(self._scope.ledger.ids(KIND))
+
+    def own_of(self, filter_name: str, values: Iterable[str]) -> list[ElasticAddress]:
+        """Those that this library allocated, in this run or in another one (DescribeAddresses).
+
+        Args:
+            filter_name: "network-interface-id" or "instance-id".
+            values: the ids of what they lead to.
+        """
+        wanted = list(values)
+        chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
+        found = [address for chunk in chunks for address in self._find(filter_name, chunk)]
+        return [address for address in found if RUN in address.tags]
+
+    def release(self, allocation_id: str) -> None:
+        """Give an address back, also while it leads somewhere (DisassociateAddress, ReleaseAddress).
+
+        One that was released already is fine.
+
+        Args:
+            allocation_id: the address.
+        """
+        client = self._scope.client
+        # A filter, because an id that EC2 does not know any more would be an error.
+        for address in self._find("allocation-id", [allocation_id]):
+            if address.association_id:
+                when_free(
+                    partial(client.disassociate_address, AssociationId=address.association_id),
+                    what=f"disassociate {address.public_ip}",
+                    timeout=RELEASE_TIMEOUT,
+                )
+        when_free(
+            partial(client.release_address, AllocationId=allocation_id),
+            what=f"release {allocation_id}",
+            timeout=RELEASE_TIMEOUT,
+        )
+        self._scope.ledger.forget(allocation_id)
+
+    def release_all(self, addresses: Iterable[ElasticAddress]) -> list[Exception]:
+        """Give several addresses back; each is tried.
+
+        Args:
+            addresses: the addresses.
+
+        Returns:
+            What went wrong.
+        """
+        errors: list[Exception] = []
+        for address in addresses:
+            try:
+                self.release(address.allocation_id)
+            except PycloudlibError as error:
+                errors.append(error)
+        return errors
+
+    def _find(self, filter_name: str, values: list[str]) -> list[ElasticAddress]:
+        with translated():
+            answer = self._scope.client.describe_addresses(Filters=[{"Name": filter_name, "Values": values}])
+        return [ElasticAddress.of(record) for record in answer["Addresses"]]

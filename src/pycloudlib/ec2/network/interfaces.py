@@ -1,0 +1,295 @@
+"""Network interfaces: made, attached, detached and deleted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.retries import NOT_YET_KNOWN_CODES, PASSING_CODES
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.settling import unless_joined, when_free, when_known
+from pycloudlib.errors import CloudError, NetworkNotFoundError
+from pycloudlib.lifecycle import UndoOrder
+from pycloudlib.waiting import wait_until
+
+logger = logging.getLogger(__name__)
+
+KIND = "network interface"
+
+ATTACH_TIMEOUT = 120.0
+"""Seconds for which attaching or detaching may take."""
+
+LOOK_INTERVAL = 0.5
+MAX_LOOK_INTERVAL = 3.0
+
+
+@dataclass(frozen=True)
+class NetworkInterface:
+    """A network interface, as EC2 described it at one moment.
+
+    Args:
+        id: such as "eni-0123456789abcdef0".
+        subnet_id: the subnet that it is in.
+        security_group_ids: what it lets in and out.
+        mac: its MAC address, as the guest sees it.
+        private_ips: its private IPv4 addresses, the primary one first.
+        public_ips: the public IPv4 addresses that lead to it.
+        ipv6_ips: its IPv6 addresses.
+        status: "available", "attaching", "in-use", "detaching".
+        attachment_id: of its tie to an instance; None without one.
+        attachment_status: "attaching", "attached", "detaching"; None without one.
+        instance_id: the instance that it is attached to; None without one.
+        device_index: which one of that instance; 0 is the primary one; None without one.
+    """
+
+    id: str
+    subnet_id: str
+    security_group_ids: tuple[str, ...]
+    mac: str
+    private_ips: tuple[str, ...]
+    public_ips: tuple[str, ...] = ()
+    ipv6_ips: tuple[str, ...] = ()
+    status: str = ""
+    attachment_id: str | None = None
+    attachment_status: str | None = None
+    instance_id: str | None = None
+    device_index: int | None = None
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> NetworkInterface:
+        """Read one interface of an answer of CreateNetworkInterface or DescribeNetworkInterfaces."""
+        addresses = sorted(record.get("PrivateIpAddresses", ()), key=lambda one: not one.get("Primary"))
+        associations = [record.get("Association") or {}, *(one.get("Association") or {} for one in addresses)]
+        attachment = record.get("Attachment") or {}
+        return cls(
+            id=record["NetworkInterfaceId"],
+            subnet_id=record.get("SubnetId", ""),
+            security_group_ids=tuple(group["GroupId"] for group in record.get("Groups", ())),
+            mac=record.get("MacAddress", ""),
+            private_ips=tuple(one["PrivateIpAddress"] for one in addresses),
+            public_ips=tuple(dict.fromkeys(one["PublicIp"] for one in associations if one.get("PublicIp"))),
+            ipv6_ips=tuple(one["Ipv6Address"] for one in record.get("Ipv6Addresses", ())),
+            status=record.get("Status", ""),
+            attachment_id=attachment.get("AttachmentId"),
+            attachment_status=attachment.get("Status"),
+            instance_id=attachment.get("InstanceId"),
+            device_index=attachment.get("DeviceIndex"),
+        )
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it is the one that its instance was launched with, which cannot be detached."""
+        return self.device_index == 0
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All of its addresses: private, public and IPv6."""
+        return (*self.private_ips, *self.public_ips, *self.ipv6_ips)
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.attachment_status or self.status})"
+
+
+class NetworkInterfaces:
+    """The network interfaces of one region.
+
+    Args:
+        scope: where they are.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._client = scope.client
+
+    def of_instance(self, instance_id: str) -> list[NetworkInterface]:
+        """Those of one instance, in the order of their indices (DescribeNetworkInterfaces)."""
+        found = self.find("attachment.instance-id", instance_id)
+        # Asked once more here, because a server that does not know the filter gives all there are.
+        own = [interface for interface in found if interface.instance_id == instance_id]
+        return sorted(own, key=lambda interface: interface.device_index or 0)
+
+    def find(self, filter_name: str, value: str) -> list[NetworkInterface]:
+        """Those that match a filter (DescribeNetworkInterfaces)."""
+        paginator = self._client.get_paginator("describe_network_interfaces")
+        with translated():
+            pages = list(paginator.paginate(Filters=[{"Name": filter_name, "Values": [value]}]))
+        return [NetworkInterface.of(record) for page in pages for record in page["NetworkInterfaces"]]
+
+    def create(
+        self,
+        subnet_id: str,
+        security_group_ids: Sequence[str],
+        *,
+        ipv4_address_count: int = 1,
+        ipv6_address_count: int = 0,
+        description: str = "",
+    ) -> NetworkInterface:
+        """Make one (CreateNetworkInterface).
+
+        Args:
+            subnet_id: where.
+            security_group_ids: what it lets in and out.
+            ipv4_address_count: private IPv4 addresses, the primary one among them; default 1.
+            ipv6_address_count: IPv6 addresses; default 0.
+            description: in words.
+
+        Raises:
+            CapacityError: the subnet has no addresses left, or a quota is reached.
+        """
+        parameters: dict[str, Any] = {"SubnetId": subnet_id, "Groups": list(security_group_ids)}
+        if ipv4_address_count > 1:
+            parameters["SecondaryPrivateIpAddressCount"] = ipv4_address_count - 1
+        if ipv6_address_count:
+            parameters["Ipv6AddressCount"] = ipv6_address_count
+
+        def call(mark: str) -> list[Any]:
+            tags = self._scope.tags_for("network-interface", creation=mark)
+            answer = self._client.create_network_interface(
+                Description=description, TagSpecifications=tags, ClientToken=mark, **parameters
+            )
+            return [answer["NetworkInterface"]]
+
+        creation = Creation(
+            kind=KIND,
+            id_key="NetworkInterfaceId",
+            order=UndoOrder.INTERFACE,
+            call=call,
+            find=lambda filters: self._client.describe_network_interfaces(Filters=filters)["NetworkInterfaces"],
+            delete=lambda record: self.delete(record["NetworkInterfaceId"]),
+            has_token=True,
+        )
+        interface = NetworkInterface.of(create(self._scope.ledger, creation))
+        logger.info("created %s with %s", interface.id, ", ".join(interface.private_ips))
+        return interface
+
+    def attach(self, interface_id: str, instance_id: str, index: int) -> NetworkInterface:
+        """Attach one, wait until it is, and let it go with its instance.
+
+        AttachNetworkInterface, ModifyNetworkInterfaceAttribute.
+
+        Args:
+            interface_id: the interface.
+            instance_id: the instance.
+            index: its place there, from 1.
+
+        Returns:
+            The interface as it is now.
+
+        Raises:
+            IllegalStateError: the instance is in no state for it.
+            PycloudlibTimeoutError: it was not attached in time.
+        """
+        call = partial(
+            self._client.attach_network_interface,
+            NetworkInterfaceId=interface_id,
+            InstanceId=instance_id,
+            DeviceIndex=index,
+        )
+        when_known(unless_joined(call), what=f"attach {interface_id} to {instance_id}")
+        attached = self._wait_until_attached(interface_id)
+        change: Any = {"AttachmentId": attached.attachment_id, "DeleteOnTermination": True}
+        modify = self._client.modify_network_interface_attribute
+        when_known(partial(modify, NetworkInterfaceId=interface_id, Attachment=change), what=f"modify {interface_id}")
+        return attached
+
+    def delete(self, interface_id: str, timeout: float = ATTACH_TIMEOUT) -> None:
+        """Delete one, also while it is attached (DetachNetworkInterface, DeleteNetworkInterface).
+
+        One that is gone already, for example with its instance, is fine.
+
+        Args:
+            interface_id: the interface.
+            timeout: seconds, for detaching as for deleting it.
+
+        Raises:
+            IllegalStateError: it cannot be detached, since it is the primary one of an instance.
+            PycloudlibTimeoutError: it was not detached in time.
+        """
+        self._detach(interface_id, timeout)
+        self.delete_detached(interface_id, timeout)
+
+    def delete_detached(self, interface_id: str, timeout: float = ATTACH_TIMEOUT) -> None:
+        """Delete one that is attached to nothing, or to an instance that is ending (DeleteNetworkInterface).
+
+        Args:
+            interface_id: the interface.
+            timeout: seconds until it must be free.
+
+        Raises:
+            IllegalStateError: it is still attached.
+        """
+        call = partial(self._client.delete_network_interface, NetworkInterfaceId=interface_id)
+        when_free(call, what=f"delete {interface_id}", timeout=timeout)
+        self._scope.ledger.forget(interface_id)
+
+    def _detach(self, interface_id: str, timeout: float) -> None:
+        try:
+            interface = self._describe(interface_id)
+        except NetworkNotFoundError:
+            return
+        if interface.attachment_id is None:
+            return
+        if interface.attachment_status != "detaching":
+            call = partial(self._client.detach_network_interface, AttachmentId=interface.attachment_id)
+            when_free(call, what=f"detach {interface_id}", timeout=timeout)
+        self._wait_until_detached(interface_id, timeout)
+
+    def _describe(self, interface_id: str) -> NetworkInterface:
+        with translated():
+            answer = self._client.describe_network_interfaces(NetworkInterfaceIds=[interface_id])
+        return NetworkInterface.of(answer["NetworkInterfaces"][0])
+
+    def _look(self, interface_id: str) -> NetworkInterface | None:
+        """Describe one, bearing what passes by itself."""
+        try:
+            return self._describe(interface_id)
+        except CloudError as error:
+            if error.code not in PASSING_CODES | NOT_YET_KNOWN_CODES:
+                raise
+            logger.debug("%s: looking again: %s", interface_id, error)
+            return None
+
+    def _wait_until_attached(self, interface_id: str) -> NetworkInterface:
+        seen: list[NetworkInterface] = []
+
+        def attached() -> NetworkInterface | None:
+            seen[:] = [found for found in [self._look(interface_id)] if found]
+            return seen[0] if seen and seen[0].attachment_status == "attached" else None
+
+        return wait_until(
+            attached,
+            what=f"{interface_id} to be attached",
+            timeout=ATTACH_TIMEOUT,
+            interval=LOOK_INTERVAL,
+            max_interval=MAX_LOOK_INTERVAL,
+            last_seen=lambda: seen[0] if seen else "unknown to EC2",
+        )
+
+    def _wait_until_detached(self, interface_id: str, timeout: float) -> None:
+        seen: list[NetworkInterface] = []
+
+        def detached() -> bool:
+            try:
+                found = self._describe(interface_id)
+            except NetworkNotFoundError:
+                return True
+            except CloudError as error:
+                if error.code not in PASSING_CODES:
+                    raise
+                return False
+            seen[:] = [found]
+            return found.attachment_id is None and found.status in ("", "available")
+
+        wait_until(
+            detached,
+            what=f"{interface_id} to be detached",
+            timeout=timeout,
+            interval=LOOK_INTERVAL,
+            max_interval=MAX_LOOK_INTERVAL,
+            last_seen=lambda: seen[0] if seen else "",
+        )

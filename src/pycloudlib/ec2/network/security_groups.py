@@ -1,0 +1,348 @@
+"""Security groups: what instances let in and out."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.filters import described_filters
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.settling import NOT_YET_KNOWN, when_free, when_known
+from pycloudlib.ec2.network.rules import Direction, Rule, check_text, checked_rule, from_group, to_permissions
+from pycloudlib.errors import CloudError, InvalidArgumentError
+from pycloudlib.lifecycle import UndoOrder
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+KIND = "security group"
+
+DELETE_TIMEOUT = 300.0
+"""Seconds for which something that uses a security group may take to go away."""
+
+
+@dataclass(frozen=True)
+class SecurityGroup:
+    """A security group. What instances in it let in and out, its rules say.
+
+    Args:
+        id: such as "sg-0123456789abcdef0".
+        name: its name, unique in its VPC.
+        description: in words.
+        vpc_id: the VPC that it is in; empty on servers without VPCs.
+        tags: as they were when it was described.
+        scope: where it is.
+    """
+
+    id: str
+    name: str
+    description: str
+    vpc_id: str
+    tags: Mapping[str, str]
+    scope: Scope = field(repr=False, compare=False)
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Its rules now, one for each source: EC2 is asked each time (DescribeSecurityGroups).
+
+        Raises:
+            ResourceNotFoundError: EC2 does not know it any more.
+        """
+        describe = partial(self.scope.client.describe_security_groups, GroupIds=[self.id])
+        return from_group(self._when_known(describe, "describe")["SecurityGroups"][0])
+
+    def authorize(
+        self,
+        protocol: str,
+        from_port: int | None = None,
+        to_port: int | None = None,
+        cidr: str | None = None,
+        source_group: SecurityGroup | str | None = None,
+        *,
+        egress: bool = False,
+        description: str = "",
+    ) -> None:
+        """Let traffic through (AuthorizeSecurityGroupIngress, AuthorizeSecurityGroupEgress); twice the same is fine.
+
+        Args:
+            protocol: "tcp", "udp", "icmp", "icmpv6", or "all" ("-1").
+            from_port: the first port, 0 to 65535; for ICMP the type, default all; for "all" none.
+            to_port: the last port, default the first one; for ICMP the code, default all.
+            cidr: from which network, IPv4 or IPv6, or the id of a prefix list.
+            source_group: from the members of which security group, or its id; instead of cidr.
+            egress: whether traffic to there is meant, and not from there; default no.
+            description: in words; at most 255 characters.
+
+        Raises:
+            InvalidArgumentError: EC2 would not take it; says what is allowed.
+        """
+        rule = _rule(protocol, from_port, to_port, cidr, source_group, egress=egress, description=description)
+        self.add([rule])
+
+    def revoke(
+        self,
+        protocol: str,
+        from_port: int | None = None,
+        to_port: int | None = None,
+        cidr: str | None = None,
+        source_group: SecurityGroup | str | None = None,
+        *,
+        egress: bool = False,
+    ) -> None:
+        """Take a rule back (RevokeSecurityGroupIngress, RevokeSecurityGroupEgress); one that is not there is no error.
+
+        Args:
+            protocol: as for authorize(), and so are the others.
+            from_port: the first port, or the ICMP type.
+            to_port: the last port, or the ICMP code.
+            cidr: the network, or the id of a prefix list.
+            source_group: the security group, or its id.
+            egress: whether the rule is one for traffic to there; default no.
+
+        Raises:
+            InvalidArgumentError: there can be no such rule.
+        """
+        rule = _rule(protocol, from_port, to_port, cidr, source_group, egress=egress)
+        self.remove([rule])
+
+    def add(self, rules: list[Rule]) -> None:
+        """Let the traffic of several rules through; those that are there already are fine.
+
+        Args:
+            rules: of either direction.
+        """
+        for direction in ("ingress", "egress"):
+            some = [rule for rule in rules if rule.direction == direction]
+            if some:
+                self._authorize(direction, some)
+
+    def remove(self, rules: list[Rule]) -> None:
+        """Take several rules back; those that are not there are no error.
+
+        Args:
+            rules: of either direction.
+        """
+        for rule in rules:
+            call = self._call("revoke", rule.direction)
+            permissions = to_permissions([rule], with_description=False)
+            try:
+                self._when_known(partial(call, GroupId=self.id, IpPermissions=permissions), "change")
+            except CloudError as error:
+                if error.code != "InvalidPermission.NotFound":
+                    raise
+                logger.info("%s has no rule %s", self.id, rule)
+
+    def copy_to_region(self, region: str, name: str | None = None) -> SecurityGroup:
+        """Make a security group with the same rules in the default VPC of another region.
+
+        Rules by network are copied, and rules that name the group itself name the copy. Other groups, and prefix
+        lists, do not exist there: such rules are left out with a warning.
+
+        Args:
+            region: such as "eu-central-1".
+            name: its name there; default the same.
+
+        Returns:
+            The one there; clean() deletes it.
+
+        Raises:
+            InvalidArgumentError: the name cannot be one.
+            CloudError: EC2 refused; nothing is left there.
+        """
+        rules = self.rules
+        tags = {key: value for key, value in self.tags.items() if _is_users(key)}
+        copies = SecurityGroups(self.scope.in_region(region))
+        copy = copies.create(name or self.name, self.description, tags=tags)
+        try:
+            copy._take_rules_of(self.id, rules)
+        except BaseException:
+            copy.delete_or_log()
+            raise
+        return copy
+
+    def delete(self, timeout: float = DELETE_TIMEOUT) -> None:
+        """Delete it (DeleteSecurityGroup), as soon as nothing uses it any more; one that is gone already is fine.
+
+        Args:
+            timeout: seconds for what uses it to go away.
+
+        Raises:
+            IllegalStateError: something still uses it.
+            CloudError: EC2 refused.
+        """
+        client = self.scope.client
+        when_free(partial(client.delete_security_group, GroupId=self.id), what=f"delete {self.id}", timeout=timeout)
+        self.scope.ledger.forget(self.id)
+
+    def delete_or_log(self) -> None:
+        """Delete it after something else went wrong, which is what shall be raised."""
+        try:
+            self.delete(timeout=0)
+        except Exception as error:
+            logger.error("%s was not deleted and is left to clean(): %s", self.id, error)
+
+    def _authorize(self, direction: Direction, rules: list[Rule]) -> None:
+        call = self._call("authorize", direction)
+        try:
+            permissions = to_permissions(rules)
+            self._when_known(partial(call, GroupId=self.id, IpPermissions=permissions), "change")
+        except CloudError as error:
+            if error.code != "InvalidPermission.Duplicate":
+                raise
+            if len(rules) == 1:
+                logger.info("%s has the rule %s already", self.id, rules[0])
+                return
+            # EC2 refuses all of them when it has one already.
+            for rule in rules:
+                self._authorize(direction, [rule])
+
+    def _when_known(self, call: Callable[[], T], verb: str) -> T:
+        # Only what was created here, and not deleted since, can be unknown for a moment.
+        timeout = NOT_YET_KNOWN if self.id in self.scope.ledger else 0.0
+        return when_known(call, what=f"{verb} {self.id}", timeout=timeout)
+
+    def _call(self, verb: str, direction: Direction) -> Callable[..., Any]:
+        call: Callable[..., Any] = getattr(self.scope.client, f"{verb}_security_group_{direction}")
+        return call
+
+    def _take_rules_of(self, group_id: str, rules: tuple[Rule, ...]) -> None:
+        wanted = [one for one in (_translated_to(rule, group_id, self.id) for rule in rules) if one is not None]
+        had = self.rules
+        self.add([rule for rule in wanted if rule not in had])
+        self.remove([rule for rule in had if rule not in wanted])
+
+
+class SecurityGroups:
+    """The security groups of one region.
+
+    Args:
+        scope: where they are.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def find(self, filters: Mapping[str, object]) -> list[SecurityGroup]:
+        """List those that match, by name (DescribeSecurityGroups).
+
+        Args:
+            filters: see described_filters().
+        """
+        wanted: Any = described_filters(filters)
+        with translated():
+            pages = list(self._scope.client.get_paginator("describe_security_groups").paginate(Filters=wanted))
+        found = [self._group(record) for page in pages for record in page["SecurityGroups"]]
+        return sorted(found, key=lambda group: (group.name, group.id))
+
+    def create(
+        self, name: str, description: str, *, vpc_id: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> SecurityGroup:
+        """Make one (CreateSecurityGroup).
+
+        Args:
+            name: its name, and its tag "Name".
+            description: in words; EC2 wants one.
+            vpc_id: default the default VPC.
+            tags: further tags.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse the name, the description or a tag.
+            CloudError: EC2 refused; for example, there is one of this name.
+        """
+        _check_name(name, description)
+        parameters: dict[str, Any] = {"VpcId": vpc_id} if vpc_id else {}
+        client = self._scope.client
+
+        def call(mark: str) -> list[Any]:
+            specification = self._scope.tags_for("security-group", name=name, extra=tags, creation=mark)
+            answer = client.create_security_group(
+                GroupName=name, Description=description, TagSpecifications=specification, **parameters
+            )
+            # So that it looks like one that was found.
+            made = {"GroupName": name, "Description": description, "VpcId": vpc_id or ""}
+            return [{**made, "GroupId": answer["GroupId"], "Tags": specification[0]["Tags"]}]
+
+        elsewhere = self._scope.region != self._scope.session.region
+        creation = Creation(
+            kind=f"{KIND} in {self._scope.region}" if elsewhere else KIND,
+            id_key="GroupId",
+            order=UndoOrder.SECURITY_GROUP,
+            call=call,
+            find=lambda filters: client.describe_security_groups(Filters=filters)["SecurityGroups"],
+            delete=lambda record: self._group(record).delete(),
+        )
+        group = self._group(create(self._scope.ledger, creation))
+        logger.info("created the security group %s as %s", name, group.id)
+        return group
+
+    def _group(self, record: Mapping[str, Any]) -> SecurityGroup:
+        tags = {tag["Key"]: tag["Value"] for tag in record.get("Tags", ())}
+        return SecurityGroup(
+            id=record["GroupId"],
+            name=record["GroupName"],
+            description=record.get("Description", ""),
+            vpc_id=record.get("VpcId", ""),
+            tags=MappingProxyType(tags),
+            scope=self._scope,
+        )
+
+
+def _check_name(name: str, description: str) -> None:
+    check_text("the name of a security group", name)
+    check_text("the description of a security group", description)
+    if not name.strip() or name.startswith("sg-") or name == "default":
+        raise InvalidArgumentError(
+            f"the name of a security group is {name!r}; it must not be empty, nor 'default', nor begin with 'sg-'"
+        )
+    if not description:
+        raise InvalidArgumentError(f"the security group {name!r} needs a description: EC2 wants one")
+
+
+def _rule(
+    protocol: str,
+    from_port: int | None,
+    to_port: int | None,
+    cidr: str | None,
+    source_group: SecurityGroup | str | None,
+    *,
+    egress: bool,
+    description: str = "",
+) -> Rule:
+    if (cidr is None) == (source_group is None):
+        raise InvalidArgumentError("a rule needs either cidr or source_group, and not both")
+    return checked_rule(
+        protocol,
+        from_port,
+        to_port,
+        _group_id(source_group) if source_group is not None else str(cidr),
+        direction="egress" if egress else "ingress",
+        description=description,
+    )
+
+
+def _group_id(group: SecurityGroup | str) -> str:
+    group_id = group.id if isinstance(group, SecurityGroup) else group
+    if not isinstance(group_id, str) or not re.fullmatch(r"sg-[0-9a-f]+", group_id):
+        raise InvalidArgumentError(f"source_group is {group_id!r}; it must be a SecurityGroup, or an id ('sg-...')")
+    return group_id
+
+
+def _is_users(key: str) -> bool:
+    return key != "Name" and not key.startswith(("pycloudlib:", "aws:"))
+
+
+def _translated_to(rule: Rule, group_id: str, copy_id: str) -> Rule | None:
+    if rule.cidr is not None and not rule.source.startswith("pl-"):
+        return rule
+    if rule.source == group_id:
+        return Rule(rule.direction, rule.protocol, rule.from_port, rule.to_port, copy_id, rule.description)
+    logger.warning("the copy of %s is without the rule %s: that one exists in its own region only", group_id, rule)
+    return None

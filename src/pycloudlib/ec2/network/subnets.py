@@ -1,0 +1,171 @@
+"""Subnets, and the way from them to the internet: gateway and route table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.settling import unless_joined, when_free, when_known
+from pycloudlib.ec2.network.rules import ANYWHERE
+from pycloudlib.errors import CloudError, PycloudlibError
+from pycloudlib.lifecycle import UndoOrder
+
+logger = logging.getLogger(__name__)
+
+SUBNET = "subnet"
+GATEWAY = "internet gateway"
+ROUTE_TABLE = "route table"
+
+UNDO_TIMEOUT = 300.0
+"""Seconds for which what hangs on one of them may take to go away."""
+
+
+class NetworkParts:
+    """Makes the parts of a VPC, and deletes them.
+
+    Args:
+        scope: where the VPC is.
+        name: the tag "Name" of each part.
+    """
+
+    def __init__(self, scope: Scope, name: str = "") -> None:
+        self._scope = scope
+        self._client = scope.client
+        self._name = name
+
+    def create_gateway(self, vpc_id: str) -> str:
+        """Make an internet gateway, and attach it to a VPC (CreateInternetGateway, AttachInternetGateway).
+
+        Returns:
+            Its id.
+        """
+        id_key = "InternetGatewayId"
+        creation = Creation(
+            kind=GATEWAY,
+            id_key=id_key,
+            order=UndoOrder.NETWORK,
+            call=self._calling("internet-gateway", self._client.create_internet_gateway, "InternetGateway"),
+            find=lambda filters: self._client.describe_internet_gateways(Filters=filters)["InternetGateways"],
+            delete=lambda record: self.delete_gateway(record[id_key], vpc_id),
+        )
+        gateway_id: str = create(self._scope.ledger, creation)[id_key]
+        attach = partial(self._client.attach_internet_gateway, InternetGatewayId=gateway_id, VpcId=vpc_id)
+        try:
+            when_known(unless_joined(attach), what=f"attach {gateway_id}")
+        except BaseException:
+            # It is not part of the VPC yet, and so would not be found there.
+            self._undo_gateway(gateway_id, vpc_id)
+            raise
+        return gateway_id
+
+    def create_route_table(self, vpc_id: str, gateway_id: str) -> str:
+        """Make a route table whose default routes, IPv4 and IPv6, lead to a gateway (CreateRouteTable, CreateRoute).
+
+        Returns:
+            Its id.
+        """
+        creation = Creation(
+            kind=ROUTE_TABLE,
+            id_key="RouteTableId",
+            order=UndoOrder.NETWORK,
+            call=self._calling("route-table", partial(self._client.create_route_table, VpcId=vpc_id), "RouteTable"),
+            find=lambda filters: self._client.describe_route_tables(Filters=filters)["RouteTables"],
+            delete=lambda record: self.delete_route_table(record["RouteTableId"]),
+        )
+        table_id: str = create(self._scope.ledger, creation)["RouteTableId"]
+        ipv4, ipv6 = ANYWHERE
+        route = partial(self._client.create_route, RouteTableId=table_id, GatewayId=gateway_id)
+        when_known(unless_joined(partial(route, DestinationCidrBlock=ipv4)), what=f"add a route to {table_id}")
+        when_known(unless_joined(partial(route, DestinationIpv6CidrBlock=ipv6)), what=f"add a route to {table_id}")
+        return table_id
+
+    def create_subnet(self, vpc_id: str, zone: str, ipv4_cidr: str, ipv6_cidr: str, route_table_id: str) -> str:
+        """Make a subnet whose instances get public addresses and IPv6 ones by themselves.
+
+        CreateSubnet, ModifySubnetAttribute, AssociateRouteTable.
+
+        Args:
+            vpc_id: in which VPC.
+            zone: in which availability zone.
+            ipv4_cidr: its network.
+            ipv6_cidr: its /64.
+            route_table_id: where its traffic goes.
+
+        Returns:
+            Its id.
+        """
+        call = partial(
+            self._client.create_subnet,
+            VpcId=vpc_id,
+            AvailabilityZone=zone,
+            CidrBlock=ipv4_cidr,
+            Ipv6CidrBlock=ipv6_cidr,
+        )
+        creation = Creation(
+            kind=SUBNET,
+            id_key="SubnetId",
+            order=UndoOrder.NETWORK,
+            call=self._calling("subnet", call, "Subnet"),
+            find=lambda filters: self._client.describe_subnets(Filters=filters)["Subnets"],
+            delete=lambda record: self.delete_subnet(record["SubnetId"]),
+        )
+        subnet_id: str = create(self._scope.ledger, creation)["SubnetId"]
+        # EC2 takes one attribute in each call.
+        modify = partial(self._client.modify_subnet_attribute, SubnetId=subnet_id)
+        when_known(partial(modify, MapPublicIpOnLaunch={"Value": True}), what=f"modify {subnet_id}")
+        when_known(partial(modify, AssignIpv6AddressOnCreation={"Value": True}), what=f"modify {subnet_id}")
+        associate = partial(self._client.associate_route_table, SubnetId=subnet_id, RouteTableId=route_table_id)
+        when_known(associate, what=f"associate {subnet_id} with {route_table_id}")
+        return subnet_id
+
+    def delete_gateway(self, gateway_id: str, vpc_id: str, timeout: float = UNDO_TIMEOUT) -> None:
+        """Detach an internet gateway and delete it (DetachInternetGateway, DeleteInternetGateway).
+
+        Args:
+            gateway_id: the gateway; one that is gone is fine.
+            vpc_id: what it is attached to; not attached is fine.
+            timeout: seconds for public addresses behind it to go away.
+        """
+        detach = partial(self._client.detach_internet_gateway, InternetGatewayId=gateway_id, VpcId=vpc_id)
+        try:
+            when_free(detach, what=f"detach {gateway_id}", timeout=timeout)
+        except CloudError as error:
+            if error.code != "Gateway.NotAttached":
+                raise
+        # From here on it is not found in the VPC any more.
+        self._scope.record(GATEWAY, gateway_id, partial(self.delete_gateway, gateway_id, vpc_id), UndoOrder.NETWORK)
+        delete = partial(self._client.delete_internet_gateway, InternetGatewayId=gateway_id)
+        when_free(delete, what=f"delete {gateway_id}", timeout=timeout)
+        self._scope.ledger.forget(gateway_id)
+
+    def delete_route_table(self, table_id: str, timeout: float = UNDO_TIMEOUT) -> None:
+        """Delete a route table, once no subnet is associated with it any more (DeleteRouteTable)."""
+        delete = partial(self._client.delete_route_table, RouteTableId=table_id)
+        when_free(delete, what=f"delete {table_id}", timeout=timeout)
+        self._scope.ledger.forget(table_id)
+
+    def delete_subnet(self, subnet_id: str, timeout: float = UNDO_TIMEOUT) -> None:
+        """Delete a subnet, once no interface is in it any more (DeleteSubnet)."""
+        delete = partial(self._client.delete_subnet, SubnetId=subnet_id)
+        when_free(delete, what=f"delete {subnet_id}", timeout=timeout)
+        self._scope.ledger.forget(subnet_id)
+
+    def _calling(self, resource_type: str, call: Callable[..., Any], key: str) -> Callable[[str], Sequence[Any]]:
+        """Make a call with a mark, as soon as EC2 knows what it is about, and give the record of what it made."""
+
+        def calling(mark: str) -> Sequence[Any]:
+            tags = self._scope.tags_for(resource_type, name=self._name, creation=mark)
+            marked = partial(call, TagSpecifications=tags)
+            return [when_known(marked, what=f"create the {resource_type}", creates=True)[key]]
+
+        return calling
+
+    def _undo_gateway(self, gateway_id: str, vpc_id: str) -> None:
+        try:
+            self.delete_gateway(gateway_id, vpc_id)
+        except PycloudlibError as error:
+            logger.error("%s was not deleted and is left to clean(): %s", gateway_id, error)

@@ -1,0 +1,176 @@
+"""What a new VPC shall be, checked before anything is created."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pycloudlib.ec2.network.rules import ANYWHERE, Rule, checked_rule, rule_from
+from pycloudlib.errors import InvalidArgumentError
+
+Zones = str | Sequence[str] | Mapping[str, str] | None
+"""Where a VPC has subnets: None for one of them, "all", zones, or zones with a network for each."""
+
+GivenRule = Rule | tuple[str, int | None, int | None, str]
+"""A rule, or (protocol, from_port, to_port, source)."""
+
+LARGEST_PREFIX = 16
+SMALLEST_PREFIX = 28
+"""https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
+
+SSH_PORT = 22
+
+_NAME = re.compile(r"[A-Za-z0-9_+=.:/@-]([A-Za-z0-9_+=.:/@ -]{0,253}[A-Za-z0-9_+=.:/@-])?")
+
+
+@dataclass(frozen=True)
+class VPCPlan:
+    """A VPC that EC2 will take.
+
+    Args:
+        name: its name.
+        ipv4_cidr: its network, without host bits.
+        subnets: the network of the subnet in each zone.
+        ssh_sources: the networks that SSH is let in from.
+        ssh_ports: where the instances' sshd listens.
+        ingress: what else is let in.
+    """
+
+    name: str
+    ipv4_cidr: str
+    subnets: Mapping[str, str]
+    ssh_sources: tuple[str, ...]
+    ssh_ports: tuple[int, ...]
+    ingress: tuple[Rule, ...]
+
+    def rules(self, security_group_id: str) -> list[Rule]:
+        """The rules of its security group: SSH, ICMP, all traffic among its members, and what was asked for.
+
+        Args:
+            security_group_id: the group itself.
+        """
+        ssh = [
+            checked_rule("tcp", port, port, source, description="SSH")
+            for port in self.ssh_ports
+            for source in self.ssh_sources
+        ]
+        ipv4, ipv6 = ANYWHERE
+        others = [
+            checked_rule("icmp", None, None, ipv4, description="ICMP"),
+            checked_rule("icmpv6", None, None, ipv6, description="ICMPv6"),
+            checked_rule("all", None, None, security_group_id, description="its members"),
+        ]
+        by_meaning = {(r.protocol, r.from_port, r.to_port, r.source): r for r in (*ssh, *others, *self.ingress)}
+        return list(by_meaning.values())
+
+
+def check_vpc_name(name: str) -> None:
+    """Refuse a name that could not be found again, or that its security group could not have.
+
+    Raises:
+        InvalidArgumentError: says what is allowed.
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith("sg-") or name == "default":
+        raise InvalidArgumentError(
+            f"the name of a VPC is {name!r}; it must have 1 to 255 characters: letters a to z, digits, spaces inside, "
+            "and _+=.:/@-; and neither be 'default' nor begin with 'sg-'"
+        )
+
+
+def checked_vpc_network(cidr: str) -> ipaddress.IPv4Network:
+    """Check the network of a VPC; host bits are dropped.
+
+    Args:
+        cidr: such as "10.0.0.0/16"; "192.168.1.0/20" means "192.168.0.0/20".
+
+    Raises:
+        InvalidArgumentError: it is no IPv4 network, or too large or too small for a VPC.
+    """
+    network = _network("ipv4_cidr", cidr, strict=False)
+    if not LARGEST_PREFIX <= network.prefixlen <= SMALLEST_PREFIX:
+        raise InvalidArgumentError(
+            f"ipv4_cidr is {cidr!r}; the network of a VPC must be from /{LARGEST_PREFIX} to /{SMALLEST_PREFIX}"
+        )
+    return network
+
+
+def planned_subnets(network: ipaddress.IPv4Network, zones: Zones, known: Sequence[str]) -> dict[str, str]:
+    """Give each zone its part of a network.
+
+    Args:
+        network: of the VPC.
+        zones: None for one subnet that takes all of it; "all", or zones, for equal parts; zones with networks.
+        known: the zones that there are.
+
+    Returns:
+        The network of the subnet in each zone.
+
+    Raises:
+        InvalidArgumentError: there is no such zone, or the networks overlap, lie outside, or are too small.
+    """
+    if not known:
+        raise InvalidArgumentError("EC2 tells of no availability zone in this region")
+    if zones is None:
+        return {known[0]: str(network)}
+    if isinstance(zones, Mapping):
+        _check_zones(list(zones), known)
+        return _given_networks(network, zones)
+    wanted = list(known) if zones == "all" else list(zones) if not isinstance(zones, str) else [zones]
+    _check_zones(wanted, known)
+    return _equal_parts(network, wanted)
+
+
+def checked_ingress(ingress: Iterable[GivenRule]) -> tuple[Rule, ...]:
+    """Check the rules that the user asks for.
+
+    Raises:
+        InvalidArgumentError: one is none, or EC2 would not take it.
+    """
+    if isinstance(ingress, (Rule, str)) or not isinstance(ingress, Iterable):
+        raise InvalidArgumentError(f"ingress is {ingress!r}; it must be a list of rules")
+    return tuple(rule_from(given) for given in ingress)
+
+
+def _network(what: str, cidr: object, *, strict: bool) -> ipaddress.IPv4Network:
+    try:
+        if not isinstance(cidr, str) or "/" not in cidr:
+            raise ValueError("no prefix")
+        return ipaddress.IPv4Network(cidr, strict=strict)
+    except ValueError:
+        raise InvalidArgumentError(f"{what} is {cidr!r}; it must be an IPv4 network such as '10.0.0.0/16'") from None
+
+
+def _check_zones(zones: Sequence[str], known: Sequence[str]) -> None:
+    if not zones:
+        raise InvalidArgumentError(f"zones is empty; there are {', '.join(known)}, or 'all'")
+    for zone in zones:
+        if zone not in known:
+            raise InvalidArgumentError(f"there is no zone {zone!r} to be had here; there are {', '.join(known)}")
+        if zones.count(zone) > 1:
+            raise InvalidArgumentError(f"the zone {zone!r} is asked for twice")
+
+
+def _given_networks(network: ipaddress.IPv4Network, zones: Mapping[str, str]) -> dict[str, str]:
+    parts = {zone: _network(f"the network of {zone}", cidr, strict=True) for zone, cidr in zones.items()}
+    seen: dict[str, ipaddress.IPv4Network] = {}
+    for zone, part in parts.items():
+        if not part.subnet_of(network):
+            raise InvalidArgumentError(f"the network of {zone}, {part}, is not within that of the VPC, {network}")
+        if part.prefixlen > SMALLEST_PREFIX:
+            raise InvalidArgumentError(f"the network of {zone}, {part}, is smaller than /{SMALLEST_PREFIX}")
+        for other_zone, other in seen.items():
+            if part.overlaps(other):
+                raise InvalidArgumentError(f"the networks of {other_zone}, {other}, and {zone}, {part}, overlap")
+        seen[zone] = part
+    return {zone: str(part) for zone, part in parts.items()}
+
+
+def _equal_parts(network: ipaddress.IPv4Network, zones: Sequence[str]) -> dict[str, str]:
+    prefix = network.prefixlen + (len(zones) - 1).bit_length()
+    if prefix > SMALLEST_PREFIX:
+        raise InvalidArgumentError(
+            f"{network} is too small for {len(zones)} zones: each would get less than /{SMALLEST_PREFIX}"
+        )
+    return {zone: str(part) for zone, part in zip(zones, network.subnets(new_prefix=prefix), strict=False)}

@@ -1,0 +1,243 @@
+"""Deleting a VPC with everything in it: what hangs on something goes before it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.retries import PASSING_CODES
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.settling import when_free
+from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
+from pycloudlib.ec2.network.interfaces import NetworkInterfaces
+from pycloudlib.ec2.network.subnets import NetworkParts
+from pycloudlib.errors import CloudError, InstanceNotFoundError, PycloudlibError
+from pycloudlib.waiting import SYSTEM_CLOCK, Clock, wait_until
+
+logger = logging.getLogger(__name__)
+
+LIVING_STATES = ("pending", "running", "stopping", "stopped", "shutting-down")
+
+TERMINATED_AT_ONCE = 100
+"""Instances in one TerminateInstances."""
+
+
+class VPCRemoval:
+    """One deletion of a VPC: everything is tried, whatever fails; but nothing is taken from an instance that stays.
+
+    Args:
+        scope: where the VPC is.
+        vpc_id: the VPC.
+        timeout: seconds for all of it.
+        clock: what tells the time; default the real time.
+    """
+
+    def __init__(self, scope: Scope, vpc_id: str, timeout: float, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._scope = scope
+        self._client = scope.client
+        self._vpc_id = vpc_id
+        self._clock = clock
+        self._deadline = clock.now() + timeout
+        self._interfaces = NetworkInterfaces(scope)
+        self._addresses = ElasticAddresses(scope)
+        self._parts = NetworkParts(scope)
+        self._errors: list[Exception] = []
+        self._left: set[str] = set()
+        self._occupied = True
+
+    def run(self) -> list[Exception]:
+        """Delete the instances, interfaces, gateways, subnets, route tables and security groups, and then the VPC.
+
+        Returns:
+            What went wrong; empty when nothing is left.
+        """
+        addresses: list[ElasticAddress] = []
+        self._try(lambda: addresses.extend(self._own_addresses()))
+        self._try(self._delete_instances)
+        if self._occupied:
+            return self._errors
+        self._errors += self._addresses.release_all(addresses)
+        steps = (
+            self._delete_interfaces,
+            self._delete_gateways,
+            self._delete_subnets,
+            self._delete_route_tables,
+            self._delete_security_groups,
+            self._delete_itself,
+        )
+        for step in steps:
+            self._try(step)
+        return self._errors
+
+    def _try(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except PycloudlibError as error:
+            self._errors.append(error)
+
+    def _patience(self) -> float:
+        """Seconds that are left for what goes away by itself."""
+        return max(0.0, self._deadline - self._clock.now())
+
+    # Instances
+
+    def _own_addresses(self) -> list[ElasticAddress]:
+        found = self._interfaces.find("vpc-id", self._vpc_id)
+        return self._addresses.own_of("network-interface-id", [interface.id for interface in found])
+
+    def _delete_instances(self) -> None:
+        found = self._living()
+        for start in range(0, len(found), TERMINATED_AT_ONCE):
+            self._terminate(found[start : start + TERMINATED_AT_ONCE])
+        ending = set(found) - self._left
+        seen: list[str] = []
+
+        def gone() -> bool:
+            living = self._look()
+            if living is None:
+                return False
+            seen[:] = [instance_id for instance_id in living if instance_id in ending]
+            return not seen
+
+        if ending:
+            wait_until(
+                gone,
+                what=f"the instances in {self._vpc_id} to be terminated",
+                timeout=self._patience(),
+                interval=0.5,
+                max_interval=3.0,
+                last_seen=lambda: f"{', '.join(seen)} not yet",
+            )
+        for instance_id in ending:
+            self._scope.ledger.forget(instance_id)
+        self._occupied = bool(self._left)
+
+    def _terminate(self, instance_ids: Sequence[str]) -> None:
+        try:
+            with translated():
+                self._client.terminate_instances(InstanceIds=list(instance_ids))
+        except PycloudlibError as error:
+            if len(instance_ids) > 1:
+                # One that is protected must not keep the others alive.
+                for instance_id in instance_ids:
+                    self._terminate([instance_id])
+            elif not isinstance(error, InstanceNotFoundError):
+                self._left.update(instance_ids)
+                self._errors.append(_named(instance_ids[0], error))
+
+    def _living(self) -> list[str]:
+        filters: Any = [
+            {"Name": "vpc-id", "Values": [self._vpc_id]},
+            {"Name": "instance-state-name", "Values": list(LIVING_STATES)},
+        ]
+        with translated():
+            pages = list(self._client.get_paginator("describe_instances").paginate(Filters=filters))
+        return [
+            record["InstanceId"]
+            for page in pages
+            for reservation in page["Reservations"]
+            for record in reservation["Instances"]
+        ]
+
+    def _look(self) -> list[str] | None:
+        """The instances there are; None while EC2 cannot tell for a moment."""
+        try:
+            return self._living()
+        except CloudError as error:
+            if error.code not in PASSING_CODES:
+                raise
+            return None
+
+    # What is around them
+
+    def _delete_interfaces(self) -> None:
+        for interface in self._interfaces.find("vpc-id", self._vpc_id):
+            # Interfaces of instances that have just ended are about to go, and those cannot be detached.
+            delete = self._interfaces.delete_detached if interface.instance_id else self._interfaces.delete
+            self._try(partial(delete, interface.id, self._patience()))
+
+    def _delete_gateways(self) -> None:
+        filters: Any = [{"Name": "attachment.vpc-id", "Values": [self._vpc_id]}]
+        with translated():
+            answer = self._client.describe_internet_gateways(Filters=filters)
+        for record in answer["InternetGateways"]:
+            self._try(partial(self._parts.delete_gateway, record["InternetGatewayId"], self._vpc_id, self._patience()))
+
+    def _delete_subnets(self) -> None:
+        with translated():
+            answer = self._client.describe_subnets(Filters=self._in_vpc())
+        for record in answer["Subnets"]:
+            self._try(partial(self._parts.delete_subnet, record["SubnetId"], self._patience()))
+
+    def _delete_route_tables(self) -> None:
+        with translated():
+            answer = self._client.describe_route_tables(Filters=self._in_vpc())
+        for record in answer["RouteTables"]:
+            associations = record.get("Associations", ())
+            # The main one goes with the VPC.
+            if not any(association.get("Main") for association in associations):
+                self._disassociate(association["RouteTableAssociationId"] for association in associations)
+                self._try(partial(self._parts.delete_route_table, record["RouteTableId"], self._patience()))
+
+    def _disassociate(self, association_ids: Iterable[str]) -> None:
+        for association_id in association_ids:
+            call = partial(self._client.disassociate_route_table, AssociationId=association_id)
+            self._try(partial(when_free, call, what=f"disassociate {association_id}", timeout=self._patience()))
+
+    def _delete_security_groups(self) -> None:
+        with translated():
+            answer = self._client.describe_security_groups(Filters=self._in_vpc())
+        # The default one goes with the VPC.
+        groups = [record for record in answer["SecurityGroups"] if record["GroupName"] != "default"]
+        for record in groups:
+            self._try(partial(self._revoke_references, record))
+        for record in groups:
+            self._try(partial(self._delete_security_group, record["GroupId"]))
+
+    def _revoke_references(self, record: Any) -> None:
+        """Take back the rules that name other groups: two groups that name each other could never be deleted."""
+        group_id = record["GroupId"]
+        for key, call in (
+            ("IpPermissions", self._client.revoke_security_group_ingress),
+            ("IpPermissionsEgress", self._client.revoke_security_group_egress),
+        ):
+            naming: Any = [
+                {**_kept(permission), "UserIdGroupPairs": [{"GroupId": pair["GroupId"]}]}
+                for permission in record.get(key, ())
+                for pair in permission.get("UserIdGroupPairs", ())
+                if pair.get("GroupId") not in (None, group_id)
+            ]
+            if naming:
+                revoke = partial(call, GroupId=group_id, IpPermissions=naming)
+                when_free(revoke, what=f"change {group_id}", timeout=0)
+
+    def _delete_security_group(self, group_id: str) -> None:
+        delete = partial(self._client.delete_security_group, GroupId=group_id)
+        when_free(delete, what=f"delete {group_id}", timeout=self._patience())
+        self._scope.ledger.forget(group_id)
+
+    def _delete_itself(self) -> None:
+        delete = partial(self._client.delete_vpc, VpcId=self._vpc_id)
+        # What could not be deleted does not go away by itself.
+        patience = 0.0 if self._errors else self._patience()
+        when_free(delete, what=f"delete {self._vpc_id}", timeout=patience)
+        self._scope.ledger.forget(self._vpc_id)
+        logger.info("deleted %s", self._vpc_id)
+
+    def _in_vpc(self) -> Any:
+        return [{"Name": "vpc-id", "Values": [self._vpc_id]}]
+
+
+def _kept(permission: Any) -> dict[str, Any]:
+    return {key: permission[key] for key in ("IpProtocol", "FromPort", "ToPort") if key in permission}
+
+
+def _named(resource_id: str, error: PycloudlibError) -> PycloudlibError:
+    if resource_id in str(error):
+        return error
+    named = PycloudlibError(f"{resource_id}: {error}")
+    named.__cause__ = error
+    return named

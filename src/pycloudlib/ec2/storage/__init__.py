@@ -1,0 +1,1 @@
+"""Volumes, their snapshots, and who is told of them."""

@@ -1,0 +1,86 @@
+"""Notifications: what is told to the subscribers of an SNS topic."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.session import Session
+from pycloudlib.errors import CloudError, InvalidArgumentError, ResourceNotFoundError
+
+logger = logging.getLogger(__name__)
+
+MAX_SUBJECT_LENGTH = 100
+MAX_MESSAGE_BYTES = 256 * 1024
+"""What SNS takes: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+
+_TOPIC = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
+
+
+def region_of_topic(topic_arn: str) -> str:
+    """Tell the region that a topic is in.
+
+    Args:
+        topic_arn: such as "arn:aws:sns:eu-central-1:123456789012:builds".
+
+    Raises:
+        InvalidArgumentError: it is no ARN of a standard SNS topic.
+    """
+    found = _TOPIC.fullmatch(topic_arn) if isinstance(topic_arn, str) else None
+    if found is None:
+        raise InvalidArgumentError(
+            f"{topic_arn!r} is no ARN of a standard SNS topic, such as 'arn:aws:sns:eu-central-1:123456789012:builds'"
+        )
+    return found["region"]
+
+
+def clipped_subject(text: str) -> str:
+    """Make a subject of any text: one line of ASCII, as long as SNS allows."""
+    return re.sub(r"[^ -~]+", "?", " ".join(text.split()))[:MAX_SUBJECT_LENGTH]
+
+
+def publish(session: Session, topic_arn: str, subject: str, message: str) -> str:
+    """Tell all subscribers of a topic something (SNS Publish).
+
+    Args:
+        session: the credentials and the endpoint; the region is the topic's own.
+        topic_arn: the topic.
+        subject: 1 to 100 printable ASCII characters; the subject of e-mails.
+        message: 1 byte to 256 KiB of UTF-8.
+
+    Returns:
+        The message's id.
+
+    Raises:
+        InvalidArgumentError: SNS would refuse one of them.
+        ResourceNotFoundError: there is no such topic.
+        CloudError: SNS refused.
+    """
+    region = region_of_topic(topic_arn)
+    _check(subject, message)
+    client = session.client_of("sns", region)
+    try:
+        with translated():
+            message_id: str = client.publish(TopicArn=topic_arn, Subject=subject, Message=message)["MessageId"]
+    except CloudError as error:
+        if error.code not in ("NotFound", "NotFoundException"):
+            raise
+        raise ResourceNotFoundError(
+            f"there is no topic {topic_arn}", resource_id=topic_arn, code=error.code, operation="Publish"
+        ) from error
+    logger.info("published %r to %s", subject, topic_arn)
+    return message_id
+
+
+def _check(subject: str, message: str) -> None:
+    if not isinstance(subject, str) or not re.fullmatch(rf"[!-~][ -~]{{0,{MAX_SUBJECT_LENGTH - 1}}}", subject):
+        raise InvalidArgumentError(
+            f"the subject of a notification is {subject!r}; it must have 1 to {MAX_SUBJECT_LENGTH} printable ASCII "
+            "characters, the first one no space"
+        )
+    size = len(message.encode()) if isinstance(message, str) else 0
+    if not 1 <= size <= MAX_MESSAGE_BYTES:
+        raise InvalidArgumentError(
+            f"the message of a notification has {size} bytes; it must be a text of 1 to {MAX_MESSAGE_BYTES}"
+        )

@@ -1,0 +1,314 @@
+"""Snapshots: what volumes held at one moment."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.filters import described_filters
+from pycloudlib.ec2.api.records import Records
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.errors import IllegalStateError, InvalidArgumentError, ResourceNotFoundError
+from pycloudlib.lifecycle import UndoOrder
+from pycloudlib.tags import is_sendable
+
+logger = logging.getLogger(__name__)
+
+KIND = "snapshot"
+
+COMPLETED = "completed"
+HOPELESS = frozenset({"error", "recoverable", "recovering"})
+
+SNAPSHOT_TIMEOUT = 3600.0
+"""Seconds for which a snapshot is waited for."""
+
+DELETE_TIMEOUT = 60.0
+"""Seconds for which EC2 may still call a snapshot in use after its image was deregistered."""
+
+MAX_DESCRIPTION_LENGTH = 255
+
+IN_USE = "InvalidSnapshot.InUse"
+_NOT_FOUND = "InvalidSnapshot.NotFound"
+
+
+@dataclass(frozen=True)
+class SnapshotDescription:
+    """What EC2 said of a snapshot, at one moment.
+
+    Args:
+        id: such as "snap-0123456789abcdef0".
+        state: "pending", "completed" or "error".
+        state_reason: why it failed; empty when it did not.
+        progress: per cent; 100 when it is completed.
+        volume_id: the volume that it was taken of.
+        size_gb: GiB of that volume.
+        description: in words.
+        owner_id: the account that owns it.
+        tags: its tags.
+    """
+
+    id: str
+    state: str
+    state_reason: str = ""
+    progress: int = 0
+    volume_id: str = ""
+    size_gb: int = 0
+    description: str = ""
+    owner_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> SnapshotDescription:
+        """Read one snapshot of an answer of DescribeSnapshots or CreateSnapshot."""
+        return cls(
+            id=record["SnapshotId"],
+            state=record.get("State", ""),
+            state_reason=record.get("StateMessage") or "",
+            progress=_per_cent(record.get("Progress") or "", record.get("State", "")),
+            volume_id=record.get("VolumeId", ""),
+            size_gb=record.get("VolumeSize", 0),
+            description=record.get("Description") or "",
+            owner_id=record.get("OwnerId", ""),
+            tags=MappingProxyType({tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}),
+        )
+
+
+class Snapshot:
+    """A snapshot of a volume. It is made by Volume.snapshot(); EC2.snapshots() finds those that are there.
+
+    Args:
+        description: what EC2 said of it.
+        snapshots: those of its region.
+    """
+
+    def __init__(self, description: SnapshotDescription, snapshots: Snapshots) -> None:
+        self._seen = description
+        self._snapshots = snapshots
+
+    @property
+    def id(self) -> str:
+        """Its id, such as "snap-0123456789abcdef0"."""
+        return self._seen.id
+
+    @property
+    def volume_id(self) -> str:
+        """The volume that it was taken of; EC2 may have deleted that one since."""
+        return self._seen.volume_id
+
+    @property
+    def size_gb(self) -> int:
+        """GiB of the volume: what a volume made of it has at least."""
+        return self._seen.size_gb
+
+    @property
+    def description(self) -> str:
+        """What it is, in words."""
+        return self._seen.description
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags, as last seen; refresh() asks again."""
+        return dict(self._seen.tags)
+
+    @property
+    def state(self) -> str:
+        """Its state now, "pending", "completed" or "error": EC2 is asked each time (DescribeSnapshots).
+
+        Raises:
+            ResourceNotFoundError: EC2 does not know it any more.
+        """
+        self.refresh()
+        return self._seen.state
+
+    @property
+    def progress(self) -> int:
+        """How far it is now, in per cent: EC2 is asked each time (DescribeSnapshots).
+
+        Raises:
+            ResourceNotFoundError: EC2 does not know it any more.
+        """
+        self.refresh()
+        return self._seen.progress
+
+    def refresh(self) -> None:
+        """Ask EC2 about it (DescribeSnapshots).
+
+        Raises:
+            ResourceNotFoundError: EC2 does not know it any more.
+        """
+        self._seen = self._snapshots.describe(self.id)
+
+    def wait(self, timeout: float = SNAPSHOT_TIMEOUT, *, on_progress: Callable[[int], object] | None = None) -> None:
+        """Wait until it is completed.
+
+        Args:
+            timeout: seconds; default 3600.
+            on_progress: told the per cent at each change; they only rise, and end with 100.
+
+        Raises:
+            IllegalStateError: it failed; with EC2's own reason.
+            PycloudlibTimeoutError: it was not completed in time.
+        """
+        self._seen = self._snapshots.wait_for(self.id, timeout, on_progress=on_progress)
+
+    def delete(self) -> None:
+        """Delete it (DeleteSnapshot); one that is gone already is fine.
+
+        Raises:
+            IllegalStateError: an image needs it.
+            CloudError: EC2 refused.
+        """
+        self._snapshots.delete(self.id)
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.id} {self._seen.state}>"
+
+
+class Snapshots:
+    """The snapshots of one region.
+
+    Args:
+        scope: where they are.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._records = Records(self._ask, not_found=_NOT_FOUND)
+
+    def find(self, filters: Mapping[str, object]) -> list[Snapshot]:
+        """List one's own that match, by id (DescribeSnapshots).
+
+        Args:
+            filters: see described_filters().
+        """
+        wanted: Any = described_filters(filters)
+        with translated():
+            paginator = self._scope.client.get_paginator("describe_snapshots")
+            pages = list(paginator.paginate(OwnerIds=["self"], Filters=wanted))
+        found = [SnapshotDescription.of(record) for page in pages for record in page["Snapshots"]]
+        return [Snapshot(one, self) for one in sorted(found, key=lambda one: one.id)]
+
+    def describe(self, snapshot_id: str) -> SnapshotDescription:
+        """Tell what EC2 says about one.
+
+        Raises:
+            ResourceNotFoundError: there is none of that id.
+        """
+        return self._records.get(snapshot_id)
+
+    def completed(self, snapshot_id: str) -> SnapshotDescription:
+        """Tell what EC2 says about one that is needed completed.
+
+        Raises:
+            ResourceNotFoundError: there is none of that id.
+            IllegalStateError: it is not completed.
+        """
+        found = self.describe(snapshot_id)
+        if found.state != COMPLETED:
+            raise IllegalStateError(
+                f"{snapshot_id} is {found.state} ({found.progress} %): it must be completed first, see Snapshot.wait()"
+            )
+        return found
+
+    def create(self, volume_id: str, description: str, tags: Mapping[str, str] | None) -> Snapshot:
+        """Begin one (CreateSnapshot).
+
+        Args:
+            volume_id: of which volume.
+            description: in words, at most 255 characters.
+            tags: further tags.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse the description or a tag.
+            CloudError: EC2 refused.
+        """
+        check_description(description)
+        client = self._scope.client
+
+        def call(mark: str) -> list[Any]:
+            specifications = self._scope.tags_for("snapshot", extra=tags, creation=mark)
+            return [
+                client.create_snapshot(VolumeId=volume_id, Description=description, TagSpecifications=specifications)
+            ]
+
+        creation = Creation(
+            kind=KIND,
+            id_key="SnapshotId",
+            order=UndoOrder.SNAPSHOT,
+            call=call,
+            find=lambda filters: client.describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"],
+            delete=lambda record: self.delete(record["SnapshotId"], timeout=DELETE_TIMEOUT),
+        )
+        made = SnapshotDescription.of(create(self._scope.ledger, creation))
+        self._records.created(made.id)
+        logger.info("began the snapshot %s of %s", made.id, volume_id)
+        return Snapshot(made, self)
+
+    def wait_for(
+        self, snapshot_id: str, timeout: float, *, on_progress: Callable[[int], object] | None = None
+    ) -> SnapshotDescription:
+        """Wait until one is completed. See Snapshot.wait()."""
+        told = -1
+
+        def tell(found: SnapshotDescription) -> None:
+            nonlocal told
+            if on_progress is not None and found.progress > told:
+                told = found.progress
+                on_progress(told)
+
+        return self._records.wait_for(snapshot_id, COMPLETED, hopeless=HOPELESS, timeout=timeout, look=tell)
+
+    def delete(self, snapshot_id: str, *, timeout: float = 0.0) -> None:
+        """Delete one (DeleteSnapshot); one that is gone already is fine.
+
+        Args:
+            snapshot_id: its id.
+            timeout: seconds for EC2 to notice that the image which needed it is gone; default 0.
+
+        Raises:
+            IllegalStateError: an image needs it.
+            CloudError: EC2 refused.
+        """
+        call = partial(self._scope.client.delete_snapshot, SnapshotId=snapshot_id)
+        self._records.delete(call, snapshot_id, passing={IN_USE}, timeout=timeout)
+        self._scope.ledger.forget(snapshot_id)
+
+    def _ask(self, snapshot_id: str) -> SnapshotDescription:
+        with translated():
+            found = self._scope.client.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+        if not found:
+            raise ResourceNotFoundError(
+                f"no snapshot {snapshot_id!r} in {self._scope.region}",
+                resource_id=snapshot_id,
+                code=_NOT_FOUND,
+                operation="DescribeSnapshots",
+            )
+        return SnapshotDescription.of(found[0])
+
+
+def check_description(description: str) -> None:
+    """Check the description of a snapshot or an image.
+
+    Raises:
+        InvalidArgumentError: EC2 would refuse it.
+    """
+    if not is_sendable(description) or len(description) > MAX_DESCRIPTION_LENGTH:
+        raise InvalidArgumentError(
+            f"the description is {description!r}; it must be a text of at most {MAX_DESCRIPTION_LENGTH} characters, "
+            "without control characters"
+        )
+
+
+def _per_cent(text: str, state: str) -> int:
+    """EC2 writes "45%", and nothing at all in the beginning."""
+    if state == COMPLETED:
+        return 100
+    number = text.rstrip("%")
+    # A snapshot of which everything is copied is not completed yet.
+    return min(int(number), 99) if number.isdigit() else 0

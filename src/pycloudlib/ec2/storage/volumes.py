@@ -1,0 +1,321 @@
+"""What EC2 says of volumes, and what is asked of EC2 about them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.filters import described_filters
+from pycloudlib.ec2.api.records import Records
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.storage.kinds import checked_kind
+from pycloudlib.ec2.storage.snapshots import Snapshots
+from pycloudlib.errors import (
+    CloudError,
+    IllegalStateError,
+    InvalidArgumentError,
+    PycloudlibTimeoutError,
+    ResourceNotFoundError,
+)
+from pycloudlib.lifecycle import UndoOrder
+from pycloudlib.waiting import wait_until
+
+logger = logging.getLogger(__name__)
+
+KIND = "volume"
+
+AVAILABLE = "available"
+HOPELESS = frozenset({"deleting", "deleted", "error"})
+
+VOLUME_TIMEOUT = 300.0
+"""Seconds for which a volume may take to be made, attached, detached or deleted."""
+
+IN_USE = "VolumeInUse"
+_NOT_FOUND = "InvalidVolume.NotFound"
+_NOT_ATTACHED = frozenset({"IncorrectState", "InvalidAttachment.NotFound"})
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """Where a volume is attached.
+
+    Args:
+        instance_id: to which instance.
+        device_name: as what, such as "/dev/sdf".
+        state: "attaching", "attached", "busy" or "detaching".
+        delete_on_termination: whether the volume is deleted with the instance.
+    """
+
+    instance_id: str
+    device_name: str
+    state: str
+    delete_on_termination: bool = False
+
+
+@dataclass(frozen=True)
+class VolumeDescription:
+    """What EC2 said of a volume, at one moment.
+
+    Args:
+        id: such as "vol-0123456789abcdef0".
+        state: "creating", "available", "in-use", "deleting" or "error".
+        size_gb: GiB.
+        drive_type: "gp2", "gp3", ...
+        availability_zone: the zone that it is in.
+        snapshot_id: of what it was made; empty for one that was made empty.
+        attachments: where it is attached; most volumes allow one.
+        tags: its tags.
+        state_reason: EC2 gives none for volumes.
+    """
+
+    id: str
+    state: str
+    size_gb: int = 0
+    drive_type: str = ""
+    availability_zone: str = ""
+    snapshot_id: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    state_reason: str = ""
+
+    @classmethod
+    def of(cls, record: Mapping[str, Any]) -> VolumeDescription:
+        """Read one volume of an answer of DescribeVolumes or CreateVolume."""
+        attachments = (
+            Attachment(
+                instance_id=one.get("InstanceId", ""),
+                device_name=one.get("Device", ""),
+                state=one.get("State", ""),
+                delete_on_termination=bool(one.get("DeleteOnTermination")),
+            )
+            for one in record.get("Attachments", [])
+        )
+        return cls(
+            id=record["VolumeId"],
+            state=record.get("State", ""),
+            size_gb=record.get("Size", 0),
+            drive_type=record.get("VolumeType", ""),
+            availability_zone=record.get("AvailabilityZone", ""),
+            snapshot_id=record.get("SnapshotId") or "",
+            attachments=tuple(one for one in attachments if one.state != "detached"),
+            tags=MappingProxyType({tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}),
+        )
+
+    def attachment_to(self, instance_id: str) -> Attachment | None:
+        """How it is attached to an instance; None when it is not."""
+        return next((one for one in self.attachments if one.instance_id == instance_id), None)
+
+
+class Volumes:
+    """The volumes of one region.
+
+    Args:
+        scope: where they are.
+    """
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.session = scope.session
+        self.snapshots = Snapshots(scope)
+        self._records = Records(self._ask, not_found=_NOT_FOUND)
+
+    def find(self, filters: Mapping[str, object]) -> list[VolumeDescription]:
+        """List those that match, by id (DescribeVolumes).
+
+        Args:
+            filters: see described_filters().
+        """
+        wanted: Any = described_filters(filters)
+        with translated():
+            pages = list(self._scope.client.get_paginator("describe_volumes").paginate(Filters=wanted))
+        found = [VolumeDescription.of(record) for page in pages for record in page["Volumes"]]
+        return sorted(found, key=lambda one: one.id)
+
+    def describe(self, volume_id: str) -> VolumeDescription:
+        """Tell what EC2 says about one.
+
+        Raises:
+            ResourceNotFoundError: there is none of that id.
+        """
+        return self._records.get(volume_id)
+
+    def create(
+        self,
+        *,
+        zone: str,
+        size_gb: int | None,
+        drive_type: str,
+        iops: int | None = None,
+        snapshot_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> str:
+        """Begin to make one (CreateVolume).
+
+        Args:
+            zone: the availability zone.
+            size_gb: GiB; None for those of the snapshot.
+            drive_type: "gp2", "gp3", "io1", "io2", "st1", "sc1" or "standard".
+            iops: operations a second, for gp3, io1 and io2; default as few as the type allows.
+            snapshot_id: what it holds in the beginning; default nothing.
+            tags: further tags.
+
+        Returns:
+            Its id.
+
+        Raises:
+            InvalidArgumentError: EC2 would refuse an argument.
+            IllegalStateError: the snapshot is not completed yet.
+            CloudError: EC2 refused.
+        """
+        parameters = checked_kind(size_gb, drive_type, iops, has_snapshot=snapshot_id is not None)
+        if snapshot_id is not None:
+            self._expect_room(snapshot_id, size_gb)
+            parameters["SnapshotId"] = snapshot_id
+        client = self._scope.client
+
+        def call(mark: str) -> list[Any]:
+            specifications = self._scope.tags_for("volume", extra=tags, creation=mark)
+            return [
+                client.create_volume(
+                    AvailabilityZone=zone, TagSpecifications=specifications, ClientToken=mark, **parameters
+                )
+            ]
+
+        creation = Creation(
+            kind=KIND,
+            id_key="VolumeId",
+            order=UndoOrder.VOLUME,
+            call=call,
+            find=lambda filters: client.describe_volumes(Filters=filters)["Volumes"],
+            delete=lambda record: self.discard(record["VolumeId"]),
+            has_token=True,
+        )
+        volume_id: str = create(self._scope.ledger, creation)["VolumeId"]
+        self._records.created(volume_id)
+        logger.info("began the volume %s", volume_id)
+        return volume_id
+
+    def wait_until_available(self, volume_id: str, timeout: float = VOLUME_TIMEOUT) -> VolumeDescription:
+        """Wait until one is made, or detached. See Volume.wait()."""
+        return self._records.wait_for(volume_id, AVAILABLE, hopeless=HOPELESS, timeout=timeout)
+
+    def wait_until_attached(self, volume_id: str, instance_id: str) -> VolumeDescription:
+        """Wait until one is attached to an instance.
+
+        Raises:
+            IllegalStateError: it failed, or was detached or deleted meanwhile.
+            PycloudlibTimeoutError: it was not attached in time.
+        """
+        last_seen = "nothing yet"
+
+        def check() -> VolumeDescription | None:
+            nonlocal last_seen
+            found = self.describe(volume_id)
+            attachment = found.attachment_to(instance_id)
+            last_seen = attachment.state if attachment else found.state
+            if found.state in HOPELESS:
+                raise IllegalStateError(f"{volume_id} will never be attached to {instance_id}: it is {found.state}")
+            return found if attachment is not None and attachment.state == "attached" else None
+
+        return wait_until(
+            check,
+            what=f"{volume_id} to be attached to {instance_id}",
+            timeout=VOLUME_TIMEOUT,
+            interval=0.3,
+            max_interval=2.0,
+            last_seen=lambda: last_seen,
+        )
+
+    def detach(self, volume_id: str, instance_id: str, timeout: float = VOLUME_TIMEOUT) -> None:
+        """Detach one (DetachVolume) and wait until it is; one that is not attached is fine.
+
+        Raises:
+            PycloudlibTimeoutError: it was not detached in time, as when a file system on it is still mounted.
+            CloudError: EC2 refused.
+        """
+        try:
+            with translated():
+                self._scope.client.detach_volume(VolumeId=volume_id, InstanceId=instance_id)
+        except CloudError as error:
+            if error.code not in _NOT_ATTACHED:
+                raise
+            logger.info("%s is not attached to %s any more", volume_id, instance_id)
+        try:
+            self.wait_until_available(volume_id, timeout)
+        except PycloudlibTimeoutError as error:
+            raise PycloudlibTimeoutError(
+                f"{error}; a guest does not let go a disk that is mounted: unmount it there first",
+                what=error.what,
+                seconds=error.seconds,
+                last_seen=error.last_seen,
+            ) from error
+
+    def delete(self, volume_id: str, *, timeout: float = 0.0) -> None:
+        """Delete one (DeleteVolume), and wait until it is gone; one that is gone already is fine.
+
+        Args:
+            volume_id: its id.
+            timeout: seconds for an instance that uses it to go away; default 0.
+
+        Raises:
+            IllegalStateError: an instance uses it.
+            PycloudlibTimeoutError: it was not gone in time.
+            CloudError: EC2 refused.
+        """
+        call = partial(self._scope.client.delete_volume, VolumeId=volume_id)
+        if self._records.delete(call, volume_id, passing={IN_USE}, timeout=timeout):
+            self._records.wait_until_gone(volume_id, gone={"deleted"}, timeout=VOLUME_TIMEOUT)
+        self._scope.ledger.forget(volume_id)
+
+    def discard(self, volume_id: str) -> None:
+        """Detach one from whatever uses it, and delete it; one that is gone already is fine.
+
+        Raises:
+            PycloudlibTimeoutError: it was not detached or gone in time.
+            CloudError: EC2 refused.
+        """
+        try:
+            for attachment in self.describe(volume_id).attachments:
+                self.detach(volume_id, attachment.instance_id)
+        except ResourceNotFoundError:
+            logger.info("%s is gone already", volume_id)
+            self._scope.ledger.forget(volume_id)
+            return
+        except IllegalStateError as error:
+            # It goes away with its instance meanwhile.
+            logger.debug("%s: %s", volume_id, error)
+        self.delete(volume_id, timeout=VOLUME_TIMEOUT)
+
+    def first_zone(self) -> str:
+        """Tell the first availability zone of the region (DescribeAvailabilityZones)."""
+        with translated():
+            zones = self._scope.client.describe_availability_zones()["AvailabilityZones"]
+        usable = sorted(zone["ZoneName"] for zone in zones if zone.get("State", AVAILABLE) == AVAILABLE)
+        if not usable:
+            raise ResourceNotFoundError(f"no availability zone in {self._scope.region}")
+        return usable[0]
+
+    def _expect_room(self, snapshot_id: str, size_gb: int | None) -> None:
+        snapshot = self.snapshots.completed(snapshot_id)
+        if size_gb is not None and size_gb < snapshot.size_gb:
+            raise InvalidArgumentError(
+                f"a volume of {size_gb} GiB is too small for {snapshot_id}, which needs {snapshot.size_gb} GiB"
+            )
+
+    def _ask(self, volume_id: str) -> VolumeDescription:
+        with translated():
+            found = self._scope.client.describe_volumes(VolumeIds=[volume_id])["Volumes"]
+        if not found:
+            raise ResourceNotFoundError(
+                f"no volume {volume_id!r} in {self._scope.region}",
+                resource_id=volume_id,
+                code=_NOT_FOUND,
+                operation="DescribeVolumes",
+            )
+        return VolumeDescription.of(found[0])

@@ -1,0 +1,219 @@
+"""How each kind of leftover is deleted, in which order, and how a user would do it by hand."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+
+from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.api.retries import STILL_IN_USE_CODES
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.settling import when_free
+from pycloudlib.ec2.network.addresses import ElasticAddresses
+from pycloudlib.ec2.network.interfaces import NetworkInterfaces
+from pycloudlib.ec2.network.security_groups import SecurityGroup
+from pycloudlib.ec2.network.subnets import NetworkParts
+from pycloudlib.ec2.sweep.leftovers import (
+    ADDRESS,
+    GATEWAY,
+    IMAGE,
+    INSTANCE,
+    INTERFACE,
+    KEY_PAIR,
+    ROUTE_TABLE,
+    SECURITY_GROUP,
+    SNAPSHOT,
+    SUBNET,
+    VOLUME,
+    VPC,
+    Leftover,
+)
+from pycloudlib.lifecycle import UndoOrder
+
+IN_USE_CODES = STILL_IN_USE_CODES | {"IncorrectState", "InvalidSnapshot.InUse", "VolumeInUse"}
+"""What EC2 says of something that is still needed, maybe only for a moment more."""
+
+ORDER = MappingProxyType(
+    {
+        INSTANCE: UndoOrder.INSTANCE,
+        IMAGE: UndoOrder.IMAGE,
+        SNAPSHOT: UndoOrder.SNAPSHOT,
+        VOLUME: UndoOrder.VOLUME,
+        # A gateway cannot leave its VPC as long as an address leads into it.
+        ADDRESS: UndoOrder.INTERFACE + 1,
+        INTERFACE: UndoOrder.INTERFACE,
+        SECURITY_GROUP: UndoOrder.SECURITY_GROUP,
+        GATEWAY: UndoOrder.NETWORK + 3,
+        SUBNET: UndoOrder.NETWORK + 2,
+        ROUTE_TABLE: UndoOrder.NETWORK + 1,
+        VPC: UndoOrder.NETWORK,
+        KEY_PAIR: UndoOrder.KEY_PAIR,
+    }
+)
+"""The highest goes first, as in a ledger."""
+
+_BY_HAND = MappingProxyType(
+    {
+        INSTANCE: ("terminate-instances", "--instance-ids"),
+        IMAGE: ("deregister-image", "--image-id"),
+        SNAPSHOT: ("delete-snapshot", "--snapshot-id"),
+        VOLUME: ("delete-volume", "--volume-id"),
+        ADDRESS: ("release-address", "--allocation-id"),
+        INTERFACE: ("delete-network-interface", "--network-interface-id"),
+        SECURITY_GROUP: ("delete-security-group", "--group-id"),
+        GATEWAY: ("delete-internet-gateway", "--internet-gateway-id"),
+        SUBNET: ("delete-subnet", "--subnet-id"),
+        ROUTE_TABLE: ("delete-route-table", "--route-table-id"),
+        VPC: ("delete-vpc", "--vpc-id"),
+        KEY_PAIR: ("delete-key-pair", "--key-name"),
+    }
+)
+
+
+def delete(scope: Scope, leftover: Leftover, patience: float) -> None:
+    """Delete a leftover that is no instance (DeleteVolume, ReleaseAddress, ...).
+
+    Args:
+        scope: the region that it is in.
+        leftover: which one.
+        patience: seconds for what is in the way to go away.
+
+    Raises:
+        ResourceNotFoundError: EC2 does not know it; of most kinds that is no error.
+        CloudError: EC2's last answer, if it did not change in time, and every other one at once.
+    """
+    _DELETIONS[leftover.kind](scope, leftover, patience)
+
+
+def untie(scope: Scope, leftover: Leftover) -> None:
+    """Take back the rules of a security group that name others: two that name each other could never be deleted.
+
+    Args:
+        scope: the region that it is in.
+        leftover: the security group.
+
+    Raises:
+        CloudError: EC2 refused.
+    """
+    group = _group(scope, leftover)
+    group.remove([rule for rule in group.rules if rule.source_group not in (None, leftover.id)])
+
+
+def command_by_hand(leftover: Leftover, endpoint_url: str | None = None, *, is_protected: bool = False) -> str:
+    """Say how a leftover is deleted with the AWS command line.
+
+    Args:
+        leftover: which one.
+        endpoint_url: where EC2 is; None for AWS's own.
+        is_protected: whether it is an instance with termination protection; default no.
+    """
+
+    def aws(action: str, *options: str) -> str:
+        where = ["--region", leftover.region, *(["--endpoint-url", endpoint_url] if endpoint_url else [])]
+        return shlex.join(["aws", "ec2", action, *where, *options])
+
+    action, option = _BY_HAND[leftover.kind]
+    commands = [aws(action, option, leftover.id)]
+    if leftover.kind == GATEWAY and leftover.vpc_id:
+        commands.insert(0, aws("detach-internet-gateway", option, leftover.id, "--vpc-id", leftover.vpc_id))
+    if is_protected:
+        lift = ("--instance-id", leftover.id, "--no-disable-api-termination")
+        commands.insert(0, aws("modify-instance-attribute", *lift))
+    return " && ".join(commands)
+
+
+def _call(call: Callable[[], object], leftover: Leftover, patience: float) -> None:
+    def translating() -> object:
+        with translated():
+            return call()
+
+    what = f"delete {leftover.id}"
+    call_until_consistent(translating, what=what, codes=IN_USE_CODES, timeout=patience)
+
+
+def _deregister_image(scope: Scope, leftover: Leftover, patience: float) -> None:
+    _call(partial(scope.client.deregister_image, ImageId=leftover.id), leftover, patience)
+
+
+def _delete_snapshot(scope: Scope, leftover: Leftover, patience: float) -> None:
+    _call(partial(scope.client.delete_snapshot, SnapshotId=leftover.id), leftover, patience)
+
+
+def _delete_volume(scope: Scope, leftover: Leftover, patience: float) -> None:
+    _call(partial(scope.client.delete_volume, VolumeId=leftover.id), leftover, patience)
+
+
+def _release_address(scope: Scope, leftover: Leftover, _: float) -> None:
+    ElasticAddresses(scope).release(leftover.id)
+
+
+def _delete_interface(scope: Scope, leftover: Leftover, patience: float) -> None:
+    NetworkInterfaces(scope).delete_detached(leftover.id, patience)
+
+
+def _delete_security_group(scope: Scope, leftover: Leftover, patience: float) -> None:
+    _group(scope, leftover).delete(patience)
+
+
+def _group(scope: Scope, leftover: Leftover) -> SecurityGroup:
+    return SecurityGroup(leftover.id, leftover.name, "", leftover.vpc_id, {}, scope)
+
+
+def _delete_gateway(scope: Scope, leftover: Leftover, patience: float) -> None:
+    NetworkParts(scope).delete_gateway(leftover.id, leftover.vpc_id, patience)
+
+
+def _delete_subnet(scope: Scope, leftover: Leftover, patience: float) -> None:
+    NetworkParts(scope).delete_subnet(leftover.id, patience)
+
+
+def _delete_route_table(scope: Scope, leftover: Leftover, patience: float) -> None:
+    # A subnet takes its association along; but a server may forget that, and keep the table for nothing.
+    for association_id in _associations_with_nothing(scope, leftover.id):
+        disassociate = partial(scope.client.disassociate_route_table, AssociationId=association_id)
+        when_free(disassociate, what=f"disassociate {leftover.id}", timeout=patience)
+    NetworkParts(scope).delete_route_table(leftover.id, patience)
+
+
+def _associations_with_nothing(scope: Scope, table_id: str) -> list[str]:
+    client = scope.client
+    with translated():
+        tables = client.describe_route_tables(Filters=[{"Name": "route-table-id", "Values": [table_id]}])
+        of_subnets = {
+            association["SubnetId"]: association["RouteTableAssociationId"]
+            for table in tables["RouteTables"]
+            for association in table.get("Associations", ())
+            if association.get("SubnetId")
+        }
+        if not of_subnets:
+            return []
+        known = client.describe_subnets(Filters=[{"Name": "subnet-id", "Values": list(of_subnets)}])["Subnets"]
+    there = {subnet["SubnetId"] for subnet in known}
+    return [association_id for subnet_id, association_id in of_subnets.items() if subnet_id not in there]
+
+
+def _delete_vpc(scope: Scope, leftover: Leftover, patience: float) -> None:
+    _call(partial(scope.client.delete_vpc, VpcId=leftover.id), leftover, patience)
+
+
+def _delete_key_pair(scope: Scope, leftover: Leftover, patience: float) -> None:
+    _call(partial(scope.client.delete_key_pair, KeyName=leftover.id), leftover, patience)
+
+
+_DELETIONS: Mapping[str, Callable[[Scope, Leftover, float], None]] = MappingProxyType(
+    {
+        IMAGE: _deregister_image,
+        SNAPSHOT: _delete_snapshot,
+        VOLUME: _delete_volume,
+        ADDRESS: _release_address,
+        INTERFACE: _delete_interface,
+        SECURITY_GROUP: _delete_security_group,
+        GATEWAY: _delete_gateway,
+        SUBNET: _delete_subnet,
+        ROUTE_TABLE: _delete_route_table,
+        VPC: _delete_vpc,
+        KEY_PAIR: _delete_key_pair,
+    }
+)

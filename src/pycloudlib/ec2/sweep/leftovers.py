@@ -1,0 +1,277 @@
+"""What earlier runs created and left: found by this library's own tags, and by nothing else."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.errors import CloudError, InvalidArgumentError
+from pycloudlib.tags import CREATED, EXPIRES, NAME, OWNER, RUN
+
+logger = logging.getLogger(__name__)
+
+INSTANCE = "instance"
+IMAGE = "image"
+SNAPSHOT = "snapshot"
+VOLUME = "volume"
+INTERFACE = "network interface"
+ADDRESS = "elastic address"
+SECURITY_GROUP = "security group"
+GATEWAY = "internet gateway"
+SUBNET = "subnet"
+ROUTE_TABLE = "route table"
+VPC = "VPC"
+KEY_PAIR = "key pair"
+
+ANY_OWNER = "any"
+
+PAGE_SIZE = 100
+"""What every one of the calls takes."""
+
+UNKNOWN_ACTION_CODES = frozenset({"InvalidAction", "Unsupported", "UnsupportedOperation"})
+"""Of a server that has no such resources at all."""
+
+_LIVING = ("pending", "running", "stopping", "stopped", "shutting-down")
+_GONE_STATES = frozenset({"terminated", "deleted", "deregistered"})
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A resource that carries this library's tags.
+
+    Args:
+        kind: in words, such as "network interface".
+        id: its id, or the name of a key pair.
+        region: the region that it is in.
+        name: its tag "Name".
+        run: which run created it.
+        owner: who did: "user@host".
+        created: when; None when the tag says no time.
+        expires: when nobody needs it any more; None when that is left open.
+        state: as EC2 names it; empty for what has none.
+        instance_id: the instance that it is attached to; empty without one.
+        vpc_id: the VPC that it is in or attached to; empty without one.
+    """
+
+    kind: str
+    id: str
+    region: str
+    name: str = ""
+    run: str = ""
+    owner: str = ""
+    created: datetime | None = None
+    expires: datetime | None = None
+    state: str = ""
+    instance_id: str = ""
+    vpc_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which leftovers are meant. All that is said has to be true of one.
+
+    Args:
+        own_run: the run of this process, which is left alone unless `run` names it.
+        older_than: seconds since its creation, at least; None for any age.
+        run: its run, or how that begins; None for any.
+        owner: its owner; None for any.
+        expired: whether only what is past its time of expiry is meant.
+    """
+
+    own_run: str
+    older_than: float | None = None
+    run: str | None = None
+    owner: str | None = None
+    expired: bool = False
+
+    def matches(self, leftover: Leftover, now: datetime) -> bool:
+        """Tell whether a leftover is meant.
+
+        Args:
+            leftover: the leftover.
+            now: the time, with its zone.
+        """
+        return (
+            self._is_of_a_wanted_run(leftover)
+            and self.owner in (None, leftover.owner)
+            and self._is_old_enough(leftover, now)
+            and (not self.expired or (leftover.expires is not None and leftover.expires <= now))
+        )
+
+    def _is_of_a_wanted_run(self, leftover: Leftover) -> bool:
+        if self.run is None:
+            return leftover.run != self.own_run
+        return leftover.run.startswith(self.run)
+
+    def _is_old_enough(self, leftover: Leftover, now: datetime) -> bool:
+        if self.older_than is None:
+            return True
+        # What does not say how old it is may be new.
+        return leftover.created is not None and (now - leftover.created).total_seconds() >= self.older_than
+
+
+def checked_selection(
+    own_tags: Mapping[str, str],
+    *,
+    older_than: float | None,
+    run: str | None,
+    owner: str | None,
+    expired: bool,
+) -> Selection:
+    """Say which leftovers are meant.
+
+    Args:
+        own_tags: what this process tags its own resources with.
+        older_than: seconds since its creation, at least; None for any age.
+        run: its run, or how that begins; None for any.
+        owner: "user@host", or "any"; None for whoever runs this.
+        expired: whether only what is past its time of expiry is meant.
+
+    Raises:
+        InvalidArgumentError: says what is allowed.
+    """
+    if older_than is not None and not _is_duration(older_than):
+        raise InvalidArgumentError(f"older_than is {older_than!r}; it must be a number of seconds, 0 or more")
+    for name, text in (("run", run), ("owner", owner)):
+        if text is not None and (not isinstance(text, str) or not text):
+            raise InvalidArgumentError(f"{name} is {text!r}; it must be a text that is not empty")
+    if not isinstance(expired, bool):
+        raise InvalidArgumentError(f"expired is {expired!r}; it must be True or False")
+    meant = None if owner == ANY_OWNER else owner or own_tags[OWNER]
+    return Selection(own_tags[RUN], older_than, run, meant, expired)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of resource, and how it is found.
+
+    Args:
+        name: in words.
+        operation: the call of boto3.
+        result: under which key of its answer the resources are.
+        id_key: under which key of a resource its id is.
+        parameters: what the call takes besides the filters.
+        filters: besides that for the tag.
+        state_key: under which key of a resource its state is.
+    """
+
+    name: str
+    operation: str
+    result: str
+    id_key: str
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    filters: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
+    state_key: str = "State"
+
+    def find(self, scope: Scope) -> list[Leftover]:
+        """List those that carry this library's tags, in one region (Describe...).
+
+        Args:
+            scope: the region.
+
+        Raises:
+            CloudError: EC2 refused.
+        """
+        try:
+            records = call_until_consistent(
+                partial(self._records, scope), what=f"find every {self.name} in {scope.region}", codes=()
+            )
+        except CloudError as error:
+            if error.code not in UNKNOWN_ACTION_CODES:
+                raise
+            logger.debug("no %s in %s: %s", self.name, scope.region, error)
+            return []
+        found = [self._leftover(record, scope.region) for record in records]
+        # Asked once more here, because a server that does not know a filter gives all there are.
+        return [one for one in found if one.run and one.state not in _GONE_STATES]
+
+    def _records(self, scope: Scope) -> list[Mapping[str, Any]]:
+        wanted = {"tag-key": [RUN], **self.filters}
+        parameters = {"Filters": [{"Name": name, "Values": list(values)} for name, values in wanted.items()]}
+        with translated():
+            return list(_listed(scope.client, self, {**parameters, **self.parameters}))
+
+    def _leftover(self, record: Mapping[str, Any], region: str) -> Leftover:
+        tags = {tag["Key"]: tag["Value"] for tag in record.get("Tags") or record.get("TagSet") or ()}
+        state = record.get(self.state_key) or ""
+        return Leftover(
+            kind=self.name,
+            id=record[self.id_key],
+            region=region,
+            name=tags.get(NAME, ""),
+            run=tags.get(RUN, ""),
+            owner=tags.get(OWNER, ""),
+            created=_time(tags.get(CREATED)),
+            expires=_time(tags.get(EXPIRES)),
+            state=state["Name"] if isinstance(state, Mapping) else state,
+            instance_id=_attached_to(record, "InstanceId"),
+            vpc_id=record.get("VpcId") or _attached_to(record, "VpcId"),
+        )
+
+
+_OWN = MappingProxyType({"OwnerIds": ["self"]})
+
+KINDS = (
+    Kind(
+        INSTANCE,
+        "describe_instances",
+        "Reservations",
+        "InstanceId",
+        filters=MappingProxyType({"instance-state-name": _LIVING}),
+    ),
+    Kind(IMAGE, "describe_images", "Images", "ImageId", parameters=MappingProxyType({"Owners": ["self"]})),
+    Kind(SNAPSHOT, "describe_snapshots", "Snapshots", "SnapshotId", parameters=_OWN),
+    Kind(VOLUME, "describe_volumes", "Volumes", "VolumeId"),
+    Kind(INTERFACE, "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId", state_key="Status"),
+    Kind(ADDRESS, "describe_addresses", "Addresses", "AllocationId"),
+    Kind(SECURITY_GROUP, "describe_security_groups", "SecurityGroups", "GroupId"),
+    Kind(GATEWAY, "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    Kind(SUBNET, "describe_subnets", "Subnets", "SubnetId"),
+    Kind(ROUTE_TABLE, "describe_route_tables", "RouteTables", "RouteTableId"),
+    Kind(VPC, "describe_vpcs", "Vpcs", "VpcId"),
+    Kind(KEY_PAIR, "describe_key_pairs", "KeyPairs", "KeyName"),
+)
+"""Everything that this library creates."""
+
+KINDS_BY_NAME = MappingProxyType({kind.name: kind for kind in KINDS})
+
+
+def _listed(client: Any, kind: Kind, parameters: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    call: Callable[..., Any] = getattr(client, kind.operation)
+    pages: Any = [call(**parameters)] if not client.can_paginate(kind.operation) else None
+    if pages is None:
+        paginator = client.get_paginator(kind.operation)
+        pages = paginator.paginate(**parameters, PaginationConfig={"PageSize": PAGE_SIZE})
+    for page in pages:
+        for item in page.get(kind.result, ()):
+            # Instances come in reservations.
+            yield from item.get("Instances", (item,))
+
+
+def _attached_to(record: Mapping[str, Any], key: str) -> str:
+    """What a resource is attached to; an address says so itself, others in one or in several attachments."""
+    attachments = [record.get("Attachment") or {}, *(record.get("Attachments") or ())]
+    own = record.get(key, "") if "AllocationId" in record else ""
+    return own or next((one[key] for one in attachments if one.get(key)), "")
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0

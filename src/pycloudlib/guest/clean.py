@@ -1,0 +1,74 @@
+"""What makes one guest differ from another is removed, so that an image of it boots as a first boot."""
+
+from __future__ import annotations
+
+from pycloudlib.errors import CommandError
+from pycloudlib.guest.run import RunAsRoot
+
+CLEAN = r"""
+failures=0
+
+step() {
+    "$@" && return
+    failures=$((failures + 1))
+    echo "failed: $*" >&2
+}
+
+has() { command -v "$1" >/dev/null 2>&1; }
+uninitialize_machine_id() { printf 'uninitialized\n' >"$ROOT/etc/machine-id"; }
+empty_folder() { find "$1" -mindepth 1 -maxdepth 1 ! -name "${2:-}" -exec rm -rf {} +; }
+
+# Not with --machine-id: in 22.4 that removes the file, and systemd cannot make one while the root file system is still
+# read-only.
+! has cloud-init || step cloud-init clean --logs
+[ ! -d "$ROOT/var/lib/cloud" ] || step empty_folder "$ROOT/var/lib/cloud" seed
+step rm -f "$ROOT"/var/log/cloud-init.log "$ROOT"/var/log/cloud-init-output.log
+
+# "uninitialized" is what systemd takes for a first boot; see machine-id(5).
+if has systemctl || [ -e "$ROOT/etc/machine-id" ]; then
+    step uninitialize_machine_id
+fi
+[ -L "$ROOT/var/lib/dbus/machine-id" ] || step rm -f "$ROOT/var/lib/dbus/machine-id"
+
+# An sshd without host keys does not start: they stay where nothing would make new ones.
+if has cloud-init || [ -e "$ROOT/usr/lib/systemd/system/sshd-keygen.target" ]; then
+    step rm -f "$ROOT"/etc/ssh/ssh_host_*_key "$ROOT"/etc/ssh/ssh_host_*_key.pub "$ROOT"/etc/ssh/ssh_host_*_key-cert.pub
+fi
+
+# A service that is stopped already does not write its seed again when the machine shuts down.
+if has systemctl && systemctl is-active --quiet systemd-random-seed.service; then
+    step systemctl stop systemd-random-seed.service
+fi
+step rm -f "$ROOT"/var/lib/systemd/random-seed "$ROOT"/var/lib/systemd/credential.secret
+
+# What is logged from now on stays in memory.
+if has journalctl && journalctl --help 2>/dev/null | grep -q -e --relinquish-var; then
+    step journalctl --relinquish-var
+fi
+[ ! -d "$ROOT/var/log/journal" ] || step empty_folder "$ROOT/var/log/journal"
+
+for leases in dhcp dhclient dhcpcd NetworkManager; do
+    step rm -f "$ROOT/var/lib/$leases"/*.lease "$ROOT/var/lib/$leases"/*.leases
+done
+
+step sync
+exit "$((failures > 0))"
+"""
+"""Run by sh as root. Every step is tried, so that all that went wrong is told at once."""
+
+
+def clean(run: RunAsRoot, *, root: str = "") -> None:
+    """Remove what makes a guest differ from another, in one command.
+
+    Args:
+        run: runs a command in the guest.
+        root: the directory that is taken for the guest's root; default its real one.
+
+    Raises:
+        CommandError: something could not be removed; with what, and why.
+        SSHError: the guest could not be asked.
+    """
+    result = run(CLEAN, description="clean the guest", use_sudo=True, env={"ROOT": root})
+    if result.failed:
+        why = "; ".join(result.stderr.splitlines()) or f"exit status {result.return_code}"
+        raise CommandError(f"the guest could not be cleaned: {why}", result=result)

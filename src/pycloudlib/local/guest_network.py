@@ -1,0 +1,126 @@
+"""How the default image's guest configures its network interfaces, whether they are there at boot or come later.
+
+DHCP gives an interface its primary address, in a network that is wider than its subnet, since it has to hold the
+metadata service as well. The rest is in the metadata. Real EC2 images do the same: see amazon-ec2-net-utils, and
+Debian's cloud-ifupdown-helper, which also turns a device that udev has seen into a stanza for ifupdown.
+"""
+
+from __future__ import annotations
+
+PROGRAM_PATH = "usr/local/sbin/ec2-interface"
+STANZAS = "/run/network/interfaces.d"
+
+PROGRAM = f"""\
+#!/bin/bash
+# A network interface as the instance metadata has it: with all of its addresses, the subnet as its only link, and
+# answers that leave where the question came in.
+#
+#   ec2-interface plugged                the interface $INTERFACE is there: udev says so
+#   ec2-interface unplugged              it is there no more
+#   ec2-interface configure INTERFACE    DHCP is through, or the metadata may have changed
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+STANZAS={STANZAS}
+FIRST_TABLE=10000
+
+plugged() {{
+    # At boot, networking.service brings it up; once that has begun (with lo), ifupdown's own udev rule does.
+    local class=auto
+    grep -qs '^lo=' /run/network/ifstate && class=allow-hotplug
+    mkdir -p "$STANZAS"
+    printf '%s %s\\niface %s inet dhcp\\n' "$class" "$INTERFACE" "$INTERFACE" >"$STANZAS/$INTERFACE"
+}}
+
+unplugged() {{
+    local memory=/run/network/table.$INTERFACE
+    if [ -e "$memory" ]; then
+        forget_rules "$(<"$memory")"
+        rm "$memory"
+    fi
+    # The stanza stays, because ifdown asks for it. systemd calls ifdown only for what came while it ran.
+    systemd-run --no-block --collect --quiet ifdown --force "$INTERFACE"
+}}
+
+forget_rules() {{
+    while ip rule del table "$1" 2>/dev/null; do :; done
+}}
+
+# METHOD PATH HEADER: asks for one thing, on the one connection; the answer is in $REPLY.
+ask() {{
+    local status name value length=0
+    printf '%s /latest/%s HTTP/1.1\\r\\nHost: 169.254.169.254\\r\\n%s\\r\\n\\r\\n' "$@" >&"$service"
+    read -r _ status _ <&"$service" || return
+    while read -r name value <&"$service" && [ "$name" != $'\\r' ]; do
+        [ "${{name,,}}" = content-length: ] && length=${{value%$'\\r'}}
+    done
+    REPLY=
+    [ "$length" = 0 ] || read -r -N "$length" REPLY <&"$service"
+    [ "$status" = 200 ]
+}}
+
+fact() {{
+    ask GET "meta-data/network/interfaces/macs/$mac/$1" "X-aws-ec2-metadata-token: $token"
+}}
+
+configure() {{
+    local interface=$1 service mac token number subnet prefix first gateway table address wanted changes
+    read -r mac <"/sys/class/net/$interface/address" || return 0
+    {{ exec {{service}}<>/dev/tcp/169.254.169.254/80; }} 2>/dev/null || return 0
+    ask PUT api/token 'X-aws-ec2-metadata-token-ttl-seconds: 60' && token=$REPLY || return 0
+    fact device-number && number=$REPLY || return 0
+    fact subnet-ipv4-cidr-block && subnet=$REPLY || return 0
+    fact local-ipv4s && addresses=($REPLY) || return 0
+    fact ipv6s && ipv6s=($REPLY) || ipv6s=()
+    exec {{service}}>&-
+    first=${{subnet%/*}}
+    prefix=${{subnet#*/}}
+    gateway=${{first%.*}}.$((${{first##*.}} + 1))
+    wanted=" ${{addresses[*]/%//$prefix}} ${{ipv6s[*]/%//128}} "
+    table=$((FIRST_TABLE + number))
+    [ "$number" = 0 ] || {{ echo "$table" >"/run/network/table.$interface"; forget_rules "$table"; }}
+    changes "$interface" | ip -force -batch - 2>/dev/null
+    return 0
+}}
+
+# Prints what ip has to do; everything is configure's.
+changes() {{
+    local own_link=noprefixroute address
+    [ "$number" = 0 ] && own_link=
+    printf "addr replace %s/$prefix dev $interface $own_link\\n" "${{addresses[@]}}"
+    [ "${{#ipv6s[@]}}" = 0 ] || printf "addr replace %s/128 dev $interface nodad\\n" "${{ipv6s[@]}}"
+    # What is there already and should not: the wide network that DHCP knows, and addresses that were taken away.
+    ip -o addr show dev "$interface" scope global | while read -r _ _ _ address _; do
+        [[ $wanted == *" $address "* ]] || echo "addr del $address dev $interface"
+    done
+    if [ "$number" = 0 ]; then
+        echo "route replace default via $gateway dev $interface"
+        return
+    fi
+    # The primary interface leads to everything, unless an address of this one was asked.
+    echo "route del default dev $interface"
+    echo "route replace $subnet dev $interface src ${{addresses[0]}} metric $table"
+    echo "route replace $subnet dev $interface src ${{addresses[0]}} table $table"
+    echo "route replace default via $gateway dev $interface table $table"
+    printf "rule add from %s lookup $table priority $table\\n" "${{addresses[@]}}"
+}}
+
+case $1 in
+    plugged|unplugged) "$1" ;;
+    configure) configure "$2" ;;
+    *) echo "usage: ec2-interface plugged|unplugged|configure INTERFACE" >&2; exit 2 ;;
+esac
+"""
+
+UDEV_RULES = f"""\
+SUBSYSTEM=="net", SUBSYSTEMS=="pci", ACTION=="add", RUN+="/{PROGRAM_PATH} plugged"
+SUBSYSTEM=="net", ACTION=="remove", RUN+="/{PROGRAM_PATH} unplugged"
+"""
+
+INTERFACES = f"""\
+source-directory {STANZAS}
+"""
+
+DHCLIENT_HOOK = f"""\
+case "$reason" in
+    BOUND|RENEW|REBIND|REBOOT) /{PROGRAM_PATH} configure "$interface" ;;
+esac
+"""

@@ -1,0 +1,66 @@
+"""The command line of a QEMU machine."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from pycloudlib.local.machines.accelerator import Accelerator
+from pycloudlib.local.machines.base import MachineSpec
+from pycloudlib.local.machines.device_bay import RNG_SLOT, SLOTS
+
+QEMU = "qemu-system-x86_64"
+
+
+def command_line(
+    spec: MachineSpec,
+    devices: Sequence[str],
+    *,
+    accelerator: Accelerator,
+    qmp_fd: int,
+    host_fd: int | None = None,
+) -> list[str]:
+    """Compose the QEMU command of a machine; paths are relative to its directory.
+
+    Args:
+        spec: what the machine is made of.
+        devices: the arguments of its disks and interfaces.
+        accelerator: what runs the guest's instructions.
+        qmp_fd: QEMU's side of the monitor's socket.
+        host_fd: QEMU's side of a second serial port, of a machine that is saved or goes on from where one was saved;
+            such a machine has another initramfs. Default: none.
+    """
+    command = [QEMU, "-name", spec.instance_id, "-no-user-config", "-nodefaults", "-display", "none"]
+    command += ["-machine", "q35", "-accel", accelerator.option, "-cpu", accelerator.cpu]
+    command += ["-smp", str(spec.cpus), "-m", str(spec.memory_mib)]
+    command += ["-smbios", _smbios(spec)]
+    command += ["-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"]
+    command += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
+    if host_fd is not None:
+        command += ["-chardev", f"socket,id=host,fd={host_fd}", "-serial", "chardev:host"]
+    # A guest that powers off or resets leaves QEMU waiting until it is told to quit, so that the reason can be told.
+    command += ["-action", "shutdown=pause", "-action", "reboot=shutdown"]
+    for slot in range(SLOTS):
+        command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1}"]
+    command += [*devices, "-device", f"virtio-rng-pci,bus=port{RNG_SLOT}"]
+    if spec.kernel is not None:
+        command += ["-kernel", str(spec.kernel.path), "-append", spec.kernel.arguments]
+        initrd = spec.kernel.initrd if host_fd is None else spec.kernel.warm_initrd
+        if initrd is not None:
+            command += ["-initrd", str(initrd)]
+    return command
+
+
+def firmware_uuid(instance_id: str) -> str:
+    """What the firmware says of who a machine is, as its UUID and as its serial number.
+
+    As on Nitro, both are the same and begin with "ec2": by that cloud-init tells EC2 from other clouds.
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
+    """
+    return str(uuid.UUID(f"ec2{uuid.uuid5(uuid.NAMESPACE_OID, instance_id).hex[3:]}"))
+
+
+def _smbios(spec: MachineSpec) -> str:
+    system = firmware_uuid(spec.instance_id)
+    identity = f"uuid={system},serial={system}"
+    return f"type=1,manufacturer=Amazon EC2,product={spec.instance_type},version=1.0,{identity}"

@@ -1,0 +1,1 @@
+"""A boot that goes on from where another machine was saved."""

@@ -1,0 +1,291 @@
+"""Runs in the guest: cloud-init's stages from one process that has loaded cloud-init already.
+
+Under software emulation most of a boot is Python importing cloud-init, four times over. This program imports it once,
+in the initramfs, before the machine is saved. Every boot goes on from there: it takes the identity that the host gives
+this machine, waits in the background, and forks for each stage; the fork is that stage, in its own unit and with
+cloud-init's own code.
+
+Whatever it imported must be what the machine's own disk has, else the stages run as they always do.
+
+    preloaded_cloud_init.py PORT DIRECTORY
+
+PORT is the serial port that leads to the host. DIRECTORY, in /run, is where the stages are asked for.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import random
+import site
+import struct
+import sys
+import time
+import traceback
+import tty
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+READY = b"ready\n"
+UNIT_DIRECTORY = Path("/run/systemd/system")
+UNITS = {
+    "cloud-init-local.service": ("init --local", "/bin/touch /run/cloud-init/network-config-ready"),
+    "cloud-init.service": ("init", ""),
+    "cloud-config.service": ("modules --mode=config", ""),
+    "cloud-final.service": ("modules --mode=final", ""),
+}
+LAST_STAGE = "modules --mode=final"
+PROGRAM = "/usr/bin/cloud-init"
+PACKAGES = ("cloudinit.config", "cloudinit.handlers", "cloudinit.net", "cloudinit.cmd")
+MODULES = ("cloudinit.cmd.main", "cloudinit.distros.debian", "cloudinit.sources.DataSourceEc2", "pkg_resources")
+LOCAL_PACKAGES = f"/usr/local/lib/python{sys.version_info.major}.{sys.version_info.minor}/dist-packages"
+DMI = {"product_uuid": 0o400, "product_serial": 0o400}
+
+RNDADDENTROPY = 0x40085203
+RNDRESEEDCRNG = 0x5207
+PIDFD_GETFD = 438
+
+
+Requests = Iterator[tuple[int, str]]
+
+
+class Stamp(NamedTuple):
+    """What tells one version of a file from another."""
+
+    size: int
+    seconds: int
+
+    @classmethod
+    def of(cls, path: str) -> "Stamp":
+        """Read a file's stamp."""
+        told = Path(path).stat()
+        return cls(told.st_size, int(told.st_mtime))
+
+
+def main() -> None:
+    """Load cloud-init, be saved, and go on as another machine."""
+    port, directory = sys.argv[1], Path(sys.argv[2])
+    load_cloud_init()
+    loaded = stamps()
+    gc.freeze()
+    identity = meet_host(port)
+    become(identity, directory)
+    serve(directory, loaded)
+
+
+def load_cloud_init() -> None:
+    """Import all that its stages may need; what cannot be imported is left to them."""
+    sys.path[0] = str(Path(PROGRAM).parent)
+    names = list(MODULES)
+    for package in PACKAGES:
+        names.append(package)
+        with contextlib.suppress(ImportError):
+            found = importlib.import_module(package)
+            names += [f"{package}.{one.name}" for one in pkgutil.iter_modules(found.__path__)]
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def stamps() -> dict[str, Stamp]:
+    """All files that this process is made of: modules, libraries, the interpreter."""
+    modules = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    mapped = (line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines())
+    files = {path for path in modules if path} | {path[0] for path in mapped if path and path[0].startswith("/")}
+    return {path: Stamp.of(path) for path in files if path != __file__}
+
+
+def meet_host(port: str) -> dict[str, str]:
+    """Tell the host that everything is loaded; what it answers is for the machine that goes on from here."""
+    fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
+    try:
+        tty.setraw(fd)
+        os.write(fd, READY)
+        line = b""
+        while not line.endswith(b"\n"):
+            line += os.read(fd, 4096)
+    finally:
+        os.close(fd)
+    told: dict[str, str] = json.loads(line)
+    return told
+
+
+def become(identity: dict[str, str], directory: Path) -> None:
+    """Be a machine of one's own: in time, in random numbers, and in what the firmware says."""
+    time.clock_settime(time.CLOCK_REALTIME, float(identity["time"]))
+    add_entropy(bytes.fromhex(identity["entropy"]))
+    random.seed()
+    directory.mkdir(parents=True, mode=0o700)
+    for name, mode in DMI.items():
+        path = directory / name
+        path.write_text(identity[name] + "\n")
+        path.chmod(mode)
+
+
+def add_entropy(entropy: bytes) -> None:
+    """Let the kernel's random numbers go on from here otherwise than on any other machine saved at this point."""
+    fd = os.open("/dev/urandom", os.O_WRONLY)
+    try:
+        fcntl.ioctl(fd, RNDADDENTROPY, struct.pack("ii", 8 * len(entropy), len(entropy)) + entropy)
+        fcntl.ioctl(fd, RNDRESEEDCRNG)
+    finally:
+        os.close(fd)
+
+
+def serve(directory: Path, loaded: dict[str, Stamp]) -> None:
+    """Go on in the background, as the one who is asked for stages."""
+    os.mkfifo(directory / "requests", 0o600)
+    if os.fork():
+        return
+    os.setsid()
+    (directory / "server").write_text(str(os.getpid()))
+    # Opened for writing too, so that it never comes to its end.
+    requests = read_requests(os.open(directory / "requests", os.O_RDWR))
+    try:
+        root = accept_root(requests, directory, loaded)
+        if root is not None:
+            run_stages(requests, root, directory)
+    except Exception:
+        # Nobody is left to raise it to; the console shows it, and who waits for a stage reads the end of its answer.
+        Path("/dev/kmsg").write_text(f"preloaded cloud-init: {traceback.format_exc().splitlines()[-1]}\n")
+    finally:
+        os._exit(0)
+
+
+def accept_root(requests: Requests, directory: Path, loaded: dict[str, Stamp]) -> "int | None":
+    """Look at the machine's own disk, once it is mounted; its root directory if the stages can be run from here."""
+    number, path = next(requests)
+    others = [name for name, stamp in loaded.items() if not same_file(f"{path}{name}", stamp)]
+    usable = not others and not Path(f"{path}{LOCAL_PACKAGES}/cloudinit").exists()
+    if usable:
+        write_drop_ins(directory)
+    else:
+        (directory / "requests").unlink()
+    answer(directory, number, 0)
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY) if usable else None
+
+
+def same_file(path: str, stamp: Stamp) -> bool:
+    """Tell whether a file is the one that was loaded."""
+    try:
+        return Stamp.of(path) == stamp
+    except OSError:
+        return False
+
+
+def write_drop_ins(directory: Path) -> None:
+    """Let cloud-init's units ask for their stages instead of starting a Python each."""
+    for unit, (stage, afterwards) in UNITS.items():
+        drop_in = UNIT_DIRECTORY / f"{unit}.d" / "preloaded.conf"
+        drop_in.parent.mkdir(parents=True, exist_ok=True)
+        lines = ["[Service]", "ExecStart=", f"ExecStart=/bin/sh {directory}/stage {stage}"]
+        lines += [f"ExecStart={afterwards}"] if afterwards else []
+        drop_in.write_text("\n".join(lines) + "\n")
+
+
+def run_stages(requests: Requests, root: int, directory: Path) -> None:
+    """Run each stage that is asked for, until the last one."""
+    # From here on paths are the machine's own.
+    os.fchdir(root)
+    os.chroot(".")
+    for number, stage in requests:
+        # Opened before the stage runs: should this process end meanwhile, whoever asked reads an end and waits no more.
+        asked = open_answer(directory, number)
+        worker = os.fork()
+        if not worker:
+            if asked is not None:
+                os.close(asked)
+            run_stage(number, stage.split(" "))
+        _, status = os.waitpid(worker, 0)
+        write_answer(asked, os.waitstatus_to_exitcode(status))
+        if stage == LAST_STAGE:
+            (directory / "requests").unlink()
+            return
+
+
+def read_requests(fifo: int) -> Requests:
+    """Each is a line: who asks, and for what."""
+    with os.fdopen(fifo, encoding="utf-8") as lines:
+        for line in lines:
+            number, _, wanted = line.strip().partition(" ")
+            yield int(number), wanted
+
+
+def answer(directory: Path, number: int, status: int) -> None:
+    """Tell whoever asked."""
+    write_answer(open_answer(directory, number), status)
+
+
+def open_answer(directory: Path, number: int) -> "int | None":
+    """Open what whoever asked will read; None when they are gone."""
+    # Opened for reading too, and left open: so it matters neither whether they read already, nor whether they are gone.
+    with contextlib.suppress(OSError):
+        return os.open(directory / f"answer.{number}", os.O_RDWR)
+    return None
+
+
+def write_answer(asked: "int | None", status: int) -> None:
+    """Tell the exit status, as a shell does."""
+    if asked is not None:
+        os.write(asked, f"{status if status >= 0 else 128 - status}\n".encode())
+
+
+def run_stage(number: int, stage: Sequence[str]) -> NoReturn:
+    """Be the process that asked, in all that can be seen of it, and run cloud-init as its own program does."""
+    status = 1
+    try:
+        take_place_of(number)
+        importlib.invalidate_caches()
+        if Path(LOCAL_PACKAGES).is_dir():
+            site.addsitedir(LOCAL_PACKAGES)
+        sys.argv = [PROGRAM, *stage]
+        status = run_main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def run_main() -> int:
+    """Run cloud-init, and give its exit status."""
+    try:
+        outcome = sys.modules["cloudinit.cmd.main"].main()
+    except SystemExit as end:
+        outcome = end.code
+    if outcome is None or isinstance(outcome, int):
+        return outcome or 0
+    sys.stderr.write(f"{outcome}\n")
+    return 1
+
+
+def take_place_of(number: int) -> None:
+    """Have a process's streams, environment and control group."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    pidfd = os.pidfd_open(number)
+    for stream in range(3):
+        theirs = libc.syscall(PIDFD_GETFD, pidfd, stream, 0)
+        if theirs < 0:
+            raise OSError(ctypes.get_errno(), "pidfd_getfd")
+        os.dup2(theirs, stream)
+        os.close(theirs)
+    os.close(pidfd)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
+    process = Path(f"/proc/{number}")
+    pairs = (pair.split(b"=", 1) for pair in (process / "environ").read_bytes().split(b"\0") if b"=" in pair)
+    os.environb.clear()
+    os.environb.update((name, value) for name, value in pairs)
+    time.tzset()
+    group = (process / "cgroup").read_text().strip().rpartition("::")[2]
+    Path(f"/sys/fs/cgroup{group}/cgroup.procs").write_text(str(os.getpid()))
+
+
+if __name__ == "__main__":
+    main()

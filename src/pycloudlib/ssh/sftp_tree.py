@@ -1,0 +1,95 @@
+"""Directories over SFTP, file by file: slow, and for names in UTF-8 only, but every host can do it."""
+
+from __future__ import annotations
+
+import posixpath
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import paramiko
+
+from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.local_tree import Entry, LocalTree, entries, warn_left_out
+from pycloudlib.ssh.transfer import download, sftp_session, temporary_name, upload
+from pycloudlib.ssh.transfer_faults import RefusedError
+from pycloudlib.ssh.transport import FOREIGN_ERRORS
+
+
+def push(connection: Connection, root: Path, remote: str, mode: int | None) -> None:
+    """Copy what is in a local directory into a directory that the host has.
+
+    Args:
+        connection: where.
+        root: the local directory.
+        remote: the host's directory.
+        mode: the permission bits that the host's directory gets in the end; None to leave them.
+    """
+    folders: list[tuple[str, int]] = [] if mode is None else [(remote, mode)]
+    with sftp_session(connection) as sftp:
+        for entry in entries(root):
+            path = posixpath.join(remote, entry.name)
+            if entry.is_directory:
+                _make_folder(sftp, path)
+                folders.append((path, entry.mode))
+            else:
+                _replace(sftp, entry, path)
+        # In the end, and the innermost first: a directory that nobody may write to takes nothing.
+        for path, folder_mode in reversed(folders):
+            sftp.chmod(path, folder_mode)
+
+
+def pull(connection: Connection, remote: str, tree: LocalTree) -> None:
+    """Copy what is in a directory of the host into a local one.
+
+    Args:
+        connection: where.
+        remote: the host's directory.
+        tree: the local directory.
+    """
+    with sftp_session(connection) as sftp:
+        _pull_folder(sftp, remote, ".", sftp.stat(remote), tree)
+
+
+def _make_folder(sftp: paramiko.SFTPClient, path: str) -> None:
+    try:
+        mode = sftp.stat(path).st_mode or 0
+    except FileNotFoundError:
+        sftp.mkdir(path)
+        return
+    if not stat.S_ISDIR(mode):
+        raise RefusedError(f"{path} is no directory on the host, and one here")
+
+
+def _replace(sftp: paramiko.SFTPClient, entry: Entry, path: str) -> None:
+    temporary = posixpath.join(posixpath.dirname(path), temporary_name())
+    try:
+        if entry.is_link:
+            sftp.symlink(str(entry.path.readlink()), temporary)
+        else:
+            with entry.path.open("rb") as source:
+                upload(sftp, source, temporary)
+        sftp.posix_rename(temporary, path)
+    except BaseException:
+        with suppress(*FOREIGN_ERRORS):
+            sftp.remove(temporary)
+        raise
+
+
+def _pull_folder(
+    sftp: paramiko.SFTPClient, remote: str, name: str, status: paramiko.SFTPAttributes, tree: LocalTree
+) -> None:
+    tree.directory(name, stat.S_IMODE(status.st_mode or 0), status.st_mtime or 0)
+    for found in sftp.listdir_attr(remote):
+        inner = posixpath.join(name, found.filename)
+        path = posixpath.join(remote, found.filename)
+        mode = found.st_mode or 0
+        if stat.S_ISDIR(mode):
+            _pull_folder(sftp, path, inner, found, tree)
+        elif stat.S_ISLNK(mode):
+            tree.link(inner, sftp.readlink(path) or "")
+        elif stat.S_ISREG(mode):
+            with tree.file(inner, stat.S_IMODE(mode), found.st_mtime or 0) as target:
+                download(sftp, path, target)
+        else:
+            warn_left_out(path, "it is no file, directory or link")

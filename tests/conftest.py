@@ -1,0 +1,31 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import signal
+
+import hypothesis
+import pytest
+
+pytest_plugins = ["pytester"]
+
+# The same examples in every run, wherever it is: what fails once fails again.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+# For those who look for more: --hypothesis-profile=search
+hypothesis.settings.register_profile("search", max_examples=2000, database=None, deadline=None)
+hypothesis.settings.load_profile("repeatable")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell lets what runs in the background ignore Ctrl-C. The programs that tests interrupt must not inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+MACHINE_TIMEOUT = 1800
+"""Seconds for a test that boots machines: on a busy computer without KVM a single boot may take many minutes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests with machines their time."""
+    for item in items:
+        if item.get_closest_marker("vm") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(MACHINE_TIMEOUT))

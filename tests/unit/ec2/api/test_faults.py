@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import pytest
+from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
+
+from pycloudlib.ec2.api.faults import call_until_consistent, translate, translated, translating
+from pycloudlib.errors import (
+    CapacityError,
+    CloudError,
+    CloudSetupError,
+    CredentialsError,
+    IllegalStateError,
+    ImageNotFoundError,
+    InstanceNotFoundError,
+    InvalidArgumentError,
+    KeyPairNotFoundError,
+    NetworkNotFoundError,
+    PermissionDeniedError,
+    PycloudlibError,
+    ResourceNotFoundError,
+    ThrottledError,
+)
+from support.scripted_ec2 import ScriptedEC2
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("InvalidAMIID.NotFound", ImageNotFoundError),
+        ("InvalidAMIID.Malformed", ImageNotFoundError),
+        ("InvalidInstanceID.NotFound", InstanceNotFoundError),
+        ("InvalidInstanceID.Malformed", InstanceNotFoundError),
+        ("InvalidKeyPair.NotFound", KeyPairNotFoundError),
+        ("InvalidVpcID.NotFound", NetworkNotFoundError),
+        ("InvalidSubnetID.NotFound", NetworkNotFoundError),
+        ("InvalidSnapshot.NotFound", ResourceNotFoundError),
+        ("AuthFailure", CredentialsError),
+        ("InvalidClientTokenId", CredentialsError),
+        ("RequestExpired", CredentialsError),
+        ("UnauthorizedOperation", PermissionDeniedError),
+        ("OptInRequired", PermissionDeniedError),
+        ("IncorrectInstanceState", IllegalStateError),
+        ("OperationNotPermitted", IllegalStateError),
+        ("DependencyViolation", IllegalStateError),
+        ("InvalidGroup.InUse", IllegalStateError),
+        ("InsufficientInstanceCapacity", CapacityError),
+        ("VcpuLimitExceeded", CapacityError),
+        ("AddressLimitExceeded", CapacityError),
+        ("RequestLimitExceeded", ThrottledError),
+        ("Throttling", ThrottledError),
+        ("InvalidParameterValue", CloudError),
+    ],
+)
+def test_each_code_becomes_its_error(code: str, error: type[PycloudlibError]) -> None:
+    assert type(translate(refusal(code))) is error
+
+
+def test_an_error_carries_code_operation_and_request_id_in_one_line() -> None:
+    error = translate(refusal("InvalidParameterValue", "no\n such  thing"))
+    assert isinstance(error, CloudError)
+    assert (error.code, error.operation, error.request_id) == ("InvalidParameterValue", "RunInstances", "r-1")
+    assert str(error) == "EC2 refused RunInstances: no such thing (InvalidParameterValue)"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "resource_id"),
+    [
+        ("InvalidInstanceID.NotFound", "The instance ID 'i-0123456789abcdef0' does not exist", "i-0123456789abcdef0"),
+        ("InvalidAMIID.NotFound", "The image id '[ami-12345678]' does not exist", "ami-12345678"),
+        ("InvalidKeyPair.NotFound", "The key pair 'my key' does not exist", "my key"),
+        ("InvalidSnapshot.NotFound", "snap-12345678 is not there", "snap-12345678"),
+    ],
+)
+def test_what_is_not_found_is_named(code: str, reason: str, resource_id: str) -> None:
+    error = translate(refusal(code, reason))
+    assert isinstance(error, ResourceNotFoundError)
+    assert error.resource_id == resource_id
+
+
+def test_an_image_that_may_not_be_used_is_no_matter_of_credentials() -> None:
+    error = translate(refusal("AuthFailure", "Not authorized for images: [ami-12345678]"))
+    assert type(error) is PermissionDeniedError
+
+
+def test_the_original_is_chained(scripted_client, script: ScriptedEC2) -> None:
+    script.refuse("DescribeKeyPairs", "UnauthorizedOperation")
+    with pytest.raises(PermissionDeniedError) as caught, translated():
+        scripted_client.describe_key_pairs()
+    assert isinstance(caught.value.__cause__, ClientError)
+
+
+def test_a_call_that_is_made_later_is_translated_then(scripted_client, script: ScriptedEC2) -> None:
+    script.refuse("DescribeVpcs", "UnauthorizedOperation")
+    script.answer("DescribeVpcs", "<vpcSet/>")
+    describe = translating(scripted_client.describe_vpcs)
+    with pytest.raises(PermissionDeniedError):
+        describe()
+    assert describe()["Vpcs"] == []
+
+
+def test_a_parameter_of_the_wrong_type_is_a_bad_argument_in_one_line(scripted_client) -> None:
+    with pytest.raises(InvalidArgumentError) as caught, translated():
+        scripted_client.describe_key_pairs(KeyNames="not-a-list")
+    assert "KeyNames" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_that_is_not_ec2s_is_an_error_of_the_cloud(scripted_client, script: ScriptedEC2) -> None:
+    script.say("DescribeKeyPairs", 200, "<html><body><p>hello</body></html>")
+    with pytest.raises(CloudError, match="not EC2"), translated():
+        scripted_client.describe_key_pairs()
+
+
+def test_a_page_instead_of_an_answer_is_not_quoted() -> None:
+    quoted = (
+        "Unable to parse response (syntax error: line 1), invalid XML received. Further retries may succeed:\nb'<html>'"
+    )
+    translated_error = translate(ResponseParserError(quoted))
+    assert str(translated_error) == (
+        "what answers at the endpoint is not EC2, so check endpoint_url: "
+        "Unable to parse response (syntax error: line 1)"
+    )
+
+
+def test_an_endpoint_that_is_not_there_is_named() -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    error = translate(EndpointConnectionError(endpoint_url="http://127.0.0.1:9/"))
+    assert isinstance(error, CloudSetupError)
+    assert "http://127.0.0.1:9/" in str(error)
+
+
+def test_other_errors_pass_through_unchanged() -> None:
+    with pytest.raises(ZeroDivisionError), translated():
+        _ = 1 / 0
+
+
+def test_a_call_is_made_again_until_ec2_knows_the_resource() -> None:
+    clock = FakeClock()
+    answers = [not_found(), not_found(), "known"]
+    assert call_until_consistent(lambda: say(answers), what="test", clock=clock) == "known"
+    assert clock.time > 0
+
+
+def test_a_call_that_stays_refused_ends_in_the_refusal() -> None:
+    with pytest.raises(InstanceNotFoundError):
+        call_until_consistent(lambda: say([not_found()]), what="test", timeout=5, clock=FakeClock())
+
+
+def test_a_call_that_is_throttled_is_made_again() -> None:
+    answers = [ThrottledError("slow down", code="RequestLimitExceeded"), "done"]
+    assert call_until_consistent(lambda: say(answers), what="test", clock=FakeClock()) == "done"
+
+
+def test_any_other_refusal_ends_the_calls_at_once() -> None:
+    clock = FakeClock()
+    refusals = [PermissionDeniedError("no", code="UnauthorizedOperation"), "never asked"]
+    with pytest.raises(PermissionDeniedError):
+        call_until_consistent(lambda: say(refusals), what="test", clock=clock)
+    assert clock.time == 0
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+def refusal(code: str, reason: str = "because") -> ClientError:
+    response = {"Error": {"Code": code, "Message": reason}, "ResponseMetadata": {"RequestId": "r-1"}}
+    return ClientError(response, "RunInstances")
+
+
+def not_found() -> InstanceNotFoundError:
+    return InstanceNotFoundError("no such instance", code="InvalidInstanceID.NotFound")
+
+
+def say(answers: list) -> str:
+    answer = answers.pop(0) if len(answers) > 1 else answers[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.errors import CommandError
+from pycloudlib.guest.clean import clean
+
+MACHINE_ID = "0123456789abcdef0123456789abcdef\n"
+
+LEFT_OVERS = [
+    "var/lib/cloud/instances/i-1/user-data.txt",
+    "var/lib/cloud/data/instance-id",
+    "var/lib/cloud/sem/config_scripts_per_once.once",
+    "var/lib/cloud/.hidden",
+    "var/log/cloud-init.log",
+    "var/log/cloud-init-output.log",
+    "var/lib/dbus/machine-id",
+    "etc/ssh/ssh_host_rsa_key",
+    "etc/ssh/ssh_host_ed25519_key",
+    "etc/ssh/ssh_host_ed25519_key.pub",
+    "etc/ssh/ssh_host_ed25519_key-cert.pub",
+    "var/lib/systemd/random-seed",
+    "var/lib/systemd/credential.secret",
+    "var/log/journal/0123/system.journal",
+    "var/lib/dhcp/dhclient.eth0.leases",
+    "var/lib/NetworkManager/internal-eth0.lease",
+]
+
+KEPT = [
+    "var/lib/cloud/seed/nocloud/meta-data",
+    "etc/ssh/sshd_config",
+    "etc/ssh/ssh_config",
+    "home/admin/.ssh/authorized_keys",
+    "var/log/syslog",
+    "var/lib/dhcp/other",
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The root directory of a guest that has been used."""
+    root = tmp_path / "a guest's root"
+    for name in [*LEFT_OVERS, *KEPT]:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("used")
+    (root / "etc/machine-id").write_text(MACHINE_ID)
+    return root
+
+
+@pytest.fixture
+def guest(run, tool, program, tmp_path: Path):
+    """A guest with the programs that a Debian of today has."""
+    tool("rm", "find", "grep")
+    calls = tmp_path / "calls"
+    calls.touch()
+    for name in ("cloud-init", "systemctl", "journalctl"):
+        program(
+            name,
+            f'[ "$*" != --help ] || echo "--relinquish-var"\necho "{name} $* $IS_ROOT" >>"{calls}"',
+        )
+    program("sync", f'echo "sync $IS_ROOT" >>"{calls}"')
+    return run
+
+
+def calls_of(tmp_path: Path) -> list[str]:
+    return [line for line in (tmp_path / "calls").read_text().splitlines() if "help" not in line]
+
+
+def files_in(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+def test_what_makes_a_guest_differ_goes_and_the_rest_stays(guest, root: Path) -> None:
+    clean(guest, root=str(root))
+    assert files_in(root) == sorted([*KEPT, "etc/machine-id"])
+
+
+def test_the_machine_id_says_that_the_next_boot_is_the_first(guest, root: Path) -> None:
+    (root / "etc/machine-id").chmod(0o644)
+    clean(guest, root=str(root))
+    assert (root / "etc/machine-id").read_text() == "uninitialized\n"
+
+
+def test_a_machine_id_that_is_missing_is_made_for_systemd_alone(guest, tmp_path: Path, root: Path) -> None:
+    (root / "etc/machine-id").unlink()
+    clean(guest, root=str(root))
+    assert (root / "etc/machine-id").read_text() == "uninitialized\n"
+    (root / "etc/machine-id").unlink()
+    (tmp_path / "bin/systemctl").unlink()
+    clean(guest, root=str(root))
+    assert not (root / "etc/machine-id").exists()
+
+
+def test_a_link_to_the_machine_id_stays(guest, root: Path) -> None:
+    link = root / "var/lib/dbus/machine-id"
+    link.unlink()
+    link.symlink_to("/etc/machine-id")
+    clean(guest, root=str(root))
+    assert link.is_symlink()
+
+
+def test_the_guests_own_programs_do_their_part_as_root(guest, root: Path, tmp_path: Path) -> None:
+    clean(guest, root=str(root))
+    assert calls_of(tmp_path) == [
+        "cloud-init clean --logs yes",
+        "systemctl is-active --quiet systemd-random-seed.service yes",
+        "systemctl stop systemd-random-seed.service yes",
+        "journalctl --relinquish-var yes",
+        "sync yes",
+    ]
+
+
+def test_an_older_journal_is_not_asked_for_what_it_does_not_know(guest, program, root: Path, tmp_path: Path) -> None:
+    program("journalctl", f'echo "journalctl $*" >>"{tmp_path}/calls"')
+    clean(guest, root=str(root))
+    assert "journalctl --relinquish-var" not in calls_of(tmp_path)
+    assert not (root / "var/log/journal/0123").exists()
+
+
+def test_a_random_seed_that_nobody_writes_is_only_removed(guest, program, root: Path) -> None:
+    program("systemctl", '[ "$1" = is-active ] && exit 3; echo "no such unit" >&2; exit 5')
+    clean(guest, root=str(root))
+    assert not (root / "var/lib/systemd/random-seed").exists()
+
+
+@pytest.fixture
+def guest_without_cloud_init(run, tool, program):
+    tool("rm", "find", "grep")
+    program("sync", "")
+    return run
+
+
+def test_without_cloud_init_the_host_keys_stay_for_nobody_would_make_new_ones(
+    guest_without_cloud_init, root: Path
+) -> None:
+    clean(guest_without_cloud_init, root=str(root))
+    kept = [*KEPT, "etc/machine-id", *(name for name in LEFT_OVERS if "ssh_host" in name)]
+    assert files_in(root) == sorted(kept)
+
+
+def test_without_cloud_init_the_host_keys_go_where_systemd_makes_new_ones(guest_without_cloud_init, root: Path) -> None:
+    target = root / "usr/lib/systemd/system/sshd-keygen.target"
+    target.parent.mkdir(parents=True)
+    target.touch()
+    clean(guest_without_cloud_init, root=str(root))
+    assert list((root / "etc/ssh").glob("ssh_host*")) == []
+
+
+def test_a_guest_that_was_never_used_is_clean_already(guest_without_cloud_init, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    clean(guest_without_cloud_init, root=str(tmp_path / "empty"))
+    assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_a_step_that_fails_is_told_in_one_line_and_the_others_are_done(guest, program, root: Path) -> None:
+    program("cloud-init", 'echo "no space left" >&2; exit 1')
+    (root / "etc/machine-id").unlink()
+    (root / "etc/machine-id").mkdir()
+    with pytest.raises(CommandError) as raised:
+        clean(guest, root=str(root))
+    message = str(raised.value)
+    assert message.startswith("the guest could not be cleaned: ")
+    assert "no space left; failed: cloud-init clean --logs" in message
+    assert "failed: uninitialize_machine_id" in message
+    assert "\n" not in message
+    assert raised.value.result.return_code == 1
+    assert files_in(root) == sorted(KEPT)
+
+
+def test_a_guest_without_sudo_rights_is_an_error(guest, program, root: Path) -> None:
+    program("sudo", 'echo "sudo: a password is required" >&2; exit 1')
+    with pytest.raises(CommandError, match="could not be cleaned: sudo: a password is required"):
+        clean(guest, root=str(root))
+    assert (root / "etc/machine-id").read_text() == MACHINE_ID

@@ -1,0 +1,167 @@
+"""The program that runs cloud-init's stages in a guest, as far as it can be tried outside of one."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pycloudlib.local.warm_start import initramfs
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    path = tmp_path / "preloaded_cloud_init.py"
+    path.write_text(initramfs.program("preloaded_cloud_init.py"))
+    spec = importlib.util.spec_from_file_location("preloaded_cloud_init", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "UNIT_DIRECTORY", tmp_path / "units")
+    return module
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    os.mkfifo(directory / "requests")
+    return directory
+
+
+def disk(tmp_path: Path, loaded: Path, text: str) -> Path:
+    """A disk with one of the files that are loaded: a file of the same time, whatever is in it."""
+    root = tmp_path / "root"
+    copy = Path(f"{root}{loaded}")
+    copy.parent.mkdir(parents=True)
+    copy.write_text(text)
+    told = loaded.stat()
+    os.utime(copy, (told.st_atime, told.st_mtime))
+    return root
+
+
+@pytest.mark.parametrize(("text", "accepted"), [("same", True), ("other text", False)])
+def test_a_disk_is_accepted_when_it_has_what_is_loaded(
+    text: str, accepted: bool, program: ModuleType, directory: Path, tmp_path: Path
+) -> None:
+    loaded = tmp_path / "module.py"
+    loaded.write_text("same")
+    root = disk(tmp_path, loaded, text)
+    os.mkfifo(directory / "answer.0")
+    found = program.accept_root(iter([(0, str(root))]), directory, {str(loaded): program.Stamp.of(str(loaded))})
+    assert (found is not None) is accepted
+    assert (directory / "requests").exists() is accepted
+    units = sorted(path.name for path in program.UNIT_DIRECTORY.glob("*")) if accepted else []
+    assert units == (sorted(f"{unit}.d" for unit in program.UNITS) if accepted else [])
+    if found is not None:
+        os.close(found)
+
+
+def test_a_file_of_another_time_is_another_file(program: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "module.py"
+    path.write_text("text")
+    stamp = program.Stamp.of(str(path))
+    assert program.same_file(str(path), stamp)
+    os.utime(path, (1, 1))
+    assert not program.same_file(str(path), stamp)
+    assert not program.same_file(str(tmp_path / "missing"), stamp)
+
+
+def test_a_cloud_init_of_the_users_own_is_not_passed_over(program: ModuleType, directory: Path, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    Path(f"{root}{program.LOCAL_PACKAGES}/cloudinit").mkdir(parents=True)
+    os.mkfifo(directory / "answer.0")
+    assert program.accept_root(iter([(0, str(root))]), directory, {}) is None
+    assert not program.UNIT_DIRECTORY.exists()
+
+
+def test_each_unit_runs_its_own_stage(program: ModuleType, directory: Path) -> None:
+    program.write_drop_ins(directory)
+    drop_in = (program.UNIT_DIRECTORY / "cloud-init-local.service.d" / "preloaded.conf").read_text().splitlines()
+    assert drop_in == [
+        "[Service]",
+        "ExecStart=",
+        f"ExecStart=/bin/sh {directory}/stage init --local",
+        "ExecStart=/bin/touch /run/cloud-init/network-config-ready",
+    ]
+
+
+@pytest.mark.parametrize(("status", "told"), [(0, "0"), (3, "3"), (-9, "137")])
+def test_who_asks_is_answered_whenever_it_listens(status: int, told: str, program: ModuleType, directory: Path) -> None:
+    os.mkfifo(directory / "answer.7")
+    program.answer(directory, 7, status)
+    with (directory / "answer.7").open() as answers:
+        assert answers.readline().strip() == told
+    program.answer(directory, 8, status)  # it is gone: nothing happens
+
+
+def test_requests_are_read_as_they_come(program: ModuleType, directory: Path) -> None:
+    requests = program.read_requests(os.open(directory / "requests", os.O_RDWR))
+
+    def ask() -> None:
+        (directory / "requests").write_text("12 init --local\n")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert next(requests) == (12, "init --local")
+    asking.join()
+
+
+def test_the_files_of_this_process_are_what_is_compared(program: ModuleType) -> None:
+    stamps = program.stamps()
+    assert stamps[os.__file__] == program.Stamp.of(os.__file__)
+    assert any("libc" in path for path in stamps)
+
+
+def run_stage(directory: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    """Run the program that stands in a unit in cloud-init's place, with a cloud-init that says what it was told."""
+    cloud_init = tmp_path / "cloud-init"
+    cloud_init.write_text('#!/bin/sh\necho "cloud-init $*"\n')
+    cloud_init.chmod(0o755)
+    (directory / "stage").write_text(initramfs.program("stage.sh").replace("/usr/bin/cloud-init", str(cloud_init)))
+    command = ["/bin/sh", str(directory / "stage"), "modules", "--mode=final"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("server", ["", "999999999"])
+def test_where_nobody_has_loaded_it_the_stage_is_cloud_inits_own(server: str, directory: Path, tmp_path: Path) -> None:
+    (directory / "server").write_text(server)
+    assert run_stage(directory, tmp_path).stdout == "cloud-init modules --mode=final\n"
+
+
+def test_a_stage_ends_as_the_one_who_ran_it_says(program: ModuleType, directory: Path, tmp_path: Path) -> None:
+    (directory / "server").write_text(str(os.getpid()))
+    asked: list[str] = []
+
+    def serve() -> None:
+        number, stage = next(program.read_requests(os.open(directory / "requests", os.O_RDWR)))
+        asked.append(stage)
+        program.answer(directory, number, 3)
+
+    server = threading.Thread(target=serve)
+    server.start()
+    done = run_stage(directory, tmp_path)
+    server.join()
+    assert (done.returncode, done.stdout, asked) == (3, "", ["modules --mode=final"])
+    assert not list(directory.glob("answer.*"))
+
+
+def test_a_stage_whose_process_ended_in_the_middle_fails(program: ModuleType, directory: Path, tmp_path: Path) -> None:
+    (directory / "server").write_text(str(os.getpid()))
+
+    def end_in_the_middle() -> None:
+        number, _ = next(program.read_requests(os.open(directory / "requests", os.O_RDWR)))
+        # For writing alone, so that it is open only when the stage reads.
+        os.close(os.open(directory / f"answer.{number}", os.O_WRONLY))
+
+    server = threading.Thread(target=end_in_the_middle)
+    server.start()
+    done = run_stage(directory, tmp_path)
+    server.join()
+    assert done.returncode == 1

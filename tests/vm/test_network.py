@@ -1,0 +1,88 @@
+"""VPCs and network interfaces, as the guest sees them: one machine in a VPC of its own, for all tests of this file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pycloudlib import EC2, EC2Instance
+from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.vpc import VPC
+from pycloudlib.waiting import wait_until
+from support.imds import asking_imds
+
+pytestmark = pytest.mark.vm
+
+CIDR = "192.168.0.0/20"
+
+
+@dataclass(frozen=True)
+class Site:
+    ec2: EC2
+    vpc: VPC
+    instance: EC2Instance
+
+
+@pytest.fixture(scope="module")
+def site(settings_file: Path) -> Iterator[Site]:
+    with EC2("network", config_file=settings_file) as ec2:
+        vpc = ec2.get_or_create_vpc(ec2.tag, CIDR)
+        yield Site(ec2, vpc, ec2.launch(ec2.daily_image("bookworm"), "t3.small", vpc=vpc))
+
+
+def links(instance: EC2Instance) -> dict[str, list[str]]:
+    """The addresses of each interface in the guest, by MAC address."""
+    told: list[dict[str, Any]] = json.loads(instance.execute("ip -j addr").check())
+    return {link["address"]: [one["local"] for one in link["addr_info"]] for link in told}
+
+
+def metadata(instance: EC2Instance, path: str) -> list[str]:
+    return instance.execute(asking_imds(path)).check().split()
+
+
+def test_a_machine_in_a_vpc_has_an_address_of_its_network(site: Site) -> None:
+    assert IPv4Address(site.instance.private_ip) in IPv4Network(CIDR)
+    addresses = [address for several in links(site.instance).values() for address in several]
+    assert site.instance.private_ip in addresses
+    (primary,) = site.instance.network_interfaces()
+    assert primary.ipv6_ips
+    assert set(primary.ipv6_ips) <= set(addresses)
+    (mac,) = metadata(site.instance, "network/interfaces/macs/")
+    assert metadata(site.instance, f"network/interfaces/macs/{mac}vpc-id") == [site.vpc.id]
+    assert metadata(site.instance, f"network/interfaces/macs/{mac}subnet-id") == site.vpc.subnet_ids
+
+
+def test_an_added_interface_appears_in_the_guest_and_disappears(site: Site) -> None:
+    instance = site.instance
+    ip = instance.add_network_interface(ipv4_address_count=2, ipv6_address_count=1, ipv4_public_ip_count=1)
+    added = instance.network_interfaces()[1]
+    wait_until(lambda: added.mac in links(instance), what=f"{added.mac} in the guest", timeout=60, interval=1)
+    path = f"network/interfaces/macs/{added.mac}"
+    assert metadata(instance, f"{path}/local-ipv4s") == list(added.private_ips)
+    assert metadata(instance, f"{path}/public-ipv4s") == list(added.public_ips)
+    assert metadata(instance, f"{path}/ipv6s") == list(added.ipv6_ips)
+    wait_until(lambda: ip in links(instance)[added.mac], what=f"{ip} in the guest", timeout=120, interval=1)
+    instance.remove_network_interface(ip)
+    wait_until(lambda: added.mac not in links(instance), what=f"{added.mac} out of the guest", timeout=60, interval=1)
+    assert f"{added.mac}/" not in metadata(instance, "network/interfaces/macs/")
+    assert instance.execute("echo still here") == "still here"
+
+
+def test_deleting_the_vpc_deletes_its_machine_and_leaves_nothing(site: Site) -> None:
+    site.instance.add_network_interface(ipv4_public_ip_count=1)
+    assert site.vpc.delete() == []
+    assert site.instance.state is InstanceState.TERMINATED
+    named: Any = [{"Name": "tag:Name", "Values": [site.ec2.tag]}]
+    client = site.ec2.client
+    assert client.describe_vpcs(Filters=named)["Vpcs"] == []
+    assert client.describe_subnets(Filters=named)["Subnets"] == []
+    assert client.describe_addresses(Filters=named)["Addresses"] == []
+    assert client.describe_network_interfaces(Filters=named)["NetworkInterfaces"] == []
+    assert client.describe_security_groups(Filters=named)["SecurityGroups"] == []
+    assert site.ec2.created_vpcs == []
