@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pycloudlib.cli.examples import examples
 from pycloudlib.cli.local_image import image
 from pycloudlib.errors import LocalEC2Error
 
@@ -24,7 +25,7 @@ name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, he
 
 @click.group()
 def local() -> None:
-    """Run an EC2 on this machine, with a virtual machine behind every instance."""
+    """Run an EC2 on this machine, with virtual machines."""
 
 
 local.add_command(image)
@@ -35,6 +36,10 @@ local.add_command(image)
 @click.option("--driver", type=click.Choice(["qemu", "simulated"]), default="qemu", show_default=True)
 @click.option("--region", default="us-east-1", show_default=True, help="The region that the settings name.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the EC2 API; default: any free one.")
+@click.option("--path", default="", help="Under which the EC2 API is, such as /services/Cloud; default: the root.")
+@click.option(
+    "--auth", is_flag=True, default=False, help="Make credentials, and refuse requests that are not signed with them."
+)
 @click.option("--ssh-port", type=click.IntRange(0, 65535), default=0, help="Of every sshd; default: 22 if possible.")
 @click.option("--accelerator", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
 @click.option(
@@ -44,6 +49,12 @@ local.add_command(image)
     default=2048,
     show_default=True,
     help="No machine gets more MiB than this.",
+)
+@click.option(
+    "--warm-start/--no-warm-start",
+    default=True,
+    show_default=True,
+    help="Whether machines go on from where a boot of their like was saved.",
 )
 @click.option(
     "--shutdown-seconds",
@@ -90,8 +101,9 @@ def _tell(info: ServerInfo, write_config: Path | None) -> None:
         click.echo(info.settings_toml(), nl=False)
         return
     try:
-        # They look like credentials, so they are kept like some.
+        # With --auth they are credentials; without, they look like some, so they are kept like some.
         write_config.touch(mode=0o600)
+        write_config.chmod(0o600)
         write_config.write_text(f"{CONFIG_HEADER}\n{info.settings_toml()}", encoding="utf-8")
     except OSError as error:
         raise LocalEC2Error(f"cannot write {write_config}: {error.strerror}") from error
@@ -123,7 +135,7 @@ def _remind_of_images() -> None:
         click.echo("There is no image to launch yet: pycloudlib local image build", err=True)
 
 
-@local.command()
+@local.command(epilog=examples("pycloudlib local status", "pycloudlib local status --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(as_json: bool) -> None:
     """List the local EC2s that run; exit status 1 when there is none."""
@@ -147,7 +159,7 @@ def _status_line(name: str, info: ServerInfo) -> str:
     return f"{name}: {info.endpoint_url} in {info.region}, sshd on port {info.ssh_port}, {machines}, pid {info.pid}"
 
 
-@local.command()
+@local.command(epilog=examples("pycloudlib local stop"))
 @name_option
 def stop(name: str) -> None:
     """Stop a local EC2; its instances end with it."""
@@ -157,7 +169,7 @@ def stop(name: str) -> None:
     click.echo(f"Stopped {name}.")
 
 
-@local.command()
+@local.command(epilog=examples("pycloudlib local logs --follow"))
 @name_option
 @click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
 def logs(name: str, follow: bool) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pycloudlib.cli.examples import examples
+
 if TYPE_CHECKING:
     from pycloudlib.local.images import Catalogue
 
@@ -19,7 +21,7 @@ def image() -> None:
     """Build, add, list and remove the images that a local EC2 offers."""
 
 
-@image.command()
+@image.command(epilog=examples("pycloudlib local image build"))
 @click.option("--release", default="bookworm", show_default=True, help="Debian release.")
 @click.option("--force", is_flag=True, help="Build it again even if there is one.")
 def build(release: str, force: bool) -> None:
@@ -30,7 +32,7 @@ def build(release: str, force: bool) -> None:
     click.echo(f"{built.image_id}  {built.name}")
 
 
-@image.command("list")
+@image.command("list", epilog=examples("pycloudlib local image list --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_images(as_json: bool) -> None:
     """List the images, as the AMIs that they are offered as."""
@@ -69,7 +71,7 @@ def add(release: str, disk_file: Path, name: str | None) -> None:
     click.echo(f"{added.image_id}  {added.name}")
 
 
-@image.command()
+@image.command(epilog=examples("pycloudlib local image remove ami-0123456789abcdef0"))
 @click.argument("image", metavar="IMAGE")
 def remove(image: str) -> None:
     """Remove an image, by AMI id or name, and its disk."""

@@ -3,58 +3,125 @@
 from __future__ import annotations
 
 import logging
-import signal
-from typing import NoReturn
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from pycloudlib.cli import INTERRUPTED
-from pycloudlib.cli.local import local
+from pycloudlib.cli.cloud import options_among
+from pycloudlib.cli.exit_statuses import status_of
 from pycloudlib.errors import PycloudlibError
+from pycloudlib.interrupts import TERMINATED, Terminated, cleaning_up_once, sweep_command
 
-TERMINATED = 128 + signal.SIGTERM
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    # Python 3.10 cannot subscript it.
+    _StreamHandler = logging.StreamHandler
+
+COMMANDS: Mapping[str, str] = {
+    "launch": "pycloudlib.cli.launch:launch",
+    "ssh": "pycloudlib.cli.ssh:ssh",
+    "exec": "pycloudlib.cli.exec:exec_",
+    "push": "pycloudlib.cli.push:push",
+    "pull": "pycloudlib.cli.pull:pull",
+    "console": "pycloudlib.cli.console:console",
+    "snapshot": "pycloudlib.cli.snapshot:snapshot",
+    "images": "pycloudlib.cli.images:images",
+    "list": "pycloudlib.cli.list:list_",
+    "delete": "pycloudlib.cli.delete:delete",
+    "validate": "pycloudlib.cli.validate:validate",
+    "timeline": "pycloudlib.cli.timeline:timeline",
+    "sweep": "pycloudlib.cli.sweep:sweep",
+    "local": "pycloudlib.cli.local:local",
+    "doctor": "pycloudlib.cli.doctor:doctor",
+    "completion": "pycloudlib.cli.completion:completion",
+}
+"""Where each command is, in the order in which help lists them."""
+
+PROGRAM = "pycloudlib"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of the commands, in the order of the table."""
+        return [*COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name; None when there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pycloudlib-ec2")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is done, to standard error.")
 def root(verbose: bool) -> None:
-    """Launch and drive EC2 instances for tests, on AWS or on a local EC2."""
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, format="%(levelname)s: %(message)s")
+    """Launch and drive EC2 instances for tests, on AWS or on a local EC2.
 
-
-root.add_command(local)
+    `pycloudlib doctor` says what is set up and what is missing.
+    """
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        handlers=[_LogHandler()],
+    )
+    if not verbose:
+        # It logs a traceback for each attempt at a machine that still boots.
+        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def run() -> int:
     """Run the command that the command line names.
 
     Returns:
-        The exit status: 0 for success, 1 for an error, 2 for wrong usage, 130 after Ctrl-C, 143 after SIGTERM.
+        The exit status: see exit_statuses.py; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = root.main(standalone_mode=False)
+        with cleaning_up_once(_advice(sys.argv[1:])):
+            status = root.main(prog_name=PROGRAM, standalone_mode=False)
     except PycloudlibError as error:
-        click.echo(f"pycloudlib: {error}", err=True)
-        return 1
-    except click.exceptions.Abort:
-        click.echo("pycloudlib: interrupted", err=True)
+        click.echo(f"{PROGRAM}: {error}", err=True)
+        return status_of(error)
+    except click.exceptions.Abort as abort:
+        # click makes this one of every KeyboardInterrupt.
+        if isinstance(abort.__cause__, Terminated):
+            click.echo(f"{PROGRAM}: terminated", err=True)
+            return TERMINATED
+        click.echo(f"{PROGRAM}: interrupted", err=True)
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except OSError as error:
-        click.echo(f"pycloudlib: {error}", err=True)
+        click.echo(f"{PROGRAM}: {error}", err=True)
         return 1
-    except SystemExit as end:
-        if end.code == TERMINATED:
-            click.echo("pycloudlib: terminated", err=True)
-        raise
     return int(status or 0)
 
 
-def _terminate(number: int, _frame: object) -> NoReturn:
-    """Let SIGTERM unwind the stack, as Ctrl-C does, so that what was begun is cleaned up; once is enough for that."""
-    signal.signal(number, signal.SIG_IGN)
-    raise SystemExit(TERMINATED)
+class _LogHandler(_StreamHandler):
+    """Writes to what standard error is at the moment, which is not the terminal itself while progress is shown."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        """Ignore what it is set to."""
+
+
+def _advice(arguments: Sequence[str]) -> str:
+    """What to do after a command that was given up: the same sweep again, or one of what this command made."""
+    if "sweep" in arguments:
+        return shlex.join([PROGRAM, *arguments])
+    return shlex.join([*shlex.split(sweep_command()), *options_among(arguments)])

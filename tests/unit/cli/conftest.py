@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.local import daemon, paths
+from support.cli_world import CliWorld, cli_world
 from support.command_line import CommandLine
 
 
@@ -21,6 +22,19 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine
     for name in daemon.running_servers():
         daemon.stop_server(name)
     assert list(state.iterdir()) == []
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliWorld]:
+    """A home with a simulated local EC2; what a test launches there, it deletes."""
+    with cli_world(tmp_path_factory.mktemp("world")) as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def machine(world: CliWorld) -> str:
+    """The id of a machine that is ready, for all tests that leave it so."""
+    return world.launch("--tag", "shared")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pycloudlib.cli.local import start
 from pycloudlib.config import load_settings
 from pycloudlib.local import daemon, paths
 from pycloudlib.local.images import Catalogue
@@ -49,6 +51,38 @@ def test_a_started_one_is_listed_and_stopped(cli: CommandLine) -> None:
     assert "simulated" in json.loads(cli.run("local", "status", "--json").stdout)["default"]["driver"]
     assert cli.run("local", "logs").returncode == 0
     assert cli.run("local", "stop").stdout == "Stopped default.\n"
+
+
+def test_every_option_of_a_server_can_be_said_on_the_command_line() -> None:
+    said = {option.name: option.default for option in start.params}
+    options = {field.name: field.default for field in dataclasses.fields(daemon.ServerOptions)}
+    del options["end_with_stdin"]  # which only a program can use
+    assert {name: said.get(name) for name in options} == options
+
+
+def test_it_can_be_under_a_path(cli: CommandLine) -> None:
+    path = cli.home / "local.toml"
+    assert cli.run(*SIMULATED, "--path", "/services/Cloud", "--write-config", str(path)).returncode == 0
+    assert str(load_settings(path).endpoint_url).endswith("/services/Cloud")
+    assert "/services/Cloud in us-east-1" in cli.run("local", "status").stdout
+
+
+def test_it_can_have_credentials_of_its_own_which_only_its_user_can_read(cli: CommandLine) -> None:
+    path = cli.home / "local.toml"
+    assert cli.run(*SIMULATED, "--write-config", str(path)).returncode == 0
+    assert cli.run("local", "stop").returncode == 0
+    path.chmod(0o644)
+    assert cli.run(*SIMULATED, "--auth", "--write-config", str(path)).returncode == 0
+    settings = load_settings(path)
+    assert (settings.access_key_id or "").startswith("LOCAL")
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert cli.run("sweep", "--config-file", str(path)).stdout == "Nothing found.\n"
+    path.write_text(path.read_text().replace(str(settings.secret_access_key), "guessed"))
+    assert "SignatureDoesNotMatch" in cli.complaint("sweep", "--config-file", str(path))
+
+
+def test_a_path_that_is_none_is_refused(cli: CommandLine) -> None:
+    assert "cannot be under the path 'Cloud'" in cli.complaint(*SIMULATED, "--path", "Cloud")
 
 
 def test_when_none_runs_it_says_so(cli: CommandLine) -> None:

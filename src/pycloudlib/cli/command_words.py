@@ -1,0 +1,52 @@
+"""Commands that take a command for the guest, after two hyphens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+DASHES = "--"
+
+
+class TakesCommand(click.Command):
+    """A click command whose function gets what stands after `--` as `command`.
+
+    Args:
+        optional: whether there may be none; default no.
+    """
+
+    def __init__(self, *arguments: Any, optional: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.optional = optional
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep everything after the hyphens from being taken for options."""
+        before: list[str] = args
+        command: tuple[str, ...] = ()
+        if DASHES in args:
+            at = args.index(DASHES)
+            before, command = args[:at], tuple(args[at + 1 :])
+        rest = super().parse_args(ctx, before)
+        if not command and not self.optional and not ctx.resilient_parsing:
+            raise click.UsageError("there is no command to run: write it after --", ctx)
+        ctx.params["command"] = command
+        return rest
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """What the first line of the help shows."""
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]" if self.optional else "-- COMMAND..."]
+
+
+def instance_ids(_: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that the arguments of a command are ids of instances, each once.
+
+    Raises:
+        click.BadParameter: one is not.
+    """
+    for word in words:
+        if not word.startswith("i-"):
+            raise click.BadParameter(
+                f"{word!r} is no instance id, such as i-0123456789abcdef0; a command goes after --", param=parameter
+            )
+    return tuple(dict.fromkeys(words))

@@ -1,0 +1,32 @@
+"""`pycloudlib completion`: what makes a shell complete its commands and options."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from pycloudlib.cli.examples import examples
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@click.command(
+    epilog=examples(
+        "pycloudlib completion bash > ~/.local/share/bash-completion/completions/pycloudlib",
+        "pycloudlib completion zsh > ~/.zfunc/_pycloudlib",
+        "pycloudlib completion fish > ~/.config/fish/completions/pycloudlib.fish",
+    )
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what makes a shell complete commands.
+
+    For bash it needs the package bash-completion; for zsh, ~/.zfunc has to be in fpath before compinit. Or let the
+    shell's start-up file evaluate it each time: eval "$(pycloudlib completion bash)".
+    """
+    root = context.find_root()
+    completion_class = get_completion_class(shell)
+    assert completion_class is not None  # noqa: S101  (click knows all of SHELLS)
+    name = root.info_name or "pycloudlib"
+    click.echo(completion_class(root.command, {}, name, f"_{name}_COMPLETE".upper()).source())

@@ -1,0 +1,74 @@
+"""`pycloudlib console`: what a machine prints on its console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pycloudlib.cli.cloud import Cloud, cloud_options
+from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.examples import examples
+
+if TYPE_CHECKING:
+    from pycloudlib import EC2Instance
+
+A_YEAR = 365 * 86400.0
+
+OVERLAP = 200
+"""Characters of the end of the last look, by which it is found in the next one: EC2 keeps the last 64 KiB only."""
+
+
+@click.command(
+    epilog=examples(
+        "pycloudlib console i-0123456789abcdef0",
+        "pycloudlib console --wait 5m i-0123456789abcdef0",
+        "pycloudlib console --follow i-0123456789abcdef0",
+    )
+)
+@click.argument("instance_id", metavar="INSTANCE")
+@click.option("--wait", metavar="DURATION", callback=as_seconds, help="Until there is anything, such as 5m.")
+@click.option("-f", "--follow", is_flag=True, help="Go on printing as it grows, until the machine ends.")
+@cloud_options
+def console(*, cloud: Cloud, instance_id: str, wait: float | None, follow: bool) -> None:
+    """Print what a machine printed on its console. On AWS it may take minutes until something shows."""
+    instance = cloud.open().get_instance(instance_id)
+    if follow:
+        _follow(instance)
+        return
+    click.echo(instance.console_log(timeout=wait or 0.0), nl=False)
+
+
+def added(before: str, now: str) -> str:
+    """What a console log has that it had not at the last look.
+
+    Args:
+        before: the last look.
+        now: this one; its beginning may be gone.
+    """
+    if now.startswith(before):
+        return now[len(before) :]
+    known_end = before[-OVERLAP:]
+    at = now.rfind(known_end)
+    return now if at < 0 else now[at + len(known_end) :]
+
+
+def _follow(instance: EC2Instance) -> None:
+    from pycloudlib.errors import InstanceError
+    from pycloudlib.waiting import wait_until
+
+    seen = ""
+
+    def look() -> bool:
+        nonlocal seen
+        # Asked first, so that nothing which is printed before the end is missed.
+        ended = instance.state.is_ending
+        try:
+            text = instance.console_log()
+        except InstanceError:
+            return ended
+        click.echo(added(seen, text), nl=False)
+        seen = text
+        return ended
+
+    wait_until(look, what=f"{instance.id} to end", timeout=A_YEAR, interval=1.0, max_interval=3.0)

@@ -1,0 +1,311 @@
+"""What a launch needs, looked at one by one: the settings, EC2, the SSH key, and the programs on this machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pycloudlib.cli.cloud import Cloud, key_settings
+from pycloudlib.errors import ConfigError, CredentialsError, PycloudlibError
+
+if TYPE_CHECKING:
+    from pycloudlib.config import Settings
+    from pycloudlib.ec2.api.session import Session
+    from pycloudlib.local import ServerInfo
+
+EXTRAS = {"local": "moto", "cli": "rich", "pytest": "pytest", "report": "jinja2"}
+"""A module of each extra, by which it is known to be installed."""
+
+MACHINE_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
+KVM = Path("/dev/kvm")
+SHOWN_OF_A_KEY_ID = 4
+SOME_REGION = "us-east-1"
+BOTO3 = "boto3's own chain"
+
+
+class State(Enum):
+    """What came of a look: all right, worth knowing, or missing, so that no launch would work."""
+
+    OK = "ok"
+    NOTE = "note"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Args:
+        name: what.
+        state: how it is.
+        found: what there is, in words.
+        remedy: what to do; empty when nothing is to be done.
+    """
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class SettingOrigin:
+    """A setting that something says.
+
+    Args:
+        key: its key.
+        value: its value; of a secret, that there is one.
+        origin: where it is from.
+    """
+
+    key: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that was looked at.
+
+    Args:
+        checks: one by one.
+        settings: those that something says.
+    """
+
+    checks: Sequence[Check]
+    settings: Sequence[SettingOrigin]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a launch would work, as far as can be told without one."""
+        return all(one.state is not State.MISSING for one in self.checks)
+
+
+def diagnose(cloud: Cloud, key: Path | None) -> Diagnosis:
+    """Look at everything that a launch needs.
+
+    Args:
+        cloud: which EC2 is meant.
+        key: the SSH key that the command line names; default the configured one.
+    """
+    checks = [_python(), _extras()]
+    settings = None
+    try:
+        settings = cloud.settings(**key_settings(key))
+    except ConfigError as error:
+        checks += [Check("settings", State.MISSING, problem, "correct it") for problem in error.problems]
+    except PycloudlibError as error:
+        checks.append(Check("settings", State.MISSING, *_complaint_and_remedy(str(error))))
+    if settings is not None:
+        settings = replace(settings, origins=_as_options(settings.origins, cloud))
+        checks += [_settings_file(settings), *_ec2(settings), _ssh_key(settings)]
+    checks += [_openssh(), *_local_ec2(needed=cloud.local)]
+    return Diagnosis(checks, [*_origins(settings)] if settings is not None else [])
+
+
+def _python() -> Check:
+    try:
+        installed = version("pycloudlib-ec2")
+    except PackageNotFoundError:
+        installed = "not installed"
+    found = f"{platform.python_version()} at {sys.executable}; pycloudlib-ec2 {installed}"
+    return Check("Python", State.OK, found)
+
+
+def _extras() -> Check:
+    missing = [extra for extra, module in EXTRAS.items() if find_spec(module) is None]
+    if not missing:
+        return Check("extras", State.OK, ", ".join(EXTRAS))
+    remedy = f"if you need them: pip install 'pycloudlib-ec2[{','.join(missing)}]'"
+    return Check("extras", State.NOTE, f"not installed: {', '.join(missing)}", remedy)
+
+
+def _settings_file(settings: Settings) -> Check:
+    from pycloudlib.config import FILE_VARIABLE, SECRET_KEYS
+
+    if settings.source is None:
+        return Check("settings file", State.OK, "none; none is needed")
+    named = f" (named by {FILE_VARIABLE})" if os.environ.get(FILE_VARIABLE) == settings.source else ""
+    from_file = [key for key in SECRET_KEYS if settings.origins.get(key, "").startswith(f"{settings.source}:")]
+    if from_file and _others_may(Path(settings.source), stat.S_IRGRP | stat.S_IROTH):
+        return Check(
+            "settings file",
+            State.NOTE,
+            f"{settings.source}{named} holds a secret and can be read by others",
+            f"chmod 600 {settings.source}",
+        )
+    return Check("settings file", State.OK, f"{settings.source}{named}")
+
+
+def _ec2(settings: Settings) -> Iterator[Check]:
+    from pycloudlib.ec2.api.session import open_session
+
+    try:
+        session = open_session(settings)
+    except CredentialsError as error:
+        yield Check("credentials", State.MISSING, *_complaint_and_remedy(str(error)))
+        return
+    except PycloudlibError as error:
+        yield Check("region", State.MISSING, *_complaint_and_remedy(str(error)))
+        if settings.region is None:
+            yield from _credentials_without_region(settings)
+        return
+    origin = settings.origins.get("region", BOTO3)
+    yield Check("region", State.OK, f"{session.region} ({origin})")
+    yield Check("credentials", State.OK, _credentials(settings, session))
+    yield _answer(session)
+
+
+def _credentials_without_region(settings: Settings) -> Iterator[Check]:
+    """Whether there are credentials: everything that is missing is to be told at once."""
+    from pycloudlib.ec2.api.session import open_session
+
+    with suppress(PycloudlibError):
+        anywhere = replace(settings, region=SOME_REGION)
+        try:
+            yield Check("credentials", State.OK, _credentials(settings, open_session(anywhere)))
+        except CredentialsError as error:
+            yield Check("credentials", State.MISSING, *_complaint_and_remedy(str(error)))
+
+
+def _complaint_and_remedy(message: str) -> tuple[str, str]:
+    complaint, _, remedy = message.partition(": ")
+    return complaint, remedy
+
+
+def _credentials(settings: Settings, session: Session) -> str:
+    origin = settings.origins.get("access_key_id")
+    if origin is None:
+        profile = f", profile {settings.profile}" if settings.profile else ""
+        return f"from {BOTO3}: {session.credentials_origin}{profile}"
+    return f"{_masked(settings.access_key_id or '')} ({origin})"
+
+
+def _answer(session: Session) -> Check:
+    from pycloudlib.ec2.api.regions import region_names
+
+    where = session.endpoint_url or session.client.meta.endpoint_url
+    try:
+        regions = region_names(session.client)
+    except PycloudlibError as error:
+        complaint, remedy = _complaint_and_remedy(str(error))
+        return Check("EC2", State.MISSING, complaint, remedy)
+    if session.region not in regions:
+        return Check(
+            "EC2", State.MISSING, f"{where} has no region {session.region}", f"use one of {', '.join(regions)}"
+        )
+    return Check("EC2", State.OK, f"{where} answers, and takes the credentials")
+
+
+def _ssh_key(settings: Settings) -> Check:
+    from pycloudlib.key import find_key_pair
+
+    try:
+        pair = find_key_pair(settings.public_key_path, settings.private_key_path, settings.key_name)
+        found = f"{pair.private_key_path} {pair.public_key_fingerprint}"
+    except PycloudlibError as error:
+        return Check("SSH key", State.MISSING, *_complaint_and_remedy(str(error)))
+    if _others_may(pair.private_key_path, stat.S_IRWXG | stat.S_IRWXO):
+        remedy = f"chmod 600 {pair.private_key_path}"
+        return Check("SSH key", State.NOTE, f"{found}: OpenSSH refuses a key that others may read", remedy)
+    origin = settings.origins.get("private_key_path") or settings.origins.get("public_key_path") or "found in ~/.ssh"
+    return Check("SSH key", State.OK, f"{found} ({origin})")
+
+
+def _openssh() -> Check:
+    program = shutil.which("ssh")
+    if program is None:
+        return Check("OpenSSH", State.NOTE, "no ssh, which `pycloudlib ssh` needs", "apt-get install openssh-client")
+    told = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)
+    return Check("OpenSSH", State.OK, (told.stderr or told.stdout).strip() or program)
+
+
+def _local_ec2(*, needed: bool) -> Iterator[Check]:
+    if find_spec("moto") is None:
+        return
+    from pycloudlib.local.daemon import running_servers
+
+    try:
+        servers = running_servers()
+    except PycloudlibError as error:
+        yield Check("local EC2", State.NOTE, str(error))
+        return
+    described = [f"{name} at {info.endpoint_url}, {_machines_of(info)}" for name, info in servers.items()]
+    how = "" if servers else "if you need it: pycloudlib local start"
+    yield Check("local EC2", State.OK if servers else State.NOTE, "; ".join(described) or "none runs", how)
+    if any(info.driver == "simulated" for info in servers.values()) and needed:
+        return
+    yield from _machines(needed=needed)
+
+
+def _machines_of(info: ServerInfo) -> str:
+    return f"{info.driver} machines" + (f" with {info.accelerator}" if info.accelerator else "")
+
+
+def _machines(*, needed: bool) -> Iterator[Check]:
+    from pycloudlib.local import paths
+    from pycloudlib.local.images import Catalogue
+    from pycloudlib.local.prerequisites import find, missing_programs
+
+    lacking = State.MISSING if needed else State.NOTE
+    missing = [program for program in MACHINE_PROGRAMS if find(program) is None]
+    if missing:
+        complaint, remedy = _complaint_and_remedy(str(missing_programs(missing, "by the local EC2")))
+        yield Check("QEMU", lacking, complaint, remedy)
+        return
+    yield Check("QEMU", State.OK, f"{find(MACHINE_PROGRAMS[0])}")
+    if os.access(KVM, os.R_OK | os.W_OK):
+        yield Check("accelerator", State.OK, f"{KVM} can be used; whether it works is tried by `local start`")
+    else:
+        why = "there is none" if not KVM.exists() else "this user may not use it"
+        yield Check("accelerator", State.NOTE, f"{KVM}: {why}, so machines run under emulation, which is slower")
+    images = Catalogue(paths.images_dir()).images()
+    if images:
+        yield Check("local images", State.OK, ", ".join(sorted({image.release for image in images})))
+    else:
+        yield Check("local images", lacking, "there is none to launch", "pycloudlib local image build")
+
+
+def _origins(settings: Settings) -> Iterator[SettingOrigin]:
+    from pycloudlib.config import SECRET_KEYS
+
+    for key, origin in sorted(settings.origins.items()):
+        value = str(getattr(settings, key))
+        if key in SECRET_KEYS:
+            value = "(set)"
+        elif key == "access_key_id":
+            value = _masked(value)
+        yield SettingOrigin(key, value, origin)
+
+
+def _as_options(origins: Mapping[str, str], cloud: Cloud) -> dict[str, str]:
+    """Where settings are from, with the options of the command line under their own names."""
+    options = {"region": "--region" if cloud.region else "--local", "profile": "--profile"}
+    options |= {"private_key_path": "--key", "public_key_path": "--key"}
+    otherwise = "--local" if cloud.local else "--endpoint-url"
+    return {
+        key: options.get(key, otherwise) if origin == f"argument {key}" else origin for key, origin in origins.items()
+    }
+
+
+def _masked(key_id: str) -> str:
+    return f"...{key_id[-SHOWN_OF_A_KEY_ID:]}" if len(key_id) > 2 * SHOWN_OF_A_KEY_ID else "(set)"
+
+
+def _others_may(path: Path, bits: int) -> bool:
+    try:
+        return bool(path.stat().st_mode & bits)
+    except OSError:
+        return False

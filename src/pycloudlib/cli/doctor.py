@@ -1,0 +1,69 @@
+"""`pycloudlib doctor`: what is configured and from where, and what is missing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pycloudlib.cli.cloud import Cloud, cloud_options, json_option, key_option
+from pycloudlib.cli.diagnosis import Check, SettingOrigin, State, diagnose
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.exit_statuses import FAILED
+from pycloudlib.cli.output import print_json
+from pycloudlib.cli.progress import step
+
+_STYLES = {State.OK: "green", State.NOTE: "yellow", State.MISSING: "red"}
+
+
+@click.command(epilog=examples("pycloudlib doctor", "pycloudlib doctor --local", "pycloudlib doctor --json"))
+@key_option
+@json_option
+@cloud_options
+def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
+    """Tell what is set up, from where, and what is missing.
+
+    With the same options it looks at what `pycloudlib launch` would use. The exit status is 0 when a launch would work,
+    else 1. No secret is shown.
+    """
+    with step("looking around"):
+        diagnosis = diagnose(cloud, key)
+    if as_json:
+        checks = [{**asdict(one), "state": one.state.value} for one in diagnosis.checks]
+        print_json(
+            {"ready": diagnosis.is_ready, "checks": checks, "settings": [asdict(one) for one in diagnosis.settings]}
+        )
+    else:
+        _print(diagnosis.checks, diagnosis.settings)
+        click.echo(
+            "A launch would work." if diagnosis.is_ready else "A launch would not work: see what is missing above."
+        )
+    return 0 if diagnosis.is_ready else FAILED
+
+
+def _print(checks: Sequence[Check], settings: Sequence[SettingOrigin]) -> None:
+    width = max(len(one.name) for one in checks)
+    # click leaves the colours out where there is no terminal; NO_COLOR is left to us.
+    for one in checks:
+        state = f"{one.state.value:<7}"
+        click.echo(f"{_coloured(state, one.state)}  {one.name:<{width}}  {one.found}")
+        if one.remedy:
+            click.echo(f"{'':7}  {'':<{width}}  -> {one.remedy}")
+    if not settings:
+        return
+    click.echo("\nSettings")
+    width = max(len(one.key) for one in settings)
+    values = max(len(one.value) for one in settings)
+    for setting in settings:
+        click.echo(f"  {setting.key:<{width}}  {setting.value:<{values}}  {setting.origin}")
+
+
+def _coloured(text: str, state: State) -> str:
+    import os
+
+    if os.environ.get("NO_COLOR") or not sys.stdout.isatty():
+        return text
+    return click.style(text, fg=_STYLES[state])

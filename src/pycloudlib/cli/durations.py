@@ -1,0 +1,30 @@
+"""Durations as they are written on a command line."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+"""Seconds of each."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
+
+
+def as_seconds(_: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Read the value of an option: a number with a unit, such as 90s, 30m, 2h, 3d or 1w; without one, seconds.
+
+    Args:
+        parameter: the option.
+        text: what was written; None when the option was not given.
+
+    Raises:
+        click.BadParameter: it is no duration.
+    """
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no duration: write 90s, 30m, 2h, 3d or 1w", param=parameter)
+    return float(found[1]) * UNITS[found[2] or "s"]

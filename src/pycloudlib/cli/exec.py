@@ -1,0 +1,61 @@
+"""`pycloudlib exec`: a command in one machine, or in several at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pycloudlib.cli.cloud import Login, json_option, login_options
+from pycloudlib.cli.command_words import TakesCommand, instance_ids
+from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.exit_statuses import FAILED
+from pycloudlib.cli.guest_command import collect_from, run_in
+from pycloudlib.cli.output import print_json
+
+
+@click.command(
+    "exec",
+    cls=TakesCommand,
+    epilog=examples(
+        "pycloudlib exec i-0123456789abcdef0 -- uname -r",
+        "pycloudlib exec --sudo i-0123456789abcdef0 -- 'dmesg | tail -n 20'",
+        "pycloudlib exec --timeout 5m i-0123456789abcdef0 i-0fedcba9876543210 -- cloud-init status --wait",
+    ),
+)
+@click.argument("ids", metavar="INSTANCE...", nargs=-1, required=True, callback=instance_ids)
+@click.option("--sudo", "use_sudo", is_flag=True, help="As root, all of it.")
+@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="Until it is given up, such as 30s or 5m.")
+@click.option("-i", "--stdin", "with_stdin", is_flag=True, help="Let it read what is on standard input.")
+@json_option
+@login_options
+def exec_(
+    *,
+    login: Login,
+    ids: Sequence[str],
+    command: Sequence[str],
+    use_sudo: bool,
+    timeout: float | None,
+    with_stdin: bool,
+    as_json: bool,
+) -> int:
+    """Run a command in one machine or several.
+
+    Its output is printed as it comes.
+
+    A COMMAND of one word is a line for the guest's shell; one of several words is a program and its arguments, passed
+    on as they are.
+
+    Of one machine, the exit status is the command's own: 255 when it could not be asked, 124 when the time was over. Of
+    several, each line begins with the machine's id, and the exit status is 0 if it was so everywhere, else 1.
+    """
+    ec2 = login.open()
+    instances = [ec2.get_instance(one, username=login.username) for one in ids]
+    stdin = sys.stdin.buffer.read() if with_stdin else None
+    if not as_json:
+        return run_in(instances, command, use_sudo=use_sudo, timeout=timeout, stdin=stdin)
+    outcome = collect_from(instances, command, use_sudo=use_sudo, timeout=timeout, stdin=stdin)
+    print_json(outcome)
+    return FAILED if any(one["exit_status"] != 0 for one in outcome) else 0

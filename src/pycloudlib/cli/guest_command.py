@@ -1,0 +1,159 @@
+"""A command in one guest, or in several at once, with its output as it comes."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from pycloudlib.cli.exit_statuses import FAILED
+
+if TYPE_CHECKING:
+    from pycloudlib import EC2Instance, Result
+
+AT_ONCE = 32
+"""Guests in which the command runs at the same time."""
+
+OnOutput = Callable[[str, bytes], None]
+Execute = Callable[["EC2Instance", OnOutput | None], "Result"]
+
+
+class _NobodyReadsError(Exception):
+    """What is printed goes nowhere; not an OSError, which would be taken for the connection's."""
+
+
+class _Printer:
+    """Prints what comes from several guests, whole lines at a time; from one guest, everything as it is."""
+
+    def __init__(self, *, several: bool) -> None:
+        self._several = several
+        self._lock = threading.Lock()
+        self._unfinished: dict[tuple[str, str], bytes] = {}
+        self.fault: OSError | None = None
+
+    def take(self, instance_id: str, stream: str, piece: bytes) -> None:
+        with self._lock:
+            try:
+                self._print(stream, self._lines(instance_id, stream, piece) if self._several else piece)
+            except OSError as error:
+                self.fault = error
+                raise _NobodyReadsError from error
+
+    def finish(self, instance_id: str) -> None:
+        """Print what stands on a last line without an end."""
+        for stream in ("stdout", "stderr"):
+            if self._unfinished.get((instance_id, stream)):
+                self.take(instance_id, stream, b"\n")
+
+    def _lines(self, instance_id: str, stream: str, piece: bytes) -> bytes:
+        *whole, rest = (self._unfinished.get((instance_id, stream), b"") + piece).split(b"\n")
+        self._unfinished[instance_id, stream] = rest
+        return b"".join(b"%s: %s\n" % (instance_id.encode(), line) for line in whole)
+
+    def _print(self, stream: str, data: bytes) -> None:
+        to: BinaryIO = (sys.stdout if stream == "stdout" else sys.stderr).buffer
+        to.write(data)
+        to.flush()
+
+
+def run_in(
+    instances: Sequence[EC2Instance],
+    command: Sequence[str],
+    *,
+    use_sudo: bool = False,
+    timeout: float | None = None,
+    stdin: bytes | None = None,
+) -> int:
+    """Run a command in guests, and print its output as it comes.
+
+    Args:
+        instances: where.
+        command: a single word is a line for the guest's shell; several are a program and its arguments.
+        use_sudo: whether it runs as root; default no.
+        timeout: seconds until it is given up; default none.
+        stdin: what it reads; default nothing.
+
+    Returns:
+        The exit status: of one guest, the command's own; of several, 0 if it was so everywhere, else 1.
+
+    Raises:
+        PycloudlibError: the one guest could not be asked; of several, each is reported.
+        OSError: nobody reads the output.
+    """
+    several = len(instances) > 1
+    printer = _Printer(several=several)
+
+    def run(instance: EC2Instance) -> Result:
+        on_output = partial(printer.take, instance.id)
+        result = instance.execute(
+            shell_line_or_words(command), stdin, use_sudo=use_sudo, timeout=timeout, on_output=on_output
+        )
+        printer.finish(instance.id)
+        return result
+
+    if not several:
+        try:
+            return run(instances[0]).return_code
+        except _NobodyReadsError:
+            raise printer.fault or OSError from None
+    return _run_in_several(instances, run, printer)
+
+
+def collect_from(
+    instances: Sequence[EC2Instance],
+    command: Sequence[str],
+    *,
+    use_sudo: bool = False,
+    timeout: float | None = None,
+    stdin: bytes | None = None,
+) -> list[dict[str, object]]:
+    """Run a command in guests, and give what came of it as `--json` prints it.
+
+    Args:
+        instances: where.
+        command: as for run_in().
+        use_sudo: as for run_in().
+        timeout: as for run_in().
+        stdin: as for run_in().
+    """
+    from pycloudlib.ec2.api.fan_out import fan_out
+
+    def run(instance: EC2Instance) -> Result:
+        return instance.execute(shell_line_or_words(command), stdin, use_sudo=use_sudo, timeout=timeout)
+
+    outcome = fan_out(instances, run, at_once=AT_ONCE)
+    return [_as_json(one.id, outcome.results.get(one.id), outcome.errors.get(one.id)) for one in instances]
+
+
+def shell_line_or_words(command: Sequence[str]) -> str | list[str]:
+    """A single word as a line for the guest's shell, several as a program and its arguments."""
+    return command[0] if len(command) == 1 else list(command)
+
+
+def _run_in_several(instances: Sequence[EC2Instance], run: Callable[[EC2Instance], Result], printer: _Printer) -> int:
+    from pycloudlib.ec2.api.fan_out import fan_out
+
+    outcome = fan_out(instances, run, at_once=AT_ONCE)
+    if printer.fault is not None:
+        raise printer.fault
+    for instance_id, result in outcome.results.items():
+        click.echo(f"{instance_id}: exit status {result.return_code} after {result.duration:.1f} s", err=True)
+    for instance_id, error in outcome.errors.items():
+        click.echo(f"pycloudlib: {instance_id}: {error}", err=True)
+    failed = bool(outcome.errors) or any(result.failed for result in outcome.results.values())
+    return FAILED if failed else 0
+
+
+def _as_json(instance_id: str, result: Result | None, error: Exception | None) -> dict[str, object]:
+    return {
+        "id": instance_id,
+        "exit_status": result.return_code if result is not None else None,
+        "stdout": result.raw_stdout.decode(errors="replace") if result is not None else "",
+        "stderr": result.raw_stderr.decode(errors="replace") if result is not None else "",
+        "seconds": round(result.duration, 3) if result is not None else None,
+        "error": str(error) if error is not None else None,
+    }

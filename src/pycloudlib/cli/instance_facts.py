@@ -1,0 +1,62 @@
+"""What commands say about an instance, in one form everywhere."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from pycloudlib import tags
+
+if TYPE_CHECKING:
+    from pycloudlib import EC2Instance
+
+COLUMNS = ("id", "state", "address", "type", "age", "name")
+
+
+def facts(instance: EC2Instance) -> dict[str, str | None]:
+    """What `--json` prints of an instance, as last seen."""
+    seen = instance.description
+    launched = tags.iso_time(seen.launched) if seen.launched else None
+    return {
+        "id": instance.id,
+        "name": seen.tags.get(tags.NAME),
+        "state": str(seen.state),
+        "type": seen.instance_type,
+        "image": seen.image_id,
+        "address": seen.public_ip or seen.private_ip,
+        "private_address": seen.private_ip,
+        "zone": seen.availability_zone,
+        "run": seen.tags.get(tags.RUN),
+        "owner": seen.tags.get(tags.OWNER),
+        "created": seen.tags.get(tags.CREATED, launched),
+        "expires": seen.tags.get(tags.EXPIRES),
+    }
+
+
+def row(instance: EC2Instance) -> list[str]:
+    """What a table shows of an instance; see COLUMNS."""
+    said = {key: value or "" for key, value in facts(instance).items()}
+    said["age"] = span_since(said["created"])
+    return [said[column] for column in COLUMNS]
+
+
+def is_ours(resource_tags: dict[str, str]) -> bool:
+    """Whether this library created what has these tags."""
+    return tags.RUN in resource_tags
+
+
+def span_since(moment: str) -> str:
+    """How long ago something was, in one unit: "3d", "2h", "5m", "40s"; empty when nobody knows."""
+    try:
+        then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
+    except ValueError:
+        return ""
+    return short_span((datetime.now(timezone.utc) - then).total_seconds())
+
+
+def short_span(seconds: float) -> str:
+    """A span of time in one unit: "3d", "2h", "5m", "40s"."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, int(seconds))}s"

@@ -1,0 +1,192 @@
+"""`pycloudlib launch`: a machine for as long as the command lasts, or one to keep."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pycloudlib.cli.cloud import Cloud, Login, cloud_options, json_option, key_option, key_settings, username_option
+from pycloudlib.cli.command_words import TakesCommand
+from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.guest_command import run_in
+from pycloudlib.cli.image_options import image_options, newest_image
+from pycloudlib.cli.instance_facts import facts
+from pycloudlib.cli.lifetime import cleaned_up
+from pycloudlib.cli.openssh import require_openssh, shown, ssh_words
+from pycloudlib.cli.output import print_facts, print_json
+from pycloudlib.cli.progress import step
+from pycloudlib.interrupts import sweep_command
+
+if TYPE_CHECKING:
+    from pycloudlib import EC2, VPC, EC2Instance
+
+A_YEAR = 365 * 86400.0
+
+
+@click.command(
+    cls=TakesCommand,
+    optional=True,
+    epilog=examples(
+        "pycloudlib launch bookworm --local",
+        "pycloudlib launch noble --ssh",
+        "pycloudlib launch noble --daily -- cloud-init status --long",
+        "pycloudlib launch noble --keep --ttl 2h --type t3.small --user-data user-data.yaml",
+    ),
+)
+@click.argument("image", metavar="IMAGE")
+@click.option("--keep", is_flag=True, help="Leave it; print how to reach and how to delete it.")
+@click.option("--ssh", "shell", is_flag=True, help="Open a session; when that ends, the command does.")
+@image_options
+@click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
+@click.option("--user-data", type=click.File("rb"), metavar="FILE", help="For cloud-init; - reads standard input.")
+@click.option("--ttl", metavar="DURATION", callback=as_seconds, help="When it ends itself, such as 30m or 2h.")
+@click.option("--disk-size", "disk_size_gb", type=click.IntRange(min=1), default=15, show_default=True, help="GiB.")
+@click.option("--vpc", metavar="NAME", help="The VPC of this name, made if there is none; default: the default VPC.")
+@click.option("--subnet", metavar="ID", help="A subnet; default: one of the VPC.")
+@click.option("--security-group", "groups", metavar="ID", multiple=True, help="May be given several times.")
+@click.option("--ipv6", is_flag=True, help="An IPv6 address too, where the network has any.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many.")
+@click.option(
+    "--timeout", metavar="DURATION", callback=as_seconds, help="Until it must be ready; default: boot_timeout."
+)
+@click.option("--tag", default="pycloudlib", show_default=True, help="Names what is created.")
+@key_option
+@username_option
+@json_option
+@cloud_options
+def launch(
+    *,
+    cloud: Cloud,
+    image: str,
+    command: Sequence[str],
+    keep: bool,
+    shell: bool,
+    as_json: bool,
+    tag: str,
+    ttl: float | None,
+    timeout: float | None,
+    key: Path | None,
+    count: int,
+    daily: bool,
+    arch: str,
+    image_type: str,
+    **request: Any,
+) -> int:
+    """Launch a machine; it is deleted when the command ends.
+
+    IMAGE is an AMI id, or a release such as noble, 24.04 or bookworm: then the newest released image of it is taken.
+
+    The machine is waited for until it is ready, and deleted when the command ends: after COMMAND, if there is one, with
+    its exit status; else at Ctrl-C. With --keep it stays. One that is not ready in time is deleted in any case.
+    """
+    _check_usage(command=command, shell=shell, as_json=as_json, count=count)
+    overrides = {"ttl": ttl, "boot_timeout": timeout, **key_settings(key)}
+    login = Login(cloud, key, request["username"])
+    ec2 = cloud.open(tag, **overrides)
+    with cleaned_up(ec2, keep=keep):
+        with step(f"looking for {image}"):
+            image_id = newest_image(ec2, image, daily=daily, arch=arch, image_type=image_type)
+        with step(f"launching {image_id}"):
+            instances = _launched(ec2, image_id, count, **request)
+        if keep:
+            # It is in the machine by now, and who keeps that should not have to look for this as well.
+            for name in ec2.created_keys:
+                ec2.delete_key(name)
+        used_at_once = bool(command) or shell
+        if keep or not used_at_once:
+            _tell(instances, ec2, login, as_json=as_json, to_stderr=used_at_once)
+        if not keep:
+            return _use(instances, command, shell=shell)
+    return _use(instances, command, shell=shell) if used_at_once else 0
+
+
+def _check_usage(*, command: Sequence[str], shell: bool, as_json: bool, count: int) -> None:
+    if as_json and (command or shell):
+        raise click.UsageError("--json tells of the machine, not of a command in it: use `pycloudlib exec --json`")
+    if shell and command:
+        raise click.UsageError("--ssh opens a session: leave out the command, or --ssh")
+    if shell and count > 1:
+        raise click.UsageError("--ssh opens a session in one machine: leave out --count")
+    if shell:
+        require_openssh()
+
+
+def _launched(
+    ec2: EC2,
+    image_id: str,
+    count: int,
+    *,
+    user_data: Any,
+    vpc: str | None,
+    subnet: str | None,
+    groups: Sequence[str],
+    ipv6: bool,
+    **request: Any,
+) -> list[EC2Instance]:
+    if subnet is not None:
+        request["SubnetId"] = subnet
+    if groups:
+        request["SecurityGroupIds"] = list(groups)
+    request["user_data"] = user_data.read() if user_data else None
+    request["vpc"] = _vpc(ec2, vpc)
+    request["enable_ipv6"] = ipv6
+    return [ec2.launch(image_id, **request)] if count == 1 else [*ec2.launch_many(image_id, count, **request)]
+
+
+def _vpc(ec2: EC2, name: str | None) -> VPC | None:
+    if name is None:
+        return None
+    if name.startswith("vpc-"):
+        raise click.UsageError("--vpc takes the name of a VPC; of one that has none, name a subnet with --subnet")
+    return ec2.get_or_create_vpc(name)
+
+
+def _tell(instances: Sequence[EC2Instance], ec2: EC2, login: Login, *, as_json: bool, to_stderr: bool) -> None:
+    told = [_how_to(instance, ec2, login) for instance in instances]
+    if as_json:
+        print_json([{**facts(instance), **how} for instance, how in zip(instances, told, strict=True)])
+        return
+    for instance, how in zip(instances, told, strict=True):
+        seen = facts(instance)
+        shown_facts = {"instance": instance.id, "address": instance.ip, "expires": seen["expires"] or "", **how}
+        print_facts(shown_facts, err=to_stderr)
+
+
+def _how_to(instance: EC2Instance, ec2: EC2, login: Login) -> dict[str, str]:
+    delete = ["pycloudlib", "delete", *login.cloud.words, instance.id]
+    if ec2.created_vpcs:
+        # It goes with the VPC that was made for it.
+        delete = [*sweep_command().split(), *login.cloud.words]
+    return {
+        "reach": shown(["pycloudlib", "ssh", *login.words, instance.id]),
+        "ssh": shown(ssh_words(instance)),
+        "delete": shown(delete),
+    }
+
+
+def _use(instances: Sequence[EC2Instance], command: Sequence[str], *, shell: bool) -> int:
+    if command:
+        return run_in(instances, command)
+    if shell:
+        return subprocess.run(ssh_words(instances[0]), check=False).returncode
+    click.echo("Press Ctrl-C to delete it." if len(instances) == 1 else "Press Ctrl-C to delete them.", err=True)
+    _wait_until_gone(instances)
+    click.echo("It has ended by itself.", err=True)
+    return 0
+
+
+def _wait_until_gone(instances: Sequence[EC2Instance]) -> None:
+    from pycloudlib.waiting import wait_until
+
+    wait_until(
+        lambda: all(instance.state.is_ending for instance in instances),
+        what="the machine to end",
+        timeout=A_YEAR,
+        interval=5.0,
+        last_seen=lambda: ", ".join(instance.id for instance in instances),
+    )

@@ -1,0 +1,117 @@
+"""The user's own OpenSSH, told the host key that was verified and the one key to offer."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError, PycloudlibError, UnsetSSHKeyError
+
+if TYPE_CHECKING:
+    from pycloudlib import EC2Instance
+
+PROGRAM = "ssh"
+
+
+def require_openssh() -> None:
+    """Check that OpenSSH's client is installed.
+
+    Raises:
+        MissingPrerequisiteError: it is not; says how to install it.
+    """
+    if shutil.which(PROGRAM) is None:
+        raise MissingPrerequisiteError("ssh is not installed, needed to open a session: apt-get install openssh-client")
+
+
+def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Sequence[str] = ()) -> list[str]:
+    """Verify who the host is, and give the words of the ssh command that reaches it and no other host.
+
+    Args:
+        instance: it is connected to.
+        options: further ones of OpenSSH, such as "LocalForward=8080 localhost:80".
+        command: what is run instead of a shell.
+
+    Raises:
+        HostKeyError: it is not the host that was expected.
+        SSHError: it cannot be reached.
+        UnsetSSHKeyError: there is no key.
+    """
+    if instance.key_pair is None:
+        raise UnsetSSHKeyError(f"{instance.id} cannot be logged in to without an SSH key: name one with --key")
+    known_hosts = _write_known_hosts(instance)
+    settings = [
+        "IdentitiesOnly=yes",
+        "StrictHostKeyChecking=yes",
+        # The address may be another host's one day; the id never is.
+        f"HostKeyAlias={instance.id}",
+        f"UserKnownHostsFile={_quoted(known_hosts)}",
+        "GlobalKnownHostsFile=/dev/null",
+        "UpdateHostKeys=no",
+        "CheckHostIP=no",
+        *options,
+    ]
+    words = [PROGRAM, "-i", str(instance.key_pair.private_key_path), "-p", str(instance.port), "-l", instance.username]
+    for setting in settings:
+        words += ["-o", setting]
+    return [*words, instance.ip, *(["--", *command] if command else [])]
+
+
+def forget_host(instance_id: str) -> None:
+    """Delete what ssh_words() has written about an instance, if anything."""
+    _known_hosts_path(instance_id).unlink(missing_ok=True)
+
+
+def become(words: Sequence[str]) -> NoReturn:
+    """Let another program go on in the place of this one, with its terminal and its exit status.
+
+    Args:
+        words: the program and its arguments.
+
+    Raises:
+        OSError: it cannot be run.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python ignores it, and what is ignored stays so in the other program.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execvp(words[0], list(words))  # noqa: S606  (no shell is what is wanted)
+
+
+def shown(words: Sequence[str]) -> str:
+    """The words as a shell takes them."""
+    return shlex.join(words)
+
+
+def _write_known_hosts(instance: EC2Instance) -> Path:
+    path = _known_hosts_path(instance.id)
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    line = instance.host_key().known_hosts_line(instance.id)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        partial.write_text(line, encoding="ascii")
+        partial.replace(path)
+    except OSError as error:
+        raise PycloudlibError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _known_hosts_path(instance_id: str) -> Path:
+    # The local EC2's directory of what can be made again is the whole program's.
+    from pycloudlib.local.paths import cache_dir
+
+    try:
+        return cache_dir() / "known_hosts" / instance_id
+    except LocalEC2Error as error:
+        raise PycloudlibError(str(error)) from error
+
+
+def _quoted(path: Path) -> str:
+    """The path as a setting of OpenSSH's, which splits at blanks and reads something into percent signs."""
+    text = str(path).replace("%", "%%")
+    return f'"{text}"' if " " in text else text

@@ -1,0 +1,57 @@
+"""`pycloudlib snapshot`: an image of a machine."""
+
+from __future__ import annotations
+
+import click
+
+from pycloudlib.cli.cloud import Login, json_option, login_options
+from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.lifetime import cleaned_up
+from pycloudlib.cli.output import print_json
+from pycloudlib.cli.progress import step
+
+AN_HOUR = 3600.0
+
+
+@click.command(
+    epilog=examples(
+        "pycloudlib snapshot i-0123456789abcdef0",
+        "pycloudlib snapshot --name my-image-1 --no-clean i-0123456789abcdef0",
+    )
+)
+@click.argument("instance_id", metavar="INSTANCE")
+@click.option("--name", help="Of the image; default: one with the time in it.")
+@click.option("--description", default="", help="Of the image, in words.")
+@click.option("--clean/--no-clean", default=True, help="Make it boot as for the first time; default: yes.")
+@click.option("--wait/--no-wait", default=True, help="Until the image is available; default: yes.")
+@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="For the image; default: 1h.")
+@json_option
+@login_options
+def snapshot(
+    *,
+    login: Login,
+    instance_id: str,
+    name: str | None,
+    description: str,
+    clean: bool,
+    wait: bool,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
+    """Make an image of a machine, with all of its volumes.
+
+    Its AMI id is printed. The machine is shut down for it, and started again. The image stays: `pycloudlib delete`
+    deletes it, with the snapshots behind it. When the command fails or is interrupted, no image is left.
+    """
+    ec2 = login.open()
+    instance = ec2.get_instance(instance_id, username=login.username)
+    with cleaned_up(ec2, keep=True), step(f"making an image of {instance.id}"):
+        image_id = ec2.snapshot(
+            instance, clean, name=name, description=description, wait=wait, timeout=timeout or AN_HOUR
+        )
+    if as_json:
+        image = ec2.image(image_id)
+        print_json({"id": image_id, "name": image.name, "instance": instance.id})
+        return
+    click.echo(image_id)

@@ -1,0 +1,44 @@
+"""`pycloudlib ssh`: the user's own OpenSSH, with the verified host key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from pycloudlib.cli.cloud import Login, login_options
+from pycloudlib.cli.command_words import TakesCommand
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.openssh import become, require_openssh, shown, ssh_words
+
+
+@click.command(
+    cls=TakesCommand,
+    optional=True,
+    epilog=examples(
+        "pycloudlib ssh i-0123456789abcdef0",
+        "pycloudlib ssh i-0123456789abcdef0 -- journalctl -b --no-pager",
+        "pycloudlib ssh i-0123456789abcdef0 -o 'LocalForward=8080 localhost:80'",
+        "pycloudlib ssh --print i-0123456789abcdef0",
+    ),
+)
+@click.argument("instance_id", metavar="INSTANCE")
+@click.option("-o", "options", metavar="OPTION", multiple=True, help="As for ssh; may be given several times.")
+@click.option("--print", "only_print", is_flag=True, help="Print the ssh command instead of running it.")
+@login_options
+def ssh(*, login: Login, instance_id: str, command: Sequence[str], options: Sequence[str], only_print: bool) -> None:
+    """Open a session in a machine, with your own OpenSSH.
+
+    With a COMMAND, run that instead. The exit status is that of ssh.
+
+    The host key is verified first, as the setting host_keys demands, and ssh accepts no other one. Neither
+    ~/.ssh/known_hosts nor an agent has a say; the rest of ~/.ssh/config counts.
+    """
+    if not only_print:
+        require_openssh()
+    instance = login.instance(instance_id)
+    words = ssh_words(instance, options, command)
+    if only_print:
+        click.echo(shown(words))
+        return
+    become(words)

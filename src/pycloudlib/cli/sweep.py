@@ -1,0 +1,171 @@
+"""`pycloudlib sweep`: delete what earlier runs left."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pycloudlib.cli.cloud import CONFIG_NAMES, Cloud, json_option
+from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.output import print_json
+from pycloudlib.tags import iso_time
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from pycloudlib.ec2.sweep.sweep import SweepReport
+
+
+@click.command()
+@click.option(
+    "--older-than", metavar="DURATION", callback=as_seconds, help="Only what is older, such as 30m, 2h or 3d."
+)
+@click.option("--run", "run_id", help="Only what this run created; how its id begins will do.")
+@click.option("--owner", help="Whose: user@host, or any; default: yours, on this host.")
+@click.option("--expired", is_flag=True, help="Only what is past its time to live.")
+@click.option("--yes", is_flag=True, help="Delete it; otherwise it is only listed.")
+@click.option("--region", "regions", multiple=True, help="Where; may be given several times; or all.")
+@click.option(
+    *CONFIG_NAMES,
+    "config_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The settings; default: the usual file.",
+)
+@click.option("--profile", help="A profile of ~/.aws/config.")
+@click.option("--endpoint-url", help="Where EC2 is, when it is not AWS's own.")
+@click.option("--local", is_flag=True, help="The local EC2 that runs on this machine.")
+@json_option
+def sweep(
+    *,
+    older_than: float | None,
+    run_id: str | None,
+    owner: str | None,
+    expired: bool,
+    yes: bool,
+    regions: tuple[str, ...],
+    config_file: Path | None,
+    profile: str | None,
+    endpoint_url: str | None,
+    local: bool,
+    as_json: bool,
+) -> None:
+    """List what earlier runs left; with --yes, delete it.
+
+    That is what runs of this library created; it is found by the tags that this library puts on everything, and nothing
+    without them is touched. The exit status is 0 when nothing is left, 1 when something is, and 2 for wrong usage.
+
+    \b
+    Example:
+      pycloudlib sweep --older-than 2h
+      pycloudlib sweep --expired --owner any --region all --yes
+    """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
+    from pycloudlib.errors import InvalidArgumentError
+
+    everywhere = "all" in regions
+    named = None if everywhere or not regions else regions
+    ec2 = Cloud(config_file, named[0] if named else None, profile, endpoint_url, local).open("sweep")
+    try:
+        report = ec2.sweep(
+            older_than=older_than,
+            run=run_id,
+            owner=owner,
+            expired=expired,
+            dry_run=not yes,
+            regions="all" if everywhere else named,
+        )
+    except InvalidArgumentError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        print_json(_as_json(report))
+    else:
+        _print(report)
+    if not report.is_clean:
+        raise click.exceptions.Exit(1)
+
+
+def _as_json(report: SweepReport) -> dict[str, object]:
+    reasons = {one.leftover: one.reason for one in report.left}
+    found = [
+        {
+            "kind": one.kind,
+            "id": one.id,
+            "region": one.region,
+            "name": one.name or None,
+            "run": one.run or None,
+            "owner": one.owner or None,
+            "created": iso_time(one.created) if one.created else None,
+            "expires": iso_time(one.expires) if one.expires else None,
+            "state": one.state or None,
+            "deleted": one in report.deleted,
+            "reason": reasons.get(one) or None,
+        }
+        for one in report.found
+    ]
+    return {"found": found, "errors": [str(error) for error in report.errors]}
+
+
+def _print(report: SweepReport) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # Nobody can widen a file or a pipe, and ids that are cut off are of no use.
+        console.width = max(console.width, 240)
+    if report.found:
+        console.print(_table(report))
+    for error in report.errors:
+        click.echo(f"pycloudlib: {error}", err=True)
+    for one in report.left if not report.dry_run else ():
+        click.echo(f"pycloudlib: {one}", err=True)
+    console.print(_summary(report))
+
+
+def _table(report: SweepReport) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    reasons = {one.leftover: one.reason for one in report.left}
+    table = Table(box=None, pad_edge=False)
+    for title in ("kind", "id", "region", "name", "run", "owner", "age", "expires", "state"):
+        # An id is copied from here, so it is never broken.
+        table.add_column(title, no_wrap=title == "id", overflow="fold")
+    if not report.dry_run:
+        table.add_column("outcome", overflow="fold")
+    now = datetime.now(timezone.utc)
+    for one in report.found:
+        cells = [one.kind, one.id, one.region, one.name, one.run, one.owner, _age(one.created, now)]
+        cells += [_expiry(one.expires, now), one.state]
+        if not report.dry_run:
+            cells.append("left" if one in reasons else "deleted")
+        # As text: a name may hold what rich would take for markup.
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _summary(report: SweepReport) -> str:
+    if not report.found:
+        return "Nothing found."
+    if report.dry_run:
+        return f"{len(report.found)} found. Nothing was deleted: add --yes to delete them."
+    return f"{len(report.deleted)} deleted, {len(report.left)} left."
+
+
+def _age(created: datetime | None, now: datetime) -> str:
+    return _span((now - created).total_seconds()) if created else "unknown"
+
+
+def _expiry(expires: datetime | None, now: datetime) -> str:
+    if expires is None:
+        return ""
+    seconds = (expires - now).total_seconds()
+    return f"in {_span(seconds)}" if seconds > 0 else f"{_span(-seconds)} ago"
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, int(seconds))}s"

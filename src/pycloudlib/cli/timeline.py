@@ -1,0 +1,166 @@
+"""`pycloudlib timeline`: where the time of a boot goes, in numbers and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.images_under_test import (
+    Launchable,
+    Place,
+    check_writing,
+    connected,
+    launchable,
+    offered_disks,
+    place_options,
+    require_extras,
+)
+
+if TYPE_CHECKING:
+    from pycloudlib.ec2.cloud import EC2
+    from pycloudlib.timeline.model import BootRecord
+
+INSTANCE = "i-"
+FILE = ".json"
+
+
+@click.command(
+    epilog=examples(
+        "pycloudlib timeline bookworm --local --runs 3 --save before.json",
+        "pycloudlib timeline before.json after.json --html boots.html",
+        "pycloudlib timeline i-0123456789abcdef0",
+    )
+)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@place_options
+@click.option(
+    "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="How often each image is booted."
+)
+@click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
+@click.option("--username", help="Who logs in; default: as the image tells.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the boots to this file, for later."
+)
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture of all boots.")
+def timeline(
+    *,
+    sources: tuple[str, ...],
+    place: Place,
+    runs: int,
+    instance_type: str,
+    username: str | None,
+    as_json: bool,
+    save: Path | None,
+    html: Path | None,
+    svg: Path | None,
+) -> None:
+    """Show where the time of boots went, side by side.
+
+    The first one is what the others are compared with.
+
+    SOURCE is a file that --save wrote, here or by validate; the id of an instance that runs, which tells of its own
+    boot; or an image to be launched: an AMI id, a release, or a disk file.
+    """
+    from pycloudlib.errors import InvalidArgumentError
+    from pycloudlib.timeline.model import to_json
+
+    require_extras("timeline --html", {"jinja2": "report"} if html else {})
+    check_writing((save, html, svg))
+    try:
+        records = _records(sources, place, runs, instance_type, username)
+    except InvalidArgumentError as error:
+        raise click.UsageError(str(error)) from error
+    if save:
+        save.write_text(to_json(records), encoding="utf-8")
+    if svg:
+        from pycloudlib.timeline.drawing import overview
+
+        svg.write_text(overview(records), encoding="utf-8")
+    if html:
+        from pycloudlib.timeline.page import page
+
+        html.write_text(page(records), encoding="utf-8")
+    if as_json:
+        click.echo(to_json(records), nl=False)
+    else:
+        _print(records)
+
+
+def _records(
+    sources: Sequence[str], place: Place, runs: int, instance_type: str, username: str | None
+) -> list[BootRecord]:
+    from pycloudlib.timeline.model import read
+
+    live = [source for source in sources if not _is_file(source)]
+    if not live:
+        return [record for source in sources for record in read(Path(source))]
+    found: list[BootRecord] = []
+    images = [source for source in live if not source.startswith(INSTANCE)]
+    with (
+        offered_disks(images, place.disk) as offered,
+        connected(place, "timeline", needs_local=bool(offered), own_key=bool(images)) as ec2,
+    ):
+        for source in sources:
+            if _is_file(source):
+                found += read(Path(source))
+            elif source.startswith(INSTANCE):
+                found.append(_of_instance(ec2, source, username))
+            else:
+                image = launchable(ec2, source, offered)
+                found += [_of_image(ec2, image, instance_type, username) for _ in range(runs)]
+    return found
+
+
+def _is_file(source: str) -> bool:
+    return source.endswith(FILE)
+
+
+def _of_instance(ec2: EC2, instance_id: str, username: str | None) -> BootRecord:
+    from pycloudlib.timeline.boots import of_running_instance
+
+    return of_running_instance(ec2.get_instance(instance_id, username=username))
+
+
+def _of_image(ec2: EC2, image: Launchable, instance_type: str, username: str | None) -> BootRecord:
+    from pycloudlib.timeline.boots import of_launched_instance
+
+    click.echo(f"launching {image.image_id} ({image.label})", err=True)
+    with ec2.launch(image.image_id, instance_type, username=username or image.username) as instance:
+        return of_launched_instance(instance, image.label)
+
+
+def _print(records: Sequence[BootRecord]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pycloudlib.timeline.model import STAGES
+    from pycloudlib.timeline.summary import difference, runs_by_label, spread_of
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        # Nobody can widen a file or a pipe.
+        console.width = max(console.width, 160)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    table.add_column("instance", no_wrap=True)
+    for stage in STAGES:
+        table.add_column(stage.replace("_", " "), justify="right")
+    table.add_column("against the first", justify="right")
+    for record in records:
+        seconds = [f"{record.reached[stage]:.1f}" if stage in record.reached else "" for stage in STAGES]
+        compared = difference(record.total, records[0].total) if record is not records[0] else ""
+        # As text: a name may hold what rich would take for markup.
+        table.add_row(*map(Text, (record.label, record.instance_id, *seconds, compared)))
+    console.print(table)
+    for label, runs in runs_by_label(records).items():
+        if len(runs) > 1:
+            found = spread_of([run.total for run in runs])
+            text = f"{label}: {len(runs)} boots, median {found.median:.1f} s, {found.low:.1f} to {found.high:.1f} s"
+            console.print(Text(text))

@@ -1,0 +1,151 @@
+"""`pycloudlib validate`: the checks that an image must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.images_under_test import (
+    Place,
+    check_writing,
+    connected,
+    is_disk,
+    launchable,
+    offered_disks,
+    place_options,
+    require_extras,
+)
+
+if TYPE_CHECKING:
+    from pycloudlib.validation.runner import Validation
+    from pycloudlib.validation.subject import Subject
+
+NOT_JUDGED = 3
+"""The exit status when nothing was found out about the image."""
+
+
+@click.command(
+    epilog=examples(
+        "pycloudlib validate bookworm --local",
+        "pycloudlib validate ami-0123456789abcdef0 -m 'not lifecycle' --junit report.xml --html report.html",
+        "pycloudlib validate noble.img --release noble --checks my-checks/",
+    )
+)
+@click.argument("image", metavar="IMAGE")
+@place_options
+@click.option("-k", "keywords", default="", metavar="EXPRESSION", help="Only checks whose names match, as pytest's -k.")
+@click.option(
+    "-m", "markers", default="", metavar="EXPRESSION", help="Only groups that match, such as 'not lifecycle'."
+)
+@click.option(
+    "--checks",
+    "directories",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    metavar="DIR",
+    help="Further checks of your own; may be given several times.",
+)
+@click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
+@click.option("--username", help="Who logs in; default: as the image tells.")
+@click.option(
+    "--boot-timeout",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="Within which somebody must be able to log in; default: that of the settings.",
+)
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a report in JUnit's format.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with all that was found.")
+@click.option(
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write where the boot's time went, for timeline."
+)
+@click.option(
+    "--save-facts", type=click.Path(dir_okay=False, path_type=Path), help="Write what the machine told, as JSON."
+)
+def validate(
+    *,
+    image: str,
+    place: Place,
+    keywords: str,
+    markers: str,
+    directories: tuple[Path, ...],
+    instance_type: str,
+    username: str | None,
+    boot_timeout: float | None,
+    junit: Path | None,
+    html: Path | None,
+    save: Path | None,
+    save_facts: Path | None,
+) -> None:
+    """Check whether an image is as one on EC2 should be.
+
+    IMAGE is an AMI id, a release such as bookworm or 24.04, or a disk file, which is launched on a local EC2. A machine
+    of it is launched, and deleted in the end. The exit status is 0 when all checks passed, 1 when one failed, 2 for
+    wrong usage, a check that cannot be imported too, and 3 when nothing could be found out.
+    """
+    require_extras("validate", {"pytest": "pytest", **({"jinja2": "report"} if html else {})})
+    check_writing((junit, html, save, save_facts))
+    _check_image(image)
+    from pycloudlib.validation.runner import Selection
+    from pycloudlib.validation.runner import validate as run
+    from pycloudlib.validation.subject import Request, Subject
+
+    selection = Selection(keywords, markers, directories)
+    with (
+        _errors_as_statuses(),
+        offered_disks([image], place.disk) as offered,
+        connected(place, "validate", needs_local=bool(offered)) as ec2,
+    ):
+        found = launchable(ec2, image, offered)
+        user = username or found.username
+        subject = Subject(ec2, Request(found.image_id, instance_type, user, boot_timeout, found.label))
+        validation = run(subject, selection, junit=junit)
+        _write(validation, subject, html, save, save_facts)
+    _end(validation)
+
+
+def _check_image(image: str) -> None:
+    if is_disk(image) and not Path(image).is_file():
+        raise click.UsageError(f"there is no disk file {image}; IMAGE is an AMI id, a release or a disk file")
+
+
+@contextmanager
+def _errors_as_statuses() -> Iterator[None]:
+    """Tell an image that failed from one of which nothing is known."""
+    from pycloudlib.errors import InvalidArgumentError, PycloudlibError
+
+    try:
+        yield
+    except InvalidArgumentError as error:
+        raise click.UsageError(str(error)) from error
+    except PycloudlibError as error:
+        click.echo(f"pycloudlib: {error}", err=True)
+        raise click.exceptions.Exit(NOT_JUDGED) from error
+
+
+def _write(
+    validation: Validation, subject: Subject, html: Path | None, save: Path | None, save_facts: Path | None
+) -> None:
+    from pycloudlib.timeline.model import to_json
+
+    records = [subject.record] if subject.record else []
+    if save_facts:
+        save_facts.write_text(validation.facts.to_json() + "\n", encoding="utf-8")
+    if save:
+        save.write_text(to_json(records), encoding="utf-8")
+    if html:
+        from pycloudlib.validation.report import page
+
+        html.write_text(page(validation, records), encoding="utf-8")
+
+
+def _end(validation: Validation) -> None:
+    if validation.count("failed"):
+        raise click.exceptions.Exit(1)
+    if not validation.count("passed"):
+        click.echo("pycloudlib: no check could be applied", err=True)
+        raise click.exceptions.Exit(NOT_JUDGED)

@@ -1,0 +1,164 @@
+"""`pycloudlib doctor`: what is configured, from where, and what is missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.cli_world import CliWorld, QuickCommandLine, home_environment
+from support.moto_server import moto_server
+from support.sshd import make_key
+
+SECRET = "verysecretvalue"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What doctor says with --json."""
+
+    status: int
+    text: str
+
+    @property
+    def checks(self) -> dict[str, Any]:
+        return {one["name"]: one for one in json.loads(self.text)["checks"]}
+
+    @property
+    def settings(self) -> dict[str, tuple[str, str]]:
+        return {one["key"]: (one["value"], one["origin"]) for one in json.loads(self.text)["settings"]}
+
+    @property
+    def missing(self) -> set[str]:
+        return {name for name, one in self.checks.items() if one["state"] == "missing"}
+
+
+class Patient:
+    """A home of one's own, to be looked into."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.environment = home_environment(home)
+
+    def examine(self, *options: str, **environment: str) -> Told:
+        done = QuickCommandLine(self.home, {**self.environment, **environment}).run("doctor", "--json", *options)
+        return Told(done.returncode, done.stdout)
+
+    def configure(self, text: str, mode: int = 0o600) -> Path:
+        path = self.home / ".config" / "pycloudlib.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"[ec2]\n{text}\n")
+        path.chmod(mode)
+        return path
+
+    def make_key(self) -> Path:
+        (self.home / ".ssh").mkdir(exist_ok=True)
+        return make_key(self.home / ".ssh" / "id_ed25519", "ed25519")
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Patient:
+    return Patient(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Any:
+    with moto_server() as url:
+        yield url
+
+
+def test_a_launch_would_work_on_the_local_ec2(world: CliWorld) -> None:
+    done = world.cli.run("doctor", "--local")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.splitlines()[-1] == "A launch would work."
+    assert "region             us-east-1" in done.stdout
+    assert done.stdout.count("--local") >= 4
+    assert f"{world.cli.home}/.config/pycloudlib.toml: [ec2] username" in done.stdout
+
+
+def test_in_an_empty_home_all_that_is_missing_is_told_at_once(patient: Patient) -> None:
+    told = patient.examine()
+    assert told.status == 1
+    assert told.missing == {"region", "credentials", "SSH key"}
+    for name in told.missing:
+        assert told.checks[name]["remedy"]
+    assert "ssh-keygen -t ed25519" in told.checks["SSH key"]["remedy"]
+    assert told.settings == {}
+    assert told.checks["local EC2"]["remedy"] == "if you need it: pycloudlib local start"
+
+
+def test_everything_is_told_with_where_it_is_from_and_no_secret(patient: Patient, moto_url: str) -> None:
+    key = patient.make_key()
+    path = patient.configure(f'region = "eu-central-1"\nendpoint_url = "{moto_url}"\nboot_timeout = "15m"')
+    environment = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE12345", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+    told = patient.examine("--region", "eu-west-1", **environment)
+    assert told.status == 0, told.text
+    assert told.settings == {
+        "access_key_id": ("...2345", "environment variable AWS_ACCESS_KEY_ID"),
+        "boot_timeout": ("900", f"{path}: [ec2] boot_timeout"),
+        "endpoint_url": (moto_url, f"{path}: [ec2] endpoint_url"),
+        "region": ("eu-west-1", "--region"),
+        "secret_access_key": ("(set)", "environment variable AWS_SECRET_ACCESS_KEY"),
+    }
+    assert SECRET not in told.text
+    assert told.checks["region"]["found"] == "eu-west-1 (--region)"
+    assert told.checks["SSH key"]["found"].startswith(f"{key} SHA256:")
+    assert told.checks["settings file"]["found"] == str(path)
+
+
+def test_credentials_of_boto3s_own_chain_are_told_as_such(patient: Patient, moto_url: str) -> None:
+    patient.make_key()
+    aws = patient.home / ".aws"
+    aws.mkdir()
+    (aws / "credentials").write_text(f"[work]\naws_access_key_id = AKIAtest\naws_secret_access_key = {SECRET}\n")
+    (aws / "config").write_text("[profile work]\nregion = eu-north-1\n")
+    told = patient.examine("--profile", "work", "--endpoint-url", moto_url)
+    assert told.status == 0, told.text
+    assert told.checks["region"]["found"] == "eu-north-1 (boto3's own chain)"
+    assert told.checks["credentials"]["found"] == "from boto3's own chain: shared-credentials-file, profile work"
+    assert SECRET not in told.text
+
+
+def test_each_mistake_in_the_settings_is_told(patient: Patient) -> None:
+    patient.configure('regoin = "eu-central-1"\nssh_port = "ssh"')
+    told = patient.examine()
+    assert told.status == 1
+    found = [one["found"] for one in json.loads(told.text)["checks"] if one["name"] == "settings"]
+    assert len(found) == 2
+    assert "did you mean region?" in found[0]
+
+
+def test_an_ec2_that_does_not_answer_is_told(patient: Patient) -> None:
+    patient.make_key()
+    patient.configure(f'region = "eu-central-1"\naccess_key_id = "a"\nsecret_access_key = "{SECRET}"')
+    told = patient.examine("--endpoint-url", "http://127.0.0.1:9")
+    assert (told.status, told.missing) == (1, {"EC2"})
+    assert told.checks["EC2"]["found"].startswith("cannot reach EC2 at http://127.0.0.1:9")
+
+
+def test_a_region_that_there_is_not_is_told(world: CliWorld) -> None:
+    done = world.cli.run("doctor", "--local", "--region", "mars-1")
+    assert done.returncode == 1
+    assert "missing  EC2" in done.stdout
+
+
+def test_files_that_others_can_read_are_told(patient: Patient, moto_url: str) -> None:
+    key = patient.make_key()
+    key.chmod(0o644)
+    text = f'region = "us-east-1"\nendpoint_url = "{moto_url}"\naccess_key_id = "a"\nsecret_access_key = "{SECRET}"'
+    path = patient.configure(text, mode=0o644)
+    told = patient.examine()
+    assert told.status == 0
+    assert told.checks["SSH key"]["remedy"] == f"chmod 600 {key}"
+    assert told.checks["settings file"]["remedy"] == f"chmod 600 {path}"
+
+
+def test_what_is_not_installed_is_told(patient: Patient) -> None:
+    told = patient.examine("--local", PATH=str(patient.home))
+    assert told.checks["OpenSSH"]["state"] == "note"
+    assert "QEMU" in told.missing
+    assert "apt-get install -y" in told.checks["QEMU"]["remedy"]
+    assert told.checks["settings"]["found"].startswith("no local EC2 is running")

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from pycloudlib.cli.images_under_test import check_writing, is_disk, require_extras
+from pycloudlib.errors import MissingPrerequisiteError
+
+
+def test_an_image_is_an_ami_a_release_or_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "noble.img").touch()
+    assert is_disk("noble.img")
+    assert is_disk("images/missing.img")
+    assert is_disk(str(tmp_path / "noble.img"))
+    assert not is_disk("noble")
+    assert not is_disk("24.04")
+    assert not is_disk("ami-0123456789abcdef0")
+
+
+def test_what_is_not_installed_is_told_with_the_command_that_installs_it() -> None:
+    require_extras("validate", {"json": "report"})
+    with pytest.raises(
+        MissingPrerequisiteError, match=r"^validate needs no_such: pip install 'pycloudlib-ec2\[report\]'$"
+    ):
+        require_extras("validate", {"no_such": "report"})
+
+
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_launched(tmp_path: Path) -> None:
+    check_writing((None, tmp_path / "report.html"))
+    with pytest.raises(click.UsageError, match="there is no directory"):
+        check_writing((None, tmp_path / "missing" / "report.html"))

@@ -1,0 +1,88 @@
+"""`pycloudlib list`."""
+
+from __future__ import annotations
+
+import json
+
+from support.cli_world import CliWorld, QuickCommandLine
+
+
+def test_what_this_library_launched_is_listed(world: CliWorld, machine: str) -> None:
+    foreign = world.client().run_instances(ImageId="ami-623115117c377ba75", MinCount=1, MaxCount=1)
+    foreign_id = foreign["Instances"][0]["InstanceId"]
+    try:
+        assert set(world.states("--tag", "shared")) == {machine}
+        assert foreign_id not in world.states()
+        assert foreign_id in world.states("--all")
+        assert world.states("--state", "stopped") == {}
+    finally:
+        world.client().terminate_instances(InstanceIds=[foreign_id])
+
+
+def test_each_is_a_line_with_tabs_where_there_is_no_terminal(world: CliWorld, machine: str) -> None:
+    done = world.cli.run("list", "--local", "--tag", "shared")
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    instance_id, state, address, kind, age, name = line.split("\t")
+    assert (instance_id, state, kind) == (machine, "running", "t3.micro")
+    assert address.startswith("127.")
+    assert age[-1] in "smhd"
+    assert name.startswith("shared-")
+
+
+def test_all_that_is_known_is_told_as_json(world: CliWorld, machine: str) -> None:
+    (one,) = json.loads(world.cli.run("list", "--local", "--json", "--tag", "shared").stdout)
+    assert one["id"] == machine
+    assert list(one) == [
+        "id", "name", "state", "type", "image", "address", "private_address", "zone", "run", "owner", "created",
+        "expires",
+    ]  # fmt: skip
+    by_run = json.loads(world.cli.run("list", "--local", "--json", "--run", one["run"]).stdout)
+    assert [two["id"] for two in by_run] == [machine]
+
+
+def test_none_is_success_and_is_said(world: CliWorld) -> None:
+    done = world.cli.run("list", "--local", "--tag", "nobodys")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "No machines found.\n")
+    assert world.cli.run("list", "--local", "--json", "--tag", "nobodys").stdout == "[]\n"
+
+
+def test_the_settings_file_leads_there_as_well(world: CliWorld, machine: str) -> None:
+    done = world.cli.run("list", "--config", str(world.settings), "--tag", "shared")
+    assert done.stdout.startswith(machine)
+
+
+def test_without_credentials_it_says_which_ways_there_are(world: CliWorld) -> None:
+    complaint = world.cli.complaint("list", "--region", "eu-central-1")
+    assert complaint.startswith("no AWS credentials: set access_key_id and secret_access_key, or profile, in [ec2]")
+    assert world.cli.complaint("list").startswith("no AWS region: ")
+
+
+def test_without_a_local_ec2_it_says_how_to_start_one(world: CliWorld) -> None:
+    elsewhere = {**(world.cli.environment or {}), "XDG_STATE_HOME": str(world.cli.home / "nothing")}
+    complaint = QuickCommandLine(world.cli.home, elsewhere).complaint("list", "--local")
+    assert complaint == "no local EC2 is running: start one with `pycloudlib local start`"
+
+
+def test_several_local_ec2s_are_told_apart_by_name(world: CliWorld) -> None:
+    elsewhere = {**(world.cli.environment or {}), "XDG_STATE_HOME": str(world.cli.home / "elsewhere")}
+    cli = QuickCommandLine(world.cli.home, elsewhere)
+    try:
+        for name in ("one", "two"):
+            assert cli.run("local", "start", "--driver", "simulated", "--name", name).returncode == 0
+            if name == "one":
+                assert cli.run("list", "--local").returncode == 0
+        complaint = cli.complaint("list", "--local")
+        assert complaint.startswith("several local EC2s run (one, two) and none is named 'default'")
+    finally:
+        for name in ("one", "two"):
+            cli.run("local", "stop", "--name", name)
+
+
+def test_a_pipe_that_nobody_reads_ends_it_without_a_word(world: CliWorld, machine: str) -> None:
+    with world.cli.start("list", "--local") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+        _, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stderr) == (1, "")
