@@ -1,0 +1,150 @@
+"""From the options to an open EC2, and its end."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pycloudlib.errors import (
+    CleanupError,
+    CloudSetupError,
+    ConfigError,
+    ImageNotFoundError,
+    KeyPairError,
+    PycloudlibError,
+    UnsetSSHKeyError,
+)
+from pycloudlib.interrupts import sweep_command
+from pycloudlib.pytest_plugin.options import When
+
+if TYPE_CHECKING:
+    from pycloudlib.ec2.cloud import EC2
+    from pycloudlib.pytest_plugin.run import Run
+
+HOW_TO_CONFIGURE = "use --cloud-local, or give AWS credentials, a region and an SSH key: see --cloud-config"
+
+NO_LOCAL_IMAGE = (
+    "the local EC2 has no image of {name}: `pycloudlib local image build` makes one of Debian bookworm, and "
+    "`pycloudlib local image list` shows what there is"
+)
+
+
+def open_cloud(run: Run, region: str | None = None) -> EC2:
+    """Open EC2 as the options say.
+
+    Args:
+        run: the run.
+        region: another region than that of the options.
+
+    Raises:
+        LocalEC2Error: the local EC2 did not start.
+        CloudSetupError: nothing is configured, or something is wrong with it.
+    """
+    options = run.options
+    if options.local:
+        return run.local_access().connect(options, region)
+    from pycloudlib.ec2.cloud import EC2
+
+    return EC2(
+        options.tag,
+        config_file=options.config,
+        region=region or options.region,
+        profile=options.profile,
+        ttl=options.ttl,
+        host_keys=options.host_keys,
+    )
+
+
+def open_or_skip(run: Run, region: str | None = None) -> EC2:
+    """Open EC2 for tests; without a configuration they are skipped, or fail where it is required.
+
+    Args:
+        run: the run.
+        region: another region than that of the options.
+
+    Raises:
+        CloudSetupError: something is wrong with the configuration.
+    """
+    try:
+        ec2 = open_cloud(run, region)
+        ec2.key_pair  # noqa: B018  (found, or missed, now)
+    except CloudSetupError as error:
+        if not is_unconfigured(error):
+            raise
+        reason = f"no cloud is configured: {error}; {HOW_TO_CONFIGURE}"
+    else:
+        return ec2
+    if run.options.required:
+        pytest.fail(f"--cloud-required: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def is_unconfigured(error: CloudSetupError) -> bool:
+    """Tell whether an error means that nothing is configured, rather than something wrong.
+
+    Args:
+        error: what opening EC2 ended in.
+    """
+    return isinstance(error, UnsetSSHKeyError) or not isinstance(error, (ConfigError, KeyPairError))
+
+
+def close_cloud(run: Run, ec2: EC2, session: pytest.Session) -> None:
+    """Keep what is to live on, and delete everything else.
+
+    Args:
+        run: the run.
+        ec2: what was opened.
+        session: what everything belongs to that belongs to no test.
+
+    Raises:
+        CleanupError: with everything that could not be deleted.
+    """
+    run.instances.add_direct(ec2, session)
+    errors: list[Exception] = []
+    for launched in run.instances.launched_by(ec2):
+        run.instances.remove(launched)
+        if run.options.keep.applies(failed=launched.failed) and not launched.instance.deletion_requested:
+            try:
+                run.keep(launched)
+            except PycloudlibError as error:
+                errors.append(error)
+    errors += ec2.clean()
+    if errors:
+        raise CleanupError(errors)
+
+
+def advice(run: Run) -> str:
+    """What deletes what is left when cleaning up is given up."""
+    if run.is_worker:
+        return "the controller of this run"
+    if run.options.local and run.options.keep is When.NEVER:
+        return "the end of the local EC2, which ends with this process"
+    if run.options.local:
+        return f"pycloudlib local stop --name {run.local_access().name}"
+    command = sweep_command(f"{run.run_id}-" if run.run_id else "")
+    return shlex.join([*shlex.split(command), *run.options.sweep_arguments])
+
+
+def find_image(run: Run, ec2: EC2, name: str) -> str:
+    """Find the AMI that is meant.
+
+    Args:
+        run: the run.
+        ec2: where.
+        name: an AMI id, or a release, whose newest released image is meant.
+
+    Raises:
+        ImageNotFoundError: there is none.
+        InvalidArgumentError: no such release.
+    """
+    if re.fullmatch(r"ami-[0-9a-f]+", name):
+        return name
+    try:
+        return ec2.released_image(name)
+    except ImageNotFoundError as error:
+        if not run.options.local:
+            raise
+        raise ImageNotFoundError(NO_LOCAL_IMAGE.format(name=name), resource_id=name) from error

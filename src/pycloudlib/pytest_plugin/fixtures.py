@@ -1,0 +1,136 @@
+"""The fixtures that a suite asks for. Each may be overridden in a conftest.py, as any fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pycloudlib.pytest_plugin.markers import marked_arguments, marked_image, problem_of_argument
+from pycloudlib.pytest_plugin.run import run_of
+
+if TYPE_CHECKING:
+    from pycloudlib.ec2.cloud import EC2
+    from pycloudlib.ec2.instance import EC2Instance
+
+
+@pytest.fixture(scope="session")
+def cloud(request: pytest.FixtureRequest) -> Iterator[EC2]:
+    """EC2, as the options say; whatever is created by it is deleted in the end. Its parameter may be a region."""
+    from pycloudlib.interrupts import cleaning_up_once
+    from pycloudlib.pytest_plugin.api_calls import ApiCalls
+    from pycloudlib.pytest_plugin.clouds import advice, close_cloud, open_or_skip
+
+    run = run_of(request.config)
+    ec2 = open_or_skip(run, getattr(request, "param", None))
+    run.note_use(ec2.region)
+    with cleaning_up_once(advice(run), stderr=run.stderr):
+        run.clouds[ec2] = ApiCalls(ec2.client)
+        yield ec2
+        del run.clouds[ec2]
+        close_cloud(run, ec2, request.session)
+
+
+@pytest.fixture(scope="session")
+def cloud_launch_defaults() -> Mapping[str, Any]:
+    """Arguments of EC2.launch() for every instance of the suite; override it to say some, such as a VPC."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def cloud_image(request: pytest.FixtureRequest, cloud: EC2, cloud_launch_defaults: Mapping[str, Any]) -> str:
+    """The AMI id of the image under test, prepared if the suite prepares it.
+
+    Its parameter may be another image than that of `--cloud-image`: an AMI id or a release.
+    """
+    from pycloudlib.pytest_plugin.clouds import find_image
+    from pycloudlib.pytest_plugin.prepared import prepared_image
+
+    run = run_of(request.config)
+    base = find_image(run, cloud, getattr(request, "param", run.options.image))
+    return prepared_image(request, cloud, base, {**run.usual_arguments(base), **cloud_launch_defaults})
+
+
+@pytest.fixture
+def launch_instance(
+    request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
+) -> Iterator[Callable[..., EC2Instance]]:
+    """Launches instances, which are deleted after the test: `launch_instance(image=None, **arguments of EC2.launch())`.
+
+    What is not said is as for `instance`.
+    """
+    launch, close = _launching(request, cloud, cloud_image, cloud_launch_defaults)
+    yield launch
+    close()
+
+
+@pytest.fixture
+def instance(
+    request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
+) -> EC2Instance:
+    """An instance for one test. Its parameter may hold arguments of EC2.launch(), and `image`."""
+    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+
+
+@pytest.fixture(scope="class")
+def class_instance(
+    request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
+) -> EC2Instance:
+    """An instance for all tests of a class; markers count that stand on the class. Parameters as for `instance`."""
+    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+
+
+@pytest.fixture(scope="module")
+def module_instance(
+    request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
+) -> EC2Instance:
+    """An instance for all tests of a module; markers count that are its `pytestmark`. Parameters as for `instance`."""
+    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+
+
+@pytest.fixture(scope="session")
+def session_instance(
+    request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
+) -> EC2Instance:
+    """An instance for the whole session, one in each worker. Parameters as for `instance`; no marker counts."""
+    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+
+
+def _one(request: pytest.FixtureRequest, cloud: EC2, image_id: str, defaults: Mapping[str, Any]) -> EC2Instance:
+    launch, close = _launching(request, cloud, image_id, defaults)
+    # Not after a yield: an instance that is never ready is let go as well.
+    request.addfinalizer(close)
+    return launch(**_parameter(request))
+
+
+def _launching(
+    request: pytest.FixtureRequest, cloud: EC2, image_id: str, defaults: Mapping[str, Any]
+) -> tuple[Callable[..., EC2Instance], Callable[[], None]]:
+    from pycloudlib.pytest_plugin.clouds import find_image
+    from pycloudlib.pytest_plugin.instances import Launcher
+
+    run = run_of(request.config)
+    launcher = Launcher(run, cloud, str(request.fixturename), request.node)
+    said = {**defaults, **marked_arguments(request.node)}
+    marked = marked_image(request.node)
+
+    def launch(image: str | None = None, **arguments: Any) -> EC2Instance:
+        named = image or marked
+        wanted = find_image(run, cloud, named) if named else image_id
+        return launcher.launch(wanted, **{**run.usual_arguments(wanted), **said, **arguments})
+
+    return launch, launcher.close
+
+
+def _parameter(request: pytest.FixtureRequest) -> dict[str, Any]:
+    parameter = getattr(request, "param", {})
+    if not isinstance(parameter, Mapping):
+        raise pytest.UsageError(
+            f"{request.fixturename} has a {type(parameter).__name__} for its parameter: give a dict of arguments of "
+            "EC2.launch(), and `image`"
+        )
+    problems = [problem for name in parameter if name != "image" and (problem := problem_of_argument(name))]
+    if problems:
+        raise pytest.UsageError(f"the parameter of {request.fixturename}: {'; '.join(problems)}")
+    return dict(parameter)

@@ -1,0 +1,125 @@
+"""The markers: what an instance is launched with, said on a test, a class or a module."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from email.message import Message
+from typing import Any
+
+import pytest
+
+USER_DATA = "cloud_user_data"
+IMAGE = "cloud_image"
+INSTANCE_TYPE = "cloud_instance_type"
+LAUNCH = "cloud_launch"
+
+DESCRIPTIONS = (
+    f"{USER_DATA}(text): the user data that the instance is launched with",
+    f"{IMAGE}(name): the image that it is launched from, as it is: an AMI id, or a release",
+    f"{INSTANCE_TYPE}(name): its type, such as 't3.small'",
+    f"{LAUNCH}(**kwargs): arguments of EC2.launch(), such as disk_size_gb=20 or any parameter of RunInstances",
+)
+
+LAUNCH_ARGUMENTS = frozenset({"instance_type", "user_data", "vpc", "wait", "disk_size_gb", "username", "enable_ipv6"})
+"""What EC2.launch() takes, besides parameters of RunInstances and what others decide."""
+
+_ARGUMENTS = {USER_DATA: "user_data", INSTANCE_TYPE: "instance_type"}
+"""The markers for one argument alone."""
+
+DECIDED_ELSEWHERE: Mapping[str, str] = {
+    "image_id": f"use the marker {IMAGE}",
+    "keep_on_failure": "use the option --cloud-keep",
+}
+
+
+def problems_of_markers(items: Iterable[pytest.Item]) -> list[str]:
+    """Check the arguments of every marker on every test.
+
+    Args:
+        items: the tests.
+
+    Returns:
+        What is wrong, one line each, with the test that has it.
+    """
+    marked = ((item, mark) for item in items for mark in item.iter_markers())
+    return [f"{item.nodeid}: {problem}" for item, mark in marked for problem in _problems(mark)]
+
+
+def _problems(mark: pytest.Mark) -> list[str]:
+    if mark.name == LAUNCH:
+        return [f"marker {LAUNCH}: {problem}" for problem in _launch_problems(mark)]
+    if mark.name not in _CHECKS:
+        return []
+    check, allowed = _CHECKS[mark.name]
+    if len(mark.args) != 1 or mark.kwargs:
+        return [f"marker {mark.name}: takes one argument, {allowed}, and has {_shown(mark)}"]
+    if not check(mark.args[0]):
+        # User data may hold a secret.
+        found = type(mark.args[0]).__name__ if mark.name == USER_DATA else repr(mark.args[0])
+        return [f"marker {mark.name}: takes {allowed}, not {found}"]
+    return []
+
+
+def _launch_problems(mark: pytest.Mark) -> list[str]:
+    problems = [f"takes arguments of EC2.launch() by name, not {len(mark.args)} without"] if mark.args else []
+    return problems + [problem for name in mark.kwargs if (problem := problem_of_argument(name))]
+
+
+def problem_of_argument(name: object) -> str:
+    """Tell what is wrong with the name of an argument of a launch; empty when nothing is.
+
+    Args:
+        name: what may be one.
+    """
+    if not isinstance(name, str):
+        return f"the name of an argument must be a text, not {name!r}"
+    if name in DECIDED_ELSEWHERE:
+        return f"{name} cannot be given here: {DECIDED_ELSEWHERE[name]}"
+    # The parameters of RunInstances begin with a capital; EC2.launch() knows all of them, and the nearest.
+    if name in LAUNCH_ARGUMENTS or name[:1].isupper():
+        return ""
+    nearest = difflib.get_close_matches(name, LAUNCH_ARGUMENTS, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(sorted(LAUNCH_ARGUMENTS))}"
+    return f"EC2.launch() has no argument {name!r}; {hint}"
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+_CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    USER_DATA: (lambda value: isinstance(value, (str, bytes, Message)), "a text, bytes or an email.message.Message"),
+    IMAGE: (_is_text, "an AMI id or a release"),
+    INSTANCE_TYPE: (_is_text, "an instance type such as 't3.small'"),
+}
+
+
+def _shown(mark: pytest.Mark) -> str:
+    count = len(mark.args) + len(mark.kwargs)
+    return "none" if not count else f"{len(mark.args)}" + (f" and {', '.join(mark.kwargs)}" if mark.kwargs else "")
+
+
+def marked_image(node: pytest.Collector | pytest.Item) -> str | None:
+    """The image that the nearest marker names; None without one.
+
+    Args:
+        node: a test, a class or a module.
+    """
+    mark = node.get_closest_marker(IMAGE)
+    return mark.args[0] if mark else None
+
+
+def marked_arguments(node: pytest.Collector | pytest.Item) -> dict[str, Any]:
+    """The arguments of EC2.launch() that the markers say; nearer ones win.
+
+    Args:
+        node: a test, a class or a module.
+    """
+    arguments: dict[str, Any] = {}
+    for mark in reversed(list(node.iter_markers())):
+        if mark.name == LAUNCH:
+            arguments |= mark.kwargs
+        elif mark.name in _ARGUMENTS:
+            arguments[_ARGUMENTS[mark.name]] = mark.args[0]
+    return arguments

@@ -1,0 +1,254 @@
+"""The plugin's options: each on the command line, in the environment and in pytest's configuration file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pytest
+
+if TYPE_CHECKING:
+    from pycloudlib.setting_values import HostKeysMode
+
+DEFAULT_TAG = "pytest"
+DEFAULT_IMAGE = "bookworm"
+DEFAULT_INSTANCE_TYPE = "t3.micro"
+DEFAULT_LOGS_DIR = "cloud-logs"
+
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("0", "false", "no", "off", "")
+
+
+class When(Enum):
+    """When something is done with an instance."""
+
+    NEVER = "never"
+    ON_FAILURE = "on-failure"
+    ALWAYS = "always"
+
+    def applies(self, *, failed: bool) -> bool:
+        """Tell whether it is done.
+
+        Args:
+            failed: whether a test failed that used the instance.
+        """
+        return self is When.ALWAYS or (self is When.ON_FAILURE and failed)
+
+
+@dataclass(frozen=True)
+class CloudOptions:
+    """What the options say, checked.
+
+    Args:
+        local: whether a local EC2 is started for the run.
+        config: the settings file; None for the usual one.
+        region: such as "eu-central-1"; None for that of the settings.
+        profile: a profile of ~/.aws/config; None for that of the settings.
+        image: the image under test: an AMI id or a release.
+        instance_type: what is launched unless something else is asked for.
+        tag: what the names of everything begin with.
+        ttl: seconds after which what is created expires; None for that of the settings.
+        keep: when instances live on.
+        logs: when the logs of instances are collected.
+        logs_dir: where to.
+        host_keys: how an instance proves who it is; None for that of the settings.
+        required: whether a missing configuration fails tests, instead of skipping them.
+    """
+
+    local: bool
+    config: Path | None
+    region: str | None
+    profile: str | None
+    image: str
+    instance_type: str
+    tag: str
+    ttl: int | None
+    keep: When
+    logs: When
+    logs_dir: Path
+    host_keys: HostKeysMode | None
+    required: bool
+
+    @property
+    def sweep_arguments(self) -> list[str]:
+        """What leads `pycloudlib sweep` to the same cloud."""
+        given = {"--config-file": self.config, "--region": self.region, "--profile": self.profile}
+        return [word for name, value in given.items() if value for word in (name, str(value))]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option.
+
+    Args:
+        name: as on the command line, without "--cloud-".
+        help: one line.
+        metavar: what stands for its value; empty for a switch.
+        choices: what its value may be; empty for anything.
+    """
+
+    name: str
+    help: str
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return f"--cloud-{self.name}"
+
+    @property
+    def ini(self) -> str:
+        """Its name in pytest's configuration file."""
+        return f"cloud_{self.name}".replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return f"PYCLOUDLIB_{self.name}".replace("-", "_").upper()
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it takes no value."""
+        return not self.metavar
+
+
+_WHEN = tuple(when.value for when in When)
+
+OPTIONS = (
+    Option("local", "start a local EC2 for this run, whose instances are virtual machines on this computer"),
+    Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
+    Option("region", "the region; default: that of the settings", "NAME"),
+    Option("profile", "a profile of ~/.aws/config; default: that of the settings", "NAME"),
+    Option("image", f"the image under test: an AMI id, or a release; default: {DEFAULT_IMAGE}", "IMAGE"),
+    Option("instance-type", f"the type of instances; default: {DEFAULT_INSTANCE_TYPE}", "TYPE"),
+    Option("tag", f"what the names of everything begin with; default: {DEFAULT_TAG}", "TAG"),
+    Option("ttl", "when what is created expires, such as 90m; default: that of the settings, or never", "DURATION"),
+    Option("keep", "when instances live on after their tests; default: never", "WHEN", _WHEN),
+    Option("logs", "when the logs of instances are collected; default: on-failure", "WHEN", _WHEN),
+    Option("logs-dir", f"where the logs go; default: {DEFAULT_LOGS_DIR}", "DIR"),
+    Option("host-keys", "how instances prove who they are: pinned (default), console, insecure", "MODE"),
+    Option("required", "fail tests, instead of skipping them, when no cloud is configured"),
+)
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Let pytest know the options."""
+    group = parser.getgroup("cloud", "instances in EC2 (pycloudlib)")
+    for option in OPTIONS:
+        more: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
+        if option.choices:
+            more["choices"] = option.choices
+        group.addoption(
+            option.flag,
+            dest=option.ini,
+            action="store_true" if option.is_switch else "store",
+            default=None,
+            help=f"{option.help} (also {option.variable}, and {option.ini} in the configuration file)",
+            **more,
+        )
+        kind: Literal["bool", "string"] = "bool" if option.is_switch else "string"
+        parser.addini(option.ini, option.help, type=kind, default=None)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    where: str
+    value: Any
+    base: Path
+
+
+def read_options(config: pytest.Config) -> CloudOptions:
+    """Read the options: the command line wins over the environment, and that over the configuration file.
+
+    Raises:
+        pytest.UsageError: with everything that is wrong, and where it is said.
+    """
+    found = {option.name: finding for option in OPTIONS if (finding := _find(config, option))}
+    problems: list[str] = []
+
+    def read(name: str, convert: Callable[[_Finding], Any], default: Any = None) -> Any:
+        try:
+            return convert(found[name]) if name in found else default
+        except ValueError as error:
+            problems.append(f"{found[name].where}: found {found[name].value!r}; {error}")
+            return default
+
+    options = CloudOptions(
+        local=read("local", _switch, False),
+        config=read("config", _path),
+        region=read("region", partial(_setting, "region")),
+        profile=read("profile", _text),
+        image=read("image", _text, DEFAULT_IMAGE),
+        instance_type=read("instance-type", _text, DEFAULT_INSTANCE_TYPE),
+        tag=read("tag", _tag, DEFAULT_TAG),
+        ttl=read("ttl", partial(_setting, "ttl")),
+        keep=read("keep", _when, When.NEVER),
+        logs=read("logs", _when, When.ON_FAILURE),
+        logs_dir=read("logs-dir", _path, config.rootpath / DEFAULT_LOGS_DIR),
+        host_keys=read("host-keys", partial(_setting, "host_keys")),
+        required=read("required", _switch, False),
+    )
+    if problems:
+        raise pytest.UsageError("\n".join(problems))
+    return options
+
+
+def _find(config: pytest.Config, option: Option) -> _Finding | None:
+    """An empty text says nothing, wherever it stands."""
+    here = config.invocation_params.dir
+    from_ini = config.getini(option.ini)
+    places: Mapping[str, tuple[Any, Path]] = {
+        option.flag: (config.getoption(option.ini), here),
+        f"environment variable {option.variable}": (os.environ.get(option.variable), here),
+        f"{option.ini} in {config.inipath}": (from_ini, config.inipath.parent if config.inipath else here),
+    }
+    said = (_Finding(where, value, base) for where, (value, base) in places.items() if value not in (None, ""))
+    return next(said, None)
+
+
+def _text(finding: _Finding) -> str:
+    return str(finding.value)
+
+
+def _path(finding: _Finding) -> Path:
+    return finding.base / Path(finding.value).expanduser()
+
+
+def _switch(finding: _Finding) -> bool:
+    text = str(finding.value).lower()
+    if text not in (*_TRUE, *_FALSE):
+        raise ValueError("must be true or false")
+    return text in _TRUE
+
+
+def _when(finding: _Finding) -> When:
+    try:
+        return When(finding.value)
+    except ValueError:
+        raise ValueError(f"must be one of {', '.join(_WHEN)}") from None
+
+
+def _tag(finding: _Finding) -> str:
+    from pycloudlib.errors import InvalidTagNameError
+    from pycloudlib.tags import validate_tag
+
+    try:
+        validate_tag(finding.value)
+    except InvalidTagNameError as error:
+        raise ValueError("; ".join(error.rules_failed)) from None
+    return str(finding.value)
+
+
+def _setting(key: str, finding: _Finding) -> Any:
+    from pycloudlib.setting_values import CHECKS, RefusedError
+
+    try:
+        return CHECKS[key](finding.value)
+    except RefusedError as refused:
+        raise ValueError(str(refused)) from None

@@ -1,0 +1,112 @@
+"""The image under test, prepared once for all workers."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import pytest
+
+from pycloudlib.errors import PycloudlibError
+from pycloudlib.pytest_plugin.instances import Launcher
+from pycloudlib.pytest_plugin.run import Prepared, Run, run_of
+from pycloudlib.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pycloudlib.ec2.cloud import EC2
+
+logger = logging.getLogger(__name__)
+
+PREPARE_TIMEOUT = 2 * 3600.0
+"""Seconds for another worker to prepare the image: it boots, is told to install things, and is made into an image."""
+
+
+def prepared_image(request: pytest.FixtureRequest, cloud: EC2, base_image_id: str, arguments: Mapping[str, Any]) -> str:
+    """Give the prepared image: made here, or by another worker on this computer.
+
+    Args:
+        request: of the fixture that gives it.
+        cloud: where.
+        base_image_id: the image that is prepared.
+        arguments: of EC2.launch().
+
+    Returns:
+        The AMI id; that of the base image where the suite prepares nothing.
+
+    Raises:
+        PycloudlibError: preparing it failed, here or at another worker.
+    """
+    if not request.config.hook.pytest_cloud_prepare_image.get_hookimpls():
+        return base_image_id
+    run = run_of(request.config)
+    outcome = run.directory / f"{cloud.region}-{base_image_id}.json"
+    with _locked(outcome.with_suffix(".lock")):
+        if outcome.exists():
+            return run.note_prepared(_read(outcome))
+        try:
+            prepared = _prepare(request, run, cloud, base_image_id, arguments)
+        except Exception as error:
+            _write(outcome, {"error": f"{base_image_id} could not be prepared: {error}"})
+            raise
+        _write(outcome, asdict(prepared))
+        return run.note_prepared(prepared)
+
+
+def _prepare(
+    request: pytest.FixtureRequest, run: Run, cloud: EC2, base_image_id: str, arguments: Mapping[str, Any]
+) -> Prepared:
+    launcher = Launcher(run, cloud, str(request.fixturename), request.node)
+    request.addfinalizer(launcher.close)
+    instance = launcher.launch(base_image_id, **{**arguments, "wait": True})
+    request.config.hook.pytest_cloud_prepare_image(instance=instance, config=request.config)
+    # Not left to snapshot(), which would start it again.
+    instance.clean()
+    instance.shutdown()
+    image_id = cloud.snapshot(instance, clean=False, tags={"prepared-from": base_image_id})
+    launcher.discard()
+    if run.is_worker:
+        # Other workers may need it when this one is done.
+        cloud.leave_to_sweep(image_id)
+    logger.info("prepared %s from %s", image_id, base_image_id)
+    return Prepared(image_id, instance.username)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock, which the kernel takes from a worker that dies."""
+    with path.open("w") as file:
+        wait_until(
+            lambda: _is_locked(file),
+            what="another worker to have prepared the image",
+            timeout=PREPARE_TIMEOUT,
+            interval=0.1,
+            max_interval=2.0,
+        )
+        yield
+
+
+def _is_locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(outcome: Path) -> Prepared:
+    told = json.loads(outcome.read_text(encoding="utf-8"))
+    if "error" in told:
+        raise PycloudlibError(told["error"])
+    return Prepared(**told)
+
+
+def _write(outcome: Path, told: Mapping[str, str]) -> None:
+    partial = outcome.with_suffix(".partial")
+    partial.write_text(json.dumps(told), encoding="utf-8")
+    partial.replace(outcome)

@@ -1,0 +1,138 @@
+"""What reports tell of instances: where their logs are, JUnit properties, and which ones live on."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from pycloudlib.errors import PycloudlibError
+from pycloudlib.pytest_plugin import fixtures
+from pycloudlib.pytest_plugin.instances import Launched
+from pycloudlib.pytest_plugin.kept import Kept
+from pycloudlib.pytest_plugin.logs import collect, directory_of
+from pycloudlib.pytest_plugin.run import Run, run_of
+
+PREPARE = "pytest_cloud_prepare_image"
+"""The hook of the suite, in which an error may be the suite's own."""
+SECTION = "cloud logs"
+KEPT = "pycloudlib_kept"
+"""The attribute of a report under which a worker tells the controller what it kept."""
+USED = "pycloudlib_regions"
+"""The attribute of a report under which a worker tells the controller where it uses the cloud."""
+
+
+@dataclass
+class Told:
+    """What has been told of a test already.
+
+    Args:
+        properties: the instances whose properties are in the report.
+        logs: the instances whose logs have been collected.
+    """
+
+    properties: set[str] = field(default_factory=set)
+    logs: set[str] = field(default_factory=set)
+
+
+TOLD = pytest.StashKey[Told]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add to a report what there is to tell of the test's instances."""
+    run = run_of(item.config)
+    used = run.instances.used_by(item, run.clouds)
+    told = item.stash.setdefault(TOLD, Told())
+    _add_properties(item, used, told)
+    report = yield
+    _shorten(item, call, report)
+    _add_logs(run, item, report, used, told)
+    _tell_controller(run, report)
+    return report
+
+
+def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
+    """Let an error of our fixtures speak for itself: where in this library it was raised tells nothing of the suite."""
+    excinfo = call.excinfo
+    if excinfo is None or call.when != "setup" or item.config.getoption("fulltrace"):
+        return
+    frames = [(entry.frame.code.raw.co_filename, entry.name) for entry in excinfo.traceback]
+    is_ours = isinstance(excinfo.value, PycloudlibError) and any(path == fixtures.__file__ for path, _ in frames)
+    if is_ours and not any(name == PREPARE for _, name in frames):
+        report.longrepr = excinfo.getrepr(style="value", chain=False)
+
+
+def _add_properties(item: pytest.Item, used: list[Launched], told: Told) -> None:
+    for launched in used:
+        instance = launched.instance
+        if instance.id in told.properties:
+            continue
+        told.properties.add(instance.id)
+        item.user_properties += [
+            ("cloud_instance_id", instance.id),
+            ("cloud_image", instance.image_id),
+            ("cloud_instance_type", instance.instance_type),
+            ("cloud_region", launched.cloud.region),
+        ]
+        if instance.timeline.ready is not None:
+            item.user_properties.append(("cloud_seconds_to_ready", str(instance.timeline.ready)))
+
+
+def _add_logs(run: Run, item: pytest.Item, report: pytest.TestReport, used: list[Launched], told: Told) -> None:
+    if report.failed:
+        for launched in used:
+            launched.failed = True
+    is_over = report.when == "call" or report.failed
+    if not is_over or not run.options.logs.applies(failed=report.failed):
+        return
+    directory = run.options.logs_dir / directory_of(item.nodeid)
+    lines: list[str] = []
+    for launched in used:
+        if launched.instance.id in told.logs or launched.instance.deletion_requested:
+            continue
+        told.logs.add(launched.instance.id)
+        place = directory / launched.instance.id
+        calls = run.clouds.get(launched.cloud)
+        notes = collect(launched, place, calls.of(launched.instance.id) if calls else ())
+        lines += [f"{launched.instance.id}: {place}", *(f"    not collected: {note}" for note in notes)]
+    if lines:
+        report.sections.append((SECTION, "\n".join(lines)))
+        if ("cloud_logs", str(directory)) not in item.user_properties:
+            item.user_properties.append(("cloud_logs", str(directory)))
+
+
+def _tell_controller(run: Run, report: pytest.TestReport) -> None:
+    if run.is_worker:
+        setattr(report, KEPT, run.take_unreported())
+        setattr(report, USED, sorted(run.regions))
+
+
+def heed_report(run: Run, report: Any) -> None:
+    """Take note, in the controller, of what a worker's report tells.
+
+    Args:
+        run: the controller's.
+        report: of a test.
+    """
+    run.regions |= set(getattr(report, USED, ()))
+    for kept in getattr(report, KEPT, ()):
+        run.note_kept(Kept(**kept))
+
+
+@pytest.hookimpl
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Tell which instances live on, and what could not be swept."""
+    run = run_of(config)
+    if run.kept:
+        terminalreporter.section("instances that live on")
+        for kept in run.kept.values():
+            terminalreporter.write_line(str(kept))
+    if run.unswept:
+        terminalreporter.section("cloud", red=True)
+        for line in run.unswept:
+            terminalreporter.write_line(line)

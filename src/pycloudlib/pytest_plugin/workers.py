@@ -1,0 +1,93 @@
+"""The controller of a run with workers (pytest-xdist): what it gives to them, and what it sweeps after them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pycloudlib.errors import CloudSetupError, PycloudlibError
+from pycloudlib.interrupts import cleaning_up_once
+from pycloudlib.pytest_plugin.clouds import advice, is_unconfigured, open_cloud
+from pycloudlib.pytest_plugin.local_run import LocalAccess
+from pycloudlib.pytest_plugin.report import heed_report
+from pycloudlib.pytest_plugin.run import INPUT, Run
+
+TOO_FAR = (
+    "the local EC2 listens on this computer only, and the worker {worker} runs elsewhere: "
+    "use AWS, or an endpoint that both reach, for workers on other computers"
+)
+
+
+class Controller:
+    """What the controller of workers does; without workers, nothing.
+
+    Args:
+        run: the run, as the controller sees it.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._remote: set[str] = set()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker where the local EC2 is, which is started for the first of them."""
+        run = self._run
+        if not run.run_id:
+            run.begin_with_workers(node.workerinput["testrunuid"])
+            self._heed_signals()
+        is_remote = not node.gateway.spec.popen
+        if is_remote:
+            self._remote.add(node.gateway.id)
+        access = self._local_access(node.gateway.id, is_remote=is_remote)
+        node.workerinput[INPUT] = run.input_for_worker(access)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any, error: object | None) -> None:
+        """Take note of a worker that ended as it should, and so has told all that it knows."""
+        if error is None:
+            self._remote.discard(node.gateway.id)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take note of what a worker tells."""
+        heed_report(self._run, report)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Sweep the run, when no worker is left; what could not be deleted makes it a failed one."""
+        run = self._run
+        if not run.run_id or (run.options.local and not run.kept):
+            return
+        regions = run.regions_in_use()
+        if regions:
+            for region in sorted(regions):
+                self._sweep(region)
+        elif self._remote:
+            # A worker elsewhere died without a word: it may have begun.
+            self._sweep(None)
+        if run.unswept and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _heed_signals(self) -> None:
+        heeding = cleaning_up_once(
+            advice(self._run), is_needed=lambda: bool(self._run.regions_in_use()), stderr=self._run.stderr
+        )
+        heeding.__enter__()
+        self._run.undo.append(lambda: heeding.__exit__(None, None, None))
+
+    def _local_access(self, worker: str, *, is_remote: bool) -> LocalAccess:
+        if not self._run.options.local:
+            return LocalAccess()
+        return LocalAccess(error=TOO_FAR.format(worker=worker)) if is_remote else self._run.local_access()
+
+    def _sweep(self, region: str | None) -> None:
+        run = self._run
+        try:
+            report = open_cloud(run, region).sweep(run=f"{run.run_id}-", owner="any", dry_run=False)
+        except PycloudlibError as error:
+            if region is None and isinstance(error, CloudSetupError) and is_unconfigured(error):
+                return
+            run.unswept.append(f"the run could not be swept: {error}; try again: {advice(run)}")
+            return
+        run.unswept += [f"left: {one}" for one in report.left] + [f"not known: {error}" for error in report.errors]

@@ -1,0 +1,124 @@
+"""The options, wherever they are said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.pytest_plugin.options import OPTIONS, CloudOptions, When, read_options
+
+VALUES = {
+    "local": ("true", True),
+    "config": ("settings.toml", None),
+    "region": ("eu-north-1", "eu-north-1"),
+    "profile": ("ci", "ci"),
+    "image": ("noble", "noble"),
+    "instance-type": ("t3.large", "t3.large"),
+    "tag": ("nightly", "nightly"),
+    "ttl": ("90m", 5400),
+    "keep": ("on-failure", When.ON_FAILURE),
+    "logs": ("always", When.ALWAYS),
+    "logs-dir": ("logs", None),
+    "host-keys": ("console", "console"),
+    "required": ("true", True),
+}
+"""What is said, and what is understood; paths depend on where they are said."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for option in OPTIONS:
+        monkeypatch.delenv(option.variable, raising=False)
+
+
+def understood(options: CloudOptions, name: str) -> object:
+    return getattr(options, name.replace("-", "_"))
+
+
+def test_without_any_everything_has_a_default(pytester: pytest.Pytester) -> None:
+    options = read_options(pytester.parseconfig())
+    assert not options.local
+    assert not options.required
+    assert (options.config, options.region, options.profile, options.ttl, options.host_keys) == (None,) * 5
+    assert (options.image, options.instance_type, options.tag) == ("bookworm", "t3.micro", "pytest")
+    assert (options.keep, options.logs) == (When.NEVER, When.ON_FAILURE)
+    assert options.logs_dir == pytester.path / "cloud-logs"
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_each_can_be_said_in_three_places(
+    name: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, meant = VALUES[name]
+    option = next(one for one in OPTIONS if one.name == name)
+    expected = pytester.path / said if meant is None else meant
+    pytester.makeini(f"[pytest]\n{option.ini} = {said}")
+    assert understood(read_options(pytester.parseconfig()), name) == expected
+    pytester.makeini("[pytest]\n")
+    monkeypatch.setenv(option.variable, said)
+    assert understood(read_options(pytester.parseconfig()), name) == expected
+    monkeypatch.delenv(option.variable)
+    arguments = [option.flag] if option.is_switch else [option.flag, said]
+    assert understood(read_options(pytester.parseconfig(*arguments)), name) == expected
+
+
+def test_every_option_is_tried() -> None:
+    assert [option.name for option in OPTIONS] == list(VALUES)
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\ncloud_tag = file\ncloud_local = true\ncloud_region = eu-west-1")
+    monkeypatch.setenv("PYCLOUDLIB_TAG", "environment")
+    monkeypatch.setenv("PYCLOUDLIB_LOCAL", "0")
+    monkeypatch.setenv("PYCLOUDLIB_REGION", "")
+    options = read_options(pytester.parseconfig("--cloud-tag=line"))
+    assert (options.tag, options.local, options.region) == ("line", False, "eu-west-1")
+    assert read_options(pytester.parseconfig()).tag == "environment"
+
+
+def test_a_path_in_the_file_begins_where_the_file_is(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\ncloud_config = cloud.toml")
+    below: Path = pytester.mkdir("below")
+    monkeypatch.chdir(below)
+    options = read_options(pytester.parseconfig("--cloud-logs-dir=logs"))
+    assert (options.config, options.logs_dir) == (pytester.path / "cloud.toml", below / "logs")
+
+
+def test_everything_that_is_wrong_is_told_at_once(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytester.makeini("[pytest]\ncloud_ttl = soon\ncloud_keep = perhaps")
+    monkeypatch.setenv("PYCLOUDLIB_REQUIRED", "perhaps")
+    result = pytester.runpytest_subprocess("--cloud-tag=No Tag", "--cloud-host-keys=any", "--cloud-region=a b")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "*--cloud-region: found 'a b'; must be a region's name such as 'eu-central-1'",
+            "--cloud-tag: found 'No Tag'; letters must be lowercase; *",
+            "cloud_ttl in */tox.ini: found 'soon'; must be seconds, or a text such as '90m'*",
+            "cloud_keep in */tox.ini: found 'perhaps'; must be one of never, on-failure, always",
+            "--cloud-host-keys: found 'any'; must be one of 'console', 'pinned', 'insecure'",
+            "environment variable PYCLOUDLIB_REQUIRED: found 'perhaps'; must be true or false",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("when", "failed", "expected"),
+    [
+        (When.NEVER, True, False),
+        (When.ON_FAILURE, True, True),
+        (When.ON_FAILURE, False, False),
+        (When.ALWAYS, False, True),
+    ],
+)
+def test_when_something_is_done(when: When, failed: bool, expected: bool) -> None:
+    assert when.applies(failed=failed) is expected
+
+
+def test_a_sweep_is_led_to_the_same_cloud(pytester: pytest.Pytester) -> None:
+    options = read_options(pytester.parseconfig("--cloud-config=/a b.toml", "--cloud-profile=ci"))
+    assert options.sweep_arguments == ["--config-file", "/a b.toml", "--profile", "ci"]
