@@ -1,0 +1,1 @@
+"""The checks that come with the library, one concept per file."""

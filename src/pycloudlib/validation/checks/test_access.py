@@ -1,0 +1,114 @@
+"""Who gets in: the owner with the launch's key, and nobody else."""
+
+from pycloudlib.validation.facts import Facts
+from pycloudlib.validation.verdicts import check, fail, listed
+
+OPTIONS_WITH_COMMAND = 'command="'
+
+
+def sshd(facts: Facts) -> dict[str, str]:
+    """Sshd's settings, in lower case, as `sshd -T` tells them."""
+    pairs = (line.split(maxsplit=1) for line in facts.lines("sshd"))
+    return {pair[0].lower(): pair[1].strip() for pair in pairs if len(pair) > 1}
+
+
+def accounts(facts: Facts, state: str) -> list[str]:
+    """The accounts whose password is in this state: "empty", "set" or "locked"."""
+    pairs = (line.split() for line in facts.lines("passwords"))
+    return [pair[0] for pair in pairs if len(pair) > 1 and pair[1] == state]
+
+
+def key_of(line: str) -> str:
+    """The key itself in a line of authorized_keys."""
+    return next((word for word in line.split() if word.startswith("AAAA")), "")
+
+
+def authorized(facts: Facts) -> list[tuple[str, str]]:
+    """File and line of each key that lets somebody in."""
+    pairs = (line.partition(": ") for line in facts.lines("authorized_keys"))
+    return [(file, line) for file, _, line in pairs if key_of(line)]
+
+
+@check(
+    reason="Passwords are guessed all day on every public address.",
+    remedy="PasswordAuthentication no and KbdInteractiveAuthentication no in /etc/ssh/sshd_config.d, and ssh_pwauth: "
+    "false for cloud-init.",
+)
+def test_no_password_login(facts: Facts) -> None:
+    """Sshd takes no passwords."""
+    settings = sshd(facts)
+    taken = [
+        name for name in ("passwordauthentication", "kbdinteractiveauthentication") if settings.get(name, "no") != "no"
+    ]
+    if taken:
+        fail(f"sshd takes passwords: {', '.join(f'{name} yes' for name in taken)}")
+
+
+@check(
+    reason="Nobody can tell who was root, and a stolen key is root at once.",
+    remedy="PermitRootLogin no in /etc/ssh/sshd_config.d, or disable_root: true for cloud-init, which is its default.",
+)
+def test_no_root_login(facts: Facts) -> None:
+    """The launch's key does not let in root."""
+    if sshd(facts).get("permitrootlogin") in ("no", "forced-commands-only") or facts.launch.username == "root":
+        return
+    launch_key = key_of(facts.launch.public_key)
+    lines = [line for file, line in authorized(facts) if file.startswith("/root/") and key_of(line) == launch_key]
+    if any(OPTIONS_WITH_COMMAND not in line for line in lines):
+        fail("root can log in with the launch's key")
+
+
+@check(
+    reason="Whoever reaches a login, on the console or by su, is in.",
+    remedy="passwd --lock ACCOUNT for each, before the image is made.",
+)
+def test_no_empty_passwords(facts: Facts) -> None:
+    """No account has an empty password."""
+    found = accounts(facts, "empty")
+    if found:
+        fail(f"accounts without a password: {', '.join(found)}")
+
+
+@check(
+    reason="A password in the image is known to everybody who has the image, and the same on every instance.",
+    remedy="passwd --lock ACCOUNT for each, before the image is made.",
+)
+def test_no_passwords(facts: Facts) -> None:
+    """No account has a password that came with the image."""
+    found = accounts(facts, "set")
+    if found:
+        fail(f"accounts with a password: {', '.join(found)}")
+
+
+@check(
+    reason="Whoever has that key gets into every instance.",
+    remedy="rm /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys before the image is made.",
+)
+def test_no_authorized_keys_are_left(facts: Facts) -> None:
+    """The launch's key is the only one that lets anybody in."""
+    launch_key = key_of(facts.launch.public_key)
+    found = [f"{file}: {line[-60:]}" for file, line in authorized(facts) if key_of(line) != launch_key]
+    if found:
+        fail(f"keys that let somebody else in:\n{listed(found)}")
+
+
+@check(
+    reason="It tells how the image was made, and often a password or a token that was typed.",
+    remedy="rm /root/.*_history /home/*/.*_history before the image is made.",
+)
+def test_no_shell_history_is_left(facts: Facts) -> None:
+    """No history of a shell or another program."""
+    found = facts.lines("histories")
+    if found:
+        fail(f"left behind:\n{listed(found)}")
+
+
+@check(
+    reason="A private key in an image is everybody's who has the image.",
+    remedy="Remove it before the image is made, and replace it wherever it is used.",
+)
+def test_no_private_keys_are_left(facts: Facts) -> None:
+    """No private key in the places where people and build tools leave them; the host's own are another check's."""
+    found = facts.lines("private_keys")
+    if found:
+        fail(f"private keys:\n{listed(found)}")

@@ -1,0 +1,17 @@
+"""The machine comes up, and lets its owner in."""
+
+from pycloudlib.validation.facts import Facts
+from pycloudlib.validation.verdicts import check, fail
+
+
+@check(
+    reason="An instance that nobody can log in to is of no use, whatever else is right with it.",
+    remedy="Read the end of the console log: it tells how far the boot came. Look at the boot loader, the root= "
+    "argument of the kernel, the drivers in the initramfs, DHCP, sshd, and whether cloud-init installs the key.",
+)
+def test_boots_to_login_in_time(facts: Facts) -> None:
+    """Somebody can log in with the launch's key, within `--boot-timeout`."""
+    if facts.logged_in_after is None:
+        fail(facts.boot_error or "nobody could log in")
+    if facts.logged_in_after > facts.launch.boot_timeout:
+        fail(f"it took {facts.logged_in_after:.0f} s to log in; allowed are {facts.launch.boot_timeout:g} s")

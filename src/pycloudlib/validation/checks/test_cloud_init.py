@@ -1,0 +1,132 @@
+"""cloud-init does its work, and has nothing to complain about."""
+
+import json
+import re
+from typing import Any
+
+from pycloudlib.validation.facts import NOT_FOUND, Facts
+from pycloudlib.validation.verdicts import check, fail, listed, not_applicable
+
+ENTRY = re.compile(r"\[(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL)\]: ")
+
+KNOWN_WARNINGS = {
+    r"resulted in stderr output: ifup: interface \S+ already configured": (
+        "Debian's own images: cloud-init asks ifupdown for the interface that udev has brought up a moment before"
+    ),
+}
+"""Warnings that say nothing about an image, and why."""
+
+
+def has_cloud_init(facts: Facts) -> None:
+    """Skip what is about cloud-init in an image without it."""
+    if facts.answer("cloud_init_version").status == NOT_FOUND:
+        not_applicable("there is no cloud-init in this image")
+
+
+def result(facts: Facts) -> dict[str, Any]:
+    """What cloud-init's final stage wrote down."""
+    has_cloud_init(facts)
+    try:
+        told: dict[str, Any] = json.loads(facts.text("cloud_init_result"))["v1"]
+    except (ValueError, KeyError, TypeError):
+        not_applicable("cloud-init has not come to its end")
+    return told
+
+
+def status(facts: Facts) -> str:
+    """The word that `cloud-init status` says."""
+    has_cloud_init(facts)
+    found = re.search(r"^\.*status: (.+)$", facts.text("cloud_init_status"), re.MULTILINE)
+    return found.group(1).strip() if found else facts.text("cloud_init_status") or "nothing"
+
+
+@check(
+    reason="Until cloud-init has ended, nobody knows whether the machine is what was asked for.",
+    remedy="`cloud-init status --long` tells the stage that it hangs in, `systemctl list-jobs` what it waits for. If "
+    "it is disabled, remove /etc/cloud/cloud-init.disabled and cloud-init=disabled from the kernel's command line.",
+)
+def test_cloud_init_ends(facts: Facts) -> None:
+    """cloud-init ran, and came to its end."""
+    said = status(facts)
+    # How it ended is the next check's.
+    if not said.startswith(("done", "error", "degraded")):
+        fail(f"cloud-init's status is: {said}")
+
+
+@check(
+    reason="What cloud-init could not do is missing on every instance: a user, a key, a mount, a package.",
+    remedy="Read /var/log/cloud-init.log at the lines shown. Mend the configuration in /etc/cloud, or leave the "
+    "module out.",
+)
+def test_no_errors_or_warnings(facts: Facts) -> None:
+    """cloud-init ended without errors, and without warnings in its log."""
+    errors = [str(error) for error in result(facts).get("errors", [])]
+    known = re.compile("|".join(KNOWN_WARNINGS))
+    logged = [line for line in facts.lines("cloud_init_problems") if ENTRY.search(line) and not known.search(line)]
+    if errors or logged:
+        fail(f"cloud-init complains:\n{listed([*errors, *logged])}")
+
+
+@check(
+    reason="An exception that cloud-init swallows is a step that was left half done, without anybody being told.",
+    remedy="Read the traceback in /var/log/cloud-init.log or /var/log/cloud-init-output.log; mend what it names.",
+)
+def test_no_tracebacks(facts: Facts) -> None:
+    """No traceback in cloud-init's logs but those of warnings and errors, which test_no_errors_or_warnings tells."""
+    has_cloud_init(facts)
+    found = [block for block in blocks(facts.text("cloud_init_tracebacks")) if not is_reported(block)]
+    if found:
+        fail("an exception was swallowed:\n" + "\n".join(listed(block, limit=24) for block in found[:3]))
+
+
+def blocks(text: str) -> list[list[str]]:
+    """The pieces that grep gives, each a traceback with the lines before it."""
+    return [block.splitlines() for block in re.split(r"^--$", text, flags=re.MULTILINE) if "Traceback" in block]
+
+
+def is_reported(block: list[str]) -> bool:
+    """Whether the lines before a traceback hold the warning or the error that it belongs to."""
+    before = block[: next(number for number, line in enumerate(block) if "Traceback" in line)]
+    return any(entry["level"] not in ("DEBUG", "INFO") for entry in map(ENTRY.search, before) if entry)
+
+
+@check(
+    reason="With another data source, the instance gets no key, no host name and no user data from EC2, or gets them "
+    "late.",
+    remedy="Let /etc/cloud/cloud.cfg.d name Ec2 in datasource_list, or remove the datasource_list that hides it; see "
+    "/run/cloud-init/ds-identify.log.",
+)
+def test_data_source_is_ec2(facts: Facts) -> None:
+    """cloud-init found EC2's metadata."""
+    found = result(facts).get("datasource") or "none"
+    if not str(found).startswith("DataSourceEc2"):
+        fail(f"cloud-init's data source is {found}")
+
+
+@check(
+    reason="What is not valid is passed over, and most of the time in silence.",
+    remedy="`cloud-init schema --system --annotate` shows the lines: in /etc/cloud, in the vendor data, or in the "
+    "user data.",
+)
+def test_schema_is_valid(facts: Facts) -> None:
+    """`cloud-init schema` finds the user data and the vendor data valid."""
+    has_cloud_init(facts)
+    answer = facts.answer("cloud_init_schema")
+    if "invalid choice: 'schema'" in answer.text:
+        not_applicable(f"{facts.text('cloud_init_version')} has no `schema` command")
+    if not answer.ok:
+        fail(f"cloud-init calls its data invalid:\n{listed(answer.lines)}")
+
+
+@check(
+    reason="User data that does not run leaves the instance unfinished; user data that runs twice does its work twice.",
+    remedy="Let cloud_final_modules hold scripts-user, cloud_config_modules hold runcmd, and remove what was left of "
+    "the machine that the image was made of: `cloud-init clean` before the image is made.",
+)
+def test_user_data_ran_once(facts: Facts) -> None:
+    """The launch's user data ran, and no more than once."""
+    has_cloud_init(facts)
+    answer = facts.answer("user_data_runs")
+    runs = len(answer.lines) if answer.ok else 0
+    if runs != 1:
+        fail("the user data did not run" if runs == 0 else f"the user data ran {runs} times")

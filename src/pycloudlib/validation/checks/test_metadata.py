@@ -1,0 +1,34 @@
+"""The instance metadata service is reached, in its safe version."""
+
+from pycloudlib.validation.checks.test_cloud_init import result
+from pycloudlib.validation.checks.test_network import asked
+from pycloudlib.validation.facts import Facts
+from pycloudlib.validation.verdicts import check, fail, not_applicable
+
+OK = 200
+NO_DATA_SOURCE = ("DataSourceNone", "", None)
+
+
+@check(
+    reason="Keys, user data, roles and credentials come from there, and more and more accounts allow version 2 alone.",
+    remedy="Let no firewall and no route in the image stand between the instance and 169.254.169.254.",
+)
+def test_version_2_is_usable(facts: Facts) -> None:
+    """A token is given for the asking, and with it the metadata tell the instance's own id."""
+    status, text = asked(facts)["v2"]
+    if status != OK or text != facts.launch.instance_id:
+        fail(f"asked for the instance id, the metadata service says: {text or status}")
+
+
+@check(
+    reason="Version 1 hands the role's credentials to whoever lures a program of the instance into fetching a URL.",
+    remedy="Update cloud-init (20.1 and later ask with a token), and what else asks without; then set "
+    "ImdsSupport=v2.0 for the AMI.",
+)
+def test_version_1_is_not_needed(facts: Facts) -> None:
+    """cloud-init finds its data where version 1 is refused."""
+    status, _ = asked(facts)["v1"]
+    if status == OK:
+        not_applicable("version 1 of the metadata service was not refused")
+    if result(facts).get("datasource") in NO_DATA_SOURCE:
+        fail(f"with version 1 refused (HTTP {status}), cloud-init found no data source")

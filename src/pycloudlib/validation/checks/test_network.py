@@ -1,0 +1,64 @@
+"""The network is up, in both of its versions, and names are looked up."""
+
+import json
+from typing import Any
+
+from pycloudlib.validation.facts import Facts
+from pycloudlib.validation.verdicts import check, fail, not_applicable
+
+
+def asked(facts: Facts) -> dict[str, Any]:
+    """What a small program in the guest got from the name server and from the metadata service."""
+    answer = facts.answer("network")
+    if not answer.ok:
+        not_applicable("there is no Python 3 in the guest to ask with")
+    told: dict[str, Any] = json.loads(answer.text)
+    return told
+
+
+@check(
+    reason="Without its private address, nothing of EC2 reaches the instance.",
+    remedy="Let the primary interface be configured by DHCP, whatever its name is.",
+)
+def test_ipv4_is_up(facts: Facts) -> None:
+    """The private address is on an interface, and there is a way out."""
+    if f" {facts.launch.private_ip}/" not in facts.text("addresses"):
+        fail(f"{facts.launch.private_ip} is on no interface:\n{facts.text('addresses')}")
+    if not any("default via" in line and ":" not in line for line in facts.lines("routes")):
+        fail("there is no default route")
+
+
+@check(
+    reason="In a network of both versions, whoever prefers IPv6 does not reach the instance.",
+    remedy="Let the primary interface be configured by DHCPv6 with router advertisements, and do not disable IPv6.",
+)
+def test_ipv6_is_up(facts: Facts) -> None:
+    """Every IPv6 address that EC2 gave is on an interface."""
+    if not facts.launch.ipv6_addresses:
+        not_applicable("this instance has no IPv6 address")
+    missing = [one for one in facts.launch.ipv6_addresses if f" {one}/" not in facts.text("addresses")]
+    if missing:
+        fail(f"{', '.join(missing)} is on no interface:\n{facts.text('addresses')}")
+
+
+@check(
+    reason="Without names, nothing is installed, and no service of AWS is found.",
+    remedy="Let DHCP's name server get into /etc/resolv.conf, or systemd-resolved run; a fixed /etc/resolv.conf is a "
+    "relic.",
+)
+def test_names_are_looked_up(facts: Facts) -> None:
+    """The name server answers; with what is the network's affair."""
+    found = asked(facts)["dns"]
+    if found != "answered":
+        fail(f"names cannot be looked up: {found}")
+
+
+@check(
+    reason="Current instance types have no other network adapter: without its driver they are unreachable.",
+    remedy="Install a kernel with the module ena (linux-modules-extra, linux-image-cloud-amd64, or Amazon's own "
+    "sources).",
+)
+def test_ena_driver_is_there(facts: Facts) -> None:
+    """The kernel has the driver of the Elastic Network Adapter."""
+    if not facts.answer("module_ena").ok:
+        fail(f"there is no module ena: {facts.text('module_ena')}")

@@ -1,0 +1,135 @@
+"""The root file system is all of its volume, with room in it; what is to be mounted is mounted."""
+
+import re
+from dataclasses import dataclass
+
+from pycloudlib.validation.facts import Facts
+from pycloudlib.validation.verdicts import check, fail, listed, not_applicable
+
+GIB = 1024**3
+GROWN = 0.9
+"""Of the volume: partitions, boot loaders and the file system's own tables take the rest."""
+FULL = 0.92
+"""Of what there is; the blocks that are kept for root count as room."""
+LONG_ENOUGH = 255
+"""Seconds of NVMe time-out: the most that kernels before 4.15 take, https://docs.aws.amazon.com/ebs/latest/userguide/timeout-nvme-ebs-volumes.html"""
+FIELDS = 3
+NO_PLACE = ("none", "swap", "-")
+UNSTABLE = re.compile(r"/dev/(sd|xvd|nvme|vd|hd)")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of fstab.
+
+    Args:
+        device: what is mounted.
+        place: where.
+        kind: the type of the file system.
+        options: how.
+    """
+
+    device: str
+    place: str
+    kind: str
+    options: str
+
+
+def fstab(facts: Facts) -> list[Entry]:
+    """The entries that are mounted by themselves."""
+    lines = (line.split() for line in facts.lines("fstab") if not line.lstrip().startswith("#"))
+    entries = [Entry(words[0], words[1], words[2], (*words, "")[FIELDS]) for words in lines if len(words) >= FIELDS]
+    return [entry for entry in entries if "noauto" not in entry.options.split(",")]
+
+
+@check(
+    reason="The size of the volume is chosen at each launch, and what the file system does not fill is paid for in "
+    "vain.",
+    remedy="Install growpart (cloud-guest-utils, cloud-utils-growpart), let cloud-init's modules growpart and "
+    "resizefs run, and let the root partition be the last one.",
+)
+def test_root_fills_its_volume(facts: Facts) -> None:
+    """The root file system has grown to the size of its volume."""
+    size = int(facts.text("root").split()[0])
+    if size < GROWN * facts.launch.volume_size_gb * GIB:
+        fail(f"the root file system has {size / GIB:.1f} GiB, its volume {facts.launch.volume_size_gb} GiB")
+
+
+@check(
+    reason="A machine that cannot write cannot log, install or update, and may not come up at its next boot.",
+    remedy="Remove what is not needed (caches, downloads, old kernels, logs), or make the image's volume larger.",
+)
+def test_root_has_room(facts: Facts) -> None:
+    """There is room in the root file system, and was in the image; inodes too."""
+    size, used, free, _, inodes = facts.text("root").replace("%", "").split()
+    if int(used) > FULL * (int(used) + int(free)):
+        fail(f"the root file system is full: {int(free) / GIB:.1f} of {int(size) / GIB:.1f} GiB are free")
+    if facts.launch.image_size_gb and int(used) > FULL * facts.launch.image_size_gb * GIB:
+        fail(f"the image is full: {int(used) / GIB:.1f} of {facts.launch.image_size_gb} GiB are used")
+    if inodes.isdigit() and int(inodes) > FULL * 100:
+        fail(f"the root file system has few inodes left: {inodes} % are used")
+
+
+@check(
+    reason="What is not there is missed at the worst moment; without nofail it also keeps the machine from booting.",
+    remedy="Remove the line from /etc/fstab, or add nofail; or let the device be in the image's block device mapping.",
+)
+def test_fstab_is_mounted(facts: Facts) -> None:
+    """Everything in fstab is mounted, and findmnt finds no error in it."""
+    mounted = {line.split()[1] for line in facts.lines("mounts")}
+    missing = [entry.place for entry in fstab(facts) if entry.place not in mounted and entry.place not in NO_PLACE]
+    if missing:
+        fail(f"in /etc/fstab, but not mounted: {', '.join(missing)}")
+    errors = [line.strip() for line in facts.lines("fstab_verified") if "[E]" in line]
+    if errors:
+        fail(f"findmnt finds errors in /etc/fstab:\n{listed(errors)}")
+
+
+@check(
+    reason="Devices are named in the order in which they are found, and otherwise by another hypervisor: /dev/xvda "
+    "is /dev/nvme0n1 on current instance types.",
+    remedy="Name them by LABEL= or UUID= in /etc/fstab.",
+)
+def test_fstab_names_no_devices(facts: Facts) -> None:
+    """Fstab names file systems, not devices."""
+    found = [entry.device for entry in fstab(facts) if UNSTABLE.match(entry.device)]
+    if found:
+        fail(f"/etc/fstab names devices: {', '.join(found)}")
+
+
+@check(
+    reason="Swap that is on by chance is on a slow network disk that is paid for; swap that is missing ends programs.",
+    remedy="Let /etc/fstab or a .swap unit say what swap there is, and `swapon --all` agree.",
+)
+def test_swap_is_as_configured(facts: Facts) -> None:
+    """All swap of fstab is on; without any there, none is on but what is in memory (zram)."""
+    wanted = [entry.device for entry in fstab(facts) if entry.kind == "swap"]
+    active = [line.split()[0] for line in facts.lines("swaps") if "zram" not in line]
+    if wanted and not active:
+        fail(f"the swap of /etc/fstab is not on: {', '.join(wanted)}")
+    if active and not wanted:
+        fail(f"there is swap that /etc/fstab does not name: {', '.join(active)}")
+
+
+@check(
+    reason="On current instance types every volume is an NVMe device, the root volume too.",
+    remedy="Install a kernel with the module nvme, and have it in the initramfs.",
+)
+def test_nvme_driver_is_there(facts: Facts) -> None:
+    """The kernel has the driver of NVMe devices."""
+    if not facts.answer("module_nvme").ok:
+        fail(f"there is no module nvme: {facts.text('module_nvme')}")
+
+
+@check(
+    reason="EBS may answer late, for example while a volume is moved. With the kernel's own 30 s the root file "
+    "system becomes read-only then.",
+    remedy="Add nvme_core.io_timeout=4294967295 to the kernel's command line.",
+)
+def test_nvme_timeout_is_long(facts: Facts) -> None:
+    """An NVMe device may take as long as it needs to answer."""
+    answer = facts.answer("nvme_timeout")
+    if not answer.ok or not answer.text.isdigit():
+        not_applicable("this kernel has no NVMe time-out")
+    if int(answer.text) < LONG_ENOUGH:
+        fail(f"nvme_core.io_timeout is {answer.text} s; the longest possible is 4294967295")

@@ -1,0 +1,82 @@
+"""The operating system is in order: its units, its clock and its packages."""
+
+import re
+
+from pycloudlib.validation.facts import NOT_FOUND, Facts
+from pycloudlib.validation.verdicts import check, fail, listed, not_applicable
+
+CLOUD_INIT_UNIT = re.compile(r"cloud-(init|config|final)[\w-]*\.")
+"""They fail with the modules in them, which the checks of cloud-init tell."""
+
+UNREACHABLE = re.compile(
+    r"Could( not|n't) resolve|ould not be resolved|Temporary failure|Could not connect|Cannot initiate the connection"
+    r"|Connection (timed out|refused|failed)|Unable to connect|Failed to connect|Timeout was reached"
+    r"|Network is unreachable|No route to host"
+)
+"""What is said when nothing answers: the network's affair."""
+
+TIMED_OUT = 124
+
+
+@check(
+    reason="A service that fails at boot is missing on every instance.",
+    remedy="`systemctl status UNIT` and `journalctl -b -u UNIT` tell why; mend it, or mask it if nobody needs it.",
+)
+def test_no_failed_units(facts: Facts) -> None:
+    """No unit of systemd has failed."""
+    if facts.answer("failed_units").status == NOT_FOUND:
+        not_applicable("there is no systemd in this image")
+    units = [line.strip(" ●*").split()[0] for line in facts.lines("failed_units")]
+    failed = [unit for unit in units if not CLOUD_INIT_UNIT.match(unit)]
+    if failed:
+        fail(f"failed units: {', '.join(failed)}")
+
+
+@check(
+    reason="TLS, signatures of AWS requests and logs need the right time, and a virtual machine's clock drifts.",
+    remedy="Install and enable chrony or systemd-timesyncd; on AWS with the server 169.254.169.123.",
+)
+def test_clock_is_kept(facts: Facts) -> None:
+    """A service keeps the clock by NTP."""
+    if "active" not in facts.text("time_services").split():
+        fail("none of chrony, systemd-timesyncd, ntpd, ntpsec and openntpd runs")
+
+
+@check(
+    reason="In a fleet, logs are compared; local times, and clocks that jump twice a year, make that hard.",
+    remedy="ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime",
+)
+def test_time_zone_is_utc(facts: Facts) -> None:
+    """The time zone is UTC."""
+    if not facts.text("time_zone").endswith("+0000"):
+        fail(f"the time zone is {facts.text('time_zone')}")
+
+
+@check(
+    reason="With packages that are half installed or contradict each other, no update and no other package is "
+    "installed.",
+    remedy="dpkg --configure -a and apt-get -f install, or dnf check, before the image is made.",
+)
+def test_packages_are_consistent(facts: Facts) -> None:
+    """The package manager works, and finds all packages whole."""
+    answer = facts.answer("packages")
+    if answer.status == NOT_FOUND:
+        not_applicable("no package manager that is known here")
+    if not answer.ok or (answer.text and "Reading package lists" not in answer.text.splitlines()[0]):
+        fail(f"the package manager complains:\n{listed(answer.lines)}")
+
+
+@check(
+    reason="Without a repository the image gets no security updates.",
+    remedy="Look at /etc/apt/sources.list* or /etc/yum.repos.d: a release that is past its end, or a mirror of "
+    "whoever built the image.",
+)
+def test_repository_answers(facts: Facts) -> None:
+    """A package repository is configured and answers; where none can be reached, the check does not apply."""
+    answer = facts.answer("repository")
+    if answer.status == NOT_FOUND:
+        not_applicable("no package manager that is known here")
+    if answer.status == TIMED_OUT or UNREACHABLE.search(answer.text):
+        not_applicable("the repository cannot be reached from this network")
+    if not answer.ok:
+        fail(f"the repository does not answer as it should:\n{listed(answer.lines)}")

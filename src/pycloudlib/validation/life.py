@@ -1,0 +1,162 @@
+"""The machine's further life, each step taken once: what is added to it, how it boots again, what is made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pycloudlib.errors import PycloudlibTimeoutError
+from pycloudlib.guest.questions import ask
+from pycloudlib.validation.facts import Facts
+from pycloudlib.validation.questions import QUESTIONS
+from pycloudlib.validation.subject import Subject
+from pycloudlib.validation.verdicts import not_applicable
+from pycloudlib.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pycloudlib.ec2.instance import EC2Instance
+
+VOLUME_GIB = 1
+PLUG_TIMEOUT = 120.0
+"""Seconds until what was plugged in must be usable."""
+
+DATA_FILE = "/var/tmp/pycloudlib-validation-data"  # noqa: S108  (in the guest, and nobody else is there)
+KEPT = ("boot_id", "machine_id", "host_public_keys", "user_data_runs")
+ASK_TIMEOUT = 300.0
+
+
+@dataclass(frozen=True)
+class AddedVolume:
+    """A volume that was added to the running machine.
+
+    Args:
+        device: the device in the guest; empty when none came up.
+        size: bytes that the guest sees.
+        wanted: bytes that it has.
+    """
+
+    device: str
+    size: int
+    wanted: int
+
+
+@dataclass(frozen=True)
+class AddedInterface:
+    """A network interface that was added to the running machine.
+
+    Args:
+        ip: its private address.
+        addresses: what the guest has on its interfaces.
+    """
+
+    ip: str
+    addresses: str
+
+
+@dataclass(frozen=True)
+class Booted:
+    """What the machine was before it booted again, and what it is afterwards: answers to the questions KEPT, and data.
+
+    Args:
+        before: texts by the name of the question.
+        after: the same.
+        data_before: what was in a file.
+        data_after: what is in it now.
+    """
+
+    before: dict[str, str]
+    after: dict[str, str]
+    data_before: str = ""
+    data_after: str = ""
+
+
+class Life:
+    """The further life of a machine, step by step as checks ask for it.
+
+    Args:
+        subject: the machine.
+        facts: what is known about it.
+    """
+
+    def __init__(self, subject: Subject, facts: Facts) -> None:
+        self._subject = subject
+        self.facts = facts
+
+    @property
+    def instance(self) -> EC2Instance:
+        """The machine; a check of one that nobody can log in to does not apply."""
+        if self._subject.instance is None or not self.facts.answers:
+            not_applicable(self.facts.not_asked or "the guest could not be asked")
+        return self._subject.instance
+
+    @cached_property
+    def added_volume(self) -> AddedVolume:
+        """Add a volume, and see what the guest makes of it."""
+        instance = self.instance
+        self._subject.progress("adding a volume")
+        volume = instance.add_volume(size=VOLUME_GIB)
+        wanted = VOLUME_GIB * 1024**3
+        try:
+            device = volume.guest_device(timeout=PLUG_TIMEOUT)
+        except PycloudlibTimeoutError:
+            return AddedVolume("", 0, wanted)
+        size = instance.execute(["blockdev", "--getsize64", device], use_sudo=True).check()
+        return AddedVolume(device, int(size), wanted)
+
+    @cached_property
+    def added_interface(self) -> AddedInterface:
+        """Add a network interface, and give the guest some time to configure it."""
+        instance = self.instance
+        self._subject.progress("adding a network interface")
+        ip = instance.add_network_interface()
+        seen = ""
+
+        def is_configured() -> bool:
+            nonlocal seen
+            seen = instance.execute(QUESTIONS["addresses"]).stdout
+            return f" {ip}/" in seen
+
+        try:
+            wait_until(
+                is_configured, what=f"the guest to have {ip}", timeout=PLUG_TIMEOUT, interval=1.0, max_interval=5.0
+            )
+        except PycloudlibTimeoutError:
+            return AddedInterface(ip, seen)
+        return AddedInterface(ip, seen)
+
+    @cached_property
+    def restarted(self) -> Booted:
+        """Restart it."""
+        instance = self.instance
+        before = self._kept()
+        self._subject.progress("restarting it")
+        instance.restart()
+        return Booted(before, self._kept())
+
+    @cached_property
+    def stopped_and_started(self) -> Booted:
+        """Write some data, stop it, and start it again."""
+        instance = self.instance
+        before = self._kept()
+        data = f"written in boot {before['boot_id']}"
+        instance.execute(f"cat >{DATA_FILE} && sync {DATA_FILE}", stdin=data, use_sudo=True).check()
+        self._subject.progress("stopping and starting it")
+        instance.shutdown()
+        instance.start()
+        found = instance.execute(["cat", DATA_FILE], use_sudo=True)
+        return Booted(before, self._kept(), data, found.stdout)
+
+    @cached_property
+    def copy(self) -> Facts:
+        """Make an image of it, and launch that; the machine itself stays stopped."""
+        instance = self.instance
+        self._subject.progress("making an image of it")
+        instance.clean()
+        instance.shutdown()
+        image_id = self._subject.ec2.snapshot(instance, clean=False)
+        return self._subject.launch_copy(image_id)
+
+    def _kept(self) -> dict[str, str]:
+        answers = ask(self.instance.execute, {name: QUESTIONS[name] for name in KEPT}, timeout=ASK_TIMEOUT)
+        return {name: answer.text for name, answer in answers.items()}

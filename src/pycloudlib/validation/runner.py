@@ -1,0 +1,124 @@
+"""A run of the checks: pytest, in this process, with nothing of the user's own settings for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.errors import InvalidArgumentError, PycloudlibError
+from pycloudlib.validation import fixtures
+from pycloudlib.validation.facts import Facts
+from pycloudlib.validation.plugin import CHECKS, Outcome, ValidationPlugin
+from pycloudlib.validation.subject import Subject
+
+SETTINGS = Path(__file__).parent / "pytest.ini"
+
+FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "CI", "BUILD_NUMBER")
+"""Variables that are meant for the user's own tests. In CI pytest would say everything about a failure twice."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which checks are run.
+
+    Args:
+        keywords: an expression for pytest's -k; default all.
+        markers: an expression for pytest's -m; default all.
+        directories: further checks.
+    """
+
+    keywords: str = ""
+    markers: str = ""
+    directories: Sequence[Path] = field(default=())
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What came of it.
+
+    Args:
+        facts: what is known about the machine.
+        outcomes: of each check, in the order in which they were run.
+    """
+
+    facts: Facts
+    outcomes: tuple[Outcome, ...]
+
+    def count(self, outcome: str) -> int:
+        """How many checks ended in this way: "passed", "failed" or "skipped"."""
+        return sum(one.outcome == outcome for one in self.outcomes)
+
+
+def validate(subject: Subject, selection: Selection, *, junit: Path | None = None) -> Validation:
+    """Run the checks on a machine of the image, printing what comes of each as pytest does.
+
+    Args:
+        subject: the machine to be launched.
+        selection: which checks.
+        junit: where a report in JUnit's format goes; default nowhere.
+
+    Raises:
+        InvalidArgumentError: no check matches, or one cannot be imported.
+        PycloudlibError: the image could not be launched at all.
+        KeyboardInterrupt: somebody ended it.
+    """
+    plugin = ValidationPlugin(subject)
+    arguments = _arguments(selection, junit)
+    with _without_foreign_settings(), _inside(CHECKS):
+        status = pytest.main(arguments, plugins=[plugin, fixtures])
+    if plugin.interrupt is not None:
+        raise plugin.interrupt
+    if plugin.error is not None:
+        raise plugin.error
+    if plugin.collection_errors:
+        raise InvalidArgumentError(f"a check cannot be imported: {'; '.join(plugin.collection_errors)}")
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise InvalidArgumentError("no check matches what -k and -m ask for")
+    if status == pytest.ExitCode.INTERNAL_ERROR:
+        raise PycloudlibError("the run of the checks broke off; what pytest says stands above")
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or plugin.facts is None:
+        raise InvalidArgumentError("pytest refused its arguments; what it says stands above")
+    return Validation(plugin.facts, tuple(plugin.outcomes))
+
+
+def _arguments(selection: Selection, junit: Path | None) -> list[str]:
+    return [
+        *("-c", str(SETTINGS), "--rootdir", str(CHECKS), "--confcutdir", str(CHECKS)),
+        *("-p", "no:cacheprovider", "--import-mode=importlib", "--no-header", "-v", "-rfEs"),
+        *(["-k", selection.keywords] if selection.keywords else []),
+        *(["-m", selection.markers] if selection.markers else []),
+        *([f"--junit-xml={junit.absolute()}", "-o", "junit_suite_name=validation"] if junit else []),
+        str(CHECKS),
+        *(str(directory.absolute()) for directory in selection.directories),
+    ]
+
+
+@contextmanager
+def _inside(directory: Path) -> Iterator[None]:
+    """Be in a directory: pytest names tests relative to where it is called."""
+    before = Path.cwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _without_foreign_settings() -> Iterator[None]:
+    kept = {name: os.environ.pop(name) for name in FOREIGN if name in os.environ}
+    loading = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+        if loading is None:
+            del os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"]
+        else:
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = loading

@@ -1,0 +1,184 @@
+"""The machine that is launched from the image: brought up once, asked once, and then led through its life."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.errors import InstanceError, PycloudlibError, SSHError
+from pycloudlib.guest.questions import Answer, ask
+from pycloudlib.timeline.guest import QUESTIONS as TIMELINE_QUESTIONS
+from pycloudlib.timeline.guest import boot_record
+from pycloudlib.validation.facts import Facts, Launch
+from pycloudlib.validation.questions import QUESTIONS, USER_DATA
+
+if TYPE_CHECKING:
+    from pycloudlib.ec2.cloud import EC2
+    from pycloudlib.ec2.instance import EC2Instance
+    from pycloudlib.timeline.model import BootRecord
+
+logger = logging.getLogger(__name__)
+
+MORE_GIB = 2
+"""By so much the root volume is larger than the image, so that there is something to grow into."""
+
+ASK_TIMEOUT = 900.0
+"""Seconds for all questions: under emulation, programs start slowly."""
+
+CONSOLE_TIMEOUT = 300.0
+"""Seconds until there is a console log; on AWS it takes some minutes."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be launched.
+
+    Args:
+        image_id: the AMI.
+        instance_type: default "t3.micro".
+        username: who logs in; default: as the image tells.
+        boot_timeout: seconds until somebody must be able to log in, and cloud-init must have ended; default: as set.
+        label: what the image is called in pictures; default its name.
+    """
+
+    image_id: str
+    instance_type: str = "t3.micro"
+    username: str | None = None
+    boot_timeout: float | None = None
+    label: str = ""
+
+
+class Subject:
+    """One image, and the machines that are launched from it; whoever made `ec2` cleans up.
+
+    Args:
+        ec2: where.
+        request: what.
+        progress: told what is going on, in one line each.
+    """
+
+    def __init__(self, ec2: EC2, request: Request, progress: Progress = lambda _: None) -> None:
+        self._ec2 = ec2
+        self._request = request
+        self._image = ec2.image(request.image_id)
+        self.progress = progress
+        self.instance: EC2Instance | None = None
+        self.record: BootRecord | None = None
+
+    @property
+    def ec2(self) -> EC2:
+        """Where its machines are."""
+        return self._ec2
+
+    @property
+    def image_name(self) -> str:
+        """The AMI's name, or its id."""
+        return self._image.name or self._image.id
+
+    def launch(self) -> Facts:
+        """Launch a machine in a network of its own, wait for it, and ask it everything.
+
+        Raises:
+            PycloudlibError: EC2 refused. A machine that does not come up is a fact, and no error.
+        """
+        self.progress(f"launching {self._image.id} ({self.image_name})")
+        self.instance, facts, self.record = self._launched(self._image.id)
+        return facts
+
+    def launch_copy(self, image_id: str) -> Facts:
+        """The same for an image that was made of the machine.
+
+        Args:
+            image_id: the AMI.
+        """
+        self.progress(f"launching {image_id}, which was made of it")
+        copy, facts, _ = self._launched(image_id)
+        copy.delete(wait=False)
+        return facts
+
+    def _launched(self, image_id: str) -> tuple[EC2Instance, Facts, BootRecord | None]:
+        size = self._image.root_size_gb + MORE_GIB
+        instance = self._ec2.launch(
+            image_id,
+            self._request.instance_type,
+            USER_DATA,
+            self._ec2.get_or_create_vpc(self._ec2.tag),
+            wait=False,
+            disk_size_gb=size,
+            # The name of an image that was made of it does not tell.
+            username=self.instance.username if self.instance else self._request.username,
+            enable_ipv6=True,
+            MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled"},
+        )
+        if self._request.boot_timeout is not None:
+            instance.boot_timeout = self._request.boot_timeout
+        error = self._wait(instance)
+        facts = Facts(
+            launch=self._launch_of(instance, image_id, size),
+            # Whoever waited for a login in vain has waited for the console too.
+            console=_console(instance, CONSOLE_TIMEOUT if instance.timeline.logged_in else 0.0),
+            boot_error=error,
+            logged_in_after=instance.timeline.logged_in,
+        )
+        if facts.logged_in_after is None:
+            self.progress(f"{instance.id} never let anybody in")
+            return instance, replace(facts, not_asked="nobody could log in to the machine"), None
+        self.progress(f"{instance.id} let somebody in after {facts.logged_in_after:.0f} s; asking it")
+        try:
+            answers = ask(instance.execute, {**TIMELINE_QUESTIONS, **QUESTIONS}, timeout=ASK_TIMEOUT)
+        except SSHError as asked_in_vain:
+            return instance, replace(facts, not_asked=str(asked_in_vain)), None
+        record = boot_record(
+            answers,
+            instance.timeline,
+            label=self._request.label or self.image_name,
+            image_id=image_id,
+            instance_id=instance.id,
+        )
+        return instance, replace(facts, answers=_only_asked(answers)), record
+
+    def _wait(self, instance: EC2Instance) -> str:
+        """Why it did not come up; nothing when it did. That cloud-init failed is for its own checks."""
+        try:
+            instance.wait(raise_on_cloud_init_failure=False)
+        except InstanceError as error:
+            return str(error)
+        return ""
+
+    def _launch_of(self, instance: EC2Instance, image_id: str, size: int) -> Launch:
+        with translated():
+            described = self._ec2.client.describe_instances(InstanceIds=[instance.id])
+        record: Any = described["Reservations"][0]["Instances"][0]
+        interfaces: Any = record.get("NetworkInterfaces", [])
+        return Launch(
+            instance_id=instance.id,
+            image_id=image_id,
+            image_name=self.image_name,
+            image_size_gb=self._image.root_size_gb,
+            volume_size_gb=size,
+            username=instance.username,
+            public_key=instance.key_pair.public_key_content if instance.key_pair else "",
+            private_ip=record.get("PrivateIpAddress", ""),
+            ipv6_addresses=tuple(
+                address["Ipv6Address"] for one in interfaces for address in one.get("Ipv6Addresses", [])
+            ),
+            private_dns_name=record.get("PrivateDnsName", ""),
+            boot_timeout=instance.boot_timeout,
+        )
+
+
+def _console(instance: EC2Instance, timeout: float) -> str:
+    try:
+        return instance.console_log(timeout=timeout)
+    except PycloudlibError as error:
+        logger.warning("no console log: %s", error)
+        return ""
+
+
+def _only_asked(answers: dict[str, Answer]) -> dict[str, Answer]:
+    return {name: answers[name] for name in QUESTIONS}
