@@ -1,93 +1,49 @@
-"""How long a command takes over an open connection, against raw paramiko on the same sshd.
+"""How long a command takes over an open connection, against the others on the same sshd.
 
 python benchmarks/execute.py [--runs N] [--json FILE] [--strict]
 """
 
 from __future__ import annotations
 
-import socket
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
-import paramiko
-
-from pycloudlib.ssh.command import run
-from pycloudlib.ssh.connection import Connection, Target
-from pycloudlib.ssh.host_keys import HostKeys
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-from report import parser, report, rows
-
-from support.sshd import Sshd
+from cloud import connect, one_host
+from peers import ASYNCSSH, FABRIC, OPENSSH, PARAMIKO, PYCLOUDLIB, Worker
+from report import OURS, Report, Target, figures_of, parser
 
 COMMAND = "echo hi"
-OURS = "pycloudlib"
-LIMIT = 1.15
-READ_SIZE = 64 * 1024
+WAYS = (PARAMIKO, OURS, ASYNCSSH, FABRIC, OPENSSH, PYCLOUDLIB)
 WARM_UP_RUNS = 5
-
-
-def raw_command(transport: paramiko.Transport, line: str) -> bytes:
-    channel = transport.open_session()
-    channel.exec_command(line)
-    pieces = []
-    while piece := channel.recv(READ_SIZE):
-        pieces.append(piece)
-    channel.recv_exit_status()
-    channel.close()
-    return b"".join(pieces)
-
-
-@contextmanager
-def raw_transport(sshd: Sshd) -> Iterator[paramiko.Transport]:
-    connected = socket.create_connection((sshd.host, sshd.port))
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    transport = paramiko.Transport(connected)
-    try:
-        transport.connect(
-            username=sshd.username,
-            pkey=paramiko.Ed25519Key.from_private_key_file(str(sshd.private_key_path)),
-        )
-        yield transport
-    finally:
-        transport.close()
+LIMIT = 1.15
 
 
 def measure(runs: int) -> dict[str, list[float]]:
-    with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory())
-        sshd = stack.enter_context(Sshd(Path(directory) / "sshd"))
-        raw = stack.enter_context(raw_transport(sshd))
-        target = Target(sshd.host, sshd.username, sshd.private_key_path, port=sshd.port)
-        ours = stack.enter_context(Connection(target, HostKeys()))
-        ways: dict[str, Callable[[], object]] = {
-            "raw paramiko, TCP_NODELAY": lambda: raw_command(raw, COMMAND),
-            OURS: lambda: run(ours, COMMAND),
-        }
-        return interleaved(ways, runs)
-
-
-def interleaved(ways: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
     """The seconds of every run; each way takes its turn, so that a busy moment meets them all."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(WARM_UP_RUNS + runs):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            if number >= WARM_UP_RUNS:
-                times[name].append(time.perf_counter() - started)
-    return times
+    with ExitStack() as undo:
+        cloud, instance_id = undo.enter_context(one_host())
+        workers = [undo.enter_context(Worker(way, cloud.directory / "log")) for way in WAYS]
+        for worker in workers:
+            connect(worker, cloud, instance_id)
+        times: dict[str, list[float]] = {way: [] for way in WAYS}
+        for number in range(WARM_UP_RUNS + runs):
+            for worker in workers:
+                seconds = worker("execute", command=COMMAND)["seconds"]
+                if number >= WARM_UP_RUNS:
+                    times[worker.way].append(seconds)
+        return times
 
 
 def main() -> int:
     arguments = parser(__doc__, runs=300).parse_args()
-    results = rows(measure(arguments.runs))
-    return report(f"execute({COMMAND!r})", results, ours=OURS, limit=LIMIT, arguments=arguments)
+    figures = figures_of(measure(arguments.runs), "median", "ms")
+    median = {one.way: one.median for one in figures if one.quantity == "median"}
+    targets = (
+        Target(f"execute({COMMAND!r}) against {PARAMIKO}", median[OURS] / median[PARAMIKO], LIMIT, "x"),
+        Target(f"execute({COMMAND!r}) against {OPENSSH}", median[OURS] / median[OPENSSH], 1.0, "x"),
+    )
+    title = f"execute({COMMAND!r}) over an open connection"
+    return Report("execute", title, arguments.runs, tuple(figures), targets).finish(arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a launch takes until the first command succeeds, against the same QEMU started by hand.
+"""How long a launch takes until the first command succeeds: against the same QEMU started by hand, and warm.
 
 python benchmarks/local_boot.py [--runs N] [--json FILE] [--strict]
 
@@ -14,27 +14,32 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from io import StringIO
 from pathlib import Path
 
 from report import parser, report, rows
 
 from pycloudlib import EC2, KeyPair
 from pycloudlib.errors import SSHError
-from pycloudlib.local import LocalEC2, disks, network, paths
+from pycloudlib.local import LocalEC2, network, paths
 from pycloudlib.local.images import Catalogue, Image
 from pycloudlib.local.machines.accelerator import Accelerator
-from pycloudlib.local.machines.base import BootSource, MachineSpec, NetworkAttachment
-from pycloudlib.local.machines.qemu import command_line
+from pycloudlib.local.machines.base import Address, Kernel, MachineSpec, NetworkAttachment
+from pycloudlib.local.machines.qemu_command import command_line
+from pycloudlib.local.machines.qemu_devices import Forwarding, QemuDisk, QemuInterface
 from pycloudlib.local.metadata import InstanceMetadata, InterfaceMetadata, MetadataServer
+from pycloudlib.local.storage import BaseDisk, QcowStore
 from pycloudlib.waiting import wait_until
 
 LIMIT = 1.1
-OURS = "pycloudlib"
+OURS = "pycloudlib, from the beginning"
+WARM = "pycloudlib, warm start"
 ASK_SECONDS = 0.2
 BOOT_SECONDS = 300
 DISK_GB = 15
 MEMORY_MIB = 1024
 CPUS = 2
+VOLUME_ID, SNAPSHOT_ID = "vol-0123456789abcdef0", "snap-0123456789abcdef0"
 MAC, PRIVATE_IP, SUBNET = "02:00:00:00:00:01", "172.31.0.4", "172.31.0.0/20"
 
 
@@ -62,15 +67,15 @@ def by_hand(image: Image, key_pair: KeyPair, accelerator: Accelerator) -> float:
         ours, theirs = socket.socketpair()
         undo.enter_context(ours)
         undo.enter_context(theirs)
-        command = command_line(
-            MachineSpec("i-0123456789abcdef0", "t3.micro", boot_source(image), "vol-1", DISK_GB, MEMORY_MIB, CPUS),
-            NetworkAttachment(MAC, PRIVATE_IP, SUBNET, address),
-            accelerator=accelerator,
-            ssh_port=ssh_port,
-            qmp_fd=theirs.fileno(),
-        )
+        store = QcowStore(directory / "volumes")
+        store.offer(SNAPSHOT_ID, BaseDisk(image.disk, image.format))
+        store.create(VOLUME_ID, DISK_GB, SNAPSHOT_ID)
+        attachment = NetworkAttachment("eni-1", MAC, (Address(PRIVATE_IP, address),), SUBNET)
+        interface = QemuInterface(attachment, Forwarding(ssh_port, "metadata.sock"))
+        spec = MachineSpec("i-0123456789abcdef0", "t3.micro", MEMORY_MIB, CPUS, kernel_of(image))
         begin = time.monotonic()
-        disks.create_overlay(image.disk, directory / "root.qcow2", size_gb=DISK_GB, base_format=image.format)
+        devices = [*QemuDisk(store.disk(VOLUME_ID)).arguments(0), *interface.arguments(1)]
+        command = command_line(spec, devices, accelerator=accelerator, qmp_fd=theirs.fileno())
         process = undo.enter_context(subprocess.Popen(command, cwd=directory, pass_fds=(theirs.fileno(),)))
         undo.callback(process.kill)
         ssh = ["ssh", "-i", str(key_pair.private_key_path), "-p", str(ssh_port), "-o", "ConnectTimeout=5"]
@@ -85,8 +90,8 @@ def by_hand(image: Image, key_pair: KeyPair, accelerator: Accelerator) -> float:
         return time.monotonic() - begin
 
 
-def boot_source(image: Image) -> BootSource:
-    return BootSource(image.disk, image.format, image.kernel, image.initrd, image.kernel_arguments)
+def kernel_of(image: Image) -> Kernel | None:
+    return Kernel(image.kernel, image.initrd, image.kernel_arguments) if image.kernel else None
 
 
 def described(image: Image, key_pair: KeyPair) -> InstanceMetadata:
@@ -131,23 +136,28 @@ def described(image: Image, key_pair: KeyPair) -> InstanceMetadata:
     )
 
 
+def connected(undo: ExitStack, key_pair: KeyPair, *, warm_start: bool) -> tuple[LocalEC2, EC2]:
+    local = undo.enter_context(LocalEC2(warm_start=warm_start))
+    settings = StringIO(local.info.settings_toml(public_key_path=key_pair.public_key_path))
+    return local, undo.enter_context(EC2("bench", config_file=settings))
+
+
 def measure(runs: int) -> dict[str, list[float]]:
     with ExitStack() as undo:
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="local-boot-")))
         key_pair = KeyPair.generate(directory)
-        local = undo.enter_context(LocalEC2())
-        settings = directory / "pycloudlib.toml"
-        settings.write_text(local.info.settings_toml(public_key_path=key_pair.public_key_path))
-        settings.chmod(0o600)
-        ec2 = undo.enter_context(EC2("bench", config_file=settings))
+        local, ec2 = connected(undo, key_pair, warm_start=False)
+        _, warm_ec2 = connected(undo, key_pair, warm_start=True)
         image = Catalogue(paths.images_dir()).find(ec2.daily_image("bookworm"))
         accelerator = Accelerator(local.info.accelerator, local.info.accelerator_reason)
         ways: dict[str, Callable[[], float]] = {
             "QEMU by hand, polled by ssh": lambda: by_hand(image, key_pair, accelerator),
             OURS: lambda: by_launch(ec2, image.image_id),
+            WARM: lambda: by_launch(warm_ec2, image.image_id),
         }
-        # The first run of all fills the page cache, for both.
+        # The first runs of all fill the page cache, and save the boot that others go on from.
         by_hand(image, key_pair, accelerator)
+        by_launch(warm_ec2, image.image_id)
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(runs):
             for name, way in ways.items():
