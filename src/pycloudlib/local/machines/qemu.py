@@ -274,6 +274,8 @@ class QemuMachine(Machine, DeviceOwner):
                 if resuming is not None and resuming.ident is not None:
                     # It decides whether the machine boots from the beginning instead.
                     resuming.join()
+                elif boot:
+                    self._boot_from_the_beginning(boot, self._last_words or "QEMU ended before it answered")
             return status
 
     def _start_qemu(
@@ -315,12 +317,16 @@ class QemuMachine(Machine, DeviceOwner):
         try:
             go_on(self.spec.instance_id, qmp, host, partial(self._bay.plug_all, qmp))
         except (PycloudlibError, OSError) as error:
-            if not self._end_requested:
-                logger.warning("%s boots from the beginning: %s", self.spec.instance_id, error)
-                self._driver.discard(boot)
-                self._reset()
+            self._boot_from_the_beginning(boot, str(error))
             return
         self._answers(qmp)
+
+    def _boot_from_the_beginning(self, boot: SavedBoot, reason: str) -> None:
+        if self._end_requested:
+            return
+        logger.warning("%s boots from the beginning: %s", self.spec.instance_id, reason)
+        self._driver.discard(boot)
+        self._reset()
 
     def _listen_to_complaints(self, process: subprocess.Popen[bytes]) -> None:
         """What QEMU writes to standard error; a write for which there was no room is told nowhere else."""
