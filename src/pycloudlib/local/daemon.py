@@ -9,11 +9,12 @@ import logging
 import os
 import re
 import secrets
+import select
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
@@ -345,9 +346,25 @@ def stop_server(name: str = DEFAULT_NAME) -> None:
         )
     if info is None:
         raise LocalEC2Error(f"no local EC2 named {name!r} is running")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(info.pid, signal.SIGTERM)
-    wait_until(lambda: not _is_locked(directory), what=f"the local EC2 {name!r} to end", timeout=STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError), _process(info.pid) as process:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        wait_until(lambda: _has_ended(process), what=f"the local EC2 {name!r} to end", timeout=STOP_SECONDS)
+
+
+@contextlib.contextmanager
+def _process(pid: int) -> Iterator[int]:
+    """Hold on to a process, so that no other is taken for it: a file descriptor."""
+    held = os.pidfd_open(pid)
+    try:
+        yield held
+    finally:
+        os.close(held)
+
+
+def _has_ended(process: int) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def log_file(name: str = DEFAULT_NAME) -> Path:

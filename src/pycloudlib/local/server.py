@@ -44,8 +44,9 @@ POLL_SECONDS = 0.1
 """How long the HTTP server may take to notice that it is to end."""
 QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 
-# Outlives a server that is killed, by a moment: long enough to delete its directory.
-_JANITOR = 'cat >/dev/null; exec rm -rf -- "$0"'
+# Outlives a server that is killed, by a moment: long enough to delete its directory. A server that could do so itself says
+# so: the name may be another's by then.
+_JANITOR = 'read -r done || exec rm -rf -- "$0"'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -263,9 +264,18 @@ def _directory(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            # It removes the lock with everything else, so whoever waits for the lock finds nothing left.
-            shutil.rmtree(directory, ignore_errors=True)
-            janitor.communicate()
+            _delete(directory)
+            janitor.communicate(b"done\n")
+
+
+def _delete(directory: Path) -> None:
+    """Delete a directory, and the lock in it last: until then its name is not free."""
+    for path in directory.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK_FILE:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _take_lock(directory: Path) -> TextIO:

@@ -77,6 +77,16 @@ def test_a_daemon_is_found_by_its_name_until_it_is_stopped() -> None:
     wait_until(lambda: is_gone(started.pid), what="its process to be gone", timeout=60)
 
 
+def test_a_stopped_daemon_is_gone_with_all_it_had_and_its_name_is_free() -> None:
+    for _ in range(5):
+        local = LocalEC2("again", driver="simulated")
+        pid = local.start().pid
+        # As another program stops it, which has not started it.
+        daemon.stop_server("again")
+        assert is_gone(pid)
+        assert not local.directory.exists()
+
+
 def test_a_name_is_taken_once(home: Path) -> None:
     with LocalEC2("one", driver="simulated") as first:
         with pytest.raises(LocalEC2Error, match="'one' is running already"):
