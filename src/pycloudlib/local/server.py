@@ -44,8 +44,8 @@ POLL_SECONDS = 0.1
 """How long the HTTP server may take to notice that it is to end."""
 QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 
-# Outlives a server that is killed, by a moment: long enough to delete its directory. A server that could do so itself says
-# so: the name may be another's by then.
+# Outlives a server that is killed, by a moment: long enough to delete its directory. A server that could do so itself
+# says so: the name may be another's by then.
 _JANITOR = 'read -r done || exec rm -rf -- "$0"'
 
 
