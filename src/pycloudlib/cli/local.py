@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.local_image import image
+from pycloudlib.cli.output import print_json
 from pycloudlib.errors import LocalEC2Error
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ local.add_command(image)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the settings to this file instead of printing them.",
 )
-def start(name: str, write_config: Path | None, **options: Any) -> None:
+@json_option
+def start(name: str, write_config: Path | None, as_json: bool, **options: Any) -> None:
     """Start a local EC2 and print the settings that lead to it.
 
     \b
@@ -87,27 +89,34 @@ def start(name: str, write_config: Path | None, **options: Any) -> None:
     server = LocalEC2(name, **options)
     info = server.start()
     try:
-        _tell(info, write_config)
+        _tell(name, info, write_config, as_json=as_json)
     except BaseException:
         # Nobody would know where it is.
         server.stop()
         raise
 
 
-def _tell(info: ServerInfo, write_config: Path | None) -> None:
+def _tell(name: str, info: ServerInfo, write_config: Path | None, *, as_json: bool) -> None:
     if info.driver == "qemu":
         _remind_of_images()
-    if write_config is None:
+    if write_config is not None:
+        _write(write_config, info.settings_toml())
+    if as_json:
+        print_json({name: dataclasses.asdict(info)})
+    elif write_config is not None:
+        click.echo(f"{info.endpoint_url} (settings in {write_config})")
+    else:
         click.echo(info.settings_toml(), nl=False)
-        return
+
+
+def _write(path: Path, settings: str) -> None:
     try:
         # With --auth they are credentials; without, they look like some, so they are kept like some.
-        write_config.touch(mode=0o600)
-        write_config.chmod(0o600)
-        write_config.write_text(f"{CONFIG_HEADER}\n{info.settings_toml()}", encoding="utf-8")
+        path.touch(mode=0o600)
+        path.chmod(0o600)
+        path.write_text(f"{CONFIG_HEADER}\n{settings}", encoding="utf-8")
     except OSError as error:
-        raise LocalEC2Error(f"cannot write {write_config}: {error.strerror}") from error
-    click.echo(f"{info.endpoint_url} (settings in {write_config})")
+        raise LocalEC2Error(f"cannot write {path}: {error.strerror}") from error
 
 
 def _check_writing(path: Path) -> None:
@@ -136,14 +145,14 @@ def _remind_of_images() -> None:
 
 
 @local.command(epilog=examples("pycloudlib local status", "pycloudlib local status --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def status(as_json: bool) -> None:
     """List the local EC2s that run; exit status 1 when there is none."""
     from pycloudlib.local.daemon import running_servers
 
     servers = running_servers()
     if as_json:
-        click.echo(json.dumps({name: dataclasses.asdict(info) for name, info in servers.items()}, indent=2))
+        print_json({name: dataclasses.asdict(info) for name, info in servers.items()})
     else:
         for name, info in servers.items():
             click.echo(_status_line(name, info))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.output import print_json
 
 if TYPE_CHECKING:
-    from pycloudlib.local.images import Catalogue
+    from pycloudlib.local.images import Catalogue, Image
 
 GIB = 1024**3
 
@@ -24,25 +26,22 @@ def image() -> None:
 @image.command(epilog=examples("pycloudlib local image build"))
 @click.option("--release", default="bookworm", show_default=True, help="Debian release.")
 @click.option("--force", is_flag=True, help="Build it again even if there is one.")
-def build(release: str, force: bool) -> None:
+@json_option
+def build(release: str, force: bool, as_json: bool) -> None:
     """Build the default image from Debian's packages; takes a minute or two and needs no download again."""
     from pycloudlib.local.image_builder import build as build_image
 
-    built = build_image(_catalogue(), release=release, progress=click.echo, force=force)
-    click.echo(f"{built.image_id}  {built.name}")
+    progress = partial(click.echo, err=as_json)
+    _tell(build_image(_catalogue(), release=release, progress=progress, force=force), as_json=as_json)
 
 
 @image.command("list", epilog=examples("pycloudlib local image list --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_images(as_json: bool) -> None:
     """List the images, as the AMIs that they are offered as."""
     images = _catalogue().images()
     if as_json:
-        rows = [
-            {"image_id": one.image_id, "name": one.name, "owner_id": one.owner_id, "disk": str(one.disk)}
-            for one in images
-        ]
-        click.echo(json.dumps(rows, indent=2))
+        print_json([_facts(one) for one in images])
         return
     for one in images:
         click.echo(f"{one.image_id}  {one.owner_id}  {one.virtual_size / GIB:6.1f} GiB  {one.name}")
@@ -60,15 +59,15 @@ def list_images(as_json: bool) -> None:
     help="The disk: raw or qcow2, with a boot loader of its own.",
 )
 @click.option("--name", help="AMI name; default: as the distribution names its own.")
-def add(release: str, disk_file: Path, name: str | None) -> None:
+@json_option
+def add(release: str, disk_file: Path, name: str | None, as_json: bool) -> None:
     """Offer any other disk image, under the owner and name pattern of its distribution.
 
     \b
     Example:
       pycloudlib local image add --release noble --file noble-server-cloudimg-amd64.img
     """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
-    added = _catalogue().add(disk_file, release=release, name=name)
-    click.echo(f"{added.image_id}  {added.name}")
+    _tell(_catalogue().add(disk_file, release=release, name=name), as_json=as_json)
 
 
 @image.command(epilog=examples("pycloudlib local image remove ami-0123456789abcdef0"))
@@ -77,6 +76,18 @@ def remove(image: str) -> None:
     """Remove an image, by AMI id or name, and its disk."""
     _catalogue().remove(image)
     click.echo(f"Removed {image}.")
+
+
+def _tell(image: Image, *, as_json: bool) -> None:
+    if as_json:
+        print_json(_facts(image))
+    else:
+        click.echo(f"{image.image_id}  {image.name}")
+
+
+def _facts(image: Image) -> dict[str, str]:
+    """What `--json` prints of an image."""
+    return {"image_id": image.image_id, "name": image.name, "owner_id": image.owner_id, "disk": str(image.disk)}
 
 
 def _catalogue() -> Catalogue:

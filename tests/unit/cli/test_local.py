@@ -53,6 +53,13 @@ def test_a_started_one_is_listed_and_stopped(cli: CommandLine) -> None:
     assert cli.run("local", "stop").stdout == "Stopped default.\n"
 
 
+def test_what_was_started_is_told_to_programs_as_status_tells_it(cli: CommandLine) -> None:
+    path = cli.home / "local.toml"
+    started = json.loads(cli.run(*SIMULATED, "--json", "--write-config", str(path)).stdout)
+    assert started["default"]["endpoint_url"] == load_settings(path).endpoint_url
+    assert started == json.loads(cli.run("local", "status", "--json").stdout)
+
+
 def test_every_option_of_a_server_can_be_said_on_the_command_line() -> None:
     said = {option.name: option.default for option in start.params}
     options = {field.name: field.default for field in dataclasses.fields(daemon.ServerOptions)}

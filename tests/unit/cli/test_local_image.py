@@ -67,6 +67,20 @@ def test_an_added_disk_is_listed_and_removed(cli: CommandLine, disk: Path) -> No
     assert cli.run("local", "image", "list").stderr.startswith("There is no image yet")
 
 
+def test_an_added_disk_is_told_to_programs_as_the_list_tells_it(cli: CommandLine, disk: Path) -> None:
+    added = json.loads(cli.run("local", "image", "add", "--release", "noble", "--file", str(disk), "--json").stdout)
+    assert added in json.loads(cli.run("local", "image", "list", "--json").stdout)
+
+
+def test_a_built_image_is_told_to_programs_apart_from_how_it_was_built(cli: CommandLine, mmdebstrap: Path) -> None:
+    archive = cli.home / "root.tar"
+    write_archive(archive, [GuestFile("boot/vmlinuz-6.1.0", "kernel"), GuestFile("boot/initrd.img-6.1.0", "initrd")])
+    mmdebstrap.write_text(f'#!/bin/sh\nfor word; do case "$word" in */root.tar) cp "{archive}" "$word";; esac; done\n')
+    done = cli.run("local", "image", "build", "--json")
+    assert json.loads(done.stdout) in json.loads(cli.run("local", "image", "list", "--json").stdout)
+    assert "writing the disk" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [(b"", "it is empty"), (b"a text, and no disk\n" * 99, "it has neither a partition table nor a known file system")],
