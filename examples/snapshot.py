@@ -12,7 +12,7 @@ with EC2("snapshot") as ec2:
     image_id = ec2.snapshot(original)
     print(f"{image_id} was made; {original.id} is {original.state} again")
 
-    with ec2.launch(image_id, username=original.username) as copy:
+    with ec2.launch(image_id) as copy:
         print("the copy says:", copy.execute("cat /var/tmp/state").check())
         for what, command in IDENTITY.items():
             other = copy.execute(command).check() != original.execute(command).check()

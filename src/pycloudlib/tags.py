@@ -24,6 +24,8 @@ RUN = f"{OWN_PREFIX}run"
 OWNER = f"{OWN_PREFIX}owner"
 CREATED = f"{OWN_PREFIX}created"
 EXPIRES = f"{OWN_PREFIX}expires"
+USERNAME = f"{OWN_PREFIX}username"
+"""Who logs in where an image was launched that was made of an instance."""
 CREATION = f"{OWN_PREFIX}creation"
 """Another value in each call that creates something, so that what came of a call can be found if its answer is lost."""
 
@@ -108,13 +110,16 @@ class Ownership:
         """
         return cls(run=_run_of_this_process(), owner=f"{_user()}@{socket.gethostname()}", ttl=ttl, now=now)
 
-    def tags(self, name: str, extra: Mapping[str, str] | None = None, *, creation: str = "") -> dict[str, str]:
+    def tags(
+        self, name: str, extra: Mapping[str, str] | None = None, *, creation: str = "", username: str = ""
+    ) -> dict[str, str]:
         """The tags of a resource that is created now.
 
         Args:
             name: its name, as the tag "Name" shows it.
             extra: more tags; they may replace "Name", but none of this library's own.
             creation: of which call this is a part; default none that could be told.
+            username: of an image: who logs in to its instances; default nobody that could be told.
 
         Raises:
             InvalidArgumentError: EC2 would refuse one of the further tags, or one is this library's own.
@@ -123,6 +128,8 @@ class Ownership:
         own = {RUN: self.run, OWNER: self.owner, CREATED: iso_time(created)}
         if creation:
             own[CREATION] = creation
+        if username and _clipped(username) == username:
+            own[USERNAME] = username
         if self.ttl is not None:
             own[EXPIRES] = iso_time(created + timedelta(seconds=self.ttl))
         further = dict(extra or {})

@@ -127,6 +127,14 @@ def test_an_image_is_copied_to_another_region_and_clean_deletes_it_there(ec2: EC
     assert there.snapshots(tag={"Name": f"{ec2.tag} copy"}) == []
 
 
+@pytest.mark.parametrize("endpoint", ["simulated"], indirect=True)  # moto's copies have no tags
+def test_a_copy_has_the_users_tags_and_tells_who_logs_in(ec2: EC2, own_image: Image) -> None:
+    ec2.client.create_tags(Resources=[own_image.id], Tags=[{"Key": "pycloudlib:username", "Value": "someone"}])
+    own_image.refresh()
+    copy = ec2.in_region("eu-west-1").image(own_image.copy_to_region("eu-west-1", f"{ec2.tag} copy"))
+    assert {"team": "blue", "pycloudlib:username": "someone"}.items() <= copy.tags.items()
+
+
 @pytest.mark.parametrize(("region", "message"), [("us-east-1", "in us-east-1 already"), ("eu-nowhere-9", "no region")])
 def test_a_copy_that_cannot_be_is_refused(ec2: EC2, own_image: Image, region: str, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):

@@ -1,4 +1,7 @@
-"""A local EC2 of real machines, and one machine that the tests which disturb nothing share."""
+"""A local EC2 of real machines, and one machine that the tests which disturb nothing share.
+
+Boots take nearly all of the time. So there is one worker's worth of that machine, and the tests of a file share theirs.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,17 @@ echo "user data ran as $(id -un)" >/var/tmp/user-data-ran
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tell `pytest -n 2 --dist loadgroup` what belongs into one worker."""
+    for item in items:
+        of_shared_machine = "instance" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("shared-machine" if of_shared_machine else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def local() -> Iterator[LocalEC2]:
-    with LocalEC2() as local:
+    # Two workers boot machines at the same time: a second CPU of one would only wait for the first one's.
+    with LocalEC2(max_cpus=1) as local:
         yield local
         pid = local.info.pid
         assert machines_of(pid) == [], "a test left a machine running"

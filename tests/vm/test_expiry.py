@@ -10,7 +10,9 @@ import pytest
 
 from pycloudlib import EC2
 from pycloudlib.guest.expiry import with_expiry
+from pycloudlib.local import LocalEC2
 from pycloudlib.tags import utc_now
+from support.processes import machines_of
 
 pytestmark = pytest.mark.vm
 
@@ -26,7 +28,10 @@ def user_data() -> str:
     return message.as_string()
 
 
-def test_a_machine_ends_itself_when_its_time_is_over_and_runs_its_user_data_before(ec2: EC2, image_id: str) -> None:
+def test_a_machine_ends_itself_when_its_time_is_over_and_runs_its_user_data_before(
+    ec2: EC2, image_id: str, local: LocalEC2
+) -> None:
+    before = set(machines_of(local.info.pid))
     expires = utc_now() + timedelta(hours=1)
     instance = ec2.launch(
         image_id,
@@ -45,3 +50,5 @@ def test_a_machine_ends_itself_when_its_time_is_over_and_runs_its_user_data_befo
     instance.wait_for_delete()
     reason = ec2.client.describe_instances(InstanceIds=[instance.id])["Reservations"][0]["Instances"][0]["StateReason"]
     assert reason["Code"] == "Client.InstanceInitiatedShutdown"
+    assert "reboot: Power down" in instance.console_log()
+    assert set(machines_of(local.info.pid)) == before

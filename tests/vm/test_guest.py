@@ -11,6 +11,7 @@ import pytest
 
 from pycloudlib import EC2, EC2Instance
 from pycloudlib.errors import CommandError, TransferError
+from pycloudlib.local import LocalEC2
 
 pytestmark = pytest.mark.vm
 
@@ -57,11 +58,11 @@ def test_the_root_file_system_fills_the_volume(instance: EC2Instance) -> None:
     assert 10 <= int(size) <= 11
 
 
-def test_memory_and_cpus_are_those_of_the_instance_type(instance: EC2Instance) -> None:
+def test_memory_and_cpus_are_those_of_the_instance_type_up_to_the_cap(instance: EC2Instance, local: LocalEC2) -> None:
     mebibytes = int(instance.execute("awk '/MemTotal/ {print $2}' /proc/meminfo").check()) // 1024
     assert instance.instance_type == "t3.micro"
     assert 800 < mebibytes <= 1024
-    assert int(instance.execute("nproc").check()) == min(2, os.cpu_count() or 1)
+    assert int(instance.execute("nproc").check()) == min(2, local.options.max_cpus)
 
 
 def test_the_root_disk_shows_its_volume_id(instance: EC2Instance, shared_ec2: EC2) -> None:

@@ -49,6 +49,7 @@ def test_a_guest_that_reboots_under_a_command_is_told_and_can_be_waited_for(inst
     with pytest.raises(SSHConnectionError, match="lost while a command ran"):
         instance.execute("systemctl reboot; sleep 600", use_sudo=True)
     instance.wait_for_restart(boot_id)
+    assert instance.get_boot_id() != boot_id
     assert is_usable(instance)
 
 

@@ -1,4 +1,7 @@
-"""The life of a machine: restarted, stopped and started, ended from inside and from outside."""
+"""The life of a machine: restarted, stopped and started, ended from inside and from outside.
+
+A reboot from inside is in test_guest_faults.py, and the end of one that is to be terminated then in test_expiry.py.
+"""
 
 from __future__ import annotations
 
@@ -47,13 +50,6 @@ def test_a_restart_changes_the_boot_id_and_keeps_the_rest(instance: EC2Instance)
     assert instance.execute("cat /var/tmp/over-the-restart").check() == "kept"
 
 
-def test_a_reboot_from_inside_is_one_too(instance: EC2Instance) -> None:
-    boot_id = instance.get_boot_id()
-    instance.execute("nohup sh -c 'sleep 1; reboot' >/dev/null 2>&1 &", use_sudo=True)
-    instance.wait_for_restart(boot_id)
-    assert instance.get_boot_id() != boot_id
-
-
 def test_an_instance_that_ends_itself_fails_the_wait_at_once_and_is_stopped(ec2: EC2, image_id: str) -> None:
     instance = ec2.launch(image_id, user_data=POWER_OFF, wait=False)
     with pytest.raises(BootError, match="stopp") as caught:
@@ -73,15 +69,6 @@ def test_a_kernel_panic_fails_the_wait_at_once(ec2: EC2, image_id: str) -> None:
     assert "Kernel panic" in caught.value.console_tail
     assert isinstance(caught.value.instance, EC2Instance)
     assert caught.value.instance.state.is_ending
-
-
-def test_one_that_is_to_terminate_on_shutdown_does(ec2: EC2, image_id: str, local: LocalEC2) -> None:
-    before = set(machines_of(local.info.pid))
-    instance = ec2.launch(image_id, user_data=POWER_OFF, wait=False, InstanceInitiatedShutdownBehavior="terminate")
-    wait_for_state(instance, InstanceState.TERMINATED)
-    assert state_reason(ec2, instance) == "Client.InstanceInitiatedShutdown"
-    assert "reboot: Power down" in instance.console_log()
-    assert set(machines_of(local.info.pid)) == before
 
 
 def test_a_machine_that_dies_makes_its_instance_terminated(ec2: EC2, image_id: str, local: LocalEC2) -> None:
@@ -114,7 +101,7 @@ def test_no_machine_is_larger_than_the_cap(ec2: EC2, image_id: str, local: Local
     (machine,) = set(machines_of(local.info.pid)) - before
     command = Path(f"/proc/{machine}/cmdline").read_text().split("\0")
     assert command[command.index("-m") + 1] == str(local.options.max_memory_mib)
-    assert command[command.index("-smp") + 1] == str(min(4, os.cpu_count() or 1))
+    assert command[command.index("-smp") + 1] == str(local.options.max_cpus)
 
 
 def test_a_reset_of_the_records_ends_the_machines(image_id: str) -> None:

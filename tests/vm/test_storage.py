@@ -92,7 +92,7 @@ def test_an_image_of_a_guest_as_it_is_has_its_files_and_its_identity(shared_ec2:
     assert workbench.execute("cat /var/tmp/state").check() == "first"
     assert content_of(workbench, volume.guest_device()) == "data"
     workbench.execute("echo second >/var/tmp/state").check()
-    with shared_ec2.launch(image_id, username=workbench.username) as copy:
+    with shared_ec2.launch(image_id) as copy:
         assert copy.execute("cat /var/tmp/state").check() == "first"
         assert copy.execute("cat /etc/machine-id").check() == machine_id
         (copied,) = (one for one in copy.volumes() if one.size_gb == 1)

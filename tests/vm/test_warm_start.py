@@ -66,10 +66,17 @@ def test_a_saved_boot_that_is_damaged_is_not_gone_on_from(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for console in (paths.cache_dir() / "saved-boots").glob("*/console.log"):
         console.with_name("state").write_bytes(b"damaged")
-    with LocalEC2() as local, _connected(local, settings_file) as ec2, ec2.launch(image_id) as other:
+    with LocalEC2(max_cpus=1) as local, _connected(local, settings_file) as ec2:
+        with ec2.launch(image_id, wait=False) as other:
+            _wait_until_running(other)
+            # The console of the saved boot has it once; the second time it is from the beginning.
+            wait_until(
+                lambda: other.console_log().count("Linux version") == 2,
+                what="the kernel to start",
+                timeout=120,
+                interval=0.5,
+            )
         assert f"{other.id} boots from the beginning" in (local.directory / "server.log").read_text()
-        assert not stages_were_preloaded(other)
-        assert other.execute("systemctl is-system-running") == "running"
 
 
 def _connected(local: LocalEC2, settings_file: Path) -> EC2:

@@ -52,6 +52,12 @@ local.add_command(image)
     help="No machine gets more MiB than this.",
 )
 @click.option(
+    "--max-cpus",
+    type=click.IntRange(min=0),
+    default=0,
+    help="No machine gets more CPUs than this; default: as many as this computer has.",
+)
+@click.option(
     "--warm-start/--no-warm-start",
     default=True,
     show_default=True,

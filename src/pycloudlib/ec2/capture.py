@@ -67,7 +67,7 @@ class Capture:
         with _started_again(instance) if runs else _as_it_is():
             if runs:
                 instance.shutdown()
-            image_id = images.create(instance.id, self.name, self.description, self.tags)
+            image_id = images.create(instance.id, self.name, self.description, self.tags, instance.username)
         if self.wait:
             images.wait_or_delete(image_id, self.timeout)
             if runs:

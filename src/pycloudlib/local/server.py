@@ -216,7 +216,7 @@ def _http_server(
             volumes=volumes,
             catalogue=images,
             max_memory_mib=options.max_memory_mib,
-            max_cpus=os.cpu_count() or 1,
+            max_cpus=min(options.max_cpus or sys.maxsize, os.cpu_count() or 1),
         )
     )
     backend.require_region(options.region)

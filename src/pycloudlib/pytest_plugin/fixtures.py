@@ -49,7 +49,7 @@ def cloud_image(request: pytest.FixtureRequest, cloud: EC2, cloud_launch_default
 
     run = run_of(request.config)
     base = find_image(run, cloud, getattr(request, "param", run.options.image))
-    return prepared_image(request, cloud, base, {**run.usual_arguments(base), **cloud_launch_defaults})
+    return prepared_image(request, cloud, base, {"instance_type": run.options.instance_type, **cloud_launch_defaults})
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def _launching(
     def launch(image: str | None = None, **arguments: Any) -> EC2Instance:
         named = image or marked
         wanted = find_image(run, cloud, named) if named else image_id
-        return launcher.launch(wanted, **{**run.usual_arguments(wanted), **said, **arguments})
+        return launcher.launch(wanted, **{"instance_type": run.options.instance_type, **said, **arguments})
 
     return launch, launcher.close
 

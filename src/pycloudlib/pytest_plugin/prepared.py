@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,7 +14,7 @@ import pytest
 
 from pycloudlib.errors import PycloudlibError
 from pycloudlib.pytest_plugin.instances import Launcher
-from pycloudlib.pytest_plugin.run import Prepared, Run, run_of
+from pycloudlib.pytest_plugin.run import Run, run_of
 from pycloudlib.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -48,19 +47,19 @@ def prepared_image(request: pytest.FixtureRequest, cloud: EC2, base_image_id: st
     outcome = run.directory / f"{cloud.region}-{base_image_id}.json"
     with _locked(outcome.with_suffix(".lock")):
         if outcome.exists():
-            return run.note_prepared(_read(outcome))
+            return _read(outcome)
         try:
-            prepared = _prepare(request, run, cloud, base_image_id, arguments)
+            image_id = _prepare(request, run, cloud, base_image_id, arguments)
         except Exception as error:
             _write(outcome, {"error": f"{base_image_id} could not be prepared: {error}"})
             raise
-        _write(outcome, asdict(prepared))
-        return run.note_prepared(prepared)
+        _write(outcome, {"image_id": image_id})
+        return image_id
 
 
 def _prepare(
     request: pytest.FixtureRequest, run: Run, cloud: EC2, base_image_id: str, arguments: Mapping[str, Any]
-) -> Prepared:
+) -> str:
     launcher = Launcher(run, cloud, str(request.fixturename), request.node)
     request.addfinalizer(launcher.close)
     instance = launcher.launch(base_image_id, **{**arguments, "wait": True})
@@ -74,7 +73,7 @@ def _prepare(
         # Other workers may need it when this one is done.
         cloud.leave_to_sweep(image_id)
     logger.info("prepared %s from %s", image_id, base_image_id)
-    return Prepared(image_id, instance.username)
+    return image_id
 
 
 @contextmanager
@@ -99,11 +98,11 @@ def _is_locked(file: TextIO) -> bool:
     return True
 
 
-def _read(outcome: Path) -> Prepared:
-    told = json.loads(outcome.read_text(encoding="utf-8"))
+def _read(outcome: Path) -> str:
+    told: dict[str, str] = json.loads(outcome.read_text(encoding="utf-8"))
     if "error" in told:
         raise PycloudlibError(told["error"])
-    return Prepared(**told)
+    return told["image_id"]
 
 
 def _write(outcome: Path, told: Mapping[str, str]) -> None:

@@ -29,19 +29,6 @@ IN_USE = "in-use-"
 """How the names of the files in the run's directory begin that tell in which regions tests have asked for the cloud."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """An image that was prepared for the run.
-
-    Args:
-        image_id: the AMI id.
-        username: who logs in; its name does not tell.
-    """
-
-    image_id: str
-    username: str
-
-
 @dataclass
 class Run:
     """What one process knows of the run.
@@ -57,7 +44,6 @@ class Run:
         regions: where tests have asked for the cloud.
         kept: the instances that live on, by id.
         unreported: those of them that the controller does not know of yet.
-        prepared: the images that were prepared for the run, by id.
         unswept: what the controller could not delete in the end.
         undo: what is to be done at the end of this process, the latest first.
     """
@@ -72,7 +58,6 @@ class Run:
     regions: set[str] = field(default_factory=set)
     kept: dict[str, Kept] = field(default_factory=dict)
     unreported: list[Kept] = field(default_factory=list)
-    prepared: dict[str, Prepared] = field(default_factory=dict)
     unswept: list[str] = field(default_factory=list)
     undo: list[Callable[[], object]] = field(default_factory=list)
     _directory: Path | None = None
@@ -160,21 +145,6 @@ class Run:
     def note_kept(self, kept: Kept) -> None:
         """Take note of an instance that lives on, here or at a worker."""
         self.kept[kept.instance_id] = kept
-
-    def note_prepared(self, prepared: Prepared) -> str:
-        """Take note of an image that was prepared, here or at another worker; gives its id."""
-        self.prepared[prepared.image_id] = prepared
-        return prepared.image_id
-
-    def usual_arguments(self, image_id: str) -> dict[str, Any]:
-        """The arguments of EC2.launch() for an image, where nobody says others.
-
-        Args:
-            image_id: the AMI id.
-        """
-        usual = {"instance_type": self.options.instance_type}
-        prepared = self.prepared.get(image_id)
-        return usual | {"username": prepared.username} if prepared else usual
 
     def take_unreported(self) -> list[dict[str, str]]:
         """Give what was kept since the last time, in texts that can be sent to the controller."""

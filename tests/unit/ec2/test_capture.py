@@ -41,6 +41,10 @@ def test_it_is_cleaned_shut_down_imaged_and_started_again(ec2: EC2, instance: EC
     assert instance.execute("echo hi") == "hi"
 
 
+def test_who_logged_in_is_known_of_the_image(ec2: EC2, instance: EC2Instance) -> None:
+    assert ec2.launch(ec2.snapshot(instance, clean=False)).username == getuser()
+
+
 def test_without_cleaning_the_guest_is_left_as_it_is(ec2: EC2, instance: EC2Instance, calls: list[str]) -> None:
     ec2.snapshot(instance.id, clean=False)
     assert calls == ["StopInstances", "CreateImage", "StartInstances"]

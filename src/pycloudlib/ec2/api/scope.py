@@ -45,7 +45,12 @@ class Scope:
         return replace(self, region=region, client=self.session.client_of("ec2", region))
 
     def tags_for(
-        self, *resource_types: str, name: str = "", extra: Mapping[str, str] | None = None, creation: str = ""
+        self,
+        *resource_types: str,
+        name: str = "",
+        extra: Mapping[str, str] | None = None,
+        creation: str = "",
+        username: str = "",
     ) -> Any:
         """The parameter TagSpecifications of a call that creates something.
 
@@ -54,11 +59,13 @@ class Scope:
             name: the tag "Name"; default this scope's name.
             extra: the caller's own tags; default none.
             creation: of which call this is a part; default none that could be told.
+            username: of an image: who logs in to its instances; default nobody that could be told.
 
         Raises:
             InvalidArgumentError: EC2 would refuse one of the further tags, or one is this library's own.
         """
-        return tag_specifications(resource_types, self.ownership.tags(name or self.name, extra, creation=creation))
+        tags = self.ownership.tags(name or self.name, extra, creation=creation, username=username)
+        return tag_specifications(resource_types, tags)
 
     def record(self, kind: str, resource_id: str, undo: Callable[[], object], order: UndoOrder) -> None:
         """Remember a resource; to be called on the line after its creation. See Ledger.record()."""

@@ -33,6 +33,7 @@ from pycloudlib.errors import (
     PycloudlibError,
 )
 from pycloudlib.lifecycle import UndoOrder
+from pycloudlib.tags import USERNAME
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,9 @@ class ImageDescription:
 
     @property
     def username(self) -> str | None:
-        """The user that cloud-init sets up, as the image's owner or name tells; None when neither does."""
+        """The user that cloud-init sets up, as snapshot(), the image's owner or its name tells; None when none does."""
+        if self.tags.get(USERNAME):
+            return self.tags[USERNAME]
         if self.owner_id in _USERNAMES_BY_OWNER:
             return _USERNAMES_BY_OWNER[self.owner_id]
         users = (user for beginning, user in _USERNAMES_BY_NAME.items() if self.name.startswith(beginning))
@@ -239,7 +242,9 @@ class Images:
         """
         return self.newest(ImageQuery(TRUSTED_OWNERS, {"name": name, "state": AVAILABLE}, include_deprecated=True))
 
-    def create(self, instance_id: str, name: str, description: str, tags: Mapping[str, str] | None) -> str:
+    def create(
+        self, instance_id: str, name: str, description: str, tags: Mapping[str, str] | None, username: str = ""
+    ) -> str:
         """Begin an image of an instance and all of its volumes (CreateImage).
 
         Args:
@@ -247,6 +252,7 @@ class Images:
             name: unique among one's own images.
             description: in words; default none.
             tags: further tags of the image and its snapshots.
+            username: who logs in to the instance; default nobody that could be told.
 
         Returns:
             Its id.
@@ -259,7 +265,9 @@ class Images:
         check_description(description)
 
         def call(mark: str) -> list[Any]:
-            specifications = self._scope.tags_for("image", "snapshot", name=name, extra=tags, creation=mark)
+            specifications = self._scope.tags_for(
+                "image", "snapshot", name=name, extra=tags, creation=mark, username=username
+            )
             return [
                 self._scope.client.create_image(
                     InstanceId=instance_id, Name=name, Description=description, TagSpecifications=specifications
@@ -301,7 +309,7 @@ class Images:
         """Begin a copy of an image of another region (CopyImage).
 
         Args:
-            source: the image; its description and its user's tags are copied too.
+            source: the image; its description, its user's tags and who logs in are copied too.
             source_region: where it is.
             name: unique among one's own images of this region.
 
@@ -316,7 +324,9 @@ class Images:
         tags = {key: value for key, value in source.tags.items() if _is_users(key)}
 
         def call(mark: str) -> list[Any]:
-            specifications = self._scope.tags_for("image", "snapshot", name=name, extra=tags, creation=mark)
+            specifications = self._scope.tags_for(
+                "image", "snapshot", name=name, extra=tags, creation=mark, username=source.username or ""
+            )
             answer = self._scope.client.copy_image(
                 SourceImageId=source.id,
                 SourceRegion=source_region,
