@@ -23,9 +23,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 MACHINE_TIMEOUT = 1800
 """Seconds for a test that boots machines: on a busy computer without KVM a single boot may take many minutes."""
 
+SHARED_MACHINES = frozenset({"instance", "fleet", "launched", "site", "workbench"})
+"""Fixtures that boot machines for more than one test."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests with machines their time."""
+    """Give tests with machines their time, and bring those that share one to one worker."""
     for item in items:
-        if item.get_closest_marker("vm") and not item.get_closest_marker("timeout"):
+        if not item.get_closest_marker("vm"):
+            continue
+        if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(MACHINE_TIMEOUT))
+        for machine in SHARED_MACHINES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(f"{machine} of {item.path.parent.name}"))

@@ -1,7 +1,4 @@
-"""A local EC2 of real machines, and one machine that the tests which disturb nothing share.
-
-Boots take nearly all of the time. So there is one worker's worth of that machine, and the tests of a file share theirs.
-"""
+"""A local EC2 of real machines, and one machine that the tests which disturb nothing share."""
 
 from __future__ import annotations
 
@@ -17,13 +14,6 @@ from support.processes import machines_of
 USER_DATA = """#!/bin/sh
 echo "user data ran as $(id -un)" >/var/tmp/user-data-ran
 """
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell `pytest -n 2 --dist loadgroup` what belongs into one worker."""
-    for item in items:
-        of_shared_machine = "instance" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("shared-machine" if of_shared_machine else item.path.stem))
 
 
 @pytest.fixture(scope="session")
