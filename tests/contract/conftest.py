@@ -93,7 +93,7 @@ def _local_without_machines(directory: Path, *, path: str = "") -> Iterator[Endp
 def _qemu(_: Path) -> Iterator[Endpoint]:
     """The local EC2 with real machines, each its own guest."""
     # Tests that need no guest stop machines before they have booted, when nothing in them heeds the power button.
-    with LocalEC2(driver="qemu", shutdown_seconds=2.0, max_cpus=1) as local:
+    with LocalEC2(driver="qemu", shutdown_seconds=2.0) as local:
         yield Endpoint(local.endpoint_url, local.region, local.access_key_id, local.secret_access_key, local.ssh_port)
 
 

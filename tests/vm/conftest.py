@@ -18,8 +18,7 @@ echo "user data ran as $(id -un)" >/var/tmp/user-data-ran
 
 @pytest.fixture(scope="session")
 def local() -> Iterator[LocalEC2]:
-    # Two workers boot machines at the same time: a second CPU of one would only wait for the first one's.
-    with LocalEC2(max_cpus=1) as local:
+    with LocalEC2() as local:
         yield local
         pid = local.info.pid
         assert machines_of(pid) == [], "a test left a machine running"

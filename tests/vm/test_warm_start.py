@@ -66,7 +66,7 @@ def test_a_saved_boot_that_is_damaged_is_not_gone_on_from(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for console in (paths.cache_dir() / "saved-boots").glob("*/console.log"):
         console.with_name("state").write_bytes(b"damaged")
-    with LocalEC2(max_cpus=1) as local, _connected(local, settings_file) as ec2:
+    with LocalEC2() as local, _connected(local, settings_file) as ec2:
         with ec2.launch(image_id, wait=False) as other:
             _wait_until_running(other)
             # The console of the saved boot has it once; the second time it is from the beginning.

@@ -55,7 +55,7 @@ local.add_command(image)
     "--max-cpus",
     type=click.IntRange(min=0),
     default=0,
-    help="No machine gets more CPUs than this; default: as many as this computer has.",
+    help="No machine gets more CPUs; default: as many as there are, and one under emulation.",
 )
 @click.option(
     "--warm-start/--no-warm-start",

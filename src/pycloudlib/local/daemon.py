@@ -52,8 +52,8 @@ class ServerOptions:
         ssh_port: of every instance's sshd; default 0: 22 where it may be bound, else a free one.
         accelerator: "auto" (the default), "kvm" or "tcg".
         max_memory_mib: no machine gets more memory than this, in MiB; default 2048.
-        max_cpus: no machine gets more CPUs than this; default 0: as many as this computer has. Where more machines run
-            at once than it has CPUs, and under software emulation, 1 is fastest.
+        max_cpus: no machine gets more CPUs than this; default 0: as many as this computer has, and one under software
+            emulation.
         warm_start: whether machines go on from where a boot of their like was saved, where their image allows it;
             default yes.
         shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
