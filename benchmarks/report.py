@@ -191,31 +191,6 @@ def parser(description: str | None, runs: int) -> argparse.ArgumentParser:
     return made
 
 
-def report(title: str, results: Sequence[Row], *, ours: str, limit: float, arguments: argparse.Namespace) -> int:
-    """Print the table and the verdict of one comparison, and write the JSON file.
-
-    Args:
-        title: what was measured.
-        results: the rows; the first one is the base.
-        ours: the name of the row that is judged.
-        limit: the largest ratio that is wanted of it.
-        arguments: of the command line.
-
-    Returns:
-        The exit status.
-    """
-    judged = next(one for one in results if one.name == ours)
-    unit = "ms" if judged.median < 1 else "s"
-    figures: list[Figure] = []
-    for one in results:
-        figures.append(Figure(one.name, "median", unit, (one.median,)))
-        figures.append(Figure(one.name, "fastest", unit, (one.fastest,)))
-        figures.append(Figure(one.name, "ratio", "x", (one.ratio,)))
-    target = Target(f"{title}, against {results[0].name}", judged.ratio, limit, "x")
-    name = title.replace(" ", "_")
-    return Report(name, title, arguments.runs, tuple(figures), (target,)).finish(arguments)
-
-
 def machine() -> dict[str, object]:
     """Describe what the figures were taken on."""
     described: dict[str, object] = {
