@@ -1,6 +1,7 @@
-"""The life of a machine: restarted, stopped and started, ended from inside and from outside.
+"""The life of a machine: how it ends, from inside and from outside.
 
-A reboot from inside is in test_guest_faults.py, and the end of one that is to be terminated then in test_expiry.py.
+A restart is in test_warm_start.py, a reboot from inside in test_guest_faults.py, a stop and a start in test_fleet.py,
+and the end of a machine that is terminated when it powers itself off in test_expiry.py.
 """
 
 from __future__ import annotations
@@ -39,15 +40,6 @@ def wait_for_state(instance: EC2Instance, state: InstanceState) -> None:
         interval=0.5,
         last_seen=lambda: instance.state,
     )
-
-
-def test_a_restart_changes_the_boot_id_and_keeps_the_rest(instance: EC2Instance) -> None:
-    boot_id, machine_id = instance.get_boot_id(), instance.execute("cat /etc/machine-id").check()
-    instance.execute("echo kept >/var/tmp/over-the-restart").check()
-    instance.restart()
-    assert instance.get_boot_id() != boot_id
-    assert instance.execute("cat /etc/machine-id").check() == machine_id
-    assert instance.execute("cat /var/tmp/over-the-restart").check() == "kept"
 
 
 def test_an_instance_that_ends_itself_fails_the_wait_at_once_and_is_stopped(ec2: EC2, image_id: str) -> None:

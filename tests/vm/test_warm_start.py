@@ -40,10 +40,15 @@ def test_it_is_the_machine_that_it_would_have_been(instance: EC2Instance) -> Non
     assert console.index("Linux version") < console.index("Cloud-init v.")
 
 
-def test_cloud_init_that_was_changed_is_not_passed_over(instance: EC2Instance) -> None:
+def test_a_restart_changes_the_boot_id_and_keeps_the_rest_even_another_cloud_init(instance: EC2Instance) -> None:
+    boot_id, machine_id = instance.get_boot_id(), instance.execute("cat /etc/machine-id").check()
+    instance.execute("echo kept >/var/tmp/over-the-restart").check()
     changed = "/usr/lib/python3/dist-packages/cloudinit/version.py"
     instance.execute(f"echo '# changed' >>{changed}", use_sudo=True).check()
     instance.restart()
+    assert instance.get_boot_id() != boot_id
+    assert instance.execute("cat /etc/machine-id").check() == machine_id
+    assert instance.execute("cat /var/tmp/over-the-restart").check() == "kept"
     assert not stages_were_preloaded(instance)
     assert instance.execute("cloud-init status").check() == "status: done"
     instance.execute(f"sed -i '$d' {changed}", use_sudo=True).check()
