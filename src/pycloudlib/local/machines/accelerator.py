@@ -51,6 +51,16 @@ class Accelerator:
         """The value of QEMU's `-cpu` option."""
         return "host" if self.name == "kvm" else "max"
 
+    def smp(self, cpus: int) -> str:
+        """The value of QEMU's `-smp` option.
+
+        Args:
+            cpus: how many processors the guest has.
+        """
+        # Emulating a machine that can never have a second one, QEMU leaves the guest's memory barriers out. But the
+        # machine's devices are another thread: a doorbell of the NVMe driver was lost now and then, and with it a disk.
+        return f"{cpus},maxcpus={max(cpus, 2)}" if self.name == "tcg" else str(cpus)
+
 
 @dataclass(frozen=True)
 class ProbeKernel:

@@ -32,7 +32,7 @@ def command_line(
     """
     command = [QEMU, "-name", spec.instance_id, "-no-user-config", "-nodefaults", "-display", "none"]
     command += ["-machine", "q35", "-accel", accelerator.option, "-cpu", accelerator.cpu]
-    command += ["-smp", str(spec.cpus), "-m", str(spec.memory_mib)]
+    command += ["-smp", accelerator.smp(spec.cpus), "-m", str(spec.memory_mib)]
     command += ["-smbios", _smbios(spec)]
     command += ["-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"]
     command += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
@@ -41,7 +41,7 @@ def command_line(
     # A guest that powers off or resets leaves QEMU waiting until it is told to quit, so that the reason can be told.
     command += ["-action", "shutdown=pause", "-action", "reboot=shutdown"]
     for slot in range(SLOTS):
-        command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1}"]
+        command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1},io-reserve=0"]
     command += [*devices, "-device", f"virtio-rng-pci,bus=port{RNG_SLOT}"]
     if spec.kernel is not None:
         command += ["-kernel", str(spec.kernel.path), "-append", spec.kernel.arguments]
