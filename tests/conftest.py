@@ -27,6 +27,13 @@ SHARED_MACHINES = frozenset({"instance", "fleet", "launched", "site", "workbench
 """Fixtures that boot machines for more than one test."""
 
 
+@pytest.fixture(autouse=True)
+def own_cloud_init_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guests without a machine are this computer; how far its own cloud-init is, is no matter of theirs."""
+    if not request.node.get_closest_marker("vm"):
+        monkeypatch.setattr("pycloudlib.guest.boot.STATUS_DIRECTORY", "/nonexistent")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests with machines their time, and bring those that share one to one worker."""
     for item in items:

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pycloudlib.errors import CommandError
+from pycloudlib.guest import boot
 from pycloudlib.guest.boot import CloudInitOutcome, CloudInitVerdict, boot_id, wait_for_cloud_init
 
 Program = Callable[[str, str], None]
+Written = Callable[..., None]
 
 STATUS_OF_22_4 = """echo "....."
 echo "status: error"
@@ -20,6 +24,97 @@ exit 1"""
 STATUS_OF_24_1 = """printf "...\\n\\nstatus: done\\nextended_status: degraded done\\n"
 printf "recoverable_errors:\\nWARNING:\\n\\t- a key is deprecated\\n"
 exit 2"""
+
+
+STAGE: dict[str, Any] = {"errors": [], "start": 1.0, "finished": 2.0}
+STAGES: dict[str, Any] = {
+    "datasource": "DataSourceEc2Local",
+    "stage": None,
+    "init-local": STAGE,
+    "init": STAGE,
+    "modules-config": STAGE,
+    "modules-final": STAGE,
+}
+
+
+@pytest.fixture(autouse=True)
+def directory(own_cloud_init_only, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the guest's cloud-init writes how far it is: nothing yet."""
+    directory = tmp_path / "run-cloud-init"
+    directory.mkdir()
+    monkeypatch.setattr(boot, "STATUS_DIRECTORY", str(directory))
+    return directory
+
+
+@pytest.fixture
+def written(directory: Path, program: Program) -> Written:
+    """Lets cloud-init have written how it ended, and say something else when it is asked."""
+    program("cloud-init", 'echo "status: error"; exit 1')
+
+    def write(**stages: object) -> None:
+        (directory / "enabled").touch()
+        (directory / "status.json").write_text(json.dumps({"v1": STAGES | stages}))
+        (directory / "result.json").touch()
+
+    return write
+
+
+def test_a_clean_end_is_read_where_cloud_init_wrote_it(run, written: Written) -> None:
+    written()
+    assert wait_for_cloud_init(run, timeout=30) == CloudInitOutcome(CloudInitVerdict.DONE)
+
+
+def test_the_end_is_waited_for(run, written: Written, directory: Path, program: Program) -> None:
+    written()
+    (directory / "result.json").unlink()
+    program("sleep", f": >{directory}/result.json")
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.DONE
+
+
+def test_so_is_the_end_of_its_last_unit(run, written: Written, tmp_path: Path, program: Program) -> None:
+    written()
+    program("systemctl", f'[ "$1" = show ] || exit 1; [ -e {tmp_path}/ended ] && echo active || echo activating')
+    program("sleep", f": >{tmp_path}/ended")
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.DONE
+    assert (tmp_path / "ended").exists()
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        {"modules-config": STAGE | {"errors": ["('locale', KeyError('x'))"]}},
+        {"init": STAGE | {"recoverable_errors": {"WARNING": ["a key is deprecated"]}}},
+        {"modules-config": STAGE | {"finished": None}},
+        {"modules-final": STAGE | {"start": None, "finished": None}},
+        {"modules-final": None},
+        {"stage": "modules-final"},
+    ],
+)
+def test_any_other_end_is_left_to_cloud_init_to_tell(run, written: Written, stages: dict[str, object]) -> None:
+    written(**stages)
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ERROR
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "[", '{"v1": []}', '{"v1": {"modules-final": []}}', ""])
+def test_what_is_damaged_is_not_believed(run, written: Written, directory: Path, text: str) -> None:
+    written()
+    (directory / "status.json").write_text(text)
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ERROR
+
+
+@pytest.mark.parametrize("missing", ["enabled", "status.json"])
+def test_without_its_files_cloud_init_is_asked(run, written: Written, directory: Path, missing: str) -> None:
+    written()
+    (directory / missing).unlink()
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ERROR
+
+
+def test_a_unit_that_failed_ends_the_wait(run, written: Written, directory: Path, program: Program) -> None:
+    written()
+    (directory / "result.json").unlink()
+    program("sleep", "")
+    program("systemctl", '[ "$*" = "--quiet is-failed cloud-*.service" ]')
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ERROR
 
 
 def test_the_boot_id_is_the_kernels(run) -> None:
