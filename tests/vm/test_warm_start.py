@@ -26,6 +26,15 @@ def stages_were_preloaded(instance: EC2Instance) -> bool:
     return preloaded == 4
 
 
+def test_what_udev_did_before_need_not_be_done_again(instance: EC2Instance) -> None:
+    """Devices that were there are known by all of the disk's rules; the interface, which came later, is too."""
+    assert "--subsystem-match=net" in instance.execute("systemctl show -p ExecStart systemd-udev-trigger").check()
+    assert "ID_INPUT=1" in instance.execute("udevadm info /sys/class/input/event0").check()
+    assert "TAGS=:systemd:" in instance.execute("udevadm info /sys/class/tty/ttyS0").check()
+    assert "ID_SERIAL_SHORT=vol" in instance.execute("udevadm info /sys/class/block/nvme0n1").check()
+    assert "ID_NET_DRIVER=virtio_net" in instance.execute("udevadm info /sys/class/net/en*").check()
+
+
 def test_it_is_the_machine_that_it_would_have_been(instance: EC2Instance) -> None:
     """Whatever the firmware and the clock say is its own; what is saved is nobody's."""
     assert stages_were_preloaded(instance)

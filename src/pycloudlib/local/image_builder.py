@@ -41,8 +41,17 @@ ROOM_FOR_IMAGE = 1800 * disks.MIB
 ROOM_FOR_MMDEBSTRAP = 1000 * disks.MIB
 """What mmdebstrap puts in the directory for temporary files."""
 
-# As Debian's own AMIs: a volume that answers late is waited for.
-KERNEL_ARGUMENTS = "root=LABEL=root ro console=ttyS0 nvme_core.io_timeout=4294967295"
+KERNEL_ARGUMENTS = " ".join(
+    (
+        "root=LABEL=root ro console=ttyS0",
+        # As Debian's own AMIs: a volume that answers late is waited for.
+        "nvme_core.io_timeout=4294967295",
+        # No device here has I/O ports, for which the kernel looks for room behind each of the empty slots.
+        "pci=hpiosize=0",
+        # Nor does it need to try out all its ciphers at every boot.
+        "cryptomgr.notests",
+    )
+)
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),

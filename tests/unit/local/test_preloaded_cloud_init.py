@@ -13,6 +13,8 @@ import pytest
 
 from pycloudlib.local.warm_start import initramfs
 
+ANY_RULES: dict[str, object] = {"of": "another disk"}
+
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -54,7 +56,8 @@ def test_a_disk_is_accepted_when_it_has_what_is_loaded(
     loaded.write_text("same")
     root = disk(tmp_path, loaded, text)
     os.mkfifo(directory / "answer.0")
-    found = program.accept_root(iter([(0, str(root))]), directory, {str(loaded): program.Stamp.of(str(loaded))})
+    files = {str(loaded): program.Stamp.of(str(loaded))}
+    found = program.accept_root(iter([(0, str(root))]), directory, program.Loaded(files, ANY_RULES))
     assert (found is not None) is accepted
     assert (directory / "requests").exists() is accepted
     units = sorted(path.name for path in program.UNIT_DIRECTORY.glob("*")) if accepted else []
@@ -77,8 +80,37 @@ def test_a_cloud_init_of_the_users_own_is_not_passed_over(program: ModuleType, d
     root = tmp_path / "root"
     Path(f"{root}{program.LOCAL_PACKAGES}/cloudinit").mkdir(parents=True)
     os.mkfifo(directory / "answer.0")
-    assert program.accept_root(iter([(0, str(root))]), directory, {}) is None
+    assert program.accept_root(iter([(0, str(root))]), directory, program.Loaded({}, ANY_RULES)) is None
     assert not program.UNIT_DIRECTORY.exists()
+
+
+@pytest.mark.parametrize("own", ["", "etc/udev/rules.d/10-own.rules", "usr/lib/udev/rules.d/50-default.rules"])
+def test_devices_are_handled_once_more_where_the_disk_has_other_rules(
+    own: str, program: ModuleType, directory: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    default = root / "usr/lib/udev/rules.d/50-default.rules"
+    (root / "etc/udev/rules.d").mkdir(parents=True)
+    default.parent.mkdir(parents=True)
+    default.write_text("# as it was loaded\n")
+    loaded = program.Loaded({}, program.udev_rules(str(root)))
+    if own:
+        (root / own).write_text("# of the user's own\n")
+    os.mkfifo(directory / "answer.0")
+    found = program.accept_root(iter([(0, str(root))]), directory, loaded)
+    os.close(found)
+    drop_in = program.UNIT_DIRECTORY / "systemd-udev-trigger.service.d" / "preloaded.conf"
+    assert drop_in.exists() is not bool(own)
+    if not own:
+        assert drop_in.read_text().splitlines()[2].endswith("--subsystem-match=net")
+
+
+def test_the_administrators_rules_stand_for_others_of_the_same_name(program: ModuleType, tmp_path: Path) -> None:
+    for directory, text in (("usr/lib", "the package's"), ("etc", "the administrator's own")):
+        path = tmp_path / directory / "udev/rules.d/70-same.rules"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert program.udev_rules(str(tmp_path))["70-same.rules"].size == len("the administrator's own")
 
 
 def test_each_unit_runs_its_own_stage(program: ModuleType, directory: Path) -> None:

@@ -44,7 +44,8 @@ def command_line(
         command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1},io-reserve=0"]
     command += [*devices, "-device", f"virtio-rng-pci,bus=port{RNG_SLOT}"]
     if spec.kernel is not None:
-        command += ["-kernel", str(spec.kernel.path), "-append", spec.kernel.arguments]
+        arguments = f"{spec.kernel.arguments} {accelerator.kernel_arguments}".strip()
+        command += ["-kernel", str(spec.kernel.path), "-append", arguments]
         initrd = spec.kernel.initrd if host_fd is None else spec.kernel.warm_initrd
         if initrd is not None:
             command += ["-initrd", str(initrd)]

@@ -14,3 +14,19 @@ for tree in /usr/lib/python3/dist-packages "/usr/lib/${python##*/}"; do
 done
 mkdir -p "$DESTDIR/preloaded"
 cp -a "$CONFDIR/preloaded/." "$DESTDIR/preloaded"
+# With all rules of the disk, udev has handled the machine's own devices before it is saved.
+for tree in /usr/lib/udev/rules.d /etc/udev/rules.d; do
+    mkdir -p "$DESTDIR$tree"
+    cp -a "$tree/." "$DESTDIR$tree"
+done
+cp -a /usr/lib/udev/hwdb.bin "$DESTDIR/usr/lib/udev"
+for program in ata_id cdrom_id dmi_memory_id scsi_id; do
+    copy_exec "/usr/lib/udev/$program"
+done
+# They handle network interfaces, which udev handles once more when the disk is there, and the clock.
+for program in /usr/local/sbin/ec2-interface /usr/lib/udev/ifupdown-hotplug /usr/lib/systemd/systemd-sysctl \
+    /usr/lib/udev/hwclock-set; do
+    mkdir -p "$DESTDIR${program%/*}"
+    ln -sf /bin/true "$DESTDIR$program"
+done
+manual_add_modules autofs4 button evdev ip_tables qemu_fw_cfg serio_raw virtio_rng

@@ -5,7 +5,8 @@ in the initramfs, before the machine is saved. Every boot goes on from there: it
 this machine, waits in the background, and forks for each stage; the fork is that stage, in its own unit and with
 cloud-init's own code.
 
-Whatever it imported must be what the machine's own disk has, else the stages run as they always do.
+Whatever it imported must be what the machine's own disk has, else the stages run as they always do. So it is with udev,
+which has handled the machine's devices in the initramfs, by the rules of the disk.
 
     preloaded_cloud_init.py PORT DIRECTORY
 
@@ -21,6 +22,7 @@ import json
 import os
 import pkgutil
 import random
+import shutil
 import site
 import struct
 import sys
@@ -40,6 +42,9 @@ UNITS = {
     "cloud-final.service": ("modules --mode=final", ""),
 }
 LAST_STAGE = "modules --mode=final"
+UDEV_RULES = ("/usr/lib/udev/rules.d", "/etc/udev/rules.d")
+COLDPLUG_UNIT = "systemd-udev-trigger.service"
+COLDPLUG_NETWORK = "-udevadm trigger --type=devices --action=add --subsystem-match=net"
 PROGRAM = "/usr/bin/cloud-init"
 PACKAGES = ("cloudinit.config", "cloudinit.handlers", "cloudinit.net", "cloudinit.cmd")
 MODULES = ("cloudinit.cmd.main", "cloudinit.distros.debian", "cloudinit.sources.DataSourceEc2", "pkg_resources")
@@ -67,11 +72,24 @@ class Stamp(NamedTuple):
         return cls(told.st_size, int(told.st_mtime))
 
 
+class Loaded(NamedTuple):
+    """What was done before the machine was saved, by the files that it was done with.
+
+    Attributes:
+        files: what this process is made of.
+        rules: what udev has handled the devices by; by name.
+    """
+
+    files: dict[str, Stamp]
+    rules: dict[str, Stamp]
+
+
 def main() -> None:
     """Load cloud-init, be saved, and go on as another machine."""
     port, directory = sys.argv[1], Path(sys.argv[2])
     load_cloud_init()
-    loaded = stamps()
+    loaded = Loaded(stamps(), udev_rules())
+    forget_copies()
     gc.freeze()
     identity = meet_host(port)
     become(identity, directory)
@@ -98,6 +116,18 @@ def stamps() -> dict[str, Stamp]:
     mapped = (line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines())
     files = {path for path in modules if path} | {path[0] for path in mapped if path and path[0].startswith("/")}
     return {path: Stamp.of(path) for path in files if path != __file__}
+
+
+def forget_copies() -> None:
+    """Delete what was loaded from the initramfs: the next one to do so would be the boot that goes on from here."""
+    for library in sorted({str(Path(os.__file__).parent), *site.getsitepackages()}):
+        shutil.rmtree(library, ignore_errors=True)
+
+
+def udev_rules(root: str = "") -> dict[str, Stamp]:
+    """All files of rules by which udev handles devices, by name: those of the administrator stand for the others."""
+    files = (path for directory in UDEV_RULES for path in Path(root + directory).glob("*.rules"))
+    return {path.name: Stamp.of(str(path)) for path in files}
 
 
 def meet_host(port: str) -> dict[str, str]:
@@ -137,7 +167,7 @@ def add_entropy(entropy: bytes) -> None:
         os.close(fd)
 
 
-def serve(directory: Path, loaded: dict[str, Stamp]) -> None:
+def serve(directory: Path, loaded: Loaded) -> None:
     """Go on in the background, as the one who is asked for stages."""
     os.mkfifo(directory / "requests", 0o600)
     if os.fork():
@@ -157,15 +187,17 @@ def serve(directory: Path, loaded: dict[str, Stamp]) -> None:
         os._exit(0)
 
 
-def accept_root(requests: Requests, directory: Path, loaded: dict[str, Stamp]) -> "int | None":
+def accept_root(requests: Requests, directory: Path, loaded: Loaded) -> "int | None":
     """Look at the machine's own disk, once it is mounted; its root directory if the stages can be run from here."""
     number, path = next(requests)
-    others = [name for name, stamp in loaded.items() if not same_file(f"{path}{name}", stamp)]
+    others = [name for name, stamp in loaded.files.items() if not same_file(f"{path}{name}", stamp)]
     usable = not others and not Path(f"{path}{LOCAL_PACKAGES}/cloudinit").exists()
     if usable:
         write_drop_ins(directory)
     else:
         (directory / "requests").unlink()
+    if udev_rules(path) == loaded.rules:
+        write_drop_in(COLDPLUG_UNIT, [COLDPLUG_NETWORK])
     answer(directory, number, 0)
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY) if usable else None
 
@@ -181,11 +213,14 @@ def same_file(path: str, stamp: Stamp) -> bool:
 def write_drop_ins(directory: Path) -> None:
     """Let cloud-init's units ask for their stages instead of starting a Python each."""
     for unit, (stage, afterwards) in UNITS.items():
-        drop_in = UNIT_DIRECTORY / f"{unit}.d" / "preloaded.conf"
-        drop_in.parent.mkdir(parents=True, exist_ok=True)
-        lines = ["[Service]", "ExecStart=", f"ExecStart=/bin/sh {directory}/stage {stage}"]
-        lines += [f"ExecStart={afterwards}"] if afterwards else []
-        drop_in.write_text("\n".join(lines) + "\n")
+        write_drop_in(unit, [f"/bin/sh {directory}/stage {stage}", *([afterwards] if afterwards else [])])
+
+
+def write_drop_in(unit: str, commands: Sequence[str]) -> None:
+    """Let a unit start something else, in this boot."""
+    drop_in = UNIT_DIRECTORY / f"{unit}.d" / "preloaded.conf"
+    drop_in.parent.mkdir(parents=True, exist_ok=True)
+    drop_in.write_text("\n".join(["[Service]", "ExecStart=", *(f"ExecStart={one}" for one in commands)]) + "\n")
 
 
 def run_stages(requests: Requests, root: int, directory: Path) -> None:

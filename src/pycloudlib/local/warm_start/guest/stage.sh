@@ -1,7 +1,8 @@
 #!/bin/sh
 # In a unit of cloud-init's, in the place of `cloud-init ARGUMENTS`: lets the process that has loaded it run the stage.
 directory=${0%/*}
-if ! [ -p "$directory/requests" ] || ! kill -0 "$(cat "$directory/server")" 2>/dev/null; then
+read -r server <"$directory/server"
+if ! [ -p "$directory/requests" ] || ! kill -0 "$server" 2>/dev/null; then
     exec /usr/bin/cloud-init "$@"
 fi
 mkfifo -m 600 "$directory/answer.$$"
