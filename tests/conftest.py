@@ -34,6 +34,8 @@ def own_cloud_init_only(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
         monkeypatch.setattr("pycloudlib.guest.boot.STATUS_DIRECTORY", "/nonexistent")
 
 
+# First, because xdist reads the groups in this hook too.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests with machines their time, and bring those that share one to one worker."""
     for item in items:
