@@ -167,11 +167,12 @@ def add_entropy(entropy: bytes) -> None:
         os.close(fd)
 
 
-def serve(directory: Path, loaded: Loaded) -> None:
+def serve(directory: Path, loaded: Loaded) -> NoReturn:
     """Go on in the background, as the one who is asked for stages."""
     os.mkfifo(directory / "requests", 0o600)
     if os.fork():
-        return
+        # At once: the boot waits for it, and to take everything apart that was loaded would take a while.
+        os._exit(0)
     os.setsid()
     (directory / "server").write_text(str(os.getpid()))
     # Opened for writing too, so that it never comes to its end.
