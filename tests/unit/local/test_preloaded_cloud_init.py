@@ -145,6 +145,18 @@ def test_requests_are_read_as_they_come(program: ModuleType, directory: Path) ->
     asking.join()
 
 
+@pytest.mark.parametrize("is_initramfs", [True, False])
+def test_only_an_initramfs_forgets_its_libraries(
+    is_initramfs: bool, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten: list[str] = []
+    monkeypatch.setattr(program.shutil, "rmtree", lambda path, **_: forgotten.append(path))
+    monkeypatch.setattr(program, "INITRAMFS", tmp_path if is_initramfs else tmp_path / "missing")
+    program.forget_copies()
+    assert (str(Path(os.__file__).parent) in forgotten) is is_initramfs
+    assert bool(forgotten) is is_initramfs
+
+
 def test_the_files_of_this_process_are_what_is_compared(program: ModuleType) -> None:
     stamps = program.stamps()
     assert stamps[os.__file__] == program.Stamp.of(os.__file__)

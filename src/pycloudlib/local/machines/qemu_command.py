@@ -41,6 +41,7 @@ def command_line(
     # A guest that powers off or resets leaves QEMU waiting until it is told to quit, so that the reason can be told.
     command += ["-action", "shutdown=pause", "-action", "reboot=shutdown"]
     for slot in range(SLOTS):
+        # No device has I/O ports, and there are fewer of them than these ports would like to keep.
         command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1},io-reserve=0"]
     command += [*devices, "-device", f"virtio-rng-pci,bus=port{RNG_SLOT}"]
     if spec.kernel is not None:

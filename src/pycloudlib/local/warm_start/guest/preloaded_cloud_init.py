@@ -34,6 +34,8 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 READY = b"ready\n"
+INITRAMFS = Path("/scripts/init-premount")
+"""What no other root directory has."""
 UNIT_DIRECTORY = Path("/run/systemd/system")
 UNITS = {
     "cloud-init-local.service": ("init --local", "/bin/touch /run/cloud-init/network-config-ready"),
@@ -120,6 +122,8 @@ def stamps() -> dict[str, Stamp]:
 
 def forget_copies() -> None:
     """Delete what was loaded from the initramfs: the next one to do so would be the boot that goes on from here."""
+    if not INITRAMFS.exists():
+        return
     for library in sorted({str(Path(os.__file__).parent), *site.getsitepackages()}):
         shutil.rmtree(library, ignore_errors=True)
 
