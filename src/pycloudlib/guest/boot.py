@@ -22,7 +22,7 @@ CLOUD_INIT_ERROR = 1
 CLOUD_INIT_RECOVERABLE = 2
 
 STATUS_DIRECTORY = "/run/cloud-init"
-"""Where cloud-init writes how far it is: https://docs.cloud-init.io/en/latest/explanation/boot_status.html."""
+"""Where cloud-init writes how far it is, and what went wrong in each stage."""
 
 _ASK = "cloud-init status --wait --long"
 _WRITTEN = "written:"
@@ -34,8 +34,11 @@ _WAIT = """\
 looks=0
 while [ -e {directory}/enabled ]; do
     if [ -e {directory}/result.json ]; then
-        state=$(systemctl show --property ActiveState --value cloud-final.service 2>/dev/null)
-        [ "$state" = activating ] || {{ echo {written}; exec cat {directory}/status.json; }}
+        case $(systemctl show --property ActiveState --value "cloud-*.service" 2>/dev/null) in
+            *activating*) ;;
+            *failed*) break ;;
+            *) echo {written}; exec cat {directory}/status.json ;;
+        esac
     else
         looks=$((looks + 1))
         [ $((looks % 8)) -ne 0 ] || ! systemctl --quiet is-failed "cloud-*.service" 2>/dev/null || break

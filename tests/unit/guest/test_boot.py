@@ -109,6 +109,14 @@ def test_without_its_files_cloud_init_is_asked(run, written: Written, directory:
     assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ERROR
 
 
+def test_a_unit_that_failed_is_left_to_cloud_init_to_tell_however_clean_its_files_are(
+    run, written: Written, program: Program
+) -> None:
+    written()
+    program("systemctl", '[ "$1" = show ] && printf "active\\n\\nfailed\\n"')
+    assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ERROR
+
+
 def test_a_unit_that_failed_ends_the_wait(run, written: Written, directory: Path, program: Program) -> None:
     written()
     (directory / "result.json").unlink()
