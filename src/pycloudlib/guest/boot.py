@@ -24,6 +24,7 @@ CLOUD_INIT_RECOVERABLE = 2
 STATUS_DIRECTORY = "/run/cloud-init"
 """Where cloud-init writes how far it is, and what went wrong in each stage."""
 
+_UNITS = '"cloud-init*.service" cloud-config.service cloud-final.service'
 _ASK = "cloud-init status --wait --long"
 _WRITTEN = "written:"
 
@@ -34,14 +35,14 @@ _WAIT = """\
 looks=0
 while [ -e {directory}/enabled ]; do
     if [ -e {directory}/result.json ]; then
-        case $(systemctl show --property ActiveState --value "cloud-*.service" 2>/dev/null) in
+        case $(systemctl show --property ActiveState --value {units} 2>/dev/null) in
             *activating*) ;;
             *failed*) break ;;
             *) echo {written}; exec cat {directory}/status.json ;;
         esac
     else
         looks=$((looks + 1))
-        [ $((looks % 8)) -ne 0 ] || ! systemctl --quiet is-failed "cloud-*.service" 2>/dev/null || break
+        [ $((looks % 8)) -ne 0 ] || ! systemctl --quiet is-failed {units} 2>/dev/null || break
     fi
     sleep 0.25
 done
@@ -103,7 +104,8 @@ def wait_for_cloud_init(run: Run, *, timeout: float) -> CloudInitOutcome:
         CommandTimeoutError: it did not end in time.
         SSHError: the guest could not be asked, or went away meanwhile.
     """
-    status = run(_WAIT.format(directory=STATUS_DIRECTORY, written=_WRITTEN, ask=_ASK), timeout=timeout)
+    wait = _WAIT.format(directory=STATUS_DIRECTORY, units=_UNITS, written=_WRITTEN, ask=_ASK)
+    status = run(wait, timeout=timeout)
     if status.stdout.startswith(_WRITTEN):
         if _is_clean_end(status.stdout.removeprefix(_WRITTEN)):
             return CloudInitOutcome(CloudInitVerdict.DONE)

@@ -121,7 +121,8 @@ def test_a_unit_that_failed_ends_the_wait(run, written: Written, directory: Path
     written()
     (directory / "result.json").unlink()
     program("sleep", "")
-    program("systemctl", '[ "$*" = "--quiet is-failed cloud-*.service" ]')
+    units = "cloud-init*.service cloud-config.service cloud-final.service"
+    program("systemctl", f'[ "$*" = "--quiet is-failed {units}" ]')
     assert wait_for_cloud_init(run, timeout=30).verdict is CloudInitVerdict.ERROR
 
 

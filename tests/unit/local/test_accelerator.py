@@ -9,7 +9,7 @@ import pytest
 
 from pycloudlib.errors import InvalidArgumentError, LocalEC2Error
 from pycloudlib.local.machines import accelerator
-from pycloudlib.local.machines.accelerator import ProbeKernel, choose_accelerator
+from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
 
 CAME_UP = "echo 'Kernel panic - not syncing: Attempted to kill init!'"
 DIED = "echo 'failed to set MSR 0x10a' >&2; exit 1"
@@ -97,3 +97,10 @@ def test_what_is_demanded_is_not_tried(memory: Path, kernel: ProbeKernel) -> Non
 def test_an_unknown_one_is_refused_with_the_known(memory: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="unknown accelerator 'hvf': choose one of auto, kvm, tcg"):
         choose_accelerator("hvf", None, memory)
+
+
+def test_only_an_emulated_guest_does_without_mitigations_and_could_have_a_second_cpu() -> None:
+    emulated, virtual = Accelerator("tcg", "the test"), Accelerator("kvm", "the test")
+    assert (emulated.kernel_arguments, virtual.kernel_arguments) == ("mitigations=off", "")
+    assert [emulated.smp(cpus) for cpus in (1, 4)] == ["1,maxcpus=2", "4,maxcpus=4"]
+    assert [virtual.smp(cpus) for cpus in (1, 4)] == ["1", "4"]
