@@ -132,13 +132,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Endpoint]]:
     """Serves each endpoint from its first use until the end of the session."""
     served: dict[str, Endpoint] = {}
-    with ExitStack() as undo, pytest.MonkeyPatch.context() as environment:
-        state = tmp_path_factory.mktemp("state")
-        environment.setenv("XDG_STATE_HOME", str(state))
+    with ExitStack() as undo:
 
         def serve_once(name: str) -> Endpoint:
             if name not in served:
-                served[name] = undo.enter_context(ENDPOINTS[name](tmp_path_factory.mktemp(name) / "endpoint"))
+                # Only for as long as it starts: other tests of this session have servers too.
+                with pytest.MonkeyPatch.context() as environment:
+                    environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+                    served[name] = undo.enter_context(ENDPOINTS[name](tmp_path_factory.mktemp(name) / "endpoint"))
             return served[name]
 
         yield serve_once

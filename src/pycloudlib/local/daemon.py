@@ -171,6 +171,7 @@ class LocalEC2:
         _check_name(self.name)
         self.options = ServerOptions(**options)
         _check_path(self.options.path)
+        self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._info: ServerInfo | None = None
 
@@ -212,8 +213,8 @@ class LocalEC2:
 
     @property
     def directory(self) -> Path:
-        """Where it keeps its machines while it runs."""
-        return paths.state_dir() / self.name
+        """Where it keeps its machines while it runs; XDG_STATE_HOME counts when it starts, and no more afterwards."""
+        return self._directory or paths.state_dir() / self.name
 
     def start(self, *, end_with_this_process: bool = False) -> ServerInfo:
         """Start it, and wait until it listens.
@@ -226,10 +227,11 @@ class LocalEC2:
             MissingPrerequisiteError: QEMU or another program is not installed.
         """
         remove_stale_directories()
+        self._directory = paths.state_dir() / self.name
         options = ServerOptions(**{**asdict(self.options), "end_with_stdin": end_with_this_process})
-        with _open_log(self.directory) as log:
+        with _open_log(self._directory) as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pycloudlib.local.server", str(self.directory), options.to_json()],
+                [sys.executable, "-m", "pycloudlib.local.server", str(self._directory), options.to_json()],
                 stdin=subprocess.PIPE if end_with_this_process else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -237,12 +239,12 @@ class LocalEC2:
                 start_new_session=True,
             )
         try:
-            self._info = _read_answer(process, self.directory)
+            self._info = _read_answer(process, self._directory)
         except BaseException:
             process.terminate()
             _hang_up(process)
-            if not _is_locked(self.directory):
-                shutil.rmtree(self.directory, ignore_errors=True)
+            if not _is_locked(self._directory):
+                shutil.rmtree(self._directory, ignore_errors=True)
             raise
         self._process = process
         return self._info

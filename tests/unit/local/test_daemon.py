@@ -58,6 +58,18 @@ def test_it_listens_on_loopback_only() -> None:
         assert host == "127.0.0.1"
 
 
+def test_its_directory_is_where_it_was_started_wherever_the_next_one_would_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "first"))
+    with LocalEC2(driver="simulated") as local:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "second"))
+        assert local.directory.is_relative_to(tmp_path / "first")
+        assert local.directory.is_dir()
+    assert not local.directory.exists()
+    assert not (tmp_path / "second").exists()
+
+
 def test_two_run_side_by_side() -> None:
     with LocalEC2(driver="simulated") as one, LocalEC2(driver="simulated") as other:
         assert one.endpoint_url != other.endpoint_url
