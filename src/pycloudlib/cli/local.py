@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.local_image import image
 from pycloudlib.cli.output import print_json
+from pycloudlib.cli.successor import become
 from pycloudlib.errors import LocalEC2Error
 
 if TYPE_CHECKING:
@@ -193,5 +193,5 @@ def logs(name: str, follow: bool) -> None:
 
     path = log_file(name)
     if follow:
-        os.execvp("tail", ["tail", "-n", "+1", "-F", str(path)])  # noqa: S606  (no shell is what is wanted)
+        become(["tail", "-n", "+1", "-F", str(path)])
     click.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)

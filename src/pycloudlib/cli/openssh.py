@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError, PycloudlibError, UnsetSSHKeyError
 
@@ -65,22 +63,6 @@ def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Seque
 def forget_host(instance_id: str) -> None:
     """Delete what ssh_words() has written about an instance, if anything."""
     _known_hosts_path(instance_id).unlink(missing_ok=True)
-
-
-def become(words: Sequence[str]) -> NoReturn:
-    """Let another program go on in the place of this one, with its terminal and its exit status.
-
-    Args:
-        words: the program and its arguments.
-
-    Raises:
-        OSError: it cannot be run.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Python ignores it, and what is ignored stays so in the other program.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execvp(words[0], list(words))  # noqa: S606  (no shell is what is wanted)
 
 
 def shown(words: Sequence[str]) -> str:

@@ -9,7 +9,8 @@ import click
 from pycloudlib.cli.cloud import Login, login_options
 from pycloudlib.cli.command_words import TakesCommand
 from pycloudlib.cli.examples import examples
-from pycloudlib.cli.openssh import become, require_openssh, shown, ssh_words
+from pycloudlib.cli.openssh import require_openssh, shown, ssh_words
+from pycloudlib.cli.successor import become
 
 
 @click.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pycloudlib import EC2
 from pycloudlib.cli.local import start
 from pycloudlib.config import load_settings
 from pycloudlib.local import daemon, paths
@@ -51,6 +53,19 @@ def test_a_started_one_is_listed_and_stopped(cli: CommandLine) -> None:
     assert "simulated" in json.loads(cli.run("local", "status", "--json").stdout)["default"]["driver"]
     assert cli.run("local", "logs").returncode == 0
     assert cli.run("local", "stop").stdout == "Stopped default.\n"
+
+
+def test_whoever_has_read_enough_of_a_growing_log_ends_it_without_a_complaint(cli: CommandLine) -> None:
+    path = cli.home / "local.toml"
+    cli.run(*SIMULATED, "--write-config", str(path))
+    with EC2("log", config_file=path) as ec2:
+        ec2.client.describe_instances()
+        with cli.start("local", "logs", "--follow") as following:
+            with contextlib.closing(following.stdout):
+                assert "DescribeInstances" in following.stdout.readline()
+            ec2.client.describe_instances()
+            assert following.stderr.read() == ""
+    assert following.returncode == -signal.SIGPIPE
 
 
 def test_what_was_started_is_told_to_programs_as_status_tells_it(cli: CommandLine) -> None:
