@@ -102,10 +102,10 @@ def test_a_reset_of_the_records_ends_the_machines(image_id: str) -> None:
         settings = {"region": server.region, "endpoint_url": server.endpoint_url}
         ec2 = EC2("reset", **settings, access_key_id="a", secret_access_key="b")
         ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)
-        wait_until(lambda: machines_of(server.info.pid), what="a machine to run", timeout=60)
+        wait_until(lambda: machines_of(server.info.pid), what="a machine to run", timeout=300)
         urllib.request.urlopen(f"{server.endpoint_url}/moto-api/reset", data=b"").close()
         assert ec2.client.describe_instances()["Reservations"] == []
-        wait_until(lambda: not machines_of(server.info.pid), what="the machine to be gone", timeout=30)
+        wait_until(lambda: not machines_of(server.info.pid), what="the machine to be gone", timeout=300)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -118,10 +118,10 @@ def test_no_machine_outlives_its_server(number: signal.Signals, image_id: str) -
         ) as ec2:
             for _ in range(2):
                 ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)
-            wait_until(lambda: len(machines_of(info.pid)) == 2, what="two machines to run", timeout=60)
+            wait_until(lambda: len(machines_of(info.pid)) == 2, what="two machines to run", timeout=300)
             machines = machines_of(info.pid)
             os.kill(info.pid, number)
-            wait_until(lambda: not any(map(is_alive, [*machines, info.pid])), what="everything to be gone", timeout=30)
-        wait_until(lambda: not server.directory.exists(), what="the directory to be gone", timeout=30)
+            wait_until(lambda: not any(map(is_alive, [*machines, info.pid])), what="everything to be gone", timeout=120)
+        wait_until(lambda: not server.directory.exists(), what="the directory to be gone", timeout=120)
     finally:
         server.stop()
