@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,12 @@ from pycloudlib.local.machines.base import (
     NetworkAttachment,
     PowerOffCause,
 )
+from pycloudlib.local.machines.qemu import QemuMachine
 from pycloudlib.local.machines.qemu_command import QEMU
 from pycloudlib.local.machines.qemu_driver import QemuDriver, QemuOptions
-from pycloudlib.local.machines.saved_boot import SavedBoot
+from pycloudlib.local.machines.saved_boot import SavedBoot, Wanted
 from pycloudlib.local.metadata import InstanceMetadata
+from pycloudlib.waiting import wait_until
 
 ENOUGH = 60.0
 ENDS_AT_ONCE = """#!/bin/sh
@@ -66,7 +68,7 @@ class WithSavedBoot(QemuDriver):
 
     saved: SavedBoot | None = None
 
-    def saved_boot(self, spec: MachineSpec) -> SavedBoot | None:
+    def saved_boot(self, spec: MachineSpec, wanted: Wanted) -> SavedBoot | None:
         return self.saved
 
     def discard(self, boot: SavedBoot) -> None:
@@ -87,14 +89,22 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WithSave
     driver.close()
 
 
-def why_it_went_off(driver: QemuDriver) -> tuple[PowerOffCause, str] | None:
+def created(driver: QemuDriver) -> tuple[QemuMachine, Owner]:
     def no_metadata() -> InstanceMetadata:
         raise AssertionError
 
     owner = Owner()
-    machine = driver.create(MachineSpec("i-0123456789abcdef0", "t3.micro", 512, 1), owner, no_metadata)
+    return driver.create(MachineSpec("i-0123456789abcdef0", "t3.micro", 512, 1), owner, no_metadata), owner
+
+
+def start(machine: QemuMachine) -> None:
     interface = NetworkAttachment("eni-1", "02:00:00:00:00:01", (Address("172.31.0.4"),), "172.31.0.0/20")
     machine.start(Devices((EmptyDisk("vol-1"),), (interface,)))
+
+
+def why_it_went_off(driver: QemuDriver) -> tuple[PowerOffCause, str] | None:
+    machine, owner = created(driver)
+    start(machine)
     assert owner.off.wait(ENOUGH)
     return owner.cause
 
@@ -108,3 +118,22 @@ def test_a_machine_that_could_not_go_on_boots_from_the_beginning(driver: WithSav
 
 def test_a_machine_that_ends_without_a_word_from_its_monitor_died(driver: WithSavedBoot) -> None:
     assert why_it_went_off(driver) == (PowerOffCause.DIED, "booted from the beginning")
+
+
+@pytest.mark.parametrize("end", [QemuMachine.destroy, QemuMachine.stop])
+def test_a_machine_that_is_ended_while_its_boot_is_saved_is_off_at_once(
+    end: Callable[[QemuMachine], None], driver: WithSavedBoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    def save(_: MachineSpec, wanted: Wanted) -> None:
+        asked.set()
+        wait_until(lambda: not wanted(), what="the machine to be ended", timeout=ENOUGH)
+
+    monkeypatch.setattr(driver, "saved_boot", save)
+    machine, owner = created(driver)
+    start(machine)
+    assert asked.wait(ENOUGH)
+    end(machine)
+    assert owner.off.wait(ENOUGH)
+    assert owner.cause == (PowerOffCause.REQUESTED, "")

@@ -204,6 +204,23 @@ def test_a_server_that_ends_gives_up_what_is_being_saved(spec: MachineSpec, dire
     assert len(spawner.commands) == 1
 
 
+def test_what_nobody_waits_for_any_more_is_given_up_and_made_for_the_next_one(
+    spawner: Spawner, spec: MachineSpec, directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spawner.says = b""
+    boots = SavedBoots(directory, spawner)
+    ended = threading.Event()
+    with ThreadPoolExecutor(2) as pool:
+        saving, waiting = (pool.submit(boots.get, spec, TCG, lambda: not ended.is_set()) for _ in range(2))
+        saved_boot.wait_until(lambda: spawner.processes, what="the machine to start", timeout=30)
+        ended.set()
+        assert (saving.result(30), waiting.result(30)) == (None, None)
+    assert names(directory) == []
+    assert caplog.messages == []
+    spawner.says = b"ready\n"
+    assert boots.get(spec, TCG) is not None
+
+
 def resumed(state: Path, ours: socket.socket, theirs: socket.socket) -> subprocess.Popen[bytes]:
     monitor = ["-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control"]
     command = [*NO_MACHINE, *monitor, *SavedBoot(state, b"").arguments]

@@ -253,7 +253,9 @@ class QemuMachine(Machine, DeviceOwner):
         self._bay.catch_up()
 
     def _run_once(self) -> int:
-        boot = self._driver.saved_boot(self.spec)
+        boot = self._driver.saved_boot(self.spec, lambda: not self._end_requested)
+        if self._end_requested:
+            return 0
         with contextlib.ExitStack() as undo:
             process, qmp, host = self._start_qemu(boot, undo)
             with self._lock:

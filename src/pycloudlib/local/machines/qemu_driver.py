@@ -14,7 +14,7 @@ from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import MachineDriver, MachineOwner, MachineSpec
 from pycloudlib.local.machines.device_bay import SLOTS
 from pycloudlib.local.machines.qemu import QemuMachine
-from pycloudlib.local.machines.saved_boot import SavedBoot, SavedBoots
+from pycloudlib.local.machines.saved_boot import SavedBoot, SavedBoots, Wanted
 from pycloudlib.local.metadata import InstanceMetadata
 
 # A parent that was gone before the kernel was told to watch it would never end the machine: so the child looks.
@@ -87,9 +87,9 @@ class QemuDriver(MachineDriver):
         if machine in self._machines:
             self._machines.remove(machine)
 
-    def saved_boot(self, spec: MachineSpec) -> SavedBoot | None:
+    def saved_boot(self, spec: MachineSpec, wanted: Wanted) -> SavedBoot | None:
         """Find where a machine can go on from instead of booting from the beginning; it may be made first."""
-        return self._saved_boots.get(spec, self.options.accelerator) if self._saved_boots else None
+        return self._saved_boots.get(spec, self.options.accelerator, wanted) if self._saved_boots else None
 
     def discard(self, boot: SavedBoot) -> None:
         """Take note that no machine can go on from there."""

@@ -53,6 +53,9 @@ _READY_LINE = b"ready\n"
 Spawn = Callable[[Sequence[str], Path, Sequence[int]], "subprocess.Popen[bytes]"]
 """Starts a command in a directory, with file descriptors that it keeps."""
 
+Wanted = Callable[[], bool]
+"""Tells whether somebody still waits for it."""
+
 
 @dataclass(frozen=True)
 class SavedBoot:
@@ -87,18 +90,23 @@ class SavedBoots:
         self._saving: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
-    def get(self, spec: MachineSpec, accelerator: Accelerator) -> SavedBoot | None:
+    def get(self, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted = lambda: True) -> SavedBoot | None:
         """Find where a machine can go on from; what is missing is made now, in the time of that part of a boot.
 
         Args:
             spec: what the machine is made of.
             accelerator: what runs its instructions.
+            wanted: asked while it takes; when it says no, whatever is being made is given up. Default: it never does.
 
         Returns:
             None when the machine has to boot from the beginning; if anything went wrong, that is logged.
         """
         if spec.kernel is None or spec.kernel.warm_initrd is None or self._closed:
             return None
+
+        def still_wanted() -> bool:
+            return not self._closed and wanted()
+
         # All that are made of the same go on from the same.
         anybody = replace(spec, instance_id="i-saved")
         key = ""
@@ -106,9 +114,9 @@ class SavedBoots:
             key = _key(anybody, accelerator)
             if key in self._unusable:
                 return None
-            return self._find(key) or self._make(key, anybody, accelerator)
+            return self._find(key) or self._make(key, anybody, accelerator, still_wanted)
         except (PycloudlibError, OSError) as error:
-            if not self._closed:
+            if still_wanted():
                 logger.warning("%s boots from the beginning: no boot could be saved: %s", spec.instance_id, error)
                 self._unusable.add(key)
             return None
@@ -133,16 +141,16 @@ class SavedBoots:
             return None
         return boot
 
-    def _make(self, key: str, spec: MachineSpec, accelerator: Accelerator) -> SavedBoot | None:
+    def _make(self, key: str, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted) -> SavedBoot | None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._alone(key):
+        with self._alone(key, wanted):
             made_meanwhile = self._find(key)
             if made_meanwhile is not None:
                 return made_meanwhile
             disks.ensure_space(self._directory, ROOM_TO_SAVE)
             partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{key}-", dir=self._directory))
             try:
-                self._save(partial, spec, accelerator)
+                self._save(partial, spec, accelerator, wanted)
                 partial.rename(self._directory / key)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -150,13 +158,12 @@ class SavedBoots:
         return self._find(key)
 
     @contextlib.contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
+    def _alone(self, key: str, wanted: Wanted) -> Iterator[None]:
         """Let one process and thread save at a time; the others wait for it and find what it made."""
         with (self._directory / f"{key}.lock").open("w") as lock:
 
             def locked() -> bool:
-                if self._closed:
-                    raise MachineError("the server ends")
+                _require(wanted)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -169,7 +176,7 @@ class SavedBoots:
                 shutil.rmtree(stale, ignore_errors=True)
             yield
 
-    def _save(self, directory: Path, spec: MachineSpec, accelerator: Accelerator) -> None:
+    def _save(self, directory: Path, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted) -> None:
         logger.info("saving a boot of %s, %d CPUs, %d MiB", spec.instance_type, spec.cpus, spec.memory_mib)
         with contextlib.ExitStack() as undo:
             monitor, theirs = _socket_pair(undo)
@@ -183,10 +190,9 @@ class SavedBoots:
             qmp = undo.enter_context(contextlib.closing(QMP(monitor)))
             # Before the monitor is closed: whoever listens to it has to come to an end first.
             undo.callback(_end, process)
-            if self._closed:
-                raise MachineError("the server ends")
+            _require(wanted)
             _listen(qmp).wait(RESUME_SECONDS)
-            _await_ready(host, process)
+            _await_ready(host, process, wanted)
             qmp.execute("stop")
             qmp.execute("migrate", uri=f"exec:exec cat >{STATE_FILE}")
             wait_until(lambda: _is_saved(qmp), what="the machine to be saved", timeout=SAVE_SECONDS, interval=0.05)
@@ -273,18 +279,30 @@ def _listen(qmp: QMP) -> threading.Event:
     return ready
 
 
-def _await_ready(host: socket.socket, process: subprocess.Popen[bytes]) -> None:
-    host.settimeout(BOOT_SECONDS)
-    with host.makefile("rb") as lines:
+def _await_ready(host: socket.socket, process: subprocess.Popen[bytes], wanted: Wanted) -> None:
+    host.setblocking(False)
+    said = bytearray()
+
+    def has_spoken() -> bool:
+        _require(wanted)
         try:
-            line = lines.readline()
-        except TimeoutError:
-            raise MachineError(f"the guest was not ready to be saved within {BOOT_SECONDS:g} s") from None
-    if line == _READY_LINE:
+            more = host.recv(4096)
+        except BlockingIOError:
+            return False
+        said.extend(more)
+        return not more or said.endswith(b"\n")
+
+    wait_until(has_spoken, what="the guest to be ready to be saved", timeout=BOOT_SECONDS)
+    if said == _READY_LINE:
         return
     _end(process)
     complaint = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
     raise MachineError(complaint or "the guest could not load cloud-init: the end of its console says why")
+
+
+def _require(wanted: Wanted) -> None:
+    if not wanted():
+        raise MachineError("nobody waits for it any more")
 
 
 def _is_saved(qmp: QMP) -> bool:
