@@ -28,6 +28,7 @@ QUICK_RUNS = {
     "launch": 1,
     "clean": 1,
     "snapshot": 1,
+    "describe": 1,
     "local_boot": 1,
 }
 """Every benchmark, in the order in which they run, with the runs that are enough for a first look."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +26,9 @@ from support.sshd import ALL_LOOPBACK, Sshd
 
 BOOT, STOP, TERMINATE, IMAGE = 8.0, 5.0, 8.0, 8.0
 """Seconds that the cloud takes for each."""
+
+LOOK_SECONDS = 0.05
+"""Between two looks whether an instance runs; they are not counted among anybody's calls."""
 
 IMAGE_NAME = "debian-12-amd64-*"
 
@@ -69,7 +73,8 @@ def simulated_cloud(*, boot: float = BOOT, with_cloud_init: bool = True) -> Iter
     """
     with ExitStack() as undo:
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        sshd = undo.enter_context(_with_cloud_init(directory) if with_cloud_init else _plain(directory))
+        boots = boot > 0
+        sshd = undo.enter_context(_with_cloud_init(directory, boots) if with_cloud_init else _plain(directory, boots))
         undo.enter_context(_environment("XDG_STATE_HOME", str(directory / "state")))
         local = undo.enter_context(
             LocalEC2(
@@ -95,18 +100,44 @@ def simulated_cloud(*, boot: float = BOOT, with_cloud_init: bool = True) -> Iter
         cloud = Cloud(facts, directory)
         images = cloud.client().describe_images(Filters=[{"Name": "name", "Values": [IMAGE_NAME]}])["Images"]
         facts["image_id"] = min(image["ImageId"] for image in images)
+        if boots:
+            undo.enter_context(_accepting_when_booted(sshd, cloud.client()))
         yield cloud
 
 
 @contextmanager
-def _with_cloud_init(directory: Path) -> Iterator[Sshd]:
-    with Guest(directory / "guest", listen=ALL_LOOPBACK) as guest:
+def _with_cloud_init(directory: Path, refuses_first: bool) -> Iterator[Sshd]:
+    with Guest(directory / "guest", listen=ALL_LOOPBACK, refuses_first=refuses_first) as guest:
         guest.program("cloud-init", CLOUD_INIT_DONE)
         yield guest.sshd
 
 
-def _plain(directory: Path) -> Sshd:
-    return Sshd(directory / "sshd", listen=ALL_LOOPBACK)
+def _plain(directory: Path, refuses_first: bool) -> Sshd:
+    return Sshd(directory / "sshd", listen=ALL_LOOPBACK, refuses_first=refuses_first)
+
+
+@contextmanager
+def _accepting_when_booted(sshd: Sshd, client: Any) -> Iterator[None]:
+    """Let the guests' sshd accept connections as soon as the first instance runs, and refuse them before.
+
+    All instances of a benchmark are launched together, so they all run from that moment on.
+    """
+    is_over = threading.Event()
+    running = [{"Name": "instance-state-name", "Values": ["running"]}]
+
+    def watch() -> None:
+        while not is_over.wait(LOOK_SECONDS):
+            if client.describe_instances(Filters=running)["Reservations"]:
+                sshd.accept()
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
 
 
 @contextmanager

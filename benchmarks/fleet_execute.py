@@ -13,7 +13,7 @@ from report import OURS, Report, Target, figures_of, parser
 
 COMMAND = "echo hi"
 WAYS = (ASYNCSSH, OURS, PARALLEL_SSH, FABRIC, PYCLOUDLIB)
-LIMIT = 1.5
+LIMIT = 1.0
 
 
 def measure(runs: int, hosts: int) -> dict[str, list[float]]:

@@ -23,16 +23,18 @@ from pathlib import Path
 from report import Figure, Report, Target, parser
 
 from pycloudlib import EC2, EC2Instance, KeyPair
+from pycloudlib.deadline import Deadline
 from pycloudlib.errors import SSHError
 from pycloudlib.local import LocalEC2, network, paths
-from pycloudlib.local.images import Catalogue, Image
+from pycloudlib.local.images.catalog import Catalog, Image
 from pycloudlib.local.machines.accelerator import Accelerator
-from pycloudlib.local.machines.base import Address, Kernel, MachineSpec, NetworkAttachment
+from pycloudlib.local.machines.base import Kernel, MachineSpec
 from pycloudlib.local.machines.qemu_command import command_line
 from pycloudlib.local.machines.qemu_devices import Forwarding, QemuDisk, QemuInterface
-from pycloudlib.local.metadata import InstanceMetadata, InterfaceMetadata, MetadataServer
+from pycloudlib.local.network.attachment import Address, NetworkAttachment
+from pycloudlib.local.network.metadata import InstanceMetadata, InterfaceMetadata, MetadataServer
 from pycloudlib.local.server import cpu_limit
-from pycloudlib.local.storage import BaseDisk, QcowStore
+from pycloudlib.local.storage.volumes import BaseDisk, QcowStore
 from pycloudlib.waiting import wait_until
 
 LIMIT, WARM_LIMIT = 1.1, 0.6
@@ -72,7 +74,9 @@ def wait_for_first_command(instance: EC2Instance) -> None:
         except SSHError:
             return False
 
-    wait_until(answers, what="the first command to succeed", timeout=BOOT_SECONDS, interval=ASK_SECONDS)
+    wait_until(
+        answers, what="the first command to succeed", deadline=Deadline.after(BOOT_SECONDS), interval=ASK_SECONDS
+    )
 
 
 def several_by_hand(image: Image, key_pair: KeyPair, accelerator: Accelerator, count: int) -> dict[str, float]:
@@ -110,7 +114,7 @@ def by_hand(image: Image, key_pair: KeyPair, accelerator: Accelerator) -> float:
         wait_until(
             lambda: subprocess.run(ssh, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0,
             what="the first command to succeed",
-            timeout=BOOT_SECONDS,
+            deadline=Deadline.after(BOOT_SECONDS),
             interval=ASK_SECONDS,
         )
         return time.monotonic()
@@ -174,7 +178,7 @@ def measure(runs: int) -> list[Figure]:
         key_pair = KeyPair.generate(directory)
         local, ec2 = connected(undo, key_pair, warm_start=False)
         _, warm_ec2 = connected(undo, key_pair, warm_start=True)
-        image = Catalogue(paths.images_dir()).find(ec2.daily_image("bookworm"))
+        image = Catalog(paths.images_dir()).find(ec2.daily_image("bookworm"))
         accelerator = Accelerator(local.info.accelerator, local.info.accelerator_reason)
         ways: dict[str, Callable[[int], dict[str, float]]] = {
             BY_HAND: lambda count: several_by_hand(image, key_pair, accelerator, count),

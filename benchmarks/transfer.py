@@ -22,6 +22,12 @@ LEFT_OUT = {(FABRIC, "stdout")}
 """It looks through all that has come whenever 1000 bytes more come: 64 MiB had not come after five minutes."""
 
 MIB = 1024 * 1024
+
+PULL_TIME = 1 / 1.1
+"""The most that a pull may take of the fastest other way's time."""
+STEADY = 1.5
+"""The most that the slowest pull may take of the median one's time."""
+
 ROOM_TO_GROW = 16 * MIB
 """What the buffers of a connection may take; a transfer that held the file would take all of it."""
 
@@ -101,7 +107,10 @@ def targets(figures: list[Figure]) -> list[Target]:
             found.append(Target(name, of[OURS], ROOM_TO_GROW, "MB"))
             continue
         fastest = max((way for way in of if way != OURS), key=lambda way: of[way])
-        found.append(Target(f"time of {name}, against {fastest}", of[fastest] / of[OURS], 1.0, "x"))
+        reach = PULL_TIME if name == "pull" else 1.0
+        found.append(Target(f"time of {name}, against {fastest}", of[fastest] / of[OURS], reach, "x"))
+    (pulls,) = (one for one in figures if one.way == OURS and one.quantity == "pull")
+    found.append(Target("the slowest pull against the median one", pulls.median / min(pulls.values), STEADY, "x"))
     return found
 
 

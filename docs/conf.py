@@ -19,6 +19,11 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+
+# The curly quotes and dashes of smartquotes turn --help into a dash and "help".
+smartquotes = False
 html_title = f"pycloudlib-ec2 {release}"
 html_copy_source = False
 html_show_sphinx = False

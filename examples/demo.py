@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from pycloudlib import EC2, KeyPair
+from pycloudlib import EC2, KeyPair, progress
 from pycloudlib.errors import PycloudlibError
 from pycloudlib.local import LocalEC2, paths
-from pycloudlib.local.image_builder import build
-from pycloudlib.local.images import Catalogue
+from pycloudlib.local.images.builder import build
+from pycloudlib.local.images.catalog import Catalog
 
 WIDTH = 100
 
@@ -44,7 +44,7 @@ def demo(accelerator: str) -> None:
     with contextlib.ExitStack() as undo:
         directory = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="pycloudlib-demo-")))
         with step("Building the default image, unless there is one"):
-            build(Catalogue(paths.images_dir()), progress=lambda line: show("", line))
+            build(Catalog(paths.images_dir()), progress=lambda line: show("", line))
         with step("Starting a local EC2"):
             local = undo.enter_context(LocalEC2(accelerator=accelerator))
             show("endpoint", local.endpoint_url)
@@ -92,6 +92,7 @@ def life_of_an_instance(ec2: EC2, image_id: str, directory: Path) -> None:
 
 
 def main() -> int:
+    progress.show()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accelerator", choices=["auto", "kvm", "tcg"], default="auto")
     begin = time.monotonic()

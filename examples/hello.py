@@ -3,10 +3,12 @@
 from io import StringIO
 from tempfile import TemporaryDirectory
 
-from pycloudlib import EC2, KeyPair
+from pycloudlib import EC2, KeyPair, progress
 from pycloudlib.local import LocalEC2
 
 USER_DATA = "#!/bin/sh\necho hello >/var/tmp/greeting\n"
+
+progress.show()
 
 with TemporaryDirectory() as directory, LocalEC2() as local:
     settings = StringIO(local.info.settings_toml())

@@ -1,6 +1,8 @@
 """Give a running machine another disk, use it, and take it away again."""
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
+
+progress.show()
 
 with EC2("hot-add") as ec2:
     instance = ec2.launch(ec2.daily_image("bookworm"))

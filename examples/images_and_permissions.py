@@ -1,11 +1,13 @@
 """Find images; make one of a volume's snapshot, share it, tag it, and copy it to another region."""
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
 
 
 def show(text: int) -> None:
     print(f"snapshot: {text} %")
 
+
+progress.show()
 
 with EC2("images") as ec2:
     newest = ec2.image(ec2.daily_image("bookworm"))

@@ -3,11 +3,13 @@
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
 
 user_data = MIMEMultipart()
 user_data.attach(MIMEText("#cloud-config\nwrite_files: [{path: /var/tmp/one, content: one}]\n", "cloud-config"))
 user_data.attach(MIMEText("#!/bin/sh\necho two >/var/tmp/two\n", "x-shellscript"))
+
+progress.show()
 
 with EC2("launch") as ec2:
     instance = ec2.launch(

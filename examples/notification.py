@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import boto3
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
 
 received: "queue.Queue[str]" = queue.Queue()
 
@@ -26,6 +26,8 @@ class Listener(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
+
+progress.show()
 
 with EC2("notification") as ec2, HTTPServer(("127.0.0.1", 0), Listener) as listener:
     threading.Thread(target=listener.serve_forever, daemon=True).start()

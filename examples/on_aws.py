@@ -1,8 +1,10 @@
 """The same on AWS, or wherever the settings lead: see pycloudlib.toml.template."""
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
 
 USER_DATA = "#!/bin/sh\necho hello >/var/tmp/greeting\n"
+
+progress.show()
 
 with EC2("hello") as ec2:
     instance = ec2.launch(ec2.released_image("bookworm"), user_data=USER_DATA)

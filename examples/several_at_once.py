@@ -1,8 +1,10 @@
 """Launch two instances by one call, and run a command in all of them at once."""
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
 
 USER_DATA = "#!/bin/sh\nmkdir -p /srv/example\n"
+
+progress.show()
 
 with EC2("several") as ec2, ec2.launch_many(ec2.released_image("bookworm"), 2, user_data=USER_DATA) as fleet:
     print(f"{len(fleet)} instances are ready")

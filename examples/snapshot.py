@@ -1,8 +1,10 @@
 """Set a machine up once, make an image of it, and launch another one that has everything already."""
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
 
 IDENTITY = {"machine id": "cat /etc/machine-id", "host key": "cat /etc/ssh/ssh_host_ed25519_key.pub"}
+
+progress.show()
 
 with EC2("snapshot") as ec2:
     original = ec2.launch(ec2.daily_image("bookworm"))

@@ -1,6 +1,8 @@
 """A network of one's own, an instance in it, and a second network interface."""
 
-from pycloudlib import EC2
+from pycloudlib import EC2, progress
+
+progress.show()
 
 with EC2("vpc-example") as ec2:
     vpc = ec2.get_or_create_vpc(ec2.tag, "192.168.0.0/20", ingress=[("tcp", 80, 80, "0.0.0.0/0")])

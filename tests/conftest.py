@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import signal
 
 import hypothesis
@@ -31,7 +32,20 @@ SHARED_MACHINES = frozenset({"instance", "fleet", "launched", "site", "workbench
 def own_cloud_init_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guests without a machine are this computer; how far its own cloud-init is, is no matter of theirs."""
     if not request.node.get_closest_marker("vm"):
-        monkeypatch.setattr("pycloudlib.guest.boot.STATUS_DIRECTORY", "/nonexistent")
+        for name in ("STATUS_DIRECTORY", "CGROUP_DIRECTORY", "SHUTDOWN_SCHEDULE"):
+            monkeypatch.setattr(f"pycloudlib.guest.cloud_init.{name}", "/nonexistent")
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's user: a number without a name, and no home directory."""
+
+    def nameless(_uid: object) -> object:
+        raise KeyError("getpwuid(): uid not found")
+
+    for variable in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nameless)
 
 
 # First, because xdist reads the groups in this hook too.

@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import paramiko
-from worker import Calls, serve, timed, watched_memory
+from worker import Calls, serve, timed, timed_launch
 
 WORKERS = 32
 
@@ -64,10 +64,7 @@ def launch(cloud: dict[str, Any], count: int, cloud_seconds: float) -> dict[str,
     def launch_all() -> None:
         wait_until_ready(client, cloud, run_instances(client, cloud, count))
 
-    with watched_memory() as memory, Calls() as calls:
-        seconds = timed(launch_all)
-    waiting = memory.peak(until=cloud_seconds)
-    return {"seconds": seconds, "calls": calls.count, "waiting": waiting, "peak": memory.peak()}
+    return timed_launch(launch_all, cloud_seconds)
 
 
 def clean(cloud: dict[str, Any], count: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from worker import Calls, serve, timed, timed_with_memory, watched_memory
+from worker import Calls, serve, timed, timed_launch, timed_with_memory
 
 from pycloudlib.ec2.cloud import EC2
 
@@ -48,10 +48,7 @@ def launch(cloud: dict[str, Any], count: int, cloud_seconds: float) -> dict[str,
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(launch_one, range(count)))
 
-    with watched_memory() as memory, Calls() as calls:
-        seconds = timed(launch_all)
-    waiting = memory.peak(until=cloud_seconds)
-    return {"seconds": seconds, "calls": calls.count, "waiting": waiting, "peak": memory.peak()}
+    return timed_launch(launch_all, cloud_seconds)
 
 
 def clean(cloud: dict[str, Any], count: int) -> dict[str, Any]:

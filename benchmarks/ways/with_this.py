@@ -7,9 +7,10 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from worker import Calls, serve, timed, timed_with_memory, watched_memory
+from worker import Calls, serve, timed, timed_launch, timed_with_memory
 
 from pycloudlib import EC2
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.fleet import Fleet
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.ssh import transfer
@@ -40,10 +41,7 @@ def connected(cloud: dict[str, Any]) -> EC2:
 
 def launch(cloud: dict[str, Any], count: int, cloud_seconds: float) -> dict[str, Any]:
     ec2 = connected(cloud)
-    with watched_memory() as memory, Calls() as calls:
-        seconds = timed(lambda: ec2.launch_many(cloud["image_id"], count, username=cloud["username"]))
-    waiting = memory.peak(until=cloud_seconds)
-    return {"seconds": seconds, "calls": calls.count, "waiting": waiting, "peak": memory.peak()}
+    return timed_launch(lambda: ec2.launch_many(cloud["image_id"], count, username=cloud["username"]), cloud_seconds)
 
 
 def launched(cloud: dict[str, Any], count: int) -> tuple[EC2, Fleet]:
@@ -56,7 +54,7 @@ def launched(cloud: dict[str, Any], count: int) -> tuple[EC2, Fleet]:
             and len(list(ec2.instances(state="running"))) == count
         ),
         what="all to run",
-        timeout=300,
+        deadline=Deadline.after(300),
     )
     return ec2, fleet
 

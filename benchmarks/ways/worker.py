@@ -86,6 +86,26 @@ def timed_with_memory(call: Callable[[], object]) -> dict[str, Any]:
     return {"seconds": seconds, "grown": memory.peak()}
 
 
+def timed_launch(launch_all: Callable[[], object], cloud_seconds: float) -> dict[str, Any]:
+    """What a launch takes: seconds, calls, seconds of the processor, and memory.
+
+    Args:
+        launch_all: launches all instances, and waits until they are ready.
+        cloud_seconds: the cloud's own time, in which nothing but waiting happens.
+    """
+    with watched_memory() as memory, Calls() as calls:
+        before = time.process_time()
+        seconds = timed(launch_all)
+        processor = time.process_time() - before
+    return {
+        "seconds": seconds,
+        "calls": calls.count,
+        "processor": processor,
+        "waiting": memory.peak(until=cloud_seconds),
+        "peak": memory.peak(),
+    }
+
+
 class Calls:
     """Counts the requests that botocore sends, whichever of its clients sends them."""
 

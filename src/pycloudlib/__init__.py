@@ -1,12 +1,15 @@
 """A cloud test harness: launch, drive, snapshot and delete EC2 instances.
 
-The public names are imported when they are first used, so that `import pycloudlib` loads neither boto3 nor paramiko.
+The public names and the submodules are imported on first use, so that `import pycloudlib` loads neither boto3 nor
+paramiko.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from pycloudlib.submodules import lazy_submodules
 
 if TYPE_CHECKING:
     from pycloudlib.cloud import ImageType
@@ -27,7 +30,24 @@ _MODULES = {
     "VPC": "pycloudlib.ec2.vpc",
 }
 
+_OTHER_CLOUDS = {
+    "Azure": "pycloudlib.azure.cloud",
+    "GCE": "pycloudlib.gce.cloud",
+    "IBM": "pycloudlib.ibm.cloud",
+    "IBMClassic": "pycloudlib.ibm_classic.cloud",
+    "LXD": "pycloudlib.lxd.cloud",
+    "LXDContainer": "pycloudlib.lxd.cloud",
+    "LXDVirtualMachine": "pycloudlib.lxd.cloud",
+    "OCI": "pycloudlib.oci.cloud",
+    "Openstack": "pycloudlib.openstack.cloud",
+    "Qemu": "pycloudlib.qemu.cloud",
+    "VMWare": "pycloudlib.vmware.cloud",
+}
+"""pycloudlib's other clouds: suites import their names, but cannot instantiate them here."""
+
 __all__ = ["EC2", "VPC", "EC2Instance", "Fleet", "ImageType", "KeyPair", "Result"]
+
+_get_submodule = lazy_submodules(__name__)
 
 
 def __getattr__(name: str) -> Any:
@@ -36,12 +56,13 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version  # noqa: PLC0415
 
         return version("pycloudlib-ec2")
-    if name in _MODULES:
-        value = getattr(import_module(_MODULES[name]), name)
+    module = _MODULES.get(name) or _OTHER_CLOUDS.get(name)
+    if module:
+        value = getattr(import_module(module), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _get_submodule(name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES, "__version__"])
+    return sorted({*globals(), *_MODULES, *_OTHER_CLOUDS, "__version__"})

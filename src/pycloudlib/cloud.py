@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pycloudlib.instance import BaseInstance, raise_unless_secondary
 from pycloudlib.key import KeyPair, KeyType, find_key_pair, generate_key_pair_texts
-from pycloudlib.tags import timestamped, validate_tag
+from pycloudlib.tags import MAX_NAME_LENGTH, timestamped, validate_tag
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -34,7 +34,7 @@ class BaseCloud(ABC):
     As a context manager it deletes in the end what it created, and raises what it could not delete.
 
     Args:
-        tag: names what is created: lower-case letters, digits and hyphens.
+        tag: names what is created: 1 to 63 lower-case letters, digits and hyphens; at most 52 with a suffix.
         timestamp_suffix: whether the time and some random digits are added to the tag; default yes.
         public_key_path: the SSH public key; default the first usual one in ~/.ssh.
         private_key_path: the SSH private key; default the one beside the public key.
@@ -43,6 +43,8 @@ class BaseCloud(ABC):
     Raises:
         InvalidTagNameError: the tag cannot name resources.
     """
+
+    _type = "base"
 
     def __init__(
         self,
@@ -54,7 +56,7 @@ class BaseCloud(ABC):
         key_name: str | None = None,
     ) -> None:
         validate_tag(tag)
-        self.tag = timestamped(tag) if timestamp_suffix else tag
+        self.tag = timestamped(tag, max_length=MAX_NAME_LENGTH) if timestamp_suffix else tag
         validate_tag(self.tag)
         self._configured_key = (public_key_path, private_key_path, key_name)
         self._key_pair: KeyPair | None = None

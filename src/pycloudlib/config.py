@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -17,10 +16,18 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO
 
-import toml
-
+from pycloudlib import toml_sections
 from pycloudlib.errors import ConfigError
-from pycloudlib.setting_values import CHECKS, HostKeysMode, Network, RefusedError, described, type_name
+from pycloudlib.setting_values import (
+    CHECKS,
+    CloudInitFailure,
+    HostKeysMode,
+    Network,
+    RefusedError,
+    described,
+    is_loopback,
+    type_name,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +54,13 @@ AWS_VARIABLES: Mapping[str, tuple[str, ...]] = {
 """The environment variables that botocore knows, by key; the first one set counts."""
 
 
+class Values(dict[str, Any]):
+    """Values by key. The KeyError of a missing key says where to set it."""
+
+    def __missing__(self, key: str) -> Any:
+        raise KeyError(f"{key} must be set in pycloudlib.toml to make this call")
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the section [ec2], the environment and the arguments say, checked.
@@ -67,6 +81,8 @@ class Settings:
         host_keys: how an instance proves who it is: "console", "pinned" (default) or "insecure".
         ttl: seconds after which what is created may be deleted by a sweep; default: never.
         boot_timeout: seconds until an instance must be ready; default 600.
+        wait_on_launch: whether launch() waits until the instance is ready; default yes.
+        cloud_init_failure: "raise" (default) or "warn": what waiting does when cloud-init ended in error.
         source: the file that was read, if any.
         origins: for each key that something says, where: an argument, a variable, or the file.
     """
@@ -86,24 +102,23 @@ class Settings:
     host_keys: HostKeysMode = "pinned"
     ttl: int | None = None
     boot_timeout: float = 600.0
+    wait_on_launch: bool = True
+    cloud_init_failure: CloudInitFailure = "raise"
     source: str | None = None
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
-    def as_mapping(self) -> dict[str, Any]:
+    def as_mapping(self) -> Values:
         """What is set, by key, as a TOML file would say it: paths and networks as texts; secrets are left out."""
         values = {key: getattr(self, key) for key in KEYS if key not in SECRET_KEYS}
-        return {
-            key: value if isinstance(value, (int, float)) else str(value)
-            for key, value in values.items()
-            if value is not None
-        }
+        shown = {key: value for key, value in values.items() if value is not None}
+        return Values((key, value if isinstance(value, (int, float)) else str(value)) for key, value in shown.items())
 
 
 KEYS = tuple(setting.name for setting in fields(Settings) if setting.name not in ("source", "origins"))
 """The keys that [ec2] may have."""
 
 
-class Config(dict[str, Any]):
+class Config(Values):
     """A whole TOML file: its sections by name, each a dict."""
 
     def __repr__(self) -> str:
@@ -119,10 +134,10 @@ def parse_config(config_file: ConfigFile | None = None) -> Config:
             ~/.config/pycloudlib.toml and /etc/pycloudlib.toml.
 
     Returns:
-        Its contents; nothing when there is no file at all.
+        Its contents; nothing when there is no file at all. A section of others that is not valid TOML is left out.
 
     Raises:
-        ConfigError: the file does not exist, cannot be read, or is not TOML.
+        ConfigError: the file does not exist, cannot be read, or [ec2] is not valid TOML.
     """
     return _read_file(config_file).config
 
@@ -181,7 +196,7 @@ def _read_file(config_file: ConfigFile | None) -> _File:
         return _must_read(Path(config_file), "")
     if os.environ.get(FILE_VARIABLE):
         return _must_read(Path(os.environ[FILE_VARIABLE]), f" (named by {FILE_VARIABLE})")
-    return _read_path(USER_FILE) or _read_path(SYSTEM_FILE) or _File(None, Config())
+    return _read_default(USER_FILE) or _read_default(SYSTEM_FILE) or _File(None, Config())
 
 
 def _stream_text(stream: TextIO, name: str) -> str:
@@ -205,6 +220,18 @@ def _must_read(path: Path, origin: str) -> _File:
     return file
 
 
+def _read_default(path: Path) -> _File | None:
+    """Read one of the default files, if there is one that this user can see.
+
+    A container's user may have no home directory, or that of another user: then there is no such file.
+    """
+    try:
+        path.expanduser().stat()
+    except (RuntimeError, FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    return _read_path(path)
+
+
 def _read_path(path: Path) -> _File | None:
     try:
         path = path.expanduser()
@@ -218,26 +245,19 @@ def _read_path(path: Path) -> _File | None:
     except RuntimeError:
         raise ConfigError([f"{path}: there is no such home directory"]) from None
     except UnicodeDecodeError:
-        # Not chained, and neither are toml's errors: they quote the file, which may hold a secret.
+        # Not chained: that error quotes the file, which may hold a secret.
         raise ConfigError([f"{path}: is not a text in UTF-8"]) from None
     return _File(str(path), _parse(text, str(path)), bool(mode & (stat.S_IRGRP | stat.S_IROTH)))
 
 
 def _parse(text: str, name: str) -> Config:
     try:
-        return Config(toml.loads(text.removeprefix("\ufeff")))
-    except toml.TomlDecodeError as error:
-        raise ConfigError([f"{name}, line {error.lineno}: is not valid TOML: {_reason(error)}"]) from None
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        # toml trips over some mistakes without saying where they are.
-        raise ConfigError([f"{name}: is not valid TOML"]) from None
-
-
-def _reason(error: toml.TomlDecodeError) -> str:
-    if error.msg.startswith("What?"):
-        return "a name is used twice"
-    # What follows the first of these may be quoted from the file.
-    return re.split(r"[:'\"?{]", error.msg)[0].strip().rstrip(".").lower()
+        return Config(toml_sections.parse(text, own=SECTION))
+    except toml_sections.TomlSyntaxError as error:
+        where = name if error.line is None else f"{name}, line {error.line}"
+        reason = f": {error}" if str(error) else ""
+        # Not chained: nothing that was near a secret belongs in a traceback.
+        raise ConfigError([f"{where}: is not valid TOML{reason}"]) from None
 
 
 def _arguments(overrides: Mapping[str, object], problems: list[str]) -> _Findings:
@@ -266,15 +286,30 @@ def _variable(name: str) -> _Finding:
 
 
 def _section(file: _File, problems: list[str]) -> _Findings:
+    if file.config and SECTION not in file.config:
+        log.warning("%s", _without_section(file))
     section = file.config.get(SECTION, {})
     if not isinstance(section, dict):
         problems.append(f"{file.name}: [{SECTION}] must be a table, not {described(section)}")
         return {}
     where = f"{file.name}: [{SECTION}]"
     problems += [f"{where} {key}: {_unknown(key)}" for key in section if key not in KEYS]
-    if file.readable_by_others and any(section.get(key) for key in SECRET_KEYS):
+    # An EC2 on this computer's loopback takes any credentials, as a rule.
+    if (
+        file.readable_by_others
+        and any(section.get(key) for key in SECRET_KEYS)
+        and not is_loopback(str(section.get("endpoint_url", "")))
+    ):
         log.warning("%s holds a secret and can be read by other users; `chmod 600 %s` stops that", file.name, file.name)
     return {key: _Finding(f"{where} {key}", value) for key, value in section.items() if _says_something(value)}
+
+
+def _without_section(file: _File) -> str:
+    misplaced = [key for key in file.config if key in KEYS]
+    if misplaced:
+        return f"{file.name} has no section [{SECTION}]: write [{SECTION}] above {', '.join(misplaced)}"
+    others = ", ".join(f"[{name}]" for name in file.config)
+    return f"{file.name} has no section [{SECTION}], only {others}: no EC2 setting is read from it"
 
 
 def _says_something(value: object) -> bool:

@@ -3,7 +3,7 @@
 PycloudlibException
 └── PycloudlibError
     ├── CloudSetupError               nothing can be asked of the cloud yet
-    │   ├── ConfigError               the settings, with every problem found (.problems)
+    │   ├── ConfigError               the settings, with every problem found (.problems) (also ValueError)
     │   ├── CredentialsError          there are none, or they were refused
     │   └── KeyPairError              an SSH key that cannot be used
     │       └── UnsetSSHKeyError      no SSH key at all
@@ -12,7 +12,7 @@ PycloudlibException
     │   └── InvalidTagNameError
     ├── CloudError                    EC2 refused a call (.code, .operation, .request_id)
     │   ├── ResourceNotFoundError     (.resource_type, .resource_id)
-    │   │   ├── ImageNotFoundError
+    │   │   ├── ImageNotFoundError    (also ValueError)
     │   │   ├── InstanceNotFoundError
     │   │   ├── KeyPairNotFoundError
     │   │   └── NetworkNotFoundError
@@ -21,14 +21,18 @@ PycloudlibException
     │   ├── CapacityError             a quota reached, or no capacity left
     │   └── ThrottledError
     ├── PycloudlibTimeoutError        (also TimeoutError) (.what, .seconds, .last_seen)
+    │   └── NoResponseError           EC2 did not respond
     ├── InstanceError                 (.instance_id, .state, .console_tail, .instance)
     │   ├── BootError                 it will never be ready: panic, power-off, termination
     │   │   └── CloudInitError        cloud-init ended in error
-    │   ├── BootTimeoutError          (also PycloudlibTimeoutError)
+    │   ├── InstanceTimeoutError      (also PycloudlibTimeoutError)
+    │   │   └── BootTimeoutError
     │   └── InstanceStateError        refused here: deleted already, no address, ...
     ├── FleetError                    some instances of a fleet failed (.errors, .results, .fleet)
     ├── SSHError
     │   ├── SSHConnectionError        no connection, or one that was lost
+    │   │   └── SSHNegotiationError   host and client have no algorithm in common
+    │   ├── LoginShellError           the login runs something else (.output, .advised_user)
     │   ├── SSHAuthenticationError    the key was refused
     │   ├── HostKeyError              not the host it was before, or claims to be
     │   ├── CommandTimeoutError       (also PycloudlibTimeoutError)
@@ -36,6 +40,7 @@ PycloudlibException
     ├── CommandError                  Result.check() of a command that failed (.result)
     ├── CleanupError                  everything that could not be deleted (.errors)
     └── LocalEC2Error                 the local EC2, on this machine
+        ├── LocalEC2NotRunningError   none of that name is running
         ├── ImageError                a disk image that cannot be built or used
         └── MachineError              a virtual machine that did not start
 """
@@ -44,7 +49,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pycloudlib.result import Result
@@ -57,6 +62,9 @@ class ResourceType(Enum):
     INSTANCE = "instance"
     KEY_PAIR = "key pair"
     NETWORK = "network"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 class PycloudlibException(Exception):  # noqa: N818  (the name that suites catch)
@@ -91,7 +99,7 @@ class CloudSetupError(PycloudlibError):
     """The cloud object cannot be set up."""
 
 
-class ConfigError(CloudSetupError):
+class ConfigError(CloudSetupError, ValueError):
     """The settings cannot be used.
 
     Args:
@@ -130,14 +138,14 @@ class InvalidTagNameError(InvalidArgumentError):
     """A tag that cannot name resources.
 
     Args:
-        tag: the name that was refused.
-        rules_failed: what it would have to be, one rule each.
+        tag: the refused tag.
+        rules_failed: the rules that it breaks.
     """
 
     def __init__(self, tag: str, rules_failed: Sequence[str]) -> None:
         self.tag = tag
         self.rules_failed = tuple(rules_failed)
-        super().__init__(f"tag {tag!r} cannot name resources: {'; '.join(self.rules_failed)}")
+        super().__init__(f"Tag '{tag}' failed the following rules: {', '.join(self.rules_failed)}")
 
 
 class CloudError(PycloudlibError):
@@ -158,35 +166,54 @@ class CloudError(PycloudlibError):
 
 
 class ResourceNotFoundError(CloudError):
-    """A resource that was asked for does not exist.
+    """The requested resource does not exist.
 
     Args:
-        message: one line for the user.
-        resource_id: the id or name that was looked for.
-        code: the AWS error code, when EC2 said so.
+        resource_type: the kind of resource.
+        resource_id: the id that does not exist, such as "ami-0123456789abcdef0".
+        resource_name: the name that does not exist.
+        message: one line for the user; default: names the kind, the id, the name and the details.
+        code: the AWS error code.
         operation: the AWS action.
         request_id: what AWS support asks for.
+        **details: further facts for the default message.
     """
 
     resource_type: ResourceType | None = None
 
     def __init__(
         self,
-        message: str,
+        resource_type: ResourceType | None = None,
+        resource_id: str | None = None,
+        resource_name: str | None = None,
         *,
-        resource_id: str = "",
+        message: str = "",
         code: str = "",
         operation: str = "",
         request_id: str = "",
+        **details: object,
     ) -> None:
+        self.resource_type = resource_type
         self.resource_id = resource_id
-        super().__init__(message, code=code, operation=operation, request_id=request_id)
+        self.resource_name = resource_name
+        facts = {"id": resource_id, "name": resource_name, **details}
+        super().__init__(
+            message or _missing(resource_type, facts), code=code, operation=operation, request_id=request_id
+        )
 
 
-class ImageNotFoundError(ResourceNotFoundError):
+def _missing(resource_type: ResourceType | None, facts: Mapping[str, object]) -> str:
+    known = ", ".join(f"{name}={value}" for name, value in facts.items() if value)
+    return f"Could not locate the resource type `{resource_type or 'unknown'}`{f': {known}' if known else ''}"
+
+
+class ImageNotFoundError(ResourceNotFoundError, ValueError):
     """No such AMI."""
 
     resource_type = ResourceType.IMAGE
+
+    def __init__(self, resource_id: str | None = None, resource_name: str | None = None, **more: Any) -> None:
+        super().__init__(ResourceType.IMAGE, resource_id, resource_name, **more)
 
 
 class InstanceNotFoundError(ResourceNotFoundError):
@@ -194,17 +221,26 @@ class InstanceNotFoundError(ResourceNotFoundError):
 
     resource_type = ResourceType.INSTANCE
 
+    def __init__(self, resource_id: str | None = None, resource_name: str | None = None, **more: Any) -> None:
+        super().__init__(ResourceType.INSTANCE, resource_id, resource_name, **more)
+
 
 class KeyPairNotFoundError(ResourceNotFoundError):
     """No such key pair in EC2."""
 
     resource_type = ResourceType.KEY_PAIR
 
+    def __init__(self, resource_id: str | None = None, resource_name: str | None = None, **more: Any) -> None:
+        super().__init__(ResourceType.KEY_PAIR, resource_id, resource_name, **more)
+
 
 class NetworkNotFoundError(ResourceNotFoundError):
     """No such VPC, subnet or network interface."""
 
     resource_type = ResourceType.NETWORK
+
+    def __init__(self, resource_id: str | None = None, resource_name: str | None = None, **more: Any) -> None:
+        super().__init__(ResourceType.NETWORK, resource_id, resource_name, **more)
 
 
 class PermissionDeniedError(CloudError):
@@ -238,6 +274,10 @@ class PycloudlibTimeoutError(PycloudlibError, TimeoutError):
         self.seconds = seconds
         self.last_seen = last_seen
         super().__init__(message)
+
+
+class NoResponseError(PycloudlibTimeoutError):
+    """EC2 did not respond in time. Whether it acted on the request is unknown."""
 
 
 class InstanceError(PycloudlibError):
@@ -281,8 +321,8 @@ class CloudInitError(BootError):
     """cloud-init ended in error inside the instance."""
 
 
-class BootTimeoutError(InstanceError, PycloudlibTimeoutError):
-    """The instance was not ready in time.
+class InstanceTimeoutError(InstanceError, PycloudlibTimeoutError):
+    """Something of one instance did not happen in time.
 
     Args:
         message: one line for the user.
@@ -318,6 +358,10 @@ class BootTimeoutError(InstanceError, PycloudlibTimeoutError):
         self.what = what
         self.seconds = seconds
         self.last_seen = last_seen
+
+
+class BootTimeoutError(InstanceTimeoutError):
+    """The instance was not ready in time."""
 
 
 class InstanceStateError(InstanceError):
@@ -364,9 +408,31 @@ class SSHError(PycloudlibError):
 class SSHConnectionError(SSHError):
     """No connection could be made, or it was lost. Trying again may help."""
 
+    unresponsive: bool = False
+    """Whether the host accepted the TCP connection and then did not answer in time."""
+
 
 class SSHAuthenticationError(SSHError):
     """The instance refused the key. Trying again helps only until cloud-init has installed it."""
+
+
+class SSHNegotiationError(SSHConnectionError):
+    """Host and client have no algorithm in common. Trying again does not help."""
+
+
+class LoginShellError(SSHError):
+    """The login runs something else instead of commands: a forced command, nologin, or an expired password.
+
+    Args:
+        message: one line for the user.
+        output: what it printed, on one line.
+        advised_user: the user as whom it advises to log in; empty without such advice.
+    """
+
+    def __init__(self, message: str, *, output: str = "", advised_user: str = "") -> None:
+        self.output = output
+        self.advised_user = advised_user
+        super().__init__(message)
 
 
 class HostKeyError(SSHError):
@@ -416,6 +482,10 @@ class CleanupError(PycloudlibError):
 
 class LocalEC2Error(PycloudlibError):
     """The local EC2 cannot do what was asked, on this machine."""
+
+
+class LocalEC2NotRunningError(LocalEC2Error):
+    """No local EC2 of that name is running."""
 
 
 class ImageError(LocalEC2Error):

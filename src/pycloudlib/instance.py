@@ -10,9 +10,11 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from pycloudlib.errors import CleanupError, UnsetSSHKeyError
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import CleanupError, PycloudlibTimeoutError, UnsetSSHKeyError
 from pycloudlib.guest import clean as guest_clean
 from pycloudlib.guest import packages as guest_packages
+from pycloudlib.guest.scripts import RUN_SCRIPT
 from pycloudlib.key import KeyPair
 from pycloudlib.result import Result
 from pycloudlib.ssh import command as ssh_command
@@ -26,13 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# mktemp lets nobody else read the file, whatever the umask, which is the script's own; and the trap removes the file
-# however the script ends.
-RUN_SCRIPT = (
-    "script=$(mktemp) && trap 'rm -f \"$script\"' EXIT HUP INT TERM"
-    ' && cat >"$script" && chmod 0700 "$script" && "$script" </dev/null'
-)
-
 
 class BaseInstance(ABC):
     """A machine in a cloud, reached over SSH. As a context manager it is deleted in the end.
@@ -44,6 +39,9 @@ class BaseInstance(ABC):
         port: where its sshd listens; default 22.
         host_keys: who it may be; default: whoever answered first.
     """
+
+    _type = "base"
+    _connection: Connection | None = None
 
     connect_timeout: float = 10.0
     """Seconds for a TCP connection."""
@@ -65,7 +63,6 @@ class BaseInstance(ABC):
         self.key_pair = key_pair
         self.port = port
         self._host_keys = host_keys or HostKeys()
-        self._connection: Connection | None = None
         self._connecting = threading.Lock()
 
     @property
@@ -145,7 +142,8 @@ class BaseInstance(ABC):
             use_sudo: whether the whole command, redirections too, runs as root; default no.
             no_log: whether nothing of the command is logged; default no.
             get_pty: whether it gets a terminal; default no.
-            timeout: seconds until it is given up; default: as long as it runs.
+            timeout: seconds for all of it: connecting, waiting for a free session, and the command; default: as long as
+                it takes.
             env: variables set for it; default none.
             on_output: is given each piece of output as it comes, with "stdout" or "stderr" before it; the result then
                 holds none of it. Default: the result holds all.
@@ -155,18 +153,62 @@ class BaseInstance(ABC):
 
         Raises:
             CommandTimeoutError: it did not end in time.
+            LoginShellError: the login shell is a restricted one, such as rbash, that does not find sh.
             SSHError: the guest could not be asked, or was lost meanwhile.
             InstanceStateError: the instance was deleted, or has no address.
         """
+        return self.execute_by(
+            Deadline.after(timeout),
+            command,
+            stdin,
+            description,
+            use_sudo=use_sudo,
+            no_log=no_log,
+            get_pty=get_pty,
+            env=env,
+            on_output=on_output,
+        )
+
+    def execute_by(
+        self,
+        deadline: Deadline,
+        command: str | Sequence[str],
+        stdin: str | bytes | None = None,
+        description: str | None = None,
+        *,
+        use_sudo: bool = False,
+        no_log: bool = False,
+        get_pty: bool = False,
+        env: Mapping[str, str] | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
+    ) -> Result:
+        """Run a command in the guest, as execute() does, together with others.
+
+        Args:
+            deadline: when to give up.
+            command: as for execute(), and so are the others.
+            stdin: what the command reads.
+            description: what is logged and shown in errors instead of the command.
+            use_sudo: whether the whole command runs as root.
+            no_log: whether nothing of the command is logged.
+            get_pty: whether it gets a terminal.
+            env: variables set for it.
+            on_output: is given each piece of output as it comes.
+        """
+        try:
+            connection = self._connected(deadline)
+        except PycloudlibTimeoutError as error:
+            shown = ssh_command.shown(command, description, no_log=no_log)
+            raise ssh_command.not_started(shown, deadline, error) from error
         return ssh_command.run(
-            self._connected(),
+            connection,
             command,
             stdin=stdin,
             description=description,
             use_sudo=use_sudo,
             no_log=no_log,
             get_pty=get_pty,
-            timeout=timeout,
+            deadline=deadline,
             env=env,
             on_output=on_output,
         )
@@ -189,6 +231,9 @@ class BaseInstance(ABC):
 
     def run_script(self, script: str | bytes, description: str | None = None) -> Result:
         """Run a script in the guest, from a file that only the login user can read and that is removed in the end.
+
+        The file is in $TMPDIR or /tmp, or else in the first of $HOME, /var/tmp, $XDG_RUNTIME_DIR, and /dev/shm that is
+        not mounted noexec. Without such a directory the exit status is 126.
 
         Args:
             script: its whole text; the first line says what runs it ("#!/bin/bash"), else `sh` does.
@@ -310,9 +355,9 @@ class BaseInstance(ABC):
 
         Afterwards it is good for a shutdown and an image, no more; started again, it has a first boot itself, and
         other host keys. What goes: the state and logs of cloud-init (as with `cloud-init clean --logs`), the machine
-        id, the SSH host keys, the journal, the random seed and DHCP leases. What stays: users with their authorized
-        keys, other logs, and cloud-init's seed directory; the host keys too in a guest that could not make new ones,
-        being without cloud-init.
+        id, the SSH host keys, the journal, the random seed, DHCP leases, /etc/resolv.conf and /etc/hostname. What
+        stays: users with their authorized keys, other logs, and cloud-init's seed directory; also host keys, name
+        server and host name where the next boot would not write new ones, as without cloud-init.
 
         Raises:
             CommandError: something could not be removed; with what, and why.
@@ -322,18 +367,25 @@ class BaseInstance(ABC):
         guest_clean.clean(self.execute)
         self._host_keys.forget()
 
-    def _connected(self) -> Connection:
-        """The connection to where the instance is now; it opens itself when it is used."""
+    def _connected(self, deadline: Deadline | None = None) -> Connection:
+        """Return the connection to where the instance is now; its first use opens it.
+
+        Args:
+            deadline: when to give up finding out where that is; default none.
+        """
         return self._connected_to(self._target())
 
     def _connected_to(self, target: Target) -> Connection:
+        stale = None
         with self._connecting:
             if self._connection is not None and not _same_place(self._connection.target, target):
-                self._connection.close()
-                self._connection = None
+                stale, self._connection = self._connection, None
             if self._connection is None:
                 self._connection = Connection(target, self._host_keys)
-            return self._connection
+            connection = self._connection
+        if stale is not None:
+            stale.close()
+        return connection
 
     def _disconnect(self) -> None:
         with self._connecting:
@@ -341,17 +393,22 @@ class BaseInstance(ABC):
         if connection is not None:
             connection.close()
 
-    def _target(self) -> Target:
+    def _target(self, host: str | None = None) -> Target:
         if self.key_pair is None:
             raise UnsetSSHKeyError(f"{self.id} cannot be logged in to without an SSH key: choose one with use_key()")
         return Target(
-            host=self.ip,
+            host=self.ip if host is None else host,
             username=self.username,
             private_key_path=self.key_pair.private_key_path,
             port=self.port,
             connect_timeout=self.connect_timeout,
             banner_timeout=self.banner_timeout,
         )
+
+    def __del__(self) -> None:
+        """Close the connection; the next command opens another one. Suites written for pycloudlib call this."""
+        if self._connection is not None:
+            self._disconnect()
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import hashlib
 import os
 import re
@@ -34,19 +35,33 @@ RSA_BITS = 4096
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class KeyPair:
-    """A key pair, by the files that hold it.
+    """A key pair, by the files that hold it. The files are read on use; load() checks them at once.
 
     Args:
         public_key_path: the file of the public key; or that of the private key, when there is only that one.
-        private_key_path: the file of the private key.
+        private_key_path: the file of the private key; default the public key's path without ".pub".
         name: the name under which EC2 knows it; default none.
+
+    Raises:
+        KeyPairError: a path begins with "~", and there is no such home directory.
     """
 
     public_key_path: Path
     private_key_path: Path
     name: str | None = None
+
+    def __init__(
+        self,
+        public_key_path: str | PathLike[str],
+        private_key_path: str | PathLike[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        public = _expanded(public_key_path)
+        private = _private_path_of(public) if private_key_path is None else _expanded(private_key_path)
+        # The class is frozen.
+        vars(self).update(public_key_path=public, private_key_path=private, name=name)
 
     @classmethod
     def load(
@@ -67,9 +82,7 @@ class KeyPair:
             KeyPairError: a file cannot be read, holds no such key or one with a passphrase, or the two keys do not
                 belong together.
         """
-        public = _expanded(public_key_path)
-        private = _expanded(private_key_path) if private_key_path is not None else _private_path_of(public)
-        pair = cls(public, private, name)
+        pair = cls(public_key_path, private_key_path, name)
         pair.check()
         return pair
 
@@ -170,15 +183,17 @@ def find_key_pair(
     if private_key_path is not None:
         beside = private_key_path.with_name(f"{private_key_path.name}.pub")
         return KeyPair.load(beside if _is_file(beside) else private_key_path, private_key_path, name)
+    naming = "name one by public_key_path in [ec2] of pycloudlib.toml or by PYCLOUDLIB_PUBLIC_KEY_PATH"
+    try:
+        directory = Path("~/.ssh").expanduser()
+    except RuntimeError:
+        raise UnsetSSHKeyError(f"no SSH key: this user has no home directory to look in, so {naming}") from None
     for file_name in DEFAULT_NAMES:
-        private = _expanded("~/.ssh") / file_name
+        private = directory / file_name
         public = private.with_name(f"{file_name}.pub")
         if _is_file(private) and _is_file(public):
             return KeyPair.load(public, private, name)
-    raise UnsetSSHKeyError(
-        "no SSH key: make one with `ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519`, "
-        "or name one by public_key_path in [ec2] of pycloudlib.toml or by PYCLOUDLIB_PUBLIC_KEY_PATH"
-    )
+    raise UnsetSSHKeyError(f"no SSH key: make one with `ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519`, or {naming}")
 
 
 def generate_key_pair_texts(key_type: KeyType = "ed25519") -> tuple[str, str]:
@@ -234,9 +249,26 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def decode_key(data: bytes) -> str:
+    r"""Decode the content of a key file, as editors and shells of any system save it.
+
+    Args:
+        data: the content. A byte order mark names UTF-8 or UTF-16; without one it is UTF-8.
+
+    Returns:
+        The text, without the mark and with "\n" as the line ending.
+
+    Raises:
+        UnicodeDecodeError: the content is not text.
+    """
+    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if is_utf_16 else "utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def _read(path: Path, half: str) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return decode_key(path.read_bytes())
     except FileNotFoundError as error:
         raise KeyPairError(f"{half} key {path} does not exist") from error
     except OSError as error:

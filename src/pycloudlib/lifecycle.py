@@ -1,23 +1,32 @@
-"""What this run created, and undoing it in reverse."""
+"""The ledger of created resources: record each one, delete all of them in reverse order of dependency."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
-from itertools import groupby
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
 from queue import Empty, SimpleQueue
 
-from pycloudlib.errors import PycloudlibError
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import IllegalStateError, PycloudlibError, PycloudlibTimeoutError
 
 log = logging.getLogger(__name__)
 
+CALL_TIMEOUT = 120.0
+"""Seconds for which undo_all() waits for create calls that other threads have in flight."""
+
+MAX_WORKERS = 16
+"""Resources that are deleted at the same time."""
+
+WAKE_INTERVAL = 0.2
+"""Seconds after which a thread that waits notices a signal at the latest."""
+
 
 class UndoOrder(IntEnum):
-    """When a kind of resource is deleted: the highest first, because it depends on the lower ones."""
+    """The order of deletion by kind: the highest first, because it depends on the lower ones."""
 
     INSTANCE = 80
     IMAGE = 70
@@ -31,7 +40,17 @@ class UndoOrder(IntEnum):
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
+    """A recorded resource.
+
+    Args:
+        kind: in words for the user, such as "instance".
+        resource_id: its id, or the name of what has no id.
+        undo: deletes it, and waits until it is gone. It fails by raising, or by returning a list of exceptions. It is a
+            no-op for a resource that is gone.
+        order: see UndoOrder.
+    """
+
     kind: str
     resource_id: str
     undo: Callable[[], object]
@@ -39,7 +58,11 @@ class _Entry:
 
 
 class Ledger:
-    """What was created, with how to undo each of it. Any thread may use it at any time.
+    """The resources that a run created, each with the call that deletes it. Thread-safe.
+
+    Every resource recorded by the time undo_all() returns has been undone or is reported. While undo_all() runs, and
+    after close(), creating() refuses new create calls. A create call already in flight by then is waited for, and what
+    it created is undone too.
 
     Args:
         by_hand: says, given kind and id, how a user deletes it without this library; default: nothing is said.
@@ -47,31 +70,95 @@ class Ledger:
 
     def __init__(self, by_hand: Callable[[str, str], str] | None = None) -> None:
         self._by_hand = by_hand
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
+        self._in_flight: dict[str, int] = {}
+        self._failed: set[str] = set()
+        self._pending_undos = 0
+        self._undos_begun = 0
+        self._closed = False
         self._lock = threading.Lock()
+        self._answered = threading.Condition(self._lock)
         self._undoing = threading.Lock()
 
     def record(self, kind: str, resource_id: str, undo: Callable[[], object], *, order: int) -> None:
-        """Remember a resource; to be called on the line after its creation.
+        """Record a resource on the line after its creation.
 
         Args:
             kind: in words for the user, such as "instance".
             resource_id: its id, or the name of what has no id.
-            undo: deletes it, and waits until it is gone. It fails by raising, or by returning a list of exceptions.
-                Called for something that is gone already, it does nothing.
+            undo: deletes it, see Entry.
             order: see UndoOrder.
         """
         with self._lock:
-            self._entries[resource_id] = _Entry(kind, resource_id, undo, int(order))
+            self._entries[resource_id] = Entry(kind, resource_id, undo, int(order))
+
+    @contextmanager
+    def creating(self, kind: str, tag: str, undo: Callable[[], object], *, order: int) -> Iterator[CreateCall]:
+        """Record a create call before it is made, because its response may be lost.
+
+        The entry stays recorded until CreateCall.created() or forget() removes it.
+
+        Args:
+            kind: what the call may have created, in words for the user.
+            tag: the idempotency tag of the call.
+            undo: finds what the call created by that tag, and deletes it.
+            order: see UndoOrder.
+
+        Raises:
+            IllegalStateError: the ledger is being undone, or is closed; nothing may be created now.
+        """
+        with self._lock:
+            self._refuse_creation()
+            self._entries[tag] = Entry(kind, tag, undo, int(order))
+            self._in_flight[tag] = threading.get_ident()
+            begun = self._undos_begun
+        try:
+            yield CreateCall(self, tag, begun)
+        finally:
+            with self._answered:
+                self._in_flight.pop(tag, None)
+                self._answered.notify_all()
 
     def forget(self, resource_id: str) -> None:
-        """Drop a resource that is deleted, or that shall be kept; one that is not recorded is no error."""
+        """Drop a resource that is deleted, or that is to be kept. No-op if it is not recorded."""
         with self._lock:
             self._entries.pop(resource_id, None)
+            self._failed.discard(resource_id)
 
     def ids(self, kind: str) -> list[str]:
-        """The ids of what is recorded under a kind, in the order of creation."""
+        """Return the ids recorded under a kind, in the order of creation."""
         return [entry.resource_id for entry in self._all() if entry.kind == kind]
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether anything could not be deleted and is still recorded."""
+        with self._lock:
+            return bool(self._failed)
+
+    def failed_in(self, ids: Iterable[str]) -> list[str]:
+        """Return those that could not be deleted, so that waiting until they are gone is pointless.
+
+        Args:
+            ids: ids of resources.
+        """
+        with self._lock:
+            return [resource_id for resource_id in ids if resource_id in self._failed]
+
+    @property
+    def is_being_undone(self) -> bool:
+        """Whether undo_all() is running."""
+        with self._lock:
+            return self._pending_undos > 0
+
+    def close(self) -> None:
+        """Refuse create calls from now on; undo_all() still works."""
+        with self._lock:
+            self._closed = True
+
+    def open(self) -> None:
+        """Accept create calls again after close()."""
+        with self._lock:
+            self._closed = False
 
     def __contains__(self, resource_id: object) -> bool:
         with self._lock:
@@ -81,15 +168,17 @@ class Ledger:
         with self._lock:
             return len(self._entries)
 
-    def undo_all(self, max_workers: int = 16) -> list[Exception]:
-        """Delete everything recorded: the highest order first, what has the same order in parallel.
+    def undo_all(self, max_workers: int = MAX_WORKERS, *, caller: int | None = None) -> list[Exception]:
+        """Delete everything recorded: the highest order first, resources of the same order in parallel.
 
         Everything is tried, whatever fails. What is deleted is forgotten; what could not be deleted stays recorded, so
-        that it can be tried again. Ctrl-C does not stop the work: it is raised when the work is done. A second one is
-        raised at once.
+        that it can be tried again. Resources recorded meanwhile are deleted too. Ctrl-C does not stop the work:
+        KeyboardInterrupt is raised when the work is done. A second one is raised at once.
 
         Args:
-            max_workers: how many resources are deleted at the same time, at most; default 16.
+            max_workers: the maximum number of concurrent deletions; default 16.
+            caller: the thread on whose behalf this is called; it has no create call in flight. Default: the current
+                one.
 
         Returns:
             What went wrong, each naming its resource; empty when nothing is left.
@@ -98,8 +187,9 @@ class Ledger:
             KeyboardInterrupt: Ctrl-C was pressed meanwhile.
         """
         failures: list[Exception] = []
+        thread = threading.get_ident() if caller is None else caller
         try:
-            _finish_in_spite_of_interrupt(lambda: self._undo_in_order(max_workers, failures))
+            finish_despite_interrupt(lambda: failures.extend(self._undo_until_empty(max_workers, thread)))
         except KeyboardInterrupt:
             # Nobody gets the list now.
             for failure in failures:
@@ -107,38 +197,89 @@ class Ledger:
             raise
         return failures
 
-    def _undo_in_order(self, max_workers: int, failures: list[Exception]) -> None:
-        with self._undoing:
-            newest_first = reversed(self._all())
-            by_order = sorted(newest_first, key=lambda entry: entry.order, reverse=True)
-            for _, group in groupby(by_order, key=lambda entry: entry.order):
-                failures += self._undo_group(list(group), max_workers)
+    def _undo_until_empty(self, max_workers: int, caller: int) -> list[Exception]:
+        # Refuse create calls before waiting for another undo_all(), which may take minutes.
+        with self._lock:
+            self._pending_undos += 1
+            self._undos_begun += 1
+        run = _UndoRun(max_workers, caller)
+        try:
+            with self._undoing:
+                with self._lock:
+                    self._failed.clear()
+                self._wait_for_calls(caller)
+                return self._undo_in_order(run)
+        finally:
+            if not run.is_over:
+                with self._lock:
+                    self._pending_undos -= 1
 
-    def _undo_group(self, entries: list[_Entry], max_workers: int) -> list[Exception]:
-        waiting: SimpleQueue[_Entry] = SimpleQueue()
+    def _wait_for_calls(self, caller: int) -> None:
+        """Wait until no other thread has a create call in flight: its response names what there is to delete."""
+        deadline = Deadline.after(CALL_TIMEOUT)
+        with self._answered:
+            if not self._answered.wait_for(lambda: not self._tags_of_others(caller), deadline.timeout):
+                log.warning("create calls are in flight for %g s; deleting what is known first", deadline.seconds)
+
+    def _undo_in_order(self, run: _UndoRun) -> list[Exception]:
+        while group := self._next_group(run):
+            order = group[0].order
+            if run.order is not None and order > run.order:
+                # Late: a resource that failed may have failed because of it, and gets another attempt.
+                run.retry({entry.resource_id for entry in self._all() if entry.order < order})
+            run.order = order
+            run.tried |= {entry.resource_id for entry in group}
+            run.failures.update(self._undo_group(group, run.max_workers))
+        unanswered = [
+            self._named(entry, PycloudlibTimeoutError("the call is still in flight; call clean() again later"))
+            for entry in run.in_flight
+        ]
+        return [*(error for errors in run.failures.values() for error in errors), *unanswered]
+
+    def _next_group(self, run: _UndoRun) -> list[Entry]:
+        """Return the untried resources of the highest order, the newest first. When there is none, the run is over."""
+        with self._lock:
+            run.in_flight = [self._entries[tag] for tag in self._tags_of_others(run.caller)]
+            skipped = run.tried | {entry.resource_id for entry in run.in_flight}
+            left = [entry for entry in self._entries.values() if entry.resource_id not in skipped]
+            if not left:
+                # Under the same lock: what is recorded from now on is no matter of this run, see CreateCall.created().
+                run.is_over = True
+                self._pending_undos -= 1
+                return []
+        highest = max(entry.order for entry in left)
+        return [entry for entry in reversed(left) if entry.order == highest]
+
+    def _undo_group(self, entries: list[Entry], max_workers: int) -> dict[str, list[Exception]]:
+        waiting: SimpleQueue[Entry] = SimpleQueue()
         for entry in entries:
             waiting.put(entry)
-        failures: list[Exception] = []
+        failures: dict[str, list[Exception]] = {}
 
         def work() -> None:
             for entry in _drained(waiting):
-                failures.extend(self._undo(entry))
+                errors = self._undo(entry)
+                if errors:
+                    failures[entry.resource_id] = errors
 
         with _helpers(work, count=min(max_workers, len(entries)) - 1):
             work()
         return failures
 
-    def _undo(self, entry: _Entry) -> list[Exception]:
-        # Something that was forgotten since, by another entry's undoing or by another thread, is not deleted twice.
+    def _undo(self, entry: Entry) -> list[Exception]:
+        # Another undo, or another thread, may have deleted it meanwhile.
         if entry.resource_id not in self:
             return []
         log.debug("deleting %s %s", entry.kind, entry.resource_id)
         errors = _errors_of(entry.undo)
-        if not errors:
+        if errors:
+            with self._lock:
+                self._failed.add(entry.resource_id)
+        else:
             self.forget(entry.resource_id)
         return [self._named(entry, error) for error in errors]
 
-    def _named(self, entry: _Entry, error: BaseException) -> PycloudlibError:
+    def _named(self, entry: Entry, error: BaseException) -> PycloudlibError:
         reason = str(error) or type(error).__name__
         message = reason if entry.resource_id in reason else f"{entry.kind} {entry.resource_id}: {reason}"
         by_hand = self._by_hand(entry.kind, entry.resource_id) if self._by_hand else ""
@@ -146,12 +287,144 @@ class Ledger:
         named.__cause__ = error
         return named
 
-    def _all(self) -> list[_Entry]:
+    def _all(self) -> list[Entry]:
         with self._lock:
             return list(self._entries.values())
 
+    def _tags_of_others(self, caller: int) -> list[str]:
+        return [tag for tag, thread in self._in_flight.items() if thread != caller and tag in self._entries]
 
-def _drained(queue: SimpleQueue[_Entry]) -> Iterator[_Entry]:
+    def _refuse_creation(self) -> None:
+        if self._pending_undos:
+            raise IllegalStateError("clean() is running in another thread, so nothing can be created until it returns")
+        if self._closed:
+            raise IllegalStateError(
+                "the 'with' block of this EC2 object has ended, so nothing would delete what is created now; "
+                "create a new EC2 object, or enter this one again"
+            )
+
+    def _replace(self, tag: str, entries: Iterable[Entry], begun: int, *, keep_call: bool) -> _Outcome:
+        """Replace the entry of a create call by what it created; see CreateCall.created()."""
+        with self._lock:
+            for entry in entries:
+                self._entries[entry.resource_id] = entry
+            if not keep_call:
+                self._entries.pop(tag, None)
+            self._in_flight.pop(tag, None)
+            if self._pending_undos:
+                return _Outcome.UNDONE_BY_OTHERS
+            return _Outcome.LATE if self._closed or self._undos_begun != begun else _Outcome.RECORDED
+
+
+class _Outcome(Enum):
+    """What becomes of a resource that was just created."""
+
+    RECORDED = 1
+    UNDONE_BY_OTHERS = 2
+    LATE = 3
+
+
+@dataclass
+class _UndoRun:
+    """The state of one undo_all()."""
+
+    max_workers: int
+    caller: int
+    tried: set[str] = field(default_factory=set)
+    failures: dict[str, list[Exception]] = field(default_factory=dict)
+    in_flight: list[Entry] = field(default_factory=list)
+    order: int | None = None
+    is_over: bool = False
+
+    def retry(self, candidates: Collection[str]) -> None:
+        retried = self.failures.keys() & candidates
+        self.tried -= retried
+        self.failures = {key: errors for key, errors in self.failures.items() if key not in retried}
+
+
+class CreateCall:
+    """A create call in flight; see Ledger.creating().
+
+    Args:
+        ledger: where it is recorded.
+        tag: its idempotency tag.
+        begun: how many times undo_all() had begun when the call was recorded.
+    """
+
+    def __init__(self, ledger: Ledger, tag: str, begun: int) -> None:
+        self._ledger = ledger
+        self._tag = tag
+        self._begun = begun
+
+    def created(self, entries: Iterable[Entry], *, keep_call: bool = False) -> None:
+        """Record what the call created, in place of the call.
+
+        Args:
+            entries: what it created.
+            keep_call: whether the call stays recorded too; default no.
+
+        Raises:
+            IllegalStateError: the ledger was undone or closed since the call began. What it created is deleted: by the
+                thread in undo_all() while that runs, else here.
+        """
+        recorded = list(entries)
+        outcome = self._ledger._replace(self._tag, recorded, self._begun, keep_call=keep_call)
+        if outcome is _Outcome.RECORDED:
+            return
+        if outcome is _Outcome.LATE:
+            for errors in self._ledger._undo_group(recorded, MAX_WORKERS).values():
+                for error in errors:
+                    log.error("could not delete %s", error)
+        names = ", ".join(f"{entry.kind} {entry.resource_id}" for entry in recorded)
+        raise IllegalStateError(f"clean() ran in another thread meanwhile, so that {names} is deleted again")
+
+
+def finish_despite_interrupt(work: Callable[[], object]) -> None:
+    """Do some work to its end even if Ctrl-C is pressed.
+
+    Args:
+        work: runs in another thread, because Ctrl-C interrupts the main thread only.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the work is done, or at once when pressed again.
+    """
+    crashes: list[BaseException] = []
+    # Not join(): a thread whose join() was interrupted counts as ended, in Python up to 3.12.
+    ended = threading.Condition()
+    is_over = False
+
+    def guarded() -> None:
+        nonlocal is_over
+        try:
+            work()
+        except BaseException as error:
+            crashes.append(error)
+        finally:
+            with ended:
+                is_over = True
+                ended.notify_all()
+
+    worker = threading.Thread(target=guarded, daemon=True)
+    interrupt: KeyboardInterrupt | None = None
+    while not is_over:
+        try:
+            if worker.ident is None:
+                worker.start()
+            with ended:
+                # Wake up now and then: a signal that arrives just before the wait begins does not end it.
+                ended.wait_for(lambda: is_over, WAKE_INTERVAL)
+        except KeyboardInterrupt as error:
+            if interrupt:
+                raise
+            interrupt = error
+            log.warning("interrupted; deleting what is left first. Press Ctrl-C again to give up")
+    if interrupt:
+        raise interrupt
+    if crashes:
+        raise crashes[0]
+
+
+def _drained(queue: SimpleQueue[Entry]) -> Iterator[Entry]:
     while True:
         try:
             yield queue.get_nowait()
@@ -163,7 +436,7 @@ def _errors_of(undo: Callable[[], object]) -> list[BaseException]:
     try:
         outcome = undo()
     except BaseException as error:
-        # Whatever it is: in this thread nobody else would ever see it.
+        # Any kind: nobody else would see it in this thread.
         return [error]
     if isinstance(outcome, (list, tuple)):
         return [item for item in outcome if isinstance(item, BaseException)]
@@ -172,7 +445,7 @@ def _errors_of(undo: Callable[[], object]) -> list[BaseException]:
 
 @contextmanager
 def _helpers(work: Callable[[], None], count: int) -> Iterator[None]:
-    # Daemons, and no executor: an executor's threads would hold up the exit of a user who gives up.
+    # Daemons, and no executor: an executor's threads would delay the exit of a user who gives up.
     helpers = [threading.Thread(target=work, daemon=True) for _ in range(count)]
     started = []
     try:
@@ -184,35 +457,3 @@ def _helpers(work: Callable[[], None], count: int) -> Iterator[None]:
     yield
     for helper in started:
         helper.join()
-
-
-def _finish_in_spite_of_interrupt(work: Callable[[], None]) -> None:
-    # Ctrl-C reaches the main thread only: so the work is done in another one, and the main thread just waits for it.
-    crashes: list[BaseException] = []
-    # Not join(): a thread whose join() was interrupted counts as ended, in Python up to 3.12.
-    done = threading.Event()
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:
-            crashes.append(error)
-        finally:
-            done.set()
-
-    worker = threading.Thread(target=guarded, daemon=True)
-    interrupt: KeyboardInterrupt | None = None
-    while not done.is_set():
-        try:
-            if worker.ident is None:
-                worker.start()
-            done.wait()
-        except KeyboardInterrupt as error:
-            if interrupt:
-                raise
-            interrupt = error
-            log.warning("interrupted; deleting what is left first. Press Ctrl-C again to give up")
-    if interrupt:
-        raise interrupt
-    if crashes:
-        raise crashes[0]

@@ -1,4 +1,4 @@
-"""The Ubuntu and Debian releases: code names and version numbers.
+"""The Ubuntu and Debian releases: code names and version numbers. Every other module takes them from here.
 
 Version numbers are those of https://releases.ubuntu.com and https://www.debian.org/releases.
 """
@@ -54,6 +54,7 @@ DEBIAN_RELEASE_VERSION_MAP: Mapping[str, str] = MappingProxyType(
         "bullseye": "11",
         "bookworm": "12",
         "trixie": "13",
+        "forky": "14",
     }
 )
 """Version numbers by code name, oldest first."""
@@ -99,12 +100,13 @@ def find_release(name: str) -> Release:
         name: such as "noble", "24.04", "bookworm" or "12"; letters of either case.
 
     Raises:
-        InvalidArgumentError: there is none; names the nearest one and those that are known.
+        InvalidArgumentError: there is none; names the nearest one, or all that are known if none is near.
     """
     wanted = name.strip().lower() if isinstance(name, str) else repr(name)
     if wanted in _BY_NAME:
         return _BY_NAME[wanted]
     nearest = get_close_matches(wanted, _BY_NAME, n=1)
-    suggestion = f"did you mean {nearest[0]!r}? Known" if nearest else "known"
+    if nearest:
+        raise InvalidArgumentError(f"unknown release {name!r}; did you mean {nearest[0]!r}?")
     known = ", ".join(f"{release.code_name} ({release.version})" for release in RELEASES)
-    raise InvalidArgumentError(f"unknown release {name!r}; {suggestion} ones: {known}")
+    raise InvalidArgumentError(f"unknown release {name!r}; known ones: {known}")

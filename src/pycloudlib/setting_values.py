@@ -12,9 +12,11 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 HostKeysMode = Literal["console", "pinned", "insecure"]
+CloudInitFailure = Literal["raise", "warn"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HOST_KEYS_MODES: tuple[HostKeysMode, ...] = ("console", "pinned", "insecure")
+CLOUD_INIT_FAILURES: tuple[CloudInitFailure, ...] = ("raise", "warn")
 
 MAX_SECONDS = 10 * 365 * 86400
 """Longer than anybody waits, and short enough for every clock and date."""
@@ -68,6 +70,23 @@ def _url(value: object) -> str:
     return str(value)
 
 
+def is_loopback(url: str | None) -> bool:
+    """Tell whether a URL leads to this computer, by its host: localhost, 127.0.0.0/8 or ::1.
+
+    Args:
+        url: None, or what is no URL, leads nowhere.
+    """
+    try:
+        host = (urlsplit(url or "").hostname or "").rstrip(".")
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address.is_loopback or address.is_unspecified or bool(mapped and mapped.is_loopback)
+
+
 def _existing_file(value: object) -> Path:
     if not isinstance(value, (str, PathLike)):
         raise RefusedError("must be a path")
@@ -111,6 +130,21 @@ def _host_keys(value: object) -> HostKeysMode:
     raise RefusedError(f"must be one of {', '.join(map(repr, HOST_KEYS_MODES))}")
 
 
+def _cloud_init_failure(value: object) -> CloudInitFailure:
+    for allowed in CLOUD_INIT_FAILURES:
+        if value == allowed:
+            return allowed
+    raise RefusedError(f"must be {' or '.join(map(repr, CLOUD_INIT_FAILURES))}")
+
+
+def _boolean(value: object) -> bool:
+    # A variable of the environment is always a text.
+    named = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
+    if not isinstance(named, bool):
+        raise RefusedError("must be true or false")
+    return named
+
+
 _UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,9}}){unit})?" for unit in _UNITS))
 
@@ -151,5 +185,7 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "host_keys": _host_keys,
     "ttl": _whole_seconds,
     "boot_timeout": _seconds,
+    "wait_on_launch": _boolean,
+    "cloud_init_failure": _cloud_init_failure,
 }
 """For each key, what makes a checked value of what was given."""

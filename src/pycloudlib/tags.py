@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from functools import cache
 
 from pycloudlib.errors import InvalidArgumentError, InvalidTagNameError
 
@@ -28,6 +27,9 @@ USERNAME = f"{OWN_PREFIX}username"
 """Who logs in where an image was launched that was made of an instance."""
 CREATION = f"{OWN_PREFIX}creation"
 """Another value in each call that creates something, so that what came of a call can be found if its answer is lost."""
+
+STATE = f"{OWN_PREFIX}state"
+"""Of a VPC: whether it has all of its parts, so that another process may use it."""
 
 MAX_NAME_LENGTH = 63
 MAX_KEY_LENGTH = 128
@@ -47,14 +49,13 @@ def validate_tag(tag: str) -> None:
         InvalidTagNameError: with every rule that it breaks.
     """
     if not isinstance(tag, str):
-        raise InvalidTagNameError(repr(tag), ["must be a text"])
+        raise InvalidTagNameError(repr(tag), ["Must be a string"])
+    # Suites written for pycloudlib compare these texts.
     rules = {
-        "must not be empty": bool(tag),
-        f"must have at most {MAX_NAME_LENGTH} characters": len(tag) <= MAX_NAME_LENGTH,
-        "letters must be lowercase": tag == tag.lower(),
-        "must hold only letters a to z, digits and hyphens": not re.search(r"[^A-Za-z0-9-]", tag),
-        "must begin with a letter or a digit": not tag or tag[0].isalnum(),
-        "must end with a letter or a digit": not tag or tag[-1].isalnum(),
+        "All letters must be lowercase": not any(character.isupper() for character in tag),
+        f"Must be between 1 and {MAX_NAME_LENGTH} characters long": 1 <= len(tag) <= MAX_NAME_LENGTH,
+        "Must not start or end with a hyphen": not tag.startswith("-") and not tag.endswith("-"),
+        "Must be alphanumeric and hyphens only": re.fullmatch(r"[a-z0-9-]*", tag) is not None,
     }
     failed = [rule for rule, kept in rules.items() if not kept]
     if failed:
@@ -66,17 +67,20 @@ def utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def timestamped(tag: str, now: Callable[[], datetime] = utc_now) -> str:
-    """Make a tag unique, also among workers that do so in the same second.
+def timestamped(tag: str, now: Callable[[], datetime] = utc_now, *, max_length: int | None = None) -> str:
+    """Return the tag with a suffix that makes it unique, even among workers that call this in the same second.
 
     Args:
-        tag: what the new tag begins with.
-        now: what tells the time; default the real one.
+        tag: the prefix of the new tag.
+        now: returns the current time; default the real one.
+        max_length: characters that the new tag may have; default any number.
 
     Returns:
-        The tag, the time in UTC and six random hexadecimal digits: "tag-20261120-161500-3fa94c".
+        The tag, the time in UTC and six random hexadecimal digits: "tag-20261120-161500-3fa94c". If that exceeds
+        `max_length`: the tag and ten random hexadecimal digits.
     """
-    return f"{tag}-{now().astimezone(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    dated = f"{tag}-{now().astimezone(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    return dated if max_length is None or len(dated) <= max_length else f"{tag}-{secrets.token_hex(5)}"
 
 
 def iso_time(moment: datetime) -> str:
@@ -154,10 +158,13 @@ def _run_of_this_process() -> str:
     return "-".join([*filter(None, worker), str(os.getpid()), _random_part(os.getpid())])
 
 
-@cache
-def _random_part(_pid: int) -> str:
-    # Asked for by process id, because a forked process must not share its parent's text.
-    return secrets.token_hex(4)
+_RANDOM_PARTS: dict[int, str] = {}
+
+
+def _random_part(pid: int) -> str:
+    # By process id, because a forked process must not share its parent's. setdefault() is atomic, unlike @cache, of
+    # which two threads at once may get two.
+    return _RANDOM_PARTS.setdefault(pid, secrets.token_hex(4))
 
 
 def _user() -> str:

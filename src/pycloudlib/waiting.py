@@ -1,100 +1,150 @@
-"""The one place that waits: every loop that waits for something is a call of wait_until()."""
+"""The one place that waits: every loop that waits for something calls wait_until()."""
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable
-from typing import Protocol, TypeVar, cast
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar, cast
 
 import tenacity
 
+from pycloudlib.deadline import SYSTEM_CLOCK, Clock, Deadline, SystemClock
 from pycloudlib.errors import PycloudlibTimeoutError
+
+__all__ = ["BACKOFF", "SYSTEM_CLOCK", "Clock", "Deadline", "SystemClock", "acquired", "call_within", "wait_until"]
 
 T = TypeVar("T")
 
 BACKOFF = 1.5
-"""How much longer each pause is than the one before, until max_interval."""
-
-
-class Clock(Protocol):
-    """Something that tells the time and lets it pass."""
-
-    def now(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass."""
-
-
-class SystemClock:
-    """The real time."""
-
-    def now(self) -> float:
-        """Seconds since some fixed moment; never goes back."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Let the time pass."""
-        time.sleep(seconds)
-
-
-SYSTEM_CLOCK = SystemClock()
+"""The factor by which each pause is longer than the one before, until max_interval."""
 
 
 def wait_until(
     check: Callable[[], T | None],
     *,
     what: str,
-    timeout: float,
-    interval: float = 0.1,
+    deadline: Deadline,
+    interval: float | Callable[[], float] = 0.1,
     max_interval: float | None = None,
     jitter: float = 0.0,
     last_seen: Callable[[], object] | None = None,
-    clock: Clock = SYSTEM_CLOCK,
 ) -> T:
-    """Ask again and again until the answer is true, and give it back.
+    """Call `check` until it returns something true, and return that.
 
-    The first question comes at once and the last one when the time is over, so that something which happens during
-    the last pause is not missed. Whatever `check` raises passes through: what may go wrong on the way, it catches.
+    The first call comes at once, the last one at the deadline, so that nothing is missed in the last pause. Whatever
+    `check` raises passes through.
 
     Args:
-        check: the question; a true answer ends the waiting.
-        what: what is waited for, as in "i-0123 to be running"; for the message.
-        timeout: seconds; 0 asks once.
-        interval: seconds before the second question; default 0.1.
-        max_interval: the pauses grow up to this many seconds; default: they don't grow.
-        jitter: by which part a pause may be shorter, by chance, so that those who began to wait at the same time do not
-            ask at the same time; 0 to 1, default 0.
-        last_seen: tells the last state seen, for the message; default none.
-        clock: what tells the time; default the real time.
+        check: the condition; a true result ends the wait. It must not block beyond the deadline itself.
+        what: the thing awaited, as in "i-0123 to be running"; for the message.
+        deadline: when to give up; one that has passed already allows one call.
+        interval: seconds before the second call, or a callable that returns the length of each pause; default 0.1.
+        max_interval: seconds up to which the pauses grow; default: they do not grow.
+        jitter: the fraction by which a pause may be shorter, at random, so that callers that began together do not
+            call together; 0 to 1, default 0.
+        last_seen: returns the last state seen, for the message; default none.
 
     Returns:
-        The first true answer.
+        The first true result.
 
     Raises:
-        PycloudlibTimeoutError: what was waited for, how long, and the last state seen.
+        PycloudlibTimeoutError: what was awaited, for how long, and the last state seen.
     """
-    deadline = clock.now() + timeout
-    longest = interval if max_interval is None else max_interval
+    clock = deadline.clock
 
     def pause(attempts: tenacity.RetryCallState) -> float:
+        if callable(interval):
+            return min(interval(), deadline.remaining)
+        longest = interval if max_interval is None else max_interval
         # The exponent is bounded because a float overflows after some 1750 attempts.
         wanted = min(interval * BACKOFF ** min(attempts.attempt_number - 1, 64), longest)
         spread = wanted * (1 - jitter * random.random())  # noqa: S311  (spreads load, hides nothing)
-        return max(0.0, min(spread, deadline - clock.now()))
+        return min(spread, deadline.remaining)
 
     def give_up(_: tenacity.RetryCallState) -> T:
-        seen = str(last_seen()) if last_seen else ""
-        message = f"waited {timeout:g} s for {what}" + (f"; last seen: {seen}" if seen else "")
-        raise PycloudlibTimeoutError(message, what=what, seconds=timeout, last_seen=seen)
+        raise timed_out(what, deadline, str(last_seen()) if last_seen else "")
 
     attempts = tenacity.Retrying(
-        retry=tenacity.retry_if_result(lambda answer: not answer),
-        stop=lambda _: clock.now() >= deadline,
+        retry=tenacity.retry_if_result(lambda result: not result),
+        stop=lambda _: deadline.has_passed,
         wait=pause,
         sleep=clock.sleep,
         retry_error_callback=give_up,
     )
-    # A false answer never comes back: it ends in give_up().
+    # A false result never comes back: it ends in give_up().
     return cast("T", attempts(check))
+
+
+def call_within(
+    call: Callable[[], T], *, what: str, deadline: Deadline, late: PycloudlibTimeoutError | None = None
+) -> T:
+    """Make a call that cannot be interrupted, and stop waiting for it at the deadline.
+
+    It runs in a thread of its own and may go on there after the deadline; its outcome is then discarded.
+
+    Args:
+        call: only reads, so that it does no harm when it outlives its caller.
+        what: the thing awaited, as in "the console log of i-0123"; for the message.
+        deadline: when to stop waiting.
+        late: what to raise at the deadline; default: a PycloudlibTimeoutError that says what was awaited.
+
+    Returns:
+        What the call returned.
+
+    Raises:
+        PycloudlibTimeoutError: it did not return in time.
+    """
+    if deadline.timeout is None:
+        return call()
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=f"call-within:{what}", daemon=True)
+    thread.start()
+    thread.join(deadline.timeout)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise late or timed_out(what, deadline)
+    return results[0]
+
+
+@contextmanager
+def acquired(lock: threading.Lock, *, what: str, deadline: Deadline) -> Iterator[None]:
+    """Hold a lock for as long as the context lasts, and wait for it until the deadline.
+
+    Args:
+        lock: the lock.
+        what: the thing awaited, as in "another thread to create a VPC"; for the message.
+        deadline: when to give up.
+
+    Raises:
+        PycloudlibTimeoutError: another thread held it until the deadline.
+    """
+    seconds = deadline.timeout
+    if not lock.acquire(timeout=-1 if seconds is None else seconds):
+        raise timed_out(what, deadline)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def timed_out(what: str, deadline: Deadline, last_seen: str = "") -> PycloudlibTimeoutError:
+    """Return the error of a wait that ended at its deadline.
+
+    Args:
+        what: the thing awaited.
+        deadline: the deadline that passed.
+        last_seen: the last state seen; default none.
+    """
+    message = f"waited {deadline.seconds:g} s for {what}" + (f"; last seen: {last_seen}" if last_seen else "")
+    return PycloudlibTimeoutError(message, what=what, seconds=deadline.seconds, last_seen=last_seen)

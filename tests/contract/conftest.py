@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
@@ -114,6 +115,7 @@ WHERE: dict[str, Sequence[str]] = {
     "test_key_pairs": ("moto", "simulated", "old"),
     "test_launch": ("moto", "simulated", "old", "qemu"),
     "test_life_cycle": ("moto", "simulated", "qemu"),
+    "test_root_volume": ("simulated", "qemu"),
     "test_tags": ("moto", "simulated", "old"),
 }
 """The endpoints that make a difference to a module, where these are not the usual two."""
@@ -177,7 +179,8 @@ def _connected(endpoint: Endpoint, tag: str, key_directory: Path) -> EC2:
     ec2.key_pair = endpoint.key_pair or KeyPair.generate(key_directory)
     reboot_guest = endpoint.reboot_guest
     if reboot_guest is not None:
-        ec2.client.meta.events.register("after-call.ec2.RebootInstances", lambda **_: reboot_guest())
+        for action in ("RebootInstances", "CreateReplaceRootVolumeTask"):
+            ec2.client.meta.events.register(f"after-call.ec2.{action}", lambda **_: reboot_guest())
     return ec2
 
 
@@ -191,7 +194,11 @@ def image_id(ec2: EC2) -> str:
 def running(ec2: EC2, endpoint: Endpoint, image_id: str) -> EC2Instance:
     """An instance of one's own that EC2 calls running; its guest may still boot."""
     instance = ec2.launch(image_id, username=endpoint.username, wait=False)
-    wait_until(lambda: instance.state is InstanceState.RUNNING, what=f"{instance.id} to be running", timeout=60)
+    wait_until(
+        lambda: instance.state is InstanceState.RUNNING,
+        what=f"{instance.id} to be running",
+        deadline=Deadline.after(60),
+    )
     return instance
 
 

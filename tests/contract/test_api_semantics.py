@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.key import KeyPair
 from pycloudlib.waiting import wait_until
 
@@ -72,7 +74,8 @@ def launch(client: EC2Client, image: str) -> Iterator[Launch]:
 
     yield launch
     for instance_id in launched:
-        client.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": False})
+        with suppress(ClientError):  # of one that is terminated already
+            client.modify_instance_attribute(InstanceId=instance_id, DisableApiTermination={"Value": False})
     if launched:
         client.terminate_instances(InstanceIds=launched)
 
@@ -356,9 +359,10 @@ def test_a_filter_that_there_is_not_is_refused(client: EC2Client, noun: str) -> 
 
 
 def test_a_filter_that_only_ec2_has_is_refused_by_name(client: EC2Client) -> None:
-    refused = refusal(client.describe_instances, Filters=[{"Name": "affinity", "Values": ["host"]}])
+    filters = [{"Name": "attached-ebs-status.status", "Values": ["ok"]}]
+    refused = refusal(client.describe_instance_status, Filters=filters)
     assert refused[0] == "UnsupportedOperation"
-    assert "affinity" in refused[1]
+    assert "attached-ebs-status.status" in refused[1]
 
 
 def test_instances_are_found_by_what_they_are(client: EC2Client, launch: Launch, image: str) -> None:
@@ -395,7 +399,9 @@ def test_instances_are_found_by_their_state(client: EC2Client, launch: Launch) -
         ]
         return bool(client.describe_instances(Filters=filters)["Reservations"])
 
-    wait_until(lambda: found("terminated"), what=f"{instance_id} to be terminated", timeout=60, interval=0.05)
+    wait_until(
+        lambda: found("terminated"), what=f"{instance_id} to be terminated", deadline=Deadline.after(60), interval=0.05
+    )
     assert not found("running")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
@@ -31,7 +32,7 @@ def instance_with_ipv6(ec2: EC2, image_id: str) -> EC2Instance:
 
 def launched(ec2: EC2, image_id: str, **more: Any) -> EC2Instance:
     instance = ec2.launch(image_id, "t3.medium", wait=False, **more)
-    wait_until(lambda: instance.state is InstanceState.RUNNING, what="it to be running", timeout=60)
+    wait_until(lambda: instance.state is InstanceState.RUNNING, what="it to be running", deadline=Deadline.after(60))
     return instance
 
 
@@ -99,6 +100,7 @@ def test_several_public_addresses_lead_to_one_private_address_each(
         pytest.skip("moto's interfaces have one public address at most")
     instance.add_network_interface(ipv4_address_count=2, ipv4_public_ip_count=2)
     assert len(instance.network_interfaces()[1].public_ips) == 2
+    assert len(set(instance.public_ips)) == 3
 
 
 def test_interfaces_get_the_next_free_index(instance: EC2Instance) -> None:

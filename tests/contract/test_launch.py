@@ -163,7 +163,7 @@ def test_an_instance_is_launched_into_a_vpc(ec2: EC2, image_id: str) -> None:
         ({"vpc": "vpc-1"}, "vpc is a str; it must be what get_or_create_vpc"),
         ({"SubnetIds": []}, "did you mean SubnetId"),
         ({"Placement": "here"}, "Placement"),
-        ({"instance_type": None}, "instance_type is None"),
+        ({"instance_type": ""}, "instance_type is ''"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line_before_anything_is_created(

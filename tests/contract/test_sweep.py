@@ -154,23 +154,20 @@ def _is_there(ec2: EC2, resource_id: str) -> bool:
 
 
 @pytest.fixture
-def run(ec2: EC2) -> str:
-    """The id of a run that has ended."""
-    return timestamped("run")
+def run(ec2: EC2) -> Iterator[str]:
+    """The id of a run that has ended, of which nothing is left after the test."""
+    run = timestamped("run")
+    yield run
+    found = ec2.sweep(run=run, owner="any").found
+    for leftover in found:
+        if leftover.kind == INSTANCE:
+            ec2.client.modify_instance_attribute(InstanceId=leftover.id, DisableApiTermination={"Value": False})
+    assert not found or ec2.sweep(run=run, owner="any", dry_run=False).is_clean
 
 
 @pytest.fixture
 def owner() -> str:
     return f"{timestamped('somebody')}@elsewhere"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_left(ec2: EC2, run: str) -> Iterator[None]:
-    yield
-    for leftover in ec2.sweep(run=run, owner="any").found:
-        if leftover.kind == INSTANCE:
-            ec2.client.modify_instance_attribute(InstanceId=leftover.id, DisableApiTermination={"Value": False})
-    assert ec2.sweep(run=run, owner="any", dry_run=False).is_clean
 
 
 def test_a_dry_run_finds_one_of_everything_and_deletes_nothing(ec2: EC2, run: str, owner: str, image_id: str) -> None:
@@ -293,6 +290,7 @@ def test_a_sweep_of_all_regions_looks_into_each(ec2: EC2, run: str, owner: str) 
     assert [(one.region, one.id) for one in report.found] == [("eu-west-1", there.ids[0])]
 
 
+@pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
 @pytest.mark.parametrize(
     "arguments",
     [

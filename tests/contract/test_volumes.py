@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.errors import IllegalStateError, InstanceStateError, InvalidArgumentError, ResourceNotFoundError
@@ -44,7 +45,7 @@ def test_an_added_volume_is_deleted_with_its_instance(ec2: EC2, running: EC2Inst
     volume = running.add_volume()
     assert deleted_with_instance(ec2, running)["/dev/sdf"] is True
     assert running.delete() == []
-    wait_until(lambda: volume.id not in owned(ec2), what="the volume to be gone", timeout=60)
+    wait_until(lambda: volume.id not in owned(ec2), what="the volume to be gone", deadline=Deadline.after(60))
     with pytest.raises(ResourceNotFoundError, match=volume.id):
         ec2.volume(volume.id)
 

@@ -129,12 +129,23 @@ def test_clean_deletes_a_vpc_that_was_created_and_leaves_one_that_was_found(ec2:
     assert (ec2.created_vpcs, parts_of(ec2, vpc)) == ([], [])
 
 
-def test_two_vpcs_of_one_name_are_an_error_that_names_both(ec2: EC2, vpc: VPC) -> None:
-    tags: Any = [{"ResourceType": "vpc", "Tags": [{"Key": "Name", "Value": vpc.name}]}]
+def test_the_oldest_of_several_vpcs_of_one_name_is_used(
+    ec2: EC2, other_ec2: EC2, vpc: VPC, caplog: pytest.LogCaptureFixture
+) -> None:
+    tags: Any = [
+        {
+            "ResourceType": "vpc",
+            "Tags": [
+                {"Key": "Name", "Value": vpc.name},
+                {"Key": "pycloudlib:created", "Value": "9999-01-01T00:00:00Z"},
+            ],
+        }
+    ]
     second = ec2.client.create_vpc(CidrBlock="10.9.0.0/16", TagSpecifications=tags)["Vpc"]["VpcId"]
     try:
-        with pytest.raises(InvalidArgumentError, match=f"(?=.*{vpc.id})(?=.*{second})"):
-            ec2.get_or_create_vpc(vpc.name)
+        assert ec2.get_or_create_vpc(vpc.name) is vpc
+        assert other_ec2.get_or_create_vpc(vpc.name).id == vpc.id
+        assert f"there are 2 VPCs named {vpc.name}: using {vpc.id}, not {second}" in caplog.messages
     finally:
         ec2.client.delete_vpc(VpcId=second)
 

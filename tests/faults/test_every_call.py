@@ -136,12 +136,12 @@ def _killed(account: Account, number: int, action: str, moment: str, settings: P
     processes.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
     _, complaints = processes[0].communicate(timeout=120)
     account.faulty.behave()
-    was_killed = processes[0].returncode == -signal.SIGKILL
+    failed = processes[0].returncode not in (-signal.SIGKILL, 0)  # It may end before it is killed after its last call.
     report = account.connect().sweep(dry_run=False)
     return Outcome(
         call=f"{number} {action}",
-        error="; ".join(map(str, report.left)),
-        foreign=not was_killed and bool(complaints),
+        error="; ".join([*map(str, report.left), *([complaints.decode()] if failed else [])]),
+        foreign=failed,
         left=tuple(_tidied(account)),
     )
 

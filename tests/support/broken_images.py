@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pycloudlib.key import generate_key_pair_texts
-from pycloudlib.local import disks
-from pycloudlib.local.images import Image
+from pycloudlib.local import qemu_img
+from pycloudlib.local.images.catalog import Image
 
 LONG_AGO = "20240101000000"
 BLOCK = 4096
@@ -85,7 +85,7 @@ FAULTS: Mapping[str, Fault] = {
 
 def broken_copy(image: Image, faults: Iterable[Fault], disk: Path) -> Path:
     """Write a copy of an image's disk with these faults."""
-    disks.copy(image.disk, disk)
+    qemu_img.copy(image.disk, disk)
     with tempfile.TemporaryDirectory(dir=disk.parent) as name:
         commands = [line for fault in faults for line in _commands(fault, Path(name))]
         script = Path(name) / "commands"
@@ -115,7 +115,7 @@ def _commands(fault: Fault, directory: Path) -> Iterable[str]:
         yield from (f"sif {path} {name} {LONG_AGO}" for name in ("mtime", "ctime"))
     yield from (f"symlink {path} {target}" for path, target in fault.links.items())
     if fault.filled_gib:
-        blocks = int(fault.filled_gib * disks.GIB) // BLOCK
+        blocks = int(fault.filled_gib * qemu_img.GIB) // BLOCK
         empty = directory / "empty"
         empty.touch()
         yield f"write {empty} /var/cache/filling"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -36,10 +37,24 @@ class QuickCommandLine(CommandLine):
             mock.patch.multiple(sys, argv=["pycloudlib", *arguments], stdin=streams[0]),
             contextlib.redirect_stdout(streams[1]),
             contextlib.redirect_stderr(streams[2]),
+            _logging_of_its_own(),
         ):
             status = _status()
         stdout, stderr = (stream.buffer.getvalue().decode() for stream in streams[1:])  # type: ignore[attr-defined]
         return subprocess.CompletedProcess(arguments, status, stdout, stderr)
+
+
+@contextlib.contextmanager
+def _logging_of_its_own() -> Iterator[None]:
+    """Let the command configure logging, as in a process that nobody has configured."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
 
 
 def _encoded(text: str | None) -> bytes:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-PROGRESS = re.compile(r"( \.\.\.|: done after [0-9.]+ s)$")
+PROGRESS = re.compile(r"( \.\.\.| after [0-9.]+ s)$")
 
 PROGRAM = "from pycloudlib.cli import main; main()"
 

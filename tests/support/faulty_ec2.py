@@ -23,6 +23,7 @@ class Break(enum.Enum):
     BEFORE = "connection reset before EC2 acted"
     AFTER = "connection reset after EC2 acted"
     SILENCE = "EC2 acted and its answer never came"
+    DEAF = "EC2 did not act and nothing ever came"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class FaultyEC2:
     for_good: bool = False
     before: Callable[[], None] | None = None
     after: Callable[[], None] | None = None
+    hooks: dict[tuple[str, str], Callable[[], None]] = field(default_factory=dict)
+    barriers: dict[str, threading.Barrier] = field(default_factory=dict)
+    released: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def fail(self, call: int, fault: Fault) -> None:
@@ -67,6 +71,10 @@ class FaultyEC2:
         """Let the first call of this action go wrong; and, for good, every call from then on."""
         self.asked, self.at, self.action, self.fault, self.for_good = [], None, action, fault, for_good
 
+    def fail_all(self, fault: Fault) -> None:
+        """Let every call go wrong from now on."""
+        self.asked, self.at, self.action, self.fault, self.for_good = [], None, "", fault, True
+
     def interrupt(
         self, call: int, *, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
     ) -> None:
@@ -74,16 +82,32 @@ class FaultyEC2:
         self.asked, self.at, self.fault = [], call, None
         self.before, self.after = before, after
 
+    def on(
+        self, action: str, *, before: Callable[[], None] | None = None, after: Callable[[], None] | None = None
+    ) -> None:
+        """Let something happen just before, or just after, EC2 acts on the next call of an action."""
+        for moment, hook in (("before", before), ("after", after)):
+            if hook is not None:
+                self.hooks[moment, action] = hook
+
+    def meet_at(self, action: str, parties: int, patience: float = 30.0) -> None:
+        """Hold the first calls of an action until that many have come."""
+        self.barriers[action] = threading.Barrier(parties, lambda: self.barriers.pop(action, None), patience)
+
     def behave(self) -> None:
-        """Let nothing go wrong any more."""
+        """Let nothing go wrong any more, and hold no connection any more."""
+        self.released.set()
+        self.released = threading.Event()
         self.asked, self.at, self.fault, self.before, self.after = [], None, None, None, None
         self.action, self.for_good = "", False
+        self.hooks.clear()
+        self.barriers.clear()
 
     def is_hit_by(self, action: str) -> bool:
         """Count a call, and tell whether it is the one."""
         with self._lock:
             self.asked.append(action)
-            if self.for_good and self.action in self.asked:
+            if self.for_good and (not self.action or self.action in self.asked):
                 return True
             if self.action:
                 return action == self.action and self.asked.count(action) == 1
@@ -130,16 +154,29 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         action = parse_qs(body.decode())["Action"][0]
         if not self.server.faulty.is_hit_by(action):
-            self._answer(*self._forwarded(body))
+            if action in self.server.faulty.barriers:
+                self.server.faulty.barriers[action].wait()
+            self._run_hook("before", action)
+            answer = self._forwarded(body)
+            self._run_hook("after", action)
+            self._answer(*answer)
             return
         if isinstance(self.server.faulty.fault, Refusal):
             self._answer(self.server.faulty.fault.status, "text/xml", _refused(self.server.faulty.fault.code))
             return
         self._go_wrong(body)
 
+    def _run_hook(self, moment: str, action: str) -> None:
+        hook = self.server.faulty.hooks.pop((moment, action), None)
+        if hook is not None:
+            hook()
+
     def _go_wrong(self, body: bytes) -> None:
         if self.server.faulty.fault is Break.BEFORE:
             self._reset()
+            return
+        if self.server.faulty.fault is Break.DEAF:
+            self._hold()
             return
         if self.server.faulty.before is not None:
             self.server.faulty.before()
@@ -149,10 +186,14 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.faulty.fault is Break.AFTER:
             self._reset()
         elif self.server.faulty.fault is Break.SILENCE:
-            _wait_for_the_end(self.connection, self.server.ending)
-            self.close_connection = True
+            self._hold()
         else:
             self._answer(*answer)
+
+    def _hold(self) -> None:
+        """Say nothing until the other side gives up."""
+        _wait_for_the_end(self.connection, self.server.ending, self.server.faulty.released)
+        self.close_connection = True
 
     def _forwarded(self, body: bytes) -> tuple[int, str, bytes]:
         target = urlsplit(self.server.upstream)
@@ -193,10 +234,10 @@ def _refused(code: str) -> bytes:
     return f"<Response><Errors>{error}</Errors><RequestID>r-fault</RequestID></Response>".encode()
 
 
-def _wait_for_the_end(connection: socket.socket, ending: threading.Event) -> None:
-    """Hold a connection until the other side gives up."""
+def _wait_for_the_end(connection: socket.socket, *endings: threading.Event) -> None:
+    """Hold a connection until the other side gives up, or one of these events."""
     connection.settimeout(0.2)
-    while not ending.is_set():
+    while not any(ending.is_set() for ending in endings):
         try:
             if not connection.recv(1024):
                 return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
+import uuid
 from pathlib import Path
 from types import TracebackType
 
@@ -11,6 +11,12 @@ from pycloudlib.key import KeyPair
 from support.sshd import Sshd
 
 CLOUD_INIT_DONE = 'echo "status: done"'
+CLOUD_INIT_FAILED = 'echo "status: error"; exit 1'
+
+
+def boot_id_number(number: int) -> str:
+    """Return a boot id that a test can recognize."""
+    return f"00000000-0000-4000-8000-{number:012}"
 
 
 class Guest:
@@ -19,16 +25,29 @@ class Guest:
     Args:
         directory: where it lives.
         listen: the address of its sshd; default 127.0.0.1.
+        refuses_first: whether its sshd refuses connections until accept() is called; default no.
+        forces_programs: whether commands find its programs first; without that, a key may force its own command.
     """
 
-    def __init__(self, directory: Path, *, listen: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        listen: str = "127.0.0.1",
+        refuses_first: bool = False,
+        forces_programs: bool = True,
+    ) -> None:
         self.programs = directory / "bin"
         self.programs.mkdir(parents=True)
         self.boot_id_path = directory / "boot_id"
         # A command finds these programs first. The shell that sshd starts for it runs this line instead of it.
-        force = f'ForceCommand PATH={self.programs}:$PATH; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
-        self.sshd = Sshd(directory / "sshd", listen=listen, options=[force])
-        self.boot("boot-1")
+        self._start_up_file = directory / "start-up"
+        self._start_up_file.touch()
+        path = f"PATH={self.programs}:$PATH; export PATH"
+        force = f'ForceCommand . {self._start_up_file}; {path}; eval "$SSH_ORIGINAL_COMMAND"'
+        options = [force] if forces_programs else []
+        self.sshd = Sshd(directory / "sshd", listen=listen, options=options, refuses_first=refuses_first)
+        self.boot(boot_id_number(1))
         self.program(
             "cat", f'[ "$1" != /proc/sys/kernel/random/boot_id ] || set -- {self.boot_id_path}\nexec /bin/cat "$@"'
         )
@@ -53,13 +72,21 @@ class Guest:
         partial.chmod(0o755)
         partial.replace(path)
 
+    def print_at_login(self, text: str) -> None:
+        """Print a line before every command, as an `echo` in .bashrc does."""
+        self.start_up(f"echo '{text}'")
+
+    def start_up(self, script: str) -> None:
+        """Run a line in the login shell before every command, as .bashrc does."""
+        self._start_up_file.write_text(f"{script}\n")
+
     def boot(self, boot_id: str) -> None:
         """Have this boot id from now on."""
         self.boot_id_path.write_text(f"{boot_id}\n")
 
     def reboot(self) -> None:
         """Lose every connection and come back with another boot id."""
-        self.boot(f"boot-{secrets.token_hex(4)}")
+        self.boot(str(uuid.uuid4()))
         self.sshd.drop_connections()
 
     def __enter__(self) -> Guest:

@@ -31,6 +31,13 @@ def _listed(operation: str, key: str, id_key: str, **arguments: Any) -> Callable
     return find
 
 
+def _internet_gateways(client: Any) -> Iterator[str]:
+    default = {one["VpcId"] for one in client.describe_vpcs()["Vpcs"] if one["IsDefault"]}
+    for gateway in client.describe_internet_gateways()["InternetGateways"]:
+        if not default & {one["VpcId"] for one in gateway["Attachments"]}:
+            yield gateway["InternetGatewayId"]
+
+
 def _made_by_ec2(found: dict[str, Any]) -> bool:
     return bool(
         found.get("IsDefault")
@@ -52,5 +59,5 @@ FINDERS: list[Callable[[Any], Iterator[str]]] = [
     _listed("describe_vpcs", "Vpcs", "VpcId"),
     _listed("describe_subnets", "Subnets", "SubnetId"),
     _listed("describe_route_tables", "RouteTables", "RouteTableId"),
-    _listed("describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    _internet_gateways,
 ]

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pytest
-from botocore.exceptions import ClientError
-
+from pycloudlib.deadline import Deadline
 from pycloudlib.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ def wait_for(client: EC2Client, instance_id: str, state: str) -> None:
     def reached() -> bool:
         return describe(client, instance_id)["State"]["Name"] == state
 
-    wait_until(reached, what=f"{instance_id} to be {state}", timeout=60, interval=0.02)
+    wait_until(reached, what=f"{instance_id} to be {state}", deadline=Deadline.after(60), interval=0.02)
 
 
 def interface(client: EC2Client, interface_id: str) -> dict[str, Any]:
@@ -56,7 +54,7 @@ def attach(client: EC2Client, interface_id: str, instance_id: str, index: int = 
     def done() -> bool:
         return interface(client, interface_id)["Attachment"]["Status"] == "attached"
 
-    wait_until(done, what=f"{interface_id} to be attached", timeout=60, interval=0.02)
+    wait_until(done, what=f"{interface_id} to be attached", deadline=Deadline.after(60), interval=0.02)
     return attached["AttachmentId"]
 
 
@@ -66,14 +64,8 @@ def detach(client: EC2Client, interface_id: str, attachment_id: str) -> None:
     def done() -> bool:
         return interface(client, interface_id)["Status"] == "available"
 
-    wait_until(done, what=f"{interface_id} to be detached", timeout=60, interval=0.02)
+    wait_until(done, what=f"{interface_id} to be detached", deadline=Deadline.after(60), interval=0.02)
 
 
 def private_ips(described: dict[str, Any]) -> list[str]:
     return [one["PrivateIpAddress"] for one in described["PrivateIpAddresses"]]
-
-
-def refusal(call: Callable[..., Any], **parameters: Any) -> str:
-    with pytest.raises(ClientError) as caught:
-        call(**parameters)
-    return caught.value.response["Error"]["Code"]

@@ -18,9 +18,10 @@ class LoopbackGate:
         port: its port; 0 for any free one.
         command: what is started for each connection, which is its standard input and output.
         log: where the command's standard error goes.
+        is_open: whether it accepts connections at once; default yes. Before open(), it refuses them.
     """
 
-    def __init__(self, port: int, command: Sequence[str], log: Path) -> None:
+    def __init__(self, port: int, command: Sequence[str], log: Path, *, is_open: bool = True) -> None:
         self._command = list(command)
         self._log = log
         self._children: list[subprocess.Popen[bytes]] = []
@@ -29,9 +30,14 @@ class LoopbackGate:
         # All addresses of one interface: what comes from outside never gets here.
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
         self._listener.bind(("", port))
-        self._listener.listen(socket.SOMAXCONN)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="loopback-gate", daemon=True)
+        if is_open:
+            self.open()
+
+    def open(self) -> None:
+        """Accept connections from now on."""
+        self._listener.listen(socket.SOMAXCONN)
         self._thread.start()
 
     @property
@@ -43,8 +49,9 @@ class LoopbackGate:
     def close(self) -> None:
         """Listen no more; connections that there are go on."""
         # Closing a socket does not wake who accepts on it; shutting it down does.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._thread.join()
         self._listener.close()
 
     def reap(self) -> None:

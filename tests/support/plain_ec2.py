@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -10,6 +12,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until
 
@@ -20,12 +23,31 @@ DEBIAN_DAILIES = "903794441882"
 ZONE = "us-east-1a"
 
 
-def connect(local: LocalEC2, region: str = "us-east-1") -> EC2Client:
-    """Talk to it."""
+@contextmanager
+def simulated_ec2(state: Path, **options: Any) -> Iterator[LocalEC2]:
+    """Serve a local EC2 of simulated machines for as long as the context lasts.
+
+    Args:
+        state: where it keeps its state.
+        options: of LocalEC2.
+    """
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(state))
+        with LocalEC2(driver="simulated", **options) as local:
+            yield local
+
+
+def connect(local: LocalEC2, region: str = "") -> EC2Client:
+    """Return a client of a local EC2 that does not retry.
+
+    Args:
+        local: the local EC2.
+        region: default: that of the local EC2.
+    """
     return boto3.client(
         "ec2",
         endpoint_url=local.endpoint_url,
-        region_name=region,
+        region_name=region or local.region,
         aws_access_key_id=local.access_key_id,
         aws_secret_access_key=local.secret_access_key,
         config=Config(retries={"max_attempts": 1}),
@@ -146,4 +168,4 @@ class PlainEC2:
 
 
 def _wait(reached: Callable[[], bool], what: str) -> None:
-    wait_until(lambda: reached() or None, what=what, timeout=60, interval=0.02)
+    wait_until(lambda: reached() or None, what=what, deadline=Deadline.after(60), interval=0.02)

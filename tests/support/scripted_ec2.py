@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ class ScriptedEC2:
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[dict[str, str]] = []
+        self.paths: list[str] = []
+        self.clock_offset = 0.0
+        """Seconds by which its clock, as the header Date tells it, is ahead."""
         self._answers: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self._lock = threading.Lock()
 
@@ -60,13 +64,21 @@ def scripted_ec2() -> Iterator[ScriptedEC2]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            status, text = script.next_answer({name: values[0] for name, values in parse_qs(body).items()})
+            script.paths.append(self.path)
+            question = {name: values[0] for name, values in parse_qs(body).items()}
+            if "X-Amz-Target" in self.headers:
+                # A service that speaks JSON, such as SSM.
+                question = {"Action": self.headers["X-Amz-Target"], "body": body}
+            status, text = script.next_answer(question)
             payload = text.encode()
             self.send_response(status)
             self.send_header("Content-Type", "text/xml")
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string((timestamp or time.time()) + script.clock_offset)
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -85,16 +97,17 @@ def scripted_ec2() -> Iterator[ScriptedEC2]:
             thread.join()
 
 
-def instances_xml(*instances: tuple[str, str]) -> str:
+def instances_xml(*instances: tuple[str, str], addresses: str = "<ipAddress>127.0.0.1</ipAddress>") -> str:
     """The content of a DescribeInstances answer.
 
     Args:
         *instances: id and state of each.
+        addresses: the elements that tell the addresses of each; default a public one.
     """
     items = "".join(
         f"<item><instanceId>{instance_id}</instanceId><imageId>ami-1</imageId>"
         f"<instanceState><code>0</code><name>{state}</name></instanceState>"
-        "<ipAddress>127.0.0.1</ipAddress></item>"
+        f"{addresses}</item>"
         for instance_id, state in instances
     )
     return f"<reservationSet><item><instancesSet>{items}</instancesSet></item></reservationSet>"

@@ -9,11 +9,12 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.waiting import wait_until
 from support.loopback_gate import LoopbackGate
 
@@ -21,6 +22,7 @@ ALL_LOOPBACK = "127.0.0.0/8"
 START_TIMEOUT = 30.0
 PORT_ATTEMPTS = 5
 TOKEN_NAME = "SUPPORT_SSHD"
+SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 
 
 class Sshd:
@@ -34,8 +36,10 @@ class Sshd:
         listen: the address it listens on; ALL_LOOPBACK for all of 127.0.0.0/8.
         port: its port; default a free one.
         host_key_types: the kinds of host keys it has, as ssh-keygen names them.
-        sftp: the command that serves SFTP; default sshd itself.
+        sftp: the command that serves SFTP; default sshd itself, or OpenSSH's program with `shell`. None for no SFTP.
+        shell: the login shell, as a path; it runs every command and the program that serves SFTP. Default the user's.
         options: more lines for its configuration; they win over the default ones.
+        refuses_first: on ALL_LOOPBACK, whether it refuses connections until accept() is called; default no.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class Sshd:
         listen: str = "127.0.0.1",
         port: int | None = None,
         host_key_types: Sequence[str] = ("ed25519",),
-        sftp: str = "internal-sftp",
+        sftp: str | None = "internal-sftp",
+        shell: str | None = None,
         options: Iterable[str] = (),
+        refuses_first: bool = False,
     ) -> None:
         self.directory = directory
         self.listen = listen
@@ -60,7 +66,9 @@ class Sshd:
         self._config_path = directory / "sshd_config"
         self._host_key_types = tuple(host_key_types)
         self._options = tuple(options)
-        self._sftp = sftp
+        self._refuses_first = refuses_first
+        self._sftp = sftp if shell is None or sftp != "internal-sftp" else sftp_server_program()
+        self._shell = shell
         self._port = port
         self._token = secrets.token_hex(16)
         self._process: subprocess.Popen[bytes] | None = None
@@ -102,6 +110,11 @@ class Sshd:
                 return
         raise RuntimeError(f"sshd did not start on {self.listen}, ports {wanted_ports}:\n{self.log}")
 
+    def accept(self) -> None:
+        """Accept connections from now on, if it refused them first."""
+        assert self._gate is not None
+        self._gate.open()
+
     def stop(self) -> None:
         """Kill it, every connection to it and every command running over one."""
         if self._gate is not None:
@@ -133,9 +146,18 @@ class Sshd:
         connections = _descendants(self._process.pid) if self._process else set()
         if self._gate is not None:
             connections |= {pid for child in self._gate.children for pid in {child, *_descendants(child)}}
-        for pid in sessions | connections:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _signal(sessions | connections, signal.SIGKILL)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let no connection read or answer anything, as a guest that hangs."""
+        assert self._process is not None
+        stopped = _descendants(self._process.pid)
+        _signal(stopped, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(stopped, signal.SIGCONT)
 
     def make_host_keys(self) -> None:
         """Make new host keys; it has them from its next start on."""
@@ -187,8 +209,11 @@ class Sshd:
             "UseDNS no",
             "PrintMotd no",
             "LogLevel VERBOSE",
-            f"Subsystem sftp {self._sftp}",
         ]
+        if self._sftp is not None:
+            lines.append(f"Subsystem sftp {self._sftp}")
+        if self._shell is not None:
+            lines.append(f'ForceCommand exec {self._shell} -c "$SSH_ORIGINAL_COMMAND"')
         # From OpenSSH 9.8 on, an address whose logins fail is shut out for a while: for tests, that is everybody.
         if self._accepts("PerSourcePenalties=no"):
             lines.append("PerSourcePenalties no")
@@ -203,7 +228,7 @@ class Sshd:
         """sshd listens on single addresses, or on all that the machine has; these are some of them."""
         self._write_config(0)
         command = [self._program, "-i", "-e", "-f", str(self._config_path)]
-        self._gate = LoopbackGate(self._port or 0, command, self.log_path)
+        self._gate = LoopbackGate(self._port or 0, command, self.log_path, is_open=not self._refuses_first)
         self._port = self._gate.port
 
     def _started(self) -> bool:
@@ -220,7 +245,7 @@ class Sshd:
         def listens_or_ended() -> bool:
             return "Server listening on" in self.log[logged_before:] or process.poll() is not None
 
-        wait_until(listens_or_ended, what="sshd to listen", timeout=START_TIMEOUT, interval=0.01)
+        wait_until(listens_or_ended, what="sshd to listen", deadline=Deadline.after(START_TIMEOUT), interval=0.01)
         if process.poll() is not None:
             return False
         self._process = process
@@ -245,6 +270,11 @@ def make_key(path: Path, key_type: str, *options: str, passphrase: str = "") -> 
     return path
 
 
+def sftp_server_program() -> str:
+    """Return the path of OpenSSH's program that serves SFTP, which the login shell starts."""
+    return next(path for path in SFTP_SERVERS if Path(path).exists())
+
+
 def _sshd_program() -> str:
     program = shutil.which("sshd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
     if program is None or shutil.which("ssh-keygen") is None:
@@ -262,6 +292,12 @@ def _free_port(address: str) -> int:
         probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _descendants(pid: int) -> set[int]:

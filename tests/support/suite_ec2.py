@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 
 from pycloudlib.local import LocalEC2
 from pycloudlib.pytest_plugin.logs import GUEST_LOGS
@@ -71,6 +72,12 @@ def suite_ec2(directory: Path, **options: Any) -> Iterator[Cloud]:
         settings.write_text(local.info.settings_toml(public_key_path=key, username=getuser(), boot_timeout=120))
         settings.chmod(0o600)
         yield Cloud(guest, settings, client_of(local))
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    """Run a suite in this process; with workers, which heed signals and end their process, in one of its own."""
+    runpytest = pytester.runpytest_subprocess if "-n" in arguments else pytester.runpytest_inprocess
+    return runpytest("-q", *arguments)
 
 
 def client_of(local: LocalEC2) -> Any:

@@ -8,7 +8,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -30,6 +29,7 @@ from pycloudlib.ssh.target import Target
 from pycloudlib.ssh.transfer import pull, push
 from pycloudlib.tags import Ownership, validate_tag
 from support.leftovers import leftovers
+from support.plain_ec2 import connect, simulated_ec2
 from support.sshd import Sshd
 
 ANY_TEXT = st.text(max_size=40)
@@ -59,10 +59,8 @@ def works(call: Any, *arguments: Any, **named: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with LocalEC2(driver="simulated") as local:
-            yield local
+    with simulated_ec2(tmp_path_factory.mktemp("state")) as local:
+        yield local
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +72,7 @@ def ec2(local: LocalEC2, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 
 @pytest.fixture(scope="module")
 def client(local: LocalEC2) -> Any:
-    return boto3.client(
-        "ec2",
-        endpoint_url=local.endpoint_url,
-        region_name=local.region,
-        aws_access_key_id=local.access_key_id,
-        aws_secret_access_key=local.secret_access_key,
-    )
+    return connect(local)
 
 
 @pytest.fixture(scope="module")

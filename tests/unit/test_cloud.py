@@ -35,6 +35,11 @@ def test_the_tag_is_made_unique() -> None:
     assert Cloud("test").tag != Cloud("test").tag
 
 
+@pytest.mark.parametrize("length", [1, 52])
+def test_tag_of_up_to_52_characters_takes_a_suffix(length: int) -> None:
+    assert Cloud("a" * length).tag.startswith("a" * length + "-")
+
+
 def test_the_tag_is_kept_when_told_so() -> None:
     assert Cloud("test", timestamp_suffix=False).tag == "test"
 

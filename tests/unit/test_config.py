@@ -5,6 +5,8 @@ import ipaddress
 import logging
 import os
 import re
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from sys import getrecursionlimit
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from pycloudlib import config
 from pycloudlib.config import KEYS, Config, Settings, load_settings, parse_config
 from pycloudlib.errors import CloudSetupError, ConfigError
+from pycloudlib.setting_values import is_loopback
 
 SECRET = "hunter2/hunter2"
 TEMPLATE = Path(__file__).parents[2] / "pycloudlib.toml.template"
@@ -51,6 +54,23 @@ def problems_of(toml_text: str) -> tuple[str, ...]:
 
 
 # Where settings come from
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ('[gce]\nproject = "x"\n[lxd]\n', "has no section [ec2], only [gce], [lxd]: no EC2 setting is read from it"),
+        ('region = "eu-west-1"\nprofile = "x"\n', "has no section [ec2]: write [ec2] above region, profile"),
+        ("", ""),
+        ("[ec2]\n", ""),
+    ],
+)
+def test_file_without_the_section_ec2_gives_a_hint(
+    text: str, hint: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path / "mine.toml", text)
+    assert load_settings(path) == Settings(source=str(path))
+    assert [record.getMessage() for record in caplog.records] == ([f"{path} {hint}"] if hint else [])
 
 
 def test_no_file_and_no_variable_give_the_defaults() -> None:
@@ -90,6 +110,9 @@ def test_each_setting_tells_where_it_is_from(monkeypatch: pytest.MonkeyPatch) ->
         ("host_keys", "console", "console"),
         ("ttl", "1h30m", 5400),
         ("boot_timeout", "90.5", 90.5),
+        ("wait_on_launch", "False", False),
+        ("wait_on_launch", "true", True),
+        ("cloud_init_failure", "warn", "warn"),
     ],
 )
 def test_every_key_has_a_variable_of_its_own(
@@ -178,6 +201,26 @@ def test_a_named_file_that_does_not_exist_is_an_error(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PYCLOUDLIB_CONFIG", str(missing))
     with pytest.raises(ConfigError, match=r"missing.toml \(named by PYCLOUDLIB_CONFIG\): there is no such file"):
         load_settings()
+
+
+def test_without_a_home_directory_there_is_no_default_file(homeless: None) -> None:
+    assert load_settings() == Settings(source=None)
+    written(config.SYSTEM_FILE, '[ec2]\nregion = "system"')
+    assert load_settings().region == "system"
+    with pytest.raises(ConfigError, match=r"^~/mine\.toml: there is no such home directory$"):
+        load_settings("~/mine.toml")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, as only root may")
+def test_a_home_directory_of_another_user_holds_no_default_file(tmp_path: Path) -> None:
+    # It imports first: the interpreter may be where that user cannot look.
+    program = "import os; from pycloudlib.config import load_settings; os.setuid(54321); print(load_settings().region)"
+    closed = tmp_path / "root"
+    written(closed / ".config/pycloudlib.toml", '[ec2]\nregion = "not-ours"')
+    closed.chmod(0o700)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(closed)}
+    read = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert (read.stdout, read.stderr) == ("None\n", "")
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:
@@ -275,7 +318,7 @@ def test_no_text_at_all_makes_the_parser_fail_otherwise(text: str) -> None:
 
 def test_nesting_without_end_is_a_syntax_error() -> None:
     with pytest.raises(ConfigError, match="is not valid TOML"):
-        load_settings(stream(f"x = {'[' * 2 * getrecursionlimit()}"))
+        load_settings(stream(f"[ec2]\nx = {'[' * 2 * getrecursionlimit()}"))
 
 
 def test_sections_of_other_clouds_are_left_alone() -> None:
@@ -359,6 +402,20 @@ def test_other_durations_are_refused(text: str) -> None:
 def test_an_endpoint_that_is_no_url_is_refused(url: str) -> None:
     (problem,) = problems_of(f'[ec2]\nendpoint_url = "{url}"')
     assert problem.endswith("must be a URL such as 'http://127.0.0.1:4566'")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        *((f"http://{host}:4566/path", True) for host in ("localhost", "LOCALHOST", "localhost.", "a.localhost")),
+        *((f"http://{host}:4566", True) for host in ("127.0.0.1", "127.255.0.3", "[::1]", "[::ffff:127.0.0.1]")),
+        ("https://0.0.0.0", True),
+        *((f"http://{host}", False) for host in ("10.0.0.1", "[2001:db8::1]", "localhost.example", "128.0.0.1")),
+        *((url, False) for url in (None, "", "localhost", "http://[::1", "127.0.0.1:80")),
+    ],
+)
+def test_loopback_urls_are_known(url: str | None, expected: bool) -> None:
+    assert is_loopback(url) is expected
 
 
 def test_networks_of_both_families_are_taken() -> None:
@@ -513,12 +570,33 @@ def test_a_file_with_a_secret_that_others_can_read_gets_a_warning(
     assert record.getMessage() == f"{file} holds a secret and can be read by other users; `chmod 600 {file}` stops that"
 
 
-@pytest.mark.parametrize(("text", "mode"), [(PAIR, 0o600), ('[ec2]\nregion = "here"', 0o644)])
-def test_a_closed_file_and_one_without_a_secret_get_no_warning(
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [
+        (PAIR, 0o600),
+        ('[ec2]\nregion = "here"', 0o644),
+        *((f'{PAIR}\nendpoint_url = "http://{host}:4566"', 0o644) for host in ("127.0.0.1", "localhost", "[::1]")),
+    ],
+)
+def test_a_closed_file_one_without_a_secret_and_a_loopback_endpoints_get_no_warning(
     text: str, mode: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     load_settings(written(tmp_path / "c.toml", text, mode))
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('wait_on_launch = "no"', "wait_on_launch: found 'no' (a text); must be true or false"),
+        ("wait_on_launch = 0", "wait_on_launch: found 0 (an integer); must be true or false"),
+        ('cloud_init_failure = "log"', "cloud_init_failure: found 'log' (a text); must be 'raise' or 'warn'"),
+    ],
+)
+def test_choice_of_another_value_is_refused(line: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(stream(f"[ec2]\n{line}"))
+    assert str(caught.value).endswith(problem)
 
 
 # What is made of it
@@ -540,7 +618,16 @@ def test_the_mapping_has_what_is_set_as_plain_values(tmp_path: Path) -> None:
         "ssh_cidr": "10.0.0.0/8",
         "host_keys": "pinned",
         "boot_timeout": 600.0,
+        "wait_on_launch": True,
+        "cloud_init_failure": "raise",
     }
+
+
+def test_missing_key_is_an_error_that_says_where_to_set_it() -> None:
+    for values in (load_settings().as_mapping(), parse_config(stream("[gce]"))):
+        with pytest.raises(KeyError, match="private_key_path must be set in pycloudlib"):
+            values["private_key_path"]
+        assert values.get("private_key_path") is None
 
 
 def test_parse_config_gives_the_whole_file() -> None:

@@ -43,6 +43,8 @@ def test_the_drawing_hangs_every_error_on_its_base() -> None:
     [
         (errors.InvalidArgumentError, ValueError),
         (errors.InvalidTagNameError, ValueError),
+        (errors.ConfigError, ValueError),
+        (errors.ImageNotFoundError, ValueError),
         (errors.PycloudlibTimeoutError, TimeoutError),
         (errors.BootTimeoutError, TimeoutError),
         (errors.CommandTimeoutError, TimeoutError),
@@ -97,9 +99,21 @@ def test_an_instance_error_shows_the_end_of_the_console() -> None:
 def test_what_is_missing_is_told_by_kind_and_id(
     error: type[errors.ResourceNotFoundError], kind: errors.ResourceType
 ) -> None:
-    missing = error("no such thing", resource_id="x-1", code="Code", operation="Describe", request_id="r")
+    missing = error("x-1", message="no such thing", code="Code", operation="Describe", request_id="r")
     assert (missing.resource_type, missing.resource_id, str(missing)) == (kind, "x-1", "no such thing")
     assert (missing.code, missing.operation, missing.request_id) == ("Code", "Describe", "r")
+
+
+def test_not_found_error_takes_the_arguments_of_pycloudlib() -> None:
+    error = errors.ResourceNotFoundError(resource_type=errors.ResourceType.IMAGE, resource_name="mine", zone="a")
+    assert (error.resource_type, error.resource_id, error.resource_name) == (errors.ResourceType.IMAGE, None, "mine")
+    assert str(error) == "Could not locate the resource type `image`: name=mine, zone=a"
+    assert str(errors.ImageNotFoundError("ami-1")) == "Could not locate the resource type `image`: id=ami-1"
+
+
+@pytest.mark.parametrize("kind", errors.ResourceType)
+def test_resource_type_as_text_is_its_value(kind: errors.ResourceType) -> None:
+    assert str(kind) == f"{kind}" == kind.value
 
 
 def test_a_boot_timeout_is_complete_as_both_that_it_is() -> None:
@@ -125,7 +139,7 @@ EXAMPLES: list[errors.PycloudlibError] = [
     errors.FleetError("to be ready", errors={"i-1": errors.BootError("i-1 panicked")}, results={"i-2": None}),
     errors.ConfigError(["a", "b"]),
     errors.InvalidTagNameError("T", ["rule"]),
-    errors.ImageNotFoundError("none", resource_id="ami-1", code="c"),
+    errors.ImageNotFoundError("ami-1", message="none", code="c"),
     errors.BootTimeoutError("late", what="ssh", seconds=5, last_seen="x", instance_id="i-1", console_tail="end"),
     errors.CommandTimeoutError("late", what="ls", seconds=5, last_seen="x"),
     errors.CommandError("failed", result=Result("out", "err", 1)),

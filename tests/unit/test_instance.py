@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from getpass import getuser
 from pathlib import Path
 
@@ -129,6 +131,49 @@ def test_a_script_is_run_by_what_its_first_line_says(machine: Machine) -> None:
 
 def test_a_script_without_a_first_line_is_run_by_the_shell(machine: Machine) -> None:
     assert machine.run_script("echo plain") == "plain"
+
+
+@pytest.fixture
+def machine_with_noexec(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
+    """A machine whose login shell sees these directories mounted noexec."""
+    with ExitStack() as undo:
+
+        def make(*folders: Path | str) -> Machine:
+            mounts = "".join(f"mount -t tmpfs -o noexec,mode=1777 none '{folder}' && " for folder in folders)
+            shell = tmp_path / "shell"
+            shell.write_text(f'#!/bin/sh\nexec unshare -m -r sh -c \'{mounts}exec /bin/sh "$@"\' sh "$@"\n')
+            shell.chmod(0o755)
+            if subprocess.run([shell, "-c", "true"], check=False, capture_output=True).returncode:
+                pytest.skip("this user may not mount anything, even in a namespace")
+            sshd = undo.enter_context(Sshd(tmp_path / "sshd", shell=str(shell)))
+            private = sshd.private_key_path
+            pair = KeyPair(private.with_suffix(".pub"), private)
+            machine = Machine("m-3", username=getuser(), key_pair=pair, port=sshd.port)
+            undo.callback(machine._disconnect)
+            return machine
+
+        yield make
+
+
+SHOW_FOLDER = '#!/bin/sh\nstat -c %a "$0"; dirname "$0"; exit 5'
+
+
+def test_a_script_runs_where_tmp_is_mounted_noexec(machine_with_noexec: Callable[..., Machine]) -> None:
+    # The home directory of the test is below /tmp.
+    machine = machine_with_noexec("/tmp")
+    result = machine.run_script(SHOW_FOLDER)
+    assert (result.stdout.splitlines(), result.return_code) == (["700", "/var/tmp"], 5)
+    assert machine.run_script("echo plain") == "plain"
+    assert machine.execute("ls -d /tmp/script.* /var/tmp/script.* 2>/dev/null") == ""
+
+
+def test_a_script_that_may_run_nowhere_names_the_directories(
+    machine_with_noexec: Callable[..., Machine], tmp_path: Path
+) -> None:
+    result = machine_with_noexec("/tmp", "/var/tmp", "/run", "/dev/shm").run_script("echo no")
+    assert (result.stdout, result.return_code) == ("", 126)
+    assert "/tmp, " in result.stderr
+    assert "/dev/shm are not writable, or mounted noexec" in result.stderr
 
 
 def test_a_script_may_hold_any_bytes(machine: Machine) -> None:

@@ -10,16 +10,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.interrupts import Terminated, cleaning_up_once, sweep_command
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until
 from support.command_line import PROGRAM
 from support.leftovers import leftovers
+from support.plain_ec2 import connect, simulated_ec2
 
 USER = """
 import sys, signal
@@ -38,33 +38,19 @@ SIGNALS = [(signal.SIGINT, -signal.SIGINT, 130), (signal.SIGTERM, 143, 143)]
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with LocalEC2(driver="simulated") as local:
-            yield local
+    with simulated_ec2(tmp_path_factory.mktemp("state")) as local:
+        yield local
 
 
 @pytest.fixture(scope="module")
 def undying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
     """Instances take an hour to end."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with LocalEC2(driver="simulated", terminate_seconds=3600) as local:
-            yield local
-
-
-def client(local: LocalEC2) -> Any:
-    return boto3.client(
-        "ec2",
-        endpoint_url=local.endpoint_url,
-        region_name=local.region,
-        aws_access_key_id=local.access_key_id,
-        aws_secret_access_key=local.secret_access_key,
-    )
+    with simulated_ec2(tmp_path_factory.mktemp("state"), terminate_seconds=3600) as local:
+        yield local
 
 
 def states(local: LocalEC2) -> set[str]:
-    found = client(local).describe_instances()["Reservations"]
+    found = connect(local).describe_instances()["Reservations"]
     return {instance["State"]["Name"] for reservation in found for instance in reservation["Instances"]}
 
 
@@ -87,7 +73,7 @@ def started(local: LocalEC2, settings: Path, then: str = "pause") -> subprocess.
 
 
 def until_shutting_down(local: LocalEC2) -> None:
-    wait_until(lambda: "shutting-down" in states(local), what="the clean-up to begin", timeout=60)
+    wait_until(lambda: "shutting-down" in states(local), what="the clean-up to begin", deadline=Deadline.after(60))
 
 
 @pytest.mark.parametrize(("number", "status", "_"), SIGNALS)
@@ -96,7 +82,7 @@ def test_the_first_signal_cleans_up_and_ends(number: int, status: int, _: int, l
         process.send_signal(number)
         _, complaints = process.communicate(timeout=60)
     assert process.returncode == status
-    assert leftovers(client(local)) == []
+    assert leftovers(connect(local)) == []
     assert ("Traceback" in complaints) is (number == signal.SIGINT)  # Python's own, for Ctrl-C
 
 
@@ -131,7 +117,7 @@ def test_a_signal_while_things_are_deleted_does_not_stop_that(
             process.send_signal(number)
             process.communicate(timeout=60)
         assert process.returncode == status
-        assert leftovers(client(local)) == []
+        assert leftovers(connect(local)) == []
 
 
 def test_handlers_are_put_back() -> None:

@@ -10,6 +10,7 @@ import pytest
 from pycloudlib import key as key_module
 from pycloudlib.errors import InvalidArgumentError, KeyPairError, UnsetSSHKeyError
 from pycloudlib.key import KeyPair, find_key_pair, generate_key_pair_texts
+from pycloudlib.ssh.private_key import load_private_key
 
 RSA_PEM = ("rsa", "-m", "PEM", "-b", "2048")
 RSA_PKCS8 = ("rsa", "-m", "PKCS8", "-b", "2048")
@@ -51,6 +52,20 @@ def test_keys_made_by_openssh_are_loaded(kind: tuple[str, ...], tmp_path: Path) 
     assert pair.public_key_fingerprint == said_by_ssh_keygen("-lf", str(private)).split()[1]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("line_ending", ["\n", "\r\n"])
+def test_key_files_saved_on_windows_are_loaded(encoding: str, line_ending: str, tmp_path: Path) -> None:
+    private = ssh_keygen(tmp_path / "id")
+    fingerprint = said_by_ssh_keygen("-lf", str(private)).split()[1]
+    public_line = (tmp_path / "id.pub").read_text().strip()
+    for path in (private, tmp_path / "id.pub"):
+        path.write_bytes(path.read_text().replace("\n", line_ending).encode(encoding))
+    pair = KeyPair.load(tmp_path / "id.pub")
+    assert pair.public_key_content == public_line
+    assert pair.public_key_fingerprint == fingerprint
+    assert load_private_key(private).fingerprint == fingerprint
+
+
 def test_only_the_suffix_pub_is_removed_from_the_path(tmp_path: Path) -> None:
     directory = tmp_path / "my.pub.keys"
     directory.mkdir()
@@ -61,6 +76,23 @@ def test_only_the_suffix_pub_is_removed_from_the_path(tmp_path: Path) -> None:
 def test_the_private_key_may_be_anywhere(tmp_path: Path) -> None:
     private = ssh_keygen(tmp_path / "id").rename(tmp_path / "elsewhere")
     assert KeyPair.load(str(tmp_path / "id.pub"), str(private)).private_key_path == private
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_key_pair_takes_strings_and_paths(kind: type, tmp_path: Path) -> None:
+    private = ssh_keygen(tmp_path / "key")
+    public = f"{private}.pub"
+    pair = KeyPair(kind(public))
+    assert pair == KeyPair(kind(public), kind(private)) == KeyPair.load(public)
+    assert (pair.public_key_path, pair.private_key_path, pair.name) == (Path(public), private, None)
+    assert pair.public_key_content.startswith("ssh-ed25519 ")
+    assert KeyPair(kind(public), name="mine").name == "mine"
+    assert KeyPair(kind(private)).private_key_path == private
+
+
+def test_key_pair_expands_a_tilde_and_reads_nothing(home: Path) -> None:
+    pair = KeyPair("~/.ssh/none.pub", "~/.ssh/other")
+    assert (pair.public_key_path, pair.private_key_path) == (home / ".ssh/none.pub", home / ".ssh/other")
 
 
 def test_a_tilde_is_expanded(home: Path) -> None:
@@ -272,7 +304,12 @@ def test_a_half_pair_and_a_type_that_ec2_refuses_are_passed_over(home: Path) -> 
 
 
 def test_no_key_at_all_says_how_to_make_one() -> None:
-    with pytest.raises(UnsetSSHKeyError, match=r"`ssh-keygen -t ed25519 -f ~/.ssh/id_ed25519`.*public_key_path"):
+    with pytest.raises(UnsetSSHKeyError, match=r"`ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519`.*public_key_path"):
+        find_key_pair()
+
+
+def test_without_a_home_directory_there_is_no_default_key(homeless: None) -> None:
+    with pytest.raises(UnsetSSHKeyError, match=r"^no SSH key: this user has no home directory.*PUBLIC_KEY_PATH$"):
         find_key_pair()
 
 

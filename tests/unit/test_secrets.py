@@ -34,6 +34,7 @@ import json, logging, sys, traceback
 from email.mime.text import MIMEText
 from pathlib import Path
 logging.basicConfig(level=logging.DEBUG)
+logging.getLogger("paramiko").setLevel(logging.DEBUG)
 from pycloudlib import EC2
 from pycloudlib.config import load_settings
 from pycloudlib.errors import PycloudlibError
@@ -132,7 +133,7 @@ def test_every_log_was_on(run: Run) -> None:
         assert logger in run.program
     assert "CommandError" in run.program
     assert "CommandTimeoutError" in run.program
-    assert "TransferError" in run.program
+    assert "TransferFileNotFoundError" in run.program
     assert "InvalidArgumentError" in run.program
     assert "RunInstances" in run.server
     assert run.command_line

@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -31,21 +34,22 @@ def test_valid_names_are_accepted(tag: str) -> None:
 @pytest.mark.parametrize(
     ("tag", "rules"),
     [
-        ("", ["must not be empty"]),
-        ("a" * 64, ["must have at most 63 characters"]),
-        ("Tag", ["letters must be lowercase"]),
-        ("my_tag", ["must hold only letters a to z, digits and hyphens"]),
-        ("straße", ["must hold only letters a to z, digits and hyphens"]),
-        ("my tag\n", ["must hold only letters a to z, digits and hyphens", "must end with a letter or a digit"]),
-        ("-tag", ["must begin with a letter or a digit"]),
-        ("tag-", ["must end with a letter or a digit"]),
-        ("-", ["must begin with a letter or a digit", "must end with a letter or a digit"]),
+        ("", ["Must be between 1 and 63 characters long"]),
+        ("a" * 64, ["Must be between 1 and 63 characters long"]),
+        ("Tag", ["All letters must be lowercase", "Must be alphanumeric and hyphens only"]),
+        ("my_tag", ["Must be alphanumeric and hyphens only"]),
+        ("straße", ["Must be alphanumeric and hyphens only"]),
+        ("my tag\n", ["Must be alphanumeric and hyphens only"]),
+        ("-tag", ["Must not start or end with a hyphen"]),
+        ("tag-", ["Must not start or end with a hyphen"]),
+        ("-", ["Must not start or end with a hyphen"]),
     ],
 )
 def test_every_rule_that_a_name_breaks_is_told(tag: str, rules: list[str]) -> None:
     with pytest.raises(InvalidTagNameError) as caught:
         validate_tag(tag)
     assert list(caught.value.rules_failed) == rules
+    assert str(caught.value) == f"Tag '{tag}' failed the following rules: {', '.join(rules)}"
     assert isinstance(caught.value, ValueError)
 
 
@@ -59,8 +63,17 @@ def test_timestamped_tags_of_the_same_moment_differ() -> None:
     assert len({timestamped("tag", now=lambda: NOON) for _ in range(100)}) == 100
 
 
-def test_a_timestamped_tag_is_a_valid_name() -> None:
-    validate_tag(timestamped("tag"))
+@pytest.mark.parametrize("length", [1, 40, 41, 52])
+def test_timestamped_tag_is_a_valid_name(length: int) -> None:
+    made = {timestamped("a" * length, max_length=63) for _ in range(100)}
+    assert len(made) == 100
+    for tag in made:
+        validate_tag(tag)
+
+
+def test_timestamped_tag_drops_the_time_only_if_it_is_too_long() -> None:
+    assert re.fullmatch(r"a{40}-\d{8}-\d{6}-[0-9a-f]{6}", timestamped("a" * 40, max_length=63))
+    assert re.fullmatch(r"a{41}-[0-9a-f]{10}", timestamped("a" * 41, max_length=63))
 
 
 # Ownership
@@ -178,3 +191,17 @@ def test_specifications_are_as_ec2_wants_them() -> None:
         {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "x"}, {"Key": "team", "Value": "y"}]},
         {"ResourceType": "volume", "Tags": [{"Key": "Name", "Value": "x"}, {"Key": "team", "Value": "y"}]},
     ]
+
+
+def test_threads_that_ask_at_once_have_the_same_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    meeting = threading.Barrier(2)
+    monkeypatch.setattr(tags, "_RANDOM_PARTS", {})
+
+    def token(_: int) -> str:
+        meeting.wait(10)
+        return str(threading.get_ident())
+
+    monkeypatch.setattr(secrets, "token_hex", token)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: Ownership.of_this_process().run, range(2))
+    assert one == other

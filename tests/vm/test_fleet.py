@@ -43,10 +43,14 @@ def test_a_command_that_fails_in_one_is_no_error_of_the_others(fleet: Fleet) -> 
     assert [result.ok for result in results.values()] == [False, True, False]
 
 
-def test_all_are_stopped_and_some_are_ready_again(fleet: Fleet) -> None:
+def test_all_are_stopped_and_some_are_ready_again_with_a_larger_disk(fleet: Fleet, shared_ec2: EC2) -> None:
     before = fleet[0].get_boot_id()
     fleet.shutdown()
     assert {instance.state for instance in fleet} == {InstanceState.STOPPED}
+    (root,) = fleet[0].volumes()
+    shared_ec2.client.modify_volume(VolumeId=root.id, Size=root.size_gb + 2)
     fleet[:1].start()
     assert fleet[0].get_boot_id() != before
+    gibibytes = int(fleet[0].execute("findmnt -bno SIZE /").check()) / 2**30
+    assert root.size_gb + 1.5 < gibibytes < root.size_gb + 2
     assert [instance.state for instance in fleet[1:]] == [InstanceState.STOPPED] * 2

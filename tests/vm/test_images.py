@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pycloudlib import EC2
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.local import LocalEC2
-from pycloudlib.local.images import Catalogue
+from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.waiting import wait_until
 
 pytestmark = pytest.mark.vm
@@ -31,7 +32,7 @@ def test_a_whole_disk_boots_with_its_own_loader(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setenv(variable, str(tmp_path / variable))
     from pycloudlib.local import paths
 
-    Catalogue(paths.images_dir()).add(bootable_disk(tmp_path / "disk.raw"), release="noble")
+    Catalog(paths.images_dir()).add(bootable_disk(tmp_path / "disk.raw"), release="noble")
     with LocalEC2(shutdown_seconds=1.0) as local:
         settings = {"region": local.region, "endpoint_url": local.endpoint_url}
         with EC2("disk", **settings, access_key_id="a", secret_access_key="b") as ec2:
@@ -41,12 +42,16 @@ def test_a_whole_disk_boots_with_its_own_loader(tmp_path: Path, monkeypatch: pyt
                 ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
             )
             text = GREETING.decode().strip()
-            wait_until(lambda: text in console(ec2, instance.id), what="the greeting", timeout=60)
+            wait_until(lambda: text in console(ec2, instance.id), what="the greeting", deadline=Deadline.after(60))
             assert instance.username == "ubuntu"
             assert instance.state is InstanceState.RUNNING
             # Nothing in it heeds the power button, so it is reset when the time for that is over.
             ec2.client.reboot_instances(InstanceIds=[instance.id])
-            wait_until(lambda: console(ec2, instance.id).count(text) == 2, what="the greeting again", timeout=60)
+            wait_until(
+                lambda: console(ec2, instance.id).count(text) == 2,
+                what="the greeting again",
+                deadline=Deadline.after(60),
+            )
             assert instance.state is InstanceState.RUNNING
             assert instance.delete() == []
 

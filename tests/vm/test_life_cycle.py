@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib import EC2, EC2Instance
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import BootError
 from pycloudlib.local import LocalEC2
@@ -36,7 +37,7 @@ def wait_for_state(instance: EC2Instance, state: InstanceState) -> None:
     wait_until(
         lambda: instance.state is state,
         what=f"{instance.id} to be {state}",
-        timeout=120,
+        deadline=Deadline.after(120),
         interval=0.5,
         last_seen=lambda: instance.state,
     )
@@ -61,6 +62,24 @@ def test_a_kernel_panic_fails_the_wait_at_once(ec2: EC2, image_id: str) -> None:
     assert "Kernel panic" in caught.value.console_tail
     assert isinstance(caught.value.instance, EC2Instance)
     assert caught.value.instance.state.is_ending
+
+
+def test_status_follows_the_guest(ec2: EC2, image_id: str) -> None:
+    def status() -> str:
+        found = ec2.client.describe_instance_status(InstanceIds=[instance.id])["InstanceStatuses"]
+        return found[0]["InstanceStatus"]["Status"] if found else ""
+
+    def wait_for_status(wanted: str) -> None:
+        what = f"the status of {instance.id} to be {wanted}"
+        wait_until(lambda: status() == wanted, what=what, deadline=Deadline.after(120), last_seen=status)
+
+    instance = ec2.launch(image_id, wait=False)
+    wait_for_state(instance, InstanceState.RUNNING)
+    assert status() == "initializing"
+    instance.wait()
+    wait_for_status("ok")
+    instance.execute(["sudo", "systemd-run", "sh", "-c", "echo c >/proc/sysrq-trigger"])
+    wait_for_status("impaired")
 
 
 def test_a_machine_that_dies_makes_its_instance_terminated(ec2: EC2, image_id: str, local: LocalEC2) -> None:
@@ -102,10 +121,12 @@ def test_a_reset_of_the_records_ends_the_machines(image_id: str) -> None:
         settings = {"region": server.region, "endpoint_url": server.endpoint_url}
         ec2 = EC2("reset", **settings, access_key_id="a", secret_access_key="b")
         ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)
-        wait_until(lambda: machines_of(server.info.pid), what="a machine to run", timeout=300)
+        wait_until(lambda: machines_of(server.info.pid), what="a machine to run", deadline=Deadline.after(300))
         urllib.request.urlopen(f"{server.endpoint_url}/moto-api/reset", data=b"").close()
         assert ec2.client.describe_instances()["Reservations"] == []
-        wait_until(lambda: not machines_of(server.info.pid), what="the machine to be gone", timeout=300)
+        wait_until(
+            lambda: not machines_of(server.info.pid), what="the machine to be gone", deadline=Deadline.after(300)
+        )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
@@ -118,10 +139,16 @@ def test_no_machine_outlives_its_server(number: signal.Signals, image_id: str) -
         ) as ec2:
             for _ in range(2):
                 ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)
-            wait_until(lambda: len(machines_of(info.pid)) == 2, what="two machines to run", timeout=300)
+            wait_until(
+                lambda: len(machines_of(info.pid)) == 2, what="two machines to run", deadline=Deadline.after(300)
+            )
             machines = machines_of(info.pid)
             os.kill(info.pid, number)
-            wait_until(lambda: not any(map(is_alive, [*machines, info.pid])), what="everything to be gone", timeout=120)
-        wait_until(lambda: not server.directory.exists(), what="the directory to be gone", timeout=120)
+            wait_until(
+                lambda: not any(map(is_alive, [*machines, info.pid])),
+                what="everything to be gone",
+                deadline=Deadline.after(120),
+            )
+        wait_until(lambda: not server.directory.exists(), what="the directory to be gone", deadline=Deadline.after(120))
     finally:
         server.stop()

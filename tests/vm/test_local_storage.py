@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until
 from support.plain_ec2 import PlainEC2, connect, refusal
@@ -121,7 +122,7 @@ def test_a_snapshot_for_which_there_is_no_room_fails_and_says_why(
             wait_until(
                 lambda: ec2.describe_snapshot(snapshot_id)["State"] == "error" or None,
                 what=f"{snapshot_id} to fail",
-                timeout=60,
+                deadline=Deadline.after(60),
                 interval=0.05,
             )
             described = ec2.describe_snapshot(snapshot_id)
@@ -131,7 +132,7 @@ def test_a_snapshot_for_which_there_is_no_room_fails_and_says_why(
             wait_until(
                 lambda: ec2.describe_image(image_id)["State"] == "failed" or None,
                 what=f"{image_id} to fail",
-                timeout=60,
+                deadline=Deadline.after(60),
                 interval=0.05,
             )
             assert "no room left" in ec2.describe_image(image_id)["StateReason"]["Message"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pycloudlib import EC2, EC2Instance
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.ec2.vpc import VPC
 from pycloudlib.waiting import wait_until
@@ -62,14 +63,23 @@ def test_an_added_interface_appears_in_the_guest_and_disappears(site: Site) -> N
     instance = site.instance
     ip = instance.add_network_interface(ipv4_address_count=2, ipv6_address_count=1, ipv4_public_ip_count=1)
     added = instance.network_interfaces()[1]
-    wait_until(lambda: added.mac in links(instance), what=f"{added.mac} in the guest", timeout=60, interval=1)
+    wait_until(
+        lambda: added.mac in links(instance), what=f"{added.mac} in the guest", deadline=Deadline.after(60), interval=1
+    )
     path = f"network/interfaces/macs/{added.mac}"
     assert metadata(instance, f"{path}/local-ipv4s") == list(added.private_ips)
     assert metadata(instance, f"{path}/public-ipv4s") == list(added.public_ips)
     assert metadata(instance, f"{path}/ipv6s") == list(added.ipv6_ips)
-    wait_until(lambda: ip in links(instance)[added.mac], what=f"{ip} in the guest", timeout=120, interval=1)
+    wait_until(
+        lambda: ip in links(instance)[added.mac], what=f"{ip} in the guest", deadline=Deadline.after(120), interval=1
+    )
     instance.remove_network_interface(ip)
-    wait_until(lambda: added.mac not in links(instance), what=f"{added.mac} out of the guest", timeout=60, interval=1)
+    wait_until(
+        lambda: added.mac not in links(instance),
+        what=f"{added.mac} out of the guest",
+        deadline=Deadline.after(60),
+        interval=1,
+    )
     assert f"{added.mac}/" not in metadata(instance, "network/interfaces/macs/")
     assert instance.execute("echo still here") == "still here"
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from pycloudlib import EC2, EC2Instance
+from pycloudlib.deadline import Deadline
 from pycloudlib.errors import InvalidArgumentError, ResourceNotFoundError
 from pycloudlib.waiting import wait_until
 
@@ -52,14 +53,16 @@ def test_a_removed_volume_disappears_from_the_guest(workbench: EC2Instance) -> N
     assert first.guest_device() != second.guest_device()
     left = second.guest_device()
     workbench.remove_volume(first)
-    wait_until(lambda: len(block_devices(workbench) - before) == 1, what="the disk to be gone", timeout=30)
+    wait_until(
+        lambda: len(block_devices(workbench) - before) == 1, what="the disk to be gone", deadline=Deadline.after(30)
+    )
     assert block_devices(workbench) - before == {left.removeprefix("/dev/")}
     root = next(volume for volume in workbench.volumes() if volume.id != second.id)
     assert root.size_gb == 11
     with pytest.raises(InvalidArgumentError, match="root volume"):
         workbench.remove_volume(root)
     workbench.remove_volume(second)
-    wait_until(lambda: block_devices(workbench) == before, what="both disks to be gone", timeout=30)
+    wait_until(lambda: block_devices(workbench) == before, what="both disks to be gone", deadline=Deadline.after(30))
 
 
 def test_a_machine_from_a_volumes_snapshot_has_what_the_volume_had(shared_ec2: EC2, workbench: EC2Instance) -> None:

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pycloudlib.local import paths
-from pycloudlib.local.images import Catalogue, Image
+from pycloudlib.local.images.catalog import Catalog, Image
 from support.broken_images import FAULTS, broken_copy
 from support.command_line import CommandLine
 
@@ -34,7 +34,7 @@ def own_catalogue(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    found = Catalogue(paths.images_dir()).newest("bookworm", source="built")
+    found = Catalog(paths.images_dir()).newest("bookworm", source="built")
     assert found is not None, "build it first: pycloudlib local image build"
     return found
 
@@ -106,7 +106,7 @@ def test_every_fault_of_an_image_is_found_and_no_other(image: Image, tmp_path: P
     assert with_outcome(outcomes, "failure") == sorted(fault.caught_by for fault in FAULTS.values()), printed
     assert status == 1, printed
     assert printed.count("why: ") == printed.count("remedy: ") == len(FAULTS)
-    assert [one.name for one in Catalogue(paths.images_dir()).images() if one.name.startswith(disk.stem)] == []
+    assert [one.name for one in Catalog(paths.images_dir()).images() if one.name.startswith(disk.stem)] == []
 
 
 @pytest.mark.skipif(not EVERY, reason="each boots a machine; set PYCLOUDLIB_VALIDATION_EVERY=1")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib import EC2, EC2Instance
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.local import LocalEC2, paths
 from pycloudlib.waiting import wait_until
@@ -78,7 +79,7 @@ def test_a_saved_boot_that_is_damaged_is_not_gone_on_from(
     """`instance` has saved one, or found one."""
     shutil.copytree(paths.cache_dir(), tmp_path / "cache" / "pycloudlib", ignore=shutil.ignore_patterns("state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for console in (paths.cache_dir() / "saved-boots").glob("*/console.log"):
+    for console in (paths.cache_dir() / "boot-snapshots").glob("*/console.log"):
         console.with_name("state").write_bytes(b"damaged")
     with LocalEC2() as local, _connected(local, settings_file) as ec2:
         with ec2.launch(image_id, wait=False) as other:
@@ -87,7 +88,7 @@ def test_a_saved_boot_that_is_damaged_is_not_gone_on_from(
             wait_until(
                 lambda: other.console_log().count("Linux version") == 2,
                 what="the kernel to start",
-                timeout=120,
+                deadline=Deadline.after(120),
                 interval=0.5,
             )
         assert f"{other.id} boots from the beginning" in (local.directory / "server.log").read_text()
@@ -108,4 +109,9 @@ def _connected(local: LocalEC2, settings_file: Path) -> EC2:
 
 
 def _wait_until_running(instance: EC2Instance) -> None:
-    wait_until(lambda: instance.state is InstanceState.RUNNING, what=f"{instance.id} to run", timeout=120, interval=0.5)
+    wait_until(
+        lambda: instance.state is InstanceState.RUNNING,
+        what=f"{instance.id} to run",
+        deadline=Deadline.after(120),
+        interval=0.5,
+    )

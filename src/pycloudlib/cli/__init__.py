@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-INTERRUPTED = 130
-"""The exit status after Ctrl-C."""
+from pycloudlib.cli.exit_statuses import INTERRUPTED
 
 
 def main() -> None:
     """Run the `pycloudlib` command."""
+    _open_missing_streams()
     try:
         sys.exit(_run())
     except KeyboardInterrupt:
         sys.stderr.write("pycloudlib: interrupted\n")
         sys.exit(INTERRUPTED)
+
+
+def _open_missing_streams() -> None:
+    """Stand in for the standard streams that a service manager or `2>&-` left closed.
+
+    Otherwise they are None, and the first files that are opened get their numbers.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123  (for as long as the process lives)
 
 
 def _run() -> int:

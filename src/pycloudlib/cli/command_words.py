@@ -1,12 +1,33 @@
-"""Commands that take a command for the guest, after two hyphens."""
+"""How the words of a command line are read: the command for the guest after two hyphens, and mistyped names."""
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
 DASHES = "--"
+
+
+class SuggestingGroup(click.Group):
+    """A group that suggests the nearest command for a mistyped one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments name.
+
+        Raises:
+            click.UsageError: there is none; with the nearest one.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            nearest = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not nearest or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {nearest[0]!r}?", ctx) from None
 
 
 class TakesCommand(click.Command):
@@ -27,7 +48,13 @@ class TakesCommand(click.Command):
         if DASHES in args:
             at = args.index(DASHES)
             before, command = args[:at], tuple(args[at + 1 :])
-        rest = super().parse_args(ctx, before)
+        try:
+            rest = super().parse_args(ctx, before)
+        except click.NoSuchOption as error:
+            if DASHES not in args and not error.possibilities:
+                message = f"{error.format_message()} Write a command for the instance after --."
+                raise click.UsageError(message, ctx) from None
+            raise
         if not command and not self.optional and not ctx.resilient_parsing:
             raise click.UsageError("there is no command to run: write it after --", ctx)
         ctx.params["command"] = command

@@ -13,7 +13,6 @@ from pycloudlib.cli.examples import examples
 if TYPE_CHECKING:
     from pycloudlib import EC2Instance
 
-A_YEAR = 365 * 86400.0
 
 OVERLAP = 200
 """Characters of the end of the last look, by which it is found in the next one: EC2 keeps the last 64 KiB only."""
@@ -54,7 +53,8 @@ def added(before: str, now: str) -> str:
 
 
 def _follow(instance: EC2Instance) -> None:
-    from pycloudlib.errors import InstanceError
+    from pycloudlib.deadline import Deadline
+    from pycloudlib.errors import InstanceError, NoResponseError
     from pycloudlib.waiting import wait_until
 
     seen = ""
@@ -64,11 +64,11 @@ def _follow(instance: EC2Instance) -> None:
         # Asked first, so that nothing which is printed before the end is missed.
         ended = instance.state.is_ending
         try:
-            text = instance.console_log()
-        except InstanceError:
+            text = instance.console_log(timeout=0)
+        except (InstanceError, NoResponseError):
             return ended
         click.echo(added(seen, text), nl=False)
         seen = text
         return ended
 
-    wait_until(look, what=f"{instance.id} to end", timeout=A_YEAR, interval=1.0, max_interval=3.0)
+    wait_until(look, what=f"{instance.id} to end", deadline=Deadline.never(), interval=1.0, max_interval=3.0)

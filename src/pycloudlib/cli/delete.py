@@ -11,12 +11,13 @@ import click
 
 from pycloudlib.cli.cloud import Cloud, cloud_options, json_option
 from pycloudlib.cli.examples import examples
-from pycloudlib.cli.exit_statuses import FAILED
+from pycloudlib.cli.exit_statuses import common_status
 from pycloudlib.cli.instance_facts import is_ours
 from pycloudlib.cli.openssh import forget_host
 from pycloudlib.cli.output import print_json
 from pycloudlib.cli.progress import step
 from pycloudlib.errors import InvalidArgumentError, PycloudlibError
+from pycloudlib.tags import NAME
 
 if TYPE_CHECKING:
     from pycloudlib import EC2
@@ -90,7 +91,7 @@ def _found(ec2: EC2, resource_id: str) -> Doomed:
     instance = ec2.get_instance(resource_id)
     return Doomed(
         instance.id,
-        f"{instance.id} ({instance.name}, {instance.description.state})",
+        f"{instance.id} ({instance.tags.get(NAME, 'no name')}, {instance.description.state})",
         is_ours(instance.tags),
         begin=lambda: instance.delete(wait=False),
         finish=lambda: _outcome(instance.wait_for_delete),
@@ -133,4 +134,5 @@ def _tell(errors: dict[str, Sequence[Exception]], *, as_json: bool) -> int:
             click.echo(f"pycloudlib: {error}", err=True)
         if not wrong and not as_json:
             click.echo(one)
-    return FAILED if any(errors.values()) else 0
+    failures = [error for wrong in errors.values() for error in wrong]
+    return common_status(failures) if failures else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import platform
 import shutil
@@ -134,12 +135,14 @@ def _extras() -> Check:
 
 def _settings_file(settings: Settings) -> Check:
     from pycloudlib.config import FILE_VARIABLE, SECRET_KEYS
+    from pycloudlib.setting_values import is_loopback
 
     if settings.source is None:
         return Check("settings file", State.OK, "none; none is needed")
     named = f" (named by {FILE_VARIABLE})" if os.environ.get(FILE_VARIABLE) == settings.source else ""
     from_file = [key for key in SECRET_KEYS if settings.origins.get(key, "").startswith(f"{settings.source}:")]
-    if from_file and _others_may(Path(settings.source), stat.S_IRGRP | stat.S_IROTH):
+    is_open = _others_may(Path(settings.source), stat.S_IRGRP | stat.S_IROTH)
+    if from_file and is_open and not is_loopback(settings.endpoint_url):
         return Check(
             "settings file",
             State.NOTE,
@@ -240,7 +243,7 @@ def _local_ec2(*, needed: bool) -> Iterator[Check]:
     try:
         servers = running_servers()
     except PycloudlibError as error:
-        yield Check("local EC2", State.NOTE, str(error))
+        yield Check("local EC2", State.MISSING if needed else State.NOTE, *_complaint_and_remedy(str(error)))
         return
     described = [f"{name} at {info.endpoint_url}, {_machines_of(info)}" for name, info in servers.items()]
     how = "" if servers else "if you need it: pycloudlib local start"
@@ -254,9 +257,24 @@ def _machines_of(info: ServerInfo) -> str:
     return f"{info.driver} machines" + (f" with {info.accelerator}" if info.accelerator else "")
 
 
+def _lack_of_kvm() -> tuple[str, str]:
+    """Why /dev/kvm cannot be opened, and what to do."""
+    if not KVM.exists():
+        return "there is none", ""
+    status = KVM.stat()
+    try:
+        group = grp.getgrgid(status.st_gid).gr_name
+    except KeyError:
+        group = ""
+    may = stat.S_IRGRP | stat.S_IWGRP
+    if status.st_gid == 0 or not group or status.st_mode & may != may:
+        return "this user may not use it", ""
+    return "this user may not use it", f'sudo usermod --append --groups {group} "$USER", then log in again'
+
+
 def _machines(*, needed: bool) -> Iterator[Check]:
     from pycloudlib.local import paths
-    from pycloudlib.local.images import Catalogue
+    from pycloudlib.local.images.catalog import Catalog
     from pycloudlib.local.prerequisites import find, missing_programs
 
     lacking = State.MISSING if needed else State.NOTE
@@ -269,9 +287,14 @@ def _machines(*, needed: bool) -> Iterator[Check]:
     if os.access(KVM, os.R_OK | os.W_OK):
         yield Check("accelerator", State.OK, f"{KVM} can be used; whether it works is tried by `local start`")
     else:
-        why = "there is none" if not KVM.exists() else "this user may not use it"
-        yield Check("accelerator", State.NOTE, f"{KVM}: {why}, so machines run under emulation, which is slower")
-    images = Catalogue(paths.images_dir()).images()
+        why, remedy = _lack_of_kvm()
+        found = f"{KVM}: {why}, so machines run under emulation, which is slower"
+        yield Check("accelerator", State.NOTE, found, remedy)
+    try:
+        images = Catalog(paths.images_dir()).images()
+    except PycloudlibError as error:
+        yield Check("local images", lacking, *_complaint_and_remedy(str(error)))
+        return
     if images:
         yield Check("local images", State.OK, ", ".join(sorted({image.release for image in images})))
     else:

@@ -51,20 +51,27 @@ def images(
         raise click.UsageError("--release says whose images are meant and what they are called: leave out the others")
     if release is None and daily:
         raise click.UsageError("--daily needs --release")
-    query = (
-        _of_release(release, daily=daily, arch=arch, image_type=image_type)
-        if release is not None
-        else {"owner": owners or ("self",), "state": "available", **({"name": name} if name else {})}
-    )
-    _print(_found(cloud.open(), query, deprecated=deprecated, newest=newest), as_json=as_json)
+    ec2 = cloud.open()
+    if release is not None:
+        query = _of_release(ec2, release, daily=daily, arch=arch, image_type=image_type)
+    else:
+        query = {"owner": owners or ("self",), "state": "available", **({"name": name} if name else {})}
+    _print(_found(ec2, query, deprecated=deprecated, newest=newest), as_json=as_json)
 
 
-def _of_release(release: str, *, daily: bool, arch: str, image_type: str) -> dict[str, Any]:
+def _of_release(ec2: EC2, release: str, *, daily: bool, arch: str, image_type: str) -> dict[str, Any]:
+    from pycloudlib.ec2.api.endpoints import is_aws
     from pycloudlib.ec2.images.queries import release_query
 
+    meta = ec2.client.meta
     query = release_query(release, daily=daily, arch=arch, image_type=image_kind(image_type))
-    filters = {name.replace("-", "_"): value for name, value in query.filters.items()}
-    return {"owner": query.owners, **filters}
+    here = query.in_partition(meta.partition, at_aws=is_aws(meta.endpoint_url))
+    if not here.owners:
+        # In this partition only the newest one can be told from everybody's images.
+        find = ec2.daily_image if daily else ec2.released_image
+        return {"owner": None, "image_id": find(release, arch=arch, image_type=image_kind(image_type))}
+    filters = {name.replace("-", "_"): value for name, value in here.filters.items()}
+    return {"owner": here.owners, **filters}
 
 
 def _found(ec2: EC2, query: dict[str, Any], *, deprecated: bool, newest: bool) -> list[Image]:

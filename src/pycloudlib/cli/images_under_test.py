@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pycloudlib.cli.cloud import Cloud, cloud_options, with_options
+from pycloudlib.cli.progress import plain_step
 from pycloudlib.errors import MissingPrerequisiteError
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def _local_settings(undo: ExitStack) -> io.StringIO:
     from pycloudlib.local import LocalEC2
 
     # From the beginning, as on EC2: a boot that goes on from a saved one is not the image's own.
-    return io.StringIO(undo.enter_context(LocalEC2(warm_start=False)).info.settings_toml())
+    with plain_step("starting a local EC2"):
+        local = undo.enter_context(LocalEC2(warm_start=False))
+    return io.StringIO(local.info.settings_toml())
 
 
 @dataclass(frozen=True)
@@ -180,17 +183,18 @@ def launchable(ec2: EC2, image: str, offered: Mapping[str, Launchable]) -> Launc
 @contextmanager
 def _offered(disk_file: Path, disk: Disk) -> Iterator[Launchable]:
     from pycloudlib.local import paths
-    from pycloudlib.local.images import Catalogue
+    from pycloudlib.local.images.catalog import Catalog
 
-    catalogue = Catalogue(paths.images_dir())
-    added = catalogue.add(
-        disk_file,
-        release=disk.release or disk_file.stem,
-        name=f"{disk_file.stem}-{secrets.token_hex(4)}",
-        kernel=disk.kernel,
-        initrd=disk.initrd,
-        kernel_arguments=disk.kernel_arguments,
-    )
+    catalogue = Catalog(paths.images_dir())
+    with plain_step(f"copying {disk_file}"):
+        added = catalogue.add(
+            disk_file,
+            release=disk.release or disk_file.stem,
+            name=f"{disk_file.stem}-{secrets.token_hex(4)}",
+            kernel=disk.kernel,
+            initrd=disk.initrd,
+            kernel_arguments=disk.kernel_arguments,
+        )
     try:
         # The name of this AMI tells nobody who logs in.
         yield Launchable(added.image_id, disk_file.stem, added.username or None)

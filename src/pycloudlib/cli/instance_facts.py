@@ -23,7 +23,7 @@ def facts(instance: EC2Instance) -> dict[str, str | None]:
         "state": str(seen.state),
         "type": seen.instance_type,
         "image": seen.image_id,
-        "address": seen.public_ip or seen.private_ip,
+        "address": seen.address,
         "private_address": seen.private_ip,
         "zone": seen.availability_zone,
         "run": seen.tags.get(tags.RUN),

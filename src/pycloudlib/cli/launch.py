@@ -20,12 +20,11 @@ from pycloudlib.cli.lifetime import cleaned_up
 from pycloudlib.cli.openssh import require_openssh, shown, ssh_words
 from pycloudlib.cli.output import print_facts, print_json
 from pycloudlib.cli.progress import step
+from pycloudlib.errors import PycloudlibError, SSHError
 from pycloudlib.interrupts import sweep_command
 
 if TYPE_CHECKING:
     from pycloudlib import EC2, VPC, EC2Instance
-
-A_YEAR = 365 * 86400.0
 
 
 @click.command(
@@ -135,6 +134,7 @@ def _launched(
     request["user_data"] = user_data.read() if user_data else None
     request["vpc"] = _vpc(ec2, vpc)
     request["enable_ipv6"] = ipv6
+    request["wait"] = True
     return [ec2.launch(image_id, **request)] if count == 1 else [*ec2.launch_many(image_id, count, **request)]
 
 
@@ -164,9 +164,20 @@ def _how_to(instance: EC2Instance, ec2: EC2, login: Login) -> dict[str, str]:
         delete = [*sweep_command().split(), *login.cloud.words]
     return {
         "reach": shown(["pycloudlib", "ssh", *login.words, instance.id]),
-        "ssh": shown(ssh_words(instance)),
+        "ssh": _ssh_command(instance),
         "delete": shown(delete),
     }
+
+
+def _ssh_command(instance: EC2Instance) -> str:
+    """The command, or nothing where its file of host keys cannot be written: a launch does not fail for that."""
+    try:
+        return shown(ssh_words(instance))
+    except SSHError:
+        raise
+    except PycloudlibError as error:
+        click.echo(f"pycloudlib: no ssh command to print: {error}", err=True)
+        return ""
 
 
 def _use(instances: Sequence[EC2Instance], command: Sequence[str], *, shell: bool) -> int:
@@ -181,12 +192,13 @@ def _use(instances: Sequence[EC2Instance], command: Sequence[str], *, shell: boo
 
 
 def _wait_until_gone(instances: Sequence[EC2Instance]) -> None:
+    from pycloudlib.deadline import Deadline
     from pycloudlib.waiting import wait_until
 
     wait_until(
         lambda: all(instance.state.is_ending for instance in instances),
         what="the machine to end",
-        timeout=A_YEAR,
+        deadline=Deadline.never(),
         interval=5.0,
         last_seen=lambda: ", ".join(instance.id for instance in instances),
     )

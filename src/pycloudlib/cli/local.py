@@ -8,28 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pycloudlib.cli import settings_file
 from pycloudlib.cli.cloud import json_option
+from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.local_image import image
+from pycloudlib.cli.local_network import network, reach
 from pycloudlib.cli.output import print_json
 from pycloudlib.cli.successor import become
-from pycloudlib.errors import LocalEC2Error
 
 if TYPE_CHECKING:
     from pycloudlib.local import ServerInfo
 
 DEFAULT_NAME = "default"
-CONFIG_HEADER = "# Written by: pycloudlib local start"
 
 name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which local EC2.")
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def local() -> None:
     """Run an EC2 on this machine, with virtual machines."""
 
 
 local.add_command(image)
+local.add_command(network)
+local.add_command(reach)
 
 
 @local.command()
@@ -64,16 +67,33 @@ local.add_command(image)
     help="Whether machines go on from where a boot of their like was saved.",
 )
 @click.option(
+    "--network",
+    type=click.Choice(["auto", "namespaces", "user"]),
+    default="user",
+    show_default=True,
+    help="namespaces: VPCs as EC2's; user: each machine alone; auto: namespaces where they are supported.",
+)
+@click.option(
     "--shutdown-seconds",
     type=click.FloatRange(min=0),
     default=90.0,
     show_default=True,
     help="How long a guest may take to shut down.",
 )
+@click.option(
+    "--spot-notice-seconds",
+    type=click.FloatRange(min=0),
+    default=120.0,
+    show_default=True,
+    help="From the notice of an interruption until the end of a spot instance.",
+)
 @click.option("--boot-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to boot.")
 @click.option("--stop-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to stop.")
 @click.option("--terminate-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to terminate.")
 @click.option("--image-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to make an image.")
+@click.option(
+    "--answer-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time until a guest answers."
+)
 @click.option(
     "--write-config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -91,7 +111,7 @@ def start(name: str, write_config: Path | None, as_json: bool, **options: Any) -
     from pycloudlib.local import LocalEC2
 
     if write_config is not None:
-        _check_writing(write_config)
+        settings_file.check_writing(write_config, name)
     server = LocalEC2(name, **options)
     info = server.start()
     try:
@@ -106,7 +126,7 @@ def _tell(name: str, info: ServerInfo, write_config: Path | None, *, as_json: bo
     if info.driver == "qemu":
         _remind_of_images()
     if write_config is not None:
-        _write(write_config, info.settings_toml())
+        settings_file.write(write_config, name, info)
     if as_json:
         print_json({name: dataclasses.asdict(info)})
     elif write_config is not None:
@@ -115,38 +135,11 @@ def _tell(name: str, info: ServerInfo, write_config: Path | None, *, as_json: bo
         click.echo(info.settings_toml(), nl=False)
 
 
-def _write(path: Path, settings: str) -> None:
-    try:
-        # With --auth they are credentials; without, they look like some, so they are kept like some.
-        path.touch(mode=0o600)
-        path.chmod(0o600)
-        path.write_text(f"{CONFIG_HEADER}\n{settings}", encoding="utf-8")
-    except OSError as error:
-        raise LocalEC2Error(f"cannot write {path}: {error.strerror}") from error
-
-
-def _check_writing(path: Path) -> None:
-    """Refuse, before anything is started, to overwrite what is not ours, and to write where nothing can be."""
-    if path.exists() and not path.is_file():
-        raise LocalEC2Error(f"cannot write {path}: it is no file")
-    if not path.parent.is_dir():
-        raise LocalEC2Error(f"cannot write {path}: there is no directory {path.parent}")
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            begin = file.read(len(CONFIG_HEADER))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise LocalEC2Error(f"cannot write {path}: {error.strerror}") from error
-    if begin != CONFIG_HEADER:
-        raise LocalEC2Error(f"{path} holds other settings: name a file that does not exist yet")
-
-
 def _remind_of_images() -> None:
     from pycloudlib.local import paths
-    from pycloudlib.local.images import Catalogue
+    from pycloudlib.local.images.catalog import Catalog
 
-    if not Catalogue(paths.images_dir()).images():
+    if not Catalog(paths.images_dir()).images():
         click.echo("There is no image to launch yet: pycloudlib local image build", err=True)
 
 
@@ -171,6 +164,8 @@ def _status_line(name: str, info: ServerInfo) -> str:
     machines = f"{info.driver} machines"
     if info.accelerator:
         machines += f" with {info.accelerator} ({info.accelerator_reason})"
+    if info.network:
+        machines += f" on the {info.network} network ({info.network_reason})"
     return f"{name}: {info.endpoint_url} in {info.region}, sshd on port {info.ssh_port}, {machines}, pid {info.pid}"
 
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from pycloudlib.cli.cloud import json_option
+from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.output import print_json
+from pycloudlib.errors import ImageError, ImageNotFoundError
 
 if TYPE_CHECKING:
-    from pycloudlib.local.images import Catalogue, Image
+    from pycloudlib.local.images.catalog import Catalog, Image
 
 GIB = 1024**3
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def image() -> None:
     """Build, add, list and remove the images that a local EC2 offers."""
 
@@ -29,7 +31,7 @@ def image() -> None:
 @json_option
 def build(release: str, force: bool, as_json: bool) -> None:
     """Build the default image from Debian's packages; takes a minute or two and needs no download again."""
-    from pycloudlib.local.image_builder import build as build_image
+    from pycloudlib.local.images.builder import build as build_image
 
     progress = partial(click.echo, err=as_json)
     _tell(build_image(_catalogue(), release=release, progress=progress, force=force), as_json=as_json)
@@ -59,22 +61,34 @@ def list_images(as_json: bool) -> None:
     help="The disk: raw or qcow2, with a boot loader of its own.",
 )
 @click.option("--name", help="AMI name; default: as the distribution names its own.")
+@click.option(
+    "--image-type",
+    default="generic",
+    show_default=True,
+    help="Ubuntu: generic, minimal, pro, pro-fips, or pro-fips-updates.",
+)
 @json_option
-def add(release: str, disk_file: Path, name: str | None, as_json: bool) -> None:
+def add(release: str, disk_file: Path, name: str | None, image_type: str, as_json: bool) -> None:
     """Offer any other disk image, under the owner and name pattern of its distribution.
 
     \b
     Example:
       pycloudlib local image add --release noble --file noble-server-cloudimg-amd64.img
+      pycloudlib local image add --release noble --image-type minimal --file noble-minimal-cloudimg-amd64.img
     """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
-    _tell(_catalogue().add(disk_file, release=release, name=name), as_json=as_json)
+    _tell(_catalogue().add(disk_file, release=release, name=name, image_type=image_type), as_json=as_json)
 
 
 @image.command(epilog=examples("pycloudlib local image remove ami-0123456789abcdef0"))
 @click.argument("image", metavar="IMAGE")
 def remove(image: str) -> None:
     """Remove an image, by AMI id or name, and its disk."""
-    _catalogue().remove(image)
+    catalogue = _catalogue()
+    try:
+        catalogue.find(image)
+    except ImageError as error:
+        raise ImageNotFoundError(image, message=str(error)) from error
+    catalogue.remove(image)
     click.echo(f"Removed {image}.")
 
 
@@ -90,8 +104,8 @@ def _facts(image: Image) -> dict[str, str]:
     return {"image_id": image.image_id, "name": image.name, "owner_id": image.owner_id, "disk": str(image.disk)}
 
 
-def _catalogue() -> Catalogue:
+def _catalogue() -> Catalog:
     from pycloudlib.local import paths
-    from pycloudlib.local.images import Catalogue
+    from pycloudlib.local.images.catalog import Catalog
 
-    return Catalogue(paths.images_dir())
+    return Catalog(paths.images_dir())

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,10 @@ def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Seque
 
 
 def forget_host(instance_id: str) -> None:
-    """Delete what ssh_words() has written about an instance, if anything."""
-    _known_hosts_path(instance_id).unlink(missing_ok=True)
+    """Delete the known_hosts file that ssh_words() wrote, if any. No-op where no such file can be."""
+    # The instance is deleted, whether or not this user has a home directory, and one that can be written to.
+    with suppress(OSError, PycloudlibError):
+        _known_hosts_path(instance_id).unlink()
 
 
 def shown(words: Sequence[str]) -> str:

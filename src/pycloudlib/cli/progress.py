@@ -36,6 +36,20 @@ def step(text: str) -> Iterator[None]:
     click.echo(f"{text}: done after {time.monotonic() - started:.1f} s", err=True)
 
 
+@contextmanager
+def plain_step(text: str) -> Iterator[None]:
+    """Say what is being done while the block lasts, as step() does, but not on a terminal.
+
+    Args:
+        text: what is being done, as in "starting a local EC2".
+    """
+    if sys.stderr.isatty():
+        yield
+        return
+    with step(text):
+        yield
+
+
 def _animation() -> Progress:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from pycloudlib.cli import INTERRUPTED
+from pycloudlib import progress
 from pycloudlib.cli.cloud import options_among
-from pycloudlib.cli.exit_statuses import status_of
+from pycloudlib.cli.command_words import SuggestingGroup
+from pycloudlib.cli.exit_statuses import INTERRUPTED, status_of
 from pycloudlib.errors import PycloudlibError
 from pycloudlib.interrupts import TERMINATED, Terminated, cleaning_up_once, sweep_command
 
@@ -46,7 +47,7 @@ COMMANDS: Mapping[str, str] = {
 PROGRAM = "pycloudlib"
 
 
-class LazyGroup(click.Group):
+class LazyGroup(SuggestingGroup):
     """A group whose commands are imported when they are asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -65,7 +66,8 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pycloudlib-ec2")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is done, to standard error.")
-def root(verbose: bool) -> None:
+@click.pass_context
+def root(context: click.Context, verbose: bool) -> None:
     """Launch and drive EC2 instances for tests, on AWS or on a local EC2.
 
     `pycloudlib doctor` says what is set up and what is missing.
@@ -75,6 +77,7 @@ def root(verbose: bool) -> None:
         format="%(levelname)s: %(message)s",
         handlers=[_LogHandler()],
     )
+    context.with_resource(progress.shown())
     if not verbose:
         # It logs a traceback for each attempt at a machine that still boots.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -120,8 +123,22 @@ class _LogHandler(_StreamHandler):
         """Ignore what it is set to."""
 
 
+def _name_among(arguments: Sequence[str]) -> list[str]:
+    """The option that names a local EC2, with its value."""
+    for at, word in enumerate(arguments):
+        if word == "--name":
+            return [*arguments[at : at + 2]]
+        if word.startswith("--name="):
+            return [word]
+    return []
+
+
 def _advice(arguments: Sequence[str]) -> str:
-    """What to do after a command that was given up: the same sweep again, or one of what this command made."""
-    if "sweep" in arguments:
+    """The command that removes what a command left that was given up."""
+    words = [word for word in arguments if not word.startswith("-")]
+    if words[:2] == ["local", "start"]:
+        return shlex.join([PROGRAM, "local", "stop", *_name_among(arguments)])
+    if words[:1] == ["local"] or "sweep" in arguments:
+        # The next command of this kind removes what this one left.
         return shlex.join([PROGRAM, *arguments])
     return shlex.join([*shlex.split(sweep_command()), *options_among(arguments)])

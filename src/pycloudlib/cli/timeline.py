@@ -131,7 +131,7 @@ def _of_image(ec2: EC2, image: Launchable, instance_type: str, username: str | N
     from pycloudlib.timeline.boots import of_launched_instance
 
     click.echo(f"launching {image.image_id} ({image.label})", err=True)
-    with ec2.launch(image.image_id, instance_type, username=username or image.username) as instance:
+    with ec2.launch(image.image_id, instance_type, username=username or image.username, wait=True) as instance:
         return of_launched_instance(instance, image.label)
 
 

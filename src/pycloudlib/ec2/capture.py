@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pycloudlib.deadline import Deadline, check_timeout
 from pycloudlib.ec2.images.catalogue import IMAGE_TIMEOUT, Images, check_image_name
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
@@ -29,7 +30,7 @@ class Capture:
         timeout: seconds for the image.
 
     Raises:
-        InvalidArgumentError: EC2 would refuse the name or the description.
+        InvalidArgumentError: EC2 would refuse the name or the description, or the timeout is no number.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Capture:
     def __post_init__(self) -> None:
         check_image_name(self.name)
         check_description(self.description)
+        check_timeout(self.timeout)
 
     def of(self, instance: EC2Instance, images: Images) -> str:
         """Make the image. An instance that ran before runs again afterwards, whatever happens.
@@ -67,15 +69,18 @@ class Capture:
         with _started_again(instance) if runs else _as_it_is():
             if runs:
                 instance.shutdown()
-            image_id = images.create(instance.id, self.name, self.description, self.tags, instance.username)
+            deadline = Deadline.after(self.timeout)
+            image_id = images.create(
+                instance.id, self.name, self.description, self.tags, username=instance.username, deadline=deadline
+            )
         if self.wait:
-            images.wait_or_delete(image_id, self.timeout)
+            images.wait_or_delete(image_id, deadline)
             if runs:
                 instance.wait()
         return image_id
 
     def _runs(self, instance: EC2Instance) -> bool:
-        state = instance.state
+        state = instance.state_by(Deadline.after(self.timeout))
         if state is InstanceState.RUNNING:
             return True
         if state is not InstanceState.STOPPED:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.fan_out import fan_out
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.instance import EC2Instance
@@ -15,7 +17,7 @@ from pycloudlib.ec2.instances.access import Access
 from pycloudlib.errors import FleetError, PycloudlibError
 from pycloudlib.instance import raise_unless_secondary
 from pycloudlib.result import Result
-from pycloudlib.waiting import SYSTEM_CLOCK
+from pycloudlib.setting_values import CloudInitFailure
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,22 +57,22 @@ class Fleet(Sequence[EC2Instance]):
         """The ids of its instances."""
         return [instance.id for instance in self._instances]
 
-    def wait(self, timeout: float | None = None) -> None:
+    def wait(self, timeout: float | None = None, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Wait until all are ready, as EC2Instance.wait() does.
 
         Args:
             timeout: seconds for all of them together; default: the `boot_timeout` of each.
+            cloud_init_failure: as for EC2Instance.wait().
 
         Raises:
             FleetError: some will never be ready, or were not in time; names each.
         """
-        deadline = None if timeout is None else SYSTEM_CLOCK.now() + timeout
+        wait: Callable[[EC2Instance], None] = partial(EC2Instance.wait, cloud_init_failure=cloud_init_failure)
+        if timeout is not None:
+            deadline = Deadline.after(timeout)
+            wait = partial(EC2Instance.wait_by, deadline=deadline, cloud_init_failure=cloud_init_failure)
         with self._watched():
-            self._each(
-                lambda instance: instance.wait(None if deadline is None else max(0.0, deadline - SYSTEM_CLOCK.now())),
-                "to be ready",
-                at_once=WAITED_FOR_AT_ONCE,
-            )
+            self._each(wait, "to be ready", at_once=WAITED_FOR_AT_ONCE)
 
     def execute(
         self,
@@ -93,24 +95,27 @@ class Fleet(Sequence[EC2Instance]):
             use_sudo: whether the whole command, redirections too, runs as root; default no.
             no_log: whether nothing of the command is logged; default no.
             get_pty: whether it gets a terminal; default no.
-            timeout: seconds until it is given up; default: as long as it runs.
+            timeout: seconds for all guests together, including the time in which commands wait until fewer than
+                BUSY_AT_ONCE of them run; default: as long as they run.
             env: variables set for it; default none.
 
         Returns:
             The result by instance id; a command that fails does not raise.
 
         Raises:
-            FleetError: some guests could not be asked; names each, and has the results of the others.
+            FleetError: some guests could not be asked, or the command did not end there in time; names each, and has
+                the results of the others.
         """
+        deadline = Deadline.after(timeout)
         return self._each(
-            lambda instance: instance.execute(
+            lambda instance: instance.execute_by(
+                deadline,
                 command,
                 stdin,
                 description,
                 use_sudo=use_sudo,
                 no_log=no_log,
                 get_pty=get_pty,
-                timeout=timeout,
                 env=env,
             ),
             "to run the command",
@@ -129,11 +134,12 @@ class Fleet(Sequence[EC2Instance]):
         if wait:
             self._wait_until(EC2Instance.wait_for_stop, "to be stopped")
 
-    def start(self, wait: bool = True) -> None:
+    def start(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Start all after they were stopped (StartInstances).
 
         Args:
             wait: whether to wait until they are ready; default yes.
+            cloud_init_failure: as for EC2Instance.wait().
 
         Raises:
             FleetError: some could not be started, or will not be ready; names each.
@@ -141,22 +147,32 @@ class Fleet(Sequence[EC2Instance]):
         self._each(EC2Instance.prepare_boot, "to be started")
         self._tell("start_instances", lambda instance: instance.start(wait=False), "to be started")
         if wait:
-            self.wait()
+            self.wait(cloud_init_failure=cloud_init_failure)
 
-    def restart(self, wait: bool = True) -> None:
+    def restart(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Boot all again (RebootInstances).
 
         Args:
             wait: whether to wait until they are ready again, with other boot ids; default yes.
+            cloud_init_failure: as for EC2Instance.wait().
 
         Raises:
             FleetError: some could not be restarted, or will not be ready; names each.
         """
-        old_boot_ids = self._each(EC2Instance.get_boot_id, "to be restarted") if wait else {}
+        old_boot_ids = self._each(EC2Instance.note_boot_id, "to be restarted") if wait else {}
         self._each(EC2Instance.prepare_boot, "to be restarted")
         self._tell("reboot_instances", lambda instance: instance.restart(wait=False), "to be restarted")
-        if wait:
-            self._wait_until(lambda instance: instance.wait_for_restart(old_boot_ids[instance.id]), "to be restarted")
+        if not wait:
+            return
+
+        def wait_for_restart(instance: EC2Instance) -> None:
+            old_boot_id = old_boot_ids[instance.id]
+            if old_boot_id is None:
+                instance.wait(cloud_init_failure=cloud_init_failure)
+            else:
+                instance.wait_for_restart(old_boot_id, cloud_init_failure=cloud_init_failure)
+
+        self._wait_until(wait_for_restart, "to be restarted")
 
     def delete(self, wait: bool = True) -> list[Exception]:
         """Delete all (TerminateInstances). Those that are deleted already are left alone.
@@ -204,8 +220,8 @@ class Fleet(Sequence[EC2Instance]):
     def _wait_until(self, call: Callable[[EC2Instance], T], what: str) -> None:
         self._each(call, what, at_once=WAITED_FOR_AT_ONCE)
 
-    def _each(self, call: Callable[[EC2Instance], T], what: str, *, at_once: int = BUSY_AT_ONCE) -> dict[str, T]:
-        outcome = fan_out(self._instances, call, at_once=at_once)
+    def _each(self, call: Callable[[EC2Instance], T], what: str, *, at_once: int = 0) -> dict[str, T]:
+        outcome = fan_out(self._instances, call, at_once=at_once or BUSY_AT_ONCE)
         if outcome.errors:
             raise FleetError(what, errors=outcome.errors, results=outcome.results, fleet=self)
         return outcome.results

@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Literal
 
-from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib import progress
+from pycloudlib.deadline import SYSTEM_CLOCK, Deadline, check_timeout
+from pycloudlib.ec2.api.faults import call_until_consistent, responded, translated
 from pycloudlib.ec2.instances.access import Access
 from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
 from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
-from pycloudlib.ec2.instances.boot import KERNEL_PANIC, Boot, Bootable, Expectation, Timeline, console_tail
-from pycloudlib.ec2.instances.console import Console
+from pycloudlib.ec2.instances.boot import Boot, BootCriteria, BootTarget
+from pycloudlib.ec2.instances.boot_timeline import Timeline, TimelineRecorder
+from pycloudlib.ec2.instances.cloud_init_failure import checked_cloud_init_failure
+from pycloudlib.ec2.instances.console import Console, ConsoleMark, read_console_tail
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.root_volume import RootVolumeTasks, checked_source
 from pycloudlib.ec2.instances.status import NOT_YET_VISIBLE
 from pycloudlib.ec2.network.addresses import ElasticAddress
 from pycloudlib.errors import (
+    CommandTimeoutError,
     IllegalStateError,
     InstanceError,
     InstanceNotFoundError,
+    InstanceTimeoutError,
     InvalidArgumentError,
     PycloudlibError,
     PycloudlibTimeoutError,
+    SSHConnectionError,
 )
-from pycloudlib.guest.boot import boot_id
+from pycloudlib.guest.boot import boot_id, checked_boot_id
 from pycloudlib.key import KeyPair
+from pycloudlib.setting_values import CloudInitFailure
 from pycloudlib.ssh.connection import Connection
-from pycloudlib.ssh.host_keys import count_console_blocks, keys_from_console
-from pycloudlib.waiting import SYSTEM_CLOCK, wait_until
+from pycloudlib.ssh.host_keys import keys_from_console
+from pycloudlib.waiting import timed_out
 
 logger = logging.getLogger(__name__)
+
+STAGES = {
+    "running": "is running",
+    "reachable": "is reachable",
+    "logged_in": "accepts the key",
+    "ready": "is ready",
+}
+"""The stages of a boot, as progress reports them."""
 
 BOOT_CONNECT_TIMEOUT = 3.0
 """Seconds for a TCP connection to an instance that boots: asking anew is quicker than TCP's own patience."""
@@ -42,6 +58,15 @@ BOOT_BANNER_TIMEOUT = 5.0
 
 BANNERS_PER_SECOND = 20.0
 """What is counted on where many are waited for: who gives up too early makes the others wait longer still."""
+
+CONSOLE_TIMEOUT = 300.0
+"""Seconds for which console_log() waits for the first output."""
+
+CONSOLE_RESPONSE = 30.0
+"""Seconds for which console_log(timeout=0) waits for EC2's response."""
+
+SECONDS_PER_MINUTE = 60.0
+"""For pycloudlib's `ready_timeout`, which counts minutes."""
 
 PROTECTED_CODE = "OperationNotPermitted"
 """What EC2 says to TerminateInstances for a protected instance."""
@@ -80,19 +105,32 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
     ) -> None:
         super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
         self.boot_timeout = access.boot_timeout
+        self.cloud_init_failure = access.cloud_init_failure
         self._console = Console(access.client, description.instance_id)
+        self._root_volume_tasks = RootVolumeTasks(access.scope, self._volumes)
         self._boots_first = launched
         self._was_stopped = False
-        self._panics_before = 0
-        self._key_blocks_before = 0
+        self._console_before = ConsoleMark()
+        # The boot that was waited for last, and the one that must end first after a restart.
+        self._boot_id: str | None = None
+        self._old_boot_id: str | None = None
         self._gone = False
         self._leaving_addresses: list[ElasticAddress] = []
-        self._begin_timeline()
+        self._recorder = self._new_recorder()
+
+    @property
+    def ready_timeout(self) -> float:
+        """The same as `boot_timeout`, in minutes, as in pycloudlib."""
+        return self.boot_timeout / SECONDS_PER_MINUTE
+
+    @ready_timeout.setter
+    def ready_timeout(self, minutes: float) -> None:
+        self.boot_timeout = check_timeout(minutes, "minutes") * SECONDS_PER_MINUTE
 
     @property
     def timeline(self) -> Timeline:
-        """When it came how far in its latest boot."""
-        return self._timeline
+        """When it reached each stage of its latest boot."""
+        return self._recorder.timeline
 
     @property
     def termination_protection(self) -> bool:
@@ -114,12 +152,22 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         if not isinstance(protected, bool):
             raise InvalidArgumentError(f"termination_protection is {protected!r}; it must be True or False")
         call_until_consistent(
-            partial(self._call_modify_protection, protected),
-            what=f"EC2 to know {self.id}",
-            timeout=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
+            partial(
+                self._access.client.modify_instance_attribute,
+                InstanceId=self.id,
+                DisableApiTermination={"Value": protected},
+            ),
+            what=f"protect {self.id}" if protected else f"unprotect {self.id}",
+            patience=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
         )
 
-    def wait(self, timeout: float | None = None, *, raise_on_cloud_init_failure: bool = True) -> None:
+    def wait(
+        self,
+        timeout: float | None = None,
+        *,
+        ready_timeout: float | None = None,
+        cloud_init_failure: CloudInitFailure | None = None,
+    ) -> None:
         """Wait until it is ready: running, with an address, logged in to, cloud-init done.
 
         It fails at once when it cannot succeed any more: the instance was stopped or terminated, its kernel panicked,
@@ -127,28 +175,70 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
         Args:
             timeout: seconds; default `boot_timeout`.
-            raise_on_cloud_init_failure: whether a cloud-init that ended in error is one; default yes.
+            ready_timeout: the same in minutes, as in pycloudlib; default `timeout`.
+            cloud_init_failure: "raise" or "warn": whether a cloud-init that ended in error raises, or is logged as a
+                warning; default `cloud_init_failure` of the instance.
 
         Raises:
             BootError: it will never be ready.
             CloudInitError: cloud-init ended in error; with its own text.
             BootTimeoutError: it was not ready in time; with the last state seen and the end of the console log.
+            InvalidArgumentError: `timeout` and `ready_timeout` are both given, or another `cloud_init_failure`.
         """
-        self._wait_for_boot(self._expectation(timeout, fail_on_cloud_init_error=raise_on_cloud_init_failure))
+        if ready_timeout is not None:
+            if timeout is not None:
+                raise InvalidArgumentError("wait() takes timeout (seconds) or ready_timeout (minutes), not both")
+            timeout = check_timeout(ready_timeout, "minutes") * SECONDS_PER_MINUTE
+        self._wait_for_boot(self._criteria(timeout, cloud_init_failure=cloud_init_failure))
 
-    def wait_for_restart(self, old_boot_id: str, timeout: float | None = None) -> None:
+    def wait_by(self, deadline: Deadline, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
+        """Wait until it is ready, as wait() does, together with others.
+
+        Args:
+            deadline: when to give up.
+            cloud_init_failure: as for wait().
+        """
+        criteria = self._criteria(None, cloud_init_failure=cloud_init_failure)
+        self._wait_for_boot(replace(criteria, deadline=deadline))
+
+    def wait_for_restart(
+        self,
+        old_boot_id: str,
+        timeout: float | None = None,
+        *,
+        cloud_init_failure: CloudInitFailure | None = None,
+    ) -> None:
         """Wait until it has booted again and is ready.
 
         Args:
             old_boot_id: what get_boot_id() said before.
             timeout: seconds; default `boot_timeout`.
+            cloud_init_failure: as for wait().
 
         Raises:
             BootError: it will never be ready.
             CloudInitError: cloud-init ended in error; with its own text.
             BootTimeoutError: it was not ready in time; with the last state seen and the end of the console log.
+            HostKeyError: another host answers at its address.
+            InvalidArgumentError: `old_boot_id` is no boot id.
         """
-        self._wait_for_boot(self._expectation(timeout, old_boot_id=old_boot_id))
+        self._old_boot_id = checked_boot_id(old_boot_id)
+        if self._recorder.timeline.ready is not None:
+            # Not this library restarted it, but a command in the guest, say.
+            self._recorder = self._new_recorder()
+        self._wait_for_boot(self._criteria(timeout, cloud_init_failure=cloud_init_failure))
+
+    def _wait_for_execute(self, old_boot_id: str | None = None, timeout: float | None = None) -> None:
+        """Wait until commands run, whatever cloud-init does. Suites written for pycloudlib call this.
+
+        Args:
+            old_boot_id: the boot id that must have changed; default none.
+            timeout: minutes; default `ready_timeout`.
+        """
+        seconds = None if timeout is None else check_timeout(timeout, "minutes") * SECONDS_PER_MINUTE
+        if old_boot_id is not None:
+            self._old_boot_id = checked_boot_id(old_boot_id)
+        self._wait_for_boot(self._criteria(seconds, until_login=True))
 
     def wait_for_stop(self) -> None:
         """Wait until it is stopped.
@@ -157,7 +247,12 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceStateError: it was terminated instead.
             PycloudlibTimeoutError: it was not stopped within `stop_timeout`.
         """
-        self._status.wait_for_stop(self.stop_timeout)
+        self._wait_for_stop(Deadline.after(self.stop_timeout))
+
+    def _wait_for_stop(self, deadline: Deadline) -> None:
+        began = SYSTEM_CLOCK.now()
+        self._status.wait_for_stop(deadline)
+        self._report("is stopped", SYSTEM_CLOCK.now() - began)
 
     def wait_for_delete(self) -> None:
         """Wait until it is terminated, or until EC2 does not know it any more.
@@ -165,7 +260,12 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         Raises:
             PycloudlibTimeoutError: it was not terminated within `delete_timeout`.
         """
-        self._status.wait_for_end(self.delete_timeout)
+        self._wait_for_end(Deadline.after(self.delete_timeout))
+
+    def _wait_for_end(self, deadline: Deadline) -> None:
+        began = SYSTEM_CLOCK.now()
+        self._status.wait_for_end(deadline)
+        self._report("is terminated", SYSTEM_CLOCK.now() - began)
         self._gone = True
         self._access.on_deleted(self.id)
 
@@ -175,56 +275,91 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         Raises:
             SSHError: the guest could not be asked.
         """
-        return boot_id(self.execute)
+        self._boot_id = boot_id(self.execute)
+        return self._boot_id
 
-    def console_log(self, timeout: float = 0.0) -> str:
-        """What the machine printed on its console (GetConsoleOutput).
+    def console_log(self, timeout: float = CONSOLE_TIMEOUT) -> str:
+        """Return what the machine printed on its console (GetConsoleOutput).
 
         Args:
-            timeout: seconds to wait until there is anything; default 0, ask once. On AWS the first output may take
-                some minutes.
+            timeout: seconds to wait until there is anything; default 300, as the first output may take minutes on AWS;
+                0 asks once. After delete() the answer is what it is.
 
         Raises:
-            InstanceError: there is none yet.
+            InstanceError: there is no output yet.
+            InstanceTimeoutError: there was no output until the timeout.
+            NoResponseError: EC2 did not respond to the one request of `timeout=0`.
         """
+        if self._deletion_requested:
+            timeout = 0.0
+        deadline = Deadline.after(timeout)
+        if deadline.has_passed:
+            text = self._console.read(deadline.at_least(CONSOLE_RESPONSE))
+            if not text:
+                raise InstanceError(
+                    f"{self.id} has no console log yet; console_log(timeout=...) waits for it",
+                    instance_id=self.id,
+                    state=str(self._status.seen.state),
+                    instance=self,
+                )
+            return text
         try:
-            return wait_until(
-                self._console.read_in_time if timeout > 0 else self._console.read,
-                what=f"{self.id} to have a console log",
-                timeout=timeout,
-                interval=1.0,
-                max_interval=10.0,
-            )
+            return self._console.wait_for_output(deadline)
         except PycloudlibTimeoutError as error:
-            raise InstanceError(
-                f"{self.id} has no console log yet; console_log(timeout=...) waits for it",
+            raise InstanceTimeoutError(
+                f"{self.id} has no console log yet: {error}; console_log(timeout=...) waits for it longer",
+                what=error.what,
+                seconds=error.seconds,
+                last_seen=error.last_seen,
                 instance_id=self.id,
                 state=str(self._status.seen.state),
                 instance=self,
             ) from error
 
-    def restart(self, wait: bool = True) -> None:
+    def restart(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Boot it again (RebootInstances).
 
         Args:
             wait: whether to wait until it is ready again, with another boot id; default yes.
+            cloud_init_failure: as for wait().
 
         Raises:
             InstanceStateError: it does not run.
-            SSHError: the guest could not be asked for its boot id; `wait=False` does not ask.
+            SSHAuthenticationError: it refuses the key; `wait=False` does not log in before.
+            HostKeyError: it has another host key.
             InstanceError: as for wait().
         """
-        self._expect_state("restarted", {InstanceState.RUNNING})
-        old_boot_id = self.get_boot_id() if wait else ""
-        self._note_panics()
-        self._tell("restarted", "reboot_instances")
+        deadline = Deadline.after(self.boot_timeout)
+        self._expect_state("restarted", {InstanceState.RUNNING}, deadline)
+        old_boot_id = self.note_boot_id() if wait else None
+        self._note_console(deadline)
+        self._tell("restarted", "reboot_instances", deadline)
         if wait:
-            self.wait_for_restart(old_boot_id)
+            self._old_boot_id = old_boot_id
+            self._wait_for_boot(self._criteria(None, cloud_init_failure=cloud_init_failure))
+
+    def note_boot_id(self) -> str | None:
+        """Take note of its boot id, before it is told to reboot.
+
+        Returns:
+            The boot id; the last one seen of an instance that cannot be reached, if there is any.
+
+        Raises:
+            SSHAuthenticationError: it refuses the key.
+            HostKeyError: it has another host key.
+            InstanceStateError: it was deleted, or has no address.
+        """
+        last_seen = self._boot_id
+        try:
+            return self.get_boot_id()
+        except (SSHConnectionError, CommandTimeoutError) as error:
+            logger.warning("%s is rebooted although it cannot be reached: %s", self.id, error)
+            return last_seen
 
     def prepare_boot(self) -> None:
         """Take note of what is on the console, before it is told to start or reboot, together with others."""
         self._refuse_if_deleted("booted")
-        self._note_panics()
+        self._note_console(Deadline.after(self.boot_timeout))
 
     def note_change(self, *, started: bool = False) -> None:
         """Take note that it was told to stop, start or reboot, together with others.
@@ -235,7 +370,9 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._was_stopped = self._was_stopped or started
         self._status.expect_change()
         self._disconnect()
-        self._begin_timeline()
+        # After a restart, the sshd of the boot before still answers for a while; after a stop it does not.
+        self._old_boot_id = None if started else self._boot_id
+        self._recorder = self._new_recorder()
 
     def shutdown(self, wait: bool = True) -> None:
         """Stop it (StopInstances); one that is stopped already stays so.
@@ -246,26 +383,82 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         Raises:
             InstanceStateError: it is terminated, or not in a state to be stopped.
         """
-        self._expect_state("stopped", set(InstanceState) - {InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED})
-        self._tell("stopped", "stop_instances")
+        deadline = Deadline.after(self.stop_timeout)
+        stoppable = set(InstanceState) - {InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED}
+        self._expect_state("stopped", stoppable, deadline)
+        self._tell("stopped", "stop_instances", deadline)
         if wait:
-            self.wait_for_stop()
+            self._wait_for_stop(deadline)
 
-    def start(self, wait: bool = True) -> None:
+    def start(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Start it after it was stopped (StartInstances); EC2 gives it another public address.
 
         Args:
             wait: whether to wait until it is ready; default yes.
+            cloud_init_failure: as for wait().
 
         Raises:
             InstanceStateError: it is terminated, or not stopped yet.
             InstanceError: as for wait().
         """
-        self._expect_state("started", {InstanceState.STOPPED, InstanceState.RUNNING, InstanceState.PENDING})
-        self._note_panics()
-        self._tell("started", "start_instances")
+        deadline = Deadline.after(self.boot_timeout)
+        startable = {InstanceState.STOPPED, InstanceState.RUNNING, InstanceState.PENDING}
+        self._expect_state("started", startable, deadline)
+        self._note_console(deadline)
+        self._tell("started", "start_instances", deadline)
         if wait:
-            self.wait()
+            self.wait(cloud_init_failure=cloud_init_failure)
+
+    def replace_root_volume(
+        self,
+        image_id: str | None = None,
+        snapshot_id: str | None = None,
+        wait: bool = True,
+        *,
+        timeout: float | None = None,
+        cloud_init_failure: CloudInitFailure | None = None,
+    ) -> None:
+        """Boot it from a new root volume, in place of the present one (CreateReplaceRootVolumeTask).
+
+        It becomes a pristine machine without a launch: it keeps its id, its addresses, and its other volumes, and boots
+        as for the first time, with new host keys. The replaced volume is deleted. The login user stays `username`.
+
+        Args:
+            image_id: the AMI to boot from; its architecture must be that of the instance. Default: none.
+            snapshot_id: the snapshot to boot from, taken of a root volume of this instance. Default: none. Without
+                either, the volume returns to its launch state.
+            wait: whether to wait until the instance is ready again; default yes. Only then does the new volume get the
+                tags of the replaced one.
+            timeout: seconds; default `boot_timeout`.
+            cloud_init_failure: as for wait().
+
+        Raises:
+            InvalidArgumentError: `image_id` and `snapshot_id` are both given, or one is no id.
+            InstanceStateError: the instance does not run, or EC2 is replacing its root volume already.
+            IllegalStateError: EC2 failed to replace the volume.
+            CloudError: EC2 refused, because of another architecture or a snapshot of another volume, say.
+            PycloudlibTimeoutError: the volume was not replaced, or the instance not ready, in time; a NoResponseError
+                if EC2 did not respond.
+            InstanceError: as for wait().
+        """
+        source = checked_source(image_id, snapshot_id)
+        criteria = self._criteria(timeout, cloud_init_failure=cloud_init_failure)
+        deadline = criteria.deadline
+        self._expect_state("given another root volume", {InstanceState.RUNNING}, deadline)
+        device_name = str(self._record(deadline).get("RootDeviceName", ""))
+        replaced = self._root_volume_tasks.root_volume(self.id, device_name, deadline) if wait else None
+        old_boot_id = self.note_boot_id() if wait else None
+        self._note_console(deadline)
+        task_id = self._begin_root_replacement(source, deadline)
+        if replaced is None:
+            return
+        self._root_volume_tasks.wait_until_succeeded(task_id, deadline)
+        replacement = self._root_volume_tasks.root_volume(self.id, device_name, deadline)
+        self._root_volume_tasks.tag(replacement.id, replaced.tags, deadline)
+        self._old_boot_id = old_boot_id
+        self._wait_for_boot(
+            replace(criteria, old_boot_id=old_boot_id, console_before=self._console_before, keeps_host_keys=False)
+        )
 
     def clean(self) -> None:
         """Remove what makes it differ from other instances, as BaseInstance.clean() does."""
@@ -276,21 +469,24 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
     def delete(self, wait: bool = True) -> list[Exception]:
         """Delete it (TerminateInstances). One that is deleted already is left alone.
 
+        It returns within `delete_timeout`, whether EC2 responds or not.
+
         Args:
             wait: whether to wait until it is terminated; default yes.
 
         Returns:
-            What went wrong; empty when nothing did.
+            What went wrong; empty when nothing did. A NoResponseError is among it if EC2 did not respond in time.
         """
         if self._gone:
             logger.info("%s is deleted already", self.id)
             return []
+        deadline = Deadline.after(self.delete_timeout)
         errors: list[Exception] = []
         try:
-            self._terminate()
-            errors += self._release_addresses(self._leaving_addresses)
+            self._terminate(deadline)
+            errors += self._release_addresses(self._leaving_addresses, deadline)
             if wait:
-                self.wait_for_delete()
+                self._wait_for_end(deadline)
         except PycloudlibError as error:
             errors.append(error)
         return errors
@@ -306,11 +502,15 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             return
         error.instance_id = self.id
         error.state = str(self._status.seen.state)
-        error.console_tail = console_tail(self._console.read_if_possible())
+        error.console_tail = read_console_tail(self._console.read_if_possible)
 
-    def prepare_deletion(self) -> None:
-        """Take note of what goes with it, before TerminateInstances is called for it."""
-        self._leaving_addresses = self._addresses_to_release()
+    def prepare_deletion(self, deadline: Deadline | None = None) -> None:
+        """Take note of what goes with it, before TerminateInstances is called for it.
+
+        Args:
+            deadline: when to stop waiting for EC2; default `delete_timeout` from now.
+        """
+        self._leaving_addresses = self._addresses_to_release(deadline or Deadline.after(self.delete_timeout))
 
     def note_deletion(self) -> None:
         """Take note that TerminateInstances has been called for it, together with others."""
@@ -320,16 +520,17 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
     # Deleting
 
-    def _terminate(self) -> None:
+    def _terminate(self, deadline: Deadline) -> None:
         if self._deletion_requested:
             logger.info("%s is being deleted already", self.id)
             return
-        self.prepare_deletion()
+        self.prepare_deletion(deadline)
         try:
             call_until_consistent(
-                self._call_terminate,
-                what=f"EC2 to know {self.id}",
-                timeout=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
+                partial(self._access.client.terminate_instances, InstanceIds=[self.id]),
+                what=f"terminate {self.id}",
+                deadline=deadline,
+                patience=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
             )
         except InstanceNotFoundError:
             logger.info("EC2 does not know %s any more", self.id)
@@ -341,75 +542,87 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             ) from error
         self.note_deletion()
 
-    def _call_terminate(self) -> None:
-        with translated():
-            self._access.client.terminate_instances(InstanceIds=[self.id])
-
-    def _call_modify_protection(self, protected: bool) -> None:
-        with translated():
-            self._access.client.modify_instance_attribute(
-                InstanceId=self.id, DisableApiTermination={"Value": protected}
-            )
-
     # States
 
-    def _expect_state(self, verb: str, allowed: Collection[InstanceState]) -> None:
+    def _expect_state(self, verb: str, allowed: Collection[InstanceState], deadline: Deadline) -> None:
         self._refuse_if_deleted(verb)
-        state = self.state
+        state = self.state_by(deadline)
         if state not in allowed:
             raise self._state_error(f"it cannot be {verb}: it is {state}")
 
-    def _tell(self, verb: str, operation: Literal["reboot_instances", "start_instances", "stop_instances"]) -> None:
+    def _tell(
+        self,
+        verb: str,
+        operation: Literal["reboot_instances", "start_instances", "stop_instances"],
+        deadline: Deadline,
+    ) -> None:
+        # Another thread may have deleted it since its state was checked.
+        self._refuse_if_deleted(verb)
         call: Callable[..., Any] = getattr(self._access.client, operation)
         try:
-            with translated():
-                call(InstanceIds=[self.id])
+            responded(
+                partial(call, InstanceIds=[self.id]),
+                what=f"{operation.removesuffix('_instances')} {self.id}",
+                deadline=deadline,
+            )
         except IllegalStateError as error:
             raise self._state_error(f"it cannot be {verb}: {error}") from error
         self.note_change(started=operation == "start_instances")
 
+    def _begin_root_replacement(self, source: Mapping[str, str], deadline: Deadline) -> str:
+        try:
+            task_id = self._root_volume_tasks.create(self.id, source, deadline)
+        except IllegalStateError as error:
+            raise self._state_error(f"it cannot be given another root volume: {error}") from error
+        self.note_change()
+        # It boots as for the first time, with other host keys.
+        self._boots_first = True
+        return task_id
+
     # Booting
 
-    def _note_panics(self) -> None:
-        """What panicked in an earlier boot is not to be mistaken for the next one's panic; likewise its host keys."""
-        text = self._console.read_if_possible()
-        self._panics_before = text.count(KERNEL_PANIC)
-        self._key_blocks_before = count_console_blocks(text)
+    def _note_console(self, deadline: Deadline) -> None:
+        """Record where the console log of the next boot begins."""
+        self._console_before = ConsoleMark.at_end_of(self._console.read_if_possible(deadline))
 
-    def _expectation(
+    def _criteria(
         self,
         timeout: float | None,
         *,
-        old_boot_id: str | None = None,
-        fail_on_cloud_init_error: bool = True,
-    ) -> Expectation:
-        return Expectation(
-            timeout=self.boot_timeout if timeout is None else timeout,
-            old_boot_id=old_boot_id,
-            panics_before=self._panics_before,
-            key_blocks_before=self._key_blocks_before,
+        cloud_init_failure: CloudInitFailure | None = None,
+        until_login: bool = False,
+    ) -> BootCriteria:
+        on_failure = checked_cloud_init_failure(cloud_init_failure, self.cloud_init_failure)
+        return BootCriteria(
+            deadline=Deadline.after(self.boot_timeout if timeout is None else timeout),
+            old_boot_id=self._old_boot_id,
+            console_before=self._console_before,
             was_stopped=self._was_stopped,
             keeps_host_keys=not self._boots_first,
-            fail_on_cloud_init_error=fail_on_cloud_init_error,
+            fail_on_cloud_init_error=on_failure == "raise",
+            until_login=until_login,
         )
 
-    def _wait_for_boot(self, expectation: Expectation) -> None:
+    def _wait_for_boot(self, criteria: BootCriteria) -> None:
         self._refuse_if_deleted("waited for")
-        subject = Bootable(
+        target = BootTarget(
             instance_id=self.id,
             instance=self,
+            username=self.username,
             host_keys=self._host_keys,
             auth_patience=self.auth_patience,
-            look=self._status.look,
+            look=partial(self._status.look, deadline=criteria.deadline),
+            why_unseen=lambda: self._status.why_unseen,
             console=self._console.read_if_possible,
-            connect=self._connect_to_boot,
+            connect=partial(self._connect_to_boot, criteria.deadline),
             disconnect=self._disconnect,
-            reached=self._reached,
+            timeline=self._recorder,
             count_watched=self._access.poller.count_watched,
         )
         with self._access.poller.watching(self.id):
-            Boot(subject, expectation).wait()
+            self._boot_id = Boot(target, criteria).wait() or None
         self._report_shared_host_key()
+        self._old_boot_id = None
         self._boots_first = False
         self._was_stopped = False
 
@@ -426,37 +639,48 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
                 self.image_id,
             )
 
-    def _connect_to_boot(self) -> Connection:
-        target = self._target()
+    def _connect_to_boot(self, deadline: Deadline) -> Connection:
+        self._refuse_if_deleted("reached")
+        # As last seen: asking EC2 for each attempt would cost a call.
+        address = self._status.seen.address
+        if address is None:
+            raise self._state_error("it has no address")
+        target = self._target(address)
         hasty = replace(
             target,
             connect_timeout=min(target.connect_timeout, BOOT_CONNECT_TIMEOUT),
             banner_timeout=self._banner_patience(target.banner_timeout),
         )
         connection = self._connected_to(hasty)
-        connection.open()
+        connection.open(deadline)
         return connection
 
     def _banner_patience(self, usual: float) -> float:
         others = self._access.poller.count_watched() - 1
         return min(usual, BOOT_BANNER_TIMEOUT) + max(0, others) / BANNERS_PER_SECOND
 
-    def _connected(self) -> Connection:
+    def _connected(self, deadline: Deadline | None = None) -> Connection:
         self._refuse_if_deleted("reached")
         if self._status.seen.state is not InstanceState.RUNNING:
-            self.refresh()
+            self._status.refresh(deadline)
         if self._status.seen.state not in (InstanceState.RUNNING, InstanceState.PENDING):
             raise self._state_error(f"it cannot be reached: it is {self._status.seen}")
         if self._host_keys.mode == "console" and not self._host_keys.known_kinds:
-            self._host_keys.learn(keys_from_console(self._console.read_if_possible()))
-        return super()._connected()
+            self._learn_host_keys(deadline or Deadline.never())
+        address = self._status.seen.address
+        if address is None:
+            raise self._state_error("it has no address")
+        return self._connected_to(self._target(address))
 
-    def _begin_timeline(self) -> None:
-        self._timeline = Timeline(requested=datetime.now(timezone.utc))
-        self._requested = SYSTEM_CLOCK.now()
+    def _learn_host_keys(self, deadline: Deadline) -> None:
+        text = self._console.read_if_possible(deadline)
+        if deadline.has_passed:
+            raise timed_out(f"the console log of {self.id}", deadline)
+        self._host_keys.learn(keys_from_console(text))
 
-    def _reached(self, stage: str) -> None:
-        if getattr(self._timeline, stage) is None:
-            seconds: Any = round(SYSTEM_CLOCK.now() - self._requested, 3)
-            self._timeline = replace(self._timeline, **{stage: seconds})
-            logger.debug("%s: %s after %g s", self.id, stage.replace("_", " "), seconds)
+    def _new_recorder(self) -> TimelineRecorder:
+        return TimelineRecorder(lambda stage, seconds: self._report(STAGES[stage], seconds, is_last=stage == "ready"))
+
+    def _report(self, stage: str, seconds: float, *, is_last: bool = False) -> None:
+        many = self._access.poller.count_watched() > progress.MANY
+        progress.report(self.id, stage, seconds, level=logging.DEBUG if many and not is_last else logging.INFO)

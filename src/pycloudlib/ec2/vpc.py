@@ -5,24 +5,37 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
-from pycloudlib.ec2.api.faults import translated
-from pycloudlib.ec2.api.retries import NOT_YET_KNOWN_CODES, PASSING_CODES
+from pycloudlib.ec2.api.faults import NEVER, responded
+from pycloudlib.ec2.api.retries import JITTER, NOT_YET_KNOWN_CODES, PASSING_CODES
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.settling import when_known
 from pycloudlib.ec2.network.security_groups import SecurityGroups
 from pycloudlib.ec2.network.subnets import NetworkParts
+from pycloudlib.ec2.network.vpc_candidates import COMPLETE, INCOMPLETE, VPCCandidate, vpc_candidates
 from pycloudlib.ec2.network.vpc_plan import VPCPlan
 from pycloudlib.ec2.network.vpc_removal import VPCRemoval
-from pycloudlib.errors import CloudError, InvalidArgumentError, NetworkNotFoundError
+from pycloudlib.errors import (
+    CloudError,
+    InvalidArgumentError,
+    NetworkNotFoundError,
+    NoResponseError,
+    PermissionDeniedError,
+    PycloudlibTimeoutError,
+)
 from pycloudlib.lifecycle import UndoOrder
-from pycloudlib.waiting import wait_until
+from pycloudlib.tags import STATE
+from pycloudlib.waiting import acquired, timed_out, wait_until
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.service_resource import Vpc
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +43,9 @@ KIND = "VPC"
 
 DELETE_TIMEOUT = 600.0
 """Seconds for deleting a VPC with its instances."""
+
+CREATE_TIMEOUT = 300.0
+"""Seconds for get_or_create_vpc(), waiting for other processes included."""
 
 AVAILABLE_TIMEOUT = 120.0
 """Seconds until a new VPC must be available and have its IPv6 network."""
@@ -66,6 +82,11 @@ class VPC:
         """The ids of its subnets."""
         return list(self.subnets.values())
 
+    @property
+    def vpc(self) -> Vpc:
+        """boto3's resource for it, as in pycloudlib: `vpc.vpc.subnets.all()`. Its errors are botocore's."""
+        return self.scope.session.resource.Vpc(self.id)
+
     def network_parameters(self, zone: str | None = None) -> dict[str, Any]:
         """Give the parameters of RunInstances that put an instance into this VPC: SubnetId and SecurityGroupIds.
 
@@ -92,9 +113,9 @@ class VPC:
             timeout: seconds; default 600.
 
         Returns:
-            What went wrong; empty when nothing is left.
+            What went wrong; empty when nothing is left. A NoResponseError is among it if EC2 did not respond in time.
         """
-        return VPCRemoval(self.scope, self.id, timeout).run()
+        return VPCRemoval(self.scope, self.id, Deadline.after(timeout)).run()
 
 
 class VPCs:
@@ -107,68 +128,156 @@ class VPCs:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self._created: dict[str, VPC] = {}
-        self.creating = threading.Lock()
+        self._creating = threading.Lock()
 
     def created(self) -> list[VPC]:
         """Those that were created here and are not deleted yet, oldest first."""
         return [self._created[vpc_id] for vpc_id in self._scope.ledger.ids(KIND) if vpc_id in self._created]
 
-    def zones(self) -> list[str]:
-        """The availability zones of the region, in order (DescribeAvailabilityZones)."""
-        with translated():
-            found = self._scope.client.describe_availability_zones()["AvailabilityZones"]
+    def record(self, vpc: VPC) -> None:
+        """Record a VPC as created here, so that clean() deletes it with everything in it.
+
+        Args:
+            vpc: the VPC.
+
+        Raises:
+            InvalidArgumentError: it is no VPC.
+        """
+        if not isinstance(vpc, VPC):
+            raise InvalidArgumentError(f"{vpc!r} is no VPC, such as get_or_create_vpc() returns")
+        self._created[vpc.id] = vpc
+        self._scope.record(KIND, vpc.id, vpc.delete, UndoOrder.NETWORK)
+
+    def zones(self, deadline: Deadline = NEVER) -> list[str]:
+        """The availability zones of the region, in order (DescribeAvailabilityZones).
+
+        Args:
+            deadline: when to stop waiting for EC2; default never.
+        """
+        describe = self._scope.client.describe_availability_zones
+        found = responded(describe, what="describe availability zones", deadline=deadline)["AvailabilityZones"]
         # Local zones and such have other instance types.
         usual = [one for one in found if one.get("ZoneType", "availability-zone") == "availability-zone"]
         return sorted(one["ZoneName"] for one in usual if one.get("State", "available") == "available")
 
-    def named(self, name: str) -> VPC | None:
-        """Find one by its tag "Name" (DescribeVpcs).
+    def get_or_create(self, name: str, plan: Callable[[], VPCPlan], deadline: Deadline) -> VPC:
+        """Find a VPC by its tag "Name", or create one (DescribeVpcs, CreateVpc).
+
+        Another process may create one of the same name at the same time. Then the oldest is used: the other process
+        deletes its own and waits until the oldest is complete.
 
         Args:
             name: the name.
+            plan: makes the plan of a new one.
+            deadline: when to give up waiting for EC2, other processes, and threads.
 
         Raises:
-            InvalidArgumentError: there are several of this name.
-        """
-        with translated():
-            found = self._scope.client.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": [name]}])["Vpcs"]
-        if len(found) > 1:
-            ids = ", ".join(sorted(record["VpcId"] for record in found))
-            raise InvalidArgumentError(
-                f"there are {len(found)} VPCs named {name!r}: {ids}; delete all but one, or choose another name"
-            )
-        if not found:
-            return None
-        vpc_id = found[0]["VpcId"]
-        return self._created.get(vpc_id) or self._described(name, found[0])
-
-    def create(self, plan: VPCPlan) -> VPC:
-        """Make one; when anything fails, nothing is left (CreateVpc).
-
-        Args:
-            plan: what it shall be.
-
-        Raises:
-            CapacityError: the account has as many as it may have.
+            IllegalStateError: the VPC of this name is incomplete, and stayed so until the deadline.
+            NoResponseError: EC2 did not respond by the deadline.
+            PycloudlibTimeoutError: other threads or processes created VPCs of this name until the deadline.
+            CapacityError: the account has as many VPCs as it may have.
             CloudError: EC2 refused.
         """
-        vpc_id = create(self._scope.ledger, self._creation(plan))["VpcId"]
+        # One thread at a time.
+        what = f"another thread to find or create a VPC, before {name!r}"
+        with acquired(self._creating, what=what, deadline=deadline):
+            while True:
+                found = self._first_when_complete(name, deadline) or self._created_unless_outrun(plan(), deadline)
+                if found is not None:
+                    return found
+                if deadline.has_passed:
+                    raise timed_out(f"one VPC named {name!r}", deadline)
+
+    def _first_when_complete(self, name: str, deadline: Deadline) -> VPC | None:
+        """Return the VPC of a name when it is complete; None when there is none."""
+        first: VPCCandidate | None = None
+
+        def look() -> bool:
+            nonlocal first
+            first = next(iter(self._candidates(name, deadline)), None)
+            if first is None or first.is_complete:
+                return True
+            if first.id in self._scope.ledger:
+                # Left by a failure here, and nobody else completes it: this thread has the turn.
+                self._delete_incomplete(first, deadline)
+            elif first.is_abandoned(self._scope.ownership.now()):
+                raise first.incomplete_error()
+            return False
+
         try:
-            vpc = self._furnish(vpc_id, plan)
+            wait_until(
+                look,
+                what=f"the VPC {name} to be complete",
+                deadline=deadline,
+                interval=0.5,
+                max_interval=3.0,
+                jitter=JITTER,
+            )
+        except PycloudlibTimeoutError as error:
+            if first is None or isinstance(error, NoResponseError):
+                raise
+            raise first.incomplete_error() from None
+        if first is None:
+            return None
+        return self._created.get(first.id) or self._described(name, first.record, deadline)
+
+    def _delete_incomplete(self, left: VPCCandidate, deadline: Deadline) -> None:
+        errors = self._remove(left.id, deadline)
+        if errors:
+            raise left.incomplete_error() from errors[0]
+
+    def _candidates(self, name: str, deadline: Deadline) -> Sequence[VPCCandidate]:
+        found = vpc_candidates(self._scope.client, name, deadline)
+        complete = [one.id for one in found if one.is_complete]
+        if len(complete) > 1:
+            others = ", ".join(complete[1:])
+            logger.warning("there are %d VPCs named %s: using %s, not %s", len(complete), name, complete[0], others)
+        return found
+
+    def _created_unless_outrun(self, plan: VPCPlan, deadline: Deadline) -> VPC | None:
+        """Create a VPC; None when that of another process is used instead. When anything fails, delete it again."""
+        vpc_id = create(self._scope.ledger, self._creation(plan), deadline)["VpcId"]
+        try:
+            if not self._is_outrun(plan.name, vpc_id, deadline):
+                vpc = self._furnish(vpc_id, plan, deadline)
+                # Another process whose clock is behind may have begun an older one meanwhile.
+                if not self._is_outrun(plan.name, vpc_id, deadline):
+                    self._mark_complete(vpc_id, deadline)
+                    self._created[vpc_id] = vpc
+                    logger.info("created the VPC %s as %s", plan.name, vpc_id)
+                    return vpc
         except BaseException:
             # Ctrl-C too: nobody but this method knows of it.
-            for error in self._remove(vpc_id):
-                logger.error("%s was not deleted and is left to clean(): %s", vpc_id, error)
+            self._remove_or_log(vpc_id, deadline)
             raise
-        self._created[vpc_id] = vpc
-        logger.info("created the VPC %s as %s", plan.name, vpc_id)
-        return vpc
+        self._remove_or_log(vpc_id, deadline)
+        return None
+
+    def _is_outrun(self, name: str, vpc_id: str, deadline: Deadline) -> bool:
+        first = next(iter(vpc_candidates(self._scope.client, name, deadline)), None)
+        if first is None or first.id == vpc_id:
+            return False
+        logger.info("another process created the VPC %s as %s first: deleting %s", name, first.id, vpc_id)
+        return True
+
+    def _mark_complete(self, vpc_id: str, deadline: Deadline) -> None:
+        tags: Any = [{"Key": STATE, "Value": COMPLETE}]
+        tag = partial(self._scope.client.create_tags, Resources=[vpc_id], Tags=tags)
+        try:
+            responded(tag, what=f"tag {vpc_id}", deadline=deadline)
+        except PermissionDeniedError as error:
+            logger.warning("other processes will take %s for incomplete: %s", vpc_id, error)
+
+    def _remove_or_log(self, vpc_id: str, deadline: Deadline) -> None:
+        for error in self._remove(vpc_id, deadline):
+            logger.error("%s was not deleted and is left to clean(): %s", vpc_id, error)
 
     def _creation(self, plan: VPCPlan) -> Creation:
         client = self._scope.client
 
         def call(mark: str) -> Sequence[Any]:
             tags = self._scope.tags_for("vpc", name=plan.name, creation=mark)
+            tags[0]["Tags"].append({"Key": STATE, "Value": INCOMPLETE})
             answer = client.create_vpc(
                 CidrBlock=plan.ipv4_cidr, AmazonProvidedIpv6CidrBlock=True, TagSpecifications=tags
             )
@@ -180,26 +289,27 @@ class VPCs:
             order=UndoOrder.NETWORK,
             call=call,
             find=lambda filters: client.describe_vpcs(Filters=filters)["Vpcs"],
-            delete=lambda record: self._remove(record["VpcId"]),
+            delete=lambda record: self._remove(record["VpcId"], Deadline.after(DELETE_TIMEOUT)),
         )
 
-    def _remove(self, vpc_id: str) -> list[Exception]:
-        return VPCRemoval(self._scope, vpc_id, DELETE_TIMEOUT).run()
+    def _remove(self, vpc_id: str, deadline: Deadline) -> list[Exception]:
+        return VPCRemoval(self._scope, vpc_id, deadline).run()
 
-    def _furnish(self, vpc_id: str, plan: VPCPlan) -> VPC:
-        ipv6_cidr = self._wait_for_ipv6(vpc_id)
+    def _furnish(self, vpc_id: str, plan: VPCPlan, deadline: Deadline) -> VPC:
+        ipv6_cidr = self._wait_for_ipv6(vpc_id, deadline)
         modify = partial(self._scope.client.modify_vpc_attribute, VpcId=vpc_id)
         # EC2 takes one attribute in each call.
-        when_known(partial(modify, EnableDnsSupport={"Value": True}), what=f"modify {vpc_id}")
-        when_known(partial(modify, EnableDnsHostnames={"Value": True}), what=f"modify {vpc_id}")
-        group = self._groups().create(plan.name, f"instances in {plan.name}", vpc_id=vpc_id)
-        group.add(plan.rules(group.id))
+        for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
+            change: Any = {attribute: {"Value": True}}
+            when_known(partial(modify, **change), what=f"modify {vpc_id}", deadline=deadline)
+        group = self._groups().create(plan.name, f"instances in {plan.name}", vpc_id=vpc_id, deadline=deadline)
+        group.add(plan.rules(group.id), deadline)
         parts = NetworkParts(self._scope, plan.name)
-        gateway_id = parts.create_gateway(vpc_id)
-        table_id = parts.create_route_table(vpc_id, gateway_id)
+        gateway_id = parts.create_gateway(vpc_id, deadline)
+        table_id = parts.create_route_table(vpc_id, gateway_id, deadline)
         ipv6_parts = ipaddress.IPv6Network(ipv6_cidr).subnets(new_prefix=SUBNET_PREFIX_IPV6)
         subnets = {
-            zone: parts.create_subnet(vpc_id, zone, cidr, str(next(ipv6_parts)), table_id)
+            zone: parts.create_subnet(vpc_id, zone, cidr, str(next(ipv6_parts)), table_id, deadline=deadline)
             for zone, cidr in plan.subnets.items()
         }
         for part_id in (group.id, gateway_id, table_id, *subnets.values()):
@@ -207,30 +317,30 @@ class VPCs:
             self._scope.ledger.forget(part_id)
         return VPC(vpc_id, plan.name, plan.ipv4_cidr, ipv6_cidr, MappingProxyType(subnets), group.id, self._scope)
 
-    def _wait_for_ipv6(self, vpc_id: str) -> str:
+    def _wait_for_ipv6(self, vpc_id: str, deadline: Deadline) -> str:
         return wait_until(
-            lambda: self._ipv6_when_available(vpc_id),
+            lambda: self._ipv6_when_available(vpc_id, deadline),
             what=f"{vpc_id} to be available and to have an IPv6 network",
-            timeout=AVAILABLE_TIMEOUT,
+            deadline=deadline.at_most(AVAILABLE_TIMEOUT),
             interval=0.5,
             max_interval=3.0,
         )
 
-    def _ipv6_when_available(self, vpc_id: str) -> str | None:
+    def _ipv6_when_available(self, vpc_id: str, deadline: Deadline) -> str | None:
+        describe = partial(self._scope.client.describe_vpcs, VpcIds=[vpc_id])
         try:
-            with translated():
-                record = self._scope.client.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]
+            record = responded(describe, what=f"describe {vpc_id}", deadline=deadline)["Vpcs"][0]
         except CloudError as error:
             if error.code not in PASSING_CODES | NOT_YET_KNOWN_CODES:
                 raise
             return None
         return _ipv6_cidr(record) if record.get("State", "available") == "available" else None
 
-    def _described(self, name: str, record: Mapping[str, Any]) -> VPC:
+    def _described(self, name: str, record: Mapping[str, Any], deadline: Deadline) -> VPC:
         vpc_id = record["VpcId"]
         in_vpc: Any = [{"Name": "vpc-id", "Values": [vpc_id]}]
-        with translated():
-            found = self._scope.client.describe_subnets(Filters=in_vpc)["Subnets"]
+        describe = partial(self._scope.client.describe_subnets, Filters=in_vpc)
+        found = responded(describe, what="describe subnets", deadline=deadline)["Subnets"]
         in_order = sorted(found, key=lambda one: (one["AvailabilityZone"], one["SubnetId"]), reverse=True)
         # Of several in one zone, the first one.
         subnets = {one["AvailabilityZone"]: one["SubnetId"] for one in in_order}
@@ -240,16 +350,16 @@ class VPCs:
             ipv4_cidr=record["CidrBlock"],
             ipv6_cidr=_ipv6_cidr(record) or "",
             subnets=MappingProxyType(dict(sorted(subnets.items()))),
-            security_group_id=self._security_group_of(vpc_id, name),
+            security_group_id=self._security_group_of(vpc_id, name, deadline),
             scope=self._scope,
         )
 
-    def _security_group_of(self, vpc_id: str, name: str) -> str:
+    def _security_group_of(self, vpc_id: str, name: str, deadline: Deadline) -> str:
         """The one that was made with the VPC has its name; the default one of a VPC that was made by others."""
-        by_name = {group.name: group.id for group in self._groups().find({"vpc_id": vpc_id})}
+        by_name = {group.name: group.id for group in self._groups().find({"vpc_id": vpc_id}, deadline)}
         group_id = by_name.get(name) or by_name.get("default")
         if group_id is None:
-            raise NetworkNotFoundError(f"{vpc_id} ({name}) has no security group", resource_id=vpc_id)
+            raise NetworkNotFoundError(vpc_id, message=f"{vpc_id} ({name}) has no security group")
         return group_id
 
     def _groups(self) -> SecurityGroups:

@@ -16,6 +16,7 @@ step() {
 
 has() { command -v "$1" >/dev/null 2>&1; }
 uninitialize_machine_id() { printf 'uninitialized\n' >"$ROOT/etc/machine-id"; }
+is_own_file() { [ -f "$1" ] && [ ! -L "$1" ] && ! lsattr "$1" 2>/dev/null | grep -q '^[^ ]*i'; }
 empty_folder() { find "$1" -mindepth 1 -maxdepth 1 ! -name "${2:-}" -exec rm -rf {} +; }
 
 # Not with --machine-id: in 22.4 that removes the file, and systemd cannot make one while the root file system is still
@@ -33,6 +34,23 @@ fi
 # An sshd without host keys does not start: they stay where nothing would make new ones.
 if has cloud-init || [ -e "$ROOT/usr/lib/systemd/system/sshd-keygen.target" ]; then
     step rm -f "$ROOT"/etc/ssh/ssh_host_*_key "$ROOT"/etc/ssh/ssh_host_*_key.pub "$ROOT"/etc/ssh/ssh_host_*_key-cert.pub
+fi
+
+# The next boot writes its own. In another VPC the old name server would cost it time-outs. Both stay where nothing
+# would write them, or where somebody made them immutable.
+writes_resolv_conf() {
+    # systemd-resolved, where it runs, does not replace a file.
+    [ ! -e "$ROOT/run/systemd/resolve/resolv.conf" ] || return 1
+    has dhclient || has dhcpcd || has udhcpc || has NetworkManager
+}
+preserves_hostname() {
+    grep -Ersqi "^ *preserve_hostname: *[\"']?(true|yes|on|1)" "$ROOT/etc/cloud/cloud.cfg" "$ROOT/etc/cloud/cloud.cfg.d"
+}
+if is_own_file "$ROOT/etc/resolv.conf" && writes_resolv_conf; then
+    step rm -f "$ROOT/etc/resolv.conf"
+fi
+if is_own_file "$ROOT/etc/hostname" && has cloud-init && ! preserves_hostname; then
+    step rm -f "$ROOT/etc/hostname"
 fi
 
 # A service that is stopped already does not write its seed again when the machine shuts down.

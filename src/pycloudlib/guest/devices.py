@@ -1,14 +1,20 @@
-"""What is asked of the guest about its disks: under which path a volume appears."""
+"""The guest's disks: the path under which a volume appears."""
 
 from __future__ import annotations
 
-from pycloudlib.guest.boot import Run
+from pycloudlib.deadline import Deadline
+from pycloudlib.guest.framing import Run
 
 QUESTION_TIMEOUT = 30.0
 """Seconds for one look at the guest's disks."""
 
-# An NVMe disk says as its serial number which volume it is. On Xen there is none, and the disk has the name that the
-# volume was attached under, with xvd for sd.
+NEVER = Deadline.never()
+
+LAST_LOOK = 2.0
+"""Seconds that the guest gets at least, also at the deadline."""
+
+# The serial number of an NVMe disk is the volume id. On Xen there is none, and the disk has the name under which the
+# volume was attached, with xvd for sd.
 # https://docs.aws.amazon.com/ebs/latest/userguide/nvme-ebs-volumes.html
 _BY_SERIAL = """
 for file in /sys/block/*/device/serial /sys/block/*/serial; do
@@ -24,25 +30,28 @@ done
 """
 
 
-def device_of_volume(run: Run, volume_id: str, device_name: str) -> str | None:
-    """Ask under which path a volume appears in the guest; None as long as it does not.
+def device_of_volume(run: Run, volume_id: str, device_name: str, deadline: Deadline = NEVER) -> str | None:
+    """Return the path of a volume in the guest; None until it appears.
 
     Args:
         run: runs a command in the guest.
         volume_id: such as "vol-0123456789abcdef0".
         device_name: what it was attached as, such as "/dev/sdf".
+        deadline: when to stop waiting for the guest; default never.
 
     Raises:
-        SSHError: the guest could not be asked.
+        CommandTimeoutError: the guest did not respond in time.
+        SSHError: the guest could not be reached.
     """
     serial = volume_id.replace("-", "")
     script = f"SERIAL={serial}; NAMES='{' '.join(_names(device_name))}'\n{_BY_SERIAL}{_BY_NAME}exit 1"
-    found = run(script, timeout=QUESTION_TIMEOUT)
-    return found.stdout if found.ok and found.stdout else None
+    found = run(script, timeout=deadline.at_most(QUESTION_TIMEOUT).at_least(LAST_LOOK).remaining)
+    # Lines before it are what the login shell's start-up files print.
+    return found.stdout.splitlines()[-1] if found.ok and found.stdout else None
 
 
 def _names(device_name: str) -> list[str]:
-    """What the disk may be called, if it has no serial number."""
+    """Return the names that a disk without a serial number may have."""
     name = device_name.removeprefix("/dev/")
     as_on_xen = f"/dev/xvd{name[2:]}" if name.startswith("sd") else f"/dev/{name}"
     return list(dict.fromkeys([as_on_xen, f"/dev/{name}"]))

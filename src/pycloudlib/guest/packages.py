@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.errors import CommandError, InvalidArgumentError
 from pycloudlib.guest.run import RunAsRoot
 from pycloudlib.result import Result
@@ -170,7 +171,7 @@ def _manage(run: RunAsRoot, manager: PackageManager, command: Sequence[str], pur
     wait_until(
         has_ended,
         what=f"the guest's {manager.program} to be free",
-        timeout=LOCK_TIMEOUT,
+        deadline=Deadline.after(LOCK_TIMEOUT),
         interval=LOCK_INTERVAL,
         last_seen=lambda: _reason(result),
     )

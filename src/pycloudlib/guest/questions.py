@@ -90,9 +90,13 @@ def ask(execute: Execute, questions: Mapping[str, str], *, timeout: float) -> di
 
 
 def _script(questions: Mapping[str, str], mark: str) -> str:
-    """Every answer is one line: nothing that a guest prints can be taken for another answer."""
+    """Every answer is one line: nothing that a guest prints can be taken for another answer.
+
+    The first line is empty, because a login shell may print something without the end of a line.
+    """
     head = f"""\
 export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
+echo
 ask() {{
     said=$(timeout {SECONDS_PER_QUESTION} sh -c "$2" </dev/null 2>&1; printf '\\n%s' "$?")
     printf '{mark} %s %s\\n' "$1" "$(printf %s "$said" | base64 | tr -d '\\n')"

@@ -3,152 +3,43 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import logging
 import os
 import re
 import secrets
 import select
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
-from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError, MissingPrerequisiteError
 from pycloudlib.local import paths
-from pycloudlib.local.front_door import PATH
+from pycloudlib.local.options import URL_PATH, ServerInfo, ServerOptions
+from pycloudlib.local.server_directories import (
+    LOG_FILE,
+    NAME,
+    is_locked,
+    open_log,
+    remove_unless_used,
+    server_directories,
+)
 from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
 
-ACCESS_KEY_ID = "local"
-SECRET_ACCESS_KEY = "local"  # noqa: S105  (guards nothing: the server listens on loopback)
-LOCK_FILE = "lock"
-LOG_FILE = "server.log"
 SERVER_FILE = "server.json"
 DEFAULT_NAME = "default"
-NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""It is a directory's name too."""
 STOP_SECONDS = 30.0
 
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """What a local EC2 is to be.
-
-    Args:
-        driver: "qemu" for real machines (the default), "simulated" for states that pass by the clock.
-        region: the region that settings name; the server knows all of them. Default "us-east-1".
-        port: of the EC2 API; default 0, any free one.
-        path: under which the EC2 API is, such as "/services/Cloud"; default "", the root.
-        auth: whether it makes credentials of its own, and refuses requests that are not signed with them; default
-            false: it takes any.
-        ssh_port: of every instance's sshd; default 0: 22 where it may be bound, else a free one.
-        accelerator: "auto" (the default), "kvm" or "tcg".
-        max_memory_mib: no machine gets more memory than this, in MiB; default 2048.
-        max_cpus: no machine gets more CPUs than this; default 0: as many as this computer has, and one under software
-            emulation.
-        warm_start: whether machines go on from where a boot of their like was saved, where their image allows it;
-            default yes.
-        shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
-        boot_seconds: simulated: from pending to running; default 0.
-        stop_seconds: simulated: from stopping to stopped; default 0.
-        terminate_seconds: simulated: from shutting-down to terminated; default 0.
-        image_seconds: simulated: until an image is available; default 0.
-        end_with_stdin: end when standard input does; default false.
-    """
-
-    driver: str = "qemu"
-    region: str = "us-east-1"
-    port: int = 0
-    path: str = ""
-    auth: bool = False
-    ssh_port: int = 0
-    accelerator: str = "auto"
-    max_memory_mib: int = 2048
-    max_cpus: int = 0
-    warm_start: bool = True
-    shutdown_seconds: float = 90.0
-    boot_seconds: float = 0.0
-    stop_seconds: float = 0.0
-    terminate_seconds: float = 0.0
-    image_seconds: float = 0.0
-    end_with_stdin: bool = False
-
-    def to_json(self) -> str:
-        """Write the options as JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> ServerOptions:
-        """Read the options from JSON."""
-        return cls(**json.loads(text))
-
-
-@dataclass(frozen=True)
-class ServerInfo:
-    """Where a running local EC2 is, and what it is.
-
-    Args:
-        pid: its process.
-        endpoint_url: of the EC2 API.
-        region: the region that settings name.
-        access_key_id: any will do, unless it was started with `auth`.
-        secret_access_key: any will do, unless it was started with `auth`.
-        ssh_port: of every instance's sshd.
-        driver: "qemu" or "simulated".
-        accelerator: "kvm" or "tcg"; "" for simulated machines.
-        accelerator_reason: why this accelerator, in one line.
-    """
-
-    pid: int
-    endpoint_url: str
-    region: str
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    ssh_port: int
-    driver: str
-    accelerator: str
-    accelerator_reason: str
-
-    def to_json(self) -> str:
-        """Write the facts as JSON."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_mapping(cls, facts: Mapping[str, Any]) -> ServerInfo:
-        """Read the facts back.
-
-        Raises:
-            KeyError: one is missing.
-        """
-        return cls(**{one.name: facts[one.name] for one in fields(cls)})
-
-    def settings(self, **more: object) -> dict[str, str | int]:
-        """The settings under `[ec2]` that lead to this server.
-
-        Args:
-            **more: further ones, such as `private_key_path`; paths may be given as such.
-        """
-        return {
-            "endpoint_url": self.endpoint_url,
-            "region": self.region,
-            "access_key_id": self.access_key_id,
-            "secret_access_key": self.secret_access_key,
-            "ssh_port": self.ssh_port,
-            **{key: value if isinstance(value, int) else str(value) for key, value in more.items()},
-        }
-
-    def settings_toml(self, **more: object) -> str:
-        """The settings as a TOML file; see settings()."""
-        lines = [f"{key} = {json.dumps(value)}" for key, value in self.settings(**more).items()]
-        return "\n".join(["[ec2]", *lines]) + "\n"
+REAPER_SECONDS = 60.0
+"""How long the directory of a server that was killed may take to be deleted."""
 
 
 class LocalEC2:
@@ -226,10 +117,10 @@ class LocalEC2:
             LocalEC2Error: it could not be started; the message says why.
             MissingPrerequisiteError: QEMU or another program is not installed.
         """
-        remove_stale_directories()
         self._directory = paths.state_dir() / self.name
+        _wait_for_reaper(self._directory)
         options = ServerOptions(**{**asdict(self.options), "end_with_stdin": end_with_this_process})
-        with _open_log(self._directory) as log:
+        with open_log(self._directory) as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pycloudlib.local.server", str(self._directory), options.to_json()],
                 stdin=subprocess.PIPE if end_with_this_process else subprocess.DEVNULL,
@@ -243,8 +134,7 @@ class LocalEC2:
         except BaseException:
             process.terminate()
             _hang_up(process)
-            if not _is_locked(self._directory):
-                shutil.rmtree(self._directory, ignore_errors=True)
+            remove_unless_used(self._directory)
             raise
         self._process = process
         return self._info
@@ -293,19 +183,11 @@ def _check_name(name: str) -> None:
 
 
 def _check_path(path: str) -> None:
-    if not PATH.fullmatch(path):
+    if not URL_PATH.fullmatch(path):
         raise LocalEC2Error(
             f"a local EC2 cannot be under the path {path!r}: begin with a slash, and give letters, digits, dots, "
             "hyphens, underscores and tildes between slashes, such as /services/Cloud"
         )
-
-
-def _open_log(directory: Path) -> BinaryIO:
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return (directory / LOG_FILE).open("ab")
-    except OSError as error:
-        raise LocalEC2Error(f"cannot write to {directory}: {error.strerror}") from error
 
 
 def _hang_up(process: subprocess.Popen[bytes]) -> None:
@@ -330,9 +212,21 @@ def find_server(name: str = DEFAULT_NAME) -> ServerInfo | None:
     return _server_in(paths.state_dir() / name)
 
 
+def require_server(name: str = DEFAULT_NAME) -> ServerInfo:
+    """Find a running local EC2 by its name.
+
+    Raises:
+        LocalEC2Error: none of that name runs.
+    """
+    info = find_server(name)
+    if info is None:
+        raise _not_running(name)
+    return info
+
+
 def running_servers() -> dict[str, ServerInfo]:
     """Find all local EC2s that this user runs, by name."""
-    found = {directory.name: _server_in(directory) for directory in _server_directories()}
+    found = {directory.name: _server_in(directory) for directory in server_directories()}
     return {name: info for name, info in sorted(found.items()) if info is not None}
 
 
@@ -340,20 +234,24 @@ def stop_server(name: str = DEFAULT_NAME) -> None:
     """Stop a running local EC2 and every machine of it, and wait until they are gone.
 
     Raises:
-        LocalEC2Error: none of that name runs, or it does not end.
+        LocalEC2NotRunningError: none of that name runs.
+        LocalEC2Error: it cannot be told which process it is.
+        PycloudlibTimeoutError: it does not end.
     """
     info = find_server(name)
     directory = paths.state_dir() / name
-    if info is None and _is_locked(directory):
+    if info is None and is_locked(directory):
         raise LocalEC2Error(
             f"{directory / SERVER_FILE} does not tell which process the local EC2 {name!r} is: "
             f"if it is not just starting, end the one that `pgrep -f {directory}` finds"
         )
     if info is None:
-        raise LocalEC2Error(f"no local EC2 named {name!r} is running")
+        raise _not_running(name)
     with contextlib.suppress(ProcessLookupError), _process(info.pid) as process:
         signal.pidfd_send_signal(process, signal.SIGTERM)
-        wait_until(lambda: _has_ended(process), what=f"the local EC2 {name!r} to end", timeout=STOP_SECONDS)
+        wait_until(
+            lambda: _has_ended(process), what=f"the local EC2 {name!r} to end", deadline=Deadline.after(STOP_SECONDS)
+        )
 
 
 @contextlib.contextmanager
@@ -372,51 +270,46 @@ def _has_ended(process: int) -> bool:
     return bool(poll.poll(0))
 
 
+def _not_running(name: str) -> LocalEC2NotRunningError:
+    running = ", ".join(map(repr, running_servers()))
+    return LocalEC2NotRunningError(
+        f"no local EC2 named {name!r} is running" + (f"; running: {running}" if running else "")
+    )
+
+
 def log_file(name: str = DEFAULT_NAME) -> Path:
     """Name the log of a running local EC2.
 
     Raises:
-        LocalEC2Error: none of that name runs.
+        LocalEC2NotRunningError: none of that name runs.
     """
     _check_name(name)
     directory = paths.state_dir() / name
-    if not _is_locked(directory):
-        raise LocalEC2Error(f"no local EC2 named {name!r} is running")
+    if not is_locked(directory):
+        raise _not_running(name)
     return directory / LOG_FILE
 
 
-def remove_stale_directories() -> None:
-    """Delete what servers left that were cut off with their whole machine."""
-    for directory in _server_directories():
-        # One without a lock is about to be used by a server that is just starting.
-        if (directory / LOCK_FILE).exists() and not _is_locked(directory):
-            shutil.rmtree(directory, ignore_errors=True)
+def _wait_for_reaper(directory: Path) -> None:
+    """Wait until the directory of a server that was killed is deleted, which is under way."""
+    info = _server_in(directory)
+    if info is None:
+        return
+    with contextlib.suppress(ProcessLookupError), _process(info.pid) as process:
+        if not _has_ended(process):
+            return
+    wait_until(
+        lambda: _server_in(directory) != info,
+        what=f"{directory}, the directory of a local EC2 that was killed, to be deleted",
+        deadline=Deadline.after(REAPER_SECONDS),
+    )
 
 
 def _server_in(directory: Path) -> ServerInfo | None:
-    if not _is_locked(directory):
+    if not is_locked(directory):
         return None
     try:
         info = ServerInfo.from_mapping(json.loads((directory / SERVER_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return info if isinstance(info.pid, int) else None
-
-
-def _server_directories() -> list[Path]:
-    directory = paths.state_dir()
-    try:
-        return [one for one in directory.iterdir() if one.is_dir()]
-    except OSError as error:
-        raise LocalEC2Error(f"cannot look into {directory}: {error.strerror}") from error
-
-
-def _is_locked(directory: Path) -> bool:
-    try:
-        with (directory / LOCK_FILE).open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

@@ -21,7 +21,7 @@ def images_dir() -> Path:
     Raises:
         LocalEC2Error: it cannot be made.
     """
-    return _private_directory(_base("XDG_DATA_HOME", ".local/share") / "pycloudlib" / "images")
+    return _private_directory("XDG_DATA_HOME", ".local/share", "pycloudlib/images")
 
 
 def state_dir() -> Path:
@@ -30,7 +30,7 @@ def state_dir() -> Path:
     Raises:
         LocalEC2Error: it cannot be made.
     """
-    return _private_directory(_base("XDG_STATE_HOME", ".local/state") / "pycloudlib" / "local")
+    return _private_directory("XDG_STATE_HOME", ".local/state", "pycloudlib/local")
 
 
 def cache_dir() -> Path:
@@ -39,30 +39,32 @@ def cache_dir() -> Path:
     Raises:
         LocalEC2Error: it cannot be made.
     """
-    return _private_directory(_base("XDG_CACHE_HOME", ".cache") / "pycloudlib")
+    return _private_directory("XDG_CACHE_HOME", ".cache", "pycloudlib")
 
 
 def _base(variable: str, default: str) -> Path:
     """One base directory; a relative value is to be ignored, says the specification."""
     value = Path(os.environ.get(variable, ""))
-    return value if value.is_absolute() else _home() / default
-
-
-def _home() -> Path:
+    if value.is_absolute():
+        return value
     try:
-        return Path.home()
+        return Path.home() / default
     except RuntimeError as error:
-        raise LocalEC2Error("there is no home directory: set HOME, or the XDG_*_HOME variables") from error
+        raise LocalEC2Error(f"this user has no home directory: set {variable}, or HOME") from error
 
 
-def _private_directory(path: Path) -> Path:
+def _private_directory(variable: str, default: str, name: str) -> Path:
     """Make a directory with its parents, each for this user alone; leave those that exist as they are."""
-    missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+    path = _base(variable, default) / name
     try:
+        missing = [directory for directory in (path, *path.parents) if not directory.exists()]
         for directory in reversed(missing):
             directory.mkdir(mode=PRIVATE, exist_ok=True)
+        is_directory = path.is_dir()
     except OSError as error:
-        raise LocalEC2Error(f"cannot make the directory {path}: {error.strerror}") from error
-    if not path.is_dir():
+        raise LocalEC2Error(
+            f"cannot make the directory {path} ({error.strerror}): set {variable} to a directory that can be written to"
+        ) from error
+    if not is_directory:
         raise LocalEC2Error(f"{path} is in the way: a directory is needed there")
     return path

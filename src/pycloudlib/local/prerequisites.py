@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from pycloudlib.errors import MissingPrerequisiteError
@@ -12,19 +14,30 @@ from pycloudlib.errors import MissingPrerequisiteError
 DEBIAN_PACKAGES = {
     "apt-config": "apt",
     "debugfs": "e2fsprogs",
+    "dnsmasq": "dnsmasq-base",
     "fakeroot": "fakeroot",
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",
+    "nft": "nftables",
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
+    "slirp4netns": "slirp4netns",
     "socat": "socat",
     "ssh-keygen": "openssh-client",
     "tar": "tar",
     "unshare": "util-linux",
 }
 """The Debian and Ubuntu package that each program comes in."""
+
+MOTO_VERSION = "5.2.5"
+"""The release of moto that the local EC2 works with; pyproject.toml requires the same one."""
+
+MOTO_SERVER_MODULES = ("flask", "flask_cors", "werkzeug")
+"""What moto's server needs beside moto."""
+
+_INSTALL_LOCAL = "pip install 'pycloudlib-ec2[local]'"
 
 SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"
 """Where mke2fs lies, and what a plain user's PATH leaves out."""
@@ -77,6 +90,25 @@ def require_all(programs: Iterable[str], purpose: str) -> dict[str, Path]:
     if missing:
         raise missing_programs(missing, purpose)
     return {program: path for program, path in found.items() if path is not None}
+
+
+def require_moto() -> None:
+    """Require the one release of moto that the local EC2 works with: its backend is subclassed.
+
+    Raises:
+        MissingPrerequisiteError: moto or a package of its server is not installed, or moto is another release.
+    """
+    try:
+        installed = version("moto")
+    except PackageNotFoundError:
+        raise MissingPrerequisiteError(f"the local EC2 needs moto {MOTO_VERSION}: {_INSTALL_LOCAL}") from None
+    if installed != MOTO_VERSION:
+        raise MissingPrerequisiteError(
+            f"the local EC2 works with moto {MOTO_VERSION} only, and moto {installed} is installed: {_INSTALL_LOCAL}"
+        )
+    missing = [name for name in MOTO_SERVER_MODULES if find_spec(name) is None]
+    if missing:
+        raise MissingPrerequisiteError(f"the local EC2 needs {missing[0]}: {_INSTALL_LOCAL}")
 
 
 def missing_programs(programs: Iterable[str], purpose: str) -> MissingPrerequisiteError:

@@ -8,33 +8,38 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
+import gc
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError, PycloudlibError
-from pycloudlib.local import network, paths, prerequisites
-from pycloudlib.local.daemon import ACCESS_KEY_ID, LOCK_FILE, SECRET_ACCESS_KEY, SERVER_FILE, ServerInfo, ServerOptions
-from pycloudlib.local.front_door import FrontDoor
-from pycloudlib.local.images import Catalogue
+from pycloudlib.local import paths, prerequisites
+from pycloudlib.local.api.signatures import Key
+from pycloudlib.local.api.wsgi import LocalEC2Application
+from pycloudlib.local.daemon import SERVER_FILE
+from pycloudlib.local.images.catalog import Catalog
+from pycloudlib.local.images.simulated import ImageSource, SimulatedCatalog
 from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
-from pycloudlib.local.machines.base import MachineDriver
+from pycloudlib.local.machines.driver import MachineDriver
 from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
-from pycloudlib.local.signatures import Key
-from pycloudlib.local.simulated_images import ImageSource, SimulatedCatalogue
-from pycloudlib.local.simulated_storage import SimulatedStore
-from pycloudlib.local.storage import QcowStore, VolumeStore
+from pycloudlib.local.network import user_mode
+from pycloudlib.local.network.namespaces.probe import probe
+from pycloudlib.local.options import ACCESS_KEY_ID, SECRET_ACCESS_KEY, ServerInfo, ServerOptions
+from pycloudlib.local.server_directories import owned
+from pycloudlib.local.storage.simulated import SimulatedStore
+from pycloudlib.local.storage.volumes import QcowStore, VolumeStore
+
+if TYPE_CHECKING:
+    from pycloudlib.local.machines.qemu_interfaces import QemuNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +48,6 @@ ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POLL_SECONDS = 0.1
 """How long the HTTP server may take to notice that it is to end."""
 QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
-
-# Outlives a server that is killed, by a moment: long enough to delete its directory. A server that could do so itself
-# says so: the name may be another's by then.
-_JANITOR = 'read -r done || exec rm -rf -- "$0"'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,8 +66,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for number in ENDING_SIGNALS:
         signal.signal(number, _end)
+    # What starting makes, moto above all, lives as long as the process: looking for garbage in it, while starting and
+    # once more at the end, takes a third of the time of both.
+    gc.disable()
     try:
-        with _directory(arguments.directory):
+        with owned(arguments.directory):
             _serve(arguments.directory, arguments.options)
     except PycloudlibError as error:
         _tell({"error": str(error), "missing_prerequisite": isinstance(error, MissingPrerequisiteError)})
@@ -76,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with contextlib.suppress(BrokenPipeError):
             _tell({"error": f"cannot use {arguments.directory}: {error.strerror}", "missing_prerequisite": False})
         return 1
+    finally:
+        gc.freeze()
     return 0
 
 
@@ -93,6 +99,8 @@ def _serve(directory: Path, options: ServerOptions) -> None:
     stop = threading.Event()
     notices: list[str] = []
     with serving(directory, options, notify=notices.append) as info:
+        gc.freeze()
+        gc.enable()
         _write_atomically(directory / SERVER_FILE, info.to_json())
         _tell(asdict(info) | {"notices": notices})
         if options.end_with_stdin:
@@ -117,8 +125,9 @@ def serving(
     """
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(_listen(options.port))
-        ssh_port = options.ssh_port or network.choose_ssh_port()
-        driver, images, accelerator = _make_driver(directory, options, ssh_port, notify)
+        ssh_port = options.ssh_port or user_mode.choose_ssh_port()
+        network = _choose_network(options)
+        driver, images, accelerator = _make_driver(directory, options, ssh_port, notify, network)
         undo.callback(driver.close)
         volumes = _make_store(directory, driver)
         key = Key.random() if options.auth else None
@@ -134,11 +143,41 @@ def serving(
             driver=options.driver,
             accelerator=accelerator.name if accelerator else "",
             accelerator_reason=accelerator.reason if accelerator else "",
+            network=network.name,
+            network_reason=network.reason,
         )
 
 
+@dataclass(frozen=True)
+class NetworkChoice:
+    """The network driver of a server.
+
+    Args:
+        name: "user" or "namespaces"; "" for simulated machines.
+        reason: why, in one line.
+    """
+
+    name: str
+    reason: str
+
+
+def _choose_network(options: ServerOptions) -> NetworkChoice:
+    if options.driver == "simulated":
+        return NetworkChoice("", "")
+    if options.network == "user":
+        return NetworkChoice("user", "as asked for")
+    if options.network not in ("auto", "namespaces"):
+        raise LocalEC2Error(f"unknown network {options.network!r}: choose auto, namespaces, or user")
+    support = probe()
+    if support.works:
+        return NetworkChoice("namespaces", "as asked for" if options.network == "namespaces" else "supported here")
+    if options.network == "namespaces":
+        raise LocalEC2Error(f"network namespaces do not work here: {support.reason}; {support.remedy}")
+    return NetworkChoice("user", f"{support.reason}; {support.remedy}")
+
+
 def _make_driver(
-    directory: Path, options: ServerOptions, ssh_port: int, notify: Callable[[str], None]
+    directory: Path, options: ServerOptions, ssh_port: int, notify: Callable[[str], None], network: NetworkChoice
 ) -> tuple[MachineDriver, ImageSource, Accelerator | None]:
     if options.driver == "simulated":
         times = SimulatedTimes(
@@ -146,15 +185,18 @@ def _make_driver(
             stop=options.stop_seconds,
             terminate=options.terminate_seconds,
             image=options.image_seconds,
+            answer=options.answer_seconds,
         )
-        return SimulatedDriver(times), SimulatedCatalogue(), None
+        return SimulatedDriver(times), SimulatedCatalog(), None
     if options.driver != "qemu":
         raise LocalEC2Error(f"unknown driver {options.driver!r}: choose qemu or simulated")
     prerequisites.require_all(QEMU_PROGRAMS, "to run machines")
-    network.require_ssh_port(ssh_port)
-    from pycloudlib.local.machines.qemu_driver import QemuDriver, QemuOptions  # noqa: PLC0415  (simulated needs none of it)
+    user_mode.require_ssh_port(ssh_port)
+    # Simulated machines need none of it.
+    from pycloudlib.local.machines.qemu_driver import QemuDriver  # noqa: PLC0415
+    from pycloudlib.local.machines.qemu_host import QemuHost, QemuOptions  # noqa: PLC0415
 
-    catalogue = Catalogue(paths.images_dir())
+    catalogue = Catalog(paths.images_dir())
     accelerator = choose_accelerator(
         options.accelerator, _probe_kernel(catalogue), paths.cache_dir() / "accelerator.json", notify=notify
     )
@@ -164,9 +206,21 @@ def _make_driver(
         accelerator=accelerator,
         ssh_port=ssh_port,
         shutdown_seconds=options.shutdown_seconds,
-        saved_boots=paths.cache_dir() / "saved-boots" if options.warm_start else None,
+        boot_snapshots=paths.cache_dir() / "boot-snapshots" if options.warm_start else None,
     )
-    return QemuDriver(machines), catalogue, accelerator
+    return QemuDriver(QemuHost(machines), _make_network(network.name, directory, ssh_port)), catalogue, accelerator
+
+
+def _make_network(name: str, directory: Path, ssh_port: int) -> QemuNetwork:
+    from pycloudlib.local.machines.qemu_interfaces import UserNetwork  # noqa: PLC0415
+
+    if name == "user":
+        return UserNetwork(ssh_port)
+    from pycloudlib.local.machines.namespace_network import NamespaceNetwork  # noqa: PLC0415
+
+    files = directory.absolute() / "network"
+    files.mkdir(mode=0o700, exist_ok=True)
+    return NamespaceNetwork(files, ssh_port)
 
 
 def cpu_limit(wanted: int, accelerator: Accelerator | None) -> int:
@@ -190,7 +244,7 @@ def _make_store(directory: Path, driver: MachineDriver) -> VolumeStore:
     return QcowStore(directory / "volumes")
 
 
-def _probe_kernel(catalogue: Catalogue) -> ProbeKernel | None:
+def _probe_kernel(catalogue: Catalog) -> ProbeKernel | None:
     for image in catalogue.images():
         if image.kernel is not None:
             return ProbeKernel(image.kernel, image.initrd)
@@ -210,23 +264,21 @@ def _http_server(
 ) -> Iterator[None]:
     # moto reads this when it is imported.
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-    try:
-        from pycloudlib.local.descriptions import keep_descriptions  # noqa: PLC0415
+    prerequisites.require_moto()
+    from pycloudlib.local.api.service_model_cache import share_service_models  # noqa: PLC0415
 
-        keep_descriptions()
-        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
-            DomainDispatcherApplication,
-            MotoRequestHandler,
-            create_backend_app,
-        )
-        from werkzeug.serving import make_server  # noqa: PLC0415
+    share_service_models()
+    from werkzeug.serving import make_server  # noqa: PLC0415
 
-        from pycloudlib.local import backend  # noqa: PLC0415
-        from pycloudlib.local.models.base import LocalCloud  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingPrerequisiteError(
-            f"the local EC2 needs {error.name}: pip install 'pycloudlib-ec2[local]'"
-        ) from error
+    from pycloudlib.local.api import backend, experiments  # noqa: PLC0415
+    from pycloudlib.local.api.applications import make_application  # noqa: PLC0415
+    from pycloudlib.local.api.credentials import known_keys  # noqa: PLC0415
+    from pycloudlib.local.api.models import parameters, topology  # noqa: PLC0415
+    from pycloudlib.local.api.models.base import LocalCloud  # noqa: PLC0415
+    from pycloudlib.local.api.moto_adapter import cache_lookups  # noqa: PLC0415
+    from pycloudlib.local.api.request_handler import RequestHandler  # noqa: PLC0415
+
+    cache_lookups()
     backend.install(
         LocalCloud(
             driver=driver,
@@ -234,15 +286,26 @@ def _http_server(
             catalogue=images,
             max_memory_mib=options.max_memory_mib,
             max_cpus=max_cpus,
+            spot_notice_seconds=options.spot_notice_seconds,
         )
     )
+    parameters.install()
+    experiments.install()
     backend.require_region(options.region)
+    if driver.topology_listener is not None:
+        topology.on_change(driver.topology_listener)
     server = make_server(
         HOST,
         listener.getsockname()[1],
-        FrontDoor(DomainDispatcherApplication(create_backend_app), options.path, key),
+        LocalEC2Application(
+            make_application(),
+            options.path,
+            known_keys(key) if key else None,
+            options.region,
+            {"network": topology.network_document},
+        ),
         threaded=True,
-        request_handler=MotoRequestHandler,
+        request_handler=RequestHandler,
         fd=listener.fileno(),
     )
     thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), name="http", daemon=True)
@@ -264,52 +327,6 @@ def _listen(port: int) -> Iterator[socket.socket]:
             raise LocalEC2Error(f"cannot listen on {HOST}:{port}: {error.strerror}; choose another port") from error
         listener.listen(socket.SOMAXCONN)
         yield listener
-
-
-@contextlib.contextmanager
-def _directory(directory: Path) -> Iterator[None]:
-    """Own a directory: locked while this process lives, deleted when it ends, even when it is killed."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _take_lock(directory):
-        janitor = subprocess.Popen(
-            ["/bin/sh", "-c", _JANITOR, str(directory)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield
-        finally:
-            _delete(directory)
-            janitor.communicate(b"done\n")
-
-
-def _delete(directory: Path) -> None:
-    """Delete a directory, and the lock in it last: until then its name is not free."""
-    for path in directory.glob("*"):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif path.name != LOCK_FILE:
-            path.unlink(missing_ok=True)
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-def _take_lock(directory: Path) -> TextIO:
-    # It gets its name when it is locked already: whoever looks whether it is takes it for a moment.
-    partial = directory / f"{LOCK_FILE}.{os.getpid()}"
-    lock = partial.open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        os.link(partial, directory / LOCK_FILE)
-    except OSError as error:
-        lock.close()
-        if isinstance(error, FileExistsError):
-            raise LocalEC2Error(f"a local EC2 named {directory.name!r} is running already") from None
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
-    return lock
 
 
 def _set_at_end_of_stdin(stop: threading.Event) -> None:

@@ -147,4 +147,4 @@ def find_image(run: Run, ec2: EC2, name: str) -> str:
     except ImageNotFoundError as error:
         if not run.options.local:
             raise
-        raise ImageNotFoundError(NO_LOCAL_IMAGE.format(name=name), resource_id=name) from error
+        raise ImageNotFoundError(name, message=NO_LOCAL_IMAGE.format(name=name)) from error

@@ -108,7 +108,7 @@ def _launching(
     request: pytest.FixtureRequest, cloud: EC2, image_id: str, defaults: Mapping[str, Any]
 ) -> tuple[Callable[..., EC2Instance], Callable[[], None]]:
     from pycloudlib.pytest_plugin.clouds import find_image
-    from pycloudlib.pytest_plugin.instances import Launcher
+    from pycloudlib.pytest_plugin.launcher import Launcher
 
     run = run_of(request.config)
     launcher = Launcher(run, cloud, str(request.fixturename), request.node)
@@ -118,7 +118,10 @@ def _launching(
     def launch(image: str | None = None, **arguments: Any) -> EC2Instance:
         named = image or marked
         wanted = find_image(run, cloud, named) if named else image_id
-        return launcher.launch(wanted, **{"instance_type": run.options.instance_type, **said, **arguments})
+        given = {"wait": True, **said, **arguments}
+        if "InstanceType" not in given:
+            given.setdefault("instance_type", run.options.instance_type)
+        return launcher.launch(wanted, **given)
 
     return launch, launcher.close
 

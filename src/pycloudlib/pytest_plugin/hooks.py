@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pycloudlib.pytest_plugin import options
+
+if TYPE_CHECKING:
+    from pluggy import Result
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -54,21 +58,20 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[RUN].close()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_make_collect_report(
-    collector: pytest.Collector,
-) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Check the markers of the tests that were collected: a wrong one is an error of their module or class."""
-    report = yield
-    if not report.passed:
-        return report
+# pluggy before 1.2, which pytest 7.0 may run on, has no other kind of wrapper.
+@pytest.hookimpl(hookwrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Result[pytest.CollectReport], None]:
+    """Check the markers of collected tests: report a wrong one as an error of its module or class."""
+    outcome = yield
+    report = None if outcome.excinfo else outcome.get_result()
+    if report is None or not report.passed:
+        return
     from pycloudlib.pytest_plugin.markers import problems_of_markers
 
     problems = problems_of_markers(one for one in report.result if isinstance(one, pytest.Item))
     if problems:
         # Not a UsageError, for which pytest-xdist has no room.
         report.outcome, report.longrepr, report.result = "failed", "\n".join(problems), []
-    return report
 
 
 def _stderr() -> int:

@@ -64,7 +64,7 @@ def collect(launched: Launched, directory: Path, calls: Sequence[str]) -> list[s
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _write(directory / API_CALLS, "".join(f"{line}\n" for line in calls))
-        _note(notes, CONSOLE, lambda: _write(directory / CONSOLE, launched.instance.console_log()))
+        _note(notes, CONSOLE, lambda: _write(directory / CONSOLE, launched.instance.console_log(timeout=0)))
         if launched.is_reachable:
             launched.is_reachable = _collect_from_guest(launched.instance, directory, notes)
         else:

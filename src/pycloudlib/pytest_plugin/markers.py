@@ -21,7 +21,18 @@ DESCRIPTIONS = (
     f"{LAUNCH}(**kwargs): arguments of EC2.launch(), such as disk_size_gb=20 or any parameter of RunInstances",
 )
 
-LAUNCH_ARGUMENTS = frozenset({"instance_type", "user_data", "vpc", "wait", "disk_size_gb", "username", "enable_ipv6"})
+LAUNCH_ARGUMENTS = frozenset(
+    {
+        "cloud_init_failure",
+        "disk_size_gb",
+        "enable_ipv6",
+        "instance_type",
+        "user_data",
+        "username",
+        "vpc",
+        "wait",
+    }
+)
 """What EC2.launch() takes, besides parameters of RunInstances and what others decide."""
 
 _ARGUMENTS = {USER_DATA: "user_data", INSTANCE_TYPE: "instance_type"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -169,8 +169,8 @@ def read_options(config: pytest.Config) -> CloudOptions:
     Raises:
         pytest.UsageError: with everything that is wrong, and where it is said.
     """
-    found = {option.name: finding for option in OPTIONS if (finding := _find(config, option))}
     problems: list[str] = []
+    found = {option.name: finding for option in OPTIONS if (finding := _find(config, option, problems))}
 
     def read(name: str, convert: Callable[[_Finding], Any], default: Any = None) -> Any:
         try:
@@ -199,17 +199,37 @@ def read_options(config: pytest.Config) -> CloudOptions:
     return options
 
 
-def _find(config: pytest.Config, option: Option) -> _Finding | None:
+def _find(config: pytest.Config, option: Option, problems: list[str]) -> _Finding | None:
     """An empty text says nothing, wherever it stands."""
     here = config.invocation_params.dir
-    from_ini = config.getini(option.ini)
-    places: Mapping[str, tuple[Any, Path]] = {
-        option.flag: (config.getoption(option.ini), here),
-        f"environment variable {option.variable}": (os.environ.get(option.variable), here),
-        f"{option.ini} in {config.inipath}": (from_ini, config.inipath.parent if config.inipath else here),
+    places = {
+        option.flag: config.getoption(option.ini),
+        f"environment variable {option.variable}": os.environ.get(option.variable),
     }
-    said = (_Finding(where, value, base) for where, (value, base) in places.items() if value not in (None, ""))
-    return next(said, None)
+    for where, value in places.items():
+        if value not in (None, ""):
+            return _Finding(where, value, here)
+    value = _from_file(config, option, problems)
+    # pytest 7 says [] of an option that is not set.
+    if value in (None, "", []):
+        return None
+    return _Finding(f"{option.ini} in {config.inipath}", value, config.inipath.parent if config.inipath else here)
+
+
+def _from_file(config: pytest.Config, option: Option, problems: list[str]) -> Any:
+    """The option's value in pytest's configuration file, which pytest checks in part."""
+    allowed = "true or false" if option.is_switch else "a text"
+    where = f"{option.ini} in {config.inipath}"
+    try:
+        value = config.getini(option.ini)
+    except (ValueError, TypeError, pytest.UsageError) as error:
+        reason = str(error).removeprefix(f"{config.inipath}: ")
+        problems.append(f"{where}: {reason}; must be {allowed}")
+        return None
+    if value and not isinstance(value, (str, bool)):
+        problems.append(f"{where}: found {value!r}; must be {allowed}")
+        return None
+    return value
 
 
 def _text(finding: _Finding) -> str:
@@ -217,7 +237,10 @@ def _text(finding: _Finding) -> str:
 
 
 def _path(finding: _Finding) -> Path:
-    return finding.base / Path(finding.value).expanduser()
+    try:
+        return finding.base / Path(finding.value).expanduser()
+    except RuntimeError:
+        raise ValueError("there is no such home directory") from None
 
 
 def _switch(finding: _Finding) -> bool:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.errors import PycloudlibError
-from pycloudlib.pytest_plugin.instances import Launcher
+from pycloudlib.pytest_plugin.launcher import Launcher
 from pycloudlib.pytest_plugin.run import Run, run_of
 from pycloudlib.waiting import wait_until
 
@@ -83,7 +84,7 @@ def _locked(path: Path) -> Iterator[None]:
         wait_until(
             lambda: _is_locked(file),
             what="another worker to have prepared the image",
-            timeout=PREPARE_TIMEOUT,
+            deadline=Deadline.after(PREPARE_TIMEOUT),
             interval=0.1,
             max_interval=2.0,
         )

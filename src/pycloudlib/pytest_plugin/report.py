@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +14,9 @@ from pycloudlib.pytest_plugin.instances import Launched
 from pycloudlib.pytest_plugin.kept import Kept
 from pycloudlib.pytest_plugin.logs import collect, directory_of
 from pycloudlib.pytest_plugin.run import Run, run_of
+
+if TYPE_CHECKING:
+    from pluggy import Result
 
 PREPARE = "pytest_cloud_prepare_image"
 """The hook of the suite, in which an error may be the suite's own."""
@@ -40,20 +43,23 @@ class Told:
 TOLD = pytest.StashKey[Told]()
 
 
-@pytest.hookimpl(wrapper=True)
+# An old-style wrapper: see hooks.py.
+@pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+) -> Generator[None, Result[pytest.TestReport], None]:
     """Add to a report what there is to tell of the test's instances."""
     run = run_of(item.config)
     used = run.instances.used_by(item, run.clouds)
     told = item.stash.setdefault(TOLD, Told())
     _add_properties(item, used, told)
-    report = yield
+    outcome = yield
+    if outcome.excinfo:
+        return
+    report = outcome.get_result()
     _shorten(item, call, report)
     _add_logs(run, item, report, used, told)
     _tell_controller(run, report)
-    return report
 
 
 def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:

@@ -1,4 +1,4 @@
-"""Quote a command, run it, and take both of its streams at once."""
+"""Run a command, and take both of its streams at once."""
 
 from __future__ import annotations
 
@@ -12,28 +12,16 @@ from contextlib import contextmanager, suppress
 
 import paramiko
 
-from pycloudlib.errors import CommandTimeoutError, InvalidArgumentError, SSHConnectionError
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import InvalidArgumentError, LoginShellError, PycloudlibTimeoutError
 from pycloudlib.result import Result
+from pycloudlib.ssh.command_line import NO_STDIN, command_line, encoded
 from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.errors import CommandTimeoutError, SSHConnectionError
 from pycloudlib.ssh.transport import FOREIGN_ERRORS, Transport, reason
+from pycloudlib.waiting import timed_out
 
 logger = logging.getLogger(__name__)
-
-ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-PLAIN_WORDS = re.compile(r"[A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,-]*(?: [A-Za-z0-9_./:@%+,][A-Za-z0-9_./:@%+,-]*)*")
-"""Words that no shell reads anything into; options are left out, since shells differ in those of their own commands."""
-
-LOGIN_SHELL_WORDS = {
-    "autoload", "bind", "builtin", "caller", "compgen", "complete", "compopt", "coproc", "declare", "dirs", "disown",
-    "enable", "foreach", "function", "help", "history", "let", "limit", "local", "logout", "mapfile", "nocorrect",
-    "noglob", "popd", "print", "pushd", "readarray", "repeat", "sched", "select", "shopt", "source", "suspend", "time",
-    "typeset", "unlimit", "vared", "whence", "where", "which", "zmodload",
-}  # fmt: skip
-"""Commands that bash, ksh or zsh have and sh has not, or has otherwise."""
-
-MAX_LINE_LENGTH = 128 * 1024 - 1
-"""Bytes that Linux takes as one argument of a program (MAX_ARG_STRLEN), which a command is to the login shell."""
 
 READ_SIZE = 4 * 1024 * 1024
 """Bytes read at once: more than the window, so always all there is; what stays behind is moved in memory each time."""
@@ -42,6 +30,16 @@ WRITE_SIZE = 32 * 1024
 """Bytes of standard input sent at once: the largest packet that every server takes."""
 
 STDOUT, STDERR = "stdout", "stderr"
+
+EXEC = "exec "
+"""How a line begins that replaces the login shell."""
+
+COMMAND_NOT_FOUND = 127
+"""The exit status of every shell for a command that it does not find."""
+
+# "rbash: line 1: exec: restricted", "zsh:exec:1: cat: restricted"
+_EXEC_REFUSED = re.compile(r"\bexec\b.*: restricted\s*$")
+_SH_NOT_FOUND = re.compile(r"\bsh: (?:command )?not found|not found: sh\b")
 
 NO_EXIT_STATUS = -1
 """What paramiko says when the host has sent none."""
@@ -53,41 +51,6 @@ SHOWN_OUTPUT_LENGTH = 500
 """Characters of the last output that the message of a time-out shows."""
 
 
-def command_line(
-    command: str | Sequence[str],
-    *,
-    use_sudo: bool = False,
-    env: Mapping[str, str] | None = None,
-) -> str:
-    r"""Build the line that the login shell of the host gets.
-
-    Args:
-        command: a string is run by `sh -c`, or by the login shell where that makes no difference; a list is a program
-            and its arguments, each passed on exactly as it is.
-        use_sudo: run all of it as root, redirections included; default no.
-        env: set for the command, under sudo too; default nothing.
-
-    Returns:
-        The line, such as "exec sudo -n -- env A=1 sh -c -- 'echo \"$A\" > /root/file'".
-
-    Raises:
-        InvalidArgumentError: no command, an impossible name in `env`, a NUL character, or a line too long for Linux.
-    """
-    inner = command if isinstance(command, str) else _list_line(command)
-    prefix = (["sudo", "-n", "--"] if use_sudo else []) + _env_words(env or {})
-    as_it_is = not prefix and (not isinstance(command, str) or _is_alike_in_every_shell(command))
-    # "exec" spares the login shell a process, 0.3 ms; "--" because a command may begin with "-".
-    line = inner if as_it_is else shlex.join(["exec", *prefix, "sh", "-c", "--", inner])
-    if "\0" in line:
-        raise InvalidArgumentError("a command cannot hold a NUL character; pass such data on standard input")
-    if len(_encoded(line)) > MAX_LINE_LENGTH:
-        raise InvalidArgumentError(
-            f"the command is longer than {MAX_LINE_LENGTH} bytes, the most that Linux takes; "
-            "push it as a file, or pass its data on standard input"
-        )
-    return line
-
-
 def run(
     connection: Connection,
     command: str | Sequence[str],
@@ -96,7 +59,7 @@ def run(
     use_sudo: bool = False,
     env: Mapping[str, str] | None = None,
     get_pty: bool = False,
-    timeout: float | None = None,
+    deadline: Deadline | None = None,
     description: str | None = None,
     no_log: bool = False,
     on_output: Callable[[str, bytes], None] | None = None,
@@ -112,8 +75,9 @@ def run(
         use_sudo: run all of it as root, redirections included; default no.
         env: set for the command, under sudo too; default nothing.
         get_pty: give it a terminal, on which both streams are one; default no.
-        timeout: seconds; default none. When they are over the command is left alone: it may run on.
-        description: what is logged in the command's place; default the command.
+        deadline: when to give up, be it connecting, waiting for a session, or the command; default none. The command
+            itself is left alone: it may run on.
+        description: what is logged, and shown in the result and in errors, in the command's place; default the command.
         no_log: log nothing of the command, and keep it out of the result and of errors; default no.
         on_output: is given each piece of output as it comes, with "stdout" or "stderr" before it; nothing of it is kept
             then. What it raises ends the session. Default: all output is kept, for the result.
@@ -123,33 +87,120 @@ def run(
 
     Raises:
         InvalidArgumentError: there is no command, or no host could take it.
+        LoginShellError: the login shell is a restricted one that does not find sh.
         CommandTimeoutError: it did not end in time; with its last output.
         SSHConnectionError: there is no connection, or it was lost while the command ran.
         SSHError: as for Connection.open().
     """
     line = command_line(command, use_sudo=use_sudo, env=env)
+    if connection.refuses_exec:
+        line = line.removeprefix(EXEC)
     data = _input_bytes(stdin)
     if stdin is None and not get_pty:
         # Rather than sending an end of file, which sshd takes for a breach of protocol, and hangs up, when the command
         # has ended in the meantime.
-        line += " </dev/null"
-    shown = _shown(command, description, no_log=no_log)
-    logger.debug("%s: %s", connection.target, shown if no_log else description or shown)
+        line += NO_STDIN
+    what = shown(command, description, no_log=no_log)
+    logger.debug("%s: %s", connection.target, what)
+    deadline = deadline or Deadline.never()
+    if deadline.has_passed:
+        # A command that nobody waits for must not begin.
+        raise not_started(what, deadline, timed_out(f"its turn on {connection.target}", deadline))
+
+    def send(line: str) -> Result:
+        return _sent(connection, line, data, what, deadline, get_pty=get_pty, on_output=on_output)
+
+    result = send(line)
+    if line.startswith(EXEC) and is_restricted(connection, result, deadline):
+        # The login shell did not start the command.
+        result = send(line.removeprefix(EXEC))
+    if connection.refuses_exec and result.return_code == COMMAND_NOT_FOUND and _SH_NOT_FOUND.search(result.stderr):
+        raise LoginShellError(
+            f"the restricted login shell of {connection.target} does not find sh, so that it runs single programs "
+            f"only: {' '.join(result.stderr.split())}",
+            output=result.stderr,
+        )
+    return result
+
+
+def is_restricted(connection: Connection, result: Result | None = None, deadline: Deadline | None = None) -> bool:
+    """Return whether the login shell is a restricted one, such as rbash, which refuses `exec`.
+
+    Args:
+        connection: where; it remembers the answer.
+        result: of a command that began with `exec`; only a refusal is followed up. Default: ask the shell.
+        deadline: when to give up asking; default none.
+    """
+    if connection.refuses_exec is None and (result is None or _refuses_exec(result)):
+        # The command itself may have printed that; a program that does nothing prints nothing.
+        probe = _sent(connection, f"{EXEC}true{NO_STDIN}", None, "true", deadline or Deadline.never())
+        connection.refuses_exec = _refuses_exec(probe)
+        if connection.refuses_exec:
+            logger.debug("%s: the login shell is restricted", connection.target)
+    return bool(connection.refuses_exec)
+
+
+def _refuses_exec(result: Result) -> bool:
+    return result.return_code != 0 and _EXEC_REFUSED.search(result.stderr) is not None
+
+
+def _sent(
+    connection: Connection,
+    line: str,
+    data: bytes | None,
+    what: str,
+    deadline: Deadline,
+    *,
+    get_pty: bool = False,
+    on_output: Callable[[str, bytes], None] | None = None,
+) -> Result:
+    """Send a line to the login shell, and return what came of it."""
     started = time.monotonic()
-    with connection.session() as channel:
-        streams = _Streams(channel, on_output)
-        with _deadline(channel, timeout, lambda: _timed_out(shown, timeout or 0.0, streams)):
-            try:
-                status = _converse(channel, line, data, streams, get_pty=get_pty)
-            except FOREIGN_ERRORS as error:
-                raise _lost(connection, shown, error) from error
+    try:
+        with connection.session(deadline) as channel:
+            streams = _Streams(channel, on_output)
+            with _closed_at(deadline, channel, lambda: _timed_out(what, deadline, streams.last_output)):
+                try:
+                    status = _converse(channel, line, data, streams, deadline, get_pty=get_pty)
+                except FOREIGN_ERRORS as error:
+                    raise _lost(connection, what, error) from error
+    except (SSHConnectionError, PycloudlibTimeoutError) as error:
+        if isinstance(error, CommandTimeoutError) or not deadline.has_passed:
+            raise
+        raise not_started(what, deadline, error) from error
     duration = time.monotonic() - started
-    return Result(streams.stdout, streams.stderr, status, command=shown, duration=duration)
+    return Result(streams.stdout, streams.stderr, status, command=what, duration=duration)
 
 
-def _is_alike_in_every_shell(command: str) -> bool:
-    """Tell whether the login shell runs a command as sh would: then sh is spared, a fifth of `echo hi`'s time."""
-    return bool(PLAIN_WORDS.fullmatch(command)) and command.split(" ", maxsplit=1)[0] not in LOGIN_SHELL_WORDS
+def shown(command: str | Sequence[str], description: str | None, *, no_log: bool) -> str:
+    """Return the text that stands for a command in errors and results.
+
+    Args:
+        command: the command.
+        description: what its caller calls it, if anything.
+        no_log: whether nothing of the command may be seen.
+    """
+    if description:
+        return description
+    if no_log:
+        return "(a command that is not shown)"
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def not_started(command: str, deadline: Deadline, why: Exception) -> CommandTimeoutError:
+    """Return the error of a command that was not even started at its deadline.
+
+    Args:
+        command: as shown() returns it.
+        deadline: the deadline that passed.
+        why: what was awaited meanwhile.
+    """
+    return CommandTimeoutError(
+        f"the command was not started within {deadline.seconds:g} s: {command}; {why}",
+        what=command,
+        seconds=deadline.seconds,
+        last_seen=str(why),
+    )
 
 
 class _Wakeup(threading.Event):
@@ -219,13 +270,14 @@ def _converse(
     line: str,
     stdin: bytes | None,
     streams: _Streams,
+    deadline: Deadline,
     *,
     get_pty: bool,
 ) -> int:
     if get_pty:
         channel.get_pty()
-    channel.exec_command(_encoded(line))
-    with _feeding(channel, stdin):
+    channel.exec_command(encoded(line))
+    with _feeding(channel, stdin, deadline):
         streams.collect()
         status = channel.recv_exit_status()
     if status == NO_EXIT_STATUS:
@@ -234,7 +286,7 @@ def _converse(
 
 
 @contextmanager
-def _feeding(channel: paramiko.Channel, stdin: bytes | None) -> Iterator[None]:
+def _feeding(channel: paramiko.Channel, stdin: bytes | None, deadline: Deadline) -> Iterator[None]:
     """Send standard input beside whatever else is done; what the command does not want is not sent."""
     if stdin is None:
         yield
@@ -246,7 +298,8 @@ def _feeding(channel: paramiko.Channel, stdin: bytes | None) -> Iterator[None]:
     finally:
         with suppress(*FOREIGN_ERRORS):
             channel.close()
-        feeder.join(HELPER_END_TIMEOUT)
+        # It may wait for a host that reads nothing.
+        feeder.join(deadline.at_most(HELPER_END_TIMEOUT).remaining)
 
 
 def _feed(channel: paramiko.Channel, data: bytes) -> None:
@@ -265,13 +318,11 @@ def _feed(channel: paramiko.Channel, data: bytes) -> None:
 
 
 @contextmanager
-def _deadline(
-    channel: paramiko.Channel,
-    timeout: float | None,
-    error: Callable[[], CommandTimeoutError],
+def _closed_at(
+    deadline: Deadline, channel: paramiko.Channel, error: Callable[[], CommandTimeoutError]
 ) -> Iterator[None]:
-    """Close the channel when the time is over, which ends whatever waits for it."""
-    if timeout is None:
+    """Close the channel at the deadline, which ends whatever waits for it."""
+    if deadline.timeout is None:
         yield
         return
     passed = threading.Event()
@@ -281,31 +332,21 @@ def _deadline(
         with suppress(*FOREIGN_ERRORS):
             channel.close()
 
-    timer = threading.Timer(timeout, close)
+    timer = threading.Timer(deadline.remaining, close)
     timer.daemon = True
     timer.start()
     try:
         yield
     except SSHConnectionError:
-        if not passed.is_set():
+        if not deadline.has_passed:
             raise
+        passed.set()
     finally:
         timer.cancel()
-        timer.join(HELPER_END_TIMEOUT)
+        if not passed.is_set():
+            timer.join(deadline.at_most(HELPER_END_TIMEOUT).remaining)
     if passed.is_set():
         raise error()
-
-
-def _list_line(command: Sequence[str]) -> str:
-    if not isinstance(command, (list, tuple)):
-        raise InvalidArgumentError(f"the command is a {type(command).__name__}; it must be a text, or a list of texts")
-    if not command:
-        raise InvalidArgumentError("there is no command to run: the list is empty")
-    for position, word in enumerate(command):
-        if not isinstance(word, str):
-            # Not what it is: it may be secret.
-            raise InvalidArgumentError(f"word {position} of the command is a {type(word).__name__}; it must be a text")
-    return shlex.join(command)
 
 
 def _input_bytes(stdin: str | bytes | None) -> bytes | None:
@@ -320,39 +361,13 @@ def _input_bytes(stdin: str | bytes | None) -> bytes | None:
         raise InvalidArgumentError("stdin holds a character that UTF-8 cannot express; pass bytes") from None
 
 
-def _env_words(env: Mapping[str, str]) -> list[str]:
-    for name in env:
-        if not isinstance(name, str) or not ENV_NAME.fullmatch(name):
-            raise InvalidArgumentError(
-                f"{name!r} cannot name an environment variable: letters, digits and _ only, no digit first"
-            )
-    return ["env", *(f"{name}={value}" for name, value in env.items())] if env else []
-
-
-def _encoded(line: str) -> bytes:
-    """The line as bytes; those that Python could not decode from a file name are themselves again."""
-    try:
-        return line.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        raise InvalidArgumentError(
-            "the command holds a character that UTF-8 cannot express (a lone surrogate)"
-        ) from None
-
-
-def _shown(command: str | Sequence[str], description: str | None, *, no_log: bool) -> str:
-    if no_log:
-        return description or "(a command that is not shown)"
-    return command if isinstance(command, str) else shlex.join(command)
-
-
-def _timed_out(command: str, timeout: float, streams: _Streams) -> CommandTimeoutError:
-    last = streams.last_output
-    message = f"the command did not end within {timeout:g} s: {command}"
+def _timed_out(command: str, deadline: Deadline, last_output: str) -> CommandTimeoutError:
+    message = f"the command did not end within {deadline.seconds:g} s: {command}"
     return CommandTimeoutError(
-        message + (f"; last output: {last}" if last else "; it printed nothing"),
+        message + (f"; last output: {last_output}" if last_output else "; it printed nothing"),
         what=command,
-        seconds=timeout,
-        last_seen=last,
+        seconds=deadline.seconds,
+        last_seen=last_output,
     )
 
 

@@ -1,22 +1,35 @@
-"""One connection to one host: opened, lost and opened again, closed."""
+"""One connection to one host: opened, reopened after a loss, and closed."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum
 from types import TracebackType
 
 import paramiko
 
-from pycloudlib.errors import PycloudlibTimeoutError, SSHConnectionError, SSHError
+from pycloudlib import errors
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import PycloudlibTimeoutError
+from pycloudlib.ssh.errors import SSHConnectionError, SSHError
 from pycloudlib.ssh.host_keys import HostKeys
 from pycloudlib.ssh.private_key import load_private_key
 from pycloudlib.ssh.target import Target
-from pycloudlib.ssh.transport import FOREIGN_ERRORS, close_transport, is_lost, open_transport, reason
-from pycloudlib.waiting import wait_until
+from pycloudlib.ssh.transport import (
+    FOREIGN_ERRORS,
+    Transport,
+    close_channel,
+    close_transport,
+    connect_socket,
+    is_lost,
+    log_in,
+    reason,
+    sending_until,
+)
+from pycloudlib.waiting import timed_out, wait_until
 
 __all__ = ["Connection", "State", "Target"]
 
@@ -28,6 +41,9 @@ counts those that have just ended for some milliseconds."""
 
 SESSION_TIMEOUT = 30.0
 """Seconds that the host has for opening a session; paramiko's default is an hour."""
+
+NO_ANSWER = "Timeout opening channel"
+"""How paramiko's message begins when the host has not answered within SESSION_TIMEOUT."""
 
 REFUSAL_TIMEOUT = 10.0
 """Seconds after which a host that refuses another session is believed."""
@@ -44,12 +60,13 @@ class State(Enum):
 class Connection:
     """A connection to one host, for any number of threads.
 
-    The first use opens it; a lost connection is opened again by the next use. Every attempt to connect is made once:
-    who waits for a host asks again upon SSHConnectionError.
+    The first use opens it; the next use after a loss opens it again. Each attempt to connect is made once: callers that
+    wait for a host call again upon SSHConnectionError. No method waits longer than its deadline, whatever other threads
+    do; close() does not wait for them at all.
 
     Args:
-        target: where to connect, and as whom.
-        host_keys: who the host may be; the same one for every connection to an instance.
+        target: where to connect, and the login user.
+        host_keys: the host keys that are accepted; the same object for every connection to an instance.
     """
 
     def __init__(self, target: Target, host_keys: HostKeys) -> None:
@@ -57,82 +74,106 @@ class Connection:
         self.host_keys = host_keys
         self._state = State.NEW
         self._transport: paramiko.Transport | None = None
+        self._attempt: paramiko.Transport | None = None
         self._key: paramiko.PKey | None = None
+        # Guards the fields above, for moments. The other one is held by the thread that connects.
         self._lock = threading.Lock()
+        self._connecting = threading.Lock()
         self._sessions = threading.BoundedSemaphore(MAX_SESSIONS)
+        self.sftp_works = True
+        """Whether the host speaks SFTP, as far as is known."""
+        self.refuses_exec: bool | None = None
+        """Whether its login shell is a restricted one, which refuses `exec`; None until that matters."""
+        self.is_known_as_noisy = False
+        """Whether it was reported that its login shell prints something before every command."""
 
     @property
     def state(self) -> State:
-        """Where it is in its life."""
+        """The state of the connection."""
         return self._state
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is open and not lost, as far as this side has noticed."""
-        transport = self._transport
-        return transport is not None and transport.is_authenticated()
+        """Whether it is open and, as far as this side has noticed, not lost."""
+        return self._live() is not None
 
     def is_lost(self, error: BaseException) -> bool:
-        """Tell whether an error that its use ended in came with the end of the connection."""
+        """Return whether an error that ended its use came with the end of the connection."""
         transport = self._transport
         return transport is None or is_lost(transport, error)
 
     @property
     def transport(self) -> paramiko.Transport:
-        """The live transport below it, opened if there is none.
+        """The live transport, opened if there is none. Raises as open() does."""
+        return self.open()
+
+    def open(self, deadline: Deadline | None = None) -> paramiko.Transport:
+        """Connect and log in; a no-op while the connection is alive.
+
+        Args:
+            deadline: when to give up; default none, so that the time-outs of the target alone apply.
+
+        Returns:
+            The live transport.
 
         Raises:
-            SSHError: the connection is closed already.
+            SSHError: the connection is closed already, or was closed meanwhile.
             KeyPairError: the private key cannot be used.
             SSHConnectionError: the host cannot be reached.
             SSHAuthenticationError: the host refused the key.
-            HostKeyError: it is not the host that was expected.
+            HostKeyError: the host key is not an accepted one.
+            PycloudlibTimeoutError: another thread was connecting until the deadline.
         """
-        with self._lock:
-            if self._state is State.CLOSED:
-                raise SSHError(f"the connection to {self.target} is closed, and a closed one is not opened again")
-            if self._transport is not None and self._transport.is_authenticated():
-                return self._transport
-            return self._connect()
-
-    def open(self) -> None:
-        """Connect and log in, or do nothing while the connection is alive.
-
-        Raises:
-            SSHError: the connection is closed already.
-            KeyPairError: the private key cannot be used.
-            SSHConnectionError: the host cannot be reached.
-            SSHAuthenticationError: the host refused the key.
-            HostKeyError: it is not the host that was expected.
-        """
-        _ = self.transport
+        live = self._live()
+        if live is not None:
+            return live
+        deadline = deadline or Deadline.never()
+        if not _acquired(self._connecting, deadline):
+            raise timed_out(f"another thread to connect to {self.target}", deadline)
+        try:
+            return self._live() or self._connect(deadline)
+        finally:
+            self._connecting.release()
 
     def close(self) -> None:
-        """Close it for good; commands that run over it end with SSHConnectionError. A second time does nothing."""
+        """Close it for good; commands and attempts under way end with an SSHError. No-op if closed."""
         with self._lock:
             self._state = State.CLOSED
-            self._drop()
+            transports = [self._transport, self._attempt]
+            self._transport = self._attempt = None
+        for transport in transports:
+            if transport is not None:
+                close_transport(transport)
 
     @contextmanager
-    def session(self) -> Iterator[paramiko.Channel]:
-        """Open a session for one command or one transfer, and close it in the end.
+    def session(self, deadline: Deadline | None = None) -> Iterator[paramiko.Channel]:
+        """Open a session channel for one command or one transfer, and close it in the end.
 
-        When the connection turns out to be lost it is opened again, once. Nothing has been asked of the host by then,
-        so nothing can happen twice.
+        A connection that turns out to be lost is opened again, once. Nothing has been sent over the channel by then, so
+        nothing can happen twice.
+
+        Args:
+            deadline: when to give up opening it, and sending over it in this thread; default none.
 
         Yields:
-            A channel on which nothing has been asked yet.
+            A channel without any request on it yet.
 
         Raises:
             SSHError: as for open(), and SSHConnectionError when the host refuses another session.
+            PycloudlibTimeoutError: no session was free until the deadline.
         """
-        with self._sessions:
-            channel = self._open_session()
-            try:
-                yield channel
-            finally:
-                with suppress(*FOREIGN_ERRORS):
-                    channel.close()
+        deadline = deadline or Deadline.never()
+        if not _acquired(self._sessions, deadline):
+            raise timed_out(f"one of the {MAX_SESSIONS} sessions to {self.target}, all of them busy", deadline)
+        try:
+            with sending_until(deadline):
+                channel = self._open_session(deadline)
+                try:
+                    yield channel
+                finally:
+                    close_channel(channel)
+        finally:
+            self._sessions.release()
 
     def __enter__(self) -> Connection:
         self.open()
@@ -149,30 +190,64 @@ class Connection:
     def __repr__(self) -> str:
         return f"<Connection {self.target} {self._state.value}>"
 
-    def _connect(self) -> paramiko.Transport:
+    def _live(self) -> paramiko.Transport | None:
+        transport = self._transport
+        return transport if transport is not None and transport.is_authenticated() else None
+
+    def _connect(self, deadline: Deadline) -> paramiko.Transport:
+        self._refuse_if_closed()
         if self._state is State.OPEN:
-            logger.debug("the connection to %s is lost and opened again", self.target)
+            logger.debug("the connection to %s is lost; opening it again", self.target)
         self._drop()
         if self._key is None:
             self._key = load_private_key(self.target.private_key_path)
-        self._transport = open_transport(self.target, self._key, self.host_keys)
-        self._state = State.OPEN
-        return self._transport
+        transport = Transport(connect_socket(self.target, deadline))
+        try:
+            self._begin(transport)
+            log_in(transport, self.target, self._key, self.host_keys, deadline)
+            self._finish(transport)
+        except BaseException as error:
+            close_transport(transport)
+            with self._lock:
+                self._attempt = None
+            if isinstance(error, errors.SSHError):
+                # That the attempt was aborted is the better reason.
+                self._refuse_if_closed()
+            raise
+        return transport
+
+    def _begin(self, transport: paramiko.Transport) -> None:
+        """Let close() abort the attempt."""
+        with self._lock:
+            self._attempt = transport
+        self._refuse_if_closed()
+
+    def _finish(self, transport: paramiko.Transport) -> None:
+        with self._lock:
+            if self._state is not State.CLOSED:
+                self._transport, self._attempt, self._state = transport, None, State.OPEN
+        self._refuse_if_closed()
+
+    def _refuse_if_closed(self) -> None:
+        if self._state is State.CLOSED:
+            raise SSHError(f"the connection to {self.target} is closed, and a closed one is not opened again")
 
     def _drop(self) -> None:
-        if self._transport is not None:
-            close_transport(self._transport)
-        self._transport = None
+        with self._lock:
+            transport, self._transport = self._transport, None
+        if transport is not None:
+            close_transport(transport)
 
-    def _open_session(self) -> paramiko.Channel:
-        transport = self.transport
+    def _open_session(self, deadline: Deadline) -> paramiko.Channel:
+        transport = self.open(deadline)
         try:
-            return _free_session(transport)
+            return _free_session(transport, deadline)
         except FOREIGN_ERRORS as error:
             if not is_lost(transport, error):
                 raise self._no_session(error) from error
+        transport = self.open(deadline)
         try:
-            return _free_session(self.transport)
+            return _free_session(transport, deadline)
         except FOREIGN_ERRORS as error:
             raise self._no_session(error) from error
 
@@ -182,16 +257,25 @@ class Connection:
         return SSHConnectionError(f"{self.target} did not open a session: {why}")
 
 
-def _free_session(transport: paramiko.Transport) -> paramiko.Channel:
-    """Open a session as soon as the host has one to give."""
+def _acquired(lock: threading.Lock | threading.BoundedSemaphore, deadline: Deadline) -> bool:
+    seconds = deadline.timeout
+    return lock.acquire() if seconds is None else lock.acquire(timeout=seconds)
+
+
+def _free_session(transport: paramiko.Transport, deadline: Deadline) -> paramiko.Channel:
+    """Open a session channel as soon as the host has one to give."""
 
     def session() -> paramiko.Channel | None:
         try:
-            return transport.open_session(timeout=SESSION_TIMEOUT)
-        except paramiko.SSHException:
+            return transport.open_session(timeout=deadline.at_most(SESSION_TIMEOUT).remaining)
+        except paramiko.SSHException as error:
+            if str(error).startswith(NO_ANSWER):
+                raise TimeoutError from error
             # Not only ChannelException: of two refusals at once, paramiko keeps the reason of one.
             if transport.is_active():
                 return None
             raise
 
-    return wait_until(session, what="a session", timeout=REFUSAL_TIMEOUT, interval=0.005, max_interval=0.2)
+    return wait_until(
+        session, what="a session", deadline=deadline.at_most(REFUSAL_TIMEOUT), interval=0.005, max_interval=0.2
+    )

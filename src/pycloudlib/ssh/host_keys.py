@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from pycloudlib.errors import HostKeyError, InvalidArgumentError
+from pycloudlib.errors import InvalidArgumentError
+from pycloudlib.ssh.errors import HostKeyError
 
 logger = logging.getLogger(__name__)
 
@@ -155,7 +156,10 @@ class HostKeys:
             return
         raise HostKeyError(
             f"{host} has another host key than before: it was {self._pinned} and is {key}; "
-            "either another host answers at this address, or its keys were made anew"
+            "either another host answers at this address, or its keys were made anew",
+            hostname=host,
+            got=(key.kind, key.blob),
+            expected=(self._pinned.kind, self._pinned.blob),
         )
 
     def _check_console(self, key: HostKey, host: str) -> None:
@@ -164,12 +168,17 @@ class HostKeys:
         if self._console:
             known = ", ".join(map(str, self._console))
             raise HostKeyError(
-                f"{host} has a host key that it did not print on its console: {key} is not among {known}"
+                f"{host} has a host key that it did not print on its console: {key} is not among {known}",
+                hostname=host,
+                got=(key.kind, key.blob),
+                expected=(self._console[0].kind, self._console[0].blob),
             )
         if self.mode == "console":
             raise HostKeyError(
                 f"the console log of {host} does not show its host keys yet, so it cannot be told whether this is the "
-                f"right host (it has {key}); wait for them, or set host_keys to 'pinned'"
+                f"right host (it has {key}); wait for them, or set host_keys to 'pinned'",
+                hostname=host,
+                got=(key.kind, key.blob),
             )
 
 
@@ -200,23 +209,17 @@ class KeyOwners:
             return first
 
 
-def count_console_blocks(text: str) -> int:
-    """Count how often a console log shows host keys, so that those of a later boot can be told from them."""
-    return len(CONSOLE_BLOCK.findall(text))
-
-
-def keys_from_console(text: str, *, after: int = 0) -> list[str]:
+def keys_from_console(text: str) -> list[str]:
     """Find the host keys that cloud-init printed on the console (its module keys_to_console).
 
     Args:
         text: the console log, with whatever else is on it (EC2's GetConsoleOutput).
-        after: how many blocks of them are of earlier boots, and do not count; default 0.
 
     Returns:
         One "type base64" for each key of the last complete block, which is the latest boot's; an empty list when there
         is none yet.
     """
-    blocks = CONSOLE_BLOCK.findall(text.replace("\r", ""))[after:]
+    blocks = CONSOLE_BLOCK.findall(text.replace("\r", ""))
     if not blocks:
         return []
     keys = (f"{match['kind']} {match['blob']}" for match in CONSOLE_KEY.finditer(blocks[-1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import posixpath
@@ -168,7 +169,7 @@ class LocalTree:
     def _replaced(self, name: str) -> Iterator[Path]:
         path = self._place(name)
         if path.is_dir() and not path.is_symlink():
-            raise RefusedError(f"{path} is a directory here, and none on the host")
+            raise RefusedError(f"{path} is a directory here, and none on the host", errno.EISDIR, path)
         temporary = path.with_name(temporary_name())
         try:
             yield temporary
@@ -194,7 +195,7 @@ class LocalTree:
             if path.is_symlink():
                 raise RefusedError(f"{path} is a symbolic link here, which is not followed") from None
             if not path.is_dir():
-                raise RefusedError(f"{path} is no directory here, and one on the host") from None
+                raise RefusedError(f"{path} is no directory here, and one on the host", errno.ENOTDIR, path) from None
         self._folders.add(inner)
         return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path
 
 import paramiko
@@ -18,15 +19,24 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
-from pycloudlib.errors import KeyPairError
+from pycloudlib.key import decode_key
+from pycloudlib.ssh.errors import PassphraseError, PrivateKeyError
 
 SupportedKey = RSAPrivateKey | Ed25519PrivateKey | EllipticCurvePrivateKey
+
+FileVersion = tuple[int, int, int]
+
+_LOADING = threading.Lock()
+_loaded: dict[Path, tuple[FileVersion, paramiko.PKey]] = {}
+"""The keys that were loaded, each with the version of its file. To load an RSA key takes 0.3 s, because its primes are
+checked; a fleet has one key for all of its connections."""
 
 
 def load_private_key(path: Path) -> paramiko.PKey:
     """Load a private key: RSA, Ed25519 or ECDSA, in OpenSSH's format or as PEM, as EC2's CreateKeyPair writes it.
 
-    A certificate beside it (`-cert.pub`) is left alone: an instance knows the plain key.
+    A certificate beside it (`-cert.pub`) is left alone: an instance knows the plain key. A file is read again if it has
+    changed.
 
     Args:
         path: the private key's file.
@@ -37,11 +47,31 @@ def load_private_key(path: Path) -> paramiko.PKey:
     Raises:
         KeyPairError: it cannot be read, is no private key, or is protected by a passphrase.
     """
-    key = _parse(_read(path), path)
+    with _LOADING:
+        version = _version(path)
+        known_version, key = _loaded.get(path, (None, None))
+        if key is None or known_version != version:
+            key = _load(path)
+            _loaded[path] = version, key
+        return key
+
+
+def _version(path: Path) -> FileVersion:
+    """Return what changes whenever the file does."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise PrivateKeyError(f"the private key {path} cannot be read: {error.strerror}") from error
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _load(path: Path) -> paramiko.PKey:
+    key = _parse(_without_byte_order_mark(_read(path)), path)
+    if isinstance(key, RSAPrivateKey):
+        # From the text it would be checked once more.
+        return paramiko.RSAKey(key=key)
     # paramiko cannot read PKCS#8, nor a file without the certificate beside it: so it gets one format, in memory.
     text = io.StringIO(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode())
-    if isinstance(key, RSAPrivateKey):
-        return paramiko.RSAKey.from_private_key(text)
     if isinstance(key, Ed25519PrivateKey):
         return paramiko.Ed25519Key.from_private_key(text)
     return paramiko.ECDSAKey.from_private_key(text)
@@ -51,23 +81,32 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise KeyPairError(f"the private key {path} cannot be read: {error.strerror}") from error
+        raise PrivateKeyError(f"the private key {path} cannot be read: {error.strerror}") from error
+
+
+def _without_byte_order_mark(data: bytes) -> bytes:
+    try:
+        return decode_key(data).encode()
+    except UnicodeDecodeError:
+        return data  # _parse() refuses it.
 
 
 def _parse(data: bytes, path: Path) -> SupportedKey:
     if data.startswith((b"ssh-", b"ecdsa-")):
-        raise KeyPairError(f"{path} is a public key; the private one of the pair is needed")
+        raise PrivateKeyError(f"{path} is a public key; the private one of the pair is needed")
     load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in data else load_pem_private_key
     try:
         key = load(data, password=None)
     except TypeError:
-        raise KeyPairError(
+        raise PassphraseError(
             f"the private key {path} is protected by a passphrase; use one without, or remove it with: "
             f"ssh-keygen -p -N '' -f {path}"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
         # The parser's own message may quote the file, so it is not passed on.
-        raise KeyPairError(f"{path} is not a private key that can be used (RSA, Ed25519 or ECDSA)") from None
+        raise PrivateKeyError(f"{path} is not a private key that can be used (RSA, Ed25519 or ECDSA)") from None
     if not isinstance(key, SupportedKey):
-        raise KeyPairError(f"the private key {path} is of a kind that SSH does not use any more; make an Ed25519 one")
+        raise PrivateKeyError(
+            f"the private key {path} is of a kind that SSH does not use any more; make an Ed25519 one"
+        )
     return key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import stat
 from contextlib import suppress
@@ -58,7 +59,7 @@ def _make_folder(sftp: paramiko.SFTPClient, path: str) -> None:
         sftp.mkdir(path)
         return
     if not stat.S_ISDIR(mode):
-        raise RefusedError(f"{path} is no directory on the host, and one here")
+        raise RefusedError(f"{path} is no directory on the host, and one here", errno.ENOTDIR, path)
 
 
 def _replace(sftp: paramiko.SFTPClient, entry: Entry, path: str) -> None:

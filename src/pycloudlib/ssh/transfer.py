@@ -1,7 +1,8 @@
-"""Push a file to the host, and pull one from it, over SFTP."""
+"""Push a file to the host, and pull one from it: over SFTP, or through cat where the host does not speak it."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import posixpath
@@ -14,18 +15,14 @@ from typing import BinaryIO
 
 import paramiko
 
+from pycloudlib.ssh import stream_transfer
 from pycloudlib.ssh.connection import Connection
-from pycloudlib.ssh.transfer_faults import IDLE_TIMEOUT, RefusedError, translated
+from pycloudlib.ssh.remote_program import RemoteProgram, shown
+from pycloudlib.ssh.sftp_read import PIECE_SIZE, SFTPReader
+from pycloudlib.ssh.transfer_faults import IDLE_TIMEOUT, HostProtocolError, RefusedError, translated
 from pycloudlib.ssh.transport import FOREIGN_ERRORS
 
 logger = logging.getLogger(__name__)
-
-PIECE_SIZE = 32 * 1024
-"""Bytes of one SFTP request: the most that every server takes."""
-
-PREFETCH_REQUESTS = 256
-"""Requests in flight on a pull. Without a bound some servers hang (paramiko issues 1779 and 1788); with 64 of them a
-pull crawls (issue 2455)."""
 
 NEW_FILE_MODE = 0o644
 
@@ -49,16 +46,15 @@ def push(connection: Connection, local: str | os.PathLike[str], remote: str) -> 
     path = Path(local)
     logger.debug("push %s to %s:%s", path, connection.target, remote)
     attempt = f"cannot push {path} to {connection.target}:{remote}"
-    with translated(connection, attempt), _source(path) as source, sftp_session(connection) as sftp:
-        destination = _remote_destination(sftp, remote)
-        temporary = posixpath.join(posixpath.dirname(destination), temporary_name())
-        try:
-            upload(sftp, source, temporary)
-            sftp.posix_rename(temporary, destination)
-        except BaseException:
-            with suppress(*FOREIGN_ERRORS):
-                sftp.remove(temporary)
-            raise
+    with translated(connection, attempt, remote), _source(path) as source:
+        if connection.sftp_works:
+            try:
+                with sftp_session(connection) as sftp:
+                    _push_over_sftp(sftp, source, remote)
+                return
+            except HostProtocolError as error:
+                _note_no_sftp(connection, error)
+        _note_noise(connection, stream_transfer.push(connection, source, remote, temporary_name()))
 
 
 def pull(connection: Connection, remote: str, local: str | os.PathLike[str]) -> None:
@@ -78,14 +74,14 @@ def pull(connection: Connection, remote: str, local: str | os.PathLike[str]) -> 
         SSHError: as for Connection.open().
     """
     logger.debug("pull %s:%s to %s", connection.target, remote, local)
-    with translated(connection, f"cannot pull {connection.target}:{remote} to {local}"):
+    with translated(connection, f"cannot pull {connection.target}:{remote} to {local}", remote):
         destination = _local_destination(Path(local))
         temporary = destination.with_name(temporary_name())
         try:
-            with sftp_session(connection) as sftp, _new_file(temporary) as target:
+            with _new_file(temporary) as target:
                 if destination.exists():
                     os.fchmod(target.fileno(), stat.S_IMODE(destination.stat().st_mode))
-                download(sftp, remote, target)
+                _pull_content(connection, remote, target)
             temporary.replace(destination)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -98,11 +94,63 @@ def sftp_session(connection: Connection) -> Iterator[paramiko.SFTPClient]:
 
     Args:
         connection: where; opened again first, if it was lost.
+
+    Raises:
+        HostProtocolError: the host does not speak SFTP.
     """
     with connection.session() as channel:
         channel.settimeout(IDLE_TIMEOUT)
-        channel.invoke_subsystem("sftp")
-        yield paramiko.SFTPClient(channel)
+        try:
+            channel.invoke_subsystem("sftp")
+            sftp = paramiko.SFTPClient(channel)
+        except TimeoutError:
+            raise
+        except paramiko.SFTPError as error:
+            # The program that serves SFTP is a child of the login shell: "Garbage packet received".
+            raise HostProtocolError("its login shell prints something, which breaks SFTP") from error
+        except FOREIGN_ERRORS as error:
+            if connection.is_lost(error):
+                raise
+            raise HostProtocolError("its sshd serves no SFTP") from error
+        yield sftp
+
+
+def _push_over_sftp(sftp: paramiko.SFTPClient, source: BinaryIO, remote: str) -> None:
+    destination = _remote_destination(sftp, remote)
+    temporary = posixpath.join(posixpath.dirname(destination), temporary_name())
+    try:
+        upload(sftp, source, temporary)
+        sftp.posix_rename(temporary, destination)
+    except BaseException:
+        with suppress(*FOREIGN_ERRORS):
+            sftp.remove(temporary)
+        raise
+
+
+def _pull_content(connection: Connection, remote: str, target: BinaryIO) -> None:
+    if connection.sftp_works:
+        try:
+            with sftp_session(connection) as sftp:
+                download(sftp, remote, target)
+            return
+        except HostProtocolError as error:
+            _note_no_sftp(connection, error)
+    _note_noise(connection, stream_transfer.pull(connection, remote, target))
+
+
+def _note_no_sftp(connection: Connection, error: HostProtocolError) -> None:
+    connection.sftp_works = False
+    logger.info("%s: %s; files go through cat instead", connection.target, error)
+
+
+def _note_noise(connection: Connection, program: RemoteProgram) -> None:
+    if program.noise and not connection.is_known_as_noisy:
+        connection.is_known_as_noisy = True
+        logger.warning(
+            "the login shell of %s prints %s before every command; do so in interactive shells only",
+            connection.target,
+            shown(program.noise),
+        )
 
 
 def upload(sftp: paramiko.SFTPClient, source: BinaryIO, path: str) -> None:
@@ -143,15 +191,13 @@ def download(sftp: paramiko.SFTPClient, remote: str, target: BinaryIO) -> None:
     """
     attributes = sftp.stat(remote)
     if not stat.S_ISREG(attributes.st_mode or 0):
-        raise RefusedError(f"{remote} is {_kind(attributes.st_mode or 0)}, not a file")
+        mode = attributes.st_mode or 0
+        raise RefusedError(f"{remote} is {_kind(mode)}, not a file", _number(mode), remote)
     expected = attributes.st_size or 0
-    received = 0
-    with sftp.open(remote, "rb") as source:
-        source.prefetch(expected, PREFETCH_REQUESTS)
-        # Read to its end rather than to its size: a log may grow, and the files of /proc have none.
-        while piece := source.read(PIECE_SIZE):
-            target.write(piece)
-            received += len(piece)
+    # Closed only after success: an error leaves answers unread, and the session with them.
+    source = sftp.open(remote, "rb")
+    received = SFTPReader(sftp, source, target).read(expected)
+    source.close()
     if received < expected:
         raise RefusedError(f"it has {expected} bytes, and {received} arrived")
 
@@ -162,19 +208,22 @@ def _remote_destination(sftp: paramiko.SFTPClient, remote: str) -> str:
     except FileNotFoundError:
         return remote
     if not stat.S_ISREG(mode):
-        raise RefusedError(f"{remote} is {_kind(mode)}; give the whole path of the file to write")
+        why = f"{remote} is {_kind(mode)}; give the whole path of the file to write"
+        raise RefusedError(why, _number(mode), remote)
     return sftp.normalize(remote)
 
 
 def _local_destination(path: Path) -> Path:
     if path.exists() and not path.is_file():
-        raise RefusedError(f"{path} is {_kind(path.stat().st_mode)}; give the whole path of the file to write")
+        mode = path.stat().st_mode
+        raise RefusedError(f"{path} is {_kind(mode)}; give the whole path of the file to write", _number(mode), path)
     return path.resolve()
 
 
 def _source(path: Path) -> BinaryIO:
     if path.exists() and not path.is_file():
-        raise RefusedError(f"{path} is {_kind(path.stat().st_mode)}, not a file")
+        mode = path.stat().st_mode
+        raise RefusedError(f"{path} is {_kind(mode)}, not a file", _number(mode), path)
     return path.open("rb")
 
 
@@ -190,3 +239,7 @@ def _new_file(path: Path) -> BinaryIO:
 
 def _kind(mode: int) -> str:
     return "a directory" if stat.S_ISDIR(mode) else "no regular file"
+
+
+def _number(mode: int) -> int | None:
+    return errno.EISDIR if stat.S_ISDIR(mode) else None

@@ -1,25 +1,44 @@
-"""One attempt to connect: socket, key exchange, host key, login. What fails leaves neither socket nor thread."""
+"""One attempt to connect: socket, key exchange, host key, authentication."""
 
 from __future__ import annotations
 
 import logging
+import math
+import select
 import socket
 import threading
-from collections.abc import Iterable
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import paramiko
+from paramiko.auth_handler import AuthHandler
+from paramiko.buffered_pipe import BufferedPipe
 from paramiko.common import MSG_CHANNEL_REQUEST
+from paramiko.packet import Packetizer
+from paramiko.ssh_exception import IncompatiblePeer
 
-from pycloudlib.errors import SSHAuthenticationError, SSHConnectionError
+from pycloudlib import errors
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import PycloudlibTimeoutError, SSHError
+from pycloudlib.ssh.errors import (
+    HostUnreachableError,
+    SSHAuthenticationError,
+    SSHConnectionError,
+    SSHNegotiationError,
+)
 from pycloudlib.ssh.host_keys import HostKeys
 from pycloudlib.ssh.target import Target
+from pycloudlib.waiting import wait_until
 
 FOREIGN_ERRORS = (paramiko.SSHException, EOFError, OSError)
 """Whatever paramiko raises when a connection or its host does not do what it should."""
 
 KEY_EXCHANGE_TIMEOUT = 30.0
 """Seconds for the key exchange, after the banner; a host under software emulation needs some of them."""
+
+MIN_TIMEOUT = 0.001
+"""Seconds that a socket gets at least, even at its deadline."""
 
 CLOSE_TIMEOUT = 2.0
 """Seconds to wait for paramiko's thread to end; its socket is shut down by then, so it takes milliseconds."""
@@ -33,6 +52,13 @@ a second, which takes a fifth of a core for a thousand connections."""
 
 READ_AHEAD_SIZE = 64 * 1024
 """Bytes read from the socket at once: two of the largest packets."""
+
+TURN_TIMEOUT = 0.1
+"""Seconds to wait at once for the turn to send, before the connection is looked at again."""
+
+LAST_SEND_TIMEOUT = 0.05
+"""Seconds that sending gets at least, also at the deadline: a channel that is closed without a message stays open on
+the host."""
 
 SIGNAL_NUMBERS = {
     "HUP": 1,
@@ -53,9 +79,46 @@ SIGNAL_NUMBERS = {
 
 KILLED_BY_SIGNAL = 128
 
-# What goes wrong is raised as this library's errors; without a handler of its own, Python would print paramiko's
-# tracebacks to stderr for every attempt to reach a host that is still booting.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
+LOG_NAME = "paramiko.pycloudlib"
+"""The logger of this library's transports, apart from those of other users of paramiko in the process."""
+
+SILENT = logging.CRITICAL + 1
+
+
+_sender = threading.local()
+
+
+@contextmanager
+def sending_until(deadline: Deadline) -> Iterator[None]:
+    """Let nothing that this thread sends wait beyond a deadline for a host that reads nothing.
+
+    A message that the host does not take raises TimeoutError. Nothing of it is sent then, so the connection stays
+    usable.
+
+    Args:
+        deadline: when to give up.
+    """
+    outer = getattr(_sender, "deadline", None)
+    _sender.deadline = None if deadline.timeout is None else deadline
+    try:
+        yield
+    finally:
+        _sender.deadline = outer
+
+
+def _silence_unless_asked_for() -> None:
+    """Hold back what paramiko logs: for every attempt to reach a host that boots, an error with a traceback.
+
+    What goes wrong is raised as this library's errors. A caller who sets the level of LOG_NAME, or that of "paramiko"
+    to DEBUG, gets what they ask for.
+    """
+    logger = logging.getLogger(LOG_NAME)
+    if logger.level in (logging.NOTSET, SILENT):
+        is_asked_for = logging.NOTSET < logging.getLogger("paramiko").level <= logging.DEBUG
+        level = logging.NOTSET if is_asked_for else SILENT
+        if logger.level != level:
+            # Setting it again makes every logger of the process look its level up anew.
+            logger.setLevel(level)
 
 
 def _channel_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
@@ -77,26 +140,91 @@ class _ReadAheadSocket(socket.socket):
     """
 
     _ahead = b""
+    _readable: select.poll | None = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Give at most `size` bytes, from what was read ahead if there is any."""
-        data = self._ahead or super().recv(max(size, READ_AHEAD_SIZE), flags)
+        """Return at most `size` bytes, from what was read ahead if there is any."""
+        data = self._ahead or self._received(size, flags)
         self._ahead = data[size:]
         return data[:size]
 
+    def _received(self, size: int, flags: int) -> bytes:
+        # recv() makes its buffer before it waits: an idle connection would hold 64 KiB.
+        if self._readable is None:
+            self._readable = select.poll()
+            self._readable.register(self, select.POLLIN)
+        seconds = self.gettimeout()
+        if not self._readable.poll(None if seconds is None else seconds * 1000):
+            raise TimeoutError("timed out")
+        return super().recv(max(size, READ_AHEAD_SIZE), flags)
+
+
+def _first(offered: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
+    """What is offered, with what is wanted of it first."""
+    names = tuple(offered)
+    preferred = [name for name in wanted if name in names]
+    return tuple(dict.fromkeys([*preferred, *names]))
+
+
+def _gcm_first(ciphers: Sequence[str]) -> tuple[str, ...]:
+    return _first(ciphers, (name for name in ciphers if "-gcm@" in name))
+
+
+class _Packetizer(Packetizer):
+    """A packetizer that limits the key exchange by the clock; paramiko starts a thread for each."""
+
+    _handshake_deadline = math.inf
+
+    def start_handshake(self, timeout: float) -> None:
+        """Begin the key exchange."""
+        self._handshake_deadline = time.monotonic() + timeout
+
+    def handshake_timed_out(self) -> bool:
+        """Return whether the key exchange has taken too long."""
+        return time.monotonic() >= self._handshake_deadline
+
+    def complete_handshake(self) -> None:
+        """Take the key exchange as done, or as given up."""
+        self._handshake_deadline = math.inf
+
 
 class Transport(paramiko.Transport):
-    """A transport that hears which signal ended a command, and that survives two races of paramiko's.
+    """A transport that hears which signal ended a command, and that survives three races of paramiko's.
 
     It takes parts of paramiko that are not public; there is no other way.
     """
 
+    _channel_handler_table = {  # noqa: RUF012
+        **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]
+        MSG_CHANNEL_REQUEST: _channel_request,
+    }
+    _preferred_ciphers = _gcm_first(paramiko.Transport._preferred_ciphers)  # type: ignore[attr-defined]
+
     def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        handlers = self._channel_handler_table  # type: ignore[has-type]
-        self._channel_handler_table = {**handlers, MSG_CHANNEL_REQUEST: _channel_request}
+        super().__init__(sock, packetizer_class=_Packetizer)
+        _silence_unless_asked_for()
+        self.set_log_channel(LOG_NAME)
         self._held_back: list[paramiko.Message] = []
         self._only = threading.local()
+
+    def run(self) -> None:
+        """Serve the connection until its end, then wake everyone who waits for it.
+
+        paramiko wakes nobody if the connection was closed from this side before this thread noticed.
+        """
+        try:
+            super().run()
+        finally:
+            if self.completion_event is not None:
+                self.completion_event.set()
+            if self.auth_handler is not None:
+                self.auth_handler.abort()
+
+    def forget_login(self) -> None:
+        """Free what only the login needed, 2.5 KB."""
+        self.completion_event = None
+        if self.auth_handler is not None:
+            self.auth_handler.auth_event = None
 
     def send_only_while_open(self, channel: paramiko.Channel) -> None:
         """Let this thread, from now on, send only what belongs to a channel, and only until its end.
@@ -109,13 +237,49 @@ class Transport(paramiko.Transport):
         """
         self._only.channel = channel
 
+    def _filter_algorithm(self, type_: str) -> tuple[str, ...]:
+        # Called 16 times per connection; none is disabled here.
+        names: tuple[str, ...] = getattr(self, f"_preferred_{type_}")
+        return names
+
+    def _parse_debug(self, message: paramiko.Message) -> None:
+        # paramiko goes through each character, for a log that is off: 5 % of the time that a connection takes.
+        if self.logger.isEnabledFor(logging.DEBUG):
+            super()._parse_debug(message)  # type: ignore[misc]
+
     def _send_user_message(self, data: paramiko.Message) -> None:
         # paramiko changes the keys every 512 MiB. A channel that the host closes in that moment is answered by the
         # very thread that changes them: it would wait for itself, for 30 s, and then drop the connection.
         if threading.current_thread() is self and not self.clear_to_send.is_set():
             self._held_back.append(data)
             return
-        super()._send_user_message(data)  # type: ignore[misc]
+        deadline = getattr(_sender, "deadline", None)
+        if deadline is None:
+            super()._send_user_message(data)  # type: ignore[misc]
+        else:
+            self._send_in_time(data, deadline if deadline.remaining else Deadline.after(LAST_SEND_TIMEOUT))
+
+    def _send_in_time(self, data: paramiko.Message, deadline: Deadline) -> None:
+        """Send a message as soon as the host takes it, or not at all."""
+
+        def is_sent() -> bool:
+            if not self.is_active():
+                raise EOFError
+            if not self.clear_to_send_lock.acquire(timeout=deadline.at_most(TURN_TIMEOUT).remaining):
+                return False
+            try:
+                # Not during a key exchange.
+                if not self.clear_to_send.is_set() or not _is_writable(self.sock, deadline):
+                    return False
+                self._send_message(data)
+                return True
+            finally:
+                self.clear_to_send_lock.release()
+
+        try:
+            wait_until(is_sent, what="the host to read", deadline=deadline, interval=0.001, max_interval=0.1)
+        except PycloudlibTimeoutError as error:
+            raise TimeoutError(str(error)) from None
 
     def _send_message(self, data: paramiko.Message) -> None:
         # The answer to a closed channel is sent under the same lock of paramiko's as this, after `closed` is set.
@@ -131,37 +295,79 @@ class Transport(paramiko.Transport):
             self._send_user_message(each)
 
 
-def open_transport(target: Target, key: paramiko.PKey, host_keys: HostKeys) -> paramiko.Transport:
-    """Connect and log in, once.
+def _is_writable(sock: socket.socket | paramiko.Channel, deadline: Deadline) -> bool:
+    """Wait until the kernel takes more data for the host."""
+    ready = select.poll()
+    try:
+        ready.register(sock, select.POLLOUT)
+    except ValueError:
+        # Another thread has closed it.
+        raise EOFError from None
+    return bool(ready.poll(deadline.remaining * 1000))
+
+
+class _ClosedPipe(BufferedPipe):  # type: ignore[type-arg]
+    """A buffer that has ended, and takes nothing any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.close()
+
+    def feed(self, data: bytes | str) -> None:
+        """Drop the data."""
+
+
+_CLOSED_PIPE = _ClosedPipe()
+_HAPPENED = threading.Event()
+_HAPPENED.set()
+
+
+def close_channel(channel: paramiko.Channel) -> None:
+    """Close a channel and free its buffers, 7 KB: paramiko's thread keeps the channel of the last message.
 
     Args:
-        target: where, as whom, and how patiently.
-        key: the private key that is offered.
-        host_keys: who the host may be; asked after the key exchange and before the login.
+        channel: nobody uses it any more.
+    """
+    with suppress(*FOREIGN_ERRORS):
+        channel.close()
+    # Under the lock under which paramiko's thread closes it. What the host sends after that is dropped.
+    with channel.lock:
+        if channel.closed:
+            channel.in_buffer = channel.in_stderr_buffer = _CLOSED_PIPE
+            channel.event = channel.status_event = _HAPPENED
 
-    Returns:
-        A transport that is logged in.
+
+def log_in(transport: Transport, target: Target, key: paramiko.PKey, host_keys: HostKeys, deadline: Deadline) -> None:
+    """Exchange keys with the host, check its host key, and authenticate, once.
+
+    Args:
+        transport: over a connected socket.
+        target: the login user, and the time-out of each step.
+        key: the private key that is offered.
+        host_keys: the host keys that are accepted; checked after the key exchange and before authentication.
+        deadline: when to give up, if that is earlier.
 
     Raises:
-        SSHConnectionError: the host cannot be reached, or does not talk SSH.
+        SSHConnectionError: the host does not speak SSH, or was lost.
         SSHAuthenticationError: the host refused the key.
-        HostKeyError: it is not the host that was expected.
+        HostKeyError: the host key is not an accepted one.
     """
-    transport = Transport(_connected_socket(target))
+    began = deadline.clock.now()
     try:
-        _exchange_keys(transport, target, host_keys)
+        _exchange_keys(transport, target, host_keys, deadline)
         host_key = transport.get_remote_server_key()
         host_keys.check(host_key.get_name(), host_key.asbytes(), host=target.address)
-        _log_in(transport, target, key)
+        _authenticate(transport, target, key, deadline)
         transport.sock.settimeout(_idle_interval(target))
         transport.set_keepalive(target.keepalive)
+        transport.forget_login()
     except FOREIGN_ERRORS as error:
-        close_transport(transport)
-        raise _connection_error(target, error) from error
-    except BaseException:
-        close_transport(transport)
-        raise
-    return transport
+        # The errors of this package are paramiko's too.
+        if isinstance(error, SSHError):
+            raise
+        failure = _connection_error(target, error)
+        failure.unresponsive = deadline.clock.now() - began >= transport.banner_timeout
+        raise failure from error
 
 
 def _idle_interval(target: Target) -> float:
@@ -188,9 +394,8 @@ def close_transport(transport: paramiko.Transport) -> None:
         # Wakes paramiko's thread at once; closing the socket alone leaves it waiting on a descriptor that may by then
         # be another connection's.
         transport.sock.shutdown(socket.SHUT_RDWR)
-    # The key exchange has a timer of its own: another thread, which would outlive a failed attempt.
-    transport.packetizer.complete_handshake()
-    if transport.is_alive():
+    # The garbage collector may close it in its own thread.
+    if transport.is_alive() and transport is not threading.current_thread():
         transport.join(CLOSE_TIMEOUT)
     transport.close()
     transport.sock.close()
@@ -211,46 +416,66 @@ def reason(error: BaseException) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
 
-def _connected_socket(target: Target) -> socket.socket:
+def connect_socket(target: Target, deadline: Deadline) -> socket.socket:
+    """Open the TCP connection.
+
+    Args:
+        target: where, and for how long to try.
+        deadline: when to give up, if that is earlier.
+
+    Raises:
+        SSHConnectionError: the host cannot be reached.
+    """
+    seconds = deadline.at_most(target.connect_timeout).remaining
     try:
-        connected = socket.create_connection((target.host, target.port), timeout=target.connect_timeout)
+        # 0 would make the socket non-blocking.
+        connected = socket.create_connection((target.host, target.port), timeout=max(seconds, MIN_TIMEOUT))
     except TimeoutError as error:
-        raise SSHConnectionError(
-            f"cannot connect to {target.address}: no answer within {target.connect_timeout:g} s"
+        raise HostUnreachableError(
+            f"cannot connect to {target.address}: no answer within {seconds:.3g} s",
+            (target.host, target.port),
+            error,
         ) from error
     except (OSError, UnicodeError) as error:
-        raise _connection_error(target, error) from error
+        message = str(_connection_error(target, error))
+        raise HostUnreachableError(message, (target.host, target.port), error) from error
     # Without it, every command waits for the other side's delayed acknowledgement: 44 ms instead of 2.
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if target.keepalive and hasattr(socket, "TCP_USER_TIMEOUT"):
-        # paramiko sends signs of life and does not look for the answers; so the kernel does.
+        # paramiko sends keep-alives and does not look for the answers; so the kernel does.
         milliseconds = int(target.keepalive * KEEPALIVES_MISSED * 1000)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return _ReadAheadSocket(connected.family, connected.type, connected.proto, connected.detach())
 
 
-def _exchange_keys(transport: paramiko.Transport, target: Target, host_keys: HostKeys) -> None:
-    transport.banner_timeout = target.banner_timeout
-    transport.handshake_timeout = KEY_EXCHANGE_TIMEOUT
-    wishes = transport.get_security_options()
-    wishes.ciphers = _first(wishes.ciphers, (name for name in wishes.ciphers if "-gcm@" in name))
-    # Known types come first rather than alone, so that a host without them is refused with both fingerprints.
-    wishes.key_types = _first(wishes.key_types, _algorithms(host_keys.known_kinds))
+def _exchange_keys(transport: Transport, target: Target, host_keys: HostKeys, deadline: Deadline) -> None:
+    whole = deadline.at_most(target.banner_timeout + KEY_EXCHANGE_TIMEOUT)
+    transport.banner_timeout = min(target.banner_timeout, whole.remaining)
+    transport.handshake_timeout = min(KEY_EXCHANGE_TIMEOUT, whole.remaining)
+    if kinds := host_keys.known_kinds:
+        wishes = transport.get_security_options()
+        # Known types come first rather than alone, so that a host without them is refused with both fingerprints.
+        wishes.key_types = _first(wishes.key_types, _algorithms(kinds))
     done = threading.Event()
     transport.start_client(event=done)
-    if not done.wait(target.banner_timeout + KEY_EXCHANGE_TIMEOUT):
-        raise SSHConnectionError(
-            f"cannot connect to {target.address}: the key exchange took longer than {KEY_EXCHANGE_TIMEOUT:g} s"
+    if not done.wait(whole.remaining):
+        raise _unresponsive(
+            f"cannot connect to {target.address}: the key exchange took longer than {whole.seconds:.3g} s"
         )
     if not transport.is_active():
         raise transport.get_exception() or EOFError()
 
 
-def _log_in(transport: paramiko.Transport, target: Target, key: paramiko.PKey) -> None:
+def _authenticate(transport: paramiko.Transport, target: Target, key: paramiko.PKey, deadline: Deadline) -> None:
     answered = threading.Event()
     transport.auth_publickey(target.username, key, answered)
-    if not answered.wait(target.auth_timeout):
-        raise SSHConnectionError(f"cannot log in to {target.address}: no answer within {target.auth_timeout:g} s")
+    handler = transport.auth_handler
+    if not transport.is_active():
+        # It may have ended just before it knew this event.
+        answered.set()
+    seconds = deadline.at_most(target.auth_timeout).remaining
+    if not answered.wait(seconds):
+        raise _unresponsive(f"cannot log in to {target.address}: no answer within {seconds:.3g} s")
     if transport.is_authenticated():
         return
     error = transport.get_exception()
@@ -259,7 +484,18 @@ def _log_in(transport: paramiko.Transport, target: Target, key: paramiko.PKey) -
             f"{target.address} refused the key {target.private_key_path} for the user {target.username}"
             + (f": {reason(error)}" if error else "")
         )
+    # PAM refuses accounts that have expired, and all of them while the system is booting up.
+    if said := _banner(handler):
+        raise SSHConnectionError(
+            f"cannot log in to {target.address} as {target.username}: the host closed the connection: {said}"
+        )
     raise error or EOFError()
+
+
+def _banner(handler: AuthHandler | None) -> str:
+    """Return on one line what the host said during authentication (SSH_MSG_USERAUTH_BANNER, RFC 4252)."""
+    banner: str | bytes = getattr(handler, "banner", None) or ""
+    return " ".join((banner.decode(errors="replace") if isinstance(banner, bytes) else banner).split())
 
 
 def _algorithms(kinds: Iterable[str]) -> list[str]:
@@ -270,12 +506,12 @@ def _algorithms(kinds: Iterable[str]) -> list[str]:
     return names
 
 
-def _first(offered: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """What is offered, with what is wanted of it first."""
-    names = tuple(offered)
-    preferred = [name for name in wanted if name in names]
-    return tuple(dict.fromkeys([*preferred, *names]))
+def _connection_error(target: Target, error: BaseException) -> errors.SSHConnectionError:
+    kind = SSHNegotiationError if isinstance(error, IncompatiblePeer) else SSHConnectionError
+    return kind(f"cannot connect to {target.address}: {reason(error)}")
 
 
-def _connection_error(target: Target, error: BaseException) -> SSHConnectionError:
-    return SSHConnectionError(f"cannot connect to {target.address}: {reason(error)}")
+def _unresponsive(message: str) -> SSHConnectionError:
+    error = SSHConnectionError(message)
+    error.unresponsive = True
+    return error

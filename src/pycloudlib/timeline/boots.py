@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pycloudlib.errors import InstanceError
 from pycloudlib.guest.questions import ask
+from pycloudlib.tags import NAME
 from pycloudlib.timeline.guest import QUESTIONS, boot_by_itself, boot_record
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def of_running_instance(instance: EC2Instance) -> BootRecord:
         SSHError: it could not be asked.
     """
     answers = ask(instance.execute, QUESTIONS, timeout=TIMEOUT)
-    record = boot_by_itself(answers, label=instance.name, image_id=instance.image_id, instance_id=instance.id)
+    record = boot_by_itself(
+        answers, label=instance.tags.get(NAME, instance.id), image_id=instance.image_id, instance_id=instance.id
+    )
     return _told(record, instance)
 
 

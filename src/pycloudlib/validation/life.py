@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.errors import PycloudlibTimeoutError
 from pycloudlib.guest.questions import ask
 from pycloudlib.validation.facts import Facts
@@ -119,7 +120,11 @@ class Life:
 
         try:
             wait_until(
-                is_configured, what=f"the guest to have {ip}", timeout=PLUG_TIMEOUT, interval=1.0, max_interval=5.0
+                is_configured,
+                what=f"the guest to have {ip}",
+                deadline=Deadline.after(PLUG_TIMEOUT),
+                interval=1.0,
+                max_interval=5.0,
             )
         except PycloudlibTimeoutError:
             return AddedInterface(ip, seen)
@@ -131,7 +136,7 @@ class Life:
         instance = self.instance
         before = self._kept()
         self._subject.progress("restarting it")
-        instance.restart()
+        instance.restart(cloud_init_failure="raise")
         return Booted(before, self._kept())
 
     @cached_property
@@ -143,7 +148,7 @@ class Life:
         instance.execute(f"cat >{DATA_FILE} && sync {DATA_FILE}", stdin=data, use_sudo=True).check()
         self._subject.progress("stopping and starting it")
         instance.shutdown()
-        instance.start()
+        instance.start(cloud_init_failure="raise")
         found = instance.execute(["cat", DATA_FILE], use_sudo=True)
         return Booted(before, self._kept(), data, found.stdout)
 

@@ -15,6 +15,8 @@ from pycloudlib.validation.life import Life
 from pycloudlib.validation.verdicts import advice_of, title
 
 if TYPE_CHECKING:
+    from pluggy import Result
+
     from pycloudlib.validation.facts import Facts
     from pycloudlib.validation.subject import Subject
 
@@ -101,12 +103,16 @@ class ValidationPlugin:
         self._subject.progress = lambda _: None
         return None
 
-    @pytest.hookimpl(wrapper=True)
+    # An old-style wrapper, for pluggy before 1.2.
+    @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    ) -> Generator[None, Result[pytest.TestReport], None]:
         """Let a failure tell its reason and its remedy, and take the outcome down."""
-        report = yield
+        outcome = yield
+        if outcome.excinfo:
+            return
+        report = outcome.get_result()
         advice = advice_of(getattr(item, "obj", None))
         message = _message(report, call)
         if report.failed:
@@ -117,7 +123,6 @@ class ValidationPlugin:
             self.outcomes.append(
                 Outcome(group, name, report.outcome, message, advice.reason, advice.remedy, report.duration)
             )
-        return report
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Keep Ctrl-C and SIGTERM apart for whoever started this."""

@@ -145,7 +145,7 @@ class Subject:
     def _wait(self, instance: EC2Instance) -> str:
         """Why it did not come up; nothing when it did. That cloud-init failed is for its own checks."""
         try:
-            instance.wait(raise_on_cloud_init_failure=False)
+            instance.wait(cloud_init_failure="warn")
         except InstanceError as error:
             return str(error)
         return ""

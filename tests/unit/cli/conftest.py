@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.local import daemon, paths
-from support.cli_world import CliWorld, cli_world
+from support.cli_world import CliWorld, QuickCommandLine, cli_world
 from support.command_line import CommandLine
 
 
 @pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandLine]:
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[QuickCommandLine]:
     for variable, name in (("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state"), ("XDG_CACHE_HOME", "cache")):
         monkeypatch.setenv(variable, str(tmp_path / name))
     state = paths.state_dir()
-    yield CommandLine(tmp_path)
+    yield QuickCommandLine(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in daemon.running_servers():
         daemon.stop_server(name)
@@ -35,6 +35,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CliWorld]:
 def machine(world: CliWorld) -> str:
     """The id of a machine that is ready, for all tests that leave it so."""
     return world.launch("--tag", "shared")
+
+
+@pytest.fixture
+def process(cli: QuickCommandLine) -> CommandLine:
+    """The same command line, always in a process of its own."""
+    return CommandLine(cli.home)
 
 
 @pytest.fixture

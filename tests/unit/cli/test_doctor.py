@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import grp
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pycloudlib.cli import diagnosis
 from support.cli_world import CliWorld, QuickCommandLine, home_environment
 from support.moto_server import moto_server
 from support.sshd import make_key
@@ -149,11 +152,27 @@ def test_files_that_others_can_read_are_told(patient: Patient, moto_url: str) ->
     key = patient.make_key()
     key.chmod(0o644)
     text = f'region = "us-east-1"\nendpoint_url = "{moto_url}"\naccess_key_id = "a"\nsecret_access_key = "{SECRET}"'
-    path = patient.configure(text, mode=0o644)
+    patient.configure(text, mode=0o644)
     told = patient.examine()
     assert told.status == 0
     assert told.checks["SSH key"]["remedy"] == f"chmod 600 {key}"
-    assert told.checks["settings file"]["remedy"] == f"chmod 600 {path}"
+    # The secret of an endpoint on loopback guards nothing.
+    assert told.checks["settings file"]["state"] == "ok"
+    path = patient.configure(text.replace(moto_url, "http://cloud.invalid"), mode=0o644)
+    assert patient.examine().checks["settings file"]["remedy"] == f"chmod 600 {path}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file to a group")
+def test_a_kvm_of_another_group_comes_with_the_way_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kvm = tmp_path / "kvm"
+    kvm.touch(mode=0o660)
+    kvm.chmod(0o660)
+    group = next(group for group in grp.getgrall() if group.gr_gid)
+    os.chown(kvm, -1, group.gr_gid)
+    monkeypatch.setattr(diagnosis, "KVM", kvm)
+    assert f"--groups {group.gr_name} " in diagnosis._lack_of_kvm()[1]
+    kvm.chmod(0o600)
+    assert diagnosis._lack_of_kvm() == ("this user may not use it", "")
 
 
 def test_what_is_not_installed_is_told(patient: Patient) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.waiting import wait_until
 from support.cli_world import CliWorld
 from support.guest import CLOUD_INIT_DONE
@@ -115,7 +116,7 @@ def test_interrupted_while_it_boots_nothing_is_left(world: CliWorld) -> None:
     world.guest.program("cloud-init", f"touch {mark}; {HANGS}")
     try:
         with world.cli.start("launch", "bookworm", "--local", "--keep", "--tag", "booting") as process:
-            wait_until(mark.exists, what="the boot to be under way", timeout=120)
+            wait_until(mark.exists, what="the boot to be under way", deadline=Deadline.after(120))
             process.send_signal(signal.SIGINT)
             stdout, _ = process.communicate(timeout=120)
     finally:
@@ -152,7 +153,7 @@ def test_when_nobody_reads_where_it_is_it_does_not_stay(world: CliWorld) -> None
         (("ami-00000000000000000",), 3, "does not exist (InvalidAMIID.NotFound)"),
         (("bookworm", "--type", "t9.huge"), 1, "t9.huge"),
         (("bookworm", "--region", "mars-1"), 1, "There is no region 'mars-1'"),
-        (("bookworm", "--tag", "No Tag"), 2, "cannot name resources"),
+        (("bookworm", "--tag", "No Tag"), 2, "failed the following rules"),
     ],
     ids=str,
 )

@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from pycloudlib import EC2
+from pycloudlib.cli import settings_file
 from pycloudlib.cli.local import start
 from pycloudlib.config import load_settings
-from pycloudlib.local import daemon, paths
-from pycloudlib.local.images import Catalogue
-from pycloudlib.local.prerequisites import find
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local import LocalEC2, daemon, paths
+from pycloudlib.local.images.catalog import Catalog
+from pycloudlib.local.prerequisites import MOTO_VERSION, find
 from pycloudlib.waiting import wait_until
 from support.command_line import CommandLine
 from support.processes import is_alive
@@ -32,6 +35,13 @@ class Missing:
         if name.split(".")[0] == "{module}":
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Missing())
+import importlib.metadata
+installed = importlib.metadata.version
+def version(name):
+    if name == "{module}":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return installed(name)
+importlib.metadata.version = version
 """
 
 HALFWAY = """
@@ -107,9 +117,16 @@ def test_a_path_that_is_none_is_refused(cli: CommandLine) -> None:
     assert "cannot be under the path 'Cloud'" in cli.complaint(*SIMULATED, "--path", "Cloud")
 
 
+def test_stop_of_an_unknown_name_lists_those_that_run(cli: CommandLine) -> None:
+    cli.run(*SIMULATED)
+    for command in ("stop", "logs"):
+        complaint = cli.complaint("local", command, "--name", "defualt", status=3)
+        assert complaint == "no local EC2 named 'defualt' is running; running: 'default'"
+
+
 def test_when_none_runs_it_says_so(cli: CommandLine) -> None:
-    assert cli.complaint("local", "stop") == "no local EC2 named 'default' is running"
-    assert cli.complaint("local", "logs") == "no local EC2 named 'default' is running"
+    assert cli.complaint("local", "stop", status=3) == "no local EC2 named 'default' is running"
+    assert cli.complaint("local", "logs", status=3) == "no local EC2 named 'default' is running"
     status = cli.run("local", "status")
     assert (status.returncode, status.stderr) == (1, "No local EC2 is running.\n")
 
@@ -122,6 +139,32 @@ def test_the_written_settings_are_its_owners_and_lead_to_it(cli: CommandLine, ca
     assert caplog.messages == []
     cli.run("local", "stop")
     assert cli.run(*SIMULATED, "--write-config", str(path)).returncode == 0
+
+
+def test_settings_of_another_one_that_runs_are_not_overwritten(cli: CommandLine) -> None:
+    path = cli.home / "made-by-mktemp"
+    path.touch()
+    assert cli.run(*SIMULATED, "--name", "first", "--write-config", str(path)).returncode == 0
+    before = path.read_text()
+    complaint = cli.complaint(*SIMULATED, "--name", "second", "--write-config", str(path))
+    assert complaint == (
+        f"{path} holds the settings of the local EC2 'first', which is running: name another file, or stop that one "
+        "first: pycloudlib local stop --name first"
+    )
+    assert (path.read_text(), list(daemon.running_servers())) == (before, ["first"])
+
+
+def test_settings_that_another_start_has_written_meanwhile_are_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "local.toml"
+    with LocalEC2("second", driver="simulated") as second:
+        with LocalEC2("first", driver="simulated") as first:
+            settings_file.check_writing(path, "second")
+            settings_file.write(path, "first", first.info)
+            with pytest.raises(LocalEC2Error, match="holds the settings of the local EC2 'first', which is running"):
+                settings_file.write(path, "second", second.info)
+            assert load_settings(path).endpoint_url == first.endpoint_url
+        settings_file.write(path, "second", second.info)
+        assert load_settings(path).endpoint_url == second.endpoint_url
 
 
 @pytest.mark.parametrize(
@@ -166,7 +209,10 @@ def test_a_name_that_cannot_be_a_directory_is_refused(name: str, cli: CommandLin
 
 def test_a_second_one_of_that_name_is_refused(cli: CommandLine) -> None:
     cli.run(*SIMULATED)
-    assert cli.complaint(*SIMULATED) == "a local EC2 named 'default' is running already"
+    assert cli.complaint(*SIMULATED) == (
+        "a local EC2 named 'default' is running already: "
+        "use it, stop it with `pycloudlib local stop --name default`, or give the new one another name"
+    )
     assert list(daemon.running_servers()) == ["default"]
 
 
@@ -205,15 +251,15 @@ def test_without_qemu_it_says_what_to_install(cli: CommandLine, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("module", "complaint"),
     [
-        ("moto", "the local EC2 needs moto: pip install 'pycloudlib-ec2[local]'"),
+        ("moto", f"the local EC2 needs moto {MOTO_VERSION}: pip install 'pycloudlib-ec2[local]'"),
         ("click", "the command line needs click: pip install 'pycloudlib-ec2[cli]'"),
     ],
 )
 def test_without_an_optional_package_it_says_what_to_install(
-    module: str, complaint: str, cli: CommandLine, sitecustomize: Path
+    module: str, complaint: str, process: CommandLine, sitecustomize: Path
 ) -> None:
     sitecustomize.write_text(WITHOUT.format(module=module))
-    assert cli.complaint(*SIMULATED) == complaint
+    assert process.complaint(*SIMULATED) == complaint
 
 
 @pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="needs a /dev/kvm to find fault with")
@@ -226,7 +272,7 @@ def test_a_kvm_that_does_not_work_is_told_once(cli: CommandLine, monkeypatch: py
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     disk = cli.home / "disk"
     disk.write_bytes(b"\0" * 510 + b"\x55\xaa")
-    Catalogue(paths.images_dir()).add(disk, release="bookworm", kernel=disk)
+    Catalog(paths.images_dir()).add(disk, release="bookworm", kernel=disk)
     first = cli.run("local", "start", "--name", "first")
     second = cli.run("local", "start", "--name", "second")
     assert first.stderr == (
@@ -246,7 +292,7 @@ def test_a_start_that_is_cut_off_leaves_nothing(
     mark = cli.home / "halfway"
     sitecustomize.write_text(HALFWAY.format(mark=mark))
     with cli.start(*SIMULATED) as process:
-        wait_until(mark.exists, what="the server to be halfway", timeout=60, interval=0.05)
+        wait_until(mark.exists, what="the server to be halfway", deadline=Deadline.after(60), interval=0.05)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
     assert (process.returncode, stderr.strip()) == (status, complaint)
@@ -258,23 +304,28 @@ def test_a_server_whose_starter_is_killed_before_it_is_told_ends_too(cli: Comman
     os.mkfifo(go)
     sitecustomize.write_text(HALFWAY.format(mark=mark).replace("signal.pause()", f"open({str(go)!r}).read()"))
     with cli.start(*SIMULATED) as process:
-        wait_until(mark.exists, what="the server to be halfway", timeout=60, interval=0.05)
+        wait_until(mark.exists, what="the server to be halfway", deadline=Deadline.after(60), interval=0.05)
         process.kill()
         process.communicate(timeout=60)
     go.write_text("")
-    wait_until(lambda: not list(paths.state_dir().iterdir()), what="the server to be gone", timeout=60, interval=0.05)
+    wait_until(
+        lambda: not list(paths.state_dir().iterdir()),
+        what="the server to be gone",
+        deadline=Deadline.after(60),
+        interval=0.05,
+    )
 
 
-@pytest.mark.parametrize("garbage", ["", "[1]", "{}", "\0\0\0", '{"pid": 1'])
-def test_a_server_whose_description_is_damaged_is_not_taken_for_none(garbage: str, cli: CommandLine) -> None:
+def test_a_server_whose_description_is_damaged_is_not_taken_for_none(cli: CommandLine) -> None:
     info = daemon.LocalEC2("default", driver="simulated").start()
     description = paths.state_dir() / "default" / "server.json"
-    description.write_text(garbage)
-    assert cli.run("local", "status").stderr == "No local EC2 is running.\n"
-    assert cli.complaint("local", "stop").startswith(f"{description} does not tell which process")
-    assert cli.complaint(*SIMULATED) == "a local EC2 named 'default' is running already"
+    for garbage in ("", "[1]", "{}", "\0\0\0", '{"pid": 1'):
+        description.write_text(garbage)
+        assert cli.run("local", "status").stderr == "No local EC2 is running.\n"
+        assert cli.complaint("local", "stop").startswith(f"{description} does not tell which process")
+        assert "a local EC2 named 'default' is running already" in cli.complaint(*SIMULATED)
     os.kill(info.pid, signal.SIGTERM)
-    wait_until(lambda: not is_alive(info.pid), what="it to be gone", timeout=30, interval=0.05)
+    wait_until(lambda: not is_alive(info.pid), what="it to be gone", deadline=Deadline.after(30), interval=0.05)
 
 
 def test_a_lock_of_nobody_is_no_server(cli: CommandLine) -> None:
@@ -282,7 +333,7 @@ def test_a_lock_of_nobody_is_no_server(cli: CommandLine) -> None:
     left.mkdir()
     (left / "lock").touch()
     (left / "server.json").write_text("{}")
-    assert cli.complaint("local", "stop") == "no local EC2 named 'default' is running"
+    assert cli.complaint("local", "stop", status=3) == "no local EC2 named 'default' is running"
     assert cli.run(*SIMULATED).returncode == 0
 
 
@@ -299,7 +350,7 @@ def test_a_home_that_cannot_be_written_is_named(cli: CommandLine, monkeypatch: p
     in_the_way = cli.home / "file"
     in_the_way.touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(in_the_way))
-    assert cli.complaint(*SIMULATED).startswith(f"cannot make the directory {in_the_way}/pycloudlib/local: ")
+    assert cli.complaint(*SIMULATED).startswith(f"cannot make the directory {in_the_way}/pycloudlib/local (")
 
 
 def test_a_directory_that_is_taken_by_a_file_is_named(cli: CommandLine) -> None:

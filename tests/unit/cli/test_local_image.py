@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.local import paths
-from pycloudlib.local.guest_files import GuestFile, write_archive
-from pycloudlib.local.image_builder import KEYRINGS
-from pycloudlib.local.images import Catalogue
+from pycloudlib.local.images.builder import KEYRINGS
+from pycloudlib.local.images.catalog import Catalog
+from pycloudlib.local.images.guest_file import GuestFile
+from pycloudlib.local.images.guest_files import write_archive
 from pycloudlib.local.prerequisites import find
 from support.command_line import CommandLine
 from support.small_disk import fill, small_disk
@@ -27,7 +28,7 @@ needs_debians_tools = pytest.mark.skipif(
 
 # In a namespace of its own it has process id 1, which no signal ends that it does not catch.
 INSTALLS_FOR_EVER = """#!/bin/sh
-trap 'exit 1' TERM
+trap 'kill $!; exit 1' INT
 echo 'I: installing essential packages...' >&2
 sleep 600 &
 wait
@@ -65,6 +66,14 @@ def test_an_added_disk_is_listed_and_removed(cli: CommandLine, disk: Path) -> No
     assert cli.run("local", "image", "remove", image_id).stdout == f"Removed {image_id}.\n"
     assert left() == []
     assert cli.run("local", "image", "list").stderr.startswith("There is no image yet")
+
+
+def test_a_disk_is_added_as_an_image_type(cli: CommandLine, disk: Path) -> None:
+    add = ("local", "image", "add", "--release", "noble", "--file", str(disk), "--image-type")
+    assert "  ubuntu-minimal/images-testing/hvm-ssd-gp3/ubuntu-noble-daily-" in cli.run(*add, "minimal").stdout
+    assert cli.complaint(*add, "tiny", status=2).startswith(
+        "noble has no tiny images; allowed: generic, minimal, pro, "
+    )
 
 
 def test_an_added_disk_is_told_to_programs_as_the_list_tells_it(cli: CommandLine, disk: Path) -> None:
@@ -105,11 +114,11 @@ def test_an_image_without_a_release_is_refused(cli: CommandLine, disk: Path) -> 
 
 
 def test_an_image_that_is_not_there_cannot_be_removed(cli: CommandLine) -> None:
-    assert cli.complaint("local", "image", "remove", "ami-0").startswith("no image 'ami-0' in ")
+    assert cli.complaint("local", "image", "remove", "ami-0", status=3).startswith("no image 'ami-0' in ")
 
 
 def test_an_image_in_use_cannot_be_removed(cli: CommandLine, disk: Path) -> None:
-    image = Catalogue(paths.images_dir()).add(disk, release="noble")
+    image = Catalog(paths.images_dir()).add(disk, release="noble")
     entry = os.open(image.disk.parent, os.O_RDONLY)
     fcntl.flock(entry, fcntl.LOCK_SH)
     complaint = cli.complaint("local", "image", "remove", image.image_id)
@@ -206,5 +215,5 @@ def test_two_builds_at_once_make_two_images(cli: CommandLine, mmdebstrap: Path) 
     assert [one.returncode, other.returncode] == [0, 0], told
     images = {stdout.splitlines()[-1].split()[0] for stdout, _ in told}
     assert len(images) == 2
-    assert images < {image.image_id for image in Catalogue(paths.images_dir()).images()}
+    assert images < {image.image_id for image in Catalog(paths.images_dir()).images()}
     assert len(left()) == 2

@@ -15,7 +15,7 @@ import pytest
 import pycloudlib.cli
 from pycloudlib.cli.cloud import Cloud, options_among
 from pycloudlib.cli.exit_statuses import status_of
-from pycloudlib.cli.root import COMMANDS, root
+from pycloudlib.cli.root import COMMANDS, _advice, root
 from pycloudlib.errors import (
     BootTimeoutError,
     CloudError,
@@ -144,6 +144,10 @@ def imported_by(node: ast.stmt) -> set[str]:
         (["list", "--config", "/nowhere"], "'/nowhere' does not exist"),
         (["images", "--daily"], "--daily needs --release"),
         (["images", "--release", "noble", "--name", "x"], "leave out the others"),
+        (["launch", "noble", "uname", "-r"], "No such option '-r'. Write a command for the instance after --."),
+        (["lunch", "noble"], "No such command 'lunch'. Did you mean 'launch'?"),
+        (["local", "strat"], "No such command 'strat'. Did you mean 'start'?"),
+        (["local", "image", "biuld"], "No such command 'biuld'. Did you mean 'build'?"),
         (["completion", "csh"], "'csh' is not one of"),
     ],
     ids=" ".join,
@@ -209,6 +213,20 @@ def test_without_a_command_the_help_is_shown(
 )
 def test_what_says_which_ec2_is_meant_is_found_in_a_command_line(words: list[str], found: list[str]) -> None:
     assert options_among(words) == found
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["local", "image", "build", "--force"], "pycloudlib local image build --force"),
+        (["-v", "local", "start"], "pycloudlib local stop"),
+        (["local", "start", "--name", "mine", "--auth"], "pycloudlib local stop --name mine"),
+        (["sweep", "--local", "--yes"], "pycloudlib sweep --local --yes"),
+    ],
+    ids=str,
+)
+def test_the_advice_after_a_second_ctrl_c_removes_what_is_left(words: list[str], advice: str) -> None:
+    assert _advice(words) == advice
 
 
 def test_the_options_lead_to_the_same_ec2_again() -> None:

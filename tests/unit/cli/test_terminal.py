@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from collections.abc import Mapping
 
 import pytest
@@ -52,9 +54,31 @@ def test_colours_are_left_out_when_told_so(world: CliWorld, variables: dict[str,
 def test_without_a_terminal_there_are_plain_lines_only(world: CliWorld) -> None:
     done = world.cli.run("launch", "bookworm", "--local", "--tag", "plain", "--", "echo in")
     assert done.stdout == "in\n"
-    lines = [re.sub(r"[0-9.]+ s$", "N s", line) for line in done.stderr.splitlines()]
-    assert lines[:2] == ["looking for bookworm ...", "looking for bookworm: done after N s"]
-    assert "\x1b" not in done.stderr
+    patterns = [(r"[0-9.]+ s$", "N s"), ("ami-[0-9a-f]{17}", "A"), ("i-[0-9a-f]{17}", "I")]
+    lines = done.stderr.splitlines()
+    for pattern, name in patterns:
+        lines = [re.sub(pattern, name, line) for line in lines]
+    assert lines == [
+        "looking for bookworm ...",
+        "looking for bookworm: done after N s",
+        "launching A ...",
+        "I was launched from A after N s",
+        "I is running after N s",
+        "I is reachable after N s",
+        "I accepts the key after N s",
+        "I is ready after N s",
+        "launching A: done after N s",
+        "deleting I ...",
+        "I is terminated after N s",
+        "deleting I: done after N s",
+    ]
+
+
+def test_closed_standard_streams_are_no_fault(world: CliWorld) -> None:
+    command = shlex.join([*world.cli.command, "list", "--local", "--tag", "nobody"])
+    shell = ["/bin/sh", "-c", f"{command} 2>&- >&- <&-"]
+    done = subprocess.run(shell, capture_output=True, text=True, env=world.cli.environment, check=False)
+    assert done.returncode == 0
 
 
 def test_a_session_has_the_terminal(world: CliWorld, machine: str, variables: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from pycloudlib import EC2
 from pycloudlib.local import LocalEC2
 from support.command_line import CommandLine
+from support.plain_ec2 import simulated_ec2
 
 NEVER = "ami-00000000000000000"
 
@@ -18,10 +20,8 @@ NEVER = "ami-00000000000000000"
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
     """Machines that EC2 calls running, and in which there is nobody."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with LocalEC2(driver="simulated") as local:
-            yield local
+    with simulated_ec2(tmp_path_factory.mktemp("state")) as local:
+        yield local
 
 
 @pytest.fixture
@@ -39,6 +39,8 @@ def test_an_image_that_never_comes_up_fails_and_nothing_is_left(command: Command
     assert done.returncode == 1, done.stdout + done.stderr
     assert "test_boot.py::test_boots_to_login_in_time FAILED" in done.stdout
     assert "waited 2 s for" in done.stdout
+    stages = [re.sub(r"^i-[0-9a-f]+|ami-[0-9a-f]+|[0-9.]+ s$", "X", line) for line in done.stderr.splitlines()]
+    assert stages == ["X was launched from X after X", "X is running after X", "X is terminated after X"]
     assert "remedy: Read the end of the console log" in done.stdout
     assert " 1 failed, " in done.stdout.splitlines()[-1]
     assert "Traceback" not in done.stdout + done.stderr

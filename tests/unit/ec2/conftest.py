@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.config import Settings
+from pycloudlib.ec2.api import retries
 from pycloudlib.ec2.api.session import open_session
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.key import KeyPair
@@ -27,6 +28,12 @@ def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that fail are made again soon; how long the pauses are is for the tests of retries.pause()."""
+    monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
 
 
 @pytest.fixture(scope="session")

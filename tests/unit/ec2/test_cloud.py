@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.config import Settings
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
@@ -17,6 +18,7 @@ from pycloudlib.errors import (
     CloudError,
     CloudInitError,
     CloudSetupError,
+    CommandTimeoutError,
     CredentialsError,
     FleetError,
     ImageNotFoundError,
@@ -27,7 +29,8 @@ from pycloudlib.errors import (
     UnsetSSHKeyError,
 )
 from pycloudlib.key import KeyPair
-from support.guest import Guest
+from pycloudlib.waiting import wait_until
+from support.guest import CLOUD_INIT_FAILED, Guest
 from support.moto_server import BOOKWORM_DAILY, NOBLE_DAILY
 from support.scripted_ec2 import ScriptedEC2, instances_xml
 
@@ -55,7 +58,7 @@ def test_launch_without_waiting_returns_an_instance_that_can_be_waited_for(ec2_w
 def test_a_launched_instance_carries_the_tags_of_its_owner_from_the_start(ec2: EC2) -> None:
     instance = ec2.launch(BOOKWORM_DAILY, wait=False)
     tags = {tag["Key"]: tag["Value"] for tag in described(ec2, instance.id)["Tags"]}
-    assert tags["Name"] == ec2.tag == instance.name
+    assert tags["Name"] == ec2.tag == instance.tags["Name"]
     assert {"pycloudlib:run", "pycloudlib:owner", "pycloudlib:created"} <= set(tags)
     assert instance.tags == tags
 
@@ -79,6 +82,14 @@ def test_user_data_reaches_ec2_as_it_was_given(ec2: EC2) -> None:
     instance = ec2.launch(BOOKWORM_DAILY, wait=False, user_data="#cloud-config\nö: 1\n")
     answer = ec2.client.describe_instance_attribute(InstanceId=instance.id, Attribute="userData")
     assert b64decode(answer["UserData"]["Value"]).decode() == "#cloud-config\nö: 1\n"
+
+
+def test_launch_takes_the_spelling_of_run_instances(ec2: EC2) -> None:
+    from base64 import b64decode
+
+    instance = ec2.launch(BOOKWORM_DAILY, wait=False, InstanceType="m5.large", UserData="#!/bin/sh\n")
+    assert instance.instance_type == "m5.large"
+    assert b64decode(attribute(ec2, instance.id, "userData")) == b"#!/bin/sh\n"
 
 
 def attribute(ec2: EC2, instance_id: str, name: str) -> str:
@@ -144,6 +155,8 @@ def test_a_key_name_of_the_caller_is_used_and_nothing_uploaded(ec2: EC2) -> None
         ({"InstanceTyp": "t3.micro"}, "did you mean InstanceType"),
         ({"ImageId": "ami-1"}, "it takes image_id"),
         ({"MaxCount": 2}, "launches one instance"),
+        ({"instance_type": "t3.micro", "InstanceType": "t3.micro"}, "instance_type or InstanceType, not both"),
+        ({"user_data": "a", "UserData": "a"}, "user_data or UserData, not both"),
         ({"user_data": "x" * 16385}, "16385 bytes"),
         ({"TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "aws:x", "Value": ""}]}]}, "aws:x"),
         ({"SubnetId": 7}, "SubnetId"),
@@ -190,7 +203,7 @@ def test_a_launch_that_fails_deletes_its_instance_and_gives_it_with_the_error(
 
 
 def test_a_launch_that_fails_keeps_its_instance_when_told_to(ec2_with_guest: EC2, guest: Guest) -> None:
-    guest.program("cloud-init", "exit 1")
+    guest.program("cloud-init", CLOUD_INIT_FAILED)
     with pytest.raises(CloudInitError) as caught:
         ec2_with_guest.launch(BOOKWORM_DAILY, username=_me(), keep_on_failure=True)
     assert caught.value.instance.state is InstanceState.RUNNING
@@ -199,8 +212,8 @@ def test_a_launch_that_fails_keeps_its_instance_when_told_to(ec2_with_guest: EC2
 
 def test_a_launch_that_times_out_says_what_was_waited_for(ec2_with_guest: EC2, guest: Guest) -> None:
     guest.sshd.stop()
-    ec2_with_guest._access = _with_boot_timeout(ec2_with_guest, 0.5)
-    with pytest.raises(BootTimeoutError, match=r"waited 0\.5 s .* sshd to answer.*refused") as caught:
+    ec2_with_guest._access = _with_boot_timeout(ec2_with_guest, 5)
+    with pytest.raises(BootTimeoutError, match=r"waited 5 s .* sshd to answer.*refused") as caught:
         ec2_with_guest.launch(BOOKWORM_DAILY)
     assert caught.value.instance.state is InstanceState.TERMINATED
     assert "Linux version" in caught.value.console_tail
@@ -219,8 +232,21 @@ def test_launching_many_waits_until_commands_can_be_run_in_all(ec2_with_guest: E
     assert set(fleet.execute("echo hi").values()) == {"hi"}
 
 
+def test_the_timeout_of_a_fleets_command_is_for_all_instances(
+    ec2_with_guest: EC2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycloudlib.ec2.fleet.BUSY_AT_ONCE", 1)
+    fleet = ec2_with_guest.launch_many(BOOKWORM_DAILY, 3, username=_me())
+    with pytest.raises(FleetError, match="3 of 3 instances failed to run the command") as caught:
+        fleet.execute("sleep 600", timeout=2)
+    errors = list(caught.value.errors.values())
+    assert all(isinstance(error, CommandTimeoutError) for error in errors)
+    # Those that waited for the first one have no time of their own.
+    assert [str(error) for error in errors[1:] if "the command was not started within 2 s" not in str(error)] == []
+
+
 def test_launching_many_that_fails_deletes_all_and_names_each(ec2_with_guest: EC2, guest: Guest) -> None:
-    guest.program("cloud-init", "exit 1")
+    guest.program("cloud-init", CLOUD_INIT_FAILED)
     with pytest.raises(FleetError, match="3 of 3 instances failed to be ready") as caught:
         ec2_with_guest.launch_many(BOOKWORM_DAILY, 3, username=_me())
     assert list(caught.value.errors) == caught.value.fleet.ids
@@ -228,7 +254,7 @@ def test_launching_many_that_fails_deletes_all_and_names_each(ec2_with_guest: EC
 
 
 def test_launching_many_that_fails_keeps_all_when_told_to(ec2_with_guest: EC2, guest: Guest) -> None:
-    guest.program("cloud-init", "exit 1")
+    guest.program("cloud-init", CLOUD_INIT_FAILED)
     with pytest.raises(FleetError) as caught:
         ec2_with_guest.launch_many(BOOKWORM_DAILY, 2, username=_me(), keep_on_failure=True)
     assert {instance.state for instance in caught.value.fleet} == {InstanceState.RUNNING}
@@ -259,18 +285,18 @@ def test_the_filters_of_instances_are_a_mapping(ec2: EC2) -> None:
         ec2.instances("running")
 
 
-def test_ctrl_c_while_cleaning_up_cleans_the_other_regions_too(ec2: EC2, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_during_clean_cleans_the_other_regions_too(ec2: EC2, caplog: pytest.LogCaptureFixture) -> None:
     there = ec2.in_region("eu-west-1")
-    launched = there.launch(there.daily_image("bookworm"), wait=False)
+    launched = [ec2.launch(BOOKWORM_DAILY, wait=False), there.launch(there.daily_image("bookworm"), wait=False)]
 
-    def interrupted() -> list[Exception]:
-        raise KeyboardInterrupt
+    def press_ctrl_c(**_: object) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        wait_until(lambda: "interrupted" in caplog.text, what="the interrupt", deadline=Deadline.after(30))
 
-    monkeypatch.setattr(ec2, "_clean_here", interrupted)
+    ec2.client.meta.events.register("before-call.ec2.TerminateInstances", press_ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         ec2.clean()
-    monkeypatch.undo()
-    assert launched.state is InstanceState.TERMINATED
+    assert {instance.state for instance in launched} == {InstanceState.TERMINATED}
 
 
 def test_get_instance_gives_one_of_another_object_with_the_images_user(ec2: EC2, connect, moto_url: str) -> None:

@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import subprocess
+import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from getpass import getuser
+from pathlib import Path
 
 import pytest
 
+from pycloudlib.cli.openssh import ssh_words
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import BANNERS_PER_SECOND, BOOT_BANNER_TIMEOUT, EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import (
     BootError,
+    BootTimeoutError,
     CleanupError,
+    CommandTimeoutError,
     HostKeyError,
     InstanceError,
     InstanceNotFoundError,
@@ -20,9 +28,12 @@ from pycloudlib.errors import (
     KeyPairError,
     PermissionDeniedError,
 )
+from pycloudlib.waiting import wait_until
+from support.faulty_ec2 import faulty_ec2
 from support.guest import Guest
 from support.moto_server import BOOKWORM_DAILY
 from support.scripted_ec2 import ScriptedEC2, instances_xml
+from unit.ec2.conftest import ConnectTo
 
 
 @pytest.fixture
@@ -60,9 +71,9 @@ def test_attributes_say_what_ec2_says(ec2: EC2, instance: EC2Instance) -> None:
 
 def test_refresh_asks_again(ec2: EC2, instance: EC2Instance) -> None:
     ec2.client.create_tags(Resources=[instance.id], Tags=[{"Key": "Name", "Value": "renamed"}])
-    assert instance.name != "renamed"
+    assert instance.tags["Name"] != "renamed"
     instance.refresh()
-    assert instance.name == "renamed"
+    assert instance.tags["Name"] == "renamed"
 
 
 def test_state_is_asked_each_time(ec2: EC2, instance: EC2Instance) -> None:
@@ -84,6 +95,57 @@ def test_the_private_address_stands_in_for_a_public_one(connect, script: Scripte
     found = scripted_instance(connect, script, "running")
     found._status.seen = replace(found._status.seen, public_ip=None, private_ip="10.0.0.1")
     assert found.ip == "10.0.0.1"
+
+
+IPV6_ONLY = {
+    "of the instance": "<ipv6Address>::1</ipv6Address>",
+    "of its interfaces": (
+        "<networkInterfaceSet><item><attachment><deviceIndex>1</deviceIndex></attachment><ipv6AddressesSet>"
+        "<item><ipv6Address>2001:db8::3</ipv6Address></item></ipv6AddressesSet></item>"
+        "<item><attachment><deviceIndex>0</deviceIndex></attachment><ipv6AddressesSet>"
+        "<item><ipv6Address>2001:db8::2</ipv6Address></item>"
+        "<item><ipv6Address>::1</ipv6Address><isPrimaryIpv6>true</isPrimaryIpv6></item></ipv6AddressesSet></item>"
+        "</networkInterfaceSet>"
+    ),
+}
+
+
+@pytest.fixture
+def guest_on_ipv6(tmp_path: Path) -> Iterator[Guest]:
+    with Guest(tmp_path / "guest", listen="::1") as guest:
+        yield guest
+
+
+@pytest.mark.parametrize("addresses", IPV6_ONLY.values(), ids=IPV6_ONLY)
+def test_an_instance_with_ipv6_only_is_reached_there(
+    connect, script: ScriptedEC2, guest_on_ipv6: Guest, addresses: str
+) -> None:
+    script.answer("DescribeInstances", instances_xml(("i-1", "pending")))
+    script.answer("DescribeInstances", instances_xml(("i-1", "running"), addresses=addresses))
+    script.answer("GetConsoleOutput", "<output/>")
+    ec2 = connect(script.url, ssh_port=guest_on_ipv6.sshd.port, key=guest_on_ipv6.key_pair)
+    found = ec2.get_instance("i-1", username=getuser())
+    found.wait()
+    assert found.ip == "::1"
+    assert found.execute("echo hi") == "hi"
+    with pytest.raises(InstanceStateError, match="no private address"):
+        _ = found.private_ip
+
+
+def test_openssh_takes_the_command_for_an_instance_with_ipv6_only(
+    connect, script: ScriptedEC2, guest_on_ipv6: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    script.answer("DescribeInstances", instances_xml(("i-1", "running"), addresses=IPV6_ONLY["of the instance"]))
+    ec2 = connect(script.url, ssh_port=guest_on_ipv6.sshd.port, key=guest_on_ipv6.key_pair)
+    words = ssh_words(ec2.get_instance("i-1", username=getuser()), command=["echo", "hi"])
+    assert subprocess.run(words, check=True, capture_output=True, text=True).stdout == "hi\n"
+
+
+def test_an_ipv4_address_is_preferred_to_an_ipv6_address(connect, script: ScriptedEC2) -> None:
+    both = "<privateIpAddress>10.0.0.1</privateIpAddress><ipv6Address>::1</ipv6Address>"
+    script.answer("DescribeInstances", instances_xml(("i-1", "running"), addresses=both))
+    assert connect(script.url).get_instance("i-1", username="me").ip == "10.0.0.1"
 
 
 def test_shutdown_and_start_change_the_state(instance: EC2Instance) -> None:
@@ -114,6 +176,86 @@ def test_restart_waits_for_another_boot_id(ready: EC2Instance, ec2_with_guest: E
     before = ready.get_boot_id()
     ready.restart()
     assert ready.get_boot_id() != before
+
+
+def test_restart_reboots_an_instance_that_cannot_be_reached(
+    ready: EC2Instance, ec2_with_guest: EC2, guest: Guest, caplog: pytest.LogCaptureFixture
+) -> None:
+    guest.sshd.stop()
+
+    def reboot(**_: object) -> None:
+        guest.reboot()
+        guest.sshd.start()
+
+    ec2_with_guest.client.meta.events.register("after-call.ec2.RebootInstances", reboot)
+    ready.restart()
+    assert ready.execute("echo back") == "back"
+    assert f"{ready.id} is rebooted although it cannot be reached" in caplog.text
+
+
+def test_restart_of_a_fleet_reboots_instances_that_cannot_be_reached(ec2_with_guest: EC2, guest: Guest) -> None:
+    fleet = ec2_with_guest.launch_many(BOOKWORM_DAILY, 2, username=getuser())
+    guest.sshd.stop()
+
+    def reboot(**_: object) -> None:
+        guest.reboot()
+        guest.sshd.start()
+
+    ec2_with_guest.client.meta.events.register("after-call.ec2.RebootInstances", reboot)
+    fleet.restart()
+    assert list(fleet.execute("echo back").values()) == ["back", "back"]
+
+
+def test_restart_of_an_instance_that_cannot_be_reached_waits_for_another_boot_id(
+    ready: EC2Instance, ec2_with_guest: EC2, guest: Guest
+) -> None:
+    rebooted = threading.Event()
+    looks = guest.programs / "looks"
+    guest.program(
+        "cat",
+        f'[ "${{1#/proc/}}" = "$1" ] || {{ echo >>{looks}; set -- {guest.boot_id_path}; }}\nexec /bin/cat "$@"',
+    )
+    guest.sshd.stop()
+
+    def has_looked_twice() -> bool:
+        return looks.exists() and looks.read_text().count("\n") > 1
+
+    def reboot() -> None:
+        # Its sshd answers again before it goes down.
+        guest.sshd.start()
+        wait_until(has_looked_twice, what="the old boot id to be read", deadline=Deadline.after(60), interval=0.01)
+        rebooted.set()
+        guest.reboot()
+
+    rebooting = threading.Thread(target=reboot, daemon=True)
+    ec2_with_guest.client.meta.events.register("after-call.ec2.RebootInstances", lambda **_: rebooting.start())
+    ready.restart()
+    assert rebooted.is_set()
+    rebooting.join()
+
+
+def test_wait_after_a_restart_without_waiting_is_for_another_boot(ready: EC2Instance, guest: Guest) -> None:
+    before = ready.get_boot_id()
+    asked = guest.programs / "asked"
+    guest.program(
+        "cat", f'echo >>{asked}; [ "${{1#/proc/}}" = "$1" ] || set -- {guest.boot_id_path}\nexec /bin/cat "$@"'
+    )
+    ready.restart(wait=False)
+
+    def reboot() -> None:
+        wait_until(asked.exists, what="the old boot id to be read", deadline=Deadline.after(60), interval=0.01)
+        guest.reboot()
+
+    rebooting = threading.Thread(target=reboot)
+    rebooting.start()
+    ready.wait()
+    rebooting.join()
+    assert ready.get_boot_id() != before
+
+
+def test_a_restart_is_only_awaited_with_a_boot_id(ready: EC2Instance) -> None:
+    with pytest.raises(InvalidArgumentError, match="old_boot_id is ''"):
+        ready.wait_for_restart("")
 
 
 def test_restart_without_waiting_asks_the_guest_nothing(instance: EC2Instance) -> None:
@@ -236,7 +378,7 @@ def test_the_console_log_is_ec2s(instance: EC2Instance) -> None:
 def test_a_console_log_that_is_not_there_yet_is_an_error_that_says_so(connect, script: ScriptedEC2) -> None:
     script.answer("GetConsoleOutput", "<instanceId>i-1</instanceId>")
     with pytest.raises(InstanceError, match="i-1 has no console log yet"):
-        scripted_instance(connect, script, "running").console_log()
+        scripted_instance(connect, script, "running").console_log(timeout=0)
 
 
 def test_waiting_for_a_console_log_bears_what_passes(connect, script: ScriptedEC2) -> None:
@@ -268,7 +410,7 @@ def test_an_instance_not_known_yet_is_protected_when_it_is(connect, script: Scri
 def test_a_console_log_can_be_waited_for(connect, script: ScriptedEC2) -> None:
     script.answer("GetConsoleOutput", "<instanceId>i-1</instanceId>")
     script.answer("GetConsoleOutput", "<instanceId>i-1</instanceId><output>aGVsbG8=</output>")
-    assert scripted_instance(connect, script, "running").console_log(timeout=60) == "hello"
+    assert scripted_instance(connect, script, "running").console_log() == "hello"
 
 
 def test_a_private_key_that_cannot_be_used_is_said_at_once(ready: EC2Instance, tmp_path) -> None:
@@ -283,6 +425,26 @@ def test_another_host_at_the_same_address_is_refused(ready: EC2Instance, guest: 
     guest.sshd.restart(new_host_keys=True)
     with pytest.raises(HostKeyError):
         ready.execute("true")
+
+
+def test_waits_end_at_their_deadline_while_ec2_does_not_give_the_console(
+    connect: ConnectTo, moto_url: str, guest: Guest
+) -> None:
+    go_on = threading.Event()
+    with faulty_ec2(moto_url) as faulty:
+        ec2 = connect(
+            faulty.url, ssh_port=guest.sshd.port, key=guest.key_pair, settings="host_keys = 'console'\nusername = 'me'"
+        )
+        instance = ec2.launch(BOOKWORM_DAILY, wait=False)
+        faulty.on("GetConsoleOutput", before=go_on.wait)
+        with pytest.raises(BootTimeoutError):
+            instance.wait(0.5)
+        go_on.set()
+        go_on.clear()
+        faulty.on("GetConsoleOutput", before=go_on.wait)
+        with pytest.raises(CommandTimeoutError, match="the console log of"):
+            instance.execute("true", timeout=0.5)
+        go_on.set()
 
 
 def test_nothing_secret_is_logged(ec2_with_guest: EC2, caplog: pytest.LogCaptureFixture) -> None:
@@ -302,3 +464,16 @@ def scripted_instance(connect, script: ScriptedEC2, state: str, *, launched: boo
     if launched:
         found = EC2Instance(found._status.seen, ec2._access, username="me", key_pair=None, launched=True)
     return found
+
+
+@pytest.mark.parametrize("given", [{"timeout": "5"}, {"timeout": float("nan")}, {"ready_timeout": "5"}])
+def test_wait_refuses_timeouts_that_are_no_numbers(connect, script: ScriptedEC2, given) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"it must be a number of (seconds|minutes)"):
+        scripted_instance(connect, script, "running").wait(**given)
+
+
+def test_ready_timeout_must_be_a_number(connect, script: ScriptedEC2) -> None:
+    instance = scripted_instance(connect, script, "running")
+    with pytest.raises(InvalidArgumentError, match="it must be a number of minutes"):
+        instance.ready_timeout = "5"  # type: ignore[assignment]
+    assert instance.ready_timeout == 10.0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pycloudlib import EC2
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.network.vpc_plan import VPCPlan
 from pycloudlib.ec2.network.vpc_removal import VPCRemoval
@@ -43,6 +44,8 @@ def described(state: str, ipv6_state: str) -> str:
 
 def test_a_new_vpc_is_waited_for_until_it_has_its_ipv6_network(scope: Scope, empty: ScriptedEC2) -> None:
     empty.answer("CreateVpc", f"<vpc><vpcId>{ID}</vpcId></vpc>")
+    for _ in ("before it is created", "for another one of its name"):
+        empty.answer("DescribeVpcs", "<vpcSet/>")
     empty.refuse("DescribeVpcs", "InvalidVpcID.NotFound", f"'{ID}' does not exist")
     empty.answer("DescribeVpcs", described("pending", "associating"))
     empty.answer("DescribeVpcs", described("available", "associating"))
@@ -51,19 +54,20 @@ def test_a_new_vpc_is_waited_for_until_it_has_its_ipv6_network(scope: Scope, emp
     empty.answer("DescribeInstances", instances_xml())
     empty.answer("DeleteVpc", DONE)
     with pytest.raises(PermissionDeniedError):
-        VPCs(scope).create(PLAN)
-    assert empty.count("DescribeVpcs") == 4
+        VPCs(scope).get_or_create(PLAN.name, lambda: PLAN, Deadline.after(60))
+    assert empty.count("DescribeVpcs") == 6
     # And what came after it failed, so that it is deleted again.
     assert (empty.count("DeleteVpc"), len(scope.ledger)) == (1, 0)
 
 
 def test_what_could_not_be_deleted_after_a_failure_stays_recorded(scope: Scope, empty: ScriptedEC2) -> None:
     empty.answer("CreateVpc", f"<vpc><vpcId>{ID}</vpcId></vpc>")
+    empty.answer("DescribeVpcs", "<vpcSet/>")
     empty.refuse("DescribeVpcs", "UnauthorizedOperation")
     empty.answer("DescribeInstances", instances_xml())
     empty.refuse("DeleteVpc", "UnauthorizedOperation")
     with pytest.raises(PermissionDeniedError, match="DescribeVpcs"):
-        VPCs(scope).create(PLAN)
+        VPCs(scope).get_or_create(PLAN.name, lambda: PLAN, Deadline.after(60))
     assert scope.ledger.ids(KIND) == [ID]
 
 
@@ -76,7 +80,7 @@ def test_deleting_waits_until_the_instances_are_terminated(scope: Scope, empty: 
     empty.answer("DescribeInstances", instances_xml())
     empty.refuse("DeleteVpc", "DependencyViolation", "not yet")
     empty.answer("DeleteVpc", DONE)
-    assert VPCRemoval(scope, ID, timeout=60).run() == []
+    assert VPCRemoval(scope, ID, Deadline.after(60)).run() == []
     actions = [asked["Action"] for asked in empty.asked]
     assert actions.index("DeleteVpc") > max(n for n, one in enumerate(actions) if one == "DescribeInstances")
     assert len(scope.ledger) == 0
@@ -85,7 +89,7 @@ def test_deleting_waits_until_the_instances_are_terminated(scope: Scope, empty: 
 def test_instances_that_do_not_end_in_time_keep_their_network(scope: Scope, empty: ScriptedEC2) -> None:
     empty.answer("DescribeInstances", instances_xml(("i-1", "shutting-down")))
     empty.answer("TerminateInstances", "<instancesSet/>")
-    (error,) = VPCRemoval(scope, ID, timeout=0).run()
+    (error,) = VPCRemoval(scope, ID, Deadline.after(0)).run()
     assert "i-1 not yet" in str(error)
     assert empty.count("DeleteVpc") == 0
 
@@ -101,7 +105,7 @@ def test_everything_is_tried_and_everything_that_fails_is_told(scope: Scope, scr
     script.answer("DescribeRouteTables", "<routeTableSet/>")
     script.answer("DescribeSecurityGroups", "<securityGroupInfo/>")
     script.refuse("DeleteVpc", "DependencyViolation", f"{ID} has dependencies")
-    errors = VPCRemoval(scope, ID, timeout=0).run()
+    errors = VPCRemoval(scope, ID, Deadline.after(0)).run()
     assert [type(error) for error in errors] == [PermissionDeniedError, IllegalStateError, IllegalStateError]
     assert (script.count("DeleteSubnet"), script.count("DeleteVpc")) == (2, 1)
 
@@ -112,7 +116,7 @@ def test_what_will_not_go_away_is_not_waited_for(scope: Scope, script: ScriptedE
     nothing_else_in(script)
     script.answer("DescribeInternetGateways", "<internetGatewaySet/>")
     script.refuse("DeleteVpc", "DependencyViolation", f"{ID} has dependencies")
-    errors = VPCRemoval(scope, ID, timeout=3600).run()
+    errors = VPCRemoval(scope, ID, Deadline.after(3600)).run()
     assert [type(error) for error in errors] == [PermissionDeniedError, IllegalStateError]
     assert script.count("DeleteVpc") == 1
 
@@ -129,7 +133,7 @@ def test_a_gateway_that_was_detached_and_not_deleted_is_deleted_by_the_next_clea
     script.refuse("DeleteInternetGateway", "UnauthorizedOperation")
     script.answer("DeleteInternetGateway", DONE)
     script.answer("DeleteVpc", DONE)
-    (error,) = VPCRemoval(scope, ID, timeout=0).run()
+    (error,) = VPCRemoval(scope, ID, Deadline.after(0)).run()
     assert isinstance(error, PermissionDeniedError)
     assert "igw-1" in scope.ledger
     assert scope.ledger.undo_all() == []
@@ -160,7 +164,7 @@ def test_local_zones_and_zones_out_of_service_are_left_out(scope: Scope, script:
 def test_a_failure_to_tell_the_vpcs_is_no_missing_vpc(scope: Scope, script: ScriptedEC2) -> None:
     script.refuse("DescribeVpcs", "InternalFailure")
     with pytest.raises(CloudError, match="DescribeVpcs"):
-        VPCs(scope).named("web")
+        VPCs(scope).get_or_create("web", lambda: PLAN, Deadline.after(60))
 
 
 def test_a_vpc_without_subnets_cannot_be_launched_into(scope: Scope) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.result import Result
-from pycloudlib.ssh.command import command_line
+from pycloudlib.ssh.command_line import command_line
 
 Program = Callable[[str, str], None]
 Tool = Callable[..., None]
@@ -57,6 +57,7 @@ def run(tmp_path: Path, tool: Tool, program: Program) -> Run:
         timeout: float | None = None,
         use_sudo: bool = False,
         env: Mapping[str, str] | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
     ) -> Result:
         done = subprocess.run(
             ["/bin/sh", "-c", command_line(command, use_sudo=use_sudo, env=env)],
@@ -67,6 +68,10 @@ def run(tmp_path: Path, tool: Tool, program: Program) -> Run:
             check=False,
         )
         status = done.returncode if done.returncode >= 0 else 128 - done.returncode
+        if on_output is not None:
+            on_output("stderr", done.stderr)
+            on_output("stdout", done.stdout)
+            return Result("", "", status, command=description or command)
         return Result(done.stdout, done.stderr, status, command=description or command)
 
     return run_in_guest

@@ -126,6 +126,66 @@ def test_a_random_seed_that_nobody_writes_is_only_removed(guest, program, root: 
     assert not (root / "var/lib/systemd/random-seed").exists()
 
 
+NAMES = ("etc/resolv.conf", "etc/hostname")
+
+
+@pytest.fixture
+def named(root: Path) -> Path:
+    """The root directory of a guest that wrote a name server and its name into files of their own."""
+    (root / "etc/resolv.conf").write_text("nameserver 172.31.0.2\n")
+    (root / "etc/hostname").write_text("ip-172-31-0-4\n")
+    (root / "etc/cloud/cloud.cfg.d").mkdir(parents=True)
+    (root / "etc/cloud/cloud.cfg").write_text("preserve_hostname: false\n")
+    return root
+
+
+@pytest.mark.parametrize("writer", ["dhclient", "dhcpcd", "NetworkManager"])
+def test_name_server_and_host_name_are_left_to_the_next_boot(guest, program, named: Path, writer: str) -> None:
+    program(writer, "")
+    clean(guest, root=str(named))
+    assert not [name for name in NAMES if (named / name).exists()]
+
+
+def test_links_in_place_of_name_server_and_host_name_stay(guest, program, named: Path) -> None:
+    program("dhclient", "")
+    for name in NAMES:
+        (named / name).rename(named / f"{name}.real")
+        (named / name).symlink_to(f"{Path(name).name}.real")
+    clean(guest, root=str(named))
+    assert [name for name in NAMES if (named / name).is_symlink()] == list(NAMES)
+
+
+def test_a_name_server_that_no_program_writes_stays(guest, named: Path) -> None:
+    clean(guest, root=str(named))
+    assert (named / "etc/resolv.conf").exists()
+
+
+def test_a_name_server_beside_systemd_resolved_stays(guest, program, named: Path) -> None:
+    program("dhclient", "")
+    (named / "run/systemd/resolve").mkdir(parents=True)
+    (named / "run/systemd/resolve/resolv.conf").touch()
+    clean(guest, root=str(named))
+    assert (named / "etc/resolv.conf").exists()
+
+
+def test_an_immutable_name_server_stays(guest, program, named: Path) -> None:
+    program("dhclient", "")
+    program("lsattr", 'echo "----i---------e------- $1"')
+    clean(guest, root=str(named))
+    assert (named / "etc/resolv.conf").exists()
+
+
+def test_a_host_name_that_cloud_init_preserves_stays(guest, named: Path) -> None:
+    (named / "etc/cloud/cloud.cfg.d/90_name.cfg").write_text("# comment\npreserve_hostname: true\n")
+    clean(guest, root=str(named))
+    assert (named / "etc/hostname").exists()
+
+
+def test_without_cloud_init_the_host_name_stays(guest_without_cloud_init, named: Path) -> None:
+    clean(guest_without_cloud_init, root=str(named))
+    assert (named / "etc/hostname").exists()
+
+
 @pytest.fixture
 def guest_without_cloud_init(run, tool, program):
     tool("rm", "find", "grep")

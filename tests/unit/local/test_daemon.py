@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,14 +12,15 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError
-from pycloudlib.local import LocalEC2, daemon
+from pycloudlib.local import LocalEC2, daemon, server_directories
 from pycloudlib.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -86,7 +88,7 @@ def test_a_daemon_is_found_by_its_name_until_it_is_stopped() -> None:
     finally:
         daemon.stop_server("one")
     assert daemon.find_server("one") is None
-    wait_until(lambda: is_gone(started.pid), what="its process to be gone", timeout=60)
+    wait_until(lambda: is_gone(started.pid), what="its process to be gone", deadline=Deadline.after(60))
 
 
 def test_a_stopped_daemon_is_gone_with_all_it_had_and_its_name_is_free() -> None:
@@ -146,8 +148,8 @@ def test_whatever_ends_the_server_its_directory_goes_too(number: signal.Signals)
     local = LocalEC2("one", driver="simulated")
     info = local.start()
     os.kill(info.pid, number)
-    wait_until(lambda: not local.directory.exists(), what="the directory to be gone", timeout=60)
-    wait_until(lambda: is_gone(info.pid), what="the server to be gone", timeout=60)
+    wait_until(lambda: not local.directory.exists(), what="the directory to be gone", deadline=Deadline.after(60))
+    wait_until(lambda: is_gone(info.pid), what="the server to be gone", deadline=Deadline.after(60))
     assert daemon.find_server("one") is None
     local.stop()
 
@@ -161,8 +163,12 @@ def test_it_ends_with_the_process_that_used_it(home: Path) -> None:
     assert not is_gone(pid)
     user.kill()
     user.communicate()
-    wait_until(lambda: is_gone(pid), what="the server to be gone", timeout=60)
-    wait_until(lambda: not daemon.paths.state_dir().joinpath("one").exists(), what="its directory to go", timeout=60)
+    wait_until(lambda: is_gone(pid), what="the server to be gone", deadline=Deadline.after(60))
+    wait_until(
+        lambda: not daemon.paths.state_dir().joinpath("one").exists(),
+        what="its directory to go",
+        deadline=Deadline.after(60),
+    )
 
 
 def test_what_was_left_after_a_power_cut_is_removed_by_the_next_start() -> None:
@@ -172,6 +178,64 @@ def test_what_was_left_after_a_power_cut_is_removed_by_the_next_start() -> None:
     (left / "root.qcow2").touch()
     with LocalEC2(driver="simulated"):
         assert not left.exists()
+
+
+def test_starts_of_one_name_after_a_power_cut_do_not_delete_each_others_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = daemon.paths.state_dir() / "one"
+    left.mkdir(parents=True)
+    (left / "lock").touch()
+    other = LocalEC2("one", driver="simulated")
+    other_start = Thread(target=other.start)
+    rmtree = shutil.rmtree
+
+    def interrupted(path: Path, **more: bool) -> None:
+        """Before the first deletion, let the other start come first."""
+        if other_start.ident is None:
+            other_start.start()
+            other_start.join()
+        rmtree(path, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    try:
+        with pytest.raises(LocalEC2Error, match="'one' is running already"):
+            LocalEC2("one", driver="simulated").start()
+        assert daemon.find_server("one") == other.info
+        assert answers(other.endpoint_url)
+    finally:
+        other.stop()
+
+
+def test_a_killed_server_is_started_again_at_once() -> None:
+    local = LocalEC2("one", driver="simulated")
+    killed = local.start()
+    many = local.directory / "machines"
+    many.mkdir()
+    for number in range(2000):
+        (many / str(number)).touch()
+    os.kill(killed.pid, signal.SIGKILL)
+    with LocalEC2("one", driver="simulated") as again:
+        assert again.info.pid != killed.pid
+        assert daemon.find_server("one") == again.info
+        assert answers(again.endpoint_url)
+        assert server_directories.is_locked(again.directory)
+
+
+def test_the_janitor_deletes_nothing_of_the_next_server(tmp_path: Path) -> None:
+    """The next server makes its directory while the reaper deletes that of the server that was killed."""
+    directory, aside = tmp_path / "one", tmp_path / ".gone-1"
+    directory.mkdir()
+    (directory / "old").touch()
+    rm = tmp_path / "bin" / "rm"
+    rm.parent.mkdir()
+    rm.write_text(f'#!/bin/sh\nmkdir -p {directory}; touch {directory}/new; exec /bin/rm "$@"\n')
+    rm.chmod(0o755)
+    reaper = ["/bin/sh", "-c", server_directories.REAPER, str(directory), str(aside)]
+    environment = {**os.environ, "PATH": f"{rm.parent}:{os.environ['PATH']}"}
+    subprocess.run(reaper, stdin=subprocess.DEVNULL, env=environment, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin", "one"]
+    assert [path.name for path in directory.iterdir()] == ["new"]
 
 
 def test_the_settings_lead_to_it() -> None:
@@ -208,7 +272,7 @@ def test_looking_whether_one_runs_keeps_none_from_starting() -> None:
     def look() -> None:
         while not seen.is_set():
             daemon.running_servers()
-            daemon.remove_stale_directories()
+            server_directories.open_log(daemon.paths.state_dir() / "other").close()
 
     with ThreadPoolExecutor(1) as threads:
         looking = threads.submit(look)

@@ -74,3 +74,23 @@ def test_a_file_in_the_way_is_named(home: Path) -> None:
     (home / ".cache").write_text("")
     with pytest.raises(LocalEC2Error, match=r"\.cache/pycloudlib"):
         paths.cache_dir()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_without_a_home_directory_the_variable_is_named(
+    place: Place, homeless: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(LocalEC2Error, match=f"^this user has no home directory: set {place.variable}, or HOME$"):
+        place.make()
+    monkeypatch.setenv(place.variable, str(tmp_path / "set"))
+    assert place.make() == tmp_path / "set" / place.below
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_directory_that_cannot_be_made_is_named_with_the_variable(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may write to every directory but this one.
+    monkeypatch.setenv("HOME", "/proc")
+    with pytest.raises(LocalEC2Error, match=rf"directory /proc/\S+{place.below} \(.+\): set {place.variable} to "):
+        place.make()

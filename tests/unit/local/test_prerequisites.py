@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,33 @@ def test_a_file_that_cannot_be_executed_is_no_program(bin_dir: Path) -> None:
 def test_sudo_is_for_those_who_need_it(user: int, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: user)
     assert prerequisites.install_command(["socat"]) == command
+
+
+def test_moto_is_the_release_that_pyproject_requires() -> None:
+    assert any(re.fullmatch(rf"moto\[.*\]=={prerequisites.MOTO_VERSION}.*", one) for one in requires("pycloudlib-ec2"))
+    prerequisites.require_moto()
+
+
+def test_another_release_of_moto_is_refused_naming_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites, "version", lambda _name: "6.0.0")
+    with pytest.raises(MissingPrerequisiteError) as caught:
+        prerequisites.require_moto()
+    assert str(caught.value) == (
+        f"the local EC2 works with moto {prerequisites.MOTO_VERSION} only, and moto 6.0.0 is installed: "
+        "pip install 'pycloudlib-ec2[local]'"
+    )
+
+
+def test_missing_moto_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(prerequisites, "version", absent)
+    with pytest.raises(MissingPrerequisiteError, match=r"needs moto .*pip install 'pycloudlib-ec2\[local\]'"):
+        prerequisites.require_moto()
+
+
+def test_a_missing_package_of_motos_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prerequisites, "MOTO_SERVER_MODULES", ("flask", "no_such_module"))
+    with pytest.raises(MissingPrerequisiteError, match="needs no_such_module"):
+        prerequisites.require_moto()

@@ -1,4 +1,8 @@
-"""Suites of users, run as they run them: pytest in a process of its own, at a local EC2 whose guests are one sshd."""
+"""Suites of users at a local EC2 whose guests are one sshd.
+
+Most run in the tests' process. Suites with workers or signals run in processes of their own, as do those that show what
+is imported.
+"""
 
 from __future__ import annotations
 

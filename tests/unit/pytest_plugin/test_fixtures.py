@@ -48,7 +48,7 @@ SUITE = """
 
 def test_each_fixture_lives_as_long_as_its_scope_and_nothing_is_left(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makepyfile(SUITE)
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=7)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=7)
 
 
 def test_markers_say_what_an_instance_is_launched_with(pytester: pytest.Pytester, ec2: Cloud) -> None:
@@ -90,7 +90,7 @@ def test_markers_say_what_an_instance_is_launched_with(pytester: pytest.Pytester
             assert instance.instance_type == expected
         """
     )
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=5)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=5)
 
 
 def test_fixtures_take_parameters(pytester: pytest.Pytester, ec2: Cloud) -> None:
@@ -115,7 +115,7 @@ def test_fixtures_take_parameters(pytester: pytest.Pytester, ec2: Cloud) -> None
             assert cloud.region == "eu-north-1"
         """
     )
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=5)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=5)
 
 
 def test_the_suite_may_say_defaults_and_override_the_cloud(pytester: pytest.Pytester, ec2: Cloud) -> None:
@@ -137,17 +137,17 @@ def test_the_suite_may_say_defaults_and_override_the_cloud(pytester: pytest.Pyte
     pytester.makepyfile(
         """
         def test_it(cloud, instance):
-            assert instance.name.startswith("ours-")
+            assert instance.tags["Name"].startswith("ours-")
             assert instance.instance_type == "t3.small"
             assert instance.private_ip.startswith("192.168.")
         """
     )
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=1)
 
 
 def test_what_is_launched_without_a_fixture_is_deleted_too(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makepyfile("def test_it(cloud, cloud_image): cloud.launch_many(cloud_image, 2, wait=False)")
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=1)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=1)
 
 
 def test_a_wrong_parameter_is_a_clear_error(pytester: pytest.Pytester, ec2: Cloud) -> None:
@@ -160,7 +160,7 @@ def test_a_wrong_parameter_is_a_clear_error(pytester: pytest.Pytester, ec2: Clou
             pass
         """
     )
-    result = pytester.runpytest_subprocess("-q")
+    result = pytester.runpytest_inprocess("-q")
     result.assert_outcomes(errors=2)
     result.stdout.fnmatch_lines(
         ["*instance has a str for its parameter: give a dict*", "*did you mean instance_type?*"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from support.command_line import PROGRAM
-from support.suite_ec2 import Cloud
+from support.cli_world import QuickCommandLine
+from support.suite_ec2 import Cloud, run
 
 SUITE = """
     def test_good(instance): pass
@@ -29,8 +28,7 @@ def kept_by(ec2: Cloud) -> list[str]:
 def delete_as_told(output: str) -> None:
     """Run the commands that are printed, as their user would."""
     for command in re.findall(r"delete it: pycloudlib (.*)", output):
-        done = subprocess.run([sys.executable, "-c", PROGRAM, *shlex.split(command)], check=False, timeout=120)
-        assert done.returncode == 0
+        assert QuickCommandLine(Path.cwd()).run(*shlex.split(command)).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -41,7 +39,7 @@ def test_they_are_printed_with_all_that_their_user_needs(
     when: str, workers: tuple[str, ...], count: int, pytester: pytest.Pytester, ec2: Cloud
 ) -> None:
     pytester.makepyfile(SUITE)
-    result = pytester.runpytest_subprocess("-q", "--cloud-keep", when, "--cloud-ttl", "2h", *workers)
+    result = run(pytester, "--cloud-keep", when, "--cloud-ttl", "2h", *workers)
     result.assert_outcomes(passed=2, failed=1)
     output = result.stdout.str()
     key = ec2.guest.key_pair.private_key_path
@@ -58,7 +56,7 @@ def test_one_that_never_boots_is_kept_too(pytester: pytest.Pytester, ec2: Cloud)
     ec2.guest.program("cloud-init", 'echo "status: error"; exit 1')
     try:
         pytester.makepyfile("def test_it(instance): pass")
-        result = pytester.runpytest_subprocess("-q", "--cloud-keep=on-failure")
+        result = pytester.runpytest_inprocess("-q", "--cloud-keep=on-failure")
     finally:
         ec2.guest.program("cloud-init", 'echo "status: done"')
     result.assert_outcomes(errors=1)
@@ -69,7 +67,7 @@ def test_one_that_never_boots_is_kept_too(pytester: pytest.Pytester, ec2: Cloud)
 
 def test_what_is_kept_can_be_reached_as_printed(pytester: pytest.Pytester, ec2: Cloud, tmp_path: Path) -> None:
     pytester.makepyfile("def test_it(instance): pass")
-    output = pytester.runpytest_subprocess("-q", "--cloud-keep=always").stdout.str()
+    output = pytester.runpytest_inprocess("-q", "--cloud-keep=always").stdout.str()
     (command,) = re.findall(r"i-\w+: (ssh .*)", output)
     words = shlex.split(command)
     options = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path / 'hosts'}"]

@@ -8,6 +8,7 @@ import pytest
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.pytest_plugin.markers import DECIDED_ELSEWHERE, LAUNCH_ARGUMENTS, problem_of_argument
+from support.suite_ec2 import run
 
 WRONG = """
     import pytest
@@ -43,7 +44,7 @@ IN_A_CLASS = """
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
 def test_each_wrong_marker_is_told_with_its_test(workers: tuple[str, ...], pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=WRONG, test_other=IN_A_CLASS)
-    result = pytester.runpytest_subprocess("-q", *workers)
+    result = run(pytester, *workers)
     result.assert_outcomes(errors=2)
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if workers else pytest.ExitCode.INTERRUPTED)
     allowed = "a text, bytes or an email.message.Message"
@@ -67,7 +68,7 @@ def test_each_wrong_marker_is_told_with_its_test(workers: tuple[str, ...], pytes
 
 
 def test_the_markers_are_known_to_pytest(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_subprocess("--markers")
+    result = pytester.runpytest_inprocess("--markers")
     result.stdout.fnmatch_lines(
         [f"@pytest.mark.cloud_{name}(*" for name in ("user_data", "image", "instance_type", "launch")]
     )

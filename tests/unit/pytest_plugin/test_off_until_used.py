@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.suite_ec2 import Cloud
+from support.suite_ec2 import Cloud, run
 
 SLOW = ("asyncio", "boto3", "botocore", "cryptography", "moto", "paramiko", "tenacity", "toml")
 
@@ -39,10 +39,10 @@ def test_without_a_configuration_tests_are_skipped_with_the_reason(
 ) -> None:
     without_any(monkeypatch)
     pytester.makepyfile("def test_it(instance): pass\ndef test_other(): pass")
-    result = pytester.runpytest_subprocess("-q", "-rs")
+    result = pytester.runpytest_inprocess("-q", "-rs")
     result.assert_outcomes(passed=1, skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*no cloud is configured: no AWS region: *; use --cloud-local, or *"])
-    required = pytester.runpytest_subprocess("-q", "--cloud-required")
+    required = pytester.runpytest_inprocess("-q", "--cloud-required")
     required.assert_outcomes(passed=1, errors=1)
     required.stdout.fnmatch_lines(["--cloud-required: no cloud is configured: no AWS region: *"])
 
@@ -54,14 +54,14 @@ def test_without_an_ssh_key_tests_are_skipped_with_the_reason(
     for name, value in {"REGION": "eu-central-1", "ACCESS_KEY_ID": "AKIAtest", "SECRET_ACCESS_KEY": "secret"}.items():
         monkeypatch.setenv(f"PYCLOUDLIB_{name}", value)
     pytester.makepyfile("def test_it(instance): pass")
-    result = pytester.runpytest_subprocess("-q", "-rs")
+    result = pytester.runpytest_inprocess("-q", "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED*no cloud is configured: *SSH key*"])
 
 
 def test_a_configuration_that_is_wrong_is_an_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(instance): pass")
-    result = pytester.runpytest_subprocess("-q", "--cloud-config=none.toml")
+    result = pytester.runpytest_inprocess("-q", "--cloud-config=none.toml")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["/*/none.toml: there is no such file"])
 
@@ -72,14 +72,14 @@ def test_a_local_ec2_that_cannot_start_is_an_error_of_those_who_need_it(
     monkeypatch.setenv("PATH", str(pytester.mkdir("empty")))
     pytester.makepyfile("def test_it(instance): pass\ndef test_other(): pass")
     for workers in ([], ["-n", "1"]):
-        result = pytester.runpytest_subprocess("-q", "--cloud-local", *workers)
+        result = run(pytester, "--cloud-local", *workers)
         result.assert_outcomes(passed=1, errors=1)
         result.stdout.fnmatch_lines(["--cloud-local: *qemu*"])
 
 
 def test_an_image_that_there_is_not_is_a_clear_error(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makepyfile("def test_it(instance): pass")
-    result = pytester.runpytest_subprocess("-q", "--cloud-image=bookwurm")
+    result = pytester.runpytest_inprocess("-q", "--cloud-image=bookwurm")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*bookwurm*"])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -92,18 +93,55 @@ def test_a_path_in_the_file_begins_where_the_file_is(
 def test_everything_that_is_wrong_is_told_at_once(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeini("[pytest]\ncloud_ttl = soon\ncloud_keep = perhaps")
     monkeypatch.setenv("PYCLOUDLIB_REQUIRED", "perhaps")
-    result = pytester.runpytest_subprocess("--cloud-tag=No Tag", "--cloud-host-keys=any", "--cloud-region=a b")
+    result = pytester.runpytest_inprocess("--cloud-tag=No Tag", "--cloud-host-keys=any", "--cloud-region=a b")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
             "*--cloud-region: found 'a b'; must be a region's name such as 'eu-central-1'",
-            "--cloud-tag: found 'No Tag'; letters must be lowercase; *",
+            "--cloud-tag: found 'No Tag'; All letters must be lowercase; *",
             "cloud_ttl in */tox.ini: found 'soon'; must be seconds, or a text such as '90m'*",
             "cloud_keep in */tox.ini: found 'perhaps'; must be one of never, on-failure, always",
             "--cloud-host-keys: found 'any'; must be one of 'console', 'pinned', 'insecure'",
             "environment variable PYCLOUDLIB_REQUIRED: found 'perhaps'; must be true or false",
         ]
     )
+
+
+def test_a_value_that_pytest_refuses_is_told_like_the_others(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ncloud_local = maybe\ncloud_ttl = soon\ncloud_logs_dir = ~nobody-at-all/logs")
+    result = pytester.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.outlines == []
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: cloud_local in */tox.ini: invalid truth value 'maybe'; must be true or false",
+            "cloud_ttl in */tox.ini: found 'soon'; must be seconds, or a text such as '90m'*",
+            "cloud_logs_dir in */tox.ini: found '~nobody-at-all/logs'; there is no such home directory",
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "said", "told"),
+    [
+        ("tool.pytest.ini_options", 'cloud_tag = ["a"]', "found ['a']; must be a text"),
+        ("tool.pytest.ini_options", "cloud_local = 2", "invalid truth value '2'; must be true or false"),
+        ("tool.pytest", 'cloud_local = "yes"', "*expects a bool, got str: 'yes'; must be true or false"),
+        ("tool.pytest", "cloud_ttl = 90", "*expects a string, got int: 90; must be a text"),
+    ],
+)
+def test_values_of_the_wrong_type_are_told(pytester: pytest.Pytester, header: str, said: str, told: str) -> None:
+    if header == "tool.pytest" and pytest.version_tuple < (9,):
+        pytest.skip("read by pytest 9 and later")
+    pytester.makepyprojecttoml(f"[{header}]\n{said}\n")
+    with pytest.raises(pytest.UsageError) as caught:
+        read_options(pytester.parseconfig())
+    assert fnmatch(str(caught.value), f"{said.split(maxsplit=1)[0]} in */pyproject.toml: {told}".replace("[", "[[]"))
+
+
+def test_a_bad_value_that_does_not_count_is_no_problem(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ncloud_local = maybe")
+    assert read_options(pytester.parseconfig("--cloud-local")).local
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.suite_ec2 import Cloud
+from support.suite_ec2 import Cloud, run
 
 CONFTEST = """
     from pathlib import Path
@@ -29,7 +29,7 @@ TEST = """
 def test_it_is_prepared_once_for_all_workers_and_deleted_in_the_end(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TEST)
-    pytester.runpytest_subprocess("-q", "-n", "3").assert_outcomes(passed=6)
+    pytester.runpytest_subprocess("-q", "-n", "2").assert_outcomes(passed=6)
     assert len((pytester.path / "prepared").read_text().splitlines()) == 1
 
 
@@ -39,7 +39,7 @@ def test_a_preparation_that_fails_is_tried_once_and_told_to_all(
 ) -> None:
     pytester.makeconftest(f"{CONFTEST}\n        raise RuntimeError('the mirror is down')\n")
     pytester.makepyfile(TEST)
-    result = pytester.runpytest_subprocess("-q", *workers)
+    result = run(pytester, *workers)
     result.assert_outcomes(errors=6)
     result.stdout.fnmatch_lines(["*the mirror is down*"])
     assert len((pytester.path / "prepared").read_text().splitlines()) == 1
@@ -56,5 +56,5 @@ def test_each_image_of_a_parametrized_suite_is_prepared(pytester: pytest.Pyteste
             assert instance.image_id == cloud_image
         """
     )
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=2)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=2)
     assert len(set(Path(pytester.path / "prepared").read_text().splitlines())) == 2

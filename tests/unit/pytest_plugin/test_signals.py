@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.waiting import wait_until
 from support.command_line import PROGRAM
 from support.suite_ec2 import Cloud, suite_ec2
@@ -46,7 +47,9 @@ def started(pytester: pytest.Pytester, *arguments: str) -> subprocess.Popen[str]
         command, cwd=pytester.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     ready: Path = pytester.path / "ready"
-    wait_until(lambda: ready.exists() or process.poll() is not None, what="the test to run", timeout=240)
+    wait_until(
+        lambda: ready.exists() or process.poll() is not None, what="the test to run", deadline=Deadline.after(240)
+    )
     assert ready.exists(), process.communicate()[0]
     return process
 
@@ -77,7 +80,11 @@ def test_the_second_signal_ends_at_once_and_says_how_to_sweep(
     before = len(undying.instances("shutting-down"))
     with started(pytester, *workers) as process:
         process.send_signal(signal.SIGINT)
-        wait_until(lambda: len(undying.instances("shutting-down")) > before, what="the clean-up to begin", timeout=240)
+        wait_until(
+            lambda: len(undying.instances("shutting-down")) > before,
+            what="the clean-up to begin",
+            deadline=Deadline.after(240),
+        )
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGTERM, output

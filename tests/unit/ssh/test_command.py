@@ -3,127 +3,20 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import paramiko
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from pycloudlib.errors import CommandTimeoutError, InvalidArgumentError, PycloudlibTimeoutError, SSHConnectionError
-from pycloudlib.ssh.command import MAX_LINE_LENGTH, command_line, run
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import CommandTimeoutError, PycloudlibTimeoutError, SSHConnectionError
+from pycloudlib.ssh.command import run
+from pycloudlib.ssh.command_line import MAX_LINE_LENGTH, command_line
 from pycloudlib.ssh.connection import Connection
 from support.sshd import Sshd
 
 MIB = 1024 * 1024
-TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
-
-STAND_IN_FOR_SUDO = """#!/bin/sh
-test "$1" = -n && test "$2" = -- || exit 99
-shift 2
-exec env -i PATH="$PATH" ROOT=yes "$@"
-"""
-
-
-def by_shell(line: str, **environment: str) -> bytes:
-    environment = {"PATH": "/usr/bin:/bin", **environment}
-    return subprocess.run(["/bin/sh", "-c", line.encode()], check=True, capture_output=True, env=environment).stdout
-
-
-@pytest.fixture
-def path_with_sudo(tmp_path: Path) -> str:
-    """A PATH on which sudo starts a command with a clean environment, as the real one does, but for any user."""
-    sudo = tmp_path / "sudo"
-    sudo.write_text(STAND_IN_FOR_SUDO)
-    sudo.chmod(0o755)
-    return f"{tmp_path}:/usr/bin:/bin"
-
-
-@settings(max_examples=40, deadline=None, database=None)
-@given(st.lists(TEXT, max_size=5))
-def test_every_argument_of_a_list_arrives_exactly_as_it_is(arguments: list[str]) -> None:
-    line = command_line(["printf", "%s\\0", "first", *arguments])
-    assert by_shell(line) == b"".join(each.encode() + b"\0" for each in ["first", *arguments])
-
-
-@settings(max_examples=40, deadline=None, database=None)
-@given(TEXT, TEXT)
-def test_every_argument_and_variable_arrives_through_env_and_shell(argument: str, value: str) -> None:
-    line = command_line(["sh", "-c", 'printf "%s\\0%s" "$1" "$A"', "sh", argument], env={"A": value})
-    assert by_shell(line) == argument.encode() + b"\0" + value.encode()
-
-
-@pytest.mark.parametrize(
-    ("script", "output"),
-    [
-        ("echo a; echo 'b c' | tr b x", b"a\nx c\n"),
-        ("-x 2>/dev/null; echo here", b"here\n"),
-        ("", b""),
-        ('echo "$((1+1))"\n', b"2\n"),
-    ],
-)
-def test_a_string_is_run_by_sh(script: str, output: bytes) -> None:
-    assert by_shell(command_line(script)) == output
-
-
-@pytest.mark.parametrize("command", ["echo hi", "uname", "/bin/cat /etc/os-release", "echo a-b c_d e/f g:h i@j 10%"])
-def test_sh_is_spared_where_every_shell_does_the_same(command: str) -> None:
-    assert command_line(command) == command
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        "echo -e hi",
-        "time true",
-        "source file",
-        "echo $HOME",
-        "A=1 env",
-        "echo a  b",
-        "ls *",
-        "echo 'a'",
-        "~/x",
-        "a\nb",
-        "",
-    ],
-)
-def test_sh_runs_whatever_shells_could_differ_in(command: str) -> None:
-    assert command_line(command).startswith("exec sh -c -- ")
-
-
-def test_redirections_of_a_string_happen_under_sudo(path_with_sudo: str, tmp_path: Path) -> None:
-    line = command_line(f'printf %s "$ROOT" > {tmp_path}/"$ROOT"', use_sudo=True)
-    by_shell(line, PATH=path_with_sudo)
-    assert (tmp_path / "yes").read_text() == "yes"
-
-
-def test_env_is_set_under_sudo_and_a_list_stays_exact(path_with_sudo: str) -> None:
-    line = command_line(["printf", "%s|", "a=b", "$ROOT", "c d"], use_sudo=True, env={"A": "1"})
-    assert by_shell(line, PATH=path_with_sudo) == b"a=b|$ROOT|c d|"
-    line = command_line('printf %s "$A$ROOT"', use_sudo=True, env={"A": "it's "})
-    assert by_shell(line, PATH=path_with_sudo) == b"it's yes"
-
-
-@pytest.mark.parametrize("name", ["", "1A", "A B", "A=B", "A-B", "Ä", "A\n"])
-def test_impossible_names_of_variables_are_refused(name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="cannot name an environment variable"):
-        command_line("true", env={name: "x"})
-
-
-def test_commands_that_no_host_could_take_are_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="the list is empty"):
-        command_line([])
-    with pytest.raises(InvalidArgumentError, match="NUL"):
-        command_line("echo a\0b")
-    with pytest.raises(InvalidArgumentError, match="lone surrogate"):
-        command_line("echo \ud800")
-    with pytest.raises(InvalidArgumentError, match="longer than"):
-        command_line("x" * (MAX_LINE_LENGTH + 1))
-    with pytest.raises(InvalidArgumentError, match="longer than"):
-        command_line("echo '" + "x" * MAX_LINE_LENGTH)
 
 
 def test_the_longest_command_runs(connection: Connection) -> None:
@@ -193,7 +86,7 @@ def test_a_terminal_is_given_when_asked_for(connection: Connection) -> None:
 
 def test_a_timeout_names_the_command_and_its_last_output(connection: Connection) -> None:
     with pytest.raises(CommandTimeoutError, match=r"within 10 s: echo so far.*last output: so far") as raised:
-        run(connection, "echo so far; sleep 60", timeout=10)
+        run(connection, "echo so far; sleep 60", deadline=Deadline.after(10))
     assert isinstance(raised.value, PycloudlibTimeoutError)
     assert raised.value.last_seen == "so far"
     assert raised.value.seconds == 10
@@ -201,13 +94,13 @@ def test_a_timeout_names_the_command_and_its_last_output(connection: Connection)
 
 def test_a_timeout_ends_a_command_that_does_not_take_its_stdin(connection: Connection) -> None:
     with pytest.raises(CommandTimeoutError, match="it printed nothing"):
-        run(connection, "sleep 60", stdin=b"x" * (32 * MIB), timeout=0.5)
+        run(connection, "sleep 60", stdin=b"x" * (32 * MIB), deadline=Deadline.after(0.5))
     assert run(connection, "echo on").stdout == "on"
 
 
 def test_a_timeout_that_is_not_reached_changes_nothing(connection: Connection) -> None:
     before = threading.active_count()
-    assert run(connection, "echo hi", timeout=60).stdout == "hi"
+    assert run(connection, "echo hi", deadline=Deadline.after(60)).stdout == "hi"
     assert threading.active_count() <= before
 
 
@@ -239,6 +132,12 @@ def test_the_command_is_logged_and_its_stdin_is_not(connection: Connection, capl
     assert "hidden" not in caplog.text
 
 
+def test_description_stands_for_the_command_in_results_and_errors(connection: Connection) -> None:
+    assert run(connection, "true; : script", description="set up").command == "set up"
+    with pytest.raises(CommandTimeoutError, match=r"did not end within 0\.2 s: set up; it printed nothing"):
+        run(connection, "sleep 60; : script", description="set up", deadline=Deadline.after(0.2))
+
+
 def test_no_log_keeps_the_command_out_of_log_result_and_errors(
     connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -247,6 +146,6 @@ def test_no_log_keeps_the_command_out_of_log_result_and_errors(
     assert result.command == "log in"
     assert "secret" not in run(connection, "true secret", no_log=True).command
     with pytest.raises(CommandTimeoutError) as raised:
-        run(connection, "sleep 60; : secret", no_log=True, timeout=0.2)
+        run(connection, "sleep 60; : secret", no_log=True, deadline=Deadline.after(0.2))
     assert "secret" not in str(raised.value)
     assert "secret" not in caplog.text

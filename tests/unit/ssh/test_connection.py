@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import gc
+import logging
 import socket
 import struct
 import subprocess
+import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
+import paramiko
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.errors import (
     HostKeyError,
     InvalidArgumentError,
@@ -21,10 +28,12 @@ from pycloudlib.errors import (
     SSHError,
 )
 from pycloudlib.ssh import connection as connection_module
+from pycloudlib.ssh import transport as transport_module
 from pycloudlib.ssh.command import run
 from pycloudlib.ssh.connection import Connection, State, Target
 from pycloudlib.ssh.host_keys import HostKeys
-from pycloudlib.ssh.transport import IDLE_INTERVAL
+from pycloudlib.ssh.private_key import load_private_key
+from pycloudlib.ssh.transport import IDLE_INTERVAL, LOG_NAME, READ_AHEAD_SIZE
 from pycloudlib.waiting import wait_until
 from support.sshd import Sshd, make_key
 
@@ -40,12 +49,21 @@ def resources() -> tuple[set[threading.Thread], int]:
     return set(threading.enumerate()), len(list(Path("/proc/self/fd").iterdir()))
 
 
+class Closeable(Protocol):
+    def close(self) -> object: ...
+
+
 @contextmanager
 def nothing_left() -> Iterator[None]:
     before = resources()
     yield
     # A timer that was cancelled needs a moment to end.
-    wait_until(lambda: resources() == before, what="threads and sockets to end", timeout=60, last_seen=resources)
+    wait_until(
+        lambda: resources() == before,
+        what="threads and sockets to end",
+        deadline=Deadline.after(60),
+        last_seen=resources,
+    )
 
 
 @contextmanager
@@ -130,7 +148,7 @@ def test_the_first_use_opens_it(target: Target) -> None:
 
 def test_closing_leaves_neither_thread_nor_socket(target: Target) -> None:
     with nothing_left(), Connection(target, HostKeys()) as connection:
-        run(connection, "cat", stdin=b"x", timeout=60)
+        run(connection, "cat", stdin=b"x", deadline=Deadline.after(60))
 
 
 @pytest.mark.parametrize(("keepalive", "seconds"), [(15.0, IDLE_INTERVAL), (0.0, IDLE_INTERVAL), (1.0, 0.5)])
@@ -167,6 +185,52 @@ def test_what_is_no_sshd_is_a_connection_error_and_leaves_nothing(
     with nothing_left(), server(answer) as (host, port), pytest.raises(SSHConnectionError, match=why) as raised:
         connect(replace(target, host=host, port=port, banner_timeout=0.3 if answer is say_nothing else 60))
     assert str(raised.value).startswith(f"cannot connect to {host}:{port}: ")
+
+
+@pytest.fixture
+def paramiko_loggers() -> Iterator[tuple[logging.Logger, logging.Logger]]:
+    """The logger of all of paramiko, and that of this library's connections, as they are in a new process."""
+    loggers = logging.getLogger("paramiko"), logging.getLogger(LOG_NAME)
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.NOTSET)
+    yield loggers
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
+
+
+def logged_by_paramiko(target: Target, caplog: pytest.LogCaptureFixture) -> list[int]:
+    """Fail to connect once, connect once, and return the levels of what paramiko logs."""
+    caplog.set_level(logging.DEBUG)
+    with server(send_garbage_during_key_exchange) as (host, port), pytest.raises(SSHConnectionError):
+        connect(replace(target, host=host, port=port))
+    with Connection(target, HostKeys()) as connection:
+        run(connection, "true")
+    return [record.levelno for record in caplog.records if record.name.startswith("paramiko")]
+
+
+@pytest.mark.usefixtures("paramiko_loggers")
+def test_paramiko_logs_nothing_of_its_own_accord(target: Target, caplog: pytest.LogCaptureFixture) -> None:
+    assert logged_by_paramiko(target, caplog) == []
+
+
+def test_paramiko_logs_nothing_when_its_level_is_raised(
+    target: Target, caplog: pytest.LogCaptureFixture, paramiko_loggers: tuple[logging.Logger, logging.Logger]
+) -> None:
+    # pycloudlib's users do so to see less.
+    paramiko_loggers[0].setLevel(logging.INFO)
+    assert logged_by_paramiko(target, caplog) == []
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_paramiko_logs_what_is_asked_for(
+    target: Target,
+    caplog: pytest.LogCaptureFixture,
+    paramiko_loggers: tuple[logging.Logger, logging.Logger],
+    which: int,
+) -> None:
+    paramiko_loggers[which].setLevel(logging.DEBUG)
+    assert {logging.DEBUG, logging.ERROR} <= set(logged_by_paramiko(target, caplog))
 
 
 def test_a_refused_connection_names_address_and_reason(own_sshd: Sshd, target: Target) -> None:
@@ -384,7 +448,7 @@ def test_closing_ends_the_commands_that_run(own_connection: Connection, tmp_path
     marker = tmp_path / "started"
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(run, own_connection, ["sh", "-c", "touch $0; sleep 60", str(marker)])
-        wait_until(marker.exists, what="the command to start", timeout=30)
+        wait_until(marker.exists, what="the command to start", deadline=Deadline.after(30))
         own_connection.close()
         with pytest.raises(SSHConnectionError, match="was lost while a command ran"):
             running.result(timeout=30)
@@ -427,3 +491,93 @@ def test_only_the_configured_key_is_offered_and_no_known_hosts_read_or_written(
             listener.accept()
     assert (known_hosts.read_bytes(), known_hosts.stat().st_mtime_ns) == before
     assert sorted(path.name for path in (home / ".ssh").iterdir()) == ["id_ed25519", "id_ed25519.pub", "known_hosts"]
+
+
+def test_idle_connection_holds_no_receive_buffer(target: Target) -> None:
+    tracemalloc.start()
+    try:
+        with connect(target) as connection:
+            run(connection, "true")
+            (thread,) = (thread for thread in threading.enumerate() if thread is connection.transport)
+            wait_until(
+                lambda: sys._current_frames()[thread.ident or 0].f_code.co_name in ("_received", "recv"),
+                what="the thread of the transport to be idle",
+                deadline=Deadline.after(60),
+            )
+            held = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, transport_module.__file__)])
+    finally:
+        tracemalloc.stop()
+    assert sum(statistic.size for statistic in held.statistics("filename")) < READ_AHEAD_SIZE
+
+
+def memory_per_connection(open_one: Callable[[], Closeable]) -> float:
+    """Bytes of Python objects that each of several connections holds, with everything that is shared loaded before."""
+    connections = [open_one()]
+    count = 10
+    gc.collect()
+    tracemalloc.start()
+    try:
+        connections += [open_one() for _ in range(count)]
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        for connection in connections:
+            connection.close()
+    return held / count
+
+
+def test_open_connection_takes_less_memory_than_bare_paramiko(target: Target) -> None:
+    private_key = load_private_key(target.private_key_path)
+
+    def bare() -> Closeable:
+        client = paramiko.SSHClient()
+        client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+        client.connect(
+            target.host, target.port, target.username, pkey=private_key, allow_agent=False, look_for_keys=False
+        )
+        client.exec_command("true")[1].read()
+        return client
+
+    def ours() -> Closeable:
+        connection = connect(target)
+        run(connection, "true", deadline=Deadline.after(60))
+        return connection
+
+    assert memory_per_connection(ours) < memory_per_connection(bare)
+
+
+def test_key_exchange_takes_no_thread_beside_that_of_the_connection(target: Target) -> None:
+    seen: list[list[threading.Thread]] = []
+
+    def look_during_key_exchange(visitor: socket.socket) -> None:
+        visitor.sendall(b"SSH-2.0-Test\r\n")
+        visitor.recv(4096)
+        visitor.recv(4096)
+        seen.append(threading.enumerate())
+
+    with server(look_during_key_exchange) as (host, port), pytest.raises(SSHConnectionError):
+        connect(replace(target, host=host, port=port))
+    assert not [thread for thread in seen[0] if isinstance(thread, threading.Timer)]
+
+
+def test_output_after_the_end_of_a_session_is_dropped(target: Target) -> None:
+    with connect(target) as connection:
+        with connection.session() as channel:
+            channel.exec_command("exec head -c 500000 /dev/zero")
+            channel.recv(1)
+        # Its answers come after all that the host sent of the session before.
+        assert run(connection, "echo hi").stdout == "hi"
+        assert channel.recv(1) == b""
+        assert connection.is_alive
+
+
+def test_private_key_is_loaded_once_until_its_file_changes(tmp_path: Path) -> None:
+    path = make_key(tmp_path / "key", "rsa")
+    key = load_private_key(path)
+    assert load_private_key(path) is key
+    make_key(path, "ed25519")
+    assert load_private_key(path).get_name() == "ssh-ed25519"
+    path.unlink()
+    with pytest.raises(KeyPairError, match="cannot be read"):
+        load_private_key(path)

@@ -12,7 +12,6 @@ from pycloudlib.ssh.host_keys import (
     HostKeys,
     KeyOwners,
     Mode,
-    count_console_blocks,
     keys_from_console,
 )
 from support.sshd import make_key
@@ -169,13 +168,6 @@ def test_a_console_without_a_complete_block_gives_no_keys(text: str) -> None:
 def test_fingerprints_of_other_blocks_are_not_taken_for_keys(key: Key) -> None:
     text = f"-----BEGIN SSH HOST KEY FINGERPRINTS-----\n256 {key.fingerprint} root@host (ED25519)\n" + console(key.line)
     assert keys_from_console(text) == [key.line]
-
-
-def test_keys_of_earlier_boots_do_not_count(key: Key, other: Key) -> None:
-    text = console(key.line)
-    assert count_console_blocks(text) == 1
-    assert keys_from_console(text, after=1) == []
-    assert keys_from_console(text + console(other.line), after=1) == [other.line]
 
 
 def test_a_pinned_key_that_the_console_does_not_show_is_contradicted(key: Key, other: Key) -> None:

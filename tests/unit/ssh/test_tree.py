@@ -19,10 +19,9 @@ from pycloudlib.errors import SSHConnectionError, TransferError
 from pycloudlib.ssh.connection import Connection, Target
 from pycloudlib.ssh.host_keys import HostKeys
 from pycloudlib.ssh.tree import PIECE_SIZE, pull_tree, push_tree
-from support.sshd import Sshd
+from support.sshd import Sshd, sftp_server_program
 
 MIB = 1024 * 1024
-SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 NOT_UTF8 = os.fsdecode(b"not utf-8 \xff\xfe")
 
 needs_permissions = pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -41,7 +40,7 @@ def host(directory: Path, *tools: str, **programs: str) -> Iterator[Connection]:
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
     force = f'ForceCommand PATH={folder}; export PATH; eval "$SSH_ORIGINAL_COMMAND"'
-    sftp = next(path for path in SFTP_SERVERS if Path(path).exists())
+    sftp = sftp_server_program()
     with Sshd(directory / "sshd", options=[force], sftp=sftp) as sshd:
         target = Target(sshd.host, sshd.username, sshd.private_key_path, port=sshd.port)
         with Connection(target, HostKeys()) as connection:
@@ -387,7 +386,7 @@ def a_file(path: Path) -> None:
     path.write_text("x")
 
 
-@pytest.mark.parametrize(("prepare", "why"), [(missing, "No such"), (a_file, "is no directory")])
+@pytest.mark.parametrize(("prepare", "why"), [(missing, "No such"), (a_file, "(is no|Not a) directory")])
 def test_a_source_that_is_no_directory_is_named_and_nothing_is_made(
     transfer: Transfer, here: Path, there: Path, prepare: Callable[[Path], None], why: str
 ) -> None:

@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.retries import TAGS_KEPT
 from pycloudlib.errors import PycloudlibError, ResourceNotFoundError
 from pycloudlib.waiting import wait_until
 
@@ -98,9 +100,6 @@ CREATED = {
 TAG_TIMEOUT = 30.0
 """Seconds for which a server may not know what it created."""
 
-TAGS_KEPT = "pycloudlib_tags"
-"""Under which name the context of a call keeps the tags that were left out of it."""
-
 
 class Degrading:
     """What one server was found not to know. Any thread may make calls at any time.
@@ -158,7 +157,7 @@ class Degrading:
                 wait_until(
                     lambda: self._has_tagged(ids, tags),
                     what=f"{', '.join(ids)} to be known",
-                    timeout=TAG_TIMEOUT,
+                    deadline=Deadline.after(TAG_TIMEOUT),
                     interval=0.5,
                     max_interval=3.0,
                 )

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
+AWS_DOMAINS = (
+    *(".amazonaws.com", ".api.aws"),
+    *(".amazonaws.com.cn", ".api.amazonwebservices.com.cn"),
+    # The European Sovereign Cloud, and the partitions of governments.
+    *(".amazonaws.eu", ".api.amazonwebservices.eu"),
+    *(".c2s.ic.gov", ".api.aws.ic.gov", ".sc2s.sgov.gov", ".api.aws.scloud"),
+    *(".csp.hci.ic.gov", ".api.aws.hci.ic.gov", ".cloud.adc-e.uk", ".api.cloud-aws.adc-e.uk"),
+)
+"""The DNS suffixes of AWS's partitions, as botocore lists them in partitions.json."""
 
 
 def is_aws(endpoint_url: str | None) -> bool:

@@ -9,7 +9,8 @@ import difflib
 import logging
 from typing import TYPE_CHECKING
 
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.errors import InvalidArgumentError, PermissionDeniedError
 
 if TYPE_CHECKING:
@@ -18,22 +19,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def region_names(client: EC2Client) -> list[str]:
+def region_names(client: EC2Client, deadline: Deadline = NEVER) -> list[str]:
     """List the regions that the account can use (DescribeRegions), by name.
 
     Args:
         client: the boto3 EC2 client.
+        deadline: when to stop waiting for EC2; default never.
     """
-    with translated():
-        return sorted(region["RegionName"] for region in client.describe_regions()["Regions"])
+    found = responded(client.describe_regions, what="describe regions", deadline=deadline)
+    return sorted(region["RegionName"] for region in found["Regions"])
 
 
-def require_region(client: EC2Client, name: str) -> None:
+def require_region(client: EC2Client, name: str, deadline: Deadline = NEVER) -> None:
     """Refuse a region that the account cannot use; who may not list the regions is believed.
 
     Args:
         client: the boto3 EC2 client.
         name: the region.
+        deadline: when to stop waiting for EC2; default never.
 
     Raises:
         InvalidArgumentError: it is none, or is not enabled; names the nearest.
@@ -41,7 +44,7 @@ def require_region(client: EC2Client, name: str) -> None:
     if not isinstance(name, str):
         raise InvalidArgumentError(f"the region is {name!r}; it must be a text such as 'eu-central-1'")
     try:
-        known = region_names(client)
+        known = region_names(client, deadline)
     except PermissionDeniedError as error:
         logger.debug("using %s unchecked: %s", name, error)
         return

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import botocore.exceptions as boto
+
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.endpoints import is_aws
+from pycloudlib.tags import CREATION
 
 THROTTLING_CODES = frozenset(
     {
@@ -101,9 +107,29 @@ JITTER = 0.5
 LOOK_FOR_LOST = 5.0
 """Seconds for which EC2 is asked whether it made what it gave no answer about: it may not show it at once."""
 
+TAGS_KEPT = "pycloudlib_tags"
+"""The key under which the context of a call keeps tags that were left out of it; see degrading.py."""
+
 _CREATES = re.compile(r"(Allocate|Copy|Create|Import|Register|Request|Run)[A-Z]")
 _DOES_NOT_CREATE = frozenset({"CreateTags", "CreateRoute"})
 """These give the same answer when they are made twice, or say that it is there already."""
+
+
+_LAST_ATTEMPT: ContextVar[Deadline | None] = ContextVar("last_attempt", default=None)
+
+
+@contextmanager
+def attempts_until(deadline: Deadline) -> Iterator[None]:
+    """Repeat no call of this thread when the deadline would pass before the next attempt.
+
+    Args:
+        deadline: the caller's deadline.
+    """
+    token = _LAST_ATTEMPT.set(deadline)
+    try:
+        yield
+    finally:
+        _LAST_ATTEMPT.reset(token)
 
 
 def watch(client: Any) -> None:
@@ -115,15 +141,20 @@ def watch(client: Any) -> None:
     client.meta.events.register(f"needs-retry.{client.meta.service_model.service_id.hyphenize()}", _pause_before_next)
 
 
-def is_repeatable(operation: str, parameters: Mapping[str, Any]) -> bool:
-    """Tell whether a call may be made again when nobody knows whether EC2 acted on it.
+def is_repeatable(operation: str, parameters: Mapping[str, Any], *, honors_tokens: bool = True) -> bool:
+    """Tell whether to make a call again when its response was lost.
+
+    A create call that carries an idempotency tag is left to creating.py, which finds the resource by that tag first.
 
     Args:
         operation: such as "CreateVpc".
         parameters: the request's, by their names on the wire.
+        honors_tokens: whether the server honors client tokens; default yes.
     """
     creates = _CREATES.match(operation) and operation not in _DOES_NOT_CREATE
-    return not creates or bool(parameters.get("ClientToken"))
+    if not creates:
+        return True
+    return honors_tokens and bool(parameters.get("ClientToken")) and CREATION not in parameters.values()
 
 
 def pause(failures: int) -> float:
@@ -142,18 +173,25 @@ def _pause_before_next(
     """Tell botocore after how many seconds it makes a call again; None for not at all."""
     if attempts >= ATTEMPTS:
         return None
+    seconds = pause(attempts)
+    deadline = _LAST_ATTEMPT.get()
+    if deadline is not None and deadline.remaining <= seconds:
+        return None
     if _was_not_heard(response, caught_exception):
-        return pause(attempts)
+        return seconds
+    if not _was_lost(response, caught_exception):
+        return None
     body = request_dict.get("body")
-    repeatable = is_repeatable(operation.name, body if isinstance(body, dict) else {})
-    return pause(attempts) if repeatable and _was_lost(response, caught_exception) else None
+    parameters = body if isinstance(body, dict) else {}
+    is_left_to_caller = TAGS_KEPT in request_dict.get("context", {})
+    honors_tokens = is_aws(request_dict.get("url")) and not is_left_to_caller
+    return seconds if is_repeatable(operation.name, parameters, honors_tokens=honors_tokens) else None
 
 
 def _was_not_heard(response: Any, error: Any) -> bool:
     """Whether EC2 certainly did nothing."""
-    return isinstance(error, (boto.EndpointConnectionError, boto.ConnectTimeoutError)) or (
-        _code(response) in THROTTLING_CODES
-    )
+    unreached = (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError)
+    return isinstance(error, unreached) or _code(response) in THROTTLING_CODES
 
 
 def _was_lost(response: Any, error: Any) -> bool:

@@ -23,6 +23,7 @@ from pycloudlib.ec2.api.degrading import Degrading
 from pycloudlib.ec2.api.endpoints import endpoint_in, is_aws
 from pycloudlib.ec2.api.faults import NO_CREDENTIALS, NO_REGION, translated
 from pycloudlib.errors import CloudSetupError, CredentialsError
+from pycloudlib.setting_values import is_loopback
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client, EC2ServiceResource
@@ -121,7 +122,12 @@ def open_session(settings: Settings) -> Session:
         core.register_component("data_loader", _models_in(core.get_config_variable("data_path")))
         with _MAKING_A_CLIENT:
             client = _client(session, settings.endpoint_url)
-    return Session(session.region_name, session, client, settings.endpoint_url)
+            endpoint_url = settings.endpoint_url
+            if not is_aws(client.meta.endpoint_url) and endpoint_url is None:
+                # The profile names an endpoint, which boto3 tells only now.
+                endpoint_url = client.meta.endpoint_url
+                client = _client(session, endpoint_url)
+    return Session(session.region_name, session, client, endpoint_url)
 
 
 @cache
@@ -170,6 +176,9 @@ def _refuse_foreign_answer(parsed: Mapping[str, Any], **_: object) -> None:
 
 def _arguments(endpoint_url: str | None) -> dict[str, Any]:
     config = Config(
+        # HTTP_PROXY is meant for other hosts: a proxy cannot reach this computer's loopback. An empty mapping is none;
+        # None is what the environment says.
+        proxies={} if is_loopback(endpoint_url) else None,
         # When a call is made again, api/retries.py decides, and not botocore.
         retries={"mode": "standard", "total_max_attempts": 1},
         tcp_keepalive=True,

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 class Facade(BaseCloud):
     """A session with EC2, and the record of what it created."""
 
+    _type = "ec2"
+
     def __init__(
         self,
         tag: str = "pycloudlib",
@@ -103,9 +105,12 @@ class Facade(BaseCloud):
             host_keys=settings.host_keys,
             boot_timeout=settings.boot_timeout,
             on_deleted=self._ledger.forget,
+            cloud_init_failure=settings.cloud_init_failure,
         )
         self._instances: dict[str, EC2Instance] = {}
         self._elsewhere: dict[str, Self] = {}
+        self._is_cleaned_by_other = False
+        self._is_closed = False
         self._lock = threading.Lock()
 
     def _by_hand(self, kind: str, resource_id: str) -> str:
@@ -130,16 +135,36 @@ class Facade(BaseCloud):
         Raises:
             InvalidArgumentError: the account cannot use that region; names the nearest.
         """
+        if not isinstance(name, str) or name not in self._elsewhere:
+            require_region(self.client, name)
+            opened = self._opened_in(name)
+            with self._lock:
+                # Another thread may have opened it meanwhile.
+                if self._elsewhere.setdefault(name, opened) is opened and self._is_closed:
+                    opened._close()
+        return self._elsewhere[name]
+
+    def _close(self) -> None:
+        """Refuse to create anything more, here and in the other regions."""
+        self._ledger.close()
         with self._lock:
-            if not isinstance(name, str) or name not in self._elsewhere:
-                require_region(self.client, name)
-                self._elsewhere[name] = self._opened_in(name)
-            return self._elsewhere[name]
+            self._is_closed = True
+            for elsewhere in self._elsewhere.values():
+                elsewhere._close()
+
+    def _reopen(self) -> None:
+        """Let things be created again, here and in the other regions."""
+        self._ledger.open()
+        with self._lock:
+            self._is_closed = False
+            for elsewhere in self._elsewhere.values():
+                elsewhere._reopen()
 
     def _opened_in(self, region: str) -> Self:
         endpoint_url = endpoint_in(region, here=self.region, endpoint_url=self._settings.endpoint_url)
         settings = replace(self._settings, region=region, endpoint_url=endpoint_url)
         there = type(self).from_settings(settings, self.tag, timestamp_suffix=False)
+        there._is_cleaned_by_other = True
         if self._key_pair is not None:
             # A key pair that was uploaded here is not known there.
             uploaded = self._key_pair.name in self._ledger

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, cast
 
 from pycloudlib.cloud import ImageType
+from pycloudlib.created import CreatedResources, check_is_text
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.capture import Capture
 from pycloudlib.ec2.facade.base import Facade
 from pycloudlib.ec2.images.catalogue import ARCHITECTURES, BOOT_MODES, IMAGE_TIMEOUT
 from pycloudlib.ec2.images.catalogue import KIND as IMAGE
 from pycloudlib.ec2.images.image import Image
-from pycloudlib.ec2.images.queries import release_query
+from pycloudlib.ec2.images.queries import is_of_type, release_query
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.storage.snapshots import Snapshot, Snapshots
-from pycloudlib.errors import (
-    InvalidArgumentError,
-)
+from pycloudlib.errors import ImageNotFoundError, InvalidArgumentError
+from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.tags import timestamped
 
 logger = logging.getLogger(__name__)
@@ -27,9 +29,20 @@ class ImageCalls(Facade):
     """What is asked about images."""
 
     @property
-    def created_images(self) -> list[str]:
-        """The ids of the images that were made here, in this region, and are not deleted yet, oldest first."""
-        return self._ledger.ids(IMAGE)
+    def created_images(self) -> CreatedResources[str]:
+        """The ids of the images that clean() deletes: those made here, in this region, and not deleted yet.
+
+        clean() keeps an image that is removed from this list, and deletes one that is appended to it. Oldest first.
+        """
+        return CreatedResources(partial(self._ledger.ids, IMAGE), self._record_image, self._ledger.forget)
+
+    @created_images.setter
+    def created_images(self, image_ids: Iterable[str]) -> None:
+        self.created_images.replace(image_ids)
+
+    def _record_image(self, image_id: str) -> None:
+        check_is_text("an image id", image_id)
+        self._ledger.record(IMAGE, image_id, partial(self._images.delete, image_id), order=UndoOrder.IMAGE)
 
     def daily_image(
         self,
@@ -87,17 +100,22 @@ class ImageCalls(Facade):
         )
         return self._images.newest(query).image_id
 
-    def image_serial(self, image_id: str) -> str:
-        """Tell the day on which an image was built, as its name says: "20240423", "20240423.1".
+    def image_serial(self, image_id: str, image_type: ImageType | None = None) -> str:
+        """Return the serial of an image, which is the day of its build, as its name says: "20240423", "20240423.1".
 
         Args:
             image_id: the AMI.
+            image_type: the type that the image must have by its name; default any.
 
         Raises:
-            ImageNotFoundError: there is no such AMI.
-            InvalidArgumentError: its name tells no day.
+            ImageNotFoundError: there is no such AMI, or it is of another type.
+            InvalidArgumentError: its name has no serial, or there is no such type.
         """
         image = self._images.get(image_id)
+        if image_type is not None and not is_of_type(image.name, image_type):
+            raise ImageNotFoundError(
+                image_id, message=f"{image_id} is not of type {image_type.value!r}: its name is {image.name!r}"
+            )
         if image.serial is None:
             raise InvalidArgumentError(f"the name of {image_id} tells no serial: {image.name!r}")
         return image.serial
@@ -171,7 +189,7 @@ class ImageCalls(Facade):
             description: in words, at most 255 characters; default none.
             tags: further tags of the image and its snapshots; default none.
             wait: whether to wait until the image is available and the instance is ready again; default yes.
-            timeout: seconds for the image; default 3600.
+            timeout: seconds for the image, from the moment at which it is asked for; default 3600.
 
         Returns:
             The AMI id.
@@ -180,7 +198,7 @@ class ImageCalls(Facade):
             InvalidArgumentError: EC2 would refuse an argument.
             InstanceStateError: the instance neither runs nor is stopped; or it is stopped and should be cleaned.
             IllegalStateError: the image failed; with EC2's own reason. It is deleted again.
-            PycloudlibTimeoutError: the image was not available in time; it is deleted again.
+            PycloudlibTimeoutError: the image was not available in time; it is deleted again, or by clean().
             InstanceError: the instance was not ready again; the image stays.
             PycloudlibError: cleaning failed, or EC2 refused.
         """
@@ -221,6 +239,7 @@ class ImageCalls(Facade):
             The AMI id.
 
         Raises:
+            NoResponseError: EC2 did not respond in time. clean() deletes the image.
             InvalidArgumentError: EC2 would refuse an argument.
             ResourceNotFoundError: there is no such snapshot.
             IllegalStateError: the snapshot is not completed, or the image failed.
@@ -230,8 +249,9 @@ class ImageCalls(Facade):
             raise InvalidArgumentError(f"architecture is {architecture!r}; allowed are {', '.join(ARCHITECTURES)}")
         if boot_mode is not None and boot_mode not in BOOT_MODES:
             raise InvalidArgumentError(f"boot_mode is {boot_mode!r}; allowed are {', '.join(BOOT_MODES)}")
+        deadline = Deadline.after(timeout)
         snapshot = Snapshots(self._scope).completed(
-            snapshot_id.id if isinstance(snapshot_id, Snapshot) else snapshot_id
+            snapshot_id.id if isinstance(snapshot_id, Snapshot) else snapshot_id, deadline
         )
         parameters: dict[str, Any] = {
             "Architecture": architecture,
@@ -242,8 +262,8 @@ class ImageCalls(Facade):
         }
         if boot_mode is not None:
             parameters["BootMode"] = boot_mode
-        image_id = self._images.register(name, description, tags, parameters)
-        self._images.wait_or_delete(image_id, timeout)
+        image_id = self._images.register(name, description, tags, parameters, deadline)
+        self._images.wait_or_delete(image_id, deadline)
         return image_id
 
     def delete_image(self, image_id: str) -> None:

@@ -38,8 +38,8 @@ class InstanceCalls(LaunchCalls):
         description = self._access.poller.describe(wanted)
         if description is None:
             raise InstanceNotFoundError(
-                f"no instance {wanted!r} in {self.region}",
-                resource_id=wanted,
+                wanted,
+                message=f"no instance {wanted!r} in {self.region}",
                 operation="DescribeInstances",
             )
         return self._instance_of(description, username, {})

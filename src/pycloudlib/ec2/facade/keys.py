@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 
+from pycloudlib.created import CreatedResources, check_is_text
 from pycloudlib.ec2.facade.base import Facade
 from pycloudlib.ec2.key_pairs import KIND as KEY_PAIR
 from pycloudlib.ec2.key_pairs import KeyPairDescription
 from pycloudlib.key import KeyPair
+from pycloudlib.lifecycle import UndoOrder
 
 logger = logging.getLogger(__name__)
 
@@ -18,9 +22,20 @@ class KeyCalls(Facade):
     """What is asked about key pairs."""
 
     @property
-    def created_keys(self) -> list[str]:
-        """The names of the key pairs that were uploaded here and are not deleted yet, oldest first."""
-        return self._ledger.ids(KEY_PAIR)
+    def created_keys(self) -> CreatedResources[str]:
+        """The names of the key pairs that clean() deletes from EC2: those uploaded here and not deleted yet.
+
+        clean() keeps a key pair that is removed from this list, and deletes one that is appended to it. Oldest first.
+        """
+        return CreatedResources(partial(self._ledger.ids, KEY_PAIR), self._record_key, self._ledger.forget)
+
+    @created_keys.setter
+    def created_keys(self, names: Iterable[str]) -> None:
+        self.created_keys.replace(names)
+
+    def _record_key(self, name: str) -> None:
+        check_is_text("the name of a key pair", name)
+        self._ledger.record(KEY_PAIR, name, partial(self._key_pairs.delete, name), order=UndoOrder.KEY_PAIR)
 
     def list_keys(self) -> list[str]:
         """List the names of all key pairs of the account in this region (DescribeKeyPairs)."""

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from pycloudlib import progress
+from pycloudlib.created import CreatedResources
+from pycloudlib.deadline import SYSTEM_CLOCK
 from pycloudlib.ec2.api.creating import Creation, create_several
 from pycloudlib.ec2.facade.base import Facade
-from pycloudlib.ec2.fleet import Fleet
+from pycloudlib.ec2.fleet import Fleet, terminate_together
 from pycloudlib.ec2.images.catalogue import DEFAULT_USERNAME
 from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.instances.cloud_init_failure import checked_cloud_init_failure
 from pycloudlib.ec2.instances.poller import InstanceDescription
 from pycloudlib.ec2.instances.run_network import choose_network
-from pycloudlib.ec2.instances.run_request import RunRequest, check_arguments, check_count, checked_parameters
+from pycloudlib.ec2.instances.run_request import (
+    DEFAULT_INSTANCE_TYPE,
+    RunRequest,
+    check_arguments,
+    check_count,
+    checked_parameters,
+    with_own_spellings,
+)
 from pycloudlib.ec2.instances.user_data import UserData, checked_user_data
 from pycloudlib.ec2.vpc import VPC
-from pycloudlib.errors import FleetError, PycloudlibError, UnsetSSHKeyError
+from pycloudlib.errors import FleetError, InvalidArgumentError, PycloudlibError, UnsetSSHKeyError
 from pycloudlib.guest.expiry import with_expiry
 from pycloudlib.key import KeyPair
 from pycloudlib.lifecycle import UndoOrder
+from pycloudlib.setting_values import CloudInitFailure
 
 logger = logging.getLogger(__name__)
 
@@ -33,14 +45,15 @@ class _Wanted:
     """What launch() and launch_many() are given alike."""
 
     image_id: str
-    instance_type: str
+    instance_type: str | None
     user_data: UserData | None
     vpc: VPC | None
-    wait: bool
+    wait: bool | None
     disk_size_gb: int
     username: str | None
     enable_ipv6: bool
     keep_on_failure: bool
+    cloud_init_failure: CloudInitFailure | None
     more: Mapping[str, Any]
 
 
@@ -48,24 +61,44 @@ class LaunchCalls(Facade):
     """What launches instances."""
 
     @property
-    def created_instances(self) -> list[EC2Instance]:
-        """The instances that were launched here and are not deleted yet, oldest first."""
+    def created_instances(self) -> CreatedResources[EC2Instance]:
+        """The instances that clean() deletes: those launched here and not deleted yet, oldest first.
+
+        clean() keeps an instance that is removed from this list, and deletes one that is appended to it.
+        """
+        return CreatedResources(self._recorded_instances, self._record_instance, self._forget_instance)
+
+    @created_instances.setter
+    def created_instances(self, instances: Iterable[EC2Instance]) -> None:
+        self.created_instances.replace(instances)
+
+    def _recorded_instances(self) -> list[EC2Instance]:
         # One is recorded a moment before its object is made.
         ids = self._ledger.ids(INSTANCE)
         return [self._instances[instance_id] for instance_id in ids if instance_id in self._instances]
 
+    def _record_instance(self, instance: EC2Instance) -> None:
+        if not isinstance(instance, EC2Instance):
+            raise InvalidArgumentError(f"{instance!r} is no instance, such as launch() and get_instance() return")
+        self._instances[instance.id] = instance
+        self._ledger.record(INSTANCE, instance.id, instance.delete, order=UndoOrder.INSTANCE)
+
+    def _forget_instance(self, instance: EC2Instance) -> None:
+        self._ledger.forget(instance.id)
+
     def launch(
         self,
         image_id: str,
-        instance_type: str = "t3.micro",
+        instance_type: str | None = None,
         user_data: UserData | None = None,
         vpc: VPC | None = None,
         *,
-        wait: bool = True,
+        wait: bool | None = None,
         disk_size_gb: int = 15,
         username: str | None = None,
         enable_ipv6: bool = False,
         keep_on_failure: bool = False,
+        cloud_init_failure: CloudInitFailure | None = None,
         **kwargs: Any,
     ) -> EC2Instance:
         """Launch an instance (RunInstances).
@@ -76,15 +109,18 @@ class LaunchCalls(Facade):
             user_data: for cloud-init: a text, bytes, or a MIME message; at most 16 KiB; default none. It is never
                 logged.
             vpc: what get_or_create_vpc() gave; default: the subnet and security groups of `kwargs`, or the default VPC.
-            wait: whether to wait until cloud-init is done; default yes.
+            wait: whether to wait until cloud-init is done; default the setting `wait_on_launch`, which is yes.
             disk_size_gb: GiB of the root volume, or as many as the image needs; default 15.
             username: who logs in; default the configured one, or the one that the image's owner or name tells, or
                 "ubuntu".
             enable_ipv6: whether it gets an IPv6 address, where the VPC or the subnet given has any, and the metadata
                 service answers over IPv6 too; default no.
             keep_on_failure: whether an instance that never becomes ready is left as it is; default: it is deleted.
+            cloud_init_failure: "raise" or "warn": whether a cloud-init that ended in error raises, or is logged as a
+                warning, in this boot and in later ones; default the setting of this name, which is "raise".
             **kwargs: parameters of RunInstances. Tags, MetadataOptions, BlockDeviceMappings and NetworkInterfaces are
-                merged with the library's own, in which the caller's values win.
+                merged with the library's own, in which the caller's values win. InstanceType and UserData may be given
+                instead of `instance_type` and `user_data`.
 
         Raises:
             ImageNotFoundError: there is no such AMI.
@@ -105,10 +141,11 @@ class LaunchCalls(Facade):
             username,
             enable_ipv6,
             keep_on_failure,
+            cloud_init_failure,
             kwargs,
         )
         (instance,) = self._launched(wanted)
-        if wait:
+        if self._waits(wanted):
             self._wait_or_delete(instance, keep_on_failure=keep_on_failure)
         return instance
 
@@ -116,16 +153,17 @@ class LaunchCalls(Facade):
         self,
         image_id: str,
         count: int,
-        instance_type: str = "t3.micro",
+        instance_type: str | None = None,
         user_data: UserData | None = None,
         vpc: VPC | None = None,
         *,
         min_count: int | None = None,
-        wait: bool = True,
+        wait: bool | None = None,
         disk_size_gb: int = 15,
         username: str | None = None,
         enable_ipv6: bool = False,
         keep_on_failure: bool = False,
+        cloud_init_failure: CloudInitFailure | None = None,
         **kwargs: Any,
     ) -> Fleet:
         """Launch many instances that are alike, by one call (RunInstances).
@@ -138,12 +176,13 @@ class LaunchCalls(Facade):
             vpc: as for launch().
             min_count: how many will do: when EC2 has no room for `count`, it launches as many as it can, and none when
                 these are fewer; default `count`.
-            wait: whether to wait until cloud-init is done in all; default yes.
+            wait: whether to wait until cloud-init is done in all; default as for launch().
             disk_size_gb: GiB of each root volume, or as many as the image needs; default 15.
             username: as for launch().
             enable_ipv6: as for launch().
             keep_on_failure: whether the instances are left as they are when some never become ready; default: all of
                 them are deleted.
+            cloud_init_failure: as for launch().
             **kwargs: as for launch().
 
         Raises:
@@ -165,22 +204,28 @@ class LaunchCalls(Facade):
             username,
             enable_ipv6,
             keep_on_failure,
+            cloud_init_failure,
             kwargs,
         )
         fleet = Fleet(self._launched(wanted, count=count, min_count=min_count), self._access)
-        if wait:
+        if self._waits(wanted):
             self._wait_or_delete(fleet, keep_on_failure=keep_on_failure)
         return fleet
 
     def _launched(self, wanted: _Wanted, *, count: int = 1, min_count: int | None = None) -> list[EC2Instance]:
+        began = SYSTEM_CLOCK.now()
+        wanted = replace(wanted, **with_own_spellings(wanted.instance_type, wanted.user_data, wanted.more))
         more = checked_parameters(self.client, wanted.more)
+        waits = self._waits(wanted)
+        on_failure = checked_cloud_init_failure(wanted.cloud_init_failure, self._access.cloud_init_failure)
+        instance_type = DEFAULT_INSTANCE_TYPE if wanted.instance_type is None else wanted.instance_type
         check_arguments(
             wanted.image_id,
-            wanted.instance_type,
+            instance_type,
             disk_size_gb=wanted.disk_size_gb,
             username=wanted.username,
             switches={
-                "wait": wanted.wait,
+                "wait": waits,
                 "enable_ipv6": wanted.enable_ipv6,
                 "keep_on_failure": wanted.keep_on_failure,
             },
@@ -190,7 +235,7 @@ class LaunchCalls(Facade):
         image = self._images.available(wanted.image_id)
         request = RunRequest(
             image,
-            wanted.instance_type,
+            instance_type,
             self.tag,
             user_data,
             wanted.disk_size_gb,
@@ -201,13 +246,19 @@ class LaunchCalls(Facade):
             min_count,
         )
         request.parameters(self._ownership, "checked before a key is uploaded")
-        key_pair = self._key_pair_for_launch(more, wait=wanted.wait)
+        key_pair = self._key_pair_for_launch(more, wait=waits)
         key_name: dict[str, str] = {}
         if key_pair is not None and "KeyName" not in more:
             key_name = {"KeyName": self._key_pairs.name_for_launch(key_pair)}
         username = self._username(wanted.username, image.username)
         records = create_several(self._ledger, self._creation(request, key_name))
-        return self._record_launched(records, username, key_pair)
+        instances = self._record_launched(records, username, key_pair, on_failure)
+        for instance in instances[: progress.MANY]:
+            progress.report(instance.id, f"was launched from {instance.image_id}", SYSTEM_CLOCK.now() - began)
+        return instances
+
+    def _waits(self, wanted: _Wanted) -> bool:
+        return self._settings.wait_on_launch if wanted.wait is None else wanted.wait
 
     def _creation(self, request: RunRequest, key_name: dict[str, str]) -> Creation:
         def call(mark: str) -> Sequence[Any]:
@@ -218,8 +269,10 @@ class LaunchCalls(Facade):
             found = self.client.describe_instances(Filters=filters)["Reservations"]
             return [record for reservation in found for record in reservation["Instances"]]
 
-        def delete(record: Mapping[str, Any]) -> list[Exception]:
-            return self._made(record, username="", key_pair=None).delete()
+        def known(record: Mapping[str, Any]) -> EC2Instance:
+            # A launch that was interrupted has made no object for it.
+            launched = self._instances.get(record["InstanceId"]) or self._made(record, username="", key_pair=None)
+            return self._instances.setdefault(launched.id, launched)
 
         return Creation(
             kind=INSTANCE,
@@ -227,8 +280,11 @@ class LaunchCalls(Facade):
             order=UndoOrder.INSTANCE,
             call=call,
             find=find,
-            delete=delete,
-            has_token=True,
+            delete=lambda record: known(record).delete(),
+            count=request.count,
+            begin_deletion=lambda records: terminate_together(self._access, [known(record) for record in records]),
+            # A whole record takes 14 KB, more than all else that is kept of an instance.
+            abridged=lambda record: {name: record[name] for name in ("InstanceId", "State")},
         )
 
     def _made(self, record: Mapping[str, Any], *, username: str, key_pair: KeyPair | None) -> EC2Instance:
@@ -248,12 +304,16 @@ class LaunchCalls(Facade):
         return checked_user_data(with_switch), {"InstanceInitiatedShutdownBehavior": "terminate", **more}
 
     def _record_launched(
-        self, records: Sequence[Mapping[str, Any]], username: str, key_pair: KeyPair | None
+        self,
+        records: Sequence[Mapping[str, Any]],
+        username: str,
+        key_pair: KeyPair | None,
+        on_failure: CloudInitFailure,
     ) -> list[EC2Instance]:
         instances = [self._made(record, username=username, key_pair=key_pair) for record in records]
         for instance in instances:
+            instance.cloud_init_failure = on_failure
             self._instances[instance.id] = instance
-            self._ledger.record(INSTANCE, instance.id, instance.delete, order=UndoOrder.INSTANCE)
             logger.info("launched %s from %s", instance.id, instance.image_id)
         return instances
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import partial
 
+from pycloudlib.created import CreatedResources
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.facade.base import Facade
 from pycloudlib.ec2.network.rules import ANYWHERE
 from pycloudlib.ec2.network.security_groups import SecurityGroup, SecurityGroups
@@ -18,7 +21,7 @@ from pycloudlib.ec2.network.vpc_plan import (
     checked_vpc_network,
     planned_subnets,
 )
-from pycloudlib.ec2.vpc import VPC
+from pycloudlib.ec2.vpc import CREATE_TIMEOUT, VPC
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +30,19 @@ class NetworkCalls(Facade):
     """What is asked about VPCs and security groups."""
 
     @property
-    def created_vpcs(self) -> list[VPC]:
-        """The VPCs that were created here and are not deleted yet, oldest first."""
-        return self._vpcs.created()
+    def created_vpcs(self) -> CreatedResources[VPC]:
+        """The VPCs that clean() deletes: those created here and not deleted yet, oldest first.
+
+        clean() keeps a VPC that is removed from this list, and deletes one that is appended to it.
+        """
+        return CreatedResources(self._vpcs.created, self._vpcs.record, self._forget_vpc)
+
+    @created_vpcs.setter
+    def created_vpcs(self, vpcs: Iterable[VPC]) -> None:
+        self.created_vpcs.replace(vpcs)
+
+    def _forget_vpc(self, vpc: VPC) -> None:
+        self._ledger.forget(vpc.id)
 
     def get_or_create_vpc(
         self,
@@ -38,12 +51,14 @@ class NetworkCalls(Facade):
         *,
         ingress: Iterable[GivenRule] = (),
         zones: Zones = None,
+        timeout: float = CREATE_TIMEOUT,
     ) -> VPC:
-        """Find a VPC by its name, or make one: IPv4 and IPv6, with a way to the internet (CreateVpc).
+        """Find a VPC by its name, or create one: IPv4 and IPv6, with a route to the internet (CreateVpc).
 
         Its security group lets in SSH (from the setting `ssh_cidr`, default from anywhere), ICMP, and all traffic
         among its members. Instances in it get public addresses. clean() deletes it if it was created here. Of one that
-        is found, nothing is created or changed: the further arguments are for new ones.
+        is found, nothing is created or changed: the further arguments are for new ones. When several processes create
+        one of the same name at the same time, all of them get the oldest; so they do when there are several.
 
         Args:
             name: the tag "Name", and the name of its security group.
@@ -51,29 +66,34 @@ class NetworkCalls(Facade):
             ingress: what else is let in: each a `Rule`, or a tuple (protocol, from_port, to_port, source).
             zones: where it has subnets: "all", a list of availability zones, or a dict with the network for each;
                 default one subnet in the first zone.
+            timeout: seconds, including the time in which another process completes a VPC of this name; default 300.
 
         Raises:
-            InvalidArgumentError: there are several of this name; or no VPC can be such. Nothing was created.
+            InvalidArgumentError: there can be no such VPC. Nothing was created.
+            IllegalStateError: the VPC of this name stayed incomplete, as when its creator has crashed; says which run
+                that was, and how to delete it.
+            NoResponseError: EC2 did not respond in time. clean() deletes what was created by then.
+            PycloudlibTimeoutError: it was not created in time. clean() deletes what could not be deleted in time.
             CapacityError: the account has as many VPCs as it may have.
             CloudError: EC2 refused; nothing is left.
         """
         check_vpc_name(name)
         network = checked_vpc_network(ipv4_cidr)
         further = checked_ingress(ingress)
-        with self._vpcs.creating:
-            found = self._vpcs.named(name)
-            if found is not None:
-                logger.info("found the VPC %s: %s with %s", name, found.id, found.ipv4_cidr)
-                return found
-            plan = VPCPlan(
-                name=name,
-                ipv4_cidr=str(network),
-                subnets=planned_subnets(network, zones, self._vpcs.zones()),
-                ssh_sources=(str(self._settings.ssh_cidr),) if self._settings.ssh_cidr else ANYWHERE,
-                ssh_ports=tuple(sorted({SSH_PORT, self._settings.ssh_port})),
-                ingress=further,
-            )
-            return self._vpcs.create(plan)
+        plan = partial(
+            VPCPlan,
+            name=name,
+            ipv4_cidr=str(network),
+            ssh_sources=(str(self._settings.ssh_cidr),) if self._settings.ssh_cidr else ANYWHERE,
+            ssh_ports=tuple(sorted({SSH_PORT, self._settings.ssh_port})),
+            ingress=further,
+        )
+        deadline = Deadline.after(timeout)
+        vpc = self._vpcs.get_or_create(
+            name, lambda: plan(subnets=planned_subnets(network, zones, self._vpcs.zones(deadline))), deadline
+        )
+        logger.info("using the VPC %s: %s with %s", name, vpc.id, vpc.ipv4_cidr)
+        return vpc
 
     def security_groups(self, **filters: object) -> list[SecurityGroup]:
         """List the security groups of the account in this region, by name (DescribeSecurityGroups).

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.facade.base import Facade
 from pycloudlib.ec2.storage.notifications import publish
 from pycloudlib.ec2.storage.snapshots import Snapshot
 from pycloudlib.ec2.storage.volume import Volume
-from pycloudlib.ec2.storage.volumes import Volumes
+from pycloudlib.ec2.storage.volumes import VOLUME_TIMEOUT, Volumes
 
 
 class StorageCalls(Facade):
@@ -75,7 +76,8 @@ class StorageCalls(Facade):
             tags=tags,
         )
         if wait:
-            return Volume(self._volumes.wait_until_available(volume_id), self._volumes)
+            available = self._volumes.wait_until_available(volume_id, Deadline.after(VOLUME_TIMEOUT))
+            return Volume(available, self._volumes)
         return self.volume(volume_id)
 
     def snapshots(self, **filters: object) -> list[Snapshot]:

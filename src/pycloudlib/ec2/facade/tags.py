@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.api.faults import call_until_consistent
 from pycloudlib.ec2.facade.base import Facade
 from pycloudlib.errors import InvalidArgumentError
 
@@ -62,13 +63,10 @@ class TagCalls(Facade):
         logger.info("tagged %d resources with %s", len(wanted), ", ".join(tags))
 
     def _tag(self, ids: list[str], pairs: Any) -> None:
-        def tag() -> None:
-            with translated():
-                self.client.create_tags(Resources=ids, Tags=pairs)
-
         # What was created here may be unknown for a moment; anything else that EC2 does not know, there is not.
-        timeout = NOT_YET_KNOWN if any(resource_id in self._ledger for resource_id in ids) else 0.0
-        call_until_consistent(tag, what=f"tag {ids[0]}", codes=NOT_FOUND_CODES, timeout=timeout)
+        patience = NOT_YET_KNOWN if any(resource_id in self._ledger for resource_id in ids) else 0.0
+        tag = partial(self.client.create_tags, Resources=ids, Tags=pairs)
+        call_until_consistent(tag, what=f"tag {ids[0]}", codes=NOT_FOUND_CODES, patience=patience)
 
     def _checked_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
         if not isinstance(tags, Mapping) or not tags:

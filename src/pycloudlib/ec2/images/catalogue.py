@@ -11,29 +11,31 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from pycloudlib import progress
+from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.ec2.api.creating import Creation
 from pycloudlib.ec2.api.creating import create as create_once
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.endpoints import is_aws
+from pycloudlib.ec2.api.faults import NEVER, responded, translated
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.records import Records
 from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.images.queries import (
-    DEBIAN_DAILY_OWNER,
-    DEBIAN_OWNER,
-    TRUSTED_OWNERS,
-    UBUNTU_OWNER,
-    ImageQuery,
-)
+from pycloudlib.ec2.images.public_parameters import announced_image
+from pycloudlib.ec2.images.publishers import AWS, DEBIAN_DAILY_OWNER, DEBIAN_OWNER, UBUNTU_OWNERS
+from pycloudlib.ec2.images.queries import TRUSTED_OWNERS, ImageQuery
 from pycloudlib.ec2.storage.snapshots import DELETE_TIMEOUT, Snapshots, check_description
 from pycloudlib.errors import (
     CleanupError,
     IllegalStateError,
     ImageNotFoundError,
     InvalidArgumentError,
+    NoResponseError,
+    PermissionDeniedError,
     PycloudlibError,
 )
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.tags import USERNAME
+from pycloudlib.waiting import acquired
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,12 @@ HOPELESS = frozenset({"failed", "error", "invalid", "deregistered"})
 
 IMAGE_TIMEOUT = 3600.0
 """Seconds for which an image is waited for."""
+
+IMAGE_DELETE_TIMEOUT = 600.0
+"""Seconds for deleting an image with its snapshots, EC2's failures included."""
+
+UNDO_TIMEOUT = 10.0
+"""Seconds, at least, for deleting an image that was not available in time; clean() deletes what is left."""
 
 _NOT_FOUND = "InvalidAMIID.NotFound"
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
@@ -57,7 +65,7 @@ _SERIAL = re.compile(r"-(\d{8}(?:\.\d+)?(?:-\d+$)?)(?:-|$)")
 DEFAULT_USERNAME = "ubuntu"
 
 _USERNAMES_BY_OWNER = {
-    UBUNTU_OWNER: "ubuntu",
+    **dict.fromkeys(UBUNTU_OWNERS, "ubuntu"),
     DEBIAN_OWNER: "admin",
     DEBIAN_DAILY_OWNER: "admin",
 }
@@ -159,35 +167,45 @@ class Images:
         self._records = Records(self._ask, not_found=_NOT_FOUND)
         self._known: dict[str, ImageDescription] = {}
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
 
     @property
     def scope(self) -> Scope:
         """Where they are."""
         return self._scope
 
-    def get(self, image_id: str) -> ImageDescription:
+    def get(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
         """Tell what EC2 says about an AMI, or what it said when it was available.
+
+        Args:
+            image_id: its id.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             ImageNotFoundError: there is none of that id.
+            NoResponseError: EC2 did not respond in time.
         """
-        # Asked under the lock, so that a hundred threads that launch the same image ask once.
-        with self._lock:
-            if isinstance(image_id, str) and image_id in self._known:
-                return self._known[image_id]
-            found = self._records.get(image_id)
-            if found.state == AVAILABLE:
-                self._known[image_id] = found
-            return found
+        # One at a time, so that a hundred threads that launch the same image ask once.
+        with acquired(
+            self._asking, what=f"another thread to describe an image, before {image_id!r}", deadline=deadline
+        ):
+            with self._lock:
+                if isinstance(image_id, str) and image_id in self._known:
+                    return self._known[image_id]
+            return self.describe(image_id, deadline)
 
-    def available(self, image_id: str) -> ImageDescription:
+    def available(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
         """Tell what EC2 says about an AMI that is needed available.
+
+        Args:
+            image_id: its id.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             ImageNotFoundError: there is none of that id.
             IllegalStateError: it is not available.
         """
-        found = self.get(image_id)
+        found = self.get(image_id, deadline)
         if found.state != AVAILABLE:
             reason = f" ({found.state_reason})" if found.state_reason else ""
             raise IllegalStateError(
@@ -195,16 +213,30 @@ class Images:
             )
         return found
 
-    def describe(self, image_id: str) -> ImageDescription:
-        """Tell what EC2 says about an AMI now.
+    def describe(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
+        """Return EC2's present description of an AMI.
+
+        Args:
+            image_id: its id.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             ImageNotFoundError: there is none of that id.
+            NoResponseError: EC2 did not respond in time.
         """
-        return self._records.get(image_id)
+        found = self._records.get(image_id, deadline)
+        with self._lock:
+            if found.state == AVAILABLE:
+                self._known[image_id] = found
+        return found
 
     def find(
-        self, owners: Iterable[str], filters: Mapping[str, object], *, include_deprecated: bool
+        self,
+        owners: Iterable[str],
+        filters: Mapping[str, object],
+        *,
+        include_deprecated: bool,
+        deadline: Deadline = NEVER,
     ) -> list[ImageDescription]:
         """List those that match, oldest first (DescribeImages).
 
@@ -212,24 +244,46 @@ class Images:
             owners: account ids or aliases; none for everybody.
             filters: see described_filters().
             include_deprecated: whether images past their date of deprecation are found.
+            deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
         asked: Any = {"Owners": list(owners)} if owners else {}
-        with translated():
-            answer = self._scope.client.describe_images(Filters=wanted, IncludeDeprecated=include_deprecated, **asked)
+        describe = partial(
+            self._scope.client.describe_images, Filters=wanted, IncludeDeprecated=include_deprecated, **asked
+        )
+        answer = responded(describe, what="describe images", deadline=deadline)
         found = [ImageDescription.of(record) for record in answer["Images"]]
         return sorted(found, key=lambda image: (image.creation_date, image.name, image.id))
 
     def newest(self, query: ImageQuery) -> ImageDescription:
         """Find the newest image, by creation date.
 
+        In AWS's other partitions, such as GovCloud and China, publishers have other accounts. Where theirs is not known
+        or has no such image, SSM's public parameters tell (GetParameters).
+
+        Args:
+            query: with the owners of the partition "aws".
+
         Raises:
             ImageNotFoundError: there is none; names the owners and filters that were asked for.
         """
-        found = self.find(query.owners, query.filters, include_deprecated=query.include_deprecated)
-        if not found:
-            raise ImageNotFoundError(f"no image in {self._scope.region} matches: {query}", operation="DescribeImages")
-        return found[-1]
+        partition = self._scope.client.meta.partition
+        here = self._in_this_partition(query)
+        found = self.find(here.owners, here.filters, include_deprecated=here.include_deprecated) if here.owners else []
+        if found:
+            return found[-1]
+        where = f"no image in {self._scope.region}"
+        if partition == AWS:
+            raise ImageNotFoundError(message=f"{where} matches: {here}", operation="DescribeImages")
+        image_id, reason = announced_image(self._scope.session, self._scope.region, here.parameters)
+        if image_id:
+            return self.get(image_id)
+        asked = f"matches: {here}" if here.owners else f"of {' or '.join(query.owners)}, unknown in {partition}"
+        raise ImageNotFoundError(message=f"{where} {asked}; {reason}", operation="DescribeImages")
+
+    def _in_this_partition(self, query: ImageQuery) -> ImageQuery:
+        meta = self._scope.client.meta
+        return query.in_partition(meta.partition, at_aws=is_aws(meta.endpoint_url))
 
     def named(self, name: str) -> ImageDescription:
         """Find the newest image of a name, among one's own and those of Canonical, Debian and Amazon.
@@ -240,10 +294,23 @@ class Images:
         Raises:
             ImageNotFoundError: there is none.
         """
-        return self.newest(ImageQuery(TRUSTED_OWNERS, {"name": name, "state": AVAILABLE}, include_deprecated=True))
+        query = ImageQuery(TRUSTED_OWNERS, {"name": name, "state": AVAILABLE}, include_deprecated=True)
+        here = self._in_this_partition(query)
+        found = self.find(here.owners, here.filters, include_deprecated=True)
+        if not found:
+            message = f"no image in {self._scope.region} matches: {here}"
+            raise ImageNotFoundError(message=message, operation="DescribeImages")
+        return found[-1]
 
     def create(
-        self, instance_id: str, name: str, description: str, tags: Mapping[str, str] | None, username: str = ""
+        self,
+        instance_id: str,
+        name: str,
+        description: str,
+        tags: Mapping[str, str] | None,
+        *,
+        username: str = "",
+        deadline: Deadline = NEVER,
     ) -> str:
         """Begin an image of an instance and all of its volumes (CreateImage).
 
@@ -253,6 +320,7 @@ class Images:
             description: in words; default none.
             tags: further tags of the image and its snapshots.
             username: who logs in to the instance; default nobody that could be told.
+            deadline: when to stop waiting for EC2; default never.
 
         Returns:
             Its id.
@@ -274,9 +342,16 @@ class Images:
                 )
             ]
 
-        return self._begun(call, with_snapshots=True)
+        return self._begun(call, with_snapshots=True, deadline=deadline)
 
-    def register(self, name: str, description: str, tags: Mapping[str, str] | None, parameters: Any) -> str:
+    def register(
+        self,
+        name: str,
+        description: str,
+        tags: Mapping[str, str] | None,
+        parameters: Any,
+        deadline: Deadline = NEVER,
+    ) -> str:
         """Make an image of snapshots that are there already (RegisterImage).
 
         Args:
@@ -284,6 +359,7 @@ class Images:
             description: in words; default none.
             tags: further tags of the image.
             parameters: the other parameters of RegisterImage.
+            deadline: when to stop waiting for EC2; default never.
 
         Returns:
             Its id.
@@ -303,15 +379,16 @@ class Images:
                 )
             ]
 
-        return self._begun(call, with_snapshots=False)
+        return self._begun(call, with_snapshots=False, deadline=deadline)
 
-    def copy(self, source: ImageDescription, source_region: str, name: str) -> str:
+    def copy(self, source: ImageDescription, source_region: str, name: str, deadline: Deadline) -> str:
         """Begin a copy of an image of another region (CopyImage).
 
         Args:
             source: the image; its description, its user's tags and who logs in are copied too.
             source_region: where it is.
             name: unique among one's own images of this region.
+            deadline: when to stop waiting for EC2.
 
         Returns:
             Its id here.
@@ -337,18 +414,23 @@ class Images:
             )
             return [answer]
 
-        return self._begun(call, with_snapshots=True, kind=f"image in {self._scope.region}", has_token=True)
+        return self._begun(call, with_snapshots=True, kind=f"image in {self._scope.region}", deadline=deadline)
 
-    def wait_until_available(self, image_id: str, timeout: float = IMAGE_TIMEOUT) -> ImageDescription:
+    def wait_until_available(self, image_id: str, deadline: Deadline) -> ImageDescription:
         """Wait until an image can be launched.
 
         Raises:
             IllegalStateError: it failed; with EC2's own reason.
             PycloudlibTimeoutError: it was not available in time; with the last state seen.
         """
-        return self._records.wait_for(image_id, AVAILABLE, hopeless=HOPELESS, timeout=timeout)
+        began = SYSTEM_CLOCK.now()
+        found = self._records.wait_for(image_id, AVAILABLE, hopeless=HOPELESS, deadline=deadline)
+        progress.report(image_id, "is available", SYSTEM_CLOCK.now() - began)
+        with self._lock:
+            self._known[image_id] = found
+        return found
 
-    def wait_or_delete(self, image_id: str, timeout: float) -> None:
+    def wait_or_delete(self, image_id: str, deadline: Deadline) -> None:
         """Wait until an image that was begun here can be launched, and delete it when it cannot.
 
         Raises:
@@ -356,46 +438,53 @@ class Images:
             PycloudlibTimeoutError: it was not available in time; with the last state seen.
         """
         try:
-            self.wait_until_available(image_id, timeout)
+            self.wait_until_available(image_id, deadline)
         except BaseException:
             # Ctrl-C too: nobody knows the image yet.
-            self._delete_or_log(image_id)
+            self._delete_or_log(image_id, deadline.at_least(UNDO_TIMEOUT))
             raise
 
-    def delete(self, image_id: str, *, with_snapshots: bool = True) -> None:
-        """Delete an image (DeregisterImage) and every snapshot behind it; one that is gone already is fine.
+    def delete(self, image_id: str, *, with_snapshots: bool = True, deadline: Deadline | None = None) -> None:
+        """Delete an image (DeregisterImage) and every snapshot behind it (DeleteSnapshot). No-op if it is gone.
 
-        A snapshot that another image of one's own needs too is left to that one.
+        Leave a snapshot that another image of this account needs. If EC2 forbids a look-up, delete what is known.
 
         Args:
             image_id: its id.
-            with_snapshots: whether the snapshots go too; default yes.
+            with_snapshots: whether to delete the snapshots too; default yes.
+            deadline: when to give up; default IMAGE_DELETE_TIMEOUT seconds from now.
 
         Raises:
             CloudError: EC2 refused.
-            CleanupError: some of the snapshots could not be deleted.
+            NoResponseError: EC2 did not respond in time.
+            CleanupError: some of the snapshots could not be deleted, or EC2 does not show which they are.
         """
-        snapshot_ids = self._snapshots_behind(image_id) if with_snapshots else ()
+        deadline = deadline or Deadline.after(IMAGE_DELETE_TIMEOUT)
+        errors: list[Exception] = []
+        snapshot_ids = self._snapshots_behind(image_id, errors, deadline) if with_snapshots else ()
         with self._lock:
             self._known.pop(image_id, None)
-        self._records.delete(partial(self._scope.client.deregister_image, ImageId=image_id), image_id)
-        needed = self._needed_by_others(image_id) if snapshot_ids else set()
-        errors: list[Exception] = []
+        deregister = partial(self._scope.client.deregister_image, ImageId=image_id)
+        self._records.delete(deregister, image_id, deadline=deadline)
+        needed = self._needed_by_others(image_id, deadline) if snapshot_ids else set()
         for snapshot_id in snapshot_ids:
             if snapshot_id in needed:
                 logger.info("%s is left: another image needs it too", snapshot_id)
                 continue
             try:
-                self._snapshots.delete(snapshot_id, timeout=DELETE_TIMEOUT)
+                self._snapshots.delete(snapshot_id, patience=DELETE_TIMEOUT, freed_by=image_id, deadline=deadline)
+            except NoResponseError as error:
+                errors.append(error)
+                break
             except PycloudlibError as error:
                 errors.append(error)
         if errors:
             raise CleanupError(errors)
         self._scope.ledger.forget(image_id)
 
-    def _delete_or_log(self, image_id: str) -> None:
+    def _delete_or_log(self, image_id: str, deadline: Deadline) -> None:
         try:
-            self.delete(image_id)
+            self.delete(image_id, deadline=deadline)
         except PycloudlibError as error:
             logger.error("%s was not deleted and is left to clean(): %s", image_id, error)
 
@@ -404,8 +493,8 @@ class Images:
         call: Callable[[str], list[Any]],
         *,
         with_snapshots: bool,
+        deadline: Deadline,
         kind: str = KIND,
-        has_token: bool = False,
     ) -> str:
         describe = partial(self._scope.client.describe_images, Owners=["self"])
         creation = Creation(
@@ -415,29 +504,44 @@ class Images:
             call=call,
             find=lambda filters: describe(Filters=filters)["Images"],
             delete=lambda record: self.delete(record["ImageId"], with_snapshots=with_snapshots),
-            has_token=has_token,
         )
-        image_id: str = create_once(self._scope.ledger, creation)["ImageId"]
+        image_id: str = create_once(self._scope.ledger, creation, deadline)["ImageId"]
         self._records.created(image_id)
         logger.info("began the image %s", image_id)
         return image_id
 
-    def _snapshots_behind(self, image_id: str) -> tuple[str, ...]:
+    def _snapshots_behind(self, image_id: str, errors: list[Exception], deadline: Deadline) -> tuple[str, ...]:
+        """Return the ids of its snapshots; a look-up that EC2 forbids goes to `errors` if nothing else tells them."""
+        refusals: list[Exception] = []
+        with self._lock:
+            known = self._known.get(image_id) if isinstance(image_id, str) else None
         try:
-            found = self.describe(image_id)
+            found = self.describe(image_id, deadline)
         except ImageNotFoundError as error:
             if error.code.endswith(".Malformed"):
                 raise
             found = ImageDescription(image_id, state="deregistered")
+        except PermissionDeniedError as error:
+            refusals.append(error)
+            found = known or ImageDescription(image_id, state="unknown")
         if found.snapshot_ids and found.state == AVAILABLE:
             return found.snapshot_ids
         # Of an image that is not finished, or was deregistered elsewhere, only the snapshots themselves tell.
         texts = [f"Created by CreateImage(*) for {image_id}*", f"Copied for DestinationAmi {image_id}*"]
-        described = self._snapshots.find({"description": texts})
-        return tuple(dict.fromkeys([*found.snapshot_ids, *(snapshot.id for snapshot in described)]))
+        try:
+            described = [snapshot.id for snapshot in self._snapshots.find({"description": texts}, deadline)]
+        except PermissionDeniedError as error:
+            errors += [*refusals, error]
+            described = []
+        return tuple(dict.fromkeys([*found.snapshot_ids, *described]))
 
-    def _needed_by_others(self, image_id: str) -> set[str]:
-        others = self.find(["self"], {}, include_deprecated=True)
+    def _needed_by_others(self, image_id: str, deadline: Deadline) -> set[str]:
+        try:
+            others = self.find(["self"], {}, include_deprecated=True, deadline=deadline)
+        except PermissionDeniedError as error:
+            # EC2 itself refuses to delete a snapshot that an image needs.
+            logger.debug("deleting the snapshots of %s without a look: %s", image_id, error)
+            return set()
         return {snapshot_id for image in others if image.id != image_id for snapshot_id in image.snapshot_ids}
 
     def _ask(self, image_id: str) -> ImageDescription:
@@ -445,8 +549,8 @@ class Images:
             answer = self._scope.client.describe_images(ImageIds=[image_id], IncludeDeprecated=True)
         if not answer["Images"]:
             raise ImageNotFoundError(
-                f"no image {image_id!r} in {self._scope.region}",
-                resource_id=image_id,
+                image_id,
+                message=f"no image {image_id!r} in {self._scope.region}",
                 code=_NOT_FOUND,
                 operation="DescribeImages",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.api.regions import require_region
 from pycloudlib.ec2.images import launch_permissions
@@ -103,7 +104,7 @@ class Image:
             IllegalStateError: it failed; with EC2's own reason.
             PycloudlibTimeoutError: it was not available in time.
         """
-        self._seen = self._images.wait_until_available(self.id, timeout)
+        self._seen = self._images.wait_until_available(self.id, Deadline.after(timeout))
 
     def launch_permissions(self) -> LaunchPermissions:
         """Ask who may launch it (DescribeImageAttribute).
@@ -167,16 +168,20 @@ class Image:
         Raises:
             InvalidArgumentError: the name cannot be one, or there is no such region, or it is in that region.
             IllegalStateError: it is not available yet, or the copying failed; nothing is left there then.
-            PycloudlibTimeoutError: the copy was not available in time; nothing is left there.
+            PycloudlibTimeoutError: the copy was not available in time; it is deleted again, or by clean(). A
+                NoResponseError if EC2 did not respond.
             CloudError: EC2 refused.
         """
+        deadline = Deadline.after(timeout)
         scope = self._images.scope
-        _expect_other_region(self._images, self.id, region)
-        source = self._images.available(self.id)
+        _expect_other_region(self._images, self.id, region, deadline)
+        # Its tags may have changed since.
+        self._seen = self._images.describe(self.id, deadline)
+        source = self._images.available(self.id, deadline)
         there = Images(scope.in_region(region))
-        copy_id = there.copy(source, scope.region, name or source.name)
+        copy_id = there.copy(source, scope.region, name or source.name, deadline)
         if wait:
-            there.wait_or_delete(copy_id, timeout)
+            there.wait_or_delete(copy_id, deadline)
         return copy_id
 
     def tag(self, tags: Mapping[str, str]) -> None:
@@ -212,7 +217,7 @@ class Image:
         return f"<Image {self.id} {self.name} {self._seen.state}>"
 
 
-def _expect_other_region(images: Images, image_id: str, region: str) -> None:
+def _expect_other_region(images: Images, image_id: str, region: str, deadline: Deadline) -> None:
     if region == images.scope.region:
         raise InvalidArgumentError(f"{image_id} is in {region} already")
-    require_region(images.scope.client, region)
+    require_region(images.scope.client, region, deadline)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pycloudlib.cloud import ImageType
+from pycloudlib.ec2.images.publishers import (
+    AMAZON_OWNER,
+    DEBIAN_DAILY_OWNER,
+    DEBIAN_OWNER,
+    MARKETPLACE_OWNER,
+    UBUNTU_OWNER,
+    owners_in,
+)
 from pycloudlib.errors import InvalidArgumentError
 from pycloudlib.releases import DEBIAN, UBUNTU, Release, find_release
-
-UBUNTU_OWNER = "099720109477"
-"""Canonical: https://documentation.ubuntu.com/aws/en/latest/aws-how-to/instances/find-ubuntu-images/"""
-
-DEBIAN_OWNER = "136693071363"
-"""Debian's releases: https://wiki.debian.org/Cloud/AmazonEC2Image"""
-
-DEBIAN_DAILY_OWNER = "903794441882"
-"""Debian's daily builds: https://wiki.debian.org/Cloud/AmazonEC2Image"""
-
-MARKETPLACE_OWNER = "aws-marketplace"
-AMAZON_OWNER = "amazon"
 
 TRUSTED_OWNERS = ("self", UBUNTU_OWNER, DEBIAN_OWNER, DEBIAN_DAILY_OWNER, AMAZON_OWNER, MARKETPLACE_OWNER)
 """Whose images are found by name: anybody may publish an image under any name."""
@@ -37,6 +33,19 @@ _PRO_NAMES = {
     ImageType.PRO_FIPS_UPDATES: "ubuntu-pro-fips-updates-server",
 }
 
+_NAME_PREFIXES = {
+    ImageType.GENERIC: ("ubuntu/", "debian-"),
+    ImageType.MINIMAL: ("ubuntu-minimal/",),
+    **{image_type: (f"{name}/",) for image_type, name in _PRO_NAMES.items()},
+}
+
+_UBUNTU_PRODUCTS = {
+    ImageType.GENERIC: "server",
+    ImageType.MINIMAL: "server-minimal",
+    ImageType.PRO: "pro-server",
+}
+"""What SSM's public parameters call them; there are none of the others."""
+
 
 @dataclass(frozen=True)
 class ImageQuery:
@@ -46,15 +55,45 @@ class ImageQuery:
         owners: account ids or aliases; empty for everybody.
         filters: values by filter name.
         include_deprecated: whether images past their date of deprecation are found.
+        parameters: names of public parameters of SSM that tell the newest one; empty when there are none.
     """
 
     owners: Sequence[str]
     filters: Mapping[str, str]
     include_deprecated: bool = False
+    parameters: Sequence[str] = ()
+
+    def in_partition(self, partition: str, *, at_aws: bool) -> ImageQuery:
+        """Ask for the same in another partition; with the owners that are known there, which may be none.
+
+        Args:
+            partition: as boto3's `client.meta.partition` names it.
+            at_aws: whether the endpoint is AWS's own.
+        """
+        return replace(self, owners=owners_in(partition, self.owners, at_aws=at_aws))
 
     def __str__(self) -> str:
         filters = ", ".join(f"{name}={value}" for name, value in self.filters.items())
         return f"owners {' or '.join(self.owners)}; filters {filters}"
+
+
+def is_of_type(name: str, image_type: ImageType) -> bool:
+    """Tell whether the name of an AMI is one that Ubuntu or Debian gives to images of a type.
+
+    Args:
+        name: the name of the AMI.
+        image_type: the type.
+
+    Raises:
+        InvalidArgumentError: it is no type of images.
+    """
+    _check_image_type(image_type)
+    return name.startswith(_NAME_PREFIXES[image_type])
+
+
+def _check_image_type(image_type: object) -> None:
+    if not isinstance(image_type, ImageType):
+        raise InvalidArgumentError(f"image_type is {image_type!r}; it must be one of {', '.join(map(str, ImageType))}")
 
 
 def release_query(
@@ -78,15 +117,16 @@ def release_query(
         InvalidArgumentError: no such release, architecture, or type of image.
     """
     release = find_release(release_name)
-    if not isinstance(image_type, ImageType):
-        raise InvalidArgumentError(f"image_type is {image_type!r}; it must be one of {', '.join(map(str, ImageType))}")
+    _check_image_type(image_type)
     if not isinstance(arch, str) or arch not in _EC2_ARCHITECTURES:
         raise InvalidArgumentError(f"unknown architecture {arch!r}; allowed: {', '.join(_EC2_ARCHITECTURES)}")
     architecture = _EC2_ARCHITECTURES[arch]
     if release.distribution == DEBIAN:
         owner, name = _debian(release, architecture, daily=daily, image_type=image_type)
+        parameters = _debian_parameters(release, architecture, daily=daily)
     else:
         owner, name = _ubuntu(release, daily=daily, image_type=image_type)
+        parameters = [] if daily else _ubuntu_parameters(release, architecture, image_type)
     filters = {
         "name": name,
         "architecture": architecture,
@@ -94,7 +134,7 @@ def release_query(
         "virtualization-type": "hvm",
         "state": "available",
     }
-    return ImageQuery((owner,), filters, include_deprecated)
+    return ImageQuery((owner,), filters, include_deprecated, parameters)
 
 
 def _debian(release: Release, architecture: str, *, daily: bool, image_type: ImageType) -> tuple[str, str]:
@@ -115,6 +155,22 @@ def _ubuntu(release: Release, *, daily: bool, image_type: ImageType) -> tuple[st
     folder = f"{'ubuntu-minimal' if minimal else UBUNTU}/{'images-testing' if daily else 'images'}/{disk}"
     code_name = f"{release.code_name}-daily" if daily else release.code_name
     return UBUNTU_OWNER, f"{folder}/ubuntu-{code_name}-*-{'minimal' if minimal else 'server'}-*"
+
+
+def _debian_parameters(release: Release, architecture: str, *, daily: bool) -> list[str]:
+    folder = f"/aws/service/debian/{'daily' if daily else 'release'}"
+    # Either name is in use: that of the code name, and for releases that of the number.
+    return [
+        f"{folder}/{name}/latest/{_DEBIAN_ARCHITECTURES[architecture]}" for name in (release.code_name, release.version)
+    ]
+
+
+def _ubuntu_parameters(release: Release, architecture: str, image_type: ImageType) -> list[str]:
+    if image_type not in _UBUNTU_PRODUCTS:
+        return []
+    volume = "ebs-gp3" if _version(release) >= FIRST_RELEASE_ON_GP3 else "ebs-gp2"
+    folder = f"/aws/service/canonical/ubuntu/{_UBUNTU_PRODUCTS[image_type]}/{release.version}/stable/current"
+    return [f"{folder}/{_DEBIAN_ARCHITECTURES[architecture]}/hvm/{volume}/ami-id"]
 
 
 def _version(release: Release) -> tuple[int, ...]:

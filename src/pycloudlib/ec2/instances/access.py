@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.instances.poller import Poller
+from pycloudlib.setting_values import CloudInitFailure
 from pycloudlib.ssh.host_keys import KeyOwners, Mode
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Access:
         host_keys: how an instance proves who it is: "console", "pinned" or "insecure".
         boot_timeout: seconds until an instance must be ready.
         on_deleted: told the id of an instance that is gone.
+        cloud_init_failure: what waiting does when cloud-init ended in error: "raise" or "warn".
         key_owners: which instance has which host key.
     """
 
@@ -36,4 +38,5 @@ class Access:
     host_keys: Mode
     boot_timeout: float
     on_deleted: Callable[[str], object]
+    cloud_init_failure: CloudInitFailure = "raise"
     key_owners: KeyOwners = field(default_factory=KeyOwners)

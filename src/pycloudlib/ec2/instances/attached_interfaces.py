@@ -10,12 +10,16 @@ from functools import partial
 from itertools import count
 from weakref import WeakValueDictionary
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.settling import when_known
+from pycloudlib.ec2.instances.access import Access
 from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.instances.poller import InstanceDescription
 from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
 from pycloudlib.ec2.network.interface_counts import AddressCounts, limits_of
 from pycloudlib.ec2.network.interfaces import NetworkInterface, NetworkInterfaces
 from pycloudlib.errors import InvalidArgumentError, NetworkNotFoundError, PycloudlibError
+from pycloudlib.key import KeyPair
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +29,28 @@ ENDED_ASSOCIATIONS = {"disassociating", "disassociated", "failing", "failed"}
 
 class InstanceWithInterfaces(DescribedInstance):
     """An instance, and its network interfaces."""
+
+    def __init__(
+        self,
+        description: InstanceDescription,
+        access: Access,
+        *,
+        username: str,
+        key_pair: KeyPair | None,
+        launched: bool = False,
+    ) -> None:
+        super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
+        self.created_interfaces: list[str] = []
+        """The primary private IPv4 addresses of the interfaces that this object added and did not remove yet."""
+
+    @property
+    def public_ips(self) -> list[str]:
+        """The public IPv4 addresses of all its interfaces, the primary one first (DescribeNetworkInterfaces).
+
+        Raises:
+            InstanceStateError: it was deleted.
+        """
+        return [address for interface in self.network_interfaces() for address in interface.public_ips]
 
     def network_interfaces(self) -> list[NetworkInterface]:
         """List its network interfaces, the primary one first (DescribeNetworkInterfaces).
@@ -66,49 +92,52 @@ class InstanceWithInterfaces(DescribedInstance):
             attached = self._interfaces.of_instance(self.id)
             index = self._free_index(attached, counts)
             self._require_ipv6(attached[0].subnet_id, counts)
-            return self._add_interface(attached[0], index, counts)
+            added = self._add_interface(attached[0], index, counts)
+        self.created_interfaces.append(added)
+        return added
 
-    def remove_network_interface(self, ip: str) -> None:
+    def remove_network_interface(self, ip_address: str) -> None:
         """Detach a network interface of this instance and delete it, with the public addresses made for it.
 
         DetachNetworkInterface, DeleteNetworkInterface, ReleaseAddress. Elastic addresses that were not allocated by
         this library are not released.
 
         Args:
-            ip: any of its addresses: private, public or IPv6.
+            ip_address: any of its addresses: private, public or IPv6.
 
         Raises:
             NetworkNotFoundError: no interface of this instance has this address.
             InvalidArgumentError: it is no address, or that of the primary interface, which cannot be detached.
             CloudError: EC2 refused.
         """
-        wanted = _checked_address(ip)
+        wanted = _checked_address(ip_address)
         self._refuse_if_deleted("asked about its interfaces")
         with _lock_of(self.id):
             interface = self._interface_with(wanted)
             addresses = self._addresses.own_of("network-interface-id", [interface.id])
             self._interfaces.delete(interface.id)
             errors = self._addresses.release_all(addresses)
+        self.created_interfaces[:] = [ip for ip in self.created_interfaces if ip not in interface.addresses]
         logger.info("removed %s from %s", interface.id, self.id)
         for error in errors:
             raise error
 
     # For the instance's own deletion
 
-    def _addresses_to_release(self) -> list[ElasticAddress]:
+    def _addresses_to_release(self, deadline: Deadline) -> list[ElasticAddress]:
         """The elastic addresses that go with it; to be asked before it is terminated, as EC2 does not tell after."""
         if not self._addresses.is_recorded():
             return []
         try:
-            interface_ids = [interface.id for interface in self._interfaces.of_instance(self.id)]
-            return self._addresses.own_of("network-interface-id", interface_ids)
+            interface_ids = [interface.id for interface in self._interfaces.of_instance(self.id, deadline)]
+            return self._addresses.own_of("network-interface-id", interface_ids, deadline)
         except PycloudlibError as error:
             logger.warning("the addresses of %s are left to clean(): %s", self.id, error)
             return []
 
-    def _release_addresses(self, addresses: Sequence[ElasticAddress]) -> list[Exception]:
+    def _release_addresses(self, addresses: Sequence[ElasticAddress], deadline: Deadline) -> list[Exception]:
         """Release them; to be called when it is being terminated. Returns what went wrong."""
-        return self._addresses.release_all(addresses)
+        return self._addresses.release_all(addresses, deadline)
 
     # Rooms
 
@@ -192,7 +221,7 @@ class InstanceWithInterfaces(DescribedInstance):
             return interface
         known = ", ".join(address for interface in attached for address in interface.addresses)
         raise NetworkNotFoundError(
-            f"no interface of {self.id} has the address {wanted}; it has {known or 'none'}", resource_id=str(wanted)
+            str(wanted), message=f"no interface of {self.id} has the address {wanted}; it has {known or 'none'}"
         )
 
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.faults import NEVER, call_until_consistent, responded
 from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE_CODES
 from pycloudlib.ec2.api.settling import unless_joined
 from pycloudlib.ec2.instances.access import Access
@@ -19,7 +20,7 @@ from pycloudlib.ec2.instances.described import DescribedInstance
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.storage.kinds import checked_kind
 from pycloudlib.ec2.storage.volume import Volume
-from pycloudlib.ec2.storage.volumes import VolumeDescription, Volumes
+from pycloudlib.ec2.storage.volumes import VOLUME_TIMEOUT, VolumeDescription, Volumes
 from pycloudlib.errors import InvalidArgumentError, PycloudlibError
 from pycloudlib.key import KeyPair
 
@@ -97,9 +98,10 @@ class InstanceWithVolumes(DescribedInstance):
             volume_id = self._volumes.create(
                 zone=self.availability_zone, size_gb=size, drive_type=drive_type, snapshot_id=snapshot_id, tags=tags
             )
+            deadline = Deadline.after(VOLUME_TIMEOUT)
             try:
-                self._volumes.wait_until_available(volume_id)
-                attached = self._attach(volume_id, device_name)
+                self._volumes.wait_until_available(volume_id, deadline)
+                attached = self._attach(volume_id, device_name, deadline)
             except BaseException:
                 self._discard_or_log(volume_id)
                 raise
@@ -110,22 +112,23 @@ class InstanceWithVolumes(DescribedInstance):
 
         Args:
             volume: the volume, or its id. Nothing on it may be mounted in the guest.
-            timeout: seconds for it to be detached; default 300.
+            timeout: seconds for it to be detached and deleted; default 300.
 
         Raises:
             InvalidArgumentError: it is not attached to this instance, or is its root volume.
             ResourceNotFoundError: there is no such volume.
-            PycloudlibTimeoutError: it was not detached or deleted in time.
+            PycloudlibTimeoutError: it was not detached or deleted in time; a NoResponseError if EC2 did not respond.
             CloudError: EC2 refused.
         """
+        deadline = Deadline.after(timeout)
         volume_id = volume.id if isinstance(volume, Volume) else volume
-        attachment = self._volumes.describe(volume_id).attachment_to(self.id)
+        attachment = self._volumes.describe(volume_id, deadline).attachment_to(self.id)
         if attachment is None:
             raise InvalidArgumentError(f"{volume_id} is not attached to {self.id}")
-        if attachment.device_name == self._record().get("RootDeviceName"):
+        if attachment.device_name == self._record(deadline).get("RootDeviceName"):
             raise InvalidArgumentError(f"{volume_id} is the root volume of {self.id}: it goes with the instance")
-        self._volumes.detach(volume_id, self.id, timeout)
-        self._volumes.delete(volume_id)
+        self._volumes.detach(volume_id, self.id, deadline)
+        self._volumes.delete(volume_id, deadline=deadline)
 
     def _volume(self, description: VolumeDescription) -> Volume:
         return Volume(description, self._volumes, self.execute)
@@ -136,24 +139,20 @@ class InstanceWithVolumes(DescribedInstance):
         if state not in (InstanceState.RUNNING, InstanceState.STOPPED):
             raise self._state_error(f"it cannot be given a volume: it is {state}")
 
-    def _attach(self, volume_id: str, device_name: str) -> VolumeDescription:
+    def _attach(self, volume_id: str, device_name: str, deadline: Deadline) -> VolumeDescription:
         attach = partial(self._access.client.attach_volume, VolumeId=volume_id, InstanceId=self.id, Device=device_name)
-        with translated():
-            unless_joined(attach)()
-        self._volumes.wait_until_attached(volume_id, self.id)
-        self._delete_with_instance(device_name)
+        responded(unless_joined(attach), what=f"attach {volume_id} to {self.id}", deadline=deadline)
+        self._volumes.wait_until_attached(volume_id, self.id, deadline)
+        self._delete_with_instance(device_name, deadline)
         logger.info("attached %s to %s as %s", volume_id, self.id, device_name)
-        return self._volumes.describe(volume_id)
+        return self._volumes.describe(volume_id, deadline)
 
-    def _delete_with_instance(self, device_name: str) -> None:
+    def _delete_with_instance(self, device_name: str, deadline: Deadline) -> None:
         mapping: Any = [{"DeviceName": device_name, "Ebs": {"DeleteOnTermination": True}}]
 
-        def modify() -> None:
-            with translated():
-                self._access.client.modify_instance_attribute(InstanceId=self.id, BlockDeviceMappings=mapping)
-
+        modify = partial(self._access.client.modify_instance_attribute, InstanceId=self.id, BlockDeviceMappings=mapping)
         what = f"set that {device_name} is deleted with {self.id}"
-        call_until_consistent(modify, what=what, codes=_NOT_MAPPED_YET)
+        call_until_consistent(modify, what=what, codes=_NOT_MAPPED_YET, deadline=deadline)
 
     def _discard_or_log(self, volume_id: str) -> None:
         try:
@@ -164,14 +163,15 @@ class InstanceWithVolumes(DescribedInstance):
     def _mapped_names(self) -> list[str]:
         return [mapping.get("DeviceName", "") for mapping in self._record().get("BlockDeviceMappings", [])]
 
-    def _record(self) -> Mapping[str, Any]:
+    def _record(self, deadline: Deadline = NEVER) -> Mapping[str, Any]:
         def describe() -> Mapping[str, Any]:
-            with translated():
-                answer = self._access.client.describe_instances(InstanceIds=[self.id])
+            answer = self._access.client.describe_instances(InstanceIds=[self.id])
             record: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
             return record
 
-        return call_until_consistent(describe, what=f"describe {self.id}", codes=NOT_YET_VISIBLE_CODES)
+        return call_until_consistent(
+            describe, what=f"describe {self.id}", codes=NOT_YET_VISIBLE_CODES, deadline=deadline
+        )
 
 
 class _DeviceNames:

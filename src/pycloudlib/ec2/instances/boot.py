@@ -1,43 +1,51 @@
-"""Waiting until an instance is ready, and noticing at once when it never will be."""
+"""Waiting until an instance is ready, and noticing within seconds when it never will be."""
 
 from __future__ import annotations
 
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
+from pycloudlib.ec2.instances.boot_host_keys import BootHostKeys
+from pycloudlib.ec2.instances.boot_timeline import TimelineRecorder
+from pycloudlib.ec2.instances.boot_watch import BootWatch, InterruptibleClock
+from pycloudlib.ec2.instances.console import ConsoleMark, read_console_tail
+from pycloudlib.ec2.instances.login_attempts import LoginAttempts
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.errors import (
     BootError,
     BootTimeoutError,
     CloudInitError,
+    CommandTimeoutError,
     HostKeyError,
     InstanceStateError,
+    LoginShellError,
     PycloudlibError,
     PycloudlibTimeoutError,
     SSHAuthenticationError,
     SSHError,
 )
-from pycloudlib.guest.boot import CloudInitVerdict, boot_id, wait_for_cloud_init
+from pycloudlib.guest.boot import boot_id
+from pycloudlib.guest.cloud_init import CloudInitVerdict, wait_for_cloud_init
+from pycloudlib.guest.framing import Run
 from pycloudlib.result import Result
 from pycloudlib.ssh import command as ssh_command
-from pycloudlib.ssh.host_keys import HostKeys, keys_from_console
-from pycloudlib.waiting import SYSTEM_CLOCK, wait_until
+from pycloudlib.ssh.host_keys import HostKeys
+from pycloudlib.waiting import wait_until
 
 if TYPE_CHECKING:
     from pycloudlib.ssh.connection import Connection
 
 logger = logging.getLogger(__name__)
 
-KERNEL_PANIC = "Kernel panic - not syncing"
+E = TypeVar("E", bound=PycloudlibError)
 
-CONSOLE_TAIL_LINES = 20
-"""Lines of the console log shown in an error."""
+KERNEL_PANIC = "Kernel panic - not syncing"
 
 STATE_INTERVAL = 0.5
 """Seconds between two looks at the state while it is pending."""
@@ -52,140 +60,168 @@ CONSOLE_INTERVAL = 5.0
 
 CONSOLE_CALLS_PER_SECOND = 2.0
 
+CONNECTED_WHILE_PENDING = 16
+"""Instances awaited at the same time up to which each is connected to while it is pending. For more, attempts would
+cost more than one DescribeInstances for all of them."""
+
 STILL_STOPPED_GRACE = 15.0
 """Seconds after StartInstances in which EC2 may still call the instance stopped."""
 
 
-@dataclass(frozen=True)
-class Timeline:
-    """When an instance came how far: seconds since it was requested, None for what it has not reached.
-
-    Args:
-        requested: the moment, in UTC, of the launch or of the latest start or restart.
-        running: EC2 said that it runs, and where.
-        reachable: its sshd answered.
-        logged_in: the key was accepted.
-        ready: cloud-init was done.
-    """
-
-    requested: datetime
-    running: float | None = None
-    reachable: float | None = None
-    logged_in: float | None = None
-    ready: float | None = None
+def unknown_to_ec2() -> str:
+    """Return what an instance counts as that EC2 does not know."""
+    return "unknown to EC2"
 
 
 @dataclass(frozen=True)
-class Bootable:
+class BootTarget:
     """An instance, as far as its boot is concerned.
 
     Args:
         instance_id: its id.
-        instance: itself, for errors.
-        host_keys: who it may be.
+        instance: the instance object, for errors.
+        username: the login user.
+        host_keys: the host keys that are accepted.
         auth_patience: seconds for which it may refuse the key.
-        look: tells what EC2 says about it, or said so many seconds ago at most; None when EC2 says nothing.
-        console: tells what is on its console; empty when there is nothing, or EC2 does not give it.
-        connect: logs in, or finds the login alive.
+        look: returns EC2's description, at most so many seconds old; None when there is no news.
+        console: returns its console log; empty when there is none, or EC2 does not give it by a deadline.
+        connect: logs in; a no-op while the login is alive.
         disconnect: ends the login.
-        reached: notes that it has come to a stage of its timeline.
-        count_watched: tells how many instances are waited for at the same time, this one included.
+        timeline: records the stages that it reaches.
+        count_watched: returns the number of instances awaited at the same time, this one included.
+        why_unseen: says why look() returned None; default: EC2 does not know the instance.
     """
 
     instance_id: str
     instance: object
+    username: str
     host_keys: HostKeys
     auth_patience: float
     look: Callable[[float], InstanceDescription | None]
-    console: Callable[[], str]
+    console: Callable[[Deadline], str]
     connect: Callable[[], Connection]
     disconnect: Callable[[], None]
-    reached: Callable[[str], None]
+    timeline: TimelineRecorder
     count_watched: Callable[[], int]
+    why_unseen: Callable[[], str] = unknown_to_ec2
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """What a boot is to end in.
+class BootCriteria:
+    """When a boot counts as over.
 
     Args:
-        timeout: seconds.
-        old_boot_id: the boot id that must have changed; None for a first boot, or one after a stop.
-        panics_before: kernel panics on the console from earlier boots.
-        key_blocks_before: how often the console showed host keys in earlier boots.
+        deadline: when to give up.
+        old_boot_id: the boot id that must have changed; None for a first boot, or where it is not known.
+        console_before: the end of the console log of earlier boots; default: there were none.
         was_stopped: whether the instance was started a moment ago, so that EC2 may still call it stopped.
-        keeps_host_keys: whether it has the host keys it had; a first boot makes them anew.
-        fail_on_cloud_init_error: whether a cloud-init that ended in error is an error.
+        keeps_host_keys: whether it should have the host keys that it had; a first boot makes them anew.
+        fail_on_cloud_init_error: whether to raise if cloud-init ended in error, rather than to log a warning.
+        until_login: whether the boot counts as over as soon as commands run, whatever cloud-init does.
     """
 
-    timeout: float
+    deadline: Deadline
     old_boot_id: str | None = None
-    panics_before: int = 0
-    key_blocks_before: int = 0
+    console_before: ConsoleMark = field(default_factory=ConsoleMark)
     was_stopped: bool = False
     keeps_host_keys: bool = False
     fail_on_cloud_init_error: bool = True
+    until_login: bool = False
 
 
 class Boot:
     """One wait for one boot.
 
     Args:
-        subject: what boots.
-        expectation: what it is to end in.
+        target: the instance that boots.
+        criteria: when its boot is over.
     """
 
-    def __init__(self, subject: Bootable, expectation: Expectation) -> None:
-        self._subject = subject
-        self._expected = expectation
+    def __init__(self, target: BootTarget, criteria: BootCriteria) -> None:
+        self._target = target
+        self._criteria = criteria
         self._started = SYSTEM_CLOCK.now()
-        self._stage = "EC2 to call it running"
+        self._stage = "EC2 to give it an address"
         self._last_seen = ""
         self._state = ""
-        self._has_run = not expectation.was_stopped
-        self._refused_since: float | None = None
-        self._host_keys_due = 0.0
-        self._hopeless: PycloudlibError | None = None
+        self._has_run = not criteria.was_stopped
+        self._attempts = LoginAttempts(
+            target.username, auth_patience=target.auth_patience, count_hosts=target.count_watched
+        )
+        self._host_keys = BootHostKeys(
+            target.host_keys,
+            console=partial(target.console, criteria.deadline),
+            before=criteria.console_before,
+            keeps_host_keys=criteria.keeps_host_keys,
+        )
+        self._watch = BootWatch(
+            f"watch-{target.instance_id}",
+            self._check_instance,
+            interval=WATCH_INTERVAL,
+            on_error=self._lose,
+        )
+        self._console_seen = self._started
+        self._failure: PycloudlibError | None = None
+        self._is_lost = threading.Event()
 
-    def wait(self) -> None:
-        """Wait until the instance is ready: running, with an address, logged in to, cloud-init done.
+    def wait(self) -> str:
+        """Wait until the instance is ready: running, with an address, logged in to, cloud-init ended.
+
+        Returns:
+            The boot id; empty if the guest has none.
 
         Raises:
             BootError: it will never be ready, and why.
             CloudInitError: cloud-init ended in error.
             BootTimeoutError: it was not ready in time.
+            HostKeyError: another host answers at its address.
         """
         try:
-            self._wait_until(self._runs, interval=STATE_INTERVAL, max_interval=STATE_INTERVAL)
-            self._subject.reached("running")
+            self._wait_for_state(self._is_connectable)
             self._stage = "its sshd to answer"
-            with self._watched():
-                self._wait_until(self._is_ready, interval=0.1, max_interval=0.5)
+            # The pauses between attempts to log in may be long; the loss of the instance ends them.
+            deadline = self._criteria.deadline
+            deadline = replace(deadline, clock=InterruptibleClock(self._is_lost, deadline.clock))
+            with self._watch:
+                ready = wait_until(self._ended_boot, what=self._stage, deadline=deadline, interval=self._attempts.pause)
+                self._stage = "EC2 to call it running"
+                # Commands run by now, so an earlier "pending" is outdated.
+                self._wait_for_state(_is_running, max_age=0.0)
         except PycloudlibTimeoutError as error:
             raise self._timed_out() from error
-        self._subject.reached("ready")
+        if not self._criteria.until_login:
+            self._target.timeline.reach("ready")
+        return ready.boot_id
 
-    def _wait_until(self, check: Callable[[], bool | None], *, interval: float, max_interval: float) -> None:
-        wait_until(check, what=self._stage, timeout=self._remaining(), interval=interval, max_interval=max_interval)
+    # The instance, as EC2 describes it
 
-    def _elapsed(self) -> float:
-        return SYSTEM_CLOCK.now() - self._started
+    def _wait_for_state(
+        self, is_wanted: Callable[[InstanceDescription | None], bool], *, max_age: float = STATE_INTERVAL
+    ) -> None:
+        def check() -> bool:
+            # An earlier answer is good enough, however old, if it is the wanted one.
+            description = self._look(math.inf)
+            if not is_wanted(description):
+                description = self._look(max_age)
+            self._last_seen = str(description or self._target.why_unseen())
+            return is_wanted(description)
 
-    def _remaining(self) -> float:
-        return max(0.0, self._expected.timeout - self._elapsed())
+        wait_until(check, what=self._stage, deadline=self._criteria.deadline, interval=STATE_INTERVAL)
+        self._note_running()
 
-    # EC2's side
+    def _is_connectable(self, description: InstanceDescription | None) -> bool:
+        """Return whether connecting may succeed: before EC2 calls it running, too, for its sshd tells that sooner."""
+        if description is not None and description.state is InstanceState.PENDING:
+            # Its private address, seen from here, may be another host's.
+            return description.public_ip is not None and self._target.count_watched() <= CONNECTED_WHILE_PENDING
+        return _is_running(description)
 
-    def _runs(self) -> bool:
-        # When EC2 has said that it runs, in an answer to somebody else, that is good enough however long ago it was.
-        description = self._look(math.inf)
-        if not _is_reachable(description):
-            description = self._look(STATE_INTERVAL)
-        self._last_seen = str(description or "unknown to EC2")
-        return _is_reachable(description)
+    def _note_running(self) -> None:
+        if self._state == InstanceState.RUNNING.value:
+            self._target.timeline.reach("running")
 
     def _look(self, max_age: float = STATE_INTERVAL) -> InstanceDescription | None:
-        description = self._subject.look(max_age)
+        description = self._target.look(max_age)
         if description is None:
             return None
         self._state = str(description.state)
@@ -196,197 +232,165 @@ class Boot:
             self._give_up(f"it is {description}")
         return description
 
-    def _watch_due(self) -> float:
-        return max(WATCH_INTERVAL, self._subject.count_watched() / WATCHED_PER_SECOND)
+    def _elapsed(self) -> float:
+        return SYSTEM_CLOCK.now() - self._started
 
-    def _console_due(self) -> float:
-        return max(CONSOLE_INTERVAL, self._subject.count_watched() / CONSOLE_CALLS_PER_SECOND)
-
-    def _look_at_console(self) -> None:
-        text = self._subject.console()
-        if text.count(KERNEL_PANIC) > self._expected.panics_before:
-            self._give_up("its kernel panicked")
-        self._compare_host_keys(text)
-
-    def _compare_host_keys(self, text: str) -> None:
-        """Where the console has been read anyway, and shows this boot's host keys, hold the host to them."""
-        keys = self._subject.host_keys
-        if keys.mode != "pinned":
+    def _check_instance(self) -> None:
+        """Look at EC2's side of the boot; in the thread of the watch."""
+        watched = self._target.count_watched()
+        self._look(max(WATCH_INTERVAL, watched / WATCHED_PER_SECOND))
+        now = SYSTEM_CLOCK.now()
+        if self._state != InstanceState.RUNNING.value or now - self._console_seen < max(
+            CONSOLE_INTERVAL, watched / CONSOLE_CALLS_PER_SECOND
+        ):
             return
-        keys.learn(keys_from_console(text, after=self._expected.key_blocks_before))
-        if keys.is_contradicted:
-            # Whoever is logged in to has to prove itself again.
-            self._subject.disconnect()
+        self._console_seen = now
+        text = self._target.console(self._criteria.deadline)
+        if KERNEL_PANIC in self._criteria.console_before.since(text):
+            self._give_up("its kernel panicked")
+        if self._host_keys.compare(text):
+            self._watch.while_entered(self._target.disconnect)
 
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        """Keep looking at EC2 meanwhile, and cut the login short when the instance is lost."""
-        over = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(_StoppableClock(over),), daemon=True)
-        watcher.start()
+    def _lose(self, error: PycloudlibError) -> None:
+        self._failure = error
+        self._is_lost.set()
+        self._target.disconnect()
+
+    # The guest
+
+    def _ended_boot(self) -> _EndedBoot | None:
+        if self._failure:
+            raise self._failure
+        self._note_running()
         try:
-            yield
-        finally:
-            over.set()
-            watcher.join()
-
-    def _watch(self, clock: _StoppableClock) -> None:
-        began = console_looked_at = clock.now()
-
-        def is_over() -> bool:
-            nonlocal console_looked_at
-            if clock.is_stopped:
-                return True
-            if clock.now() - began < WATCH_INTERVAL / 2:
-                return False  # It was looked at a moment ago.
-            self._look(self._watch_due())
-            if clock.now() - console_looked_at >= self._console_due():
-                console_looked_at = clock.now()
-                self._look_at_console()
-            return False
-
-        try:
-            wait_until(is_over, what="the end of the boot", timeout=math.inf, interval=WATCH_INTERVAL, clock=clock)
-        except PycloudlibError as error:
-            self._hopeless = error
-            self._subject.disconnect()
-
-    # The guest's side
-
-    def _is_ready(self) -> bool:
-        if self._hopeless:
-            raise self._hopeless
-        try:
-            connection = self._subject.connect()
-            self._subject.reached("reachable")
-            self._subject.reached("logged_in")
-            return self._boot_is_over(connection)
-        except SSHAuthenticationError as error:
-            self._bear_refusal(error)
+            connection = self._target.connect()
+            self._contact("logged_in")
+            self._attempts.log_in()
+            return self._ask_guest(connection)
         except HostKeyError as error:
-            self._get_to_know_host(error)
+            self._on_host_key_refused(error)
         except InstanceStateError as error:
             self._last_seen = str(error)
             self._look()
+        except CommandTimeoutError:
+            # The last progress tells more.
+            if self._criteria.deadline.has_passed:
+                # Others may use the connection.
+                return None
         except SSHError as error:
-            self._last_seen = str(error)
-        self._subject.disconnect()
-        return False
+            self._on_attempt_failed(error)
+        self._target.disconnect()
+        return None
 
-    def _boot_is_over(self, connection: Connection) -> bool:
-        def run(command: str, *, timeout: float | None = None) -> Result:
-            return ssh_command.run(connection, command, timeout=timeout)
-
-        if self._expected.old_boot_id is not None and boot_id(run) == self._expected.old_boot_id:
+    def _ask_guest(self, connection: Connection) -> _EndedBoot | None:
+        """Ask the guest whether this is the new boot, and wait there until cloud-init has ended."""
+        run = self._runner(connection)
+        old_boot_id = self._criteria.old_boot_id
+        seen_boot_id = boot_id(run) if old_boot_id is not None or self._criteria.until_login else ""
+        if old_boot_id is not None and seen_boot_id == old_boot_id:
+            self._target.timeline.drop_contacts()
             self._last_seen = "still the boot before"
-            return False
-        self._stage = "cloud-init to be done"
-        self._last_seen = "cloud-init still runs"
-        outcome = wait_for_cloud_init(run, timeout=self._remaining())
+            self._attempts.fail()
+            return None
+        self._target.timeline.confirm_contacts()
+        if self._criteria.until_login:
+            return _EndedBoot(seen_boot_id)
+        self._stage = "cloud-init to end"
+        self._note_progress("the guest has not reported on cloud-init yet")
+        outcome = wait_for_cloud_init(run, deadline=self._criteria.deadline, on_progress=self._note_progress)
+        self._attempts.succeed()
         if outcome.verdict is CloudInitVerdict.INTERRUPTED:
-            self._last_seen = f"cloud-init status was interrupted: {outcome.text}"
-            self._subject.disconnect()
-            return False
+            self._note_progress(f"the wait for cloud-init was interrupted: {outcome.text or 'the guest went away'}")
+            self._target.disconnect()
+            return None
         if outcome.verdict is CloudInitVerdict.ERROR:
             self._report_cloud_init_error(outcome.text)
         if outcome.verdict is CloudInitVerdict.RECOVERABLE:
-            logger.warning(
-                "%s: cloud-init is done, with recoverable errors: %s", self._subject.instance_id, outcome.text
-            )
-        return True
+            logger.warning("%s: cloud-init ended with recoverable errors: %s", self._target.instance_id, outcome.text)
+        return _EndedBoot(outcome.boot_id)
+
+    def _runner(self, connection: Connection) -> Run:
+        def run(
+            command: str,
+            *,
+            description: str | None = None,
+            timeout: float | None = None,
+            on_output: Callable[[str, bytes], None] | None = None,
+        ) -> Result:
+            deadline = self._criteria.deadline if timeout is None else self._criteria.deadline.at_most(timeout)
+            return ssh_command.run(connection, command, description=description, deadline=deadline, on_output=on_output)
+
+        return run
+
+    def _contact(self, stage: str) -> None:
+        """Record a contact with the sshd. After a restart, it may be that of the boot before."""
+        timeline = self._target.timeline
+        # Its sshd may answer before EC2 has noticed.
+        timeline.reach("running")
+        timeline.contact("reachable")
+        timeline.contact(stage)
+        if self._criteria.old_boot_id is None:
+            timeline.confirm_contacts()
+
+    def _note_progress(self, line: str) -> None:
+        self._last_seen = line
+        logger.debug("%s: %s", self._target.instance_id, line)
 
     def _report_cloud_init_error(self, text: str) -> None:
-        message = f"{self._subject.instance_id}: cloud-init ended in error: {text}"
-        if self._expected.fail_on_cloud_init_error:
-            raise CloudInitError(
-                message,
-                instance_id=self._subject.instance_id,
-                state=self._state,
-                console_tail=self._console_tail(),
-                instance=self._subject.instance,
-            )
+        message = f"{self._target.instance_id}: cloud-init ended in error: {text}"
+        if self._criteria.fail_on_cloud_init_error:
+            raise self._error(CloudInitError, message)
         logger.warning("%s", message)
 
-    def _bear_refusal(self, error: SSHAuthenticationError) -> None:
-        """cloud-init installs the key some time after sshd answers, so a refusal means nothing for a while."""
-        self._subject.reached("reachable")
+    def _on_host_key_refused(self, error: HostKeyError) -> None:
+        self._contact("reachable")
         self._last_seen = str(error)
-        now = SYSTEM_CLOCK.now()
-        self._refused_since = self._refused_since or now
-        if now - self._refused_since > self._subject.auth_patience:
-            self._give_up(f"it refused the key for {self._subject.auth_patience:g} s: {error}", error)
+        self._attempts.fail(error)
+        if self._host_keys.resolve(error):
+            self._attempts.retry_at_once()
 
-    def _get_to_know_host(self, error: HostKeyError) -> None:
-        self._subject.reached("reachable")
-        self._last_seen = str(error)
-        keys = self._subject.host_keys
-        if keys.mode == "console":
-            self._learn_host_keys()
-        elif self._expected.keeps_host_keys:
-            raise error
-        else:
-            # An sshd that starts before cloud-init has the image's host keys, and other ones afterwards. But they have
-            # to be those of the console, if that was seen.
-            keys.drop_pin()
+    def _on_attempt_failed(self, error: SSHError) -> None:
+        if isinstance(error, (SSHAuthenticationError, LoginShellError)):
+            self._contact("reachable")
+        elif self._criteria.old_boot_id is not None:
+            # The sshd of the boot before is gone.
+            self._target.timeline.drop_contacts()
+        if not (self._criteria.deadline.has_passed and self._last_seen):
+            # What the deadline cut short tells less than what was seen before.
+            self._last_seen = str(error)
+        self._attempts.fail(error)
+        if why := self._attempts.why_over():
+            self._give_up(f"{why}: {error}" if str(error) not in why else why, error)
 
-    def _learn_host_keys(self) -> None:
-        if SYSTEM_CLOCK.now() < self._host_keys_due:
-            return
-        self._host_keys_due = SYSTEM_CLOCK.now() + WATCH_INTERVAL
-        self._subject.host_keys.learn(keys_from_console(self._subject.console()))
-
-    # How it ends badly
+    # Failures
 
     def _give_up(self, why: str, cause: Exception | None = None) -> NoReturn:
-        raise BootError(
-            f"{self._subject.instance_id} will never be ready: {why}",
-            instance_id=self._subject.instance_id,
-            state=self._state,
-            console_tail=self._console_tail(),
-            instance=self._subject.instance,
-        ) from cause
+        raise self._error(BootError, f"{self._target.instance_id} will never be ready: {why}") from cause
 
     def _timed_out(self) -> BootTimeoutError:
-        what = f"{self._subject.instance_id} to be ready"
+        what = f"{self._target.instance_id} to be ready"
+        seconds = self._criteria.deadline.seconds
         seen = f"; last seen: {self._last_seen}" if self._last_seen else ""
-        return BootTimeoutError(
-            f"waited {self._expected.timeout:g} s for {what}; it came as far as waiting for {self._stage}{seen}",
-            what=what,
-            seconds=self._expected.timeout,
-            last_seen=self._last_seen,
-            instance_id=self._subject.instance_id,
+        message = f"waited {seconds:g} s for {what}; it came as far as waiting for {self._stage}{seen}"
+        make = partial(BootTimeoutError, what=what, seconds=seconds, last_seen=self._last_seen)
+        return self._error(make, message)
+
+    def _error(self, make: Callable[..., E], message: str) -> E:
+        return make(
+            message,
+            instance_id=self._target.instance_id,
             state=self._state,
-            console_tail=self._console_tail(),
-            instance=self._subject.instance,
+            console_tail=read_console_tail(self._target.console),
+            instance=self._target.instance,
         )
 
-    def _console_tail(self) -> str:
-        return console_tail(self._subject.console())
+
+@dataclass(frozen=True)
+class _EndedBoot:
+    """The boot in which cloud-init ended."""
+
+    boot_id: str
 
 
-def _is_reachable(description: InstanceDescription | None) -> bool:
-    if description is None or description.state is not InstanceState.RUNNING:
-        return False
-    return bool(description.public_ip or description.private_ip)
-
-
-def console_tail(text: str) -> str:
-    """The end of a console log, as errors show it."""
-    return "\n".join(text.replace("\r", "").rstrip().splitlines()[-CONSOLE_TAIL_LINES:])
-
-
-class _StoppableClock:
-    """The real time, whose pauses end when somebody says so."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-
-    @property
-    def is_stopped(self) -> bool:
-        return self._stop.is_set()
-
-    def now(self) -> float:
-        return SYSTEM_CLOCK.now()
-
-    def sleep(self, seconds: float) -> None:
-        self._stop.wait(seconds)
+def _is_running(description: InstanceDescription | None) -> bool:
+    return description is not None and description.state is InstanceState.RUNNING and description.address is not None

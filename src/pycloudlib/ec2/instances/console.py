@@ -5,18 +5,65 @@ https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE_CODES, PASSING_CODES
-from pycloudlib.errors import CloudError
+from pycloudlib.errors import CloudError, NoResponseError, PycloudlibTimeoutError
+from pycloudlib.waiting import call_within, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
+TAIL_LINES = 20
+"""Lines of the console log shown in an error."""
+
+TAIL_PATIENCE = 2.0
+"""Seconds beyond the deadline for which an error may wait for its console log."""
+
+MARK_LENGTH = 1024
+"""Characters at the end of a console log by which its place is found again. Time stamps make them unique."""
+
 NO_LATEST_OUTPUT_CODES = frozenset({"InvalidParameterCombination", "UnsupportedOperation"})
 """Only instances built on Nitro have a latest output; the others have that of their latest boot."""
+
+
+@dataclass(frozen=True)
+class ConsoleMark:
+    """A place in a console log: what comes after it is of a later boot.
+
+    A text rather than a length, since EC2 keeps the last 64 KiB: earlier lines disappear.
+
+    Args:
+        tail: the text before the place; default: the beginning of the log.
+    """
+
+    tail: str = ""
+
+    @classmethod
+    def at_end_of(cls, text: str) -> ConsoleMark:
+        """Return the mark of the end of a log.
+
+        Args:
+            text: the whole log.
+        """
+        return cls(text.rstrip()[-MARK_LENGTH:])
+
+    def since(self, text: str) -> str:
+        """Return the part of a log after the mark; all of it if the mark has disappeared.
+
+        Args:
+            text: the whole log.
+        """
+        if not self.tail:
+            return text
+        _, found, after = text.rpartition(self.tail)
+        return after if found else text
 
 
 class Console:
@@ -32,40 +79,78 @@ class Console:
         self._id = instance_id
         self._has_latest = True
 
-    def read(self) -> str:
+    def read(self, deadline: Deadline = NEVER) -> str:
         """Read what is there: 64 KiB at most, on AWS; empty when there is nothing yet.
 
+        Args:
+            deadline: when to stop waiting for EC2; default never.
+
         Raises:
+            NoResponseError: EC2 did not respond in time.
             CloudError: EC2 refused.
         """
         if self._has_latest:
             try:
-                return self._output(latest=True)
+                return self._output(deadline, latest=True)
             except CloudError as error:
                 if error.code not in NO_LATEST_OUTPUT_CODES:
                     raise
                 self._has_latest = False
-        return self._output(latest=False)
+        return self._output(deadline, latest=False)
 
-    def read_in_time(self) -> str:
-        """Read what is there, for those who ask again: empty when EC2 cannot answer for the moment.
+    def wait_for_output(self, deadline: Deadline) -> str:
+        """Wait until there is any output, and return it. Tolerate transient errors.
+
+        Args:
+            deadline: when to give up.
 
         Raises:
+            PycloudlibTimeoutError: there was none in time; with the last error, if any.
             CloudError: EC2 refused.
         """
-        try:
-            return self.read()
-        except CloudError as error:
-            if error.code not in PASSING_CODES and error.code not in NOT_YET_VISIBLE_CODES:
-                raise
+        last_seen = ""
+
+        def look() -> str:
+            nonlocal last_seen
+            try:
+                text, last_seen = self.read(deadline), ""
+            except (CloudError, NoResponseError) as error:
+                passing = PASSING_CODES | NOT_YET_VISIBLE_CODES
+                if isinstance(error, CloudError) and error.code not in passing:
+                    raise
+                text, last_seen = "", str(error)
+            return text
+
+        return wait_until(
+            look,
+            what=f"{self._id} to have a console log",
+            deadline=deadline,
+            interval=1.0,
+            max_interval=10.0,
+            last_seen=lambda: last_seen,
+        )
+
+    def read_if_possible(self, deadline: Deadline) -> str:
+        """Read what is there, for those who can do without: empty when EC2 does not give it.
+
+        Args:
+            deadline: when to stop waiting for EC2.
+        """
+        # Not read(): its last response may come some seconds after the deadline.
+        with suppress(CloudError, PycloudlibTimeoutError):
+            return call_within(self.read, what=f"the console log of {self._id}", deadline=deadline)
         return ""
 
-    def read_if_possible(self) -> str:
-        """Read what is there, for those who can do without: empty when EC2 does not give it."""
-        with suppress(CloudError):
-            return self.read()
-        return ""
+    def _output(self, deadline: Deadline, *, latest: bool) -> str:
+        ask = partial(self._client.get_console_output, InstanceId=self._id, Latest=latest)
+        return responded(ask, what=f"give the console log of {self._id}", deadline=deadline).get("Output", "")
 
-    def _output(self, *, latest: bool) -> str:
-        with translated():
-            return self._client.get_console_output(InstanceId=self._id, Latest=latest).get("Output", "")
+
+def read_console_tail(console: Callable[[Deadline], str]) -> str:
+    """Return the end of a console log, as errors show it; empty when EC2 does not give it within TAIL_PATIENCE.
+
+    Args:
+        console: reads the whole log until a deadline; empty when EC2 does not give it.
+    """
+    text = console(Deadline.after(TAIL_PATIENCE))
+    return "\n".join(text.replace("\r", "").rstrip().splitlines()[-TAIL_LINES:])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.instances.access import Access
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.status import Status
@@ -9,6 +12,10 @@ from pycloudlib.errors import InstanceStateError
 from pycloudlib.instance import BaseInstance
 from pycloudlib.key import KeyPair
 from pycloudlib.ssh.host_keys import HostKeys
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.service_resource import Instance
 
 
 class DescribedInstance(BaseInstance):
@@ -21,6 +28,8 @@ class DescribedInstance(BaseInstance):
         key_pair: the key that is offered; None for an instance that nobody logs in to.
         launched: whether it was launched a moment ago, so that EC2 may not know it yet.
     """
+
+    _type = "ec2"
 
     def __init__(
         self,
@@ -49,8 +58,8 @@ class DescribedInstance(BaseInstance):
 
     @property
     def name(self) -> str:
-        """The tag "Name"; its id, if it has none."""
-        return self._status.seen.tags.get("Name", self.id)
+        """The instance id, as in pycloudlib. The tag "Name" is in `tags`."""
+        return self.id
 
     @property
     def tags(self) -> dict[str, str]:
@@ -81,9 +90,21 @@ class DescribedInstance(BaseInstance):
         """
         return self._status.refresh().state
 
+    def state_by(self, deadline: Deadline) -> InstanceState:
+        """Return its state now, as `state` does.
+
+        Args:
+            deadline: when to stop waiting for EC2.
+
+        Raises:
+            InstanceNotFoundError: EC2 does not know it any more.
+            NoResponseError: EC2 did not respond in time.
+        """
+        return self._status.refresh(deadline).state
+
     @property
     def ip(self) -> str:
-        """Its public IPv4 address; its private one, if it has no public one.
+        """Its public IPv4 address; its private one without a public one; its IPv6 address without any IPv4 address.
 
         Raises:
             InstanceStateError: it was deleted, or has no address.
@@ -91,7 +112,7 @@ class DescribedInstance(BaseInstance):
         self._refuse_if_deleted("reached")
         if self._status.seen.state is not InstanceState.RUNNING:
             self.refresh()
-        address = self._status.seen.public_ip or self._status.seen.private_ip
+        address = self._status.seen.address
         if address is None:
             raise self._state_error("it has no address")
         return address
@@ -116,6 +137,16 @@ class DescribedInstance(BaseInstance):
     def private_dns_name(self) -> str:
         """Its private name; empty without one."""
         return self._status.seen.private_dns_name
+
+    @property
+    def _client(self) -> EC2Client:
+        """The boto3 client, under the name that suites written for pycloudlib use."""
+        return self._access.client
+
+    @property
+    def _instance(self) -> Instance:
+        """boto3's resource for this instance, under the name that suites written for pycloudlib use."""
+        return self._access.scope.session.resource.Instance(self.id)
 
     def refresh(self) -> None:
         """Ask EC2 about it: state, addresses and tags (DescribeInstances).

@@ -1,4 +1,4 @@
-"""One DescribeInstances for everybody who waits."""
+"""One DescribeInstances for all that wait."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pycloudlib.deadline import SYSTEM_CLOCK, Clock, Deadline
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.api.retries import THROTTLING_CODES
-from pycloudlib.errors import CloudError, PycloudlibError
-from pycloudlib.waiting import SYSTEM_CLOCK, Clock
+from pycloudlib.errors import CloudError, NoResponseError, PycloudlibError
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,14 @@ CHUNK = 200
 CALLS_PER_SECOND = 2.0
 """Calls that waiting makes at most. Up to CHUNK instances that is a look every half second, and for a thousand, which
 take five calls, one every two and a half."""
+
+MANY_IN_ONE_STATE = 50
+"""Instances last seen in the same state from which a call asks only for those that have left it. A record takes EC2
+some milliseconds to write, and this process half a millisecond to read: 3 s for each look at a thousand."""
+
+WHOLE_RECORD_INTERVAL = 30.0
+"""Seconds after which an instance's record is read again though its state is the same: its addresses may have changed,
+or EC2 may not know it any more."""
 
 MAX_THROTTLED_PAUSE = 8.0
 """Seconds without a call, at most, after EC2 refused one for being one too many."""
@@ -66,6 +76,7 @@ class InstanceDescription:
         instance_type: such as "t3.micro".
         public_ip: its public IPv4 address; None without one.
         private_ip: its private IPv4 address; None without one.
+        ipv6: its first IPv6 address; None without one.
         public_dns_name: empty without one.
         private_dns_name: empty without one.
         availability_zone: such as "eu-central-1a".
@@ -80,6 +91,7 @@ class InstanceDescription:
     instance_type: str = ""
     public_ip: str | None = None
     private_ip: str | None = None
+    ipv6: str | None = None
     public_dns_name: str = ""
     private_dns_name: str = ""
     availability_zone: str = ""
@@ -98,6 +110,7 @@ class InstanceDescription:
             instance_type=record.get("InstanceType", ""),
             public_ip=record.get("PublicIpAddress") or None,
             private_ip=record.get("PrivateIpAddress") or None,
+            ipv6=_ipv6_of(record),
             public_dns_name=record.get("PublicDnsName", ""),
             private_dns_name=record.get("PrivateDnsName", ""),
             availability_zone=record.get("Placement", {}).get("AvailabilityZone", ""),
@@ -105,27 +118,88 @@ class InstanceDescription:
             launched=record.get("LaunchTime"),
         )
 
+    @property
+    def address(self) -> str | None:
+        """The address at which it is reached: public, private, or IPv6 where it has no IPv4; None without any."""
+        return self.public_ip or self.private_ip or self.ipv6
+
     def __str__(self) -> str:
         reason = f" ({self.state_reason})" if self.state_reason else ""
         return f"{self.state}{reason}"
 
 
-@dataclass
-class _Batch:
-    """The next call: who comes while one is under way joins it."""
+def _ipv6_of(record: Mapping[str, Any]) -> str | None:
+    """Return the primary IPv6 address, or else the first one of the first interface."""
+    if record.get("Ipv6Address"):
+        return str(record["Ipv6Address"])
+    interfaces = sorted(
+        record.get("NetworkInterfaces", []), key=lambda one: one.get("Attachment", {}).get("DeviceIndex", 0)
+    )
+    addresses = [one for interface in interfaces for one in interface.get("Ipv6Addresses", [])]
+    addresses.sort(key=lambda one: not one.get("IsPrimaryIpv6", False))
+    return str(addresses[0]["Ipv6Address"]) if addresses else None
 
-    ids: set[str] = field(default_factory=set)
-    found: dict[str, InstanceDescription] = field(default_factory=dict)
+
+@dataclass
+class _Question:
+    """A question about one instance, which several callers may wait for.
+
+    Args:
+        max_age: the age that the answer may have: the lowest that any of the callers allows.
+    """
+
+    max_age: float
+    found: InstanceDescription | None = None
     error: PycloudlibError | None = None
-    done: bool = False
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, found: InstanceDescription | None) -> None:
+        self.found = found
+        self.done.set()
+
+    def fail(self, error: PycloudlibError) -> None:
+        self.error = error
+        self.done.set()
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """What EC2 said about an instance, and when; None where it does not know it."""
+    """What EC2 said about an instance.
+
+    Args:
+        moment: when it said so, or that the state is still the same.
+        read: when it sent the whole record.
+        description: the record; None if EC2 does not know the instance.
+    """
 
     moment: float
+    read: float
     description: InstanceDescription | None
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One DescribeInstances.
+
+    Args:
+        ids: at most CHUNK of them.
+        state: the state in which all of them were seen last, so that only those that have left it are asked for; None
+            to ask for all.
+        seen: what was seen of each then.
+    """
+
+    ids: Sequence[str]
+    state: InstanceState | None = None
+    seen: Mapping[str, _Answer] = field(default_factory=dict)
+
+    @property
+    def filters(self) -> list[FilterTypeDef]:
+        # A filter, not InstanceIds: one id that EC2 does not know would spoil the answer for all.
+        filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(self.ids)}]
+        if self.state is not None:
+            others = [str(state) for state in InstanceState if state is not self.state]
+            filters.append({"Name": "instance-state-name", "Values": others})
+        return filters
 
 
 @dataclass
@@ -142,27 +216,30 @@ class _Throttling:
 
     def raise_while_it_lasts(self, now: float) -> None:
         if self.error and now - self.moment < self.pause:
-            raise self.error
+            raise copy(self.error) from self.error.__cause__
 
 
 class Poller:
-    """Describes instances, many threads' questions in one call (DescribeInstances).
+    """Describes instances: the questions of many threads in one call (DescribeInstances).
 
     AWS allows an account some 10 to 20 calls a second, for all of its jobs together. So at most one call is under way;
-    who asks meanwhile joins the next one, and every call also asks about all the instances that somebody waits for.
-    The more there are, or the more EC2 is throttling, the longer an answer has to do.
+    questions asked meanwhile join the next one, and every call also covers all instances that somebody waits for. The
+    more there are, or the more EC2 is throttling, the older an answer may be.
+
+    The calls are made by a thread of their own, as long as there are questions: a caller stops waiting at its deadline,
+    however long the call takes.
 
     Args:
         client: the boto3 EC2 client.
-        clock: what tells the time; default the real time.
+        clock: default the real time.
     """
 
     def __init__(self, client: EC2Client, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._client = client
         self._clock = clock
-        self._turn = threading.Lock()
         self._lock = threading.Lock()
-        self._next = _Batch()
+        self._next: dict[str, _Question] = {}
+        self._server: threading.Thread | None = None
         self._watched: Counter[str] = Counter()
         self._seen: dict[str, _Answer] = {}
         self._changed: set[str] = set()
@@ -187,36 +264,42 @@ class Poller:
         with self._lock:
             return len(self._watched)
 
-    def describe(self, instance_id: str, *, max_age: float = 0.0) -> InstanceDescription | None:
-        """Tell what EC2 says about an instance.
+    def describe(
+        self, instance_id: str, *, max_age: float = 0.0, deadline: Deadline | None = None
+    ) -> InstanceDescription | None:
+        """Return what EC2 says about an instance.
 
         Args:
             instance_id: the instance.
-            max_age: seconds; an answer to somebody else's question will do if it is not older; default 0, ask anew.
-                An older one has to do where many instances are waited for, or EC2 is throttling.
+            max_age: seconds; how old an answer to somebody else's question may be; default 0, ask anew. Where many
+                instances are waited for, or EC2 is throttling, an older one has to do.
+            deadline: when to stop waiting for an answer; default none.
 
         Returns:
             None if EC2 does not know it: never launched, gone for long, or launched a moment ago.
 
         Raises:
-            PycloudlibError: EC2 refused the call, or is out of reach.
+            PycloudlibError: EC2 refused the call, or is out of reach. Every caller gets an error of its own.
+            NoResponseError: EC2 did not respond in time.
         """
+        deadline = deadline or Deadline.never()
         with self._lock:
             if recent := self._recent(instance_id, max_age):
                 return recent.description
-            batch = self._next
-            batch.ids.add(instance_id)
-        with self._turn:
-            with self._lock:
-                # The call that was waited for may have answered this one too.
-                recent = None if batch.done else self._recent(instance_id, max_age)
-            if recent:
-                return recent.description
-            if not batch.done:
-                self._ask(batch)
-        if batch.error:
-            raise batch.error
-        return batch.found.get(instance_id)
+            question = self._next.setdefault(instance_id, _Question(max_age))
+            question.max_age = min(max_age, question.max_age)
+            is_served = self._ensure_server()
+        if not is_served:
+            self._serve()
+        if not question.done.wait(deadline.timeout):
+            raise NoResponseError(
+                f"EC2 did not respond within {deadline.seconds:g} s to the request to describe {instance_id}",
+                what=f"EC2 to describe {instance_id}",
+                seconds=deadline.seconds,
+            )
+        if question.error:
+            raise copy(question.error) from question.error.__cause__
+        return question.found
 
     def forget(self, instance_id: str) -> None:
         """Let nobody be content with an earlier answer: the instance was just told to change its state."""
@@ -237,44 +320,137 @@ class Poller:
     def _pace(self) -> float:
         return math.ceil(len(self._watched) / CHUNK) / CALLS_PER_SECOND
 
-    def _ask(self, batch: _Batch) -> None:
-        with self._lock:
-            if self._next is batch:
-                self._next = _Batch()
-            ids = sorted(batch.ids | set(self._watched))
-            self._changed.clear()
+    def _ensure_server(self) -> bool:
+        """Start the thread that makes the calls, unless it runs; False if no thread can be started.
+
+        The thread itself tells whether it runs. A flag would stay set when a signal interrupts the caller between
+        setting it and starting the thread, and every later caller would wait forever.
+        """
+        if self._server is not None and self._server.is_alive():
+            return True
+        self._server = threading.Thread(target=self._serve, name="describe-instances", daemon=True)
         try:
-            batch.found = {found.instance_id: found for found in self._describe_all(ids)}
-        except PycloudlibError as error:
-            batch.error = error
+            self._server.start()
+        except RuntimeError:
+            # No further thread, or the interpreter is about to end.
+            return False
+        return True
+
+    def _serve(self) -> None:
+        while questions := self._next_questions():
+            self._answer(questions)
+
+    def _next_questions(self) -> dict[str, _Question]:
         with self._lock:
-            self._note(batch, ids)
-        batch.done = True
+            if not self._next:
+                self._server = None
+            questions, self._next = self._next, {}
+        return questions
 
-    def _note(self, batch: _Batch, ids: Sequence[str]) -> None:
+    def _answer(self, questions: Mapping[str, _Question]) -> None:
+        with self._lock:
+            if self._are_answered(questions):
+                return
+            calls = self._calls(questions)
+            self._changed.clear()
+        for call in calls:
+            # Those whose instances are in this call go on while the next one is made.
+            error = self._make(call, questions)
+            if error is not None:
+                _fail_all(questions, error)
+                return
+
+    def _are_answered(self, questions: Mapping[str, _Question]) -> bool:
+        """Answer from earlier calls, or refuse while EC2 is throttling, where that will do for all questions."""
+        try:
+            recent = {id_: self._recent(id_, question.max_age) for id_, question in questions.items()}
+        except PycloudlibError as error:
+            if min(question.max_age for question in questions.values()) <= 0:
+                return False
+            _fail_all(questions, error)
+            return True
+        if not all(recent.values()):
+            return False
+        for id_, answer in recent.items():
+            questions[id_].answer(answer.description if answer else None)
+        return True
+
+    def _calls(self, questions: Mapping[str, _Question]) -> list[_Call]:
+        """Plan the calls about all instances that are asked about or watched, the former first."""
+        whole: list[str] = []
+        by_state: dict[InstanceState, dict[str, _Answer]] = {}
+        for id_ in sorted(questions.keys() | self._watched.keys(), key=lambda id_: (id_ not in questions, id_)):
+            seen = self._seen.get(id_)
+            if seen is None or seen.description is None or self._is_record_due(seen, questions.get(id_)):
+                whole.append(id_)
+            else:
+                by_state.setdefault(seen.description.state, {})[id_] = seen
+        calls: list[_Call] = []
+        for state, seen_in_state in by_state.items():
+            if len(seen_in_state) < MANY_IN_ONE_STATE:
+                whole += seen_in_state
+            else:
+                calls += [_Call(chunk, state, seen_in_state) for chunk in _chunks([*seen_in_state])]
+        return [_Call(chunk) for chunk in _chunks(whole)] + calls
+
+    def _is_record_due(self, seen: _Answer, question: _Question | None) -> bool:
+        asks_anew = question is not None and question.max_age <= 0
+        return asks_anew or self._clock.now() - seen.read >= WHOLE_RECORD_INTERVAL
+
+    def _make(self, call: _Call, questions: Mapping[str, _Question]) -> PycloudlibError | None:
+        """Make a call, and answer the questions about its instances; return the error that it ended with."""
+        try:
+            described = self._describe(call)
+        except PycloudlibError as error:
+            self._note_error(error)
+            return error
+        except Exception as error:
+            # In this thread nobody else would ever see it.
+            failure = PycloudlibError(f"DescribeInstances failed: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            return failure
+        for id_, found in self._note(call, described).items():
+            if id_ in questions:
+                questions[id_].answer(found)
+        return None
+
+    def _note_error(self, error: PycloudlibError) -> None:
+        if isinstance(error, CloudError) and error.code in THROTTLING_CODES:
+            with self._lock:
+                self._throttling.begin_or_grow(error, self._clock.now())
+
+    def _note(self, call: _Call, described: Mapping[str, InstanceDescription]) -> dict[str, InstanceDescription | None]:
+        """Keep the answers to a call about watched instances; return all of them."""
         now = self._clock.now()
-        if isinstance(batch.error, CloudError) and batch.error.code in THROTTLING_CODES:
-            self._throttling.begin_or_grow(batch.error, now)
-        if batch.error:
-            return
-        self._throttling = _Throttling()
-        # An answer that was on its way when the instance was told to change tells nothing.
-        fresh = [id_ for id_ in ids if id_ in self._watched and id_ not in self._changed]
-        self._seen.update({id_: _Answer(now, batch.found.get(id_)) for id_ in fresh})
+        found: dict[str, InstanceDescription | None] = {}
+        with self._lock:
+            self._throttling = _Throttling()
+            for id_ in call.ids:
+                is_unchanged = id_ in call.seen and id_ not in described
+                answer = replace(call.seen[id_], moment=now) if is_unchanged else _Answer(now, now, described.get(id_))
+                found[id_] = answer.description
+                # Ignore answers to what was asked before the instance was told to change.
+                if id_ in self._watched and id_ not in self._changed:
+                    self._seen[id_] = answer
+        return found
 
-    def _describe_all(self, ids: Sequence[str]) -> list[InstanceDescription]:
-        logger.debug("describing %d instances", len(ids))
-        chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
-        return [description for chunk in chunks for description in self._describe_chunk(chunk)]
-
-    def _describe_chunk(self, ids: Sequence[str]) -> list[InstanceDescription]:
-        # A filter, not InstanceIds: one id that EC2 does not know would spoil the answer for all.
+    def _describe(self, call: _Call) -> dict[str, InstanceDescription]:
+        logger.debug("describing %d instances", len(call.ids))
         paginator = self._client.get_paginator("describe_instances")
         with translated():
-            pages = list(paginator.paginate(Filters=[{"Name": "instance-id", "Values": list(ids)}]))
-        return [
-            InstanceDescription.of(record)
-            for page in pages
-            for reservation in page["Reservations"]
-            for record in reservation["Instances"]
-        ]
+            pages = list(paginator.paginate(Filters=call.filters))
+        records = (
+            record for page in pages for reservation in page["Reservations"] for record in reservation["Instances"]
+        )
+        return {found.instance_id: found for found in map(InstanceDescription.of, records)}
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(ids), CHUNK):
+        yield ids[start : start + CHUNK]
+
+
+def _fail_all(questions: Mapping[str, _Question], error: PycloudlibError) -> None:
+    for question in questions.values():
+        if not question.done.is_set():
+            question.fail(error)

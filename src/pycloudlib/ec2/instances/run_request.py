@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_INSTANCE_TYPE = "t3.micro"
+
 OWN_PARAMETERS = {
     "ImageId": "image_id",
-    "InstanceType": "instance_type",
-    "UserData": "user_data",
     "MinCount": "no count: launch() launches one instance, and launch_many() takes count and min_count",
     "MaxCount": "no count: launch() launches one instance, and launch_many() takes count and min_count",
 }
 """What is not to be given twice, and what says it."""
+
+OWN_SPELLINGS = {"InstanceType": "instance_type", "UserData": "user_data"}
+"""RunInstances' spelling of launch()'s own arguments. Existing suites use both."""
 
 SPELLINGS = {"SecurityGroupsIds": "SecurityGroupIds"}
 """Names that existing suites use for others."""
@@ -99,6 +102,30 @@ class RunRequest:
         optional = {"UserData": self.user_data, "BlockDeviceMappings": devices, "MetadataOptions": metadata}
         callers = network_parameters(self.more, self.network)
         return own | {**callers, "TagSpecifications": own["TagSpecifications"]} | _given(optional)
+
+
+def with_own_spellings(instance_type: object, user_data: object, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Move RunInstances' spelling of launch()'s own arguments to these arguments.
+
+    Args:
+        instance_type: the argument of launch(); None for none.
+        user_data: the argument of launch(); None for none.
+        more: the caller's parameters of RunInstances.
+
+    Returns:
+        The three arguments by name, without the moved parameters in `more`.
+
+    Raises:
+        InvalidArgumentError: an argument is given in both spellings.
+    """
+    own = {"instance_type": instance_type, "user_data": user_data}
+    for spelling, name in OWN_SPELLINGS.items():
+        if more.get(spelling) is None:
+            continue
+        if own[name] is not None:
+            raise InvalidArgumentError(f"launch() takes {name} or {spelling}, not both")
+        own[name] = more[spelling]
+    return {**own, "more": {name: value for name, value in more.items() if name not in OWN_SPELLINGS}}
 
 
 def checked_parameters(client: EC2Client, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from pycloudlib.deadline import SYSTEM_CLOCK, Clock, Deadline
 from pycloudlib.ec2.api.retries import PASSING_CODES
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
-from pycloudlib.errors import CloudError, InstanceNotFoundError, InstanceStateError
-from pycloudlib.waiting import SYSTEM_CLOCK, Clock, wait_until
+from pycloudlib.errors import CloudError, InstanceNotFoundError, InstanceStateError, NoResponseError
+from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,10 @@ class Status:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.seen = description
+        self.why_unseen = ""
+        """Why the last look() returned nothing: an error, or that EC2 does not know the instance."""
+        self.is_unknown = False
+        """Whether EC2 responded to the last look() and did not know the instance."""
         self._id = description.instance_id
         self._poller = poller
         self._clock = clock
@@ -53,35 +58,43 @@ class Status:
         """Whether the launch was so short a time ago that EC2 may not know the instance yet."""
         return self._clock.now() < self._visible_by
 
-    def refresh(self) -> InstanceDescription:
-        """Ask EC2 (DescribeInstances).
+    def refresh(self, deadline: Deadline | None = None) -> InstanceDescription:
+        """Return the instance's latest description (DescribeInstances).
+
+        Args:
+            deadline: when to stop waiting for EC2's answer; default none.
 
         Raises:
             InstanceNotFoundError: EC2 does not know the instance any more.
+            NoResponseError: EC2 did not respond in time.
         """
-        description = self._poller.describe(self._id)
+        description = self._poller.describe(self._id, deadline=deadline)
         if description is not None:
             self.seen = description
         elif not self.may_be_invisible:
-            raise InstanceNotFoundError(f"EC2 knows no instance {self._id}", resource_id=self._id)
+            raise InstanceNotFoundError(self._id, message=f"EC2 knows no instance {self._id}")
         return self.seen
 
-    def look(self, max_age: float = LOOK_INTERVAL) -> InstanceDescription | None:
-        """Ask EC2, bearing what passes by itself; an answer of a moment ago will do.
+    def look(self, max_age: float = LOOK_INTERVAL, deadline: Deadline | None = None) -> InstanceDescription | None:
+        """Query EC2, tolerating transient errors; a recent answer will do.
 
         Args:
             max_age: seconds; how old the answer may be; default LOOK_INTERVAL.
+            deadline: when to stop waiting for EC2's answer; default none.
 
         Returns:
-            None when there is no news: EC2 does not know the instance, or could not answer.
+            None when there is no news: EC2 does not know the instance, or could not answer, or not in time.
         """
         try:
-            description = self._poller.describe(self._id, max_age=max_age)
-        except CloudError as error:
-            if error.code not in PASSING_CODES:
+            description = self._poller.describe(self._id, max_age=max_age, deadline=deadline)
+        except (CloudError, NoResponseError) as error:
+            if isinstance(error, CloudError) and error.code not in PASSING_CODES:
                 raise
             logger.debug("%s: looking again: %s", self._id, error)
+            self.why_unseen, self.is_unknown = str(error), False
             return None
+        self.is_unknown = description is None
+        self.why_unseen = "unknown to EC2" if description is None else ""
         if description is not None:
             self.seen = description
         return description
@@ -90,11 +103,11 @@ class Status:
         """Be content with no earlier answer: the instance was just told to change its state."""
         self._poller.forget(self._id)
 
-    def wait_for_stop(self, timeout: float) -> None:
+    def wait_for_stop(self, deadline: Deadline) -> None:
         """Wait until it is stopped.
 
         Args:
-            timeout: seconds.
+            deadline: when to give up.
 
         Raises:
             InstanceStateError: it was terminated instead.
@@ -102,7 +115,7 @@ class Status:
         """
 
         def is_stopped() -> bool:
-            description = self.look()
+            description = self.look(deadline=deadline)
             if description is not None and description.state.is_ending:
                 raise InstanceStateError(
                     f"{self._id} will not be stopped any more: it is {description}",
@@ -111,13 +124,13 @@ class Status:
                 )
             return description is not None and description.state is InstanceState.STOPPED
 
-        self._wait_until(is_stopped, "stopped", timeout)
+        self._wait_until(is_stopped, "stopped", deadline)
 
-    def wait_for_end(self, timeout: float) -> None:
+    def wait_for_end(self, deadline: Deadline) -> None:
         """Wait until it is terminated, or until EC2 has not known it for a while.
 
         Args:
-            timeout: seconds.
+            deadline: when to give up.
 
         Raises:
             PycloudlibTimeoutError: it was not terminated in time.
@@ -126,25 +139,28 @@ class Status:
 
         def is_gone() -> bool:
             nonlocal unknown_since
-            description = self.look()
+            description = self.look(deadline=deadline)
             if description is not None:
                 unknown_since = None
                 return description.state is InstanceState.TERMINATED
+            if not self.is_unknown:
+                # EC2 did not respond, or was throttling.
+                unknown_since = None
+                return False
             # Once is no proof: the answer may come from a part of EC2 that has not heard of the instance yet.
             now = self._clock.now()
             unknown_since = now if unknown_since is None else unknown_since
             return now - unknown_since >= GONE_AFTER and not self.may_be_invisible
 
-        self._wait_until(is_gone, "terminated", timeout)
+        self._wait_until(is_gone, "terminated", deadline)
 
-    def _wait_until(self, check: Callable[[], bool], state: str, timeout: float) -> None:
+    def _wait_until(self, check: Callable[[], bool], state: str, deadline: Deadline) -> None:
         with self._poller.watching(self._id):
             wait_until(
                 check,
                 what=f"{self._id} to be {state}",
-                timeout=timeout,
+                deadline=deadline,
                 interval=LOOK_INTERVAL,
                 max_interval=MAX_LOOK_INTERVAL,
-                last_seen=lambda: self.seen,
-                clock=self._clock,
+                last_seen=lambda: f"{self.seen}; {self.why_unseen}" if self.why_unseen else self.seen,
             )

@@ -9,11 +9,12 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.settling import when_free, when_known
-from pycloudlib.errors import PycloudlibError
+from pycloudlib.errors import PermissionDeniedError, PycloudlibError
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.tags import RUN
 
@@ -116,47 +117,60 @@ class ElasticAddresses:
         """Whether any was allocated here and is not released yet."""
         return bool(self._scope.ledger.ids(KIND))
 
-    def own_of(self, filter_name: str, values: Iterable[str]) -> list[ElasticAddress]:
+    def own_of(self, filter_name: str, values: Iterable[str], deadline: Deadline = NEVER) -> list[ElasticAddress]:
         """Those that this library allocated, in this run or in another one (DescribeAddresses).
 
         Args:
             filter_name: "network-interface-id" or "instance-id".
             values: the ids of what they lead to.
+            deadline: when to stop waiting for EC2; default never.
         """
         wanted = list(values)
         chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
-        found = [address for chunk in chunks for address in self._find(filter_name, chunk)]
+        found = [address for chunk in chunks for address in self._find(filter_name, chunk, deadline)]
         return [address for address in found if RUN in address.tags]
 
-    def release(self, allocation_id: str) -> None:
+    def release(self, allocation_id: str, deadline: Deadline | None = None) -> None:
         """Give an address back, also while it leads somewhere (DisassociateAddress, ReleaseAddress).
 
         One that was released already is fine.
 
         Args:
             allocation_id: the address.
+            deadline: when to give up; default RELEASE_TIMEOUT seconds from now.
         """
+        deadline = deadline or Deadline.after(RELEASE_TIMEOUT)
         client = self._scope.client
-        # A filter, because an id that EC2 does not know any more would be an error.
-        for address in self._find("allocation-id", [allocation_id]):
+        for address in self._found_if_told(allocation_id, deadline):
             if address.association_id:
                 when_free(
                     partial(client.disassociate_address, AssociationId=address.association_id),
                     what=f"disassociate {address.public_ip}",
-                    timeout=RELEASE_TIMEOUT,
+                    deadline=deadline,
+                    patience=RELEASE_TIMEOUT,
                 )
         when_free(
             partial(client.release_address, AllocationId=allocation_id),
             what=f"release {allocation_id}",
-            timeout=RELEASE_TIMEOUT,
+            deadline=deadline,
+            patience=RELEASE_TIMEOUT,
         )
         self._scope.ledger.forget(allocation_id)
 
-    def release_all(self, addresses: Iterable[ElasticAddress]) -> list[Exception]:
+    def _found_if_told(self, allocation_id: str, deadline: Deadline) -> list[ElasticAddress]:
+        try:
+            # A filter, because an id that EC2 does not know any more would be an error.
+            return self._find("allocation-id", [allocation_id], deadline)
+        except PermissionDeniedError as error:
+            logger.debug("releasing %s without a look: %s", allocation_id, error)
+            return []
+
+    def release_all(self, addresses: Iterable[ElasticAddress], deadline: Deadline | None = None) -> list[Exception]:
         """Give several addresses back; each is tried.
 
         Args:
             addresses: the addresses.
+            deadline: when to give up; default RELEASE_TIMEOUT seconds for each.
 
         Returns:
             What went wrong.
@@ -164,12 +178,12 @@ class ElasticAddresses:
         errors: list[Exception] = []
         for address in addresses:
             try:
-                self.release(address.allocation_id)
+                self.release(address.allocation_id, deadline)
             except PycloudlibError as error:
                 errors.append(error)
         return errors
 
-    def _find(self, filter_name: str, values: list[str]) -> list[ElasticAddress]:
-        with translated():
-            answer = self._scope.client.describe_addresses(Filters=[{"Name": filter_name, "Values": values}])
+    def _find(self, filter_name: str, values: list[str], deadline: Deadline) -> list[ElasticAddress]:
+        describe = partial(self._scope.client.describe_addresses, Filters=[{"Name": filter_name, "Values": values}])
+        answer = responded(describe, what="describe addresses", deadline=deadline)
         return [ElasticAddress.of(record) for record in answer["Addresses"]]

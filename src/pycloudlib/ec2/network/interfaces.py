@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.retries import NOT_YET_KNOWN_CODES, PASSING_CODES
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.settling import unless_joined, when_free, when_known
-from pycloudlib.errors import CloudError, NetworkNotFoundError
+from pycloudlib.errors import CloudError, NetworkNotFoundError, NoResponseError, PermissionDeniedError
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.waiting import wait_until
 
@@ -106,18 +107,25 @@ class NetworkInterfaces:
         self._scope = scope
         self._client = scope.client
 
-    def of_instance(self, instance_id: str) -> list[NetworkInterface]:
+    def of_instance(self, instance_id: str, deadline: Deadline = NEVER) -> list[NetworkInterface]:
         """Those of one instance, in the order of their indices (DescribeNetworkInterfaces)."""
-        found = self.find("attachment.instance-id", instance_id)
+        found = self.find("attachment.instance-id", instance_id, deadline)
         # Asked once more here, because a server that does not know the filter gives all there are.
         own = [interface for interface in found if interface.instance_id == instance_id]
         return sorted(own, key=lambda interface: interface.device_index or 0)
 
-    def find(self, filter_name: str, value: str) -> list[NetworkInterface]:
-        """Those that match a filter (DescribeNetworkInterfaces)."""
+    def find(self, filter_name: str, value: str, deadline: Deadline = NEVER) -> list[NetworkInterface]:
+        """Those that match a filter (DescribeNetworkInterfaces).
+
+        Raises:
+            NoResponseError: EC2 did not respond by the deadline.
+        """
         paginator = self._client.get_paginator("describe_network_interfaces")
-        with translated():
-            pages = list(paginator.paginate(Filters=[{"Name": filter_name, "Values": [value]}]))
+        pages = responded(
+            lambda: list(paginator.paginate(Filters=[{"Name": filter_name, "Values": [value]}])),
+            what="describe network interfaces",
+            deadline=deadline,
+        )
         return [NetworkInterface.of(record) for page in pages for record in page["NetworkInterfaces"]]
 
     def create(
@@ -161,7 +169,6 @@ class NetworkInterfaces:
             call=call,
             find=lambda filters: self._client.describe_network_interfaces(Filters=filters)["NetworkInterfaces"],
             delete=lambda record: self.delete(record["NetworkInterfaceId"]),
-            has_token=True,
         )
         interface = NetworkInterface.of(create(self._scope.ledger, creation))
         logger.info("created %s with %s", interface.id, ", ".join(interface.private_ips))
@@ -190,106 +197,114 @@ class NetworkInterfaces:
             InstanceId=instance_id,
             DeviceIndex=index,
         )
-        when_known(unless_joined(call), what=f"attach {interface_id} to {instance_id}")
-        attached = self._wait_until_attached(interface_id)
+        deadline = Deadline.after(ATTACH_TIMEOUT)
+        when_known(unless_joined(call), what=f"attach {interface_id} to {instance_id}", deadline=deadline)
+        attached = self._wait_until_attached(interface_id, deadline)
         change: Any = {"AttachmentId": attached.attachment_id, "DeleteOnTermination": True}
         modify = self._client.modify_network_interface_attribute
-        when_known(partial(modify, NetworkInterfaceId=interface_id, Attachment=change), what=f"modify {interface_id}")
+        modify_attachment = partial(modify, NetworkInterfaceId=interface_id, Attachment=change)
+        when_known(modify_attachment, what=f"modify {interface_id}", deadline=deadline)
         return attached
 
-    def delete(self, interface_id: str, timeout: float = ATTACH_TIMEOUT) -> None:
+    def delete(self, interface_id: str, deadline: Deadline | None = None) -> None:
         """Delete one, also while it is attached (DetachNetworkInterface, DeleteNetworkInterface).
 
         One that is gone already, for example with its instance, is fine.
 
         Args:
             interface_id: the interface.
-            timeout: seconds, for detaching as for deleting it.
+            deadline: when to give up; default ATTACH_TIMEOUT seconds from now.
 
         Raises:
             IllegalStateError: it cannot be detached, since it is the primary one of an instance.
             PycloudlibTimeoutError: it was not detached in time.
         """
-        self._detach(interface_id, timeout)
-        self.delete_detached(interface_id, timeout)
+        deadline = deadline or Deadline.after(ATTACH_TIMEOUT)
+        self._detach(interface_id, deadline)
+        self.delete_detached(interface_id, deadline)
 
-    def delete_detached(self, interface_id: str, timeout: float = ATTACH_TIMEOUT) -> None:
+    def delete_detached(self, interface_id: str, deadline: Deadline) -> None:
         """Delete one that is attached to nothing, or to an instance that is ending (DeleteNetworkInterface).
 
         Args:
             interface_id: the interface.
-            timeout: seconds until it must be free.
+            deadline: when it must be free.
 
         Raises:
             IllegalStateError: it is still attached.
         """
         call = partial(self._client.delete_network_interface, NetworkInterfaceId=interface_id)
-        when_free(call, what=f"delete {interface_id}", timeout=timeout)
+        when_free(call, what=f"delete {interface_id}", deadline=deadline)
         self._scope.ledger.forget(interface_id)
 
-    def _detach(self, interface_id: str, timeout: float) -> None:
+    def _detach(self, interface_id: str, deadline: Deadline) -> None:
         try:
-            interface = self._describe(interface_id)
+            interface = self._describe(interface_id, deadline)
         except NetworkNotFoundError:
+            return
+        except PermissionDeniedError as error:
+            logger.debug("deleting %s without a look: %s", interface_id, error)
             return
         if interface.attachment_id is None:
             return
         if interface.attachment_status != "detaching":
             call = partial(self._client.detach_network_interface, AttachmentId=interface.attachment_id)
-            when_free(call, what=f"detach {interface_id}", timeout=timeout)
-        self._wait_until_detached(interface_id, timeout)
+            when_free(call, what=f"detach {interface_id}", deadline=deadline)
+        self._wait_until_detached(interface_id, deadline)
 
-    def _describe(self, interface_id: str) -> NetworkInterface:
-        with translated():
-            answer = self._client.describe_network_interfaces(NetworkInterfaceIds=[interface_id])
+    def _describe(self, interface_id: str, deadline: Deadline) -> NetworkInterface:
+        answer = responded(
+            partial(self._client.describe_network_interfaces, NetworkInterfaceIds=[interface_id]),
+            what=f"describe {interface_id}",
+            deadline=deadline,
+        )
         return NetworkInterface.of(answer["NetworkInterfaces"][0])
 
-    def _look(self, interface_id: str) -> NetworkInterface | None:
-        """Describe one, bearing what passes by itself."""
-        try:
-            return self._describe(interface_id)
-        except CloudError as error:
-            if error.code not in PASSING_CODES | NOT_YET_KNOWN_CODES:
-                raise
-            logger.debug("%s: looking again: %s", interface_id, error)
-            return None
-
-    def _wait_until_attached(self, interface_id: str) -> NetworkInterface:
-        seen: list[NetworkInterface] = []
+    def _wait_until_attached(self, interface_id: str, deadline: Deadline) -> NetworkInterface:
+        last_seen: object = "nothing yet"
 
         def attached() -> NetworkInterface | None:
-            seen[:] = [found for found in [self._look(interface_id)] if found]
-            return seen[0] if seen and seen[0].attachment_status == "attached" else None
+            nonlocal last_seen
+            try:
+                last_seen = found = self._describe(interface_id, deadline)
+            except (CloudError, NoResponseError) as error:
+                if isinstance(error, CloudError) and error.code not in PASSING_CODES | NOT_YET_KNOWN_CODES:
+                    raise
+                logger.debug("%s: looking again: %s", interface_id, error)
+                last_seen = error
+                return None
+            return found if found.attachment_status == "attached" else None
 
         return wait_until(
             attached,
             what=f"{interface_id} to be attached",
-            timeout=ATTACH_TIMEOUT,
+            deadline=deadline,
             interval=LOOK_INTERVAL,
             max_interval=MAX_LOOK_INTERVAL,
-            last_seen=lambda: seen[0] if seen else "unknown to EC2",
+            last_seen=lambda: last_seen,
         )
 
-    def _wait_until_detached(self, interface_id: str, timeout: float) -> None:
-        seen: list[NetworkInterface] = []
+    def _wait_until_detached(self, interface_id: str, deadline: Deadline) -> None:
+        last_seen: object = "nothing yet"
 
         def detached() -> bool:
+            nonlocal last_seen
             try:
-                found = self._describe(interface_id)
+                last_seen = found = self._describe(interface_id, deadline)
             except NetworkNotFoundError:
                 return True
-            except CloudError as error:
-                if error.code not in PASSING_CODES:
+            except (CloudError, NoResponseError) as error:
+                if isinstance(error, CloudError) and error.code not in PASSING_CODES:
                     raise
+                last_seen = error
                 return False
-            seen[:] = [found]
             return found.attachment_id is None and found.status in ("", "available")
 
         wait_until(
             detached,
             what=f"{interface_id} to be detached",
-            timeout=timeout,
+            deadline=deadline,
             interval=LOOK_INTERVAL,
             max_interval=MAX_LOOK_INTERVAL,
-            last_seen=lambda: seen[0] if seen else "",
+            last_seen=lambda: last_seen,
         )

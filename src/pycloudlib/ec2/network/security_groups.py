@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,13 +11,15 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.settling import NOT_YET_KNOWN, when_free, when_known
+from pycloudlib.ec2.network.interfaces import NetworkInterfaces
 from pycloudlib.ec2.network.rules import Direction, Rule, check_text, checked_rule, from_group, to_permissions
-from pycloudlib.errors import CloudError, InvalidArgumentError
+from pycloudlib.errors import CloudError, InvalidArgumentError, PycloudlibError
 from pycloudlib.lifecycle import UndoOrder
 
 T = TypeVar("T")
@@ -27,6 +30,9 @@ KIND = "security group"
 
 DELETE_TIMEOUT = 300.0
 """Seconds for which something that uses a security group may take to go away."""
+
+UNDO_TIMEOUT = 60.0
+"""Seconds for EC2 to respond when a security group is deleted because of another failure."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +119,17 @@ class SecurityGroup:
         rule = _rule(protocol, from_port, to_port, cidr, source_group, egress=egress)
         self.remove([rule])
 
-    def add(self, rules: list[Rule]) -> None:
+    def add(self, rules: list[Rule], deadline: Deadline = NEVER) -> None:
         """Let the traffic of several rules through; those that are there already are fine.
 
         Args:
             rules: of either direction.
+            deadline: when to stop waiting for EC2; default never.
         """
         for direction in ("ingress", "egress"):
             some = [rule for rule in rules if rule.direction == direction]
             if some:
-                self._authorize(direction, some)
+                self._authorize(direction, some, deadline)
 
     def remove(self, rules: list[Rule]) -> None:
         """Take several rules back; those that are not there are no error.
@@ -176,24 +183,51 @@ class SecurityGroup:
 
         Raises:
             IllegalStateError: something still uses it.
+            NoResponseError: EC2 did not respond in time.
             CloudError: EC2 refused.
         """
-        client = self.scope.client
-        when_free(partial(client.delete_security_group, GroupId=self.id), what=f"delete {self.id}", timeout=timeout)
+        self.delete_by(Deadline.after(timeout))
+
+    def delete_by(self, deadline: Deadline, patience: float = math.inf) -> None:
+        """Delete it as delete() does.
+
+        Args:
+            deadline: when to give up.
+            patience: seconds for what uses it to go away, at most; default until the deadline.
+        """
+        when_free(
+            partial(self.scope.client.delete_security_group, GroupId=self.id),
+            what=f"delete {self.id}",
+            deadline=deadline,
+            patience=patience,
+            is_hopeless=lambda _: self._is_used_for_good(deadline),
+        )
         self.scope.ledger.forget(self.id)
+
+    def _is_used_for_good(self, deadline: Deadline) -> bool:
+        """Whether an instance or an interface that could not be deleted uses it (DescribeNetworkInterfaces)."""
+        ledger = self.scope.ledger
+        if not ledger.has_failures:
+            return False
+        try:
+            using = NetworkInterfaces(self.scope).find("group-id", self.id, deadline)
+        except PycloudlibError as error:
+            logger.debug("cannot tell what uses %s: %s", self.id, error)
+            return True
+        return bool(ledger.failed_in(user for one in using for user in (one.id, one.instance_id or "")))
 
     def delete_or_log(self) -> None:
         """Delete it after something else went wrong, which is what shall be raised."""
         try:
-            self.delete(timeout=0)
+            self.delete_by(Deadline.after(UNDO_TIMEOUT), patience=0)
         except Exception as error:
             logger.error("%s was not deleted and is left to clean(): %s", self.id, error)
 
-    def _authorize(self, direction: Direction, rules: list[Rule]) -> None:
+    def _authorize(self, direction: Direction, rules: list[Rule], deadline: Deadline) -> None:
         call = self._call("authorize", direction)
         try:
             permissions = to_permissions(rules)
-            self._when_known(partial(call, GroupId=self.id, IpPermissions=permissions), "change")
+            self._when_known(partial(call, GroupId=self.id, IpPermissions=permissions), "change", deadline)
         except CloudError as error:
             if error.code != "InvalidPermission.Duplicate":
                 raise
@@ -202,12 +236,12 @@ class SecurityGroup:
                 return
             # EC2 refuses all of them when it has one already.
             for rule in rules:
-                self._authorize(direction, [rule])
+                self._authorize(direction, [rule], deadline)
 
-    def _when_known(self, call: Callable[[], T], verb: str) -> T:
+    def _when_known(self, call: Callable[[], T], verb: str, deadline: Deadline = NEVER) -> T:
         # Only what was created here, and not deleted since, can be unknown for a moment.
-        timeout = NOT_YET_KNOWN if self.id in self.scope.ledger else 0.0
-        return when_known(call, what=f"{verb} {self.id}", timeout=timeout)
+        patience = NOT_YET_KNOWN if self.id in self.scope.ledger else 0.0
+        return when_known(call, what=f"{verb} {self.id}", deadline=deadline, patience=patience)
 
     def _call(self, verb: str, direction: Direction) -> Callable[..., Any]:
         call: Callable[..., Any] = getattr(self.scope.client, f"{verb}_security_group_{direction}")
@@ -230,20 +264,29 @@ class SecurityGroups:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    def find(self, filters: Mapping[str, object]) -> list[SecurityGroup]:
+    def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[SecurityGroup]:
         """List those that match, by name (DescribeSecurityGroups).
 
         Args:
             filters: see described_filters().
+            deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
-        with translated():
-            pages = list(self._scope.client.get_paginator("describe_security_groups").paginate(Filters=wanted))
+        paginator = self._scope.client.get_paginator("describe_security_groups")
+        pages = responded(
+            lambda: list(paginator.paginate(Filters=wanted)), what="describe security groups", deadline=deadline
+        )
         found = [self._group(record) for page in pages for record in page["SecurityGroups"]]
         return sorted(found, key=lambda group: (group.name, group.id))
 
     def create(
-        self, name: str, description: str, *, vpc_id: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        name: str,
+        description: str,
+        *,
+        vpc_id: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        deadline: Deadline = NEVER,
     ) -> SecurityGroup:
         """Make one (CreateSecurityGroup).
 
@@ -252,6 +295,7 @@ class SecurityGroups:
             description: in words; EC2 wants one.
             vpc_id: default the default VPC.
             tags: further tags.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             InvalidArgumentError: EC2 would refuse the name, the description or a tag.
@@ -279,7 +323,7 @@ class SecurityGroups:
             find=lambda filters: client.describe_security_groups(Filters=filters)["SecurityGroups"],
             delete=lambda record: self._group(record).delete(),
         )
-        group = self._group(create(self._scope.ledger, creation))
+        group = self._group(create(self._scope.ledger, creation, deadline))
         logger.info("created the security group %s as %s", name, group.id)
         return group
 

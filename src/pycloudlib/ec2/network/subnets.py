@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.faults import NEVER
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.settling import unless_joined, when_free, when_known
 from pycloudlib.ec2.network.rules import ANYWHERE
@@ -37,8 +40,12 @@ class NetworkParts:
         self._client = scope.client
         self._name = name
 
-    def create_gateway(self, vpc_id: str) -> str:
+    def create_gateway(self, vpc_id: str, deadline: Deadline = NEVER) -> str:
         """Make an internet gateway, and attach it to a VPC (CreateInternetGateway, AttachInternetGateway).
+
+        Args:
+            vpc_id: the VPC.
+            deadline: when to stop waiting for EC2; default never.
 
         Returns:
             Its id.
@@ -52,18 +59,23 @@ class NetworkParts:
             find=lambda filters: self._client.describe_internet_gateways(Filters=filters)["InternetGateways"],
             delete=lambda record: self.delete_gateway(record[id_key], vpc_id),
         )
-        gateway_id: str = create(self._scope.ledger, creation)[id_key]
+        gateway_id: str = create(self._scope.ledger, creation, deadline)[id_key]
         attach = partial(self._client.attach_internet_gateway, InternetGatewayId=gateway_id, VpcId=vpc_id)
         try:
-            when_known(unless_joined(attach), what=f"attach {gateway_id}")
+            when_known(unless_joined(attach), what=f"attach {gateway_id}", deadline=deadline)
         except BaseException:
             # It is not part of the VPC yet, and so would not be found there.
-            self._undo_gateway(gateway_id, vpc_id)
+            self._undo_gateway(gateway_id, vpc_id, deadline)
             raise
         return gateway_id
 
-    def create_route_table(self, vpc_id: str, gateway_id: str) -> str:
+    def create_route_table(self, vpc_id: str, gateway_id: str, deadline: Deadline = NEVER) -> str:
         """Make a route table whose default routes, IPv4 and IPv6, lead to a gateway (CreateRouteTable, CreateRoute).
+
+        Args:
+            vpc_id: the VPC.
+            gateway_id: the gateway.
+            deadline: when to stop waiting for EC2; default never.
 
         Returns:
             Its id.
@@ -76,14 +88,24 @@ class NetworkParts:
             find=lambda filters: self._client.describe_route_tables(Filters=filters)["RouteTables"],
             delete=lambda record: self.delete_route_table(record["RouteTableId"]),
         )
-        table_id: str = create(self._scope.ledger, creation)["RouteTableId"]
+        table_id: str = create(self._scope.ledger, creation, deadline)["RouteTableId"]
         ipv4, ipv6 = ANYWHERE
         route = partial(self._client.create_route, RouteTableId=table_id, GatewayId=gateway_id)
-        when_known(unless_joined(partial(route, DestinationCidrBlock=ipv4)), what=f"add a route to {table_id}")
-        when_known(unless_joined(partial(route, DestinationIpv6CidrBlock=ipv6)), what=f"add a route to {table_id}")
+        for destination in ({"DestinationCidrBlock": ipv4}, {"DestinationIpv6CidrBlock": ipv6}):
+            add = unless_joined(partial(route, **destination))
+            when_known(add, what=f"add a route to {table_id}", deadline=deadline)
         return table_id
 
-    def create_subnet(self, vpc_id: str, zone: str, ipv4_cidr: str, ipv6_cidr: str, route_table_id: str) -> str:
+    def create_subnet(
+        self,
+        vpc_id: str,
+        zone: str,
+        ipv4_cidr: str,
+        ipv6_cidr: str,
+        route_table_id: str,
+        *,
+        deadline: Deadline = NEVER,
+    ) -> str:
         """Make a subnet whose instances get public addresses and IPv6 ones by themselves.
 
         CreateSubnet, ModifySubnetAttribute, AssociateRouteTable.
@@ -94,6 +116,7 @@ class NetworkParts:
             ipv4_cidr: its network.
             ipv6_cidr: its /64.
             route_table_id: where its traffic goes.
+            deadline: when to stop waiting for EC2; default never.
 
         Returns:
             Its id.
@@ -113,45 +136,52 @@ class NetworkParts:
             find=lambda filters: self._client.describe_subnets(Filters=filters)["Subnets"],
             delete=lambda record: self.delete_subnet(record["SubnetId"]),
         )
-        subnet_id: str = create(self._scope.ledger, creation)["SubnetId"]
+        subnet_id: str = create(self._scope.ledger, creation, deadline)["SubnetId"]
         # EC2 takes one attribute in each call.
         modify = partial(self._client.modify_subnet_attribute, SubnetId=subnet_id)
-        when_known(partial(modify, MapPublicIpOnLaunch={"Value": True}), what=f"modify {subnet_id}")
-        when_known(partial(modify, AssignIpv6AddressOnCreation={"Value": True}), what=f"modify {subnet_id}")
+        for attribute in ("MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation"):
+            change: Any = {attribute: {"Value": True}}
+            when_known(partial(modify, **change), what=f"modify {subnet_id}", deadline=deadline)
         associate = partial(self._client.associate_route_table, SubnetId=subnet_id, RouteTableId=route_table_id)
-        when_known(associate, what=f"associate {subnet_id} with {route_table_id}")
+        when_known(associate, what=f"associate {subnet_id} with {route_table_id}", deadline=deadline)
         return subnet_id
 
-    def delete_gateway(self, gateway_id: str, vpc_id: str, timeout: float = UNDO_TIMEOUT) -> None:
+    def delete_gateway(
+        self, gateway_id: str, vpc_id: str, deadline: Deadline | None = None, patience: float = math.inf
+    ) -> None:
         """Detach an internet gateway and delete it (DetachInternetGateway, DeleteInternetGateway).
 
         Args:
             gateway_id: the gateway; one that is gone is fine.
             vpc_id: what it is attached to; not attached is fine.
-            timeout: seconds for public addresses behind it to go away.
+            deadline: when to give up; default UNDO_TIMEOUT seconds from now.
+            patience: seconds for public addresses behind it to go away, at most; default until the deadline.
         """
+        deadline = deadline or Deadline.after(UNDO_TIMEOUT)
         detach = partial(self._client.detach_internet_gateway, InternetGatewayId=gateway_id, VpcId=vpc_id)
         try:
-            when_free(detach, what=f"detach {gateway_id}", timeout=timeout)
+            when_free(detach, what=f"detach {gateway_id}", deadline=deadline, patience=patience)
         except CloudError as error:
             if error.code != "Gateway.NotAttached":
                 raise
         # From here on it is not found in the VPC any more.
         self._scope.record(GATEWAY, gateway_id, partial(self.delete_gateway, gateway_id, vpc_id), UndoOrder.NETWORK)
         delete = partial(self._client.delete_internet_gateway, InternetGatewayId=gateway_id)
-        when_free(delete, what=f"delete {gateway_id}", timeout=timeout)
+        when_free(delete, what=f"delete {gateway_id}", deadline=deadline, patience=patience)
         self._scope.ledger.forget(gateway_id)
 
-    def delete_route_table(self, table_id: str, timeout: float = UNDO_TIMEOUT) -> None:
+    def delete_route_table(self, table_id: str, deadline: Deadline | None = None, patience: float = math.inf) -> None:
         """Delete a route table, once no subnet is associated with it any more (DeleteRouteTable)."""
         delete = partial(self._client.delete_route_table, RouteTableId=table_id)
-        when_free(delete, what=f"delete {table_id}", timeout=timeout)
+        deadline = deadline or Deadline.after(UNDO_TIMEOUT)
+        when_free(delete, what=f"delete {table_id}", deadline=deadline, patience=patience)
         self._scope.ledger.forget(table_id)
 
-    def delete_subnet(self, subnet_id: str, timeout: float = UNDO_TIMEOUT) -> None:
+    def delete_subnet(self, subnet_id: str, deadline: Deadline | None = None, patience: float = math.inf) -> None:
         """Delete a subnet, once no interface is in it any more (DeleteSubnet)."""
         delete = partial(self._client.delete_subnet, SubnetId=subnet_id)
-        when_free(delete, what=f"delete {subnet_id}", timeout=timeout)
+        deadline = deadline or Deadline.after(UNDO_TIMEOUT)
+        when_free(delete, what=f"delete {subnet_id}", deadline=deadline, patience=patience)
         self._scope.ledger.forget(subnet_id)
 
     def _calling(self, resource_type: str, call: Callable[..., Any], key: str) -> Callable[[str], Sequence[Any]]:
@@ -164,8 +194,8 @@ class NetworkParts:
 
         return calling
 
-    def _undo_gateway(self, gateway_id: str, vpc_id: str) -> None:
+    def _undo_gateway(self, gateway_id: str, vpc_id: str, deadline: Deadline) -> None:
         try:
-            self.delete_gateway(gateway_id, vpc_id)
+            self.delete_gateway(gateway_id, vpc_id, deadline.at_most(UNDO_TIMEOUT))
         except PycloudlibError as error:
             logger.error("%s was not deleted and is left to clean(): %s", gateway_id, error)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.faults import responded
 from pycloudlib.ec2.api.retries import PASSING_CODES
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.settling import when_free
 from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
 from pycloudlib.ec2.network.interfaces import NetworkInterfaces
 from pycloudlib.ec2.network.subnets import NetworkParts
-from pycloudlib.errors import CloudError, InstanceNotFoundError, PycloudlibError
-from pycloudlib.waiting import SYSTEM_CLOCK, Clock, wait_until
+from pycloudlib.errors import CloudError, InstanceNotFoundError, NoResponseError, PycloudlibError
+from pycloudlib.waiting import wait_until
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -25,28 +30,40 @@ TERMINATED_AT_ONCE = 100
 """Instances in one TerminateInstances."""
 
 
+class _Part(Enum):
+    """Parts that are in the way of others."""
+
+    ADDRESS = "address"
+    ASSOCIATION = "association"
+    INTERFACE = "interface"
+    RULE = "rule"
+    SUBNET = "subnet"
+
+
 class VPCRemoval:
     """One deletion of a VPC: everything is tried, whatever fails; but nothing is taken from an instance that stays.
+
+    When EC2 does not respond by the deadline, the remaining steps are not tried.
 
     Args:
         scope: where the VPC is.
         vpc_id: the VPC.
-        timeout: seconds for all of it.
-        clock: what tells the time; default the real time.
+        deadline: when to give up waiting.
     """
 
-    def __init__(self, scope: Scope, vpc_id: str, timeout: float, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, scope: Scope, vpc_id: str, deadline: Deadline) -> None:
         self._scope = scope
         self._client = scope.client
         self._vpc_id = vpc_id
-        self._clock = clock
-        self._deadline = clock.now() + timeout
+        self._deadline = deadline
         self._interfaces = NetworkInterfaces(scope)
         self._addresses = ElasticAddresses(scope)
         self._parts = NetworkParts(scope)
         self._errors: list[Exception] = []
         self._left: set[str] = set()
+        self._staying: set[_Part] = set()
         self._occupied = True
+        self._unanswered = False
 
     def run(self) -> list[Exception]:
         """Delete the instances, interfaces, gateways, subnets, route tables and security groups, and then the VPC.
@@ -59,7 +76,8 @@ class VPCRemoval:
         self._try(self._delete_instances)
         if self._occupied:
             return self._errors
-        self._errors += self._addresses.release_all(addresses)
+        for address in addresses:
+            self._try(partial(self._addresses.release, address.allocation_id, self._deadline), part=_Part.ADDRESS)
         steps = (
             self._delete_interfaces,
             self._delete_gateways,
@@ -72,21 +90,32 @@ class VPCRemoval:
             self._try(step)
         return self._errors
 
-    def _try(self, step: Callable[[], object]) -> None:
+    def _try(self, step: Callable[[], object], part: _Part | None = None) -> None:
+        """Take a step; if it fails, note the error, and that this part stays and is in the way of others."""
+        if self._unanswered:
+            return
         try:
             step()
+        except NoResponseError as error:
+            self._errors.append(error)
+            self._unanswered = True
         except PycloudlibError as error:
             self._errors.append(error)
+            if part is not None:
+                self._staying.add(part)
 
-    def _patience(self) -> float:
-        """Seconds that are left for what goes away by itself."""
-        return max(0.0, self._deadline - self._clock.now())
+    def _patience(self, *in_the_way: _Part) -> float:
+        """Return the seconds, at most, for parts in the way to go away: none if one of them stays."""
+        return 0.0 if self._staying.intersection(in_the_way) else math.inf
+
+    def _asked(self, call: Callable[[], T], what: str) -> T:
+        return responded(call, what=what, deadline=self._deadline)
 
     # Instances
 
     def _own_addresses(self) -> list[ElasticAddress]:
-        found = self._interfaces.find("vpc-id", self._vpc_id)
-        return self._addresses.own_of("network-interface-id", [interface.id for interface in found])
+        found = self._interfaces.find("vpc-id", self._vpc_id, self._deadline)
+        return self._addresses.own_of("network-interface-id", [interface.id for interface in found], self._deadline)
 
     def _delete_instances(self) -> None:
         found = self._living()
@@ -106,7 +135,7 @@ class VPCRemoval:
             wait_until(
                 gone,
                 what=f"the instances in {self._vpc_id} to be terminated",
-                timeout=self._patience(),
+                deadline=self._deadline,
                 interval=0.5,
                 max_interval=3.0,
                 last_seen=lambda: f"{', '.join(seen)} not yet",
@@ -116,9 +145,11 @@ class VPCRemoval:
         self._occupied = bool(self._left)
 
     def _terminate(self, instance_ids: Sequence[str]) -> None:
+        terminate = partial(self._client.terminate_instances, InstanceIds=list(instance_ids))
         try:
-            with translated():
-                self._client.terminate_instances(InstanceIds=list(instance_ids))
+            self._asked(terminate, "terminate instances")
+        except NoResponseError:
+            raise
         except PycloudlibError as error:
             if len(instance_ids) > 1:
                 # One that is protected must not keep the others alive.
@@ -133,8 +164,8 @@ class VPCRemoval:
             {"Name": "vpc-id", "Values": [self._vpc_id]},
             {"Name": "instance-state-name", "Values": list(LIVING_STATES)},
         ]
-        with translated():
-            pages = list(self._client.get_paginator("describe_instances").paginate(Filters=filters))
+        paginator = self._client.get_paginator("describe_instances")
+        pages = self._asked(lambda: list(paginator.paginate(Filters=filters)), "describe instances")
         return [
             record["InstanceId"]
             for page in pages
@@ -154,46 +185,50 @@ class VPCRemoval:
     # What is around them
 
     def _delete_interfaces(self) -> None:
-        for interface in self._interfaces.find("vpc-id", self._vpc_id):
+        for interface in self._interfaces.find("vpc-id", self._vpc_id, self._deadline):
             # Interfaces of instances that have just ended are about to go, and those cannot be detached.
             delete = self._interfaces.delete_detached if interface.instance_id else self._interfaces.delete
-            self._try(partial(delete, interface.id, self._patience()))
+            self._try(partial(delete, interface.id, self._deadline), part=_Part.INTERFACE)
 
     def _delete_gateways(self) -> None:
         filters: Any = [{"Name": "attachment.vpc-id", "Values": [self._vpc_id]}]
-        with translated():
-            answer = self._client.describe_internet_gateways(Filters=filters)
-        for record in answer["InternetGateways"]:
-            self._try(partial(self._parts.delete_gateway, record["InternetGatewayId"], self._vpc_id, self._patience()))
+        describe = partial(self._client.describe_internet_gateways, Filters=filters)
+        for record in self._asked(describe, "describe internet gateways")["InternetGateways"]:
+            patience = self._patience(_Part.ADDRESS, _Part.INTERFACE)
+            delete = partial(self._parts.delete_gateway, record["InternetGatewayId"], self._vpc_id, self._deadline)
+            self._try(partial(delete, patience))
 
     def _delete_subnets(self) -> None:
-        with translated():
-            answer = self._client.describe_subnets(Filters=self._in_vpc())
-        for record in answer["Subnets"]:
-            self._try(partial(self._parts.delete_subnet, record["SubnetId"], self._patience()))
+        describe = partial(self._client.describe_subnets, Filters=self._in_vpc())
+        for record in self._asked(describe, "describe subnets")["Subnets"]:
+            patience = self._patience(_Part.INTERFACE)
+            delete = partial(self._parts.delete_subnet, record["SubnetId"], self._deadline, patience)
+            self._try(delete, part=_Part.SUBNET)
 
     def _delete_route_tables(self) -> None:
-        with translated():
-            answer = self._client.describe_route_tables(Filters=self._in_vpc())
-        for record in answer["RouteTables"]:
+        describe = partial(self._client.describe_route_tables, Filters=self._in_vpc())
+        for record in self._asked(describe, "describe route tables")["RouteTables"]:
             associations = record.get("Associations", ())
             # The main one goes with the VPC.
             if not any(association.get("Main") for association in associations):
                 self._disassociate(association["RouteTableAssociationId"] for association in associations)
-                self._try(partial(self._parts.delete_route_table, record["RouteTableId"], self._patience()))
+                patience = self._patience(_Part.SUBNET, _Part.ASSOCIATION)
+                delete = partial(self._parts.delete_route_table, record["RouteTableId"], self._deadline, patience)
+                self._try(delete)
 
     def _disassociate(self, association_ids: Iterable[str]) -> None:
         for association_id in association_ids:
             call = partial(self._client.disassociate_route_table, AssociationId=association_id)
-            self._try(partial(when_free, call, what=f"disassociate {association_id}", timeout=self._patience()))
+            disassociate = partial(when_free, call, what=f"disassociate {association_id}", deadline=self._deadline)
+            self._try(disassociate, part=_Part.ASSOCIATION)
 
     def _delete_security_groups(self) -> None:
-        with translated():
-            answer = self._client.describe_security_groups(Filters=self._in_vpc())
+        describe = partial(self._client.describe_security_groups, Filters=self._in_vpc())
+        found = self._asked(describe, "describe security groups")["SecurityGroups"]
         # The default one goes with the VPC.
-        groups = [record for record in answer["SecurityGroups"] if record["GroupName"] != "default"]
+        groups = [record for record in found if record["GroupName"] != "default"]
         for record in groups:
-            self._try(partial(self._revoke_references, record))
+            self._try(partial(self._revoke_references, record), part=_Part.RULE)
         for record in groups:
             self._try(partial(self._delete_security_group, record["GroupId"]))
 
@@ -212,18 +247,19 @@ class VPCRemoval:
             ]
             if naming:
                 revoke = partial(call, GroupId=group_id, IpPermissions=naming)
-                when_free(revoke, what=f"change {group_id}", timeout=0)
+                when_free(revoke, what=f"change {group_id}", deadline=self._deadline, patience=0)
 
     def _delete_security_group(self, group_id: str) -> None:
         delete = partial(self._client.delete_security_group, GroupId=group_id)
-        when_free(delete, what=f"delete {group_id}", timeout=self._patience())
+        patience = self._patience(_Part.INTERFACE, _Part.RULE)
+        when_free(delete, what=f"delete {group_id}", deadline=self._deadline, patience=patience)
         self._scope.ledger.forget(group_id)
 
     def _delete_itself(self) -> None:
         delete = partial(self._client.delete_vpc, VpcId=self._vpc_id)
         # What could not be deleted does not go away by itself.
         patience = 0.0 if self._errors else self._patience()
-        when_free(delete, what=f"delete {self._vpc_id}", timeout=patience)
+        when_free(delete, what=f"delete {self._vpc_id}", deadline=self._deadline, patience=patience)
         self._scope.ledger.forget(self._vpc_id)
         logger.info("deleted %s", self._vpc_id)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.session import Session
 from pycloudlib.errors import CloudError, InvalidArgumentError, ResourceNotFoundError
 
@@ -40,7 +42,7 @@ def clipped_subject(text: str) -> str:
     return re.sub(r"[^ -~]+", "?", " ".join(text.split()))[:MAX_SUBJECT_LENGTH]
 
 
-def publish(session: Session, topic_arn: str, subject: str, message: str) -> str:
+def publish(session: Session, topic_arn: str, subject: str, message: str, deadline: Deadline = NEVER) -> str:
     """Tell all subscribers of a topic something (SNS Publish).
 
     Args:
@@ -48,6 +50,7 @@ def publish(session: Session, topic_arn: str, subject: str, message: str) -> str
         topic_arn: the topic.
         subject: 1 to 100 printable ASCII characters; the subject of e-mails.
         message: 1 byte to 256 KiB of UTF-8.
+        deadline: when to stop waiting for SNS; default never.
 
     Returns:
         The message's id.
@@ -61,13 +64,16 @@ def publish(session: Session, topic_arn: str, subject: str, message: str) -> str
     _check(subject, message)
     client = session.client_of("sns", region)
     try:
-        with translated():
-            message_id: str = client.publish(TopicArn=topic_arn, Subject=subject, Message=message)["MessageId"]
+        message_id: str = responded(
+            partial(client.publish, TopicArn=topic_arn, Subject=subject, Message=message),
+            what=f"publish to {topic_arn}",
+            deadline=deadline,
+        )["MessageId"]
     except CloudError as error:
         if error.code not in ("NotFound", "NotFoundException"):
             raise
         raise ResourceNotFoundError(
-            f"there is no topic {topic_arn}", resource_id=topic_arn, code=error.code, operation="Publish"
+            message=f"there is no topic {topic_arn}", resource_id=topic_arn, code=error.code, operation="Publish"
         ) from error
     logger.info("published %r to %s", subject, topic_arn)
     return message_id

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.faults import NEVER, responded, translated
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.records import Records
 from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.errors import IllegalStateError, InvalidArgumentError, ResourceNotFoundError
+from pycloudlib.errors import CloudError, IllegalStateError, InvalidArgumentError, ResourceNotFoundError
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.tags import is_sendable
 
@@ -27,6 +29,9 @@ HOPELESS = frozenset({"error", "recoverable", "recovering"})
 
 SNAPSHOT_TIMEOUT = 3600.0
 """Seconds for which a snapshot is waited for."""
+
+SNAPSHOT_DELETE_TIMEOUT = 300.0
+"""Seconds for deleting a snapshot, EC2's failures included."""
 
 DELETE_TIMEOUT = 60.0
 """Seconds for which EC2 may still call a snapshot in use after its image was deregistered."""
@@ -155,7 +160,11 @@ class Snapshot:
             IllegalStateError: it failed; with EC2's own reason.
             PycloudlibTimeoutError: it was not completed in time.
         """
-        self._seen = self._snapshots.wait_for(self.id, timeout, on_progress=on_progress)
+        self.wait_by(Deadline.after(timeout), on_progress=on_progress)
+
+    def wait_by(self, deadline: Deadline, *, on_progress: Callable[[int], object] | None = None) -> None:
+        """Wait until it is completed, as wait() does, by a deadline."""
+        self._seen = self._snapshots.wait_for(self.id, deadline, on_progress=on_progress)
 
     def delete(self) -> None:
         """Delete it (DeleteSnapshot); one that is gone already is fine.
@@ -181,51 +190,69 @@ class Snapshots:
         self._scope = scope
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
-    def find(self, filters: Mapping[str, object]) -> list[Snapshot]:
+    def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[Snapshot]:
         """List one's own that match, by id (DescribeSnapshots).
 
         Args:
             filters: see described_filters().
+            deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
-        with translated():
-            paginator = self._scope.client.get_paginator("describe_snapshots")
-            pages = list(paginator.paginate(OwnerIds=["self"], Filters=wanted))
+        paginator = self._scope.client.get_paginator("describe_snapshots")
+        pages = responded(
+            lambda: list(paginator.paginate(OwnerIds=["self"], Filters=wanted)),
+            what="describe snapshots",
+            deadline=deadline,
+        )
         found = [SnapshotDescription.of(record) for page in pages for record in page["Snapshots"]]
         return [Snapshot(one, self) for one in sorted(found, key=lambda one: one.id)]
 
-    def describe(self, snapshot_id: str) -> SnapshotDescription:
+    def describe(self, snapshot_id: str, deadline: Deadline = NEVER) -> SnapshotDescription:
         """Tell what EC2 says about one.
+
+        Args:
+            snapshot_id: its id.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             ResourceNotFoundError: there is none of that id.
+            NoResponseError: EC2 did not respond in time.
         """
-        return self._records.get(snapshot_id)
+        return self._records.get(snapshot_id, deadline)
 
-    def completed(self, snapshot_id: str) -> SnapshotDescription:
+    def completed(self, snapshot_id: str, deadline: Deadline = NEVER) -> SnapshotDescription:
         """Tell what EC2 says about one that is needed completed.
+
+        Args:
+            snapshot_id: its id.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             ResourceNotFoundError: there is none of that id.
             IllegalStateError: it is not completed.
+            NoResponseError: EC2 did not respond in time.
         """
-        found = self.describe(snapshot_id)
+        found = self.describe(snapshot_id, deadline)
         if found.state != COMPLETED:
             raise IllegalStateError(
                 f"{snapshot_id} is {found.state} ({found.progress} %): it must be completed first, see Snapshot.wait()"
             )
         return found
 
-    def create(self, volume_id: str, description: str, tags: Mapping[str, str] | None) -> Snapshot:
+    def create(
+        self, volume_id: str, description: str, tags: Mapping[str, str] | None, deadline: Deadline = NEVER
+    ) -> Snapshot:
         """Begin one (CreateSnapshot).
 
         Args:
             volume_id: of which volume.
             description: in words, at most 255 characters.
             tags: further tags.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             InvalidArgumentError: EC2 would refuse the description or a tag.
+            NoResponseError: EC2 did not respond in time.
             CloudError: EC2 refused.
         """
         check_description(description)
@@ -243,15 +270,15 @@ class Snapshots:
             order=UndoOrder.SNAPSHOT,
             call=call,
             find=lambda filters: client.describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"],
-            delete=lambda record: self.delete(record["SnapshotId"], timeout=DELETE_TIMEOUT),
+            delete=lambda record: self.delete(record["SnapshotId"], patience=DELETE_TIMEOUT),
         )
-        made = SnapshotDescription.of(create(self._scope.ledger, creation))
+        made = SnapshotDescription.of(create(self._scope.ledger, creation, deadline))
         self._records.created(made.id)
         logger.info("began the snapshot %s of %s", made.id, volume_id)
         return Snapshot(made, self)
 
     def wait_for(
-        self, snapshot_id: str, timeout: float, *, on_progress: Callable[[int], object] | None = None
+        self, snapshot_id: str, deadline: Deadline, *, on_progress: Callable[[int], object] | None = None
     ) -> SnapshotDescription:
         """Wait until one is completed. See Snapshot.wait()."""
         told = -1
@@ -262,21 +289,38 @@ class Snapshots:
                 told = found.progress
                 on_progress(told)
 
-        return self._records.wait_for(snapshot_id, COMPLETED, hopeless=HOPELESS, timeout=timeout, look=tell)
+        return self._records.wait_for(snapshot_id, COMPLETED, hopeless=HOPELESS, deadline=deadline, look=tell)
 
-    def delete(self, snapshot_id: str, *, timeout: float = 0.0) -> None:
+    def delete(
+        self, snapshot_id: str, *, patience: float = 0.0, freed_by: str = "", deadline: Deadline | None = None
+    ) -> None:
         """Delete one (DeleteSnapshot); one that is gone already is fine.
 
         Args:
             snapshot_id: its id.
-            timeout: seconds for EC2 to notice that the image which needed it is gone; default 0.
+            patience: seconds for EC2 to notice that the image which needed it is gone, at most; default 0.
+            freed_by: the image that was just deregistered; default unknown.
+            deadline: when to give up; default SNAPSHOT_DELETE_TIMEOUT seconds from now.
 
         Raises:
             IllegalStateError: an image needs it.
             CloudError: EC2 refused.
         """
         call = partial(self._scope.client.delete_snapshot, SnapshotId=snapshot_id)
-        self._records.delete(call, snapshot_id, passing={IN_USE}, timeout=timeout)
+
+        def is_used_for_good(error: CloudError) -> bool:
+            users = set(re.findall(r"ami-[0-9a-f]+", str(error)))
+            needed_by_others = bool(users and freed_by and freed_by not in users)
+            return needed_by_others or bool(self._scope.ledger.failed_in(users))
+
+        self._records.delete(
+            call,
+            snapshot_id,
+            passing={IN_USE},
+            patience=patience,
+            deadline=deadline or Deadline.after(SNAPSHOT_DELETE_TIMEOUT),
+            is_hopeless=is_used_for_good,
+        )
         self._scope.ledger.forget(snapshot_id)
 
     def _ask(self, snapshot_id: str) -> SnapshotDescription:
@@ -284,7 +328,7 @@ class Snapshots:
             found = self._scope.client.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
         if not found:
             raise ResourceNotFoundError(
-                f"no snapshot {snapshot_id!r} in {self._scope.region}",
+                message=f"no snapshot {snapshot_id!r} in {self._scope.region}",
                 resource_id=snapshot_id,
                 code=_NOT_FOUND,
                 operation="DescribeSnapshots",

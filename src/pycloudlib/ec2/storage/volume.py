@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.faults import NEVER
 from pycloudlib.ec2.storage.notifications import clipped_subject, publish, region_of_topic
 from pycloudlib.ec2.storage.snapshots import SNAPSHOT_TIMEOUT, Snapshot
 from pycloudlib.ec2.storage.volumes import VOLUME_TIMEOUT, Attachment, VolumeDescription, Volumes
@@ -15,11 +17,14 @@ from pycloudlib.errors import (
     PycloudlibError,
     PycloudlibTimeoutError,
 )
-from pycloudlib.guest.boot import Run
 from pycloudlib.guest.devices import device_of_volume
+from pycloudlib.guest.framing import Run
 from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
+
+NOTIFY_TIMEOUT = 10.0
+"""Seconds that SNS gets at least, also when the snapshot was not completed in time."""
 
 
 class Volume:
@@ -92,7 +97,10 @@ class Volume:
         Raises:
             ResourceNotFoundError: EC2 does not know it any more.
         """
-        self._seen = self._volumes.describe(self.id)
+        self._refresh(NEVER)
+
+    def _refresh(self, deadline: Deadline) -> None:
+        self._seen = self._volumes.describe(self.id, deadline)
 
     def wait(self, timeout: float = VOLUME_TIMEOUT) -> None:
         """Wait until it is made and attached to nothing.
@@ -104,7 +112,7 @@ class Volume:
             IllegalStateError: it failed, or is being deleted.
             PycloudlibTimeoutError: it was not available in time; with the last state seen.
         """
-        self._seen = self._volumes.wait_until_available(self.id, timeout)
+        self._seen = self._volumes.wait_until_available(self.id, Deadline.after(timeout))
 
     def snapshot(
         self,
@@ -129,6 +137,7 @@ class Volume:
         Raises:
             InvalidArgumentError: an argument that EC2 or SNS would refuse.
             IllegalStateError: the snapshot failed; with EC2's own reason.
+            NoResponseError: EC2 or SNS did not respond in time. clean() deletes the snapshot.
             PycloudlibTimeoutError: it was not completed in time. It goes on; clean() deletes it.
             CloudError: EC2 or SNS refused.
         """
@@ -136,17 +145,18 @@ class Volume:
             raise InvalidArgumentError("snapshot(wait=False) can neither call on_progress nor notify: nobody waits")
         if notify is not None:
             region_of_topic(notify)
-        snapshot = self._volumes.snapshots.create(self.id, description, tags)
+        deadline = Deadline.after(timeout)
+        snapshot = self._volumes.snapshots.create(self.id, description, tags, deadline)
         if not wait:
             return snapshot
         try:
-            snapshot.wait(timeout, on_progress=on_progress)
+            snapshot.wait_by(deadline, on_progress=on_progress)
         except PycloudlibError as error:
             if notify is not None:
-                self._tell_failure(notify, snapshot, error)
+                self._tell_failure(notify, snapshot, error, deadline)
             raise
         if notify is not None:
-            self._tell(notify, f"{snapshot.id} has completed", snapshot, "completed")
+            self._tell(notify, f"{snapshot.id} has completed", snapshot, "completed", deadline)
         return snapshot
 
     def guest_device(self, timeout: float = 60.0) -> str:
@@ -158,21 +168,23 @@ class Volume:
         Raises:
             IllegalStateError: it is attached to nothing.
             InvalidArgumentError: it is not known how to ask its instance: take it from instance.volumes().
-            PycloudlibTimeoutError: it did not appear in time.
+            PycloudlibTimeoutError: it did not appear in time, or EC2 or the guest did not respond in time.
             SSHError: the guest could not be asked.
         """
+        deadline = Deadline.after(timeout)
         run = self._run
         if run is None:
             raise InvalidArgumentError(
                 f"{self.id} was not asked for through its instance: take it from instance.volumes()"
             )
-        attached = self.attachments
+        self._refresh(deadline)
+        attached = self._seen.attachments
         if not attached:
             raise IllegalStateError(f"{self.id} is attached to no instance")
         return wait_until(
-            lambda: device_of_volume(run, self.id, attached[0].device_name),
+            lambda: device_of_volume(run, self.id, attached[0].device_name, deadline),
             what=f"{self.id} to appear in {attached[0].instance_id}",
-            timeout=timeout,
+            deadline=deadline,
             interval=0.2,
             max_interval=2.0,
         )
@@ -187,19 +199,20 @@ class Volume:
         """
         self._volumes.delete(self.id)
 
-    def _tell(self, topic_arn: str, subject: str, snapshot: Snapshot, outcome: str) -> None:
+    def _tell(self, topic_arn: str, subject: str, snapshot: Snapshot, outcome: str, deadline: Deadline) -> None:
         lines = [f"Snapshot: {snapshot.id}", f"Volume: {self.id}", f"Outcome: {outcome}", snapshot.description]
+        body = "\n".join(filter(None, lines))
         try:
-            publish(self._volumes.session, topic_arn, clipped_subject(subject), "\n".join(filter(None, lines)))
+            publish(self._volumes.session, topic_arn, clipped_subject(subject), body, deadline.at_least(NOTIFY_TIMEOUT))
         except CloudError as error:
             raise CloudError(
                 f"{subject}, but {topic_arn} was not told: {error}", code=error.code, operation=error.operation
             ) from error
 
-    def _tell_failure(self, topic_arn: str, snapshot: Snapshot, failure: PycloudlibError) -> None:
+    def _tell_failure(self, topic_arn: str, snapshot: Snapshot, failure: PycloudlibError, deadline: Deadline) -> None:
         outcome = "was not completed in time" if isinstance(failure, PycloudlibTimeoutError) else "has failed"
         try:
-            self._tell(topic_arn, f"{snapshot.id} {outcome}", snapshot, str(failure))
+            self._tell(topic_arn, f"{snapshot.id} {outcome}", snapshot, str(failure), deadline)
         except PycloudlibError as error:
             # The failure itself is what shall be raised.
             logger.error("%s", error)

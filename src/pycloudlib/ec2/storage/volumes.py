@@ -9,8 +9,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.faults import NEVER, responded, translated
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.records import Records
 from pycloudlib.ec2.api.scope import Scope
@@ -19,7 +20,10 @@ from pycloudlib.ec2.storage.snapshots import Snapshots
 from pycloudlib.errors import (
     CloudError,
     IllegalStateError,
+    InstanceStateError,
     InvalidArgumentError,
+    PermissionDeniedError,
+    PycloudlibError,
     PycloudlibTimeoutError,
     ResourceNotFoundError,
 )
@@ -125,25 +129,31 @@ class Volumes:
         self.snapshots = Snapshots(scope)
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
-    def find(self, filters: Mapping[str, object]) -> list[VolumeDescription]:
+    def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[VolumeDescription]:
         """List those that match, by id (DescribeVolumes).
 
         Args:
             filters: see described_filters().
+            deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
-        with translated():
-            pages = list(self._scope.client.get_paginator("describe_volumes").paginate(Filters=wanted))
+        paginator = self._scope.client.get_paginator("describe_volumes")
+        pages = responded(lambda: list(paginator.paginate(Filters=wanted)), what="describe volumes", deadline=deadline)
         found = [VolumeDescription.of(record) for page in pages for record in page["Volumes"]]
         return sorted(found, key=lambda one: one.id)
 
-    def describe(self, volume_id: str) -> VolumeDescription:
+    def describe(self, volume_id: str, deadline: Deadline = NEVER) -> VolumeDescription:
         """Tell what EC2 says about one.
+
+        Args:
+            volume_id: its id.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
             ResourceNotFoundError: there is none of that id.
+            NoResponseError: EC2 did not respond in time.
         """
-        return self._records.get(volume_id)
+        return self._records.get(volume_id, deadline)
 
     def create(
         self,
@@ -194,18 +204,17 @@ class Volumes:
             call=call,
             find=lambda filters: client.describe_volumes(Filters=filters)["Volumes"],
             delete=lambda record: self.discard(record["VolumeId"]),
-            has_token=True,
         )
         volume_id: str = create(self._scope.ledger, creation)["VolumeId"]
         self._records.created(volume_id)
         logger.info("began the volume %s", volume_id)
         return volume_id
 
-    def wait_until_available(self, volume_id: str, timeout: float = VOLUME_TIMEOUT) -> VolumeDescription:
-        """Wait until one is made, or detached. See Volume.wait()."""
-        return self._records.wait_for(volume_id, AVAILABLE, hopeless=HOPELESS, timeout=timeout)
+    def wait_until_available(self, volume_id: str, deadline: Deadline) -> VolumeDescription:
+        """Wait until one is created, or detached. See Volume.wait()."""
+        return self._records.wait_for(volume_id, AVAILABLE, hopeless=HOPELESS, deadline=deadline)
 
-    def wait_until_attached(self, volume_id: str, instance_id: str) -> VolumeDescription:
+    def wait_until_attached(self, volume_id: str, instance_id: str, deadline: Deadline) -> VolumeDescription:
         """Wait until one is attached to an instance.
 
         Raises:
@@ -214,9 +223,15 @@ class Volumes:
         """
         last_seen = "nothing yet"
 
+        def missed(error: PycloudlibError) -> None:
+            nonlocal last_seen
+            last_seen = str(error)
+
         def check() -> VolumeDescription | None:
             nonlocal last_seen
-            found = self.describe(volume_id)
+            found = self._records.look(volume_id, deadline, missed)
+            if found is None:
+                return None
             attachment = found.attachment_to(instance_id)
             last_seen = attachment.state if attachment else found.state
             if found.state in HOPELESS:
@@ -226,28 +241,28 @@ class Volumes:
         return wait_until(
             check,
             what=f"{volume_id} to be attached to {instance_id}",
-            timeout=VOLUME_TIMEOUT,
+            deadline=deadline,
             interval=0.3,
             max_interval=2.0,
             last_seen=lambda: last_seen,
         )
 
-    def detach(self, volume_id: str, instance_id: str, timeout: float = VOLUME_TIMEOUT) -> None:
+    def detach(self, volume_id: str, instance_id: str, deadline: Deadline) -> None:
         """Detach one (DetachVolume) and wait until it is; one that is not attached is fine.
 
         Raises:
             PycloudlibTimeoutError: it was not detached in time, as when a file system on it is still mounted.
             CloudError: EC2 refused.
         """
+        detach = partial(self._scope.client.detach_volume, VolumeId=volume_id, InstanceId=instance_id)
         try:
-            with translated():
-                self._scope.client.detach_volume(VolumeId=volume_id, InstanceId=instance_id)
+            responded(detach, what=f"detach {volume_id}", deadline=deadline)
         except CloudError as error:
             if error.code not in _NOT_ATTACHED:
                 raise
             logger.info("%s is not attached to %s any more", volume_id, instance_id)
         try:
-            self.wait_until_available(volume_id, timeout)
+            self.wait_until_available(volume_id, deadline)
         except PycloudlibTimeoutError as error:
             raise PycloudlibTimeoutError(
                 f"{error}; a guest does not let go a disk that is mounted: unmount it there first",
@@ -256,12 +271,13 @@ class Volumes:
                 last_seen=error.last_seen,
             ) from error
 
-    def delete(self, volume_id: str, *, timeout: float = 0.0) -> None:
+    def delete(self, volume_id: str, *, patience: float = 0.0, deadline: Deadline | None = None) -> None:
         """Delete one (DeleteVolume), and wait until it is gone; one that is gone already is fine.
 
         Args:
             volume_id: its id.
-            timeout: seconds for an instance that uses it to go away; default 0.
+            patience: seconds for an instance that uses it to go away, at most; default 0.
+            deadline: when it must be gone; default 300 s from now.
 
         Raises:
             IllegalStateError: an instance uses it.
@@ -269,28 +285,51 @@ class Volumes:
             CloudError: EC2 refused.
         """
         call = partial(self._scope.client.delete_volume, VolumeId=volume_id)
-        if self._records.delete(call, volume_id, passing={IN_USE}, timeout=timeout):
-            self._records.wait_until_gone(volume_id, gone={"deleted"}, timeout=VOLUME_TIMEOUT)
+        deadline = deadline or Deadline.after(VOLUME_TIMEOUT)
+        if self._records.delete(call, volume_id, passing={IN_USE}, patience=patience, deadline=deadline):
+            try:
+                self._records.wait_until_gone(volume_id, gone={"deleted"}, deadline=deadline)
+            except PermissionDeniedError as error:
+                logger.warning("EC2 accepted to delete %s, and does not show whether it is gone: %s", volume_id, error)
         self._scope.ledger.forget(volume_id)
 
     def discard(self, volume_id: str) -> None:
-        """Detach one from whatever uses it, and delete it; one that is gone already is fine.
+        """Detach one from whatever uses it, and delete it. No-op if it is gone.
 
         Raises:
+            IllegalStateError: it is attached to an instance that could not be deleted.
             PycloudlibTimeoutError: it was not detached or gone in time.
             CloudError: EC2 refused.
         """
+        deadline = Deadline.after(VOLUME_TIMEOUT)
         try:
-            for attachment in self.describe(volume_id).attachments:
-                self.detach(volume_id, attachment.instance_id)
+            for attachment in self._attachments_if_told(volume_id, deadline):
+                self._refuse_if_kept_by(attachment, volume_id)
+                self.detach(volume_id, attachment.instance_id, deadline)
         except ResourceNotFoundError:
             logger.info("%s is gone already", volume_id)
             self._scope.ledger.forget(volume_id)
             return
+        except InstanceStateError:
+            raise
         except IllegalStateError as error:
             # It goes away with its instance meanwhile.
             logger.debug("%s: %s", volume_id, error)
-        self.delete(volume_id, timeout=VOLUME_TIMEOUT)
+        self.delete(volume_id, patience=deadline.remaining, deadline=deadline)
+
+    def _attachments_if_told(self, volume_id: str, deadline: Deadline) -> tuple[Attachment, ...]:
+        try:
+            return self.describe(volume_id, deadline).attachments
+        except PermissionDeniedError as error:
+            logger.debug("deleting %s without a look: %s", volume_id, error)
+            return ()
+
+    def _refuse_if_kept_by(self, attachment: Attachment, volume_id: str) -> None:
+        if self._scope.ledger.failed_in([attachment.instance_id]):
+            raise InstanceStateError(
+                f"{volume_id} is attached to {attachment.instance_id}, which could not be deleted",
+                instance_id=attachment.instance_id,
+            )
 
     def first_zone(self) -> str:
         """Tell the first availability zone of the region (DescribeAvailabilityZones)."""
@@ -298,7 +337,7 @@ class Volumes:
             zones = self._scope.client.describe_availability_zones()["AvailabilityZones"]
         usable = sorted(zone["ZoneName"] for zone in zones if zone.get("State", AVAILABLE) == AVAILABLE)
         if not usable:
-            raise ResourceNotFoundError(f"no availability zone in {self._scope.region}")
+            raise ResourceNotFoundError(message=f"no availability zone in {self._scope.region}")
         return usable[0]
 
     def _expect_room(self, snapshot_id: str, size_gb: int | None) -> None:
@@ -313,7 +352,7 @@ class Volumes:
             found = self._scope.client.describe_volumes(VolumeIds=[volume_id])["Volumes"]
         if not found:
             raise ResourceNotFoundError(
-                f"no volume {volume_id!r} in {self._scope.region}",
+                message=f"no volume {volume_id!r} in {self._scope.region}",
                 resource_id=volume_id,
                 code=_NOT_FOUND,
                 operation="DescribeVolumes",

@@ -6,12 +6,14 @@ import shlex
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
-from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.faults import call_until_consistent, responded
 from pycloudlib.ec2.api.retries import STILL_IN_USE_CODES
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.settling import when_free
-from pycloudlib.ec2.network.addresses import ElasticAddresses
+from pycloudlib.ec2.network.addresses import RELEASE_TIMEOUT, ElasticAddresses
 from pycloudlib.ec2.network.interfaces import NetworkInterfaces
 from pycloudlib.ec2.network.security_groups import SecurityGroup
 from pycloudlib.ec2.network.subnets import NetworkParts
@@ -72,19 +74,19 @@ _BY_HAND = MappingProxyType(
 )
 
 
-def delete(scope: Scope, leftover: Leftover, patience: float) -> None:
+def delete(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
     """Delete a leftover that is no instance (DeleteVolume, ReleaseAddress, ...).
 
     Args:
         scope: the region that it is in.
         leftover: which one.
-        patience: seconds for what is in the way to go away.
+        deadline: when to give up waiting for what is in the way.
 
     Raises:
         ResourceNotFoundError: EC2 does not know it; of most kinds that is no error.
         CloudError: EC2's last answer, if it did not change in time, and every other one at once.
     """
-    _DELETIONS[leftover.kind](scope, leftover, patience)
+    _DELETIONS[leftover.kind](scope, leftover, deadline)
 
 
 def untie(scope: Scope, leftover: Leftover) -> None:
@@ -124,85 +126,85 @@ def command_by_hand(leftover: Leftover, endpoint_url: str | None = None, *, is_p
     return " && ".join(commands)
 
 
-def _call(call: Callable[[], object], leftover: Leftover, patience: float) -> None:
-    def translating() -> object:
-        with translated():
-            return call()
-
-    what = f"delete {leftover.id}"
-    call_until_consistent(translating, what=what, codes=IN_USE_CODES, timeout=patience)
+def _call(call: Callable[[], object], leftover: Leftover, deadline: Deadline) -> None:
+    call_until_consistent(
+        call, what=f"delete {leftover.id}", codes=IN_USE_CODES, deadline=deadline, patience=deadline.remaining
+    )
 
 
-def _deregister_image(scope: Scope, leftover: Leftover, patience: float) -> None:
-    _call(partial(scope.client.deregister_image, ImageId=leftover.id), leftover, patience)
+def _deregister_image(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    _call(partial(scope.client.deregister_image, ImageId=leftover.id), leftover, deadline)
 
 
-def _delete_snapshot(scope: Scope, leftover: Leftover, patience: float) -> None:
-    _call(partial(scope.client.delete_snapshot, SnapshotId=leftover.id), leftover, patience)
+def _delete_snapshot(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    _call(partial(scope.client.delete_snapshot, SnapshotId=leftover.id), leftover, deadline)
 
 
-def _delete_volume(scope: Scope, leftover: Leftover, patience: float) -> None:
-    _call(partial(scope.client.delete_volume, VolumeId=leftover.id), leftover, patience)
+def _delete_volume(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    _call(partial(scope.client.delete_volume, VolumeId=leftover.id), leftover, deadline)
 
 
-def _release_address(scope: Scope, leftover: Leftover, _: float) -> None:
-    ElasticAddresses(scope).release(leftover.id)
+def _release_address(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    ElasticAddresses(scope).release(leftover.id, deadline.at_least(RELEASE_TIMEOUT))
 
 
-def _delete_interface(scope: Scope, leftover: Leftover, patience: float) -> None:
-    NetworkInterfaces(scope).delete_detached(leftover.id, patience)
+def _delete_interface(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    NetworkInterfaces(scope).delete_detached(leftover.id, deadline)
 
 
-def _delete_security_group(scope: Scope, leftover: Leftover, patience: float) -> None:
-    _group(scope, leftover).delete(patience)
+def _delete_security_group(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    _group(scope, leftover).delete_by(deadline)
 
 
 def _group(scope: Scope, leftover: Leftover) -> SecurityGroup:
     return SecurityGroup(leftover.id, leftover.name, "", leftover.vpc_id, {}, scope)
 
 
-def _delete_gateway(scope: Scope, leftover: Leftover, patience: float) -> None:
-    NetworkParts(scope).delete_gateway(leftover.id, leftover.vpc_id, patience)
+def _delete_gateway(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    NetworkParts(scope).delete_gateway(leftover.id, leftover.vpc_id, deadline)
 
 
-def _delete_subnet(scope: Scope, leftover: Leftover, patience: float) -> None:
-    NetworkParts(scope).delete_subnet(leftover.id, patience)
+def _delete_subnet(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    NetworkParts(scope).delete_subnet(leftover.id, deadline)
 
 
-def _delete_route_table(scope: Scope, leftover: Leftover, patience: float) -> None:
+def _delete_route_table(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
     # A subnet takes its association along; but a server may forget that, and keep the table for nothing.
-    for association_id in _associations_with_nothing(scope, leftover.id):
+    for association_id in _associations_with_nothing(scope, leftover.id, deadline):
         disassociate = partial(scope.client.disassociate_route_table, AssociationId=association_id)
-        when_free(disassociate, what=f"disassociate {leftover.id}", timeout=patience)
-    NetworkParts(scope).delete_route_table(leftover.id, patience)
+        when_free(disassociate, what=f"disassociate {leftover.id}", deadline=deadline)
+    NetworkParts(scope).delete_route_table(leftover.id, deadline)
 
 
-def _associations_with_nothing(scope: Scope, table_id: str) -> list[str]:
+def _associations_with_nothing(scope: Scope, table_id: str, deadline: Deadline) -> list[str]:
     client = scope.client
-    with translated():
-        tables = client.describe_route_tables(Filters=[{"Name": "route-table-id", "Values": [table_id]}])
-        of_subnets = {
-            association["SubnetId"]: association["RouteTableAssociationId"]
-            for table in tables["RouteTables"]
-            for association in table.get("Associations", ())
-            if association.get("SubnetId")
-        }
-        if not of_subnets:
-            return []
-        known = client.describe_subnets(Filters=[{"Name": "subnet-id", "Values": list(of_subnets)}])["Subnets"]
+    itself: Any = [{"Name": "route-table-id", "Values": [table_id]}]
+    describe_tables = partial(client.describe_route_tables, Filters=itself)
+    tables = responded(describe_tables, what=f"describe {table_id}", deadline=deadline)
+    of_subnets = {
+        association["SubnetId"]: association["RouteTableAssociationId"]
+        for table in tables["RouteTables"]
+        for association in table.get("Associations", ())
+        if association.get("SubnetId")
+    }
+    if not of_subnets:
+        return []
+    named: Any = [{"Name": "subnet-id", "Values": list(of_subnets)}]
+    describe_subnets = partial(client.describe_subnets, Filters=named)
+    known = responded(describe_subnets, what="describe subnets", deadline=deadline)["Subnets"]
     there = {subnet["SubnetId"] for subnet in known}
     return [association_id for subnet_id, association_id in of_subnets.items() if subnet_id not in there]
 
 
-def _delete_vpc(scope: Scope, leftover: Leftover, patience: float) -> None:
-    _call(partial(scope.client.delete_vpc, VpcId=leftover.id), leftover, patience)
+def _delete_vpc(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    _call(partial(scope.client.delete_vpc, VpcId=leftover.id), leftover, deadline)
 
 
-def _delete_key_pair(scope: Scope, leftover: Leftover, patience: float) -> None:
-    _call(partial(scope.client.delete_key_pair, KeyName=leftover.id), leftover, patience)
+def _delete_key_pair(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+    _call(partial(scope.client.delete_key_pair, KeyName=leftover.id), leftover, deadline)
 
 
-_DELETIONS: Mapping[str, Callable[[Scope, Leftover, float], None]] = MappingProxyType(
+_DELETIONS: Mapping[str, Callable[[Scope, Leftover, Deadline], None]] = MappingProxyType(
     {
         IMAGE: _deregister_image,
         SNAPSHOT: _delete_snapshot,

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.fan_out import fan_out
-from pycloudlib.ec2.api.faults import call_until_consistent, translating
+from pycloudlib.ec2.api.faults import call_until_consistent
 from pycloudlib.ec2.api.retries import PASSING_CODES
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.sweep.deletions import ORDER, command_by_hand, delete, untie
@@ -177,7 +178,7 @@ class Sweep:
             wait_until(
                 is_settled,
                 what="EC2 to list no more what was deleted",
-                timeout=self._patience,
+                deadline=Deadline.after(self._patience),
                 interval=0.5,
                 max_interval=5.0,
             )
@@ -222,7 +223,7 @@ class Sweep:
             wait_until(
                 ended,
                 what="the instances to be terminated",
-                timeout=TERMINATION_TIMEOUT,
+                deadline=Deadline.after(TERMINATION_TIMEOUT),
                 interval=0.5,
                 max_interval=5.0,
             )
@@ -234,7 +235,13 @@ class Sweep:
     def _terminate(self, scope: Scope, instances: Sequence[Leftover]) -> None:
         call = partial(scope.client.terminate_instances, InstanceIds=[one.id for one in instances])
         try:
-            call_until_consistent(translating(call), what="terminate instances", codes=(), timeout=self._patience)
+            call_until_consistent(
+                call,
+                what="terminate instances",
+                codes=(),
+                deadline=Deadline.after(TERMINATION_TIMEOUT),
+                patience=self._patience,
+            )
         except PycloudlibError as error:
             if len(instances) > 1:
                 # One that is protected must not keep the others alive.
@@ -252,7 +259,7 @@ class Sweep:
             self._note(leftover, reason)
             return
         try:
-            delete(self._scopes[leftover.region], leftover, self._patience_for(leftover))
+            delete(self._scopes[leftover.region], leftover, Deadline.after(self._patience_for(leftover)))
         except ResourceNotFoundError as error:
             # Whether that is true, the second look will tell.
             logger.debug("%s: %s", leftover, error)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import MachineSpec
-from pycloudlib.local.machines.device_bay import RNG_SLOT, SLOTS
+from pycloudlib.local.machines.pci_slots import RNG_SLOT, SLOTS
 
 QEMU = "qemu-system-x86_64"
 

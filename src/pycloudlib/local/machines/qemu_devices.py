@@ -1,20 +1,14 @@
-"""The devices of a QEMU machine: on its command line, and plugged while it runs."""
+"""The devices of a QEMU machine: on its command line, and plugged while it runs. Interfaces have their own module."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from pycloudlib.errors import MachineError, PycloudlibTimeoutError
-from pycloudlib.local import network
-from pycloudlib.local.machines.base import Disk, NetworkAttachment
+from pycloudlib.local.machines.base import Disk
 from pycloudlib.local.machines.qmp import QMP
-from pycloudlib.waiting import wait_until
-
-FORWARD_SECONDS = 5.0
-"""How long another machine may take to let go of an address."""
 
 
 class QemuDevice(ABC):
@@ -35,6 +29,10 @@ class QemuDevice(ABC):
     @abstractmethod
     def arguments(self, slot: int) -> list[str]:
         """The command-line arguments with which a machine has it from the start."""
+
+    def take_fds(self) -> list[int]:
+        """Return the file descriptors that the arguments name, to be passed on to QEMU and closed by the caller."""
+        return []
 
     @abstractmethod
     def plug(self, qmp: QMP, slot: int) -> None:
@@ -78,7 +76,7 @@ class QemuDisk(QemuDevice):
     def arguments(self, slot: int) -> list[str]:
         """The command-line arguments with which a machine has it from the start."""
         self._top = self.disk.volume_id
-        return ["-blockdev", json.dumps(self._node()), "-device", _option(self._device(slot))]
+        return ["-blockdev", json.dumps(self._node()), "-device", option(self._device(slot))]
 
     def plug(self, qmp: QMP, slot: int) -> None:
         """Give it to a machine that runs."""
@@ -129,112 +127,7 @@ class QemuDisk(QemuDevice):
         }
 
 
-@dataclass(frozen=True)
-class Forwarding:
-    """How a machine's interfaces are reached from outside.
-
-    Args:
-        ssh_port: port on every public address that leads to sshd.
-        metadata_socket: where its metadata service listens, relative to its directory.
-    """
-
-    ssh_port: int
-    metadata_socket: str
-
-
-class QemuInterface(QemuDevice):
-    """A network interface.
-
-    Args:
-        attachment: its addresses.
-        forwarding: how it is reached.
-    """
-
-    def __init__(self, attachment: NetworkAttachment, forwarding: Forwarding) -> None:
-        super().__init__(attachment.interface_id)
-        self._attachment = attachment
-        self._forwarding = forwarding
-
-    def arguments(self, slot: int) -> list[str]:
-        """The command-line arguments with which a machine has it from the start."""
-        return ["-netdev", network.as_option(self._netdev()), "-device", f"{_option(self._device(slot))},romfile="]
-
-    def plug(self, qmp: QMP, slot: int) -> None:
-        """Give it to a machine that runs."""
-        qmp.execute("netdev_add", **self._netdev())
-        try:
-            qmp.execute("device_add", **self._device(slot))
-        except BaseException:
-            self.release(qmp)
-            raise
-
-    def release(self, qmp: QMP) -> None:
-        """Take its network away."""
-        qmp.execute("netdev_del", id=self._netdev_id)
-
-    def change(self, attachment: NetworkAttachment, qmp: QMP | None) -> None:
-        """Have other addresses, now or from the next start on.
-
-        Raises:
-            MachineError: QEMU refused.
-        """
-        before = {address for address in self._attachment.addresses if address.public_ip}
-        after = {address for address in attachment.addresses if address.public_ip}
-        self._attachment = attachment
-        if qmp is None:
-            return
-        port = self._forwarding.ssh_port
-        for address in before - after:
-            _by_hand(qmp, f"hostfwd_remove {self._netdev_id} tcp:{address.public_ip}:{port}")
-        for address in after - before:
-            _forward(qmp, f"hostfwd_add {self._netdev_id} {network.forwarding(address, port)}")
-
-    @property
-    def _netdev_id(self) -> str:
-        return f"net-{self.resource_id}"
-
-    def _netdev(self) -> dict[str, Any]:
-        return network.user_netdev(
-            self._attachment,
-            ssh_port=self._forwarding.ssh_port,
-            metadata_socket=self._forwarding.metadata_socket,
-        )
-
-    def _device(self, slot: int) -> dict[str, str]:
-        return {
-            "driver": "virtio-net-pci",
-            "id": self.device_id,
-            "netdev": self._netdev_id,
-            "mac": self._attachment.mac,
-            "bus": f"port{slot}",
-        }
-
-
-def _option(device: dict[str, str]) -> str:
+def option(device: Mapping[str, str]) -> str:
+    """Format the properties of a device as the value of QEMU's `-device` option."""
     driver = device["driver"]
     return ",".join([driver, *(f"{name}={value}" for name, value in device.items() if name != "driver")])
-
-
-def _forward(qmp: QMP, line: str) -> None:
-    """Let an address lead here, as soon as the machine that it led to before has let go of it."""
-    refusals: list[MachineError] = []
-
-    def forwarded() -> bool:
-        try:
-            _by_hand(qmp, line)
-        except MachineError as error:
-            refusals.append(error)
-            return False
-        return True
-
-    try:
-        wait_until(forwarded, what=line, timeout=FORWARD_SECONDS)
-    except PycloudlibTimeoutError:
-        raise refusals[-1] from None
-
-
-def _by_hand(qmp: QMP, line: str) -> None:
-    """Tell QEMU what QMP has no command for. It answers in prose."""
-    told: str = qmp.execute("human-monitor-command", **{"command-line": line})
-    if told and not told.rstrip().endswith("removed"):
-        raise MachineError(f"{line}: {told.strip()}")

@@ -2,65 +2,55 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+from collections.abc import Callable
+from typing import Any
 
-from pycloudlib.local import network
-from pycloudlib.local.machines.accelerator import Accelerator
-from pycloudlib.local.machines.base import MachineDriver, MachineOwner, MachineSpec
-from pycloudlib.local.machines.device_bay import SLOTS
-from pycloudlib.local.machines.qemu import QemuMachine
-from pycloudlib.local.machines.saved_boot import SavedBoot, SavedBoots, Wanted
-from pycloudlib.local.metadata import InstanceMetadata
-
-# A parent that was gone before the kernel was told to watch it would never end the machine: so the child looks.
-_ONLY_WITH_PARENT = 'test "$PPID" = "$0" && exec "$@"'
-
-
-@dataclass(frozen=True)
-class QemuOptions:
-    """What all machines of a server have in common.
-
-    Args:
-        directory: where the machines keep their disks, each in a directory of its own.
-        accelerator: what runs the guest's instructions.
-        ssh_port: port on every public address that leads to sshd.
-        shutdown_seconds: how long a guest may take to shut down before the plug is pulled; EC2 gives it minutes.
-        saved_boots: where boots are saved for others to go on from; None to boot always from the beginning.
-    """
-
-    directory: Path
-    accelerator: Accelerator
-    ssh_port: int
-    shutdown_seconds: float
-    saved_boots: Path | None = None
+from pycloudlib.local.machines.base import MachineOwner, MachineSpec
+from pycloudlib.local.machines.commands import Destroy, Request, Stop
+from pycloudlib.local.machines.driver import MachineDriver
+from pycloudlib.local.machines.machine import Machine, MachineState
+from pycloudlib.local.machines.mailbox import ThreadMailbox
+from pycloudlib.local.machines.pci_slots import SLOTS
+from pycloudlib.local.machines.qemu import QemuHardware
+from pycloudlib.local.machines.qemu_host import QemuHost
+from pycloudlib.local.machines.qemu_interfaces import QemuNetwork
+from pycloudlib.local.network import user_mode
+from pycloudlib.local.network.metadata import InstanceMetadata
+from pycloudlib.local.network.reachability import wait_for_answer
 
 
 class QemuDriver(MachineDriver):
     """Makes QEMU machines, and sees to it that none outlives this process.
 
     Args:
-        options: what they have in common.
+        host: starts their QEMU processes.
+        network: connects them; closed with the driver.
     """
 
     device_limit = SLOTS - 1  # one slot has the random numbers
 
-    def __init__(self, options: QemuOptions) -> None:
-        self.options = options
-        self._addresses = network.LoopbackAddresses(options.ssh_port)
-        self._machines: list[QemuMachine] = []
-        # The kernel ends a machine with the thread that started it: this one lives as long as the process.
-        self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
-        self._saved_boots = SavedBoots(options.saved_boots, self.spawn) if options.saved_boots else None
+    def __init__(self, host: QemuHost, network: QemuNetwork) -> None:
+        self._host = host
+        self._network = network
+        network.on_lost = self._network_lost
+        self.topology_listener = network.topology_listener
+        self._addresses = user_mode.LoopbackAddresses(host.options.ssh_port)
+        self._machines: dict[Machine, tuple[QemuHardware, ThreadMailbox]] = {}
+        self._lock = threading.Lock()
 
-    def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> QemuMachine:
+    def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:
         """Make a machine, switched off."""
-        machine = QemuMachine(spec, owner, metadata, self)
-        self._machines.append(machine)
+        mailbox = ThreadMailbox(f"machine-{spec.instance_id}")
+
+        def wanted() -> bool:
+            return not mailbox.any_waiting(_ends_machine)
+
+        hardware = QemuHardware(spec, metadata, self._host, self._network, post=mailbox.put, wanted=wanted)
+        machine = Machine(spec, owner, hardware, mailbox)
+        with self._lock:
+            self._machines = {one: its for one, its in self._machines.items() if one.state is not MachineState.GONE}
+            self._machines[machine] = hardware, mailbox
         return machine
 
     def allocate_public_ip(self) -> str:
@@ -71,41 +61,36 @@ class QemuDriver(MachineDriver):
         """Give an address back."""
         self._addresses.release(address)
 
+    def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
+        """Connect to the guest's sshd until it answers."""
+        if public_ip is None:
+            return
+
+        def watch() -> None:
+            answers = wait_for_answer(public_ip, self._host.options.ssh_port, while_=wanted)
+            if answers is not None:
+                reported(answers)
+
+        threading.Thread(target=watch, name=f"reachability-{public_ip}", daemon=True).start()
+
     def close(self) -> None:
         """End every machine, at once."""
-        if self._saved_boots is not None:
-            self._saved_boots.close()
-        machines = list(self._machines)
+        self._host.stop_snapshots()
+        with self._lock:
+            machines = self._machines
         for machine in machines:
-            machine.destroy()
-        for machine in machines:
-            machine.join()
-        self._spawner.shutdown()
+            machine.submit(Destroy())
+        for _, mailbox in machines.values():
+            mailbox.join()
+        self._network.close()
+        self._host.close()
 
-    def forget(self, machine: QemuMachine) -> None:
-        """Take note that a machine is gone for good."""
-        if machine in self._machines:
-            self._machines.remove(machine)
+    def _network_lost(self, reason: str) -> None:
+        with self._lock:
+            machines = list(self._machines.values())
+        for hardware, _ in machines:
+            hardware.fail(reason)
 
-    def saved_boot(self, spec: MachineSpec, wanted: Wanted) -> SavedBoot | None:
-        """Find where a machine can go on from instead of booting from the beginning; it may be made first."""
-        return self._saved_boots.get(spec, self.options.accelerator, wanted) if self._saved_boots else None
 
-    def discard(self, boot: SavedBoot) -> None:
-        """Take note that no machine can go on from there."""
-        if self._saved_boots is not None:
-            self._saved_boots.discard(boot)
-
-    def spawn(self, command: Sequence[str], directory: Path, keep_fds: Sequence[int]) -> subprocess.Popen[bytes]:
-        """Start a process that ends with this one, however this one ends."""
-        tied = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _ONLY_WITH_PARENT, str(os.getpid()), *command]
-        return self._spawner.submit(
-            subprocess.Popen,
-            tied,
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=tuple(keep_fds),
-            start_new_session=True,
-        ).result()
+def _ends_machine(item: Any) -> bool:
+    return isinstance(item, Request) and isinstance(item.command, (Stop, Destroy))

@@ -9,12 +9,13 @@ import itertools
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from pycloudlib.errors import MachineError
+from pycloudlib.local.machines.hardware import HardwareOffError
 
 COMMAND_SECONDS = 30.0
 READY: Mapping[str, Any] = {"event": "READY"}
@@ -60,32 +61,53 @@ class QMP:
             self._end()
 
     def send(self, command: str, **arguments: Any) -> Future[Any]:
-        """Tell QEMU something without waiting for the answer; a QEMU that is gone makes the answer an error."""
+        """Send a command without waiting for its answer; a QEMU that is gone makes the answer an error."""
+        return self._send(command, arguments)
+
+    def _send(self, command: str, arguments: Mapping[str, Any], fds: Sequence[int] = ()) -> Future[Any]:
         answer: Future[Any] = Future()
         number = next(self._ids)
         message = {"execute": command, "id": number, "arguments": arguments}
         with self._write_lock:
             if self._closed:
-                answer.set_exception(MachineError(f"{command}: the machine is gone"))
+                answer.set_exception(HardwareOffError(f"{command}: the machine is gone"))
                 return answer
             self._answers[number] = answer
             try:
-                self._connection.sendall(json.dumps(message).encode() + b"\n")
+                self._send_line(json.dumps(message).encode() + b"\n", fds)
             except OSError as error:
                 self._answers.pop(number, None)
-                answer.set_exception(MachineError(f"{command}: the machine is gone ({error})"))
+                answer.set_exception(HardwareOffError(f"{command}: the machine is gone ({error})"))
         return answer
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Tell QEMU something and give back its answer.
+        """Send a command and return its answer.
 
         Raises:
-            MachineError: QEMU refused, is gone, or did not answer in time.
+            HardwareOffError: QEMU is gone.
+            MachineError: QEMU refused, or did not answer in time.
         """
+        return self._answer(command, self._send(command, arguments))
+
+    def pass_fd(self, name: str, fd: int) -> None:
+        """Pass a file descriptor to QEMU, which knows it by a name from now on.
+
+        Raises:
+            HardwareOffError: QEMU is gone.
+            MachineError: QEMU refused, or did not answer in time.
+        """
+        self._answer("getfd", self._send("getfd", {"fdname": name}, [fd]))
+
+    def _answer(self, command: str, answer: Future[Any]) -> Any:
         try:
-            return self.send(command, **arguments).result(COMMAND_SECONDS)
+            return answer.result(COMMAND_SECONDS)
         except FutureTimeoutError:
             raise MachineError(f"{command}: QEMU did not answer within {COMMAND_SECONDS:g} s") from None
+
+    def _send_line(self, line: bytes, fds: Sequence[int]) -> None:
+        # The kernel may take a part of the line; the descriptors go with its first byte.
+        sent = socket.send_fds(self._connection, [line], list(fds)) if fds else 0
+        self._connection.sendall(line[sent:])
 
     def close(self) -> None:
         """Hang up."""
@@ -108,4 +130,4 @@ class QMP:
             self._closed = True
             answers, self._answers = self._answers, {}
         for answer in answers.values():
-            answer.set_exception(MachineError("the machine is gone"))
+            answer.set_exception(HardwareOffError("the machine is gone"))

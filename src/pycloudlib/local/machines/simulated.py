@@ -1,4 +1,4 @@
-"""Simulated machines: their states pass by the clock, and there is no guest in them.
+"""Simulated machines: real commands, states that pass by the clock, and no guest.
 
 Their addresses are loopback addresses all the same, so that one real sshd that listens on all of them can stand for
 every guest.
@@ -10,21 +10,19 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from pycloudlib.local.machines.base import (
-    Devices,
-    Disk,
-    Machine,
-    MachineDriver,
-    MachineOwner,
-    MachineSpec,
-    MachineState,
-    NetworkAttachment,
-    PowerOffCause,
-)
-from pycloudlib.local.metadata import InstanceMetadata
-from pycloudlib.local.network import LoopbackAddresses
+from pycloudlib.local.machines.base import Disk, MachineOwner, MachineSpec
+from pycloudlib.local.machines.commands import Freeze, Grow, Start
+from pycloudlib.local.machines.driver import MachineDriver
+from pycloudlib.local.machines.hardware import GuestShutdown, Hardware, PowerOff, Ready
+from pycloudlib.local.machines.machine import Machine
+from pycloudlib.local.machines.mailbox import LoopMailbox, Mailbox
+from pycloudlib.local.network.attachment import NetworkAttachment
+from pycloudlib.local.network.metadata import InstanceMetadata
+from pycloudlib.local.network.user_mode import LoopbackAddresses
+
+NEVER_OVERDUE = 60.0
+"""Seconds by which simulated machines are never late."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +33,11 @@ class SimulatedTimes:
     stop: float = 0.0
     terminate: float = 0.0
     image: float = 0.0
+    answer: float = 0.0
 
 
 class SimulatedDriver(MachineDriver):
-    """Makes simulated machines. One thread lets the time of all of them pass.
+    """Creates simulated machines. A single thread serves all of them.
 
     Args:
         times: how long things take.
@@ -56,9 +55,10 @@ class SimulatedDriver(MachineDriver):
         spec: MachineSpec,
         owner: MachineOwner,
         metadata: Callable[[], InstanceMetadata],  # no guest asks
-    ) -> SimulatedMachine:
+    ) -> Machine:
         """Make a machine, switched off."""
-        return SimulatedMachine(spec, owner, self)
+        mailbox = LoopMailbox(self._loop)
+        return Machine(spec, owner, SimulatedHardware(spec, self.times, mailbox), mailbox)
 
     def allocate_public_ip(self) -> str:
         """Take a loopback address that no other instance has."""
@@ -67,6 +67,10 @@ class SimulatedDriver(MachineDriver):
     def release_public_ip(self, address: str) -> None:
         """Give an address back."""
         self._addresses.release(address)
+
+    def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
+        """Report that the guest answers when its time has passed."""
+        self.after(self.times.answer, lambda: reported(True))
 
     def close(self) -> None:
         """End every machine, at once."""
@@ -79,87 +83,91 @@ class SimulatedDriver(MachineDriver):
         self._loop.call_soon_threadsafe(self._loop.call_later, seconds, action)
 
 
-class SimulatedMachine(Machine):
-    """A machine that has nothing but states.
+class SimulatedHardware(Hardware):
+    """Hardware that has nothing but signals.
 
     Args:
-        spec: what it would be made of.
-        owner: is told when it runs and when it is off.
-        driver: what made it.
+        spec: what the machine would be made of.
+        times: how long things take.
+        mailbox: takes the signals.
     """
 
-    def __init__(self, spec: MachineSpec, owner: MachineOwner, driver: SimulatedDriver) -> None:
-        super().__init__(spec, owner)
-        self._driver = driver
-        self._printed = b""
+    def __init__(self, spec: MachineSpec, times: SimulatedTimes, mailbox: Mailbox) -> None:
+        self.start_seconds = times.boot + NEVER_OVERDUE
+        self.shutdown_seconds = times.stop + NEVER_OVERDUE
+        self.finish_seconds = times.terminate + NEVER_OVERDUE
+        self._spec = spec
+        self._times = times
+        self._mailbox = mailbox
         self._run = 0
+        self._address = ""
+        self._printed = b""
 
-    def start(self, devices: Devices) -> None:
-        """Switch it on."""
-        self._move(MachineState.STARTING)
-        self._run += 1
-        run = self._run
-        self._driver.after(self._driver.times.boot, lambda: self._booted(run, devices.interfaces[0].private_ip))
+    def switch_on(self, run: int, start: Start | None) -> None:
+        """Be ready after a while."""
+        self._run = run
+        if start is not None:
+            self._spec = start.spec
+            self._address = start.devices.interfaces[0].private_ip
+        self._mailbox.put_after(self._times.boot, Ready(run))
 
-    def stop(self, *, force: bool = False) -> None:
-        """Switch it off."""
-        self._end_after(0.0 if force else self._driver.times.stop)
+    def complete(self) -> None:
+        """Print what a machine would, in short."""
+        spec = self._spec
+        self._printed += (
+            f"simulated machine {spec.instance_id} at {self._address}: "
+            f"{spec.instance_type}, {spec.memory_mib} MiB, {spec.cpus} CPUs\r\n"
+        ).encode()
 
-    def reboot(self, between: Callable[[], None] | None = None) -> None:
-        """Nothing in it would notice."""
-        if between is not None:
-            self._driver.after(0.0, between)
+    def retry_from_beginning(self, reason: str) -> bool:
+        """Never: it does not fail."""
+        return False
 
-    def destroy(self) -> None:
-        """Switch it off for good."""
-        if self.state is not MachineState.OFF:
-            self._end_after(self._driver.times.terminate)
-            return
-        self._move(MachineState.GONE)
-        self.owner.machine_off(PowerOffCause.REQUESTED, "")
+    def press_power_button(self) -> None:
+        """Shut down after a while."""
+        self._mailbox.put_after(self._times.stop, GuestShutdown(self._run))
 
-    def console(self) -> bytes:
-        """What a machine would have printed, in short."""
-        return self._printed
+    def finish(self) -> None:
+        """Be off at once."""
+        self._mailbox.put(PowerOff(self._run))
 
-    def attach_disk(self, disk: Disk) -> None:
-        """Say that it has another disk."""
-        self._driver.after(0.0, lambda: self.owner.disk_attached(disk.volume_id))
+    def cut_power(self, *, for_good: bool) -> None:
+        """Be off at once, or after the time of a termination."""
+        self._mailbox.put_after(self._times.terminate if for_good else 0.0, PowerOff(self._run))
 
-    def detach_disk(self, volume_id: str) -> None:
-        """Say that it has a disk no more."""
-        self._driver.after(0.0, lambda: self.owner.disk_detached(volume_id))
+    def interrupter(self) -> Callable[[], None]:
+        """Return a no-op: nothing takes long."""
+        return lambda: None
 
-    def freeze_disk(self, disk: Disk, overlay: Path, done: Callable[[Exception | None], None]) -> None:
-        """Say that a disk's present file, which there is not, will not change any more."""
-        self._driver.after(0.0, lambda: done(None))
+    def went_off(self) -> None:
+        """No-op."""
 
-    def attach_interface(self, attachment: NetworkAttachment) -> None:
-        """Say that it has another interface."""
-        self._driver.after(0.0, lambda: self.owner.interface_attached(attachment.interface_id))
+    def rest(self) -> None:
+        """No-op."""
 
-    def detach_interface(self, interface_id: str) -> None:
-        """Say that it has an interface no more."""
-        self._driver.after(0.0, lambda: self.owner.interface_detached(interface_id))
+    def plug(self, device: Disk | NetworkAttachment) -> None:
+        """No-op."""
+
+    def unplug(self, resource_id: str) -> bool:
+        """Have no guest that would have to release it."""
+        return True
+
+    def released(self, device_id: str) -> str | None:
+        """Have no such device."""
+        return None
 
     def change_interface(self, attachment: NetworkAttachment) -> None:
-        """Nobody would notice."""
+        """No-op."""
 
-    def _booted(self, run: int, address: str) -> None:
-        if run != self._run or self.state is not MachineState.STARTING:
-            return
-        self._move(MachineState.RUNNING)
-        self._printed += f"simulated machine {self.spec.instance_id} at {address}\r\n".encode()
-        self.owner.machine_running()
+    def freeze(self, command: Freeze) -> None:
+        """No-op: there is no file."""
 
-    def _end_after(self, seconds: float) -> None:
-        if self.state is not MachineState.ENDING:
-            self._move(MachineState.ENDING)
-        run = self._run
-        self._driver.after(seconds, lambda: self._ended(run))
+    def grow(self, command: Grow) -> None:
+        """No-op: there is no file."""
 
-    def _ended(self, run: int) -> None:
-        if run != self._run or self.state is not MachineState.ENDING:
-            return
-        self._move(MachineState.OFF)
-        self.owner.machine_off(PowerOffCause.REQUESTED, "")
+    def delete(self) -> None:
+        """No-op."""
+
+    def console(self) -> bytes:
+        """Return what a machine would have printed, in short."""
+        return self._printed

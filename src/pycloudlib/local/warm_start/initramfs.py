@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from pycloudlib.local.guest_files import GuestFile
+from pycloudlib.local.images.guest_file import GuestFile
 
 INITRD = "boot/initrd-warm.img"
 """Where the image's build finds it, below its root."""

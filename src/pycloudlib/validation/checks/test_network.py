@@ -22,6 +22,8 @@ def asked(facts: Facts) -> dict[str, Any]:
 )
 def test_ipv4_is_up(facts: Facts) -> None:
     """The private address is on an interface, and there is a way out."""
+    if not facts.launch.private_ip:
+        not_applicable("this instance has IPv6 only")
     if f" {facts.launch.private_ip}/" not in facts.text("addresses"):
         fail(f"{facts.launch.private_ip} is on no interface:\n{facts.text('addresses')}")
     if not any("default via" in line and ":" not in line for line in facts.lines("routes")):

@@ -4,6 +4,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.parsers import ResponseParserError
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.faults import call_until_consistent, translate, translated, translating
 from pycloudlib.errors import (
     CapacityError,
@@ -139,25 +140,25 @@ def test_other_errors_pass_through_unchanged() -> None:
 def test_a_call_is_made_again_until_ec2_knows_the_resource() -> None:
     clock = FakeClock()
     answers = [not_found(), not_found(), "known"]
-    assert call_until_consistent(lambda: say(answers), what="test", clock=clock) == "known"
+    assert call_until_consistent(lambda: say(answers), what="test", deadline=Deadline.never(clock)) == "known"
     assert clock.time > 0
 
 
 def test_a_call_that_stays_refused_ends_in_the_refusal() -> None:
     with pytest.raises(InstanceNotFoundError):
-        call_until_consistent(lambda: say([not_found()]), what="test", timeout=5, clock=FakeClock())
+        call_until_consistent(lambda: say([not_found()]), what="test", deadline=Deadline.never(FakeClock()), patience=5)
 
 
 def test_a_call_that_is_throttled_is_made_again() -> None:
     answers = [ThrottledError("slow down", code="RequestLimitExceeded"), "done"]
-    assert call_until_consistent(lambda: say(answers), what="test", clock=FakeClock()) == "done"
+    assert call_until_consistent(lambda: say(answers), what="test", deadline=Deadline.never(FakeClock())) == "done"
 
 
 def test_any_other_refusal_ends_the_calls_at_once() -> None:
     clock = FakeClock()
     refusals = [PermissionDeniedError("no", code="UnauthorizedOperation"), "never asked"]
     with pytest.raises(PermissionDeniedError):
-        call_until_consistent(lambda: say(refusals), what="test", clock=clock)
+        call_until_consistent(lambda: say(refusals), what="test", deadline=Deadline.never(clock))
     assert clock.time == 0
 
 
@@ -178,7 +179,7 @@ def refusal(code: str, reason: str = "because") -> ClientError:
 
 
 def not_found() -> InstanceNotFoundError:
-    return InstanceNotFoundError("no such instance", code="InvalidInstanceID.NotFound")
+    return InstanceNotFoundError(message="no such instance", code="InvalidInstanceID.NotFound")
 
 
 def say(answers: list) -> str:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.records import NOT_YET_KNOWN, Records
 from pycloudlib.errors import (
     CloudError,
@@ -50,7 +52,7 @@ class Server:
 
 
 def missing() -> ResourceNotFoundError:
-    return ResourceNotFoundError("no such thing", code=NOT_FOUND)
+    return ResourceNotFoundError(message="no such thing", code=NOT_FOUND)
 
 
 @pytest.fixture
@@ -88,38 +90,44 @@ def test_what_is_never_seen_is_given_up_after_a_while(clock: FakeClock) -> None:
     known = records(Server(missing()), clock)
     known.created("thing-1")
     with pytest.raises(ResourceNotFoundError):
-        known.wait_for("thing-1", "ready", hopeless=(), timeout=3600)
+        known.wait_for("thing-1", "ready", hopeless=(), deadline=Deadline.after(3600, clock))
     assert clock.time < 2 * NOT_YET_KNOWN
 
 
 def test_waiting_ends_in_the_state_and_tells_every_look(clock: FakeClock) -> None:
     looks: list[str] = []
     known = records(Server("new", "half", "ready"), clock)
-    found = known.wait_for("thing-1", "ready", hopeless=(), timeout=60, look=lambda thing: looks.append(thing.state))
+    found = known.wait_for(
+        "thing-1",
+        "ready",
+        hopeless=(),
+        deadline=Deadline.after(60, clock),
+        look=lambda thing: looks.append(thing.state),
+    )
     assert (found.state, looks) == ("ready", ["new", "half", "ready"])
 
 
 def test_throttling_does_not_end_the_waiting(clock: FakeClock) -> None:
     known = records(Server("new", ThrottledError("slow down", code="RequestLimitExceeded"), "ready"), clock)
-    assert known.wait_for("thing-1", "ready", hopeless=(), timeout=60).state == "ready"
+    assert known.wait_for("thing-1", "ready", hopeless=(), deadline=Deadline.after(60, clock)).state == "ready"
 
 
 def test_a_refusal_ends_the_waiting(clock: FakeClock) -> None:
     with pytest.raises(CloudError, match="not you"):
         records(Server("new", CloudError("not you", code="Blocked")), clock).wait_for(
-            "thing-1", "ready", hopeless=(), timeout=60
+            "thing-1", "ready", hopeless=(), deadline=Deadline.after(60, clock)
         )
 
 
 def test_a_hopeless_state_ends_the_waiting_with_its_reason(clock: FakeClock) -> None:
     known = records(Server("new", Thing("error", "no room")), clock)
     with pytest.raises(IllegalStateError, match=r"thing-1 will never be ready: it is error \(no room\)"):
-        known.wait_for("thing-1", "ready", hopeless={"error"}, timeout=3600)
+        known.wait_for("thing-1", "ready", hopeless={"error"}, deadline=Deadline.after(3600, clock))
 
 
 def test_a_wait_that_takes_too_long_tells_the_last_state(clock: FakeClock) -> None:
     with pytest.raises(PycloudlibTimeoutError, match=r"waited 10 s for thing-1 to be ready; last seen: new"):
-        records(Server("new"), clock).wait_for("thing-1", "ready", hopeless=(), timeout=10)
+        records(Server("new"), clock).wait_for("thing-1", "ready", hopeless=(), deadline=Deadline.after(10, clock))
 
 
 def test_deleting_what_is_gone_is_fine_and_says_so(clock: FakeClock) -> None:
@@ -136,7 +144,7 @@ def test_deleting_is_tried_again_while_something_in_the_way_goes_away(clock: Fak
         if refusals:
             raise refusals.pop()
 
-    assert records(Server("new"), clock).delete(call, "thing-1", passing={"InUse"}, timeout=60) is True
+    assert records(Server("new"), clock).delete(call, "thing-1", passing={"InUse"}, patience=60) is True
     assert refusals == []
 
 
@@ -145,12 +153,12 @@ def test_deleting_what_stays_in_use_is_an_error(clock: FakeClock) -> None:
         raise IllegalStateError("in use", code="InUse")
 
     with pytest.raises(IllegalStateError, match="in use"):
-        records(Server("new"), clock).delete(call, "thing-1", passing={"InUse"}, timeout=10)
+        records(Server("new"), clock).delete(call, "thing-1", passing={"InUse"}, patience=10)
 
 
 def test_a_malformed_id_is_an_error_and_not_gone(clock: FakeClock) -> None:
     def call() -> None:
-        raise ResourceNotFoundError("no id", code="InvalidThing.Malformed")
+        raise ResourceNotFoundError(message="no id", code="InvalidThing.Malformed")
 
     with pytest.raises(ResourceNotFoundError, match="no id"):
         records(Server("new"), clock).delete(call, "thing-1")
@@ -158,6 +166,25 @@ def test_a_malformed_id_is_an_error_and_not_gone(clock: FakeClock) -> None:
 
 def test_waiting_until_it_is_gone_takes_either_sign(clock: FakeClock) -> None:
     for last in (missing(), Thing("deleted")):
-        records(Server("deleting", last), clock).wait_until_gone("thing-1", gone={"deleted"}, timeout=60)
+        records(Server("deleting", last), clock).wait_until_gone(
+            "thing-1", gone={"deleted"}, deadline=Deadline.after(60, clock)
+        )
     with pytest.raises(PycloudlibTimeoutError, match="thing-1 to be deleted; last seen: deleting"):
-        records(Server("deleting"), clock).wait_until_gone("thing-1", gone={"deleted"}, timeout=5)
+        records(Server("deleting"), clock).wait_until_gone(
+            "thing-1", gone={"deleted"}, deadline=Deadline.after(5, clock)
+        )
+
+
+def test_a_wait_ends_at_its_deadline_although_a_call_has_not_been_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pycloudlib.ec2.api.faults.LAST_RESPONSE", 0.05)
+    answered = threading.Event()
+
+    def ask(_: str) -> Thing:
+        answered.wait(60)
+        return Thing("ready")
+
+    known = Records(ask, not_found=NOT_FOUND)
+    with pytest.raises(PycloudlibTimeoutError, match="last seen: EC2 did not respond within"):
+        known.wait_for("thing-1", "ready", hopeless=(), deadline=Deadline.after(0.1))
+    assert not answered.is_set()
+    answered.set()

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.settling import when_free, when_known
 from pycloudlib.errors import CloudError, IllegalStateError, PermissionDeniedError
 from support.scripted_ec2 import ScriptedEC2
@@ -28,7 +29,7 @@ def test_any_other_refusal_is_final(delete: Callable[[], object], script: Script
     with pytest.raises(PermissionDeniedError):
         when_known(delete, what="delete it")
     with pytest.raises(PermissionDeniedError):
-        when_free(delete, what="delete it", timeout=60)
+        when_free(delete, what="delete it", deadline=Deadline.after(60))
     assert script.count("DeleteSecurityGroup") == 2
 
 
@@ -38,23 +39,23 @@ def test_what_something_hangs_on_is_deleted_once_that_is_gone(
     script.refuse("DeleteSecurityGroup", "DependencyViolation", f"{GROUP} has a dependent object")
     script.refuse("DeleteSecurityGroup", "ServiceUnavailable", status=503)
     script.answer("DeleteSecurityGroup", "<return>true</return>")
-    when_free(delete, what="delete it", timeout=60)
+    when_free(delete, what="delete it", deadline=Deadline.after(60))
 
 
 def test_what_stays_in_use_is_an_error_in_ec2s_words(delete: Callable[[], object], script: ScriptedEC2) -> None:
     script.refuse("DeleteSecurityGroup", "DependencyViolation", f"{GROUP} has a dependent object")
     with pytest.raises(IllegalStateError, match="has a dependent object"):
-        when_free(delete, what="delete it", timeout=0)
+        when_free(delete, what="delete it", deadline=Deadline.after(60), patience=0)
 
 
 def test_what_is_gone_is_deleted_without_an_error(delete: Callable[[], object], script: ScriptedEC2) -> None:
     script.refuse("DeleteSecurityGroup", "InvalidGroup.NotFound", f"'{GROUP}' does not exist")
-    when_free(delete, what="delete it", timeout=60)
+    when_free(delete, what="delete it", deadline=Deadline.after(60))
     assert script.count("DeleteSecurityGroup") == 1
 
 
 def test_a_refusal_keeps_its_code(delete: Callable[[], object], script: ScriptedEC2) -> None:
     script.refuse("DeleteSecurityGroup", "CannotDelete", "the default one")
     with pytest.raises(CloudError) as caught:
-        when_free(delete, what="delete it", timeout=60)
+        when_free(delete, what="delete it", deadline=Deadline.after(60))
     assert caught.value.code == "CannotDelete"

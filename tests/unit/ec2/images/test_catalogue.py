@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from pycloudlib.cloud import ImageType
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.images.catalogue import ImageDescription, Images
-from pycloudlib.ec2.images.queries import MARKETPLACE_OWNER, release_query
+from pycloudlib.ec2.images.queries import MARKETPLACE_OWNER, is_of_type, release_query
 from pycloudlib.errors import CleanupError, CloudError, IllegalStateError, ImageNotFoundError, InvalidArgumentError
 from support.moto_server import BOOKWORM_DAILY, DEBIAN, DEBIAN_DAILY, NOBLE_DAILY, UBUNTU
 from support.scopes import scope_at
@@ -177,7 +178,7 @@ def test_an_image_that_fails_is_an_error_with_ec2s_reason_and_is_deleted(script:
     image_id = images.create("i-1", "mine", "", None)
     assert "ami-1" in scope.ledger
     with pytest.raises(IllegalStateError, match=r"ami-1 will never be available: it is failed .the disk was lost"):
-        images.wait_or_delete(image_id, timeout=60)
+        images.wait_or_delete(image_id, deadline=Deadline.after(60))
     assert script.count("DeregisterImage") == 1
     assert len(scope.ledger) == 0
 
@@ -187,7 +188,9 @@ def test_an_image_that_ec2_does_not_know_yet_is_waited_for(script: ScriptedEC2) 
     script.refuse("DescribeImages", "InvalidAMIID.NotFound")
     script.answer("DescribeImages", image_xml("available"))
     images = Images(scope_at(script.url))
-    assert images.wait_until_available(images.create("i-1", "mine", "", None), timeout=60).id == "ami-1"
+    assert (
+        images.wait_until_available(images.create("i-1", "mine", "", None), deadline=Deadline.after(60)).id == "ami-1"
+    )
 
 
 def test_the_snapshots_of_an_unfinished_image_are_found_by_their_descriptions(script: ScriptedEC2) -> None:
@@ -245,3 +248,10 @@ def test_an_image_of_that_name_is_an_error_and_nothing_to_be_deleted(script: Scr
     with pytest.raises(CloudError, match=r"InvalidAMIName\.Duplicate"):
         Images(scope).create("i-1", "mine", "", None)
     assert len(scope.ledger) == 0
+
+
+@pytest.mark.parametrize("image_type", ImageType)
+def test_type_of_an_image_is_told_by_its_name(image_type: ImageType) -> None:
+    name = release_query("noble", daily=False, image_type=image_type).filters["name"]
+    assert [other for other in ImageType if is_of_type(name, other)] == [image_type]
+    assert not is_of_type("of-my-own", image_type)

@@ -3,7 +3,13 @@ from __future__ import annotations
 import pytest
 
 from pycloudlib.ec2.images.catalogue import ImageDescription
-from pycloudlib.ec2.instances.run_request import RunRequest, check_arguments, check_count, checked_parameters
+from pycloudlib.ec2.instances.run_request import (
+    RunRequest,
+    check_arguments,
+    check_count,
+    checked_parameters,
+    with_own_spellings,
+)
 from pycloudlib.errors import InvalidArgumentError
 from pycloudlib.tags import Ownership
 
@@ -120,7 +126,6 @@ def test_the_usual_misspelling_of_security_group_ids_is_taken(moto_client) -> No
     [
         ("SubnetID", "did you mean SubnetId"),
         ("Zzz", r"no parameter 'Zzz'$"),
-        ("UserData", "it takes user_data"),
         ("MinCount", "launches one instance"),
         ("Placement", "RunInstances does not take that: .*Placement"),
     ],
@@ -226,3 +231,22 @@ def test_parameters_of_another_form_are_refused_in_one_line(moto_client, paramet
     with pytest.raises(InvalidArgumentError, match=message) as caught:
         checked_parameters(moto_client, parameters)
     assert "\n" not in str(caught.value)
+
+
+# RunInstances' own spelling
+
+
+def test_own_spellings_stand_for_the_arguments_of_launch() -> None:
+    more = {"InstanceType": "m5.large", "UserData": "#!/bin/sh", "EbsOptimized": True}
+    assert with_own_spellings(None, None, more) == {
+        "instance_type": "m5.large",
+        "user_data": "#!/bin/sh",
+        "more": {"EbsOptimized": True},
+    }
+
+
+@pytest.mark.parametrize(("name", "spelling"), [("instance_type", "InstanceType"), ("user_data", "UserData")])
+def test_both_spellings_at_once_are_refused(name: str, spelling: str) -> None:
+    arguments = {"instance_type": None, "user_data": None} | {name: "a"}
+    with pytest.raises(InvalidArgumentError, match=f"launch\\(\\) takes {name} or {spelling}, not both"):
+        with_own_spellings(**arguments, more={spelling: "a"})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.network.interfaces import NetworkInterface, NetworkInterfaces
 from pycloudlib.errors import IllegalStateError
@@ -74,7 +75,7 @@ def test_one_that_is_gone_is_deleted_without_an_error(interfaces: NetworkInterfa
 def test_one_that_stays_in_use_is_an_error_in_ec2s_words(interfaces: NetworkInterfaces, script: ScriptedEC2) -> None:
     script.refuse("DeleteNetworkInterface", "InvalidNetworkInterface.InUse", f"'{ENI}' is in use")
     with pytest.raises(IllegalStateError, match="is in use"):
-        interfaces.delete_detached(ENI, timeout=0)
+        interfaces.delete_detached(ENI, Deadline.after(0))
 
 
 def test_an_interface_tells_all_of_its_addresses_the_primary_one_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.storage.snapshots import SnapshotDescription
 from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.ec2.storage.volumes import VolumeDescription, Volumes
@@ -97,22 +98,22 @@ def test_a_volume_is_recorded_before_it_is_waited_for(script: ScriptedEC2, volum
     script.answer("DescribeVolumes", volume_xml("available"))
     volume_id = volumes.create(zone="z", size_gb=8, drive_type="gp2")
     assert "vol-1" in volumes._scope.ledger
-    assert volumes.wait_until_available(volume_id).state == "available"
+    assert volumes.wait_until_available(volume_id, Deadline.after(60)).state == "available"
 
 
 def test_a_volume_that_fails_is_an_error(script: ScriptedEC2, volumes: Volumes) -> None:
     script.answer("DescribeVolumes", volume_xml("error"))
     with pytest.raises(IllegalStateError, match="vol-1 will never be available: it is error"):
-        volumes.wait_until_available("vol-1")
+        volumes.wait_until_available("vol-1", Deadline.after(60))
     with pytest.raises(IllegalStateError, match="vol-1 will never be attached to i-1: it is error"):
-        volumes.wait_until_attached("vol-1", "i-1")
+        volumes.wait_until_attached("vol-1", "i-1", Deadline.after(60))
 
 
 def test_a_volume_is_attached_when_ec2_says_so(script: ScriptedEC2, volumes: Volumes) -> None:
     script.answer("DescribeVolumes", volume_xml("available"))
     script.answer("DescribeVolumes", volume_xml("in-use", "attaching"))
     script.answer("DescribeVolumes", volume_xml("in-use", "attached"))
-    (attachment,) = volumes.wait_until_attached("vol-1", "i-1").attachments
+    (attachment,) = volumes.wait_until_attached("vol-1", "i-1", Deadline.after(60)).attachments
     assert (attachment.device_name, attachment.state) == ("/dev/sdf", "attached")
 
 
@@ -143,7 +144,7 @@ def test_a_disk_that_is_still_mounted_is_what_a_detaching_that_takes_too_long_is
     script.answer("DetachVolume", "<status>busy</status>")
     script.answer("DescribeVolumes", volume_xml("in-use", "busy"))
     with pytest.raises(PycloudlibTimeoutError, match=r"last seen: in-use.*unmount it there first"):
-        volumes.detach("vol-1", "i-1", timeout=0)
+        volumes.detach("vol-1", "i-1", Deadline.after(0))
 
 
 def test_the_guest_is_asked_until_the_disk_is_there(script: ScriptedEC2, volumes: Volumes) -> None:

@@ -1,0 +1,112 @@
+"""`pycloudlib local network` and `pycloudlib local reach`: the network of a local EC2, and who reaches whom."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from pycloudlib.cli.cloud import json_option
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.output import print_json
+from pycloudlib.errors import LocalEC2Error
+
+if TYPE_CHECKING:
+    from pycloudlib.local import ServerInfo
+
+_TRAFFIC = re.compile(r"(?P<protocol>[A-Za-z0-9]+)(/(?P<port>\d{1,5}))?")
+_LAST_PORT = 65535
+_NAMED = ("i-", "eni-")
+
+name_option = click.option("--name", default="default", show_default=True, help="Which local EC2.")
+
+
+@click.command(epilog=examples("pycloudlib local network", "pycloudlib local network --json"))
+@name_option
+@json_option
+def network(name: str, as_json: bool) -> None:
+    """Draw the network of a local EC2: VPCs, subnets, machines, routes, and what is open to whom."""
+    from pycloudlib.local.daemon import require_server
+    from pycloudlib.local.documents import fetch_network
+    from pycloudlib.local.network.drawing import draw
+
+    info = require_server(name)
+    found = fetch_network(info)
+    if as_json:
+        print_json(found.document)
+        return
+    if found.topology.vpcs:
+        click.echo(draw(found.topology, found.names))
+    else:
+        click.echo("There is no VPC yet: a region's default VPC is created with the first request there.", err=True)
+    _warn(info)
+
+
+@click.command(
+    epilog=examples(
+        "pycloudlib local reach web database tcp/5432",
+        "pycloudlib local reach i-0123456789abcdef0 internet tcp/443",
+        "pycloudlib local reach host 10.0.1.5 icmp",
+    )
+)
+@click.argument("source")
+@click.argument("destination")
+@click.argument("traffic", metavar="PROTOCOL[/PORT]")
+@name_option
+@json_option
+def reach(source: str, destination: str, traffic: str, name: str, as_json: bool) -> None:
+    """Tell whether SOURCE reaches DESTINATION, and which rule, ACL, route or gateway decides.
+
+    SOURCE and DESTINATION are an instance or a network interface (by id or Name tag), an IP address, "internet", or
+    "host" for this machine. Exit status 1 when it does not.
+    """
+    from pycloudlib.local.daemon import require_server
+    from pycloudlib.local.documents import fetch_network
+    from pycloudlib.local.network.reach import reach as find_reach
+
+    protocol, port = _parse(traffic)
+    info = require_server(name)
+    found = fetch_network(info)
+    near, far = (_resolve(text, found.names) for text in (source, destination))
+    answer = find_reach(found.topology, near, far, protocol, port)
+    if as_json:
+        print_json(dataclasses.asdict(answer))
+    else:
+        click.echo(f"{'yes' if answer else 'no'}: {answer.reason}")
+        for step in answer.path:
+            if step != answer.reason:
+                click.echo(f"  {step}")
+        _warn(info)
+    if not answer:
+        raise click.exceptions.Exit(1)
+
+
+def _parse(traffic: str) -> tuple[str, int | None]:
+    found = _TRAFFIC.fullmatch(traffic)
+    port = int(found["port"]) if found and found["port"] else None
+    if found is None or (port is not None and port > _LAST_PORT):
+        raise click.BadParameter(f"{traffic!r} is none; give tcp/22, udp/53, or icmp", param_hint="PROTOCOL[/PORT]")
+    return found["protocol"].lower(), port
+
+
+def _resolve(text: str, names: Mapping[str, str]) -> str:
+    """Return the id of the instance or interface with a Name tag; what is no such name stays as it is."""
+    found = [resource_id for resource_id, name in names.items() if name == text and resource_id.startswith(_NAMED)]
+    if len(found) > 1:
+        raise LocalEC2Error(f"{text!r} is the name of several: {', '.join(sorted(found))}; give an id")
+    return found[0] if found else text
+
+
+def _warn(info: ServerInfo) -> None:
+    """Say when packets do not meet what is recorded."""
+    if info.driver == "simulated":
+        click.echo("Machines are simulated: this is what is recorded; there are no packets.", err=True)
+    elif getattr(info, "network", "user") != "namespaces":
+        click.echo(
+            "Machines have user networking: this is what is recorded, and what AWS would do. Here packets do not obey "
+            "it: machines reach the internet, and the host reaches their sshd, but they do not reach each other.",
+            err=True,
+        )

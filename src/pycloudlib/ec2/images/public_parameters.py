@@ -1,0 +1,39 @@
+"""Images that their publishers announce in SSM's parameter store, under names that nobody else can write.
+
+https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pycloudlib.ec2.api.faults import translated
+from pycloudlib.errors import PycloudlibError
+
+if TYPE_CHECKING:
+    from pycloudlib.ec2.api.session import Session
+
+
+def announced_image(session: Session, region: str, names: Sequence[str]) -> tuple[str, str]:
+    """Find the image that a publisher announces (SSM GetParameters).
+
+    Args:
+        session: makes the SSM client.
+        region: where.
+        names: of the parameters; the first one that exists counts.
+
+    Returns:
+        The AMI id, and nothing; or nothing, and why there is none.
+    """
+    if not names:
+        return "", "SSM has no public parameter for such images"
+    try:
+        client = session.client_of("ssm", region)
+        with translated():
+            answer = client.get_parameters(Names=list(names))
+    except PycloudlibError as error:
+        return "", f"SSM was asked in vain for {names[0]}: {error}"
+    values = {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
+    found = next((values[name] for name in names if values.get(name)), "")
+    return found, "" if found else f"SSM has no public parameter {' or '.join(names)}"

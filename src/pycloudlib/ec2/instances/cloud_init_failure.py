@@ -1,0 +1,26 @@
+"""What waiting does about a cloud-init that ended in error."""
+
+from __future__ import annotations
+
+from pycloudlib.errors import InvalidArgumentError
+from pycloudlib.setting_values import CLOUD_INIT_FAILURES, CloudInitFailure
+
+
+def checked_cloud_init_failure(argument: object, default: CloudInitFailure) -> CloudInitFailure:
+    """Return the argument `cloud_init_failure` of a call, or the default if there is none.
+
+    Args:
+        argument: "raise", "warn", or None for the default.
+        default: the setting.
+
+    Raises:
+        InvalidArgumentError: any other value.
+    """
+    if argument is None:
+        return default
+    for allowed in CLOUD_INIT_FAILURES:
+        if argument == allowed:
+            return allowed
+    raise InvalidArgumentError(
+        f"cloud_init_failure is {argument!r}; it must be {' or '.join(map(repr, CLOUD_INIT_FAILURES))}"
+    )

@@ -1,0 +1,314 @@
+"""Waiting in the guest until cloud-init has ended, and reading how it ended.
+
+The files in /run/cloud-init and systemd's states of cloud-init's units tell both, in every version from 0.7.9 on.
+`cloud-init status` is asked only where they do not tell: its options, exit statuses, and texts differ between versions,
+and up to 23.3 its `--wait` returns while a later stage still runs once an earlier one reported an error, or never
+returns if a stage was killed.
+
+See https://docs.cloud-init.io/en/latest/explanation/boot.html and
+https://docs.cloud-init.io/en/latest/explanation/return_codes.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from pycloudlib.deadline import Deadline
+from pycloudlib.guest.boot import BOOT_ID_PATH
+from pycloudlib.guest.framing import Frame, Run, ask
+
+logger = logging.getLogger(__name__)
+
+RECOVERABLE_CODE = 2
+"""The exit status of `cloud-init status` after recoverable errors, from 23.4 on."""
+
+STATUS_DIRECTORY = "/run/cloud-init"
+"""The directory of status.json and result.json."""
+
+CGROUP_DIRECTORY = "/sys/fs/cgroup"
+"""The mount point of the cgroup hierarchies."""
+
+SHUTDOWN_SCHEDULE = "/run/systemd/shutdown/scheduled"
+"""systemd's record of `shutdown +5`."""
+
+NOLOGIN = "/run/nologin"
+"""The file by which systemd and logind keep users from logging in while the machine boots or goes down."""
+
+PENDING_LOOKS = 240
+"""Looks, four a second, for which a process that outlives the final stage may still change the power state."""
+
+SETTLING_LOOKS = 24
+"""Looks, four a second, for which systemd may not have begun the reboot that cloud-init asked logind for; that waits up
+to 5 s for programs that delay it (InhibitDelayMaxSec in logind.conf(5))."""
+
+ENDING_LOOKS = 6
+"""Looks for which a reboot may be invisible after cloud-init was seen to end: its own process is gone, and systemd has
+not begun."""
+
+UNCLEAR_LOOKS = 15
+"""Answers of `cloud-init status` without a status, one every two seconds, after which it counts as not running."""
+
+LONGEST_WAIT = 86_400
+"""Seconds after which the script in the guest ends when there is no deadline: nobody may be waiting any more."""
+
+# From the last stage to the first. cloud-init 24.3 renamed cloud-init.service to cloud-init-network.service, and runs
+# all stages in one process, cloud-init-main.service.
+UNITS = (
+    "cloud-final.service",
+    "cloud-config.service",
+    "cloud-init-network.service",
+    "cloud-init.service",
+    "cloud-init-local.service",
+    "cloud-init-main.service",
+)
+
+SCRIPT = "wait_for_cloud_init.sh"
+
+
+class CloudInitVerdict(Enum):
+    """How cloud-init ended."""
+
+    DONE = "done"
+    RECOVERABLE = "done, with recoverable errors"
+    ERROR = "error"
+    ABSENT = "not installed, or disabled"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class CloudInitOutcome:
+    """How cloud-init ended, and what it reported.
+
+    Args:
+        verdict: how it ended.
+        text: its errors and warnings, on one line; empty when there are none.
+        boot_id: the boot in which it ended; empty if the guest has none.
+    """
+
+    verdict: CloudInitVerdict
+    text: str = ""
+    boot_id: str = field(default="", compare=False)
+
+
+def wait_for_cloud_init(
+    run: Run, *, deadline: Deadline, on_progress: Callable[[str], None] | None = None
+) -> CloudInitOutcome:
+    """Wait in the guest until cloud-init has ended and the machine is not about to reboot.
+
+    In a guest without cloud-init, or with a disabled one, wait until systemd has booted the system.
+
+    Args:
+        run: runs a command in the guest.
+        deadline: when to give up.
+        on_progress: called with one line whenever the thing awaited changes; default: not at all.
+
+    Returns:
+        How it ended: a unit of cloud-init is neither starting nor about to start, and the result is written.
+
+    Raises:
+        CommandTimeoutError: it did not end in time.
+        LoginShellError: the login shell does not run commands.
+        SSHError: the guest could not be reached, or went away meanwhile.
+    """
+    frame = Frame(on_progress)
+    result = run(
+        frame.script(_script(deadline)),
+        timeout=deadline.timeout,
+        description="wait for cloud-init",
+        on_output=frame.feed,
+    )
+    answer = frame.answer(result)
+    if not frame.is_complete:
+        # The guest is going down, or systemd restarts the unit that the session runs in.
+        return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, answer.stderr)
+    ending = _Ending.parse(answer)
+    return replace(_outcome(ending, run, deadline), boot_id=ending.boot_id)
+
+
+def _script(deadline: Deadline) -> str:
+    variables = {
+        "directory": STATUS_DIRECTORY,
+        "cgroups": CGROUP_DIRECTORY,
+        "boot_id": BOOT_ID_PATH,
+        "schedule": SHUTDOWN_SCHEDULE,
+        "nologin": NOLOGIN,
+        "units": " ".join(UNITS),
+        "seconds": math.ceil(min(deadline.remaining, LONGEST_WAIT)),
+        "pending_looks": PENDING_LOOKS,
+        "settling_looks": SETTLING_LOOKS,
+        "ending_looks": ENDING_LOOKS,
+        "unclear_looks": UNCLEAR_LOOKS,
+    }
+    assignments = "".join(f"{name}={shlex.quote(str(value))}\n" for name, value in variables.items())
+    return assignments + _program()
+
+
+@cache
+def _program() -> str:
+    """Return the script without its comments: each line takes time to quote, and to send."""
+    lines = resources.files("pycloudlib.guest").joinpath(SCRIPT).read_text().splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What the guest tells about the end of cloud-init.
+
+    Args:
+        how: "finished", "idle" if cloud-init does not run and left no result, "stopping" if the machine goes down.
+        boot_id: the boot id.
+        failed: the units of cloud-init that failed.
+        asked: what `cloud-init status` said; None if nobody asked.
+        status: the content of status.json; None if it is missing or damaged.
+        result: the content of result.json; likewise.
+    """
+
+    how: str
+    boot_id: str
+    failed: tuple[str, ...]
+    asked: _Status | None
+    status: Mapping[str, Any] | None
+    result: Mapping[str, Any] | None
+
+    @classmethod
+    def parse(cls, answer: str) -> _Ending:
+        """Read the sections that the script prints."""
+        pieces = re.split(r"^=(how|boot|failed|code|said|status|result)$", answer, flags=re.MULTILINE)
+        sections = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
+        code = sections.get("code", "")
+        return cls(
+            how=sections.get("how", ""),
+            boot_id=sections.get("boot", ""),
+            failed=tuple(sections.get("failed", "").split()),
+            asked=_Status(int(code), sections.get("said", "")) if code else None,
+            status=_document(sections.get("status", "")),
+            result=_document(sections.get("result", "")),
+        )
+
+    @property
+    def has_result(self) -> bool:
+        """Whether result.json exists, be it damaged."""
+        return self.how == "finished" or self.result is not None
+
+    @property
+    def errors(self) -> list[str]:
+        """What cloud-init reported, in the order of its stages."""
+        reported = [error for stage in self._stages.values() for error in _texts(stage.get("errors"))]
+        return list(dict.fromkeys([*reported, *_texts((self.result or {}).get("errors"))]))
+
+    @property
+    def warnings(self) -> list[str]:
+        """The recoverable errors, each with its level."""
+        levels = [stage.get("recoverable_errors") for stage in self._stages.values()]
+        return [
+            f"{level}: {text}"
+            for found in levels
+            if isinstance(found, Mapping)
+            for level, texts in found.items()
+            for text in _texts(texts)
+        ]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The stages that began and did not end: something killed them."""
+        return [
+            name
+            for name, stage in self._stages.items()
+            if stage.get("start") is not None and stage.get("finished") is None
+        ]
+
+    @property
+    def problems(self) -> list[str]:
+        """What makes this an end in error."""
+        problems = self.errors or [f"its stage {stage} did not end" for stage in self.unfinished]
+        if not self.has_result and not problems:
+            problems = ["it ended without a result"]
+        # A unit may fail for other reasons than cloud-init, such as a command that a distribution runs after it.
+        is_well = self.has_result and self.asked is not None and self.asked.word == "done"
+        return problems if is_well else [*problems, *(f"{unit} failed" for unit in self.failed)]
+
+    @property
+    def _stages(self) -> dict[str, Mapping[str, Any]]:
+        return {name: stage for name, stage in (self.status or {}).items() if isinstance(stage, Mapping)}
+
+
+@dataclass(frozen=True)
+class _Status:
+    """What `cloud-init status --long` said.
+
+    Args:
+        code: its exit status. 2 means recoverable errors from 23.4 on, and wrong usage in versions without `status`.
+        text: both of its streams.
+    """
+
+    code: int
+    text: str
+
+    @property
+    def word(self) -> str:
+        """The status; empty if the text holds none, but a usage message or a traceback."""
+        found = re.search(r"^\.*status: *(.+)$", self.text, re.MULTILINE)
+        return found[1].strip() if found else ""
+
+    @property
+    def line(self) -> str:
+        """The text on one line."""
+        return " ".join(self.text.lstrip(". \n").split())
+
+
+def _outcome(ending: _Ending, run: Run, deadline: Deadline) -> CloudInitOutcome:
+    if not ending.how:
+        return CloudInitOutcome(CloudInitVerdict.INTERRUPTED)
+    if ending.how == "stopping" and ending.problems:
+        # A stage that the shutdown killed reports that as an error.
+        return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, "the machine is going down")
+    if ending.status is None and ending.result is None:
+        return _outcome_without_files(ending.asked or _ask_status(run, deadline), ending.failed)
+    if problems := ending.problems:
+        return CloudInitOutcome(CloudInitVerdict.ERROR, "; ".join(problems))
+    if ending.warnings:
+        return CloudInitOutcome(CloudInitVerdict.RECOVERABLE, "; ".join(ending.warnings))
+    return CloudInitOutcome(CloudInitVerdict.DONE)
+
+
+def _outcome_without_files(asked: _Status, failed: tuple[str, ...]) -> CloudInitOutcome:
+    if asked.word == "error" or failed:
+        units = [f"{unit} failed" for unit in failed]
+        return CloudInitOutcome(CloudInitVerdict.ERROR, "; ".join([*units, asked.line]))
+    if asked.word == "done":
+        if asked.code == RECOVERABLE_CODE:
+            return CloudInitOutcome(CloudInitVerdict.RECOVERABLE, asked.line)
+        return CloudInitOutcome(CloudInitVerdict.DONE)
+    logger.debug("cloud-init does not run in the guest: %s", asked.line)
+    return CloudInitOutcome(CloudInitVerdict.ABSENT, asked.word)
+
+
+def _ask_status(run: Run, deadline: Deadline) -> _Status:
+    said = ask(
+        run, "cloud-init status --long 2>&1", timeout=deadline.remaining, description="ask for cloud-init status"
+    )
+    return _Status(said.return_code, said.stdout)
+
+
+def _document(text: str) -> Mapping[str, Any] | None:
+    try:
+        document: object = json.loads(text)["v1"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return document if isinstance(document, Mapping) else None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the errors in a list, each on one line."""
+    for each in value if isinstance(value, list) else []:
+        yield " ".join(str(each).split())

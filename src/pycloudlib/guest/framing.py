@@ -1,0 +1,150 @@
+"""Framed answers: what a command in the guest prints, told from what the login shell's start-up files print."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from typing import Protocol
+
+from pycloudlib.errors import LoginShellError
+from pycloudlib.result import Result
+
+SHOWN_LENGTH = 300
+"""Characters of unexpected output that an error message shows."""
+
+# cloud-init's default for root where root logins are disabled (disable_root_opts); it says so, then sleeps for 10 s.
+REDIRECTED_LOGIN = re.compile(r"Please login as the user [\"']?(?P<user>[^\s\"']+)[\"']? rather than the user")
+
+
+class Run(Protocol):
+    """A callable that runs a command in the guest: BaseInstance.execute() is one."""
+
+    def __call__(
+        self,
+        command: str,
+        *,
+        description: str | None = None,
+        timeout: float | None = None,
+        on_output: Callable[[str, bytes], None] | None = None,
+    ) -> Result:
+        """Run the command with `sh -c`. Give up after `timeout` seconds."""
+
+
+class Frame:
+    """The output of one command between two random marks.
+
+    A start-up file that prints (`echo Welcome` in .bashrc) prints before the first mark. A forced command, or a login
+    shell such as nologin, prints no mark at all.
+
+    Args:
+        on_note: called with each note that the command writes with `note TEXT`, as it comes; default: ignore notes.
+    """
+
+    def __init__(self, on_note: Callable[[str], None] | None = None) -> None:
+        self._mark = secrets.token_hex(8)
+        self._on_note = on_note
+        self._stdout = b""
+        self._stderr = b""
+        self._read = 0
+
+    def script(self, command: str) -> str:
+        """Return the shell script that runs the command inside the frame and keeps its exit status."""
+        return (
+            f"note() {{ echo '{self._mark} note' \"$*\"; }}\n"
+            f"echo '{self._mark} begin'\n"
+            f"(\n{command}\n)\n"
+            "status=$?\n"
+            f"echo; echo '{self._mark} end'\n"
+            "exit $status"
+        )
+
+    def feed(self, stream: str, piece: bytes) -> None:
+        """Take output as it arrives.
+
+        Args:
+            stream: "stdout" or "stderr".
+            piece: the output.
+
+        Raises:
+            LoginShellError: a forced command advises to log in as another user; it would hold the session for long.
+        """
+        if stream == "stdout":
+            self._stdout += piece
+        else:
+            self._stderr += piece
+        if not self._has_begun and REDIRECTED_LOGIN.search(self._text(self._stdout + self._stderr)):
+            raise self._not_run(None)
+        self._report_notes()
+
+    def answer(self, result: Result) -> Result:
+        """Return what the command itself printed.
+
+        Args:
+            result: the result of the script; its output is what feed() got if it holds none itself.
+
+        Raises:
+            LoginShellError: the command did not run.
+        """
+        stdout = result.raw_stdout or self._stdout
+        self._stdout, self._stderr = stdout, result.raw_stderr or self._stderr
+        if not self._has_begun:
+            raise self._not_run(result.return_code)
+        body = stdout.split(f"{self._mark} begin\n".encode(), 1)[1]
+        body, _, _ = body.partition(f"\n{self._mark} end\n".encode())
+        return Result(body, self._stderr, result.return_code, command=result.command, duration=result.duration)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the command ran to its end: neither the guest nor its shell went away meanwhile."""
+        return f"\n{self._mark} end\n".encode() in self._stdout
+
+    @property
+    def _has_begun(self) -> bool:
+        return f"{self._mark} begin\n".encode() in self._stdout
+
+    def _report_notes(self) -> None:
+        if self._on_note is None:
+            return
+        end = self._stdout.rfind(b"\n") + 1
+        lines, self._read = self._text(self._stdout[self._read : end]).splitlines(), end
+        for line in lines:
+            if line.startswith(f"{self._mark} note "):
+                self._on_note(line.split(" ", 2)[2])
+
+    def _not_run(self, return_code: int | None) -> LoginShellError:
+        said = " ".join(self._text(self._stderr + b"\n" + self._stdout).split())[:SHOWN_LENGTH]
+        redirected = REDIRECTED_LOGIN.search(said)
+        ended = "" if return_code is None else f", ended with exit status {return_code}"
+        return LoginShellError(
+            f"the login ran something else instead of the command{ended} and printed {said!r}"
+            if said
+            else f"the login ran something else instead of the command{ended} and printed nothing",
+            output=said,
+            advised_user=redirected["user"] if redirected else "",
+        )
+
+    @staticmethod
+    def _text(data: bytes) -> str:
+        return data.decode(errors="replace")
+
+
+def ask(run: Run, command: str, *, timeout: float, description: str) -> Result:
+    """Run a command in the guest and return what it printed itself.
+
+    Args:
+        run: runs a command in the guest.
+        command: a shell script.
+        timeout: seconds.
+        description: what to log and show in errors instead of the command.
+
+    Returns:
+        The result; its standard output holds nothing that the login shell printed on its own.
+
+    Raises:
+        LoginShellError: the login shell does not run commands.
+        CommandTimeoutError: the command did not end in time.
+        SSHError: the guest could not be reached, or was lost meanwhile.
+    """
+    frame = Frame()
+    return frame.answer(run(frame.script(command), timeout=timeout, description=description))

@@ -1,0 +1,41 @@
+"""The WSGI application of all services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from werkzeug.exceptions import HTTPException
+
+from pycloudlib.local.api import moto_adapter
+from pycloudlib.local.api.dispatch import LocalEC2Response
+from pycloudlib.local.api.http_messages import Environ
+from pycloudlib.local.api.services import service_name
+from pycloudlib.local.api.wsgi import MOTO_API, Application
+
+
+def make_application() -> Application:
+    """Return the application that dispatches requests to the services: EC2's directly, all others through moto."""
+    others = moto_adapter.make_application()
+
+    def answer(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        if service_name(environ) == "ec2" and not environ["PATH_INFO"].startswith(MOTO_API):
+            return answer_ec2(environ, start_response)
+        answered: Iterable[bytes] = others(environ, start_response)
+        return answered
+
+    return answer
+
+
+def answer_ec2(environ: Environ, start_response: Any) -> Iterable[bytes]:
+    """Answer a request of EC2's Query API. Through Flask, a small one takes a quarter more of the processor's time."""
+    try:
+        status, headers, body = LocalEC2Response.dispatch(moto_adapter.make_request(environ))
+    except HTTPException as error:
+        return error(environ, start_response)
+    parts = [body.encode()] if isinstance(body, str) else body
+    length = sum(len(part) for part in parts)
+    given = [*headers.items(), ("Content-Length", str(length))]
+    start_response(f"{status} {HTTPStatus(status).phrase}", given)
+    return list(parts)

@@ -1,0 +1,58 @@
+"""moto's EC2 backend, with machines behind its instances.
+
+moto keeps the records and speaks EC2's protocol. What is overridden is what moto only records and a machine makes true,
+and what moto takes more lightly than EC2 does where a suite would notice: one noun per file in `models`.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.api.idempotency import IdempotencyRecords
+from pycloudlib.local.api.models.base import LocalCloud, LocalRecords, known_regions
+from pycloudlib.local.api.models.instances import InstanceRecords
+from pycloudlib.local.api.models.key_pairs import KeyPairRecords
+from pycloudlib.local.api.models.launch_templates import LaunchTemplateRecords
+from pycloudlib.local.api.models.listings import ListingRecords
+from pycloudlib.local.api.models.network_acls import NetworkAclRecords
+from pycloudlib.local.api.models.security_groups import SecurityGroupRecords
+from pycloudlib.local.api.models.vpcs import VpcRecords
+from pycloudlib.local.api.moto_adapter import install_backend
+
+
+class LocalEC2Backend(
+    IdempotencyRecords,
+    ListingRecords,
+    LaunchTemplateRecords,
+    KeyPairRecords,
+    SecurityGroupRecords,
+    NetworkAclRecords,
+    VpcRecords,
+    InstanceRecords,
+):
+    """The EC2 of one account in one region."""
+
+    def reset(self) -> None:
+        """Forget everything, machines included."""
+        with self.cloud.lock:
+            for controller in self.controllers.values():
+                controller.terminate()
+            super().reset()
+
+
+def install(cloud: LocalCloud) -> None:
+    """Make moto's EC2 the local one; to be called before the first use of EC2 in this process."""
+    LocalRecords.cloud = cloud
+    install_backend(LocalEC2Backend)
+
+
+def require_region(region: str) -> None:
+    """Refuse a region that there is not; to be called after `install`.
+
+    Raises:
+        LocalEC2Error: there is no such region; names the nearest one.
+    """
+    if region not in known_regions():
+        nearest = difflib.get_close_matches(region, known_regions(), n=1) or ["us-east-1"]
+        raise LocalEC2Error(f"there is no region {region!r}: did you mean {nearest[0]}?")

@@ -1,0 +1,149 @@
+"""AWS FIS: experiments that interrupt spot instances. moto keeps templates and experiments.
+
+https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from pycloudlib.local.api.models.base import LocalRecords
+from pycloudlib.local.api.models.instance import LocalInstance
+from pycloudlib.local.api.models.spot_interruptions import LEAST_WAIT
+from pycloudlib.local.api.moto_adapter import (
+    FISBackend,
+    JsonRESTError,
+    ServiceException,
+    install_experiments,
+    regional_backends,
+    urls_of,
+)
+
+ACTION = "aws:ec2:send-spot-instance-interruptions"
+TARGET_KEY = "SpotInstances"
+RESOURCE_TYPE = "aws:ec2:spot-instance"
+MOST_WAIT = timedelta(minutes=15)
+
+_ARN = re.compile(r"arn:[^:]+:ec2:[^:]+:[^:]+:instance/(?P<id>i-[0-9a-f]+)")
+_MINUTES = re.compile(r"PT(\d+)M")
+_SELECTION = re.compile(r"ALL|(?P<kind>COUNT|PERCENT)\((?P<number>\d+)\)")
+_TARGET_MEMBERS = {"resourceType", "resourceArns", "resourceTags", "selectionMode"}
+
+
+class LocalExperiments(FISBackend):
+    """The experiments of one account in one region."""
+
+    @property
+    def _url_module(self) -> Any:
+        return urls_of("fis")
+
+    def create_experiment_template(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """CreateExperimentTemplate: with the actions and members that have an effect here."""
+        for name in ("log_configuration", "experiment_options", "experiment_report_configuration"):
+            if kwargs.get(name):
+                raise _invalid(f"The local EC2 does not have {name.replace('_', ' ')}s of experiments")
+        _check_stop_conditions(kwargs.get("stop_conditions") or [])
+        _check_actions(kwargs.get("actions") or {}, kwargs.get("targets") or {})
+        return super().create_experiment_template(*args, **kwargs)
+
+    def start_experiment(
+        self,
+        client_token: str | None,
+        experiment_template_id: str,
+        experiment_options: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """StartExperiment: order the interruptions."""
+        started = super().start_experiment(client_token, experiment_template_id, experiment_options, tags)
+        experiment = self.experiments[started["id"]]
+        if experiment.status != "pending":
+            return started
+        with LocalRecords.cloud.lock:
+            try:
+                for action in experiment.actions.values():
+                    self._interrupt(action, experiment.targets)
+            except ServiceException as error:
+                experiment.status = "failed"
+                raise _invalid(error.message or "") from error
+        return started
+
+    def _interrupt(self, action: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
+        records = regional_backends(self.account_id)[self.region_name]
+        wait = _wait(action)
+        target = targets[action["targets"][TARGET_KEY]]
+        for instance in _resolve(records, target):
+            records.interrupt_spot_instance(instance, wait)
+
+
+def install() -> None:
+    """Make moto's FIS the local one. Call it before the first use of FIS in this process."""
+    install_experiments(LocalExperiments)
+
+
+def _check_stop_conditions(conditions: list[Mapping[str, Any]]) -> None:
+    for condition in conditions:
+        if condition.get("source") != "none":
+            raise _invalid("The local EC2 has no stop condition but the source 'none'")
+
+
+def _check_actions(actions: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
+    if not actions:
+        raise _invalid("An experiment template needs an action")
+    for name, action in actions.items():
+        if action.get("actionId") != ACTION:
+            raise _invalid(f"The local EC2 does not have the action {action.get('actionId')}; it has {ACTION}")
+        if action.get("startAfter") or set(action.get("parameters") or {}) - {"durationBeforeInterruption"}:
+            raise _invalid(f"The action {name} may have the parameter durationBeforeInterruption only")
+        _wait(action)
+        target = targets.get(str((action.get("targets") or {}).get(TARGET_KEY)))
+        if target is None:
+            raise _invalid(f"The action {name} needs a target {TARGET_KEY}")
+        _check_target(target)
+
+
+def _check_target(target: Mapping[str, Any]) -> None:
+    if target.get("resourceType") != RESOURCE_TYPE:
+        raise _invalid(f"Invalid resource type '{target.get('resourceType')}'; expected {RESOURCE_TYPE}")
+    unknown = sorted(name for name, value in target.items() if value and name not in _TARGET_MEMBERS)
+    if unknown:
+        raise _invalid(f"The local EC2 does not have {', '.join(unknown)} of targets")
+    if bool(target.get("resourceArns")) == bool(target.get("resourceTags")):
+        raise _invalid("A target needs resourceArns or resourceTags")
+    if not _SELECTION.fullmatch(str(target.get("selectionMode"))):
+        raise _invalid(f"Invalid selection mode '{target.get('selectionMode')}'")
+
+
+def _wait(action: Mapping[str, Any]) -> timedelta:
+    text = str((action.get("parameters") or {}).get("durationBeforeInterruption") or "PT2M")
+    found = _MINUTES.fullmatch(text)
+    wait = timedelta(minutes=int(found[1])) if found else timedelta()
+    if not LEAST_WAIT <= wait <= MOST_WAIT:
+        raise _invalid(f"durationBeforeInterruption is '{text}'; it must be from PT2M to PT15M")
+    return wait
+
+
+def _resolve(records: Any, target: Mapping[str, Any]) -> list[LocalInstance]:
+    instances = [controller.instance for controller in records.controllers.values()]
+    running = [one for one in instances if one.is_spot and one.state == "running"]
+    if target.get("resourceArns"):
+        wanted = {found["id"] for found in map(_ARN.fullmatch, target["resourceArns"]) if found}
+        found = [one for one in running if one.id in wanted]
+    else:
+        tags = target["resourceTags"].items()
+        found = [one for one in running if tags <= {tag["key"]: tag["value"] for tag in one.get_tags()}.items()]
+    selection = _SELECTION.fullmatch(target["selectionMode"])
+    if not found or selection is None:
+        raise _invalid("Target resolution returned empty set")
+    if selection["kind"] == "COUNT":
+        return found[: int(selection["number"])]
+    if selection["kind"] == "PERCENT":
+        return found[: math.floor(len(found) * int(selection["number"]) / 100)]
+    return found
+
+
+def _invalid(reason: str) -> JsonRESTError:
+    return JsonRESTError("ValidationException", reason)

@@ -1,0 +1,117 @@
+"""What EC2 refuses of a launch, and moto does not."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pycloudlib.local.api.models.instance_types import describe_type
+from pycloudlib.local.api.moto_adapter import EC2ClientError
+
+_PRICE = re.compile(r"(?=.*[1-9])[0-9]*\.?[0-9]+")
+"""A price in USD per hour, above 0."""
+
+MAX_USER_DATA = 16384
+"""Bytes, before they are encoded: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html"""
+
+
+def check_launch(backend: Any, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters of RunInstances that EC2 would refuse.
+
+    Args:
+        backend: the records.
+        parameters: the request's, by botocore's names.
+
+    Raises:
+        EC2ClientError: a zone, type, group, user data or instance profile is none.
+    """
+    describe_type(parameters.get("InstanceType"))
+    _check_credits(parameters)
+    _check_market(parameters.get("InstanceMarketOptions") or {})
+    _check_group_names(backend, parameters.get("SecurityGroups") or [], parameters.get("SubnetId"))
+    _check_placement(backend, parameters.get("Placement") or {}, _subnets(backend, parameters))
+    _check_user_data(parameters.get("UserData"))
+    profile = parameters.get("IamInstanceProfile")
+    if profile:
+        backend.find_profile(profile.get("Name"), profile.get("Arn"))
+
+
+def _member(parameters: Mapping[str, Any], path: str) -> Any:
+    value: Any = parameters
+    for name in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(name)
+    return value
+
+
+def _subnets(backend: Any, parameters: Mapping[str, Any]) -> list[Any]:
+    """The subnets that a launch names."""
+    named = [parameters, *(parameters.get("NetworkInterfaces") or [])]
+    return [backend.get_subnet(one["SubnetId"]) for one in named if one.get("SubnetId")]
+
+
+def _check_placement(backend: Any, placement: Mapping[str, Any], subnets: list[Any]) -> None:
+    zones = {one.name: one.zone_id for one in backend.describe_availability_zones()}
+    zone, zone_id = placement.get("AvailabilityZone"), placement.get("AvailabilityZoneId")
+    if zone and zone not in zones:
+        raise EC2ClientError("InvalidParameterValue", f"Invalid availability zone: [{zone}]")
+    if zone_id and zone_id not in zones.values():
+        raise EC2ClientError("InvalidParameterValue", f"Invalid availability zone-id: [{zone_id}]")
+    if zone and zone_id:
+        raise EC2ClientError(
+            "InvalidParameterCombination",
+            "The parameters availabilityZone and availabilityZoneId cannot be used together",
+        )
+    for subnet in subnets:
+        if (zone or zone_id) not in (None, subnet.availability_zone, zones[subnet.availability_zone]):
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"Value ({zone or zone_id}) for parameter availabilityZone is invalid: the subnet '{subnet.id}' is in "
+                f"{subnet.availability_zone}.",
+            )
+    if placement.get("GroupName"):
+        backend.placement_group(placement["GroupName"])
+
+
+def _check_credits(parameters: Mapping[str, Any]) -> None:
+    wanted = _member(parameters, "CreditSpecification.CpuCredits")
+    if wanted is None:
+        return
+    if wanted not in ("standard", "unlimited"):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{wanted}' for CpuCredits.")
+    instance_type = parameters.get("InstanceType")
+    if not describe_type(instance_type)["BurstablePerformanceSupported"]:
+        raise EC2ClientError(
+            "InstanceCreditSpecification.NotSupported",
+            f"The {instance_type} instance type does not support credit specifications.",
+        )
+
+
+def _check_market(options: Mapping[str, Any]) -> None:
+    if options.get("SpotOptions") and not options.get("MarketType"):
+        raise EC2ClientError("MissingParameter", "The request must contain the parameter marketType")
+    price = _member(options, "SpotOptions.MaxPrice")
+    if price is not None and not _PRICE.fullmatch(str(price)):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{price}' for MaxPrice.")
+
+
+def _check_group_names(backend: Any, names: list[str], subnet_id: str | None) -> None:
+    if names and subnet_id:
+        raise EC2ClientError(
+            "InvalidParameterCombination", "The parameter groupName cannot be used with the parameter subnet"
+        )
+    if names:
+        backend.describe_security_groups(groupnames=names)
+
+
+def _check_user_data(user_data: Any) -> None:
+    try:
+        decoded = base64.b64decode(str(user_data or ""), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EC2ClientError("InvalidParameterValue", "Invalid BASE64 encoding of user data") from error
+    if len(decoded) > MAX_USER_DATA:
+        raise EC2ClientError("InvalidParameterValue", f"User data is limited to {MAX_USER_DATA} bytes")

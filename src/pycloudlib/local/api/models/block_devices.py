@@ -1,0 +1,149 @@
+"""Block device mappings of images and requests, and their merge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pycloudlib.local.api.models.volume_types import DEFAULT_VOLUME_TYPE
+from pycloudlib.local.api.moto_adapter import EC2ClientError
+
+_DEVICE_NAME = re.compile(
+    r"(/dev/)?(sd[a-z]([1-9]|1[0-5])?|hd[a-z]([1-9]|1[0-5])?|xvd([a-z]|[b-d][a-z])([1-9]|1[0-5])?)"
+)
+
+
+@dataclass(frozen=True)
+class BlockDevice:
+    """A volume that an instance is to have, or that an image makes.
+
+    Args:
+        device_name: where it is, such as "/dev/sdf".
+        size_gb: its size in GiB; None for its snapshot's.
+        snapshot_id: what is on it; None for nothing.
+        volume_type: its type; None for the default one.
+        delete_on_termination: whether it goes with the instance; None for what the image says, or else that it does.
+        encrypted: whether it is encrypted.
+        iops: operations per second; None for the type's.
+        throughput: MiB per second; None for the type's.
+        kms_key_id: the key that it is encrypted with; None for the account's.
+    """
+
+    device_name: str
+    size_gb: int | None = None
+    snapshot_id: str | None = None
+    volume_type: str | None = None
+    delete_on_termination: bool | None = None
+    encrypted: bool = False
+    iops: int | None = None
+    throughput: int | None = None
+    kms_key_id: str | None = None
+
+    def described(self) -> dict[str, Any]:
+        """As DescribeImages gives it."""
+        return {
+            "DeviceName": self.device_name,
+            "Ebs": {
+                "SnapshotId": self.snapshot_id,
+                "VolumeSize": self.size_gb,
+                "DeleteOnTermination": self.delete_on_termination is not False,
+                "VolumeType": self.volume_type or DEFAULT_VOLUME_TYPE,
+                "Encrypted": self.encrypted,
+                "Iops": self.iops,
+                "Throughput": self.throughput,
+            },
+        }
+
+
+@dataclass(frozen=True)
+class WantedDevices:
+    """The block device mappings of a request.
+
+    Args:
+        devices: those with a volume.
+        left_out: the names of those that are not to be there (NoDevice).
+    """
+
+    devices: tuple[BlockDevice, ...] = ()
+    left_out: frozenset[str] = frozenset()
+
+
+def parse(mappings: Iterable[Mapping[str, Any]]) -> WantedDevices:
+    """Read the block device mappings of a request; ephemeral volumes, which no instance here has, are ignored.
+
+    Raises:
+        EC2ClientError: a device name is none, is missing, or is there twice.
+    """
+    devices: dict[str, BlockDevice] = {}
+    left_out: set[str] = set()
+    for mapping in mappings:
+        name = str(mapping.get("DeviceName") or "")
+        check_device_name(name)
+        if name in devices or name in left_out:
+            raise _invalid(f"The device '{name}' is used in more than one block-device mapping")
+        if mapping.get("NoDevice") is not None:
+            left_out.add(name)
+        elif mapping.get("VirtualName") is None:
+            devices[name] = _parse_one(name, mapping.get("Ebs") or {})
+    return WantedDevices(tuple(devices.values()), frozenset(left_out))
+
+
+def merge(own: Iterable[BlockDevice], wanted: WantedDevices) -> list[BlockDevice]:
+    """Merge an image's devices with a request's, which add, change, or suppress devices."""
+    merged = {device.device_name: device for device in own if device.device_name not in wanted.left_out}
+    for device in wanted.devices:
+        base = merged.get(device.device_name)
+        merged[device.device_name] = device if base is None else _changed(base, device)
+    return list(merged.values())
+
+
+def check_device_name(name: str) -> None:
+    """Validate a device name.
+
+    Raises:
+        EC2ClientError: InvalidParameterValue.
+    """
+    if not _DEVICE_NAME.fullmatch(name):
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"Value ({name}) for parameter device is invalid. {name} is not a valid EBS device name.",
+        )
+
+
+def _parse_one(name: str, ebs: Mapping[str, Any]) -> BlockDevice:
+    if not ebs:
+        raise EC2ClientError("MissingParameter", "The request must contain the parameter ebs")
+    return BlockDevice(
+        device_name=name,
+        size_gb=_number(ebs.get("VolumeSize")),
+        snapshot_id=ebs.get("SnapshotId"),
+        volume_type=ebs.get("VolumeType"),
+        delete_on_termination=_flag(ebs.get("DeleteOnTermination")),
+        encrypted=bool(_flag(ebs.get("Encrypted"))),
+        iops=_number(ebs.get("Iops")),
+        throughput=_number(ebs.get("Throughput")),
+        kms_key_id=ebs.get("KmsKeyId"),
+    )
+
+
+def _changed(base: BlockDevice, wanted: BlockDevice) -> BlockDevice:
+    given = {name: value for name, value in vars(wanted).items() if value is not None and value is not False}
+    if wanted.delete_on_termination is not None:
+        given["delete_on_termination"] = wanted.delete_on_termination
+    if wanted.volume_type is not None and wanted.volume_type != base.volume_type:
+        base = replace(base, iops=None, throughput=None)
+    return replace(base, **given)
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _flag(value: Any) -> bool | None:
+    return None if value is None else str(value).lower() == "true"
+
+
+def _invalid(reason: str) -> EC2ClientError:
+    return EC2ClientError("InvalidBlockDeviceMapping", reason)

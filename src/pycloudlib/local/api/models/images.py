@@ -1,0 +1,324 @@
+"""AMIs: of the catalogue, and of instances and snapshots."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+from pycloudlib.local.api.models.block_devices import BlockDevice, merge
+from pycloudlib.local.api.models.image import CatalogueAmi, ImageOptions, ImageTraits, LocalAmi, as_time
+from pycloudlib.local.api.models.snapshots import LocalSnapshot, SnapshotRecords
+from pycloudlib.local.api.models.volume_types import VOLUME_TYPES
+from pycloudlib.local.api.moto_adapter import (
+    EC2ClientError,
+    Instance,
+    InvalidAMIIdError,
+    MalformedAMIIdError,
+    UnvailableAMIIdError,
+    random_ami_id,
+)
+from pycloudlib.local.machines.commands import Command, Ended, Request
+from pycloudlib.local.storage.volumes import Submit, TakeSnapshot
+
+ARCHITECTURES = ("x86_64", "i386")
+"""The architectures of images that machines boot."""
+
+_NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
+
+
+class ImageRecords(SnapshotRecords):
+    """The AMIs of one account in one region: the catalogue's, and its own."""
+
+    amis: dict[str, LocalAmi]  # type: ignore[assignment]
+
+    def create_image(  # type: ignore[override]
+        self, instance_id: str, options: ImageOptions, *, no_reboot: bool = False
+    ) -> LocalAmi:
+        """Make an AMI of an instance's volumes; reboot a running instance unless `no_reboot` (CreateImage)."""
+        self._check_name(options.name)
+        controller = self.controller_of(instance_id)
+        controller.check("imaged", {"running", "stopped"})
+        ami_id = random_ami_id()
+        prepared = self._prepare(controller.instance, ami_id, options)
+        devices = [device for device, _, _ in prepared]
+        ami = LocalAmi(
+            self,
+            ami_id,
+            name=options.name,
+            description=options.description,
+            traits=self._traits_of(controller.instance),
+            devices=merge(devices, options.devices),
+        )
+        ami.instance_id = instance_id
+        self._add(ami, options.image_tags)
+        batch: list[Request] = []
+        reboot = controller.instance.state == "running" and not no_reboot
+        for _, snapshot, take in prepared:
+            submit = _adder(batch) if reboot else controller.machine.submit
+            take(submit, partial(self.snapshot_taken, snapshot))
+        if reboot:
+            controller.reboot(while_off=tuple(batch))
+        return ami
+
+    def _prepare(
+        self, instance: Instance, ami_id: str, options: ImageOptions
+    ) -> list[tuple[BlockDevice, LocalSnapshot, TakeSnapshot]]:
+        prepared = []
+        root = instance.root_device_name
+        for name in sorted(instance.block_device_mapping, key=lambda name: (name != root, name)):
+            mapped = instance.block_device_mapping[name]
+            if name in options.devices.left_out or mapped.status == "detaching":
+                continue
+            volume = self.get_volume(mapped.volume_id)
+            text = f"Created by CreateImage({instance.id}) for {ami_id}"
+            snapshot, take = self.prepare_snapshot(volume.id, text)
+            snapshot.add_tags(options.snapshot_tags)
+            device = BlockDevice(
+                name,
+                snapshot.volume_size,
+                snapshot.id,
+                volume.volume_type,
+                bool(mapped.delete_on_termination),
+                volume.encrypted,
+                volume.iops if VOLUME_TYPES[volume.volume_type].iops else None,
+                volume.throughput,
+            )
+            prepared.append((device, snapshot, take))
+        return prepared
+
+    def _traits_of(self, instance: Instance) -> ImageTraits:
+        own = self.amis.get(instance.image_id)
+        if own is not None:
+            return own.traits
+        return ImageTraits(str(instance.architecture), instance.root_device_name, "legacy-bios")
+
+    def register_image(  # type: ignore[override]
+        self, options: ImageOptions, traits: ImageTraits
+    ) -> LocalAmi:
+        """Make an AMI of completed snapshots (RegisterImage)."""
+        self._check_name(options.name)
+        devices = []
+        for device in options.devices.devices:
+            size_gb, _ = self.check_block_device(device)
+            devices.append(replace(device, size_gb=size_gb))
+        root = next((one for one in devices if one.device_name == traits.root_device_name), None)
+        if root is None or not root.snapshot_id:
+            raise EC2ClientError(
+                "InvalidBlockDeviceMapping",
+                f"The root device '{traits.root_device_name}' is not mapped to a snapshot",
+            )
+        ami = LocalAmi(
+            self,
+            random_ami_id(),
+            name=options.name,
+            description=options.description,
+            traits=traits,
+            devices=devices,
+        )
+        return self._add(ami, options.image_tags)
+
+    def copy_image(  # type: ignore[override]
+        self, source_image_id: str, source_region: str, options: ImageOptions
+    ) -> LocalAmi:
+        """Copy an AMI and its snapshots, also from another region; the contents are shared (CopyImage)."""
+        records = self.records_of_region(source_region)
+        source: LocalAmi = records.get_image(source_image_id)
+        _check_available(source)
+        ami_id = random_ami_id()
+        devices = []
+        for device in source.devices:
+            if not device.snapshot_id:
+                devices.append(device)
+                continue
+            text = f"Copied for DestinationAmi {ami_id} from SourceAmi {source.id} for SourceSnapshot"
+            snapshot = self.copy_of(records.get_snapshot(device.snapshot_id), f"{text} {device.snapshot_id}.")
+            snapshot.add_tags(options.snapshot_tags)
+            devices.append(replace(device, snapshot_id=snapshot.id))
+        ami = LocalAmi(
+            self,
+            ami_id,
+            name=options.name or str(source.name),
+            description=options.description or f"[Copied {source.id} from {source_region}] {source.name}",
+            traits=source.traits,
+            devices=devices,
+        )
+        ami.source_image_id, ami.source_image_region = source.id, source_region
+        own = {tag["key"]: tag["value"] for tag in source.get_tags()} if options.with_tags else {}
+        return self._add(ami, {**own, **options.image_tags})
+
+    def _add(self, ami: LocalAmi, tags: dict[str, str]) -> LocalAmi:
+        ami.add_tags(tags)
+        self.amis[ami.id] = ami
+        return ami
+
+    def describe_images(
+        self,
+        ami_ids: list[str] | None = None,
+        filters: dict[str, Any] | None = None,
+        exec_users: list[str] | None = None,
+        owners: list[str] | None = None,
+        *,
+        include_deprecated: bool = False,
+    ) -> list[Any]:
+        """Return images of the catalogue as it is now, and images made since the start (DescribeImages).
+
+        Args:
+            ami_ids: empty for all.
+            filters: moto looks up the image of a new instance by "image-id"; dispatch applies those of a request.
+            exec_users: only images that one of these users may launch.
+            owners: only images of these accounts and aliases.
+            include_deprecated: also other accounts' deprecated images.
+        """
+        self._offer_catalogue()
+        if filters:
+            found = [one for one in [self.amis.get(filters["image-id"])] if one]
+        elif ami_ids:
+            found = self._named(ami_ids)
+        else:
+            found = [one for one in self.amis.values() if include_deprecated or not self._is_hidden(one)]
+        if exec_users:
+            found = [one for one in found if any(self._may_launch(one, user) for user in exec_users)]
+        if owners:
+            wanted = {self.account_id if one == "self" else one for one in owners}
+            found = [one for one in found if one.owner_id in wanted or one.owner_alias in wanted]
+        return found
+
+    def get_image(self, image_id: str) -> LocalAmi:
+        """Find an AMI.
+
+        Raises:
+            EC2ClientError: there is none of that id.
+        """
+        ami: LocalAmi = self.describe_images(ami_ids=[image_id])[0]
+        return ami
+
+    def own_image(self, image_id: str) -> LocalAmi:
+        """Find an AMI that the account may change.
+
+        Raises:
+            EC2ClientError: there is none of that id, it is gone, or somebody else's.
+        """
+        if image_id in self.deleted_amis:
+            raise UnvailableAMIIdError(image_id)
+        ami = self.get_image(image_id)
+        if ami.owner_id != self.account_id:
+            raise EC2ClientError("AuthFailure", f"Not authorized for image: {image_id}")
+        return ami
+
+    def deregister_image(self, ami_id: str, *, with_snapshots: bool = False) -> None:
+        """Remove an AMI, keeping its instances, and its snapshots unless `with_snapshots` (DeregisterImage)."""
+        ami = self.own_image(ami_id)
+        del self.amis[ami_id]
+        self.deleted_amis.append(ami_id)
+        if not with_snapshots:
+            return
+        still_used = {one for other in self.amis.values() for one in other.snapshot_ids}
+        for snapshot_id in set(ami.snapshot_ids) - still_used:
+            self.delete_snapshot(snapshot_id)
+
+    def deprecate_image(self, image_id: str, at: Any) -> None:
+        """Set when an AMI is deprecated; None for never (EnableImageDeprecation, DisableImageDeprecation).
+
+        Raises:
+            EC2ClientError: the time has passed, or is none.
+        """
+        ami = self.own_image(image_id)
+        if at is None:
+            ami.deprecation_time = None
+            return
+        when = at if isinstance(at, datetime) else as_time(str(at))
+        when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+        if when <= datetime.now(timezone.utc):
+            raise EC2ClientError("InvalidParameterValue", "The date and time to deprecate an AMI must be in the future")
+        ami.deprecation_time = f"{when:%Y-%m-%dT%H:%M:00.000Z}"
+
+    def modify_image_attribute(
+        self,
+        ami_id: str,
+        launch_permissions_to_add: list[dict[str, str]],
+        launch_permissions_to_remove: list[dict[str, str]],
+    ) -> None:
+        """Change the launch permissions of an AMI (ModifyImageAttribute)."""
+        self.own_image(ami_id)
+        super().modify_image_attribute(ami_id, launch_permissions_to_add, launch_permissions_to_remove)
+
+    def launchable_image(self, image_id: str) -> LocalAmi:
+        """Find an AMI that a machine can boot from.
+
+        Raises:
+            EC2ClientError: there is none of that id, it is not ready, or it is for other machines.
+        """
+        if not image_id:
+            raise EC2ClientError("MissingParameter", "The request must contain the parameter ImageId")
+        ami = self.get_image(image_id)
+        _check_available(ami)
+        if ami.architecture not in ARCHITECTURES:
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"The local EC2 runs {ARCHITECTURES[0]} machines only; {image_id} is for {ami.architecture}",
+            )
+        return ami
+
+    def get_snapshot(self, snapshot_id: str) -> LocalSnapshot:
+        """Find a snapshot, also one of a catalogue image."""
+        if snapshot_id not in self.snapshots:
+            self._offer_catalogue()
+        return super().get_snapshot(snapshot_id)
+
+    def _named(self, image_ids: list[str]) -> list[LocalAmi]:
+        malformed = [one for one in image_ids if not one.startswith("ami-")]
+        if malformed:
+            raise MalformedAMIIdError(malformed)
+        unknown = [one for one in image_ids if one not in self.amis]
+        if unknown:
+            raise InvalidAMIIdError(unknown)
+        return [self.amis[one] for one in image_ids]
+
+    def _is_hidden(self, ami: LocalAmi) -> bool:
+        return ami.is_deprecated and ami.owner_id != self.account_id
+
+    def _may_launch(self, ami: LocalAmi, user: str) -> bool:
+        """Return whether a launch permission names just this user."""
+        if user == "all":
+            return ami.is_public
+        account = self.account_id if user == "self" else user
+        return {"UserId": account} in ami.launch_permissions
+
+    def _check_name(self, name: str) -> None:
+        if not _NAME.fullmatch(name or ""):
+            raise EC2ClientError(
+                "InvalidAMIName.Malformed",
+                "AMI names must be between 3 and 128 characters long, and may contain letters, numbers, '(', ')', "
+                "'[', ']', ' ', '.', '/', '-', ''', '@' and '_'",
+            )
+        for ami in self.amis.values():
+            if ami.name == name and ami.owner_id == self.account_id:
+                raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use by AMI {ami.id}")
+
+    def _offer_catalogue(self) -> None:
+        images = {image.image_id: image for image in self.cloud.catalogue.images()}
+        for image_id, ami in list(self.amis.items()):
+            if isinstance(ami, CatalogueAmi) and image_id not in images:
+                del self.amis[image_id]
+                for snapshot_id in ami.snapshot_ids:
+                    self.snapshots.pop(snapshot_id, None)
+        for image_id, image in images.items():
+            if image_id not in self.amis and image_id not in self.deleted_amis:
+                self.amis[image_id] = CatalogueAmi(self, image)
+
+
+def _adder(batch: list[Request]) -> Submit:
+    """Return a function that adds commands to a batch instead of queueing them."""
+
+    def add(command: Command, ended: Ended) -> None:
+        batch.append(Request(command, ended))
+
+    return add
+
+
+def _check_available(ami: LocalAmi) -> None:
+    if ami.state != "available":
+        raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '{ami.id}' is {ami.state}")

@@ -1,0 +1,180 @@
+"""An instance: what moto does not record of its launch, and what is left of it at its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from pycloudlib.local.api.models.interface import private_dns_name, public_dns_name
+from pycloudlib.local.api.models.launch_options import LaunchOptions
+from pycloudlib.local.api.moto_adapter import Instance, StateReason
+
+logger = logging.getLogger(__name__)
+
+_BURSTABLE = "BurstablePerformanceSupported"
+_UNLIMITED_FAMILIES = ("t3", "t3a", "t4g")
+"""The families whose credits are unlimited by default.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-unlimited-mode.html
+"""
+
+
+class LocalInstance(Instance):
+    """An instance.
+
+    moto makes the object; `InstanceRecords` makes it one of these, and calls `complete()`.
+    """
+
+    cpu_options: dict[str, int]
+    cpu_credits: str | None
+    private_dns_name_options: dict[str, Any]
+    maintenance_options: dict[str, str]
+    capacity_reservation_specification: dict[str, Any]
+    enclave_options: Mapping[str, bool] = {"Enabled": False}
+    spot_instance_request_id: str | None = None
+    boot_mode: str | None = None
+    # Machines have a BIOS, whatever their image prefers.
+    current_instance_boot_mode = "legacy-bios"
+    ena_support = True
+    network_performance_options: Mapping[str, str] = {"BandwidthWeighting": "default"}
+    operator: Mapping[str, bool] = {"Managed": False}
+    platform_details = "Linux/UNIX"
+    usage_operation = "RunInstances"
+
+    def complete(self, options: LaunchOptions, cpu: dict[str, int], zone_id: str, type_data: Mapping[str, Any]) -> None:
+        """Record what moto does not.
+
+        Args:
+            options: of the launch.
+            cpu: cores, and threads of each.
+            zone_id: the availability zone's id.
+            type_data: EC2's description of the instance type.
+        """
+        placement: Any = self.placement
+        placement.availability_zone_id = zone_id
+        placement.group_name = options.placement.get("GroupName") or ""
+        placement.tenancy = options.placement.get("Tenancy") or "default"
+        self.hibernation_options = {"Configured": False}
+        self.change_type(self.instance_type, cpu, type_data)
+        if self.cpu_credits is not None:
+            self.cpu_credits = options.cpu_credits or self.cpu_credits
+        self.private_dns_name_options = {
+            "HostnameType": options.private_dns.get("HostnameType") or "ip-name",
+            "EnableResourceNameDnsARecord": bool(options.private_dns.get("EnableResourceNameDnsARecord")),
+            "EnableResourceNameDnsAAAARecord": bool(options.private_dns.get("EnableResourceNameDnsAAAARecord")),
+        }
+        if self.metadata_options.http_protocol_ipv6 == "enabled":
+            log_once(
+                "HttpProtocolIpv6 is recorded only: no metadata service answers at [fd00:ec2::254]; "
+                "guests find it at 169.254.169.254"
+            )
+        self.maintenance_options = {"AutoRecovery": options.auto_recovery, "RebootMigration": "default"}
+        self.capacity_reservation_specification = {"CapacityReservationPreference": options.capacity_preference}
+        self.lifecycle = None if options.spot is None else "spot"
+        self.client_token = options.client_token or ""
+        self.boot_mode = getattr(self.ec2_backend.amis.get(self.image_id), "boot_mode", None)
+        self.state_reason = StateReason("pending", "pending")
+
+    def change_type(self, instance_type: str, cpu: dict[str, int], type_data: Mapping[str, Any]) -> None:
+        """Set the instance type, and what follows from it.
+
+        Args:
+            instance_type: the type.
+            cpu: cores, and threads of each.
+            type_data: EC2's description of the type.
+        """
+        self.instance_type = instance_type
+        self.cpu_options = cpu
+        self.cpu_credits = default_credits(instance_type) if type_data[_BURSTABLE] else None
+
+    @property
+    def instance_id(self) -> str:
+        """Its id; moto derives this name from the class's."""
+        return str(self.id)
+
+    @property
+    def usage_operation_update_time(self) -> datetime:
+        """When it was first billed as what it is: EC2's time of the launch."""
+        return self.launch_time
+
+    @property
+    def terminated(self) -> bool:
+        """Whether only its record is left."""
+        return self.state == "terminated"
+
+    @property
+    def is_spot(self) -> bool:
+        """Whether it is a spot instance; its request is `spot_instance_request_id`."""
+        return self.lifecycle == "spot"
+
+    @property
+    def vpc_id(self) -> str | None:
+        """Its VPC; None once it is terminated."""
+        return str(self.nics[0].subnet.vpc_id) if 0 in self.nics else None
+
+    @property
+    def subnet_id(self) -> str | None:
+        """Its subnet; None once it is terminated."""
+        return str(self.nics[0].subnet.id) if 0 in self.nics else None
+
+    @property
+    def private_ip(self) -> str | None:
+        """Its primary private address; None once it is terminated."""
+        return self.nics[0].private_ip_address if 0 in self.nics else None
+
+    @property
+    def private_ip_address(self) -> str | None:
+        """Its primary private address; None once it is terminated."""
+        return self.private_ip
+
+    @property
+    def public_ip(self) -> str | None:
+        """Its public address; None without one."""
+        return self.nics[0].public_ip if 0 in self.nics else None
+
+    @property
+    def public_ip_address(self) -> str | None:
+        """Its public address; None without one."""
+        return self.public_ip
+
+    @property
+    def private_dns_name(self) -> str:
+        """Its private host name, of its address or of its id; "" once it is terminated."""
+        private_ip = self.private_ip
+        if private_ip is None:
+            return ""
+        address_name = private_dns_name(private_ip, self.region_name)
+        if self.private_dns_name_options["HostnameType"] == "ip-name":
+            return address_name
+        return f"{self.id}.{address_name.partition('.')[2]}"
+
+    @property
+    def public_dns_name(self) -> str:
+        """Its public host name; "" without a public address."""
+        return public_dns_name(self.public_ip, self.region_name) if self.public_ip else ""
+
+    @property
+    def ipv6_address(self) -> str | None:
+        """The first IPv6 address of its primary interface; None without one."""
+        addresses = self.nics[0].ipv6_addresses if 0 in self.nics else []
+        return str(addresses[0]) if addresses else None
+
+
+@cache
+def log_once(message: str) -> None:
+    """Log a message, unless it was logged before."""
+    logger.info("%s", message)
+
+
+def default_credits(instance_type: str) -> str:
+    """Return how a burstable instance type spends CPU credits unless a launch says otherwise."""
+    return "unlimited" if instance_type.partition(".")[0] in _UNLIMITED_FAMILIES else "standard"
+
+
+def local_instance(instance: Instance) -> LocalInstance:
+    """Tell mypy what moto does not know."""
+    assert isinstance(instance, LocalInstance)  # noqa: S101  (no others are made)
+    return instance

@@ -1,0 +1,295 @@
+"""What binds an EC2 instance to its machine: the one's state follows the other's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any, Protocol
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.api.models.description import instance_metadata
+from pycloudlib.local.api.models.instance_status import GuestStatus, describe_status, panicked
+from pycloudlib.local.api.models.records_lock import RecordsLock
+from pycloudlib.local.api.moto_adapter import STATE_CODES, EC2ClientError, Instance, StateReason, set_instance_state
+from pycloudlib.local.machines.base import Devices, Kernel, MachineOwner, MachineSpec, PowerOffCause
+from pycloudlib.local.machines.commands import Destroy, End, Reboot, Request, Start, Stop
+from pycloudlib.local.machines.driver import MachineDriver
+from pycloudlib.local.machines.machine import Machine
+from pycloudlib.local.network.metadata import InstanceMetadata
+from pycloudlib.local.storage.volumes import VolumeStore
+
+_STARTABLE = {"stopped"}
+_STOPPABLE = {"pending", "running"}
+_REBOOTABLE = {"running"}
+_ENDED = {"shutting-down", "terminated"}
+
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html
+_BY_USER = StateReason("Client.UserInitiatedShutdown: User initiated shutdown", "Client.UserInitiatedShutdown")
+_BY_GUEST = StateReason(
+    "Client.InstanceInitiatedShutdown: Instance initiated shutdown", "Client.InstanceInitiatedShutdown"
+)
+
+
+class RootReplacement(Protocol):
+    """The replacement of a root volume. The instance's controller calls it with the lock held."""
+
+    swapped: bool
+    """Whether the other root volume is attached."""
+
+    def swap(self) -> Kernel | None:
+        """Attach another root volume while the machine is off, and return what it boots with from now on."""
+
+    def end(self, *, succeeded: bool) -> None:
+        """Take note of how it ended; called once the machine runs again, or will not."""
+
+
+class InstanceController(MachineOwner):
+    """An instance and the machine behind it.
+
+    Its methods are called with the server's lock held, except for what a machine tells; that takes the lock itself.
+
+    Args:
+        instance: moto's record of the instance.
+        spec: what its machine is made of.
+        reservation_id: the launch it was part of.
+        public_key: text of the key pair's public half; "" without one.
+        driver: makes the machine.
+        volumes: what is on its volumes.
+        lock: the server's.
+    """
+
+    def __init__(
+        self,
+        instance: Instance,
+        spec: MachineSpec,
+        *,
+        reservation_id: str,
+        public_key: str,
+        driver: MachineDriver,
+        volumes: VolumeStore,
+        lock: RecordsLock,
+    ) -> None:
+        self.instance = instance
+        self.reservation_id = reservation_id
+        self._public_key = public_key
+        self._driver = driver
+        self._volumes = volumes
+        self._lock = lock
+        self._spec = spec
+        self._root_replacement: RootReplacement | None = None
+        self._guest = GuestStatus.INITIALIZING
+        self._guest_run = 0
+        self._impaired_since: datetime | None = None
+        self._machine: Machine = driver.create(spec, self, self.metadata)
+
+    def launch(self) -> None:
+        """Start it for the first time."""
+        self._switch_on()
+
+    def check(self, action: str, states: set[str]) -> None:
+        """Refuse what the instance's state does not allow, or the replacement of its root volume.
+
+        Raises:
+            EC2ClientError: IncorrectInstanceState.
+        """
+        if self._root_replacement is not None:
+            raise EC2ClientError(
+                "IncorrectInstanceState",
+                f"The root volume of the instance '{self.instance.id}' is being replaced: it cannot be {action} now.",
+            )
+        self._check_state(action, states)
+
+    def _check_state(self, action: str, states: set[str]) -> None:
+        if self.instance.state not in states:
+            raise EC2ClientError(
+                "IncorrectInstanceState",
+                f"The instance '{self.instance.id}' is not in a state from which it can be {action}.",
+            )
+
+    def check_start(self) -> None:
+        """Refuse to start what is neither stopped nor on already."""
+        self.check("started", _STARTABLE | _STOPPABLE)
+
+    def check_stop(self) -> None:
+        """Refuse to stop what is gone."""
+        self._check_state("stopped", set(STATE_CODES) - _ENDED)
+
+    def check_reboot(self) -> None:
+        """Refuse to reboot what does not run."""
+        self.check("rebooted", _REBOOTABLE)
+
+    def start(self) -> None:
+        """Start it again after a stop; no change to one that is on."""
+        if self.instance.state in _STARTABLE:
+            self._switch_on()
+
+    def stop(self, *, force: bool) -> None:
+        """Stop it; no change to one that is off or on its way there, but for a forced stop."""
+        if self.instance.state in _STOPPABLE or (force and self.instance.state == "stopping"):
+            self._set("stopping", _BY_USER)
+            self._machine.submit(Stop(force=force))
+
+    @property
+    def machine(self) -> Machine:
+        """The machine behind the instance."""
+        return self._machine
+
+    def resize(self, instance_type: str, memory_mib: int, cpus: int) -> None:
+        """Let the machine, which is off, be of another type from its next start on."""
+        self._spec = replace(self._spec, instance_type=instance_type, memory_mib=memory_mib, cpus=cpus)
+
+    def reboot(self, while_off: tuple[Request, ...] = ()) -> None:
+        """Reboot it; `while_off` are requests that its machine serves while it is off."""
+        self._machine.submit(Reboot(while_off))
+
+    def replace_root(self, replacement: RootReplacement) -> None:
+        """Shut the guest down, and boot from another root volume. The instance runs all the while."""
+        self._root_replacement = replacement
+        self._machine.submit(Stop())
+
+    def terminate(self) -> None:
+        """Terminate it; no change to one that is on its way there."""
+        if self.instance.state not in _ENDED:
+            self._terminate(_BY_USER)
+
+    def terminate_because(self, reason: StateReason) -> bool:
+        """Terminate it for EC2's own reason. Returns whether it was alive."""
+        if self.instance.state in _ENDED:
+            return False
+        self._terminate(reason)
+        return True
+
+    def console(self) -> bytes:
+        """All that the machine has printed on its console."""
+        return self._machine.console()
+
+    def status(self) -> dict[str, Any]:
+        """Describe its status checks, as DescribeInstanceStatus does."""
+        if self.instance.state == "running" and self._guest is not GuestStatus.IMPAIRED and panicked(self.console()):
+            self._set_guest(GuestStatus.IMPAIRED)
+        return describe_status(self.instance, self._guest, self._impaired_since)
+
+    def machine_running(self) -> None:
+        """The machine has started: the instance runs."""
+        with self._lock:
+            if self.instance.state == "pending":
+                self._set("running", None)
+            elif self._root_replacement is not None and self._root_replacement.swapped:
+                self._new_guest()
+                self._end_root_replacement(succeeded=True)
+            elif self._guest is GuestStatus.IMPAIRED:
+                self._new_guest()  # a reboot ends a panic
+            else:
+                return
+            run, public_ip = self._guest_run, self.instance.public_ip
+        self._driver.watch_guest(public_ip, partial(self._awaits, run), partial(self._guest_reported, run))
+
+    def machine_off(self, cause: PowerOffCause, detail: str) -> None:
+        """The machine is off: the instance is stopped, or is terminated next."""
+        with self._lock:
+            if self.instance.state in _ENDED:
+                return
+            if self._swap_root(cause):
+                return
+            self._end_root_replacement(succeeded=False)
+            if cause is PowerOffCause.DIED:
+                self._terminate(_failed(detail))
+            elif self.instance.state == "stopping":
+                self._set_stopped(_BY_USER)
+            elif self.instance.instance_initiated_shutdown_behavior == "terminate":
+                self._terminate(_BY_GUEST)
+            else:
+                self._set_stopped(_BY_GUEST)
+
+    def metadata(self) -> InstanceMetadata:
+        """What the instance's metadata service says, as things are now."""
+        with self._lock:
+            if not self.instance.public_ip and self._guest is GuestStatus.INITIALIZING:
+                # Nothing leads to it from here; that it uses the network is all that can be known.
+                self._set_guest(GuestStatus.OK)
+            return instance_metadata(self.instance, self.reservation_id, self._public_key)
+
+    def _swap_root(self, cause: PowerOffCause) -> bool:
+        """Start the machine again from another root volume, if it went off for that. Returns whether it did."""
+        replacement = self._root_replacement
+        if replacement is None or replacement.swapped:
+            return False
+        if cause is PowerOffCause.DIED or self.instance.state != "running":
+            return False
+        self._spec = replace(self._spec, kernel=replacement.swap())
+        self._machine.submit(Start(self._spec, self._devices()))
+        return True
+
+    def _end_root_replacement(self, *, succeeded: bool) -> None:
+        replacement, self._root_replacement = self._root_replacement, None
+        if replacement is not None:
+            replacement.end(succeeded=succeeded)
+
+    def _new_guest(self) -> None:
+        self._guest_run += 1
+        self._set_guest(GuestStatus.INITIALIZING)
+
+    def _awaits(self, run: int) -> bool:
+        return run == self._guest_run and self._guest is GuestStatus.INITIALIZING and self.instance.state == "running"
+
+    def _guest_reported(self, run: int, answers: bool) -> None:
+        with self._lock:
+            if self._awaits(run):
+                self._set_guest(GuestStatus.OK if answers else GuestStatus.IMPAIRED)
+
+    def _set_guest(self, status: GuestStatus) -> None:
+        self._guest = status
+        self._impaired_since = datetime.now(timezone.utc) if status is GuestStatus.IMPAIRED else None
+
+    def _switch_on(self) -> None:
+        self._new_guest()
+        self._set("pending", StateReason("pending", "pending"))
+        self.instance.launch_time = datetime.now(timezone.utc).replace(tzinfo=None)
+        try:
+            self.instance.ec2_backend.give_public_ip(self.instance)
+        except LocalEC2Error as error:
+            self._terminate(_failed(str(error)))
+            return
+        self._machine.submit(Start(self._spec, self._devices()))
+
+    def _devices(self) -> Devices:
+        """What the machine has, as things are now."""
+        root = self.instance.root_device_name
+        mapped = self.instance.block_device_mapping
+        others = [name for name in sorted(mapped) if name != root and mapped[name].status != "detaching"]
+        volumes = [mapped[name] for name in (root, *others)]
+        interfaces = self.instance.ec2_backend.interfaces_of(self.instance)
+        return Devices(
+            disks=tuple(self._volumes.disk(volume.volume_id) for volume in volumes),
+            interfaces=tuple(one.machine_attachment() for one in interfaces if one.attachment_status != "detaching"),
+        )
+
+    def _set_stopped(self, reason: StateReason) -> None:
+        # As on EC2, the public address is gone with the stop; the next start brings another one.
+        self.instance.ec2_backend.take_public_ip(self.instance)
+        self._set("stopped", reason)
+
+    def _terminate(self, reason: StateReason) -> None:
+        # Its volumes are released when the machine is gone: until then it has commands to serve that change them.
+        self._set("shutting-down", reason)
+        self._machine.submit(Destroy(), self._machine_gone)
+
+    def _machine_gone(self, _: End) -> None:
+        with self._lock:
+            reason = self.instance.state_reason
+            self._end_root_replacement(succeeded=False)
+            self.instance.ec2_backend.take_public_ip(self.instance)
+            self.instance.ec2_backend.release_volumes(self.instance)
+            self.instance.ec2_backend.release_interfaces(self.instance)
+            self.instance.ec2_backend.close_spot_request(self.instance)
+            self.instance.terminate()
+            self._set("terminated", reason)
+
+    def _set(self, state: str, reason: StateReason | None) -> None:
+        by_user = f"User initiated ({datetime.now(timezone.utc):%Y-%m-%d %H:%M:%S} GMT)"
+        set_instance_state(self.instance, state, reason, by_user if reason is _BY_USER else "")
+
+
+def _failed(detail: str) -> StateReason:
+    return StateReason(f"Server.InternalError: {detail}", "Server.InternalError")

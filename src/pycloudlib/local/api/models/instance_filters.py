@@ -1,0 +1,69 @@
+"""The filters of DescribeInstances that compare what its response does not have.
+
+https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pycloudlib.local.api.filters import Matches, comparison
+
+
+def _interfaces(value: Callable[[Any], Any]) -> Callable[[Any], Iterable[Any]]:
+    return lambda instance: (value(one) for one in instance.nics.values())
+
+
+def _tags(name: str) -> Callable[[Any], Iterable[Any]]:
+    return lambda instance: (tag[name] for one in instance.nics.values() for tag in one.get_tags())
+
+
+def _associations(name: str) -> Callable[[Any], Iterable[Any]]:
+    return lambda instance: (
+        address["Association"][name]
+        for one in instance.nics.values()
+        for address in one.private_ip_addresses
+        if name in (address.get("Association") or {})
+    )
+
+
+def _primary_association(name: str) -> Callable[[Any], Iterable[Any]]:
+    return lambda instance: (one.association[name] for one in instance.nics.values() if name in one.association)
+
+
+def _nothing(_instance: Any) -> Iterable[Any]:
+    """What no instance of the local EC2 has."""
+    return ()
+
+
+FILTERS: Mapping[str, Callable[[Any], Iterable[Any]]] = {
+    "metadata-options.http-protocol-ipv4": lambda instance: [instance.metadata_options.http_endpoint],
+    "network-interface.addresses.association.carrier-ip": _nothing,
+    "network-interface.addresses.association.customer-owned-ip": _nothing,
+    "network-interface.addresses.association.allocation-id": _associations("AllocationId"),
+    "network-interface.addresses.association.association-id": _associations("AssociationId"),
+    "network-interface.association.allocation-id": _primary_association("AllocationId"),
+    "network-interface.association.association-id": _primary_association("AssociationId"),
+    "network-interface.attachment.instance-id": _interfaces(lambda one: one.instance.id),
+    "network-interface.attachment.instance-owner-id": _interfaces(lambda one: one.instance.owner_id),
+    "network-interface.availability-zone": _interfaces(lambda one: one.availability_zone),
+    "network-interface.deny-all-igw-traffic": _interfaces(lambda _one: False),
+    "network-interface.ipv6-native": _interfaces(lambda _one: False),
+    "network-interface.outpost-arn": _nothing,
+    "network-interface.public-dns-name": _primary_association("PublicDnsName"),
+    "network-interface.requester-id": _nothing,
+    "network-interface.requester-managed": _interfaces(lambda _one: False),
+    "network-interface.tag-key": _tags("key"),
+    "network-interface.tag-value": _tags("value"),
+}
+
+
+def matcher_of_instances(filters: Mapping[str, Sequence[str]]) -> Matches:
+    """Return a predicate that tells whether an instance has one of each filter's values.
+
+    Args:
+        filters: values by name; those of other names are left out.
+    """
+    tests = [(FILTERS[name], comparison(tuple(values))) for name, values in filters.items() if name in FILTERS]
+    return lambda instance: all(compare(values(instance)) for values, compare in tests)

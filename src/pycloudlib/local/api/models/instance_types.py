@@ -1,0 +1,225 @@
+"""Instance types: what EC2 says of each, and the machines that stand for them.
+
+moto has EC2's own descriptions of almost all types. Those that botocore's model names beside them are described here,
+as far as a launch asks.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+from collections.abc import Collection, Mapping
+from functools import cache
+from typing import Any
+
+from botocore.model import StringShape
+
+from pycloudlib.local.api.moto_adapter import INSTANCE_TYPES, EC2ClientError, add_instance_type, get_service_model
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_INSTANCE_TYPE = "m1.small"
+"""What RunInstances means without an InstanceType."""
+
+# https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-types.html
+_FURTHER = {
+    "cc1.4xlarge": (16, 23.0),
+    "cc2.8xlarge": (32, 60.5),
+    "cg1.4xlarge": (16, 22.5),
+    "cr1.8xlarge": (32, 244.0),
+    "dl1.24xlarge": (96, 768.0),
+    "f1.2xlarge": (8, 122.0),
+    "f1.4xlarge": (16, 244.0),
+    "f1.16xlarge": (64, 976.0),
+    "g2.2xlarge": (8, 15.0),
+    "g2.8xlarge": (32, 60.0),
+    "g3.4xlarge": (16, 122.0),
+    "g3.8xlarge": (32, 244.0),
+    "g3.16xlarge": (64, 488.0),
+    "g3s.xlarge": (4, 30.5),
+    "g4ad.xlarge": (4, 16.0),
+    "g4ad.2xlarge": (8, 32.0),
+    "g4ad.4xlarge": (16, 64.0),
+    "g4ad.8xlarge": (32, 128.0),
+    "g4ad.16xlarge": (64, 256.0),
+    "hi1.4xlarge": (16, 60.5),
+    "hs1.8xlarge": (16, 117.0),
+    "i3.metal": (72, 512.0),
+    "m9g.metal-24xl": (96, 384.0),
+    "m9gd.metal-24xl": (96, 384.0),
+    "p2.xlarge": (4, 61.0),
+    "p2.8xlarge": (32, 488.0),
+    "p2.16xlarge": (64, 732.0),
+    "p3.2xlarge": (8, 61.0),
+    "p3.8xlarge": (32, 244.0),
+    "p3.16xlarge": (64, 488.0),
+    "p6e-gb200.36xlarge": (144, 960.0),
+    "u-6tb1.metal": (448, 6144.0),
+    "u-9tb1.112xlarge": (448, 9216.0),
+    "u-12tb1.112xlarge": (448, 12288.0),
+    "u-18tb1.112xlarge": (448, 18432.0),
+    "u-24tb1.112xlarge": (448, 24576.0),
+    "u-9tb1.metal": (448, 9216.0),
+    "u-12tb1.metal": (448, 12288.0),
+    "u-18tb1.metal": (448, 18432.0),
+    "u-24tb1.metal": (448, 24576.0),
+    "u7ib-12tb.224xlarge": (896, 12288.0),
+    "u7inh-32tb.480xlarge": (1920, 32768.0),
+}
+"""Virtual CPUs and memory in GiB."""
+
+_PATTERN_TYPES = {False: "m5.large", True: "m6g.large"}
+"""The types from which the descriptions are taken that nobody has; by whether they are for arm64."""
+
+_SIZES = {"nano": 2, "micro": 2, "small": 2, "medium": 2, "large": 2, "xlarge": 4}
+_ARM_FAMILY = re.compile(r"(a1|t4g|[a-z]+[0-9]+g[a-z]*|.*-gb[0-9]+)")
+_MIB = 1024
+_DEFAULT_GIB_PER_CPU = 4.0
+_METAL_CPUS = 96
+
+
+@cache
+def add_further_types() -> None:
+    """Describe the types that botocore names and moto does not; to be called once, before the first request."""
+    for name in sorted(named_by_botocore() - set(INSTANCE_TYPES)):
+        add_instance_type(name, _description(name))
+
+
+def named_by_botocore() -> frozenset[str]:
+    """Return the names of all instance types that botocore's model has."""
+    shape = get_service_model("ec2").shape_for("InstanceType")
+    assert isinstance(shape, StringShape)  # noqa: S101  (so says EC2's model)
+    return frozenset(shape.enum)
+
+
+def all_types() -> Collection[str]:
+    """Return the names of all instance types."""
+    add_further_types()
+    return INSTANCE_TYPES.keys()
+
+
+def describe_type(instance_type: str | None) -> Mapping[str, Any]:
+    """Return EC2's description of an instance type; None means the default one.
+
+    Raises:
+        EC2ClientError: InvalidParameterValue: there is no such type.
+    """
+    add_further_types()
+    found: Mapping[str, Any] | None = INSTANCE_TYPES.get(instance_type or DEFAULT_INSTANCE_TYPE)
+    if found is None:
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{instance_type}' for InstanceType.")
+    return found
+
+
+def check_architecture(instance_type: str | None, architecture: str) -> None:
+    """Refuse a type whose processors do not run an image of this architecture.
+
+    Raises:
+        EC2ClientError: InvalidParameterValue.
+    """
+    supported = describe_type(instance_type)["ProcessorInfo"]["SupportedArchitectures"]
+    if architecture in supported:
+        return
+    raise EC2ClientError(
+        "InvalidParameterValue",
+        f"The architecture '{','.join(supported)}' of the specified instance type does not match the architecture "
+        f"'{architecture}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, "
+        "and try again. You can use 'describe-instance-types' or 'describe-images' to discover the architecture of the "
+        "instance type or AMI.",
+    )
+
+
+def cpu_options(instance_type: str | None, wanted: Mapping[str, Any]) -> dict[str, int]:
+    """Return the cores, and the threads of each, that an instance has.
+
+    Args:
+        instance_type: its type; None for the default one.
+        wanted: CpuOptions of the request, which has both or neither.
+
+    Raises:
+        EC2ClientError: InvalidParameterValue, InvalidParameterCombination: the type cannot have them.
+    """
+    cpus = describe_type(instance_type)["VCpuInfo"]
+    threads = int(cpus.get("DefaultThreadsPerCore", 1))
+    cores = int(cpus.get("DefaultCores", max(1, int(cpus["DefaultVCpus"]) // threads)))
+    if not wanted:
+        return {"CoreCount": cores, "ThreadsPerCore": threads}
+    if wanted.get("CoreCount") is None or wanted.get("ThreadsPerCore") is None:
+        raise EC2ClientError("InvalidParameterCombination", "CpuOptions must have both CoreCount and ThreadsPerCore")
+    for name, valid in (
+        ("CoreCount", cpus.get("ValidCores", [cores])),
+        ("ThreadsPerCore", cpus.get("ValidThreadsPerCore", [threads])),
+    ):
+        if int(wanted[name]) not in valid:
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"Invalid value '{wanted[name]}' for CpuOptions.{name}. Valid for {instance_type}: "
+                f"{', '.join(str(one) for one in valid)}",
+            )
+    return {"CoreCount": int(wanted["CoreCount"]), "ThreadsPerCore": int(wanted["ThreadsPerCore"])}
+
+
+class MachineSizes:
+    """The size of the machine behind each instance type: the type's, but no more than a limit.
+
+    Args:
+        max_memory_mib: the limit of memory.
+        max_cpus: the limit of virtual CPUs.
+    """
+
+    def __init__(self, max_memory_mib: int, max_cpus: int) -> None:
+        self._max_memory_mib = max_memory_mib
+        self._max_cpus = max_cpus
+        self._reported: set[str] = set()
+
+    def size(self, instance_type: str | None, cpu: Mapping[str, int]) -> tuple[int, int]:
+        """Return memory in MiB and CPUs; log it once per type when they are less than the type's.
+
+        Args:
+            instance_type: None for the default one.
+            cpu: cores, and threads of each.
+        """
+        memory_mib = int(describe_type(instance_type)["MemoryInfo"]["SizeInMiB"])
+        cpus = cpu["CoreCount"] * cpu["ThreadsPerCore"]
+        given = min(memory_mib, self._max_memory_mib), min(cpus, self._max_cpus)
+        name = instance_type or DEFAULT_INSTANCE_TYPE
+        if given != (memory_mib, cpus) and name not in self._reported:
+            self._reported.add(name)
+            logger.info(
+                "%s has %d MiB and %d CPUs on EC2; its machines have %d MiB and %d CPUs here",
+                name,
+                memory_mib,
+                cpus,
+                *given,
+            )
+        return given
+
+
+def _description(name: str) -> dict[str, Any]:
+    family, _, size = name.partition(".")
+    arm = _ARM_FAMILY.fullmatch(family) is not None
+    cpus, memory_gib = _FURTHER.get(name) or _guessed(size)
+    threads = 1 if arm else 2
+    cores = max(1, cpus // threads)
+    description: dict[str, Any] = copy.deepcopy(INSTANCE_TYPES[_PATTERN_TYPES[arm]])
+    return {
+        **description,
+        "InstanceType": name,
+        "BareMetal": "metal" in size,
+        "MemoryInfo": {"SizeInMiB": int(memory_gib * _MIB)},
+        "VCpuInfo": {
+            "DefaultVCpus": cpus,
+            "DefaultCores": cores,
+            "DefaultThreadsPerCore": threads,
+            "ValidCores": list(range(2, cores + 1, 2)) or [1],
+            "ValidThreadsPerCore": list(range(1, threads + 1)),
+        },
+    }
+
+
+def _guessed(size: str) -> tuple[int, float]:
+    """Guess the size of a type that botocore names and nobody describes."""
+    number = re.search(r"([0-9]+)xl", size)
+    cpus = 4 * int(number[1]) if number else _SIZES.get(size, _METAL_CPUS)
+    return cpus, cpus * _DEFAULT_GIB_PER_CPU

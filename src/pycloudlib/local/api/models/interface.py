@@ -1,0 +1,192 @@
+"""A network interface: its addresses, and the public ones that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pycloudlib.local.api.moto_adapter import Attachment, NetworkInterface, security_groups_of
+from pycloudlib.local.network.attachment import Address, NetworkAttachment
+
+
+class ServiceAttachment(Attachment):
+    """How an interface is attached to what is no instance, such as a NAT gateway.
+
+    Args:
+        interface: the interface.
+    """
+
+    def __init__(self, interface: NetworkInterface) -> None:
+        self.attach_time = interface.attach_time
+        self.attachment_id = interface.attachment_id
+        self.delete_on_termination = False
+        self.device_index = 1
+        self.network_card_index = 0
+        self.instance_id = None  # type: ignore[assignment]  # moto knows attachments to instances only
+        self.instance_owner_id = "amazon-aws"
+        self.status = "attached"
+
+
+class LocalInterface(NetworkInterface):
+    """A network interface whose private addresses have public ones of their own."""
+
+    operator: Mapping[str, bool] = {"Managed": False}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._elastic: dict[str, Any] = {}
+        self._auto_public_ip: str | None = None
+        self.attachment_status = "attached"
+        super().__init__(*args, **kwargs)
+        self._tell_names()
+
+    @property
+    def network_interface_id(self) -> str:
+        """Its id; moto derives this name from the class's."""
+        return str(self.id)
+
+    @property
+    def public_ip(self) -> str | None:
+        """The public address that leads to its primary private address."""
+        return self.public_ip_of(str(self.private_ip_address))
+
+    @public_ip.setter
+    def public_ip(self, address: str | None) -> None:
+        """Nothing to be done: what moto sets leads nowhere."""
+
+    @property
+    def auto_public_ip(self) -> str | None:
+        """The public address that its instance was given; gone with a stop."""
+        return self._auto_public_ip
+
+    @auto_public_ip.setter
+    def auto_public_ip(self, address: str | None) -> None:
+        self._auto_public_ip = address
+        self._tell_associations()
+
+    def check_auto_public_ip(self) -> None:
+        """Nothing to be done: public addresses come with the machine, not from moto."""
+
+    def public_ip_of(self, private_ip: str) -> str | None:
+        """The public address that leads to one of its private addresses."""
+        elastic = self._elastic.get(private_ip)
+        if elastic is not None:
+            return str(elastic.public_ip)
+        return self._auto_public_ip if private_ip == self.private_ip_address else None
+
+    @property
+    def private_ips(self) -> tuple[str, ...]:
+        """Its private addresses, the primary one first."""
+        return tuple(one["PrivateIpAddress"] for one in self.private_ip_addresses)
+
+    @property
+    def public_ips(self) -> dict[str, str]:
+        """Its public addresses, and the private ones that they lead to."""
+        pairs = [(self.public_ip_of(private), private) for private in self.private_ips]
+        return {public: private for public, private in pairs if public}
+
+    @property
+    def elastic_addresses(self) -> list[Any]:
+        """The elastic addresses that lead to it."""
+        return list(self._elastic.values())
+
+    def elastic_address_of(self, private_ip: str) -> Any:
+        """The elastic address that leads to one of its private addresses; None without one."""
+        return self._elastic.get(private_ip)
+
+    def set_elastic_address(self, private_ip: str, address: Any) -> None:
+        """Let an elastic address lead to one of its private addresses, or with None none."""
+        if address is None:
+            self._elastic.pop(private_ip, None)
+        else:
+            self._elastic[private_ip] = address
+        self._tell_associations()
+
+    def add_private_ips(self, addresses: list[str]) -> None:
+        """Let it have further private addresses."""
+        self.private_ip_addresses.extend({"Primary": False, "PrivateIpAddress": one} for one in addresses)
+        self._tell_names()
+
+    def remove_private_ips(self, addresses: list[str]) -> None:
+        """Take private addresses away."""
+        self.private_ip_addresses[:] = [
+            one for one in self.private_ip_addresses if one["PrivateIpAddress"] not in addresses
+        ]
+
+    @property
+    def attachment(self) -> Attachment | None:
+        """How it is attached, and how far that has come."""
+        if self.attachment_id and self.instance is None:
+            return ServiceAttachment(self)
+        attachment = super().attachment
+        if attachment is not None:
+            attachment.status = self.attachment_status
+        return attachment
+
+    @property
+    def association(self) -> dict[str, Any]:
+        """What leads to its primary private address."""
+        return self._association(str(self.private_ip_address))
+
+    @property
+    def instance_private_ip_address_list(self) -> list[dict[str, Any]]:
+        """Its private addresses, as DescribeInstances gives them."""
+        return self.private_ip_addresses
+
+    @property
+    def group_set(self) -> Any:
+        """Its security groups."""
+        return security_groups_of(self)
+
+    def machine_attachment(self) -> NetworkAttachment:
+        """Describe it to a machine."""
+        subnet: Any = self.subnet
+        return NetworkAttachment(
+            interface_id=self.id,
+            mac=self.mac_address,
+            addresses=tuple(Address(private, self.public_ip_of(private)) for private in self.private_ips),
+            subnet=subnet.cidr_block,
+            ipv6_addresses=tuple(self.ipv6_addresses),
+            ipv6_subnet=subnet.ipv6_cidr,
+        )
+
+    def _association(self, private_ip: str) -> dict[str, Any]:
+        public_ip = self.public_ip_of(private_ip)
+        if public_ip is None:
+            return {}
+        elastic = self._elastic.get(private_ip)
+        association = {
+            "IpOwnerId": elastic.owner_id if elastic else "amazon",
+            "PublicIp": public_ip,
+            "PublicDnsName": public_dns_name(public_ip, self.ec2_backend.region_name),
+        }
+        if elastic is not None:
+            association["AllocationId"] = elastic.allocation_id
+            association["AssociationId"] = elastic.association_id
+        return association
+
+    def _tell_associations(self) -> None:
+        for one in self.private_ip_addresses:
+            one.pop("Association", None)
+            association = self._association(one["PrivateIpAddress"])
+            if association:
+                one["Association"] = association
+
+    def _tell_names(self) -> None:
+        for one in self.private_ip_addresses:
+            one["PrivateDnsName"] = private_dns_name(one["PrivateIpAddress"], self.ec2_backend.region_name)
+        self.private_dns_name = private_dns_name(str(self.private_ip_address), self.ec2_backend.region_name)
+
+
+def private_dns_name(private_ip: str, region: str) -> str:
+    """Name a private address as EC2 does.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/hostname-types.html
+    """
+    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+    return f"ip-{private_ip.replace('.', '-')}.{domain}"
+
+
+def public_dns_name(public_ip: str, region: str) -> str:
+    """Name a public address as EC2 does."""
+    domain = "compute-1.amazonaws.com" if region == "us-east-1" else f"{region}.compute.amazonaws.com"
+    return f"ec2-{public_ip.replace('.', '-')}.{domain}"

@@ -1,0 +1,121 @@
+"""The network interfaces of a launch: members that moto drops, and cleanup when the launch fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pycloudlib.local.api.models.interfaces import InterfaceRecords, local_interface, require_available
+from pycloudlib.local.api.moto_adapter import EC2ClientError, Instance
+
+
+class LaunchInterfaceRecords(InterfaceRecords):
+    """The network interfaces that RunInstances asks for."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        self.launch_ipv6: Sequence[Mapping[str, Any]] = []
+        self._launch_specs: Mapping[int, Mapping[str, Any]] = {}
+        super().__init__(region_name, account_id)
+
+    def prepare_launch(self, count: int, wanted: Mapping[str, Any], default_subnet_id: Callable[[], str]) -> None:
+        """Check and complete the network interfaces that a launch asks for, before anything is made.
+
+        Args:
+            count: how many instances are to be launched.
+            wanted: the parameters of the launch; its "nics" are completed in place.
+            default_subnet_id: tells where an interface is to be whose subnet is not said.
+        """
+        specs: list[dict[str, Any]] = wanted.get("nics") or []
+        self._launch_specs = {
+            0: {"Ipv6Addresses": self.launch_ipv6, "Ipv6AddressCount": wanted.get("ipv6_address_count")}
+        }
+        if count > 1 and (wanted.get("private_ip") or any(_names_one(spec) for spec in specs)):
+            raise EC2ClientError(
+                "InvalidParameterCombination", "Several instances cannot have the same address or network interface."
+            )
+        if not specs:
+            return
+        indices = [str(spec.get("DeviceIndex")) for spec in specs]
+        if len(indices) > len(set(indices)):
+            raise EC2ClientError("InvalidParameterValue", "Each network interface requires a unique device index.")
+        if "0" not in indices:
+            raise EC2ClientError("InvalidParameterValue", "A network interface with DeviceIndex 0 has to be given.")
+        if len(specs) > 1 and any(spec.get("AssociatePublicIpAddress") for spec in specs):
+            raise EC2ClientError(
+                "InvalidParameterCombination",
+                "The associatePublicIPAddress parameter cannot be specified when launching with "
+                "multiple network interfaces.",
+            )
+        for spec in specs:
+            if spec.get("NetworkInterfaceId"):
+                interface = self.interface(spec["NetworkInterfaceId"])
+                require_available(interface)
+                spec["SubnetId"] = interface.subnet.id
+            elif not spec.get("SubnetId"):
+                spec["SubnetId"] = default_subnet_id()
+            if len(specs) > 1:
+                spec["AssociatePublicIpAddress"] = False
+        self._launch_specs = {int(spec["DeviceIndex"]): spec for spec in specs}
+
+    @contextmanager
+    def nothing_left_on_failure(self) -> Iterator[None]:
+        """Undo moto's records of a failed launch."""
+        interfaces, reservations = dict(self.enis), dict(self.reservations)
+        try:
+            yield
+        except BaseException:
+            for made in [one for one in self.reservations if one not in reservations]:
+                del self.reservations[made]
+            for interface_id in list(self.enis):
+                instance = self.enis[interface_id].instance
+                if interface_id not in interfaces:
+                    del self.enis[interface_id]
+                elif instance is not None and instance.id not in self.controllers:
+                    instance.detach_eni(self.enis[interface_id])
+            raise
+
+    def require_room(self, subnet_id: str, count: int) -> None:
+        """Refuse to launch more instances into a subnet than it has free addresses."""
+        subnet: Any = self.get_subnet(subnet_id)
+        subnet.require_room(count)
+
+    def complete_interfaces(self, instance: Instance, specs: list[dict[str, Any]], tags: Mapping[str, str]) -> None:
+        """Complete the interfaces of an instance that was just recorded.
+
+        Args:
+            instance: the instance.
+            specs: the NetworkInterfaces of RunInstances.
+            tags: those for the interfaces that the launch made.
+        """
+        self._launch_specs = {}
+        kept = {int(spec["DeviceIndex"]) for spec in specs if spec.get("DeleteOnTermination") is False}
+        given = {int(spec["DeviceIndex"]) for spec in specs if spec.get("NetworkInterfaceId")}
+        for index, interface in instance.nics.items():
+            if index not in given:
+                # As on EC2, what the launch made goes with the instance, unless it was asked for otherwise.
+                interface.delete_on_termination = index not in kept
+                interface.add_tags(dict(tags))
+            self.interface_moved(local_interface(interface))
+        if specs:
+            instance.security_groups = list(instance.nics[0].group_set)
+
+    def _left_out_at_launch(self, device_index: int | None) -> dict[str, Any]:
+        """Return members of RunInstances's interface that moto drops."""
+        spec = self._launch_specs.get(device_index) if device_index is not None else None
+        if spec is None:
+            return {}
+        found: dict[str, Any] = {
+            "description": spec.get("Description") or "",
+            "secondary_ips_count": spec.get("SecondaryPrivateIpAddressCount"),
+            "ipv6_addresses": [one["Ipv6Address"] for one in spec.get("Ipv6Addresses", [])],
+            "ipv6_address_count": spec.get("Ipv6AddressCount"),
+        }
+        if spec.get("PrivateIpAddresses"):
+            found["private_ip_addresses"] = spec["PrivateIpAddresses"]
+        return found
+
+
+def _names_one(spec: Mapping[str, Any]) -> bool:
+    """Whether an interface of a launch is one that there is only once."""
+    return any(spec.get(name) for name in ("NetworkInterfaceId", "PrivateIpAddress", "PrivateIpAddresses"))

@@ -1,0 +1,123 @@
+"""Launch templates: their versions, and what a launch takes from one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pycloudlib.local.api.models.base import LocalRecords
+from pycloudlib.local.api.moto_adapter import EC2ClientError, LaunchTemplate, LaunchTemplateVersion
+
+Parameters = Mapping[str, Any]
+
+_RENAMED = {"RamDiskId": "RamdiskId", "ElasticGpuSpecifications": "ElasticGpuSpecification"}
+"""Members that RunInstances spells otherwise."""
+
+
+class LaunchTemplateRecords(LocalRecords):
+    """The launch templates of one account in one region."""
+
+    def launch_template(self, reference: Parameters) -> LaunchTemplate:
+        """Find a launch template by LaunchTemplateId or LaunchTemplateName.
+
+        Raises:
+            EC2ClientError: there is none, or it is named by neither or both.
+        """
+        template_id, name = reference.get("LaunchTemplateId"), reference.get("LaunchTemplateName")
+        if template_id and name:
+            raise EC2ClientError(
+                "InvalidParameterCombination",
+                "The parameters launchTemplateId and launchTemplateName cannot be used together",
+            )
+        if template_id:
+            return self.get_launch_template(template_id)
+        if name:
+            return self.get_launch_template_by_name(name)
+        raise EC2ClientError("MissingParameter", "Specify either launchTemplateId or launchTemplateName")
+
+    def launch_template_version(self, template: LaunchTemplate, version: str | None) -> LaunchTemplateVersion:
+        """Find a version of a launch template: a number, "$Latest" or "$Default"; None for the default version.
+
+        Raises:
+            EC2ClientError: InvalidLaunchTemplateId.VersionNotFound.
+        """
+        wanted = str(version or "$Default")
+        if wanted == "$Latest":
+            return template.latest_version()
+        number = str(template.default_version_number) if wanted == "$Default" else wanted
+        for one in template.versions:
+            if str(one.number) == number:
+                return one
+        raise EC2ClientError(
+            "InvalidLaunchTemplateId.VersionNotFound",
+            f"Could not find launch template version {wanted} for launch template {template.id}",
+        )
+
+    def add_launch_template_version(
+        self, template: LaunchTemplate, data: Parameters, *, source_version: str | None, description: str | None
+    ) -> LaunchTemplateVersion:
+        """CreateLaunchTemplateVersion: with a source version, what is not given is as in that one."""
+        source = self.launch_template_version(template, source_version).data if source_version else {}
+        number = 1 + max(one.number for one in template.versions)
+        version = LaunchTemplateVersion(template, number, {**source, **data}, description or "")
+        template.versions.append(version)
+        return version
+
+    def remove_launch_template_version(self, template: LaunchTemplate, version: str) -> LaunchTemplateVersion:
+        """DeleteLaunchTemplateVersions, of one version that is not the default one.
+
+        Raises:
+            EC2ClientError: there is no such version, or it is the default one.
+        """
+        found = self.launch_template_version(template, version)
+        if found.number == template.default_version_number:
+            raise EC2ClientError("unexpectedError", "The default version of a launch template cannot be deleted")
+        template.versions.remove(found)
+        return found
+
+    def launch_parameters(self, request: Parameters) -> dict[str, Any]:
+        """Complete the parameters of RunInstances with those of its launch template.
+
+        The request overrides the template, each member of a structure by itself. Block device mappings are merged by
+        device name, and tags by resource type and key.
+
+        Raises:
+            EC2ClientError: there is no such template or version.
+        """
+        reference = request.get("LaunchTemplate")
+        if not reference:
+            return dict(request)
+        version = self.launch_template_version(self.launch_template(reference), reference.get("Version"))
+        merged = _merged({_RENAMED.get(name, name): value for name, value in version.data.items()}, request)
+        merged["LaunchTemplate"] = {"LaunchTemplateId": version.template.id, "Version": str(version.number)}
+        return merged
+
+
+def _merged(template: Parameters, request: Parameters) -> dict[str, Any]:
+    merged = {name: value for name, value in template.items() if value is not None}
+    if request.get("SecurityGroupIds") or request.get("SecurityGroups"):
+        merged.pop("SecurityGroupIds", None)
+        merged.pop("SecurityGroups", None)
+    for name, value in request.items():
+        before = merged.get(name)
+        if name == "TagSpecifications" and before:
+            merged[name] = _merged_tags(before, value)
+        elif name == "BlockDeviceMappings" and before:
+            merged[name] = _merged_by("DeviceName", before, value)
+        elif isinstance(before, Mapping) and isinstance(value, Mapping) and name != "IamInstanceProfile":
+            merged[name] = {**before, **value}
+        else:
+            merged[name] = value
+    return merged
+
+
+def _merged_by(key: str, first: Sequence[Parameters], second: Sequence[Parameters]) -> list[Parameters]:
+    return list({one.get(key): one for one in (*first, *second)}.values())
+
+
+def _merged_tags(first: Sequence[Parameters], second: Sequence[Parameters]) -> list[Parameters]:
+    tags: dict[str, Sequence[Parameters]] = {}
+    for one in (*first, *second):
+        kind = str(one.get("ResourceType"))
+        tags[kind] = _merged_by("Key", tags.get(kind, ()), one.get("Tags") or ())
+    return [{"ResourceType": kind, "Tags": list(given)} for kind, given in tags.items()]

@@ -1,0 +1,78 @@
+"""Finding instances and tags, as fast as their number allows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+from pycloudlib.local.api.filters import Matches
+from pycloudlib.local.api.models.base import LocalRecords
+from pycloudlib.local.api.moto_adapter import (
+    EC2_PREFIX_TO_RESOURCE,
+    InvalidInstanceIdError,
+    Reservation,
+    get_prefix,
+)
+
+_RESOURCE_TYPES = {
+    "dedicated_host": "dedicated-host",
+    "flow-logs": "vpc-flow-log",
+    "managed-prefix-list": "prefix-list",
+    "nat-gateway": "natgateway",
+    "reserved-instance": "reserved-instances",
+    "spot-instance-request": "spot-instances-request",
+    "vpc-elastic-ip": "elastic-ip",
+}
+"""EC2's names of resource types, by moto's."""
+
+
+class ListingRecords(LocalRecords):
+    """What is asked of the records of one account in one region without changing them."""
+
+    def described_instances(
+        self, instance_ids: Sequence[str], launch_matches: Matches, instance_matches: Matches
+    ) -> list[Reservation]:
+        """DescribeInstances: the launches of the instances that match, with those instances only.
+
+        Args:
+            instance_ids: empty for all.
+            launch_matches: tells whether a launch is asked for.
+            instance_matches: tells whether an instance is asked for.
+
+        Raises:
+            EC2ClientError: there is no instance of one of the ids.
+        """
+        wanted = set(instance_ids)
+        unknown = sorted(wanted - self.controllers.keys())
+        if unknown:
+            raise InvalidInstanceIdError(unknown)
+        launches = {self.controllers[one].reservation_id for one in wanted}
+        found = []
+        for reservation in self.reservations.values():
+            if (wanted and reservation.id not in launches) or not launch_matches(reservation):
+                continue
+            instances = [
+                one for one in reservation.instances if (not wanted or one.id in wanted) and instance_matches(one)
+            ]
+            if instances:
+                part = copy.copy(reservation)
+                part.instances = instances
+                found.append(part)
+        return found
+
+    def describe_tags(self, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
+        """DescribeTags; moto asks for one resource's whenever it describes one, and would look at all others' too."""
+        ids = (filters or {}).get("resource-id", [])
+        if set(filters or {}) != {"resource-id"} or len(ids) != 1 or set("*?") & set(ids[0]):
+            found: list[dict[str, str]] = super().describe_tags(filters)
+            return [{**tag, "resource_type": _resource_type(tag["resource_id"])} for tag in found]
+        kind = _resource_type(ids[0])
+        return [
+            {"resource_id": ids[0], "key": key, "value": value, "resource_type": kind}
+            for key, value in self.tags.get(ids[0], {}).items()
+        ]
+
+
+def _resource_type(resource_id: str) -> str:
+    known = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource_id), "")
+    return _RESOURCE_TYPES.get(known, known)

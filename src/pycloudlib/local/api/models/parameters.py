@@ -1,0 +1,168 @@
+"""SSM's parameter store: the account's own parameters, and the public ones that announce images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from pycloudlib.local.api.models.base import LocalRecords
+from pycloudlib.local.api.moto_adapter import (
+    EC2ClientError,
+    Parameter,
+    ParameterVersionNotFound,
+    SimpleSystemManagerBackend,
+    ValidationException,
+    install_parameter_store,
+    parameter_store,
+    urls_of,
+)
+from pycloudlib.local.images.public_parameters import PUBLIC, PublicParameter, public_parameters
+
+IMAGE = "aws:ec2:image"
+"""The data type of parameters whose value is an AMI."""
+RESOLVE = "resolve:ssm:"
+"""What an ImageId begins with that names a parameter."""
+
+MAX_RESULTS = 10
+"""Of GetParametersByPath."""
+_ARN = re.compile(r"arn:[^:]+:ssm:[^:]+:[^:]*:parameter(?P<name>/.+)")
+
+
+class LocalParameterStore(SimpleSystemManagerBackend):
+    """The parameters of one account in one region.
+
+    moto's own public parameters name AMIs that do not exist here; the catalog's replace them.
+    """
+
+    @property
+    def _url_module(self) -> Any:
+        return urls_of("ssm")
+
+    def get_parameter(self, name: str) -> Parameter | None:
+        """GetParameter.
+
+        Args:
+            name: a name or an ARN, perhaps with a version or a label after a colon.
+        """
+        wanted, selector = _public_name(name)
+        if not wanted:
+            return super().get_parameter(name)
+        parameter = self._public().get(wanted)
+        if parameter is None:
+            return None
+        if selector and selector != str(parameter.version):
+            raise ParameterVersionNotFound(f"Systems Manager could not find version {selector} of {wanted}.")
+        return _as_motos(parameter)
+
+    def get_parameters(self, names: list[str]) -> dict[str, Parameter]:
+        """GetParameters: names that do not exist are left out."""
+        # moto checks how many there are.
+        found = super().get_parameters(
+            names if len(names) > MAX_RESULTS else [n for n in names if not _public_name(n)[0]]
+        )
+        for name in names:
+            if _public_name(name)[0]:
+                parameter = self._optional(name)
+                if parameter is not None:
+                    found[name] = parameter
+        return found
+
+    def get_parameters_by_path(
+        self,
+        path: str,
+        recursive: bool,
+        filters: list[dict[str, Any]] | None = None,
+        next_token: str | None = None,
+        max_results: int = MAX_RESULTS,
+    ) -> tuple[list[Parameter], str | None]:
+        """GetParametersByPath: those directly below a path, or all below it."""
+        if not path.startswith(PUBLIC):
+            return super().get_parameters_by_path(path, recursive, filters, next_token, max_results)
+        if filters:
+            raise ValidationException("The local EC2 has no ParameterFilters for public parameters")
+        if not 1 <= max_results <= MAX_RESULTS:
+            raise ValidationException(
+                f"1 validation error detected: Value '{max_results}' at 'maxResults' failed to satisfy constraint: "
+                f"Member must have value between 1 and {MAX_RESULTS}"
+            )
+        if not re.fullmatch(r"\d*", next_token or ""):
+            raise ValidationException("The specified token isn't valid.")
+        folder = path.rstrip("/") + "/"
+        below = [
+            parameter
+            for name, parameter in self._public().items()
+            if name.startswith(folder) and (recursive or "/" not in name.removeprefix(folder))
+        ]
+        start = int(next_token or 0)
+        end = start + max_results
+        return [_as_motos(one) for one in below[start:end]], str(end) if end < len(below) else None
+
+    def _optional(self, name: str) -> Parameter | None:
+        try:
+            return self.get_parameter(name)
+        except ParameterVersionNotFound:
+            return None
+
+    def _public(self) -> Mapping[str, PublicParameter]:
+        return public_parameters(LocalRecords.cloud.catalogue.images())
+
+
+def install() -> None:
+    """Make moto's parameter store the local one. Call it before the first use of SSM in this process."""
+    install_parameter_store(LocalParameterStore)
+
+
+def resolved_image_id(account_id: str, region: str, image_id: str) -> str:
+    """Return the AMI id that an ImageId of a launch means.
+
+    Args:
+        account_id: whose parameters.
+        region: where.
+        image_id: an AMI id, or "resolve:ssm:" and the name of a parameter whose value is one.
+
+    Raises:
+        EC2ClientError: there is no such parameter, or its data type is another one.
+    """
+    if not image_id.startswith(RESOLVE):
+        return image_id
+    name = image_id.removeprefix(RESOLVE)
+    try:
+        parameter = parameter_store(account_id, region).get_parameter(name) if name else None
+    except ParameterVersionNotFound as error:
+        raise _unresolved(f"The following aliases are invalid: {name}") from error
+    if parameter is None:
+        raise _unresolved(f"The following aliases are invalid: {name}")
+    if parameter.data_type != IMAGE and not parameter.name.startswith(PUBLIC):
+        raise _unresolved(f"Unsupported data type. The following parameter data types are supported: {IMAGE}")
+    return str(parameter.value)
+
+
+def _unresolved(reason: str) -> EC2ClientError:
+    return EC2ClientError("SsmInvalidParameter", reason)
+
+
+def _public_name(name: str) -> tuple[str, str]:
+    """Split the name or ARN of a public parameter into name and version or label; two empty texts for another one."""
+    arn = _ARN.fullmatch(name)
+    plain: Sequence[str] = (arn["name"] if arn else name).split(":", 1)
+    if not plain[0].startswith(PUBLIC):
+        return "", ""
+    return plain[0], plain[1] if len(plain) > 1 else ""
+
+
+def _as_motos(parameter: PublicParameter) -> Parameter:
+    return Parameter(  # type: ignore[abstract]  # as moto's own is
+        account_id="",
+        name=parameter.name,
+        value=parameter.image_id,
+        parameter_type="String",
+        description=None,
+        allowed_pattern=None,
+        keyid=None,
+        last_modified_date=datetime.fromisoformat(parameter.modified.replace("Z", "+00:00")),
+        version=parameter.version,
+        data_type=parameter.data_type,
+        tier="Standard",
+    )

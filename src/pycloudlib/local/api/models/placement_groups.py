@@ -1,0 +1,79 @@
+"""Placement groups: recorded, since there is one host only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any
+
+from pycloudlib.local.api.models.base import LocalRecords
+from pycloudlib.local.api.moto_adapter import EC2ClientError
+
+
+@dataclass(frozen=True)
+class PlacementGroup:
+    """A placement group.
+
+    Args:
+        group_id: its id.
+        name: its name.
+        strategy: "cluster" or "spread".
+        tags: by key.
+    """
+
+    group_id: str
+    name: str
+    strategy: str
+    tags: dict[str, str]
+
+    def described(self, arn_prefix: str) -> dict[str, Any]:
+        """As DescribePlacementGroups gives it."""
+        described: dict[str, Any] = {
+            "GroupName": self.name,
+            "GroupId": self.group_id,
+            "GroupArn": f"{arn_prefix}:placement-group/{self.name}",
+            "State": "available",
+            "Strategy": self.strategy,
+            "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
+        }
+        return {**described, "SpreadLevel": "rack"} if self.strategy == "spread" else described
+
+
+class PlacementGroupRecords(LocalRecords):
+    """The placement groups of one account in one region."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        self.placement_groups: dict[str, PlacementGroup] = {}
+        super().__init__(region_name, account_id)
+
+    def create_placement_group(self, name: str, strategy: str, tags: dict[str, str]) -> PlacementGroup:
+        """CreatePlacementGroup."""
+        if name in self.placement_groups:
+            raise EC2ClientError("InvalidPlacementGroup.Duplicate", f"The placement group '{name}' already exists.")
+        group = PlacementGroup(f"pg-{token_hex(9)[:17]}", name, strategy, tags)
+        self.placement_groups[name] = group
+        return group
+
+    def placement_group(self, name: str) -> PlacementGroup:
+        """Find a placement group by its name.
+
+        Raises:
+            EC2ClientError: InvalidPlacementGroup.Unknown.
+        """
+        if name not in self.placement_groups:
+            raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The placement group '{name}' is unknown.")
+        return self.placement_groups[name]
+
+    def delete_placement_group(self, name: str) -> None:
+        """DeletePlacementGroup, of one without instances."""
+        group = self.placement_group(name)
+        placements: list[Any] = [
+            controller.instance.placement
+            for controller in self.controllers.values()
+            if controller.instance.state != "terminated"
+        ]
+        if any(one.group_name == group.name for one in placements):
+            raise EC2ClientError(
+                "InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use and may not be deleted."
+            )
+        del self.placement_groups[name]

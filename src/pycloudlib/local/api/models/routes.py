@@ -1,0 +1,79 @@
+"""Routes: where each leads, and which lead nowhere any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pycloudlib.local.api.moto_adapter import EC2Backend, Route
+from pycloudlib.local.network.topology import Target
+
+
+class LocalRoute(Route):
+    """A route that is a blackhole while its target does not exist.
+
+    moto makes the object; `VpcRecords` makes it one of these.
+    """
+
+    @property
+    def state(self) -> str:
+        """Whether its target exists: "active" or "blackhole"."""
+        table = self.route_table
+        target, _ = target_of(table.ec2_backend, self, table.vpc_id)
+        return "blackhole" if target is Target.BLACKHOLE else "active"
+
+
+def target_of(records: EC2Backend, route: Any, vpc_id: str) -> tuple[Target, str]:
+    """Return the kind and the id of a route's target.
+
+    Args:
+        records: those of the route's region.
+        route: the route.
+        vpc_id: the VPC of its route table.
+    """
+    if route.local:
+        return Target.LOCAL, "local"
+    for one, kind, exists in (
+        (route.gateway, Target.INTERNET_GATEWAY, _has_internet_gateway),
+        (route.nat_gateway, Target.NAT_GATEWAY, _has_nat_gateway),
+        (route.egress_only_igw, Target.EGRESS_ONLY_GATEWAY, _has_egress_only_gateway),
+        (route.vpc_pcx, Target.PEERING, _has_peering),
+    ):
+        if one is not None:
+            return kind if exists(records, one, vpc_id) else Target.BLACKHOLE, one.id
+    interface_id = _interface_of(route)
+    if interface_id is not None:
+        attached = interface_id in records.enis and records.enis[interface_id].instance is not None
+        return Target.INTERFACE if attached else Target.BLACKHOLE, interface_id
+    return Target.BLACKHOLE, str(route.gateway_id or route.instance_id)
+
+
+def is_active(peering: Any) -> bool:
+    """Tell whether a VPC peering connection was accepted, and not deleted."""
+    return bool(peering.status["Code"] == "active")
+
+
+def _has_internet_gateway(records: EC2Backend, gateway: Any, vpc_id: str) -> bool:
+    found = records.internet_gateways.get(gateway.id)
+    return found is not None and found.vpc is not None and found.vpc.id == vpc_id
+
+
+def _has_nat_gateway(records: EC2Backend, gateway: Any, vpc_id: str) -> bool:
+    found: Any = records.nat_gateways.get(gateway.id)
+    return found is not None and found.state == "available" and found.vpc_id == vpc_id
+
+
+def _has_egress_only_gateway(records: EC2Backend, gateway: Any, vpc_id: str) -> bool:
+    found = records.egress_only_internet_gateways.get(gateway.id)
+    return found is not None and found.vpc_id == vpc_id
+
+
+def _has_peering(_records: EC2Backend, peering: Any, vpc_id: str) -> bool:
+    return is_active(peering) and vpc_id in (peering.vpc.id, peering.peer_vpc.id)
+
+
+def _interface_of(route: Any) -> str | None:
+    if route.interface is not None:
+        return str(route.interface.id)
+    if route.instance is not None and 0 in route.instance.nics:
+        return str(route.instance.nics[0].id)
+    return None

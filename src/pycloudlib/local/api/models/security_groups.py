@@ -1,0 +1,292 @@
+"""Security groups, with EC2's validation."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pycloudlib.local.api.models.base import LocalRecords
+from pycloudlib.local.api.moto_adapter import EC2ClientError, SecurityGroup, SecurityGroupRule
+
+LONGEST_NAME = 255
+MAX_PORT = 65535
+MAX_ICMP = 255
+
+_WITH_PORTS = {"tcp", "udp", "6", "17"}
+_NAMED = {*_WITH_PORTS, "icmp", "icmpv6", "all"}
+
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateSecurityGroup.html
+_PUNCTUATION = set(" ._-:/()#,@[]+=&;{}!$*")
+
+
+class SecurityGroupRecords(LocalRecords):
+    """The security groups of one account in one region."""
+
+    def create_security_group(self, name: str, description: str, *args: Any, **kwargs: Any) -> SecurityGroup:
+        """CreateSecurityGroup."""
+        if not kwargs.get("is_default"):
+            _check_text("groupName", name)
+            _check_text("groupDescription", description)
+            self._check_group_name(name)
+        vpc_id = kwargs.get("vpc_id")
+        if vpc_id and vpc_id not in self.vpcs:
+            raise EC2ClientError("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
+        # moto would take the name for an id if there were a group of that id, and find groups of any VPC without one.
+        if not kwargs.get("force") and any(group.name == name for group in self._groups_of(vpc_id)):
+            raise EC2ClientError(
+                "InvalidGroup.Duplicate",
+                f"The security group '{name}' already exists for VPC '{vpc_id or self.default_vpc.id}'",
+            )
+        group: SecurityGroup = super().create_security_group(name, description, *args, **{**kwargs, "force": True})
+        if kwargs.get("is_default"):
+            members = {"GroupId": group.id, "UserId": self.account_id}
+            group.add_ingress_rule(
+                SecurityGroupRule(self, "-1", group.id, None, None, None, source_group=members, is_egress=False)
+            )
+        return group
+
+    def describe_security_groups(
+        self, group_ids: list[str] | None = None, groupnames: list[str] | None = None, filters: Any = None
+    ) -> list[SecurityGroup]:
+        """DescribeSecurityGroups; names are those of the default VPC's groups. Dispatch applies the filters."""
+        groups = {group.id: group for group in self._all_groups()}
+        for group_id in group_ids or ():
+            if group_id not in groups:
+                raise _not_found(group_id)
+        of_default = {group.name: group.id for group in self._groups_of(None)} if groupnames else {}
+        for name in groupnames or ():
+            if name not in of_default:
+                raise _not_found(name)
+        wanted = {*(group_ids or ()), *(of_default[name] for name in groupnames or ())} or set(groups)
+        return [group for group in groups.values() if group.id in wanted]
+
+    def delete_security_group(self, name: str | None = None, group_id: str | None = None) -> None:
+        """Delete an unused security group (DeleteSecurityGroup)."""
+        group = self.security_group_of(name, group_id)
+        if group.is_default:
+            raise EC2ClientError(
+                "CannotDelete",
+                f'the specified group: "{group.id}" name: "{group.name}" cannot be deleted by a user',
+            )
+        if self._is_used(group):
+            raise EC2ClientError("DependencyViolation", f"resource {group.id} has a dependent object")
+        super().delete_security_group(group_id=group.id)
+
+    def _is_used(self, group: SecurityGroup) -> bool:
+        if any(used.id == group.id for eni in self.enis.values() for used in eni.group_set):
+            return True
+        return any(
+            rule.source_group.get("GroupId") == group.id
+            for other in self._all_groups()
+            if other.id != group.id
+            for rule in (*other.ingress_rules, *other.egress_rules)
+        )
+
+    def security_group_of(self, name: str | None, group_id: str | None) -> SecurityGroup:
+        """Find a group by its name or its id.
+
+        Raises:
+            EC2ClientError: none is named, or there is none.
+        """
+        if not name and not group_id:
+            raise EC2ClientError("MissingParameter", "The request must contain the parameter groupName or groupId")
+        return self.describe_security_groups([group_id] if group_id else [], [name] if name else [])[0]
+
+    def _check_group_name(self, name: str) -> None:
+        if name == "default":
+            raise EC2ClientError("InvalidParameterValue", "Cannot use reserved security group name: default")
+        if name.startswith("sg-"):
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                f"Value ({name}) for parameter groupName is invalid. Group names may not be in the format sg-*",
+            )
+
+    def _all_groups(self) -> Iterator[SecurityGroup]:
+        for groups in self.groups.values():
+            yield from groups.values()
+
+    def _groups_of(self, vpc_id: str | None) -> Iterable[SecurityGroup]:
+        wanted = vpc_id or (self.default_vpc.id if self.default_vpc else None)
+        return [group for group in self._all_groups() if group.vpc_id == wanted]
+
+
+def complete_ports(permission: dict[str, Any]) -> None:
+    """Add the port range -1 to -1 to a rule of a protocol that needs none: it allows all of it.
+
+    Args:
+        permission: one of IpPermissions; changed in place.
+    """
+    protocol = str(permission.get("IpProtocol") or "").lower()
+    needs_range = protocol in {"", "-1", "all", "icmp", "1", *_WITH_PORTS}
+    if not needs_range and permission.get("FromPort") is None and permission.get("ToPort") is None:
+        permission["FromPort"] = permission["ToPort"] = -1
+
+
+def canonicalize(permissions: Iterable[dict[str, Any]]) -> None:
+    """Clear the host bits of the CIDR blocks of rules, as EC2 does.
+
+    Args:
+        permissions: as IpPermissions has them; they are changed.
+
+    Raises:
+        EC2ClientError: a CIDR block is malformed.
+    """
+    for permission in permissions:
+        for given in permission.get("IpRanges") or ():
+            given["CidrIp"] = _checked_cidr(given.get("CidrIp"), ipaddress.IPv4Network)
+        for given in permission.get("Ipv6Ranges") or ():
+            given["CidrIpv6"] = _checked_cidr(given.get("CidrIpv6"), ipaddress.IPv6Network)
+
+
+def check_permissions(permissions: Iterable[Mapping[str, Any]]) -> None:
+    """Validate rules.
+
+    Args:
+        permissions: as IpPermissions has them, canonicalized.
+
+    Raises:
+        EC2ClientError: a protocol or port range is none, or the same rule comes twice.
+    """
+    seen = set()
+    for permission in permissions:
+        _check_ports(permission)
+        _check_descriptions(permission)
+        for source in _sources(permission):
+            rule = (permission.get("IpProtocol"), permission.get("FromPort"), permission.get("ToPort"), source)
+            if rule in seen:
+                raise EC2ClientError("InvalidParameterValue", "The same permission must not appear multiple times")
+            seen.add(rule)
+
+
+_DESCRIBED = (
+    ("IpRanges", "CidrIp", "ip_range"),
+    ("Ipv6Ranges", "CidrIpv6", "ip_range"),
+    ("UserIdGroupPairs", "GroupId", "source_group"),
+)
+"""The sources that have descriptions: the member of a permission, that of a source, and the attribute of a rule."""
+
+
+def described_rules(
+    rules: Iterable[SecurityGroupRule], permission: Mapping[str, Any]
+) -> Iterator[tuple[SecurityGroupRule, str | None]]:
+    """Find the rules of a permission, and the descriptions that it has for them.
+
+    Raises:
+        EC2ClientError: InvalidPermission.NotFound.
+    """
+    key = (str(permission.get("IpProtocol")), permission.get("FromPort"), permission.get("ToPort"))
+    same = [one for one in rules if (one.ip_protocol, one.from_port, one.to_port) == key]
+    for member, name, attribute in _DESCRIBED:
+        for source in permission.get(member) or ():
+            found = next((one for one in same if getattr(one, attribute).get(name) == source.get(name)), None)
+            if found is None:
+                raise EC2ClientError(
+                    "InvalidPermission.NotFound", "The specified rule does not exist in this security group."
+                )
+            yield found, source.get("Description")
+
+
+def rule_of_id(rules: Iterable[SecurityGroupRule], rule_id: str) -> SecurityGroupRule:
+    """Find a rule by its id.
+
+    Raises:
+        EC2ClientError: InvalidSecurityGroupRuleId.NotFound.
+    """
+    for rule in rules:
+        if rule.id == rule_id:
+            return rule
+    raise EC2ClientError(
+        "InvalidSecurityGroupRuleId.NotFound", f"The security group rule ID '{rule_id}' does not exist"
+    )
+
+
+def set_description(rule: SecurityGroupRule, description: str | None) -> None:
+    """Set the description of a rule; None removes it."""
+    source = rule.source_group or rule.ip_range
+    source.pop("Description", None)
+    if description is not None:
+        source["Description"] = description
+
+
+def _sources(permission: Mapping[str, Any]) -> Iterator[str]:
+    for given in permission.get("IpRanges") or ():
+        yield str(given.get("CidrIp"))
+    for given in permission.get("Ipv6Ranges") or ():
+        yield str(given.get("CidrIpv6"))
+    for given in permission.get("UserIdGroupPairs") or ():
+        yield str(given.get("GroupId") or given.get("GroupName"))
+    for given in permission.get("PrefixListIds") or ():
+        yield str(given.get("PrefixListId"))
+
+
+def _checked_cidr(cidr: str | None, kind: type[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> str:
+    try:
+        network = kind(cidr or "", strict=False)
+    except ValueError:
+        network = None
+    if network is None or "/" not in str(cidr):
+        raise EC2ClientError("InvalidParameterValue", f"CIDR block {cidr} is malformed")
+    return str(network)
+
+
+def _check_descriptions(permission: Mapping[str, Any]) -> None:
+    for kind in ("IpRanges", "Ipv6Ranges", "UserIdGroupPairs"):
+        for given in permission.get(kind) or ():
+            text = given.get("Description") or ""
+            if not _is_plain(text):
+                raise EC2ClientError(
+                    "InvalidParameterValue",
+                    "Invalid rule description. Valid descriptions are strings less than 256 characters from the "
+                    "following set:  a-zA-Z0-9. _-:/()#,@[]+=&;{}!$*",
+                )
+
+
+def _check_ports(permission: Mapping[str, Any]) -> None:
+    protocol = str(permission.get("IpProtocol") or "").lower()
+    if not protocol:
+        raise EC2ClientError("MissingParameter", "The request must contain the parameter ipProtocol")
+    if protocol not in _NAMED and not (protocol == "-1" or (protocol.isdecimal() and int(protocol) < MAX_ICMP + 1)):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{permission['IpProtocol']}' for IP protocol")
+    first, last = permission.get("FromPort"), permission.get("ToPort")
+    if (first is None) != (last is None):
+        raise EC2ClientError("MissingParameter", "The parameters fromPort and toPort are given both, or neither")
+    if protocol in _WITH_PORTS:
+        _check_port_range(protocol, first, last)
+    if protocol in ("icmp", "icmpv6"):
+        for number in (first, last):
+            if number is None or not -1 <= int(number) <= MAX_ICMP:
+                raise EC2ClientError("InvalidParameterValue", f"ICMP code ({number}) out of range")
+
+
+def _check_port_range(protocol: str, first: Any, last: Any) -> None:
+    if first is None or last is None:
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            "Invalid value 'Must specify both from and to ports with TCP/UDP.' for portRange.",
+        )
+    name = {"6": "TCP", "17": "UDP"}.get(protocol, protocol.upper())
+    for port in (int(first), int(last)):
+        if not 0 <= port <= MAX_PORT:
+            raise EC2ClientError("InvalidParameterValue", f"Invalid value '{port}' for portRange. Port out of range")
+    if int(first) > int(last):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid {name} port range ({first}-{last})")
+
+
+def _check_text(parameter: str, text: str | None) -> None:
+    if not text:
+        raise EC2ClientError("MissingParameter", f"The request must contain the parameter {parameter}")
+    if not _is_plain(text):
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"Value ({text}) for parameter {parameter} is invalid. Character sets beyond ASCII are not supported: "
+            f"a-z, A-Z, 0-9, spaces and ._-:/()#,@[]+=&;{{}}!$* are, {LONGEST_NAME} of them at most.",
+        )
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= LONGEST_NAME and all(one in _PUNCTUATION or (one.isascii() and one.isalnum()) for one in text)
+
+
+def _not_found(name: str) -> EC2ClientError:
+    return EC2ClientError("InvalidGroup.NotFound", f"The security group '{name}' does not exist")

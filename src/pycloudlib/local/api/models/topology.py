@@ -1,0 +1,254 @@
+"""The network's records as a Topology: what a network driver applies, and what reachability is computed from."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from pycloudlib.local.api.models.base import LocalRecords
+from pycloudlib.local.api.models.gateways import LocalNatGateway
+from pycloudlib.local.api.models.interface import LocalInterface
+from pycloudlib.local.api.models.interfaces import local_interface
+from pycloudlib.local.api.models.routes import is_active, target_of
+from pycloudlib.local.api.moto_adapter import EC2Backend, SecurityGroupRule, existing_backends
+from pycloudlib.local.network.document import to_document
+from pycloudlib.local.network.topology import (
+    AclEntry,
+    GroupRule,
+    Interface,
+    NatGateway,
+    NetworkAcl,
+    Peering,
+    Route,
+    RouteTable,
+    SecurityGroup,
+    Subnet,
+    Topology,
+    Traffic,
+    Vpc,
+)
+
+_PROTOCOLS = {"1": "icmp", "6": "tcp", "17": "udp", "58": "icmpv6", "all": "-1"}
+_ALL = -1
+_OFF = {"stopped", "terminated"}
+
+
+def topology() -> Topology:
+    """Return the network of all accounts and regions as it is now."""
+    with LocalRecords.cloud.lock.reading():
+        return _topology()
+
+
+def on_change(listener: Callable[[Topology], None]) -> Callable[[], None]:
+    """Report the network at once, and whenever it has changed.
+
+    A request that changes the network is answered after the report. Without a listener, nothing is computed.
+
+    Args:
+        listener: is called with one report at a time, in the order of the changes. It must not change the records.
+
+    Returns:
+        Ends the reports.
+    """
+    return LocalRecords.cloud.lock.watch(_topology, listener)
+
+
+def network_document() -> dict[str, Any]:
+    """Return the network as JSON has it: the topology, and the names that resources have."""
+    with LocalRecords.cloud.lock.reading():
+        names = dict(name for records in existing_backends() for name in _names(records))
+        found = _topology()
+    return {"topology": to_document(found), "names": names}
+
+
+def _names(records: EC2Backend) -> Iterator[tuple[str, str]]:
+    subnets = [subnet for of_zone in records.subnets.values() for subnet in of_zone.values()]
+    instances = [controller.instance for controller in getattr(records, "controllers", {}).values()]
+    for one in (*records.vpcs.values(), *subnets, *instances, *records.enis.values()):
+        name = next((tag["value"] for tag in one.get_tags() if tag["key"] == "Name"), None)
+        if name:
+            yield one.id, name
+    for groups in records.groups.values():
+        yield from ((group.id, group.name) for group in groups.values())
+
+
+def _topology() -> Topology:
+    backends = existing_backends()
+    vpcs = {vpc_id: vpc for records in backends for vpc_id, vpc in _vpcs(records)}
+    peerings = {
+        peering.id: Peering(peering.id, (peering.vpc.id, peering.peer_vpc.id))
+        for records in backends
+        for peering in records.vpc_pcxs.values()
+        if is_active(peering) and {peering.vpc.id, peering.peer_vpc.id} <= set(vpcs)
+    }
+    return Topology(vpcs, peerings)
+
+
+def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
+    interfaces = [local_interface(one) for one in records.enis.values()]
+    subnets = [subnet for of_zone in records.subnets.values() for subnet in of_zone.values()]
+    attached: list[Any] = [one for one in records.internet_gateways.values() if one.vpc is not None]
+    gateways = {one.vpc.id: one.id for one in attached}
+    for vpc in records.vpcs.values():
+        acls = [one for one in records.network_acls.values() if one.vpc_id == vpc.id]
+        tables = [one for one in records.route_tables.values() if one.vpc_id == vpc.id]
+        groups = records.groups.get(vpc.id) or {}
+        yield (
+            vpc.id,
+            Vpc(
+                vpc_id=vpc.id,
+                cidrs=_blocks(vpc, ipv6=False),
+                ipv6_cidrs=_blocks(vpc, ipv6=True),
+                subnets={one.id: _subnet(one, acls, tables) for one in subnets if one.vpc_id == vpc.id},
+                interfaces={one.id: _interface(one) for one in interfaces if one.subnet.vpc_id == vpc.id},
+                groups={one.id: _group(one, records) for one in groups.values()},
+                acls={one.id: _acl(one) for one in acls},
+                route_tables={one.id: RouteTable(one.id, _routes(records, one)) for one in tables},
+                nat_gateways={one.nat_gateway_id: one for one in _nat_gateways(records, vpc.id)},
+                internet_gateway_id=gateways.get(vpc.id),
+                egress_only_gateway_ids=frozenset(
+                    one.id for one in records.egress_only_internet_gateways.values() if one.vpc_id == vpc.id
+                ),
+                dns_support=_is_true(vpc.enable_dns_support),
+                dns_hostnames=_is_true(vpc.enable_dns_hostnames),
+            ),
+        )
+
+
+def _blocks(vpc: Any, *, ipv6: bool) -> tuple[str, ...]:
+    associations = vpc.get_cidr_block_association_set(ipv6=ipv6)
+    associated = (one["cidr_block"] for one in associations if one["cidr_block_state"]["state"] == "associated")
+    # An IPv6 block that moto draws may have leading zeros.
+    return tuple(canonical(block) for block in associated)
+
+
+def _subnet(subnet: Any, acls: Iterable[Any], tables: Iterable[Any]) -> Subnet:
+    return Subnet(
+        subnet_id=subnet.id,
+        cidr=subnet.cidr_block,
+        zone=subnet.availability_zone,
+        acl_id=next((acl.id for acl in acls for one in acl.associations if one.subnet_id == subnet.id), ""),
+        route_table_id=_route_table_id(subnet.id, tables),
+        ipv6_cidr=canonical(subnet.ipv6_cidr) if subnet.ipv6_cidr else None,
+    )
+
+
+def _route_table_id(subnet_id: str, tables: Iterable[Any]) -> str:
+    main = ""
+    for table in tables:
+        if any(one.get("SubnetId") == subnet_id for one in table.associations):
+            return str(table.id)
+        if table.main_association_id:
+            main = table.id
+    return main
+
+
+def _interface(interface: LocalInterface) -> Interface:
+    instance = interface.instance
+    return Interface(
+        attachment=interface.machine_attachment(),
+        subnet_id=interface.subnet.id,
+        group_ids=tuple(group.id for group in interface.group_set),
+        source_dest_check=bool(interface.source_dest_check),
+        instance_id=instance.id if instance is not None else None,
+        running=instance is not None and instance.state not in _OFF,
+        device_index=int(interface.device_index or 0) if instance is not None else 0,
+    )
+
+
+def _group(group: Any, records: EC2Backend) -> SecurityGroup:
+    return SecurityGroup(
+        group_id=group.id,
+        ingress=tuple(_group_rule(rule, records) for rule in group.ingress_rules),
+        egress=tuple(_group_rule(rule, records) for rule in group.egress_rules),
+    )
+
+
+def _group_rule(rule: SecurityGroupRule, records: EC2Backend) -> GroupRule:
+    cidr = rule.cidr_ipv4 or rule.cidr_ipv6
+    peers = _entries(records, rule.prefix_list_id) if rule.prefix_list_id else ()
+    group_id = rule.source_group.get("GroupId")
+    return GroupRule(
+        rule_id=rule.id,
+        traffic=_traffic(rule.ip_protocol, rule.from_port, rule.to_port),
+        cidrs=((canonical(cidr),) if cidr else ()) + peers,
+        group_ids=(group_id,) if group_id else (),
+    )
+
+
+def _entries(records: EC2Backend, prefix_list_id: str) -> tuple[str, ...]:
+    prefix_list = records.managed_prefix_lists.get(prefix_list_id)
+    if prefix_list is None or prefix_list.state == "delete-complete":
+        return ()
+    return tuple(canonical(one["Cidr"]) for one in prefix_list.entries.get(prefix_list.version or 1) or [])
+
+
+def _traffic(protocol: Any, first: Any, last: Any) -> Traffic:
+    name = str(protocol).lower()
+    name = _PROTOCOLS.get(name, name)
+    if name not in ("tcp", "udp", "icmp", "icmpv6"):
+        return Traffic(name)
+    ends = [None if end is None or int(end) == _ALL else int(end) for end in (first, last)]
+    if name in ("tcp", "udp") and None in ends:
+        return Traffic(name)
+    return Traffic(name, *ends)
+
+
+def _acl(acl: Any) -> NetworkAcl:
+    entries = sorted(acl.entries, key=lambda one: int(one.rule_number))
+    return NetworkAcl(
+        acl_id=acl.id,
+        ingress=tuple(_acl_entry(one) for one in entries if not _is_true(one.egress)),
+        egress=tuple(_acl_entry(one) for one in entries if _is_true(one.egress)),
+    )
+
+
+def _acl_entry(entry: Any) -> AclEntry:
+    with_ports = entry.port_range_from is not None or entry.port_range_to is not None
+    first = entry.port_range_from if with_ports else entry.icmp_type
+    last = entry.port_range_to if with_ports else entry.icmp_code
+    return AclEntry(
+        number=int(entry.rule_number),
+        allow=entry.rule_action == "allow",
+        traffic=_traffic(entry.protocol, first, last),
+        cidr=canonical(entry.cidr_block or entry.ipv6_cidr_block),
+    )
+
+
+def _routes(records: EC2Backend, table: Any) -> tuple[Route, ...]:
+    return tuple(
+        Route(cidr, *target_of(records, route, table.vpc_id))
+        for route in table.routes
+        for cidr in _destinations(records, route)
+    )
+
+
+def _destinations(records: EC2Backend, route: Any) -> tuple[str, ...]:
+    cidr = route.destination_cidr_block or route.destination_ipv6_cidr_block
+    if cidr:
+        return (canonical(cidr),)
+    prefix_list = route.destination_prefix_list
+    return _entries(records, prefix_list.id) if prefix_list else ()
+
+
+def _nat_gateways(records: EC2Backend, vpc_id: str) -> Iterator[NatGateway]:
+    for gateway in records.nat_gateways.values():
+        assert isinstance(gateway, LocalNatGateway)  # noqa: S101  (no others are made)
+        if gateway.vpc_id == vpc_id and gateway.state == "available" and gateway.interface is not None:
+            yield NatGateway(
+                nat_gateway_id=gateway.id,
+                subnet_id=gateway.subnet_id,
+                private_ip=str(gateway.interface.private_ip_address),
+                public_ip=gateway.interface.public_ip,
+            )
+
+
+def _is_true(value: Any) -> bool:
+    """Whether a flag is set, which moto keeps as a boolean or as text."""
+    return str(value).lower() == "true"
+
+
+def canonical(cidr: str) -> str:
+    """Return a CIDR block with the host's part of its address cleared, as EC2 applies it."""
+    return str(ipaddress.ip_network(cidr, strict=False))

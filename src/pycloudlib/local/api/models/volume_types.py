@@ -1,0 +1,141 @@
+"""EC2's volume types: their sizes, IOPS and throughput.
+
+See https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pycloudlib.local.api.moto_adapter import EC2ClientError
+
+DEFAULT_VOLUME_TYPE = "gp2"
+
+
+@dataclass(frozen=True)
+class VolumeType:
+    """The limits of a volume type.
+
+    Args:
+        size: the least and the greatest size in GiB.
+        iops: the least and the greatest IOPS that a request may name; None where it may name none.
+        iops_per_gb: IOPS per GiB at most.
+        default_iops: IOPS unless the request names some; None where it has to, or where the type has none.
+        throughput: the least and the greatest throughput in MiB/s that a request may name; None where it may name none.
+    """
+
+    size: tuple[int, int]
+    iops: tuple[int, int] | None = None
+    iops_per_gb: int = 0
+    default_iops: int | None = None
+    throughput: tuple[int, int] | None = None
+
+
+VOLUME_TYPES = {
+    "standard": VolumeType((1, 1024)),
+    "gp2": VolumeType((1, 16384)),
+    "gp3": VolumeType((1, 65536), (3000, 80000), 500, 3000, (125, 2000)),
+    "io1": VolumeType((4, 16384), (100, 64000), 50),
+    "io2": VolumeType((4, 65536), (100, 256000), 1000),
+    "st1": VolumeType((125, 16384)),
+    "sc1": VolumeType((125, 16384)),
+}
+
+_GP2_IOPS = (100, 16000)
+_GP2_IOPS_PER_GB = 3
+_THROUGHPUT_PER_IOPS = 0.25
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What a volume does.
+
+    Args:
+        volume_type: its type.
+        iops: operations per second; None if its type has none.
+        throughput: MiB/s; None if its type has none.
+    """
+
+    volume_type: str
+    iops: int | None
+    throughput: int | None
+
+
+def performance_of(volume_type: str, size_gb: int, iops: int | None, throughput: int | None) -> Performance:
+    """Return what a volume does.
+
+    Args:
+        volume_type: its type.
+        size_gb: its size in GiB.
+        iops: as in the request; None for the type's default.
+        throughput: in MiB/s, as in the request; None for the type's default.
+
+    Raises:
+        EC2ClientError: there is no such type, or it is beyond the limits of the type.
+    """
+    limits = VOLUME_TYPES.get(volume_type)
+    if limits is None:
+        raise _invalid(
+            f"Value ({volume_type}) for parameter volumeType is invalid. Allowed values: {', '.join(VOLUME_TYPES)}"
+        )
+    _check_size(volume_type, limits, size_gb)
+    wanted = _checked_iops(volume_type, limits, size_gb, iops)
+    return Performance(volume_type, wanted, _checked_throughput(volume_type, limits, wanted, throughput))
+
+
+def _check_size(volume_type: str, limits: VolumeType, size_gb: int) -> None:
+    smallest, largest = limits.size
+    if not smallest <= size_gb <= largest:
+        too, bound = ("small", f"minimum is {smallest}") if size_gb < smallest else ("large", f"maximum is {largest}")
+        raise _invalid(f"Volume of {size_gb}GiB is too {too} for volume type {volume_type}; {bound}GiB.")
+
+
+def _checked_iops(volume_type: str, limits: VolumeType, size_gb: int, iops: int | None) -> int | None:
+    if volume_type == "gp2" and iops is None:
+        least, most = _GP2_IOPS
+        return min(most, max(least, _GP2_IOPS_PER_GB * size_gb))
+    if limits.iops is None:
+        if iops is not None:
+            raise EC2ClientError(
+                "InvalidParameterCombination", f"The parameter iops is not supported for {volume_type} volumes."
+            )
+        return None
+    wanted = limits.default_iops if iops is None else iops
+    if wanted is None:
+        raise EC2ClientError("MissingParameter", f"The parameter iops must be specified for {volume_type} volumes.")
+    _check_limits(f"Volume iops of {wanted}", wanted, limits.iops)
+    if iops is not None and wanted > max(limits.default_iops or 0, size_gb * limits.iops_per_gb):
+        raise _invalid(
+            f"Iops to volume size ratio of {wanted / size_gb:f} is too high; "
+            f"maximum is {limits.iops_per_gb:f} iops per GiB."
+        )
+    return wanted
+
+
+def _checked_throughput(volume_type: str, limits: VolumeType, iops: int | None, throughput: int | None) -> int | None:
+    if limits.throughput is None:
+        if throughput is not None:
+            raise EC2ClientError(
+                "InvalidParameterCombination", f"The parameter throughput is not supported for {volume_type} volumes."
+            )
+        return None
+    wanted = limits.throughput[0] if throughput is None else throughput
+    _check_limits(f"Volume throughput of {wanted}", wanted, limits.throughput)
+    if wanted > (iops or 0) * _THROUGHPUT_PER_IOPS:
+        raise _invalid(
+            f"Throughput (MiBps) to iops ratio of {wanted / (iops or 1):f} is too high; "
+            f"maximum is {_THROUGHPUT_PER_IOPS:f} MiBps per iops."
+        )
+    return wanted
+
+
+def _check_limits(what: str, wanted: int, limits: tuple[int, int]) -> None:
+    least, most = limits
+    if wanted < least:
+        raise _invalid(f"{what} is too low; minimum is {least}.")
+    if wanted > most:
+        raise _invalid(f"{what} is too high; maximum is {most}.")
+
+
+def _invalid(reason: str) -> EC2ClientError:
+    return EC2ClientError("InvalidParameterValue", reason)

@@ -1,0 +1,370 @@
+"""The only door to moto.
+
+moto keeps the records of the API and handles its actions. It has no plugin interface, so this module touches
+moto's internals. Each touch is a function here with a test of its own in tests/unit/local/api/test_moto_adapter.py that
+names what a release of moto broke. Everything else that the local EC2 uses of moto is re-exported.
+
+Import this module only after `pycloudlib.local.prerequisites.require_moto()` and
+`pycloudlib.local.api.service_model_cache.share_service_models()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType, SimpleNamespace
+from typing import Any
+
+from moto import backends
+from moto.core import responses
+from moto.core.exceptions import JsonRESTError, ServiceException
+from moto.core.request import Request
+from moto.core.responses import ActionResult, EmptyResult
+from moto.core.serialize import (
+    AttributePickerContext,
+    TimestampSerializer,
+    XFormedAttributePicker,
+)
+from moto.core.types import Base64EncodedString
+from moto.core.utils import camelcase_to_underscores, get_pagination_model, get_service_model, utcnow
+from moto.ec2.exceptions import (
+    DryRunClientError,
+    EC2ClientError,
+    InvalidAMIIdError,
+    InvalidCIDRBlockParameterError,
+    InvalidInstanceIdError,
+    InvalidNetworkAttachmentIdError,
+    InvalidParameterCombination,
+    InvalidSecurityGroupNotFoundError,
+    InvalidSnapshotInUse,
+    InvalidVolumeAttachmentError,
+    InvalidVolumeDetachmentError,
+    MalformedAMIIdError,
+    MissingParameterError,
+    OperationDisableApiStopNotPermitted,
+    OperationNotPermitted4,
+    ResourceAlreadyAssociatedError,
+    UnvailableAMIIdError,
+    VolumeInUseError,
+)
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models.amis import Ami
+from moto.ec2.models.block_device import BlockDeviceType
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.elastic_block_store import (
+    Snapshot,
+    Volume,
+    VolumeAttachment,
+    VolumeModification,
+)
+from moto.ec2.models.elastic_ip_addresses import ElasticAddress
+from moto.ec2.models.elastic_network_interfaces import Attachment, NetworkInterface
+from moto.ec2.models.instance_types import INSTANCE_TYPES, InstanceType
+from moto.ec2.models.instances import Instance, InstanceState, MetadataOptions, Reservation, StateReason
+from moto.ec2.models.key_pairs import KeyPair
+from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
+from moto.ec2.models.nat_gateways import NatGateway
+from moto.ec2.models.network_acls import NetworkAcl
+from moto.ec2.models.route_tables import Route
+from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupRule
+from moto.ec2.models.spot_requests import SpotInstanceRequest
+from moto.ec2.models.subnets import Subnet
+from moto.ec2.models.vpcs import VPC
+from moto.ec2.models.vpn_gateway import VPCGatewayAttachment
+from moto.ec2.responses import EC2Response
+from moto.ec2.utils import (
+    EC2_PREFIX_TO_RESOURCE,
+    get_prefix,
+    public_key_parse,
+    random_ami_id,
+    random_eip_association_id,
+    random_iam_instance_profile_association_id,
+    random_nat_gateway_id,
+    random_snapshot_id,
+    random_spot_request_id,
+    random_volume_id,
+)
+from moto.fis.models import FISBackend, fis_backends
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import InstanceProfile, iam_backends
+from moto.moto_api import recorder
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.ssm.exceptions import ParameterVersionNotFound, ValidationException
+from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
+from moto.sts.models import AssumedRole, sts_backends
+from moto.utilities.utils import get_partition
+
+__all__ = [
+    "EC2_PREFIX_TO_RESOURCE",
+    "INSTANCE_TYPES",
+    "STATE_CODES",
+    "VPC",
+    "ActionResult",
+    "Ami",
+    "AssumedRole",
+    "Attachment",
+    "Base64EncodedString",
+    "BlockDeviceType",
+    "DryRunClientError",
+    "EC2Backend",
+    "EC2ClientError",
+    "EC2Response",
+    "ElasticAddress",
+    "EmptyResult",
+    "FISBackend",
+    "Instance",
+    "InstanceProfile",
+    "InstanceState",
+    "InvalidAMIIdError",
+    "InvalidCIDRBlockParameterError",
+    "InvalidInstanceIdError",
+    "InvalidNetworkAttachmentIdError",
+    "InvalidParameterCombination",
+    "InvalidSecurityGroupNotFoundError",
+    "InvalidSnapshotInUse",
+    "InvalidVolumeAttachmentError",
+    "InvalidVolumeDetachmentError",
+    "JsonRESTError",
+    "KeyPair",
+    "LaunchTemplate",
+    "LaunchTemplateVersion",
+    "MalformedAMIIdError",
+    "MetadataOptions",
+    "MissingParameterError",
+    "MotoRequestHandler",
+    "NatGateway",
+    "NetworkAcl",
+    "NetworkInterface",
+    "OperationDisableApiStopNotPermitted",
+    "OperationNotPermitted4",
+    "Parameter",
+    "ParameterVersionNotFound",
+    "Reservation",
+    "ResourceAlreadyAssociatedError",
+    "Route",
+    "SecurityGroup",
+    "SecurityGroupRule",
+    "ServiceException",
+    "SimpleSystemManagerBackend",
+    "Snapshot",
+    "SpotInstanceRequest",
+    "StateReason",
+    "Subnet",
+    "TaggedEC2Resource",
+    "UnvailableAMIIdError",
+    "VPCGatewayAttachment",
+    "ValidationException",
+    "Volume",
+    "VolumeAttachment",
+    "VolumeInUseError",
+    "VolumeModification",
+    "add_instance_type",
+    "assume_role",
+    "assumed_role",
+    "attribute_names",
+    "cache_lookups",
+    "camelcase_to_underscores",
+    "change_class",
+    "find_instance_profile",
+    "fixed_transforms",
+    "format_timestamp",
+    "get_pagination_model",
+    "get_prefix",
+    "get_service_model",
+    "install_backend",
+    "install_experiments",
+    "install_parameter_store",
+    "known_regions",
+    "make_application",
+    "make_request",
+    "parameter_store",
+    "public_key_parse",
+    "random_ami_id",
+    "random_eip_association_id",
+    "random_iam_instance_profile_association_id",
+    "random_nat_gateway_id",
+    "random_snapshot_id",
+    "random_spot_request_id",
+    "random_volume_id",
+    "regional_backends",
+    "remove_subnet_associations",
+    "reserved_ips",
+    "security_groups_of",
+    "set_instance_state",
+    "set_security_groups",
+    "state_of",
+    "urls_of",
+    "utcnow",
+]
+
+STATE_CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+"""The codes of instance states (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceState.html)."""
+
+
+_TIMESTAMPS = TimestampSerializer(TimestampSerializer.TIMESTAMP_FORMAT_ISO8601_ZEROED)
+_NO_SHAPE: Any = SimpleNamespace(serialization={})
+
+
+def fixed_transforms() -> Mapping[str, Callable[[Any], Any]]:
+    """Return what moto changes in responses, by the end of a member's path, in a form that no handler can add to.
+
+    Some handlers of moto add changes for one request to the class: they would change every later response, of other
+    accounts too. Such a handler has to be replaced.
+    """
+    return MappingProxyType(dict(EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER))
+
+
+def install_backend(backend: type[EC2Backend]) -> None:
+    """Make a class moto's EC2 backend. Call it before the first use of EC2 in this process."""
+    ec2_backends.backend = backend
+
+
+def install_parameter_store(backend: type[SimpleSystemManagerBackend]) -> None:
+    """Make a class moto's SSM backend. Call it before the first use of SSM in this process."""
+    ssm_backends.backend = backend
+
+
+def install_experiments(backend: type[FISBackend]) -> None:
+    """Make a class moto's FIS backend. Call it before the first use of FIS in this process."""
+    fis_backends.backend = backend
+
+
+def parameter_store(account_id: str, region: str) -> Any:
+    """Return an account's SSM backend in a region."""
+    return ssm_backends[account_id][region]
+
+
+def find_instance_profile(account_id: str, region: str, *, name: str = "", arn: str = "") -> InstanceProfile | None:
+    """Find an account's instance profile by its name or its ARN; None if there is none."""
+    iam = iam_backends[account_id][get_partition(region)]
+    try:
+        return iam.get_instance_profile(name) if name else iam.get_instance_profile_by_arn(arn)
+    except NotFoundException:
+        return None
+
+
+def assume_role(account_id: str, region: str, *, role_arn: str, session_name: str, seconds: int) -> AssumedRole:
+    """Return temporary credentials for a role (STS AssumeRole)."""
+    return sts_backends[account_id][get_partition(region)].assume_role(
+        region, session_name, role_arn, policy="", duration=seconds, external_id=""
+    )
+
+
+def assumed_role(access_key_id: str) -> AssumedRole | None:
+    """Find temporary credentials by their access key; None if there are none."""
+    for partitions in list(sts_backends.values()):
+        for backend in list(partitions.values()):
+            found = backend.get_assumed_role_from_access_key(access_key_id)
+            if found is not None:
+                return found
+    return None
+
+
+def urls_of(service: str) -> Any:
+    """Return what a backend's `_url_module` has to be for moto's own response class of a service to answer."""
+    return import_module(f"moto.{service}.urls")
+
+
+def regional_backends(account_id: str) -> Any:
+    """Return an account's backends, by region."""
+    return ec2_backends[account_id]
+
+
+def existing_backends() -> list[EC2Backend]:
+    """Return the EC2 backends of all accounts and regions that have been used."""
+    return [backend for account in list(ec2_backends.values()) for backend in list(account.values())]
+
+
+def known_regions(account_id: str) -> list[str]:
+    """Return the names of all regions."""
+    return list(ec2_backends[account_id].regions)
+
+
+def make_application() -> Any:
+    """Return the WSGI application that dispatches requests to moto's services."""
+    return DomainDispatcherApplication(create_backend_app)
+
+
+class _ServerRequest(Request):
+    """A request that came over HTTP: the server adds a date to the response."""
+
+    from_wsgi_server = True
+
+
+def make_request(environ: dict[str, Any]) -> Request:
+    """Return moto's form of a request, as WSGI has it, and record it if moto is told to (/moto-api/recorder)."""
+    request = _ServerRequest(environ)
+    recorder._record_request(request)
+    return request
+
+
+def cache_lookups() -> None:
+    """Cache what moto looks up for every request: the methods of a response class, and the names of its services.
+
+    The look-ups take a third of the time of a request. Call it once, before the first request. Classes must not get
+    further methods afterwards.
+    """
+    names = frozenset(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: names
+    importer: Any = responses
+    importer.method_names_from_class = cache(importer.method_names_from_class)
+
+
+def attribute_names(value: Any, member: str, shape: Any) -> tuple[str, ...]:
+    """Return the names under which moto's serializer looks for a member, in its order."""
+    context = AttributePickerContext(obj=value, key=member, shape=shape)
+    return tuple(dict.fromkeys(XFormedAttributePicker().get_possible_keys(context)))
+
+
+def format_timestamp(value: Any) -> str:
+    """Return a time in EC2's form."""
+    wrapper: dict[str, Any] = {}
+    _TIMESTAMPS.serialize(wrapper, value, _NO_SHAPE, "time")
+    return str(wrapper["time"])
+
+
+def state_of(instance: Instance) -> InstanceState:
+    """Return a copy of an instance's state: moto changes the object itself."""
+    return InstanceState(instance._state.name, instance._state.code)
+
+
+def set_instance_state(instance: Instance, state: str, reason: StateReason | None, transition_reason: str = "") -> None:
+    """Set an instance's state, its StateReason and its StateTransitionReason."""
+    instance._state = InstanceState(state, STATE_CODES[state])
+    instance.state_reason = reason  # type: ignore[assignment]  # moto's annotation has no None
+    instance._reason = transition_reason
+
+
+def add_instance_type(name: str, description: dict[str, Any]) -> None:
+    """Add an instance type to those that moto knows; see DescribeInstanceTypes for the description."""
+    INSTANCE_TYPES[name] = description
+    EC2Backend.instance_types.append(InstanceType(name))
+
+
+def change_class(record: Subnet | Instance | Route, local: type[Any]) -> None:
+    """Make a record an object of a subclass: moto names its own classes where it creates them."""
+    record.__class__ = local
+
+
+def reserved_ips(subnet: Subnet) -> set[str]:
+    """Return the addresses of a subnet's CIDR reservations."""
+    return {str(address) for address in subnet._reserved_ips}
+
+
+def remove_subnet_associations(route_tables: Iterable[Any], subnet_id: str) -> None:
+    """Remove a subnet's associations from route tables, as EC2 does when the subnet is deleted."""
+    for table in route_tables:
+        gone = [key for key, target in table._associations.items() if target == subnet_id]
+        for association_id in gone:
+            del table._associations[association_id]
+
+
+def security_groups_of(interface: NetworkInterface) -> list[Any]:
+    """Return the security groups of an interface; moto adds those of its instance."""
+    return interface._group_set
+
+
+def set_security_groups(interface: NetworkInterface, groups: list[Any]) -> None:
+    """Replace the security groups of an interface."""
+    interface._group_set = groups

@@ -1,0 +1,45 @@
+"""The wire of network interfaces: what moto's responses leave out on the way to the backend and back."""
+
+from __future__ import annotations
+
+from pycloudlib.local.api.moto_adapter import ActionResult, EC2Response, EmptyResult
+
+
+class InterfaceResponse(EC2Response):
+    """Answers what is asked about network interfaces."""
+
+    def run_instances(self) -> ActionResult:
+        """RunInstances."""
+        self.ec2_backend.launch_ipv6 = self._get_param("Ipv6Addresses", [])
+        return super().run_instances()
+
+    def modify_network_interface_attribute(self) -> ActionResult:
+        """ModifyNetworkInterfaceAttribute."""
+        attachment = self._get_param("Attachment")
+        if attachment is None:
+            return super().modify_network_interface_attribute()
+        self.ec2_backend.set_interface_deletion(
+            self._get_param("NetworkInterfaceId"),
+            attachment.get("AttachmentId"),
+            delete=bool(attachment.get("DeleteOnTermination")),
+        )
+        return EmptyResult()
+
+    def assign_private_ip_addresses(self) -> ActionResult:
+        """AssignPrivateIpAddresses: tells the new ones only."""
+        interface_id = self._get_param("NetworkInterfaceId")
+        assigned = self.ec2_backend.assign_private_ips(
+            interface_id,
+            self._get_param("PrivateIpAddresses", []),
+            self._get_int_param("SecondaryPrivateIpAddressCount", 0),
+        )
+        addresses = [{"PrivateIpAddress": address} for address in assigned]
+        return ActionResult({"NetworkInterfaceId": interface_id, "AssignedPrivateIpAddresses": addresses})
+
+    def assign_ipv6_addresses(self) -> ActionResult:
+        """AssignIpv6Addresses: tells the new ones only."""
+        interface_id = self._get_param("NetworkInterfaceId")
+        assigned = self.ec2_backend.assign_ipv6_ips(
+            interface_id, self._get_param("Ipv6Addresses", []), self._get_int_param("Ipv6AddressCount", 0)
+        )
+        return ActionResult({"NetworkInterfaceId": interface_id, "AssignedIpv6Addresses": assigned})

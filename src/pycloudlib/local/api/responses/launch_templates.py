@@ -1,0 +1,164 @@
+"""The wire of launch templates."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pycloudlib.local.api.models.launch_template_data import launch_template_data
+from pycloudlib.local.api.moto_adapter import (
+    ActionResult,
+    EC2ClientError,
+    EC2Response,
+    LaunchTemplate,
+    LaunchTemplateVersion,
+)
+
+_NAME = re.compile(r"[a-zA-Z0-9()./_-]{3,128}")
+_NEWEST = ("$Latest", "$Default")
+
+
+class LaunchTemplateResponse(EC2Response):
+    """Answers what is asked about launch templates."""
+
+    def create_launch_template(self) -> ActionResult:
+        """CreateLaunchTemplate."""
+        name = self._get_param("LaunchTemplateName")
+        if not _NAME.fullmatch(name):
+            raise EC2ClientError(
+                "InvalidLaunchTemplateName.MalformedException",
+                "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, and "
+                "the following characters: - ( ) . / _",
+            )
+        template = self.ec2_backend.create_launch_template(
+            name,
+            self._get_param("VersionDescription"),
+            self._template_data(),
+            self._parse_tag_specification("launch-template"),
+        )
+        return ActionResult({"LaunchTemplate": self._template(template)})
+
+    def create_launch_template_version(self) -> ActionResult:
+        """CreateLaunchTemplateVersion."""
+        version = self.ec2_backend.add_launch_template_version(
+            self.ec2_backend.launch_template(self.params),
+            self._template_data(),
+            source_version=self._get_param("SourceVersion"),
+            description=self._get_param("VersionDescription"),
+        )
+        return ActionResult({"LaunchTemplateVersion": self._template_version(version)})
+
+    def describe_launch_templates(self) -> ActionResult:
+        """DescribeLaunchTemplates."""
+        ids, names = self._get_param("LaunchTemplateIds", []), self._get_param("LaunchTemplateNames", [])
+        templates = [
+            *(self.ec2_backend.get_launch_template(one) for one in ids),
+            *(self.ec2_backend.get_launch_template_by_name(one) for one in names),
+        ]
+        if not ids and not names:
+            templates = list(self.ec2_backend.launch_templates.values())
+        return ActionResult({"LaunchTemplates": [self._template(one) for one in templates]})
+
+    def describe_launch_template_versions(self) -> ActionResult:
+        """DescribeLaunchTemplateVersions, of one template or of all."""
+        versions = self._versions_asked_for()
+        return ActionResult({"LaunchTemplateVersions": [self._template_version(one) for one in versions]})
+
+    def modify_launch_template(self) -> ActionResult:
+        """ModifyLaunchTemplate: which version is the default one."""
+        template = self.ec2_backend.launch_template(self.params)
+        default = self._get_param("DefaultVersion")
+        if default is not None:
+            template.default_version_number = self.ec2_backend.launch_template_version(template, default).number
+        return ActionResult({"LaunchTemplate": self._template(template)})
+
+    def delete_launch_template(self) -> ActionResult:
+        """DeleteLaunchTemplate."""
+        template = self.ec2_backend.launch_template(self.params)
+        self.ec2_backend.delete_launch_template(None, template.id)
+        return ActionResult({"LaunchTemplate": self._template(template)})
+
+    def delete_launch_template_versions(self) -> ActionResult:
+        """DeleteLaunchTemplateVersions: each by itself."""
+        template = self.ec2_backend.launch_template(self.params)
+        deleted, kept = [], []
+        for wanted in self._get_param("Versions", []):
+            if not str(wanted).isdecimal():
+                raise EC2ClientError("InvalidParameterValue", f"Value ({wanted}) for parameter versions is invalid")
+            answer = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name, "VersionNumber": wanted}
+            try:
+                self.ec2_backend.remove_launch_template_version(template, wanted)
+            except EC2ClientError as error:
+                code = "launchTemplateVersionDoesNotExist" if error.code.endswith("NotFound") else error.code
+                kept.append({**answer, "ResponseError": {"Code": code, "Message": error.message}})
+            else:
+                deleted.append(answer)
+        return ActionResult(
+            {
+                "SuccessfullyDeletedLaunchTemplateVersions": deleted,
+                "UnsuccessfullyDeletedLaunchTemplateVersions": kept,
+            }
+        )
+
+    def get_launch_template_data(self) -> ActionResult:
+        """GetLaunchTemplateData."""
+        instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
+        return ActionResult({"LaunchTemplateData": launch_template_data(instance, self.ec2_backend.volumes)})
+
+    def _template_data(self) -> dict[str, Any]:
+        data = self._get_param("LaunchTemplateData") or {}
+        if not data:
+            raise EC2ClientError("MissingParameter", "The request must contain the parameter LaunchTemplateData")
+        for specification in data.get("TagSpecifications") or ():
+            if not specification.get("ResourceType"):
+                raise EC2ClientError("InvalidParameterValue", "Tag specification resource type must have a value")
+            if not specification.get("Tags"):
+                raise EC2ClientError("InvalidParameterValue", "Tag specification must have at least one tag")
+        return dict(data)
+
+    def _versions_asked_for(self) -> list[LaunchTemplateVersion]:
+        wanted = self._get_param("Versions", [])
+        if self._get_param("LaunchTemplateId") or self._get_param("LaunchTemplateName"):
+            template = self.ec2_backend.launch_template(self.params)
+            if wanted:
+                return [self.ec2_backend.launch_template_version(template, one) for one in wanted]
+            least, most = self._get_int_param("MinVersion"), self._get_int_param("MaxVersion")
+            return [
+                one
+                for one in template.versions
+                if (least is None or one.number >= least) and (most is None or one.number <= most)
+            ]
+        if not wanted or set(wanted) - set(_NEWEST):
+            raise EC2ClientError(
+                "InvalidParameterValue",
+                "To describe the versions of all launch templates, specify $Latest, $Default, or both",
+            )
+        templates = self.ec2_backend.launch_templates.values()
+        return [self.ec2_backend.launch_template_version(one, version) for one in templates for version in wanted]
+
+    def _template(self, template: LaunchTemplate) -> dict[str, Any]:
+        return {
+            "CreateTime": template.create_time,
+            "CreatedBy": self._creator(),
+            "DefaultVersionNumber": template.default_version_number,
+            "LatestVersionNumber": template.latest_version_number,
+            "LaunchTemplateId": template.id,
+            "LaunchTemplateName": template.name,
+            "Tags": template.get_tags(),
+        }
+
+    def _template_version(self, version: LaunchTemplateVersion) -> dict[str, Any]:
+        template = version.template
+        return {
+            "CreateTime": version.create_time,
+            "CreatedBy": self._creator(),
+            "DefaultVersion": template.is_default(version),
+            "LaunchTemplateData": version.data,
+            "LaunchTemplateId": template.id,
+            "LaunchTemplateName": template.name,
+            "VersionDescription": version.description,
+            "VersionNumber": version.number,
+        }
+
+    def _creator(self) -> str:
+        return f"arn:{self.partition}:iam::{self.current_account}:root"

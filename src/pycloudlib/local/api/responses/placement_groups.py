@@ -1,0 +1,57 @@
+"""The wire of placement groups."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pycloudlib.local.api.models.placement_groups import PlacementGroup
+from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2Response
+
+_STRATEGIES = ("cluster", "spread")
+_GROUP_ID = re.compile(r"pg-[0-9a-f]{17}")
+
+
+class PlacementGroupResponse(EC2Response):
+    """Answers what is asked about placement groups."""
+
+    def create_placement_group(self) -> ActionResult:
+        """CreatePlacementGroup; partitions and spreads over hosts would have no effect."""
+        strategy = self._get_param("Strategy", "cluster")
+        if strategy not in _STRATEGIES:
+            raise EC2ClientError(
+                "UnsupportedOperation", f"The local EC2 has no placement groups of strategy {strategy}"
+            )
+        name = self._get_param("GroupName")
+        if not name:
+            raise EC2ClientError("MissingParameter", "The request must contain the parameter groupName")
+        tags = self._parse_tag_specification("placement-group").get("placement-group", {})
+        group = self.ec2_backend.create_placement_group(name, strategy, tags)
+        return ActionResult({"PlacementGroup": self._placement_group(group)})
+
+    def describe_placement_groups(self) -> ActionResult:
+        """DescribePlacementGroups."""
+        names, ids = self._get_param("GroupNames", []), self._get_param("GroupIds", [])
+        malformed = [one for one in ids if not _GROUP_ID.fullmatch(one)]
+        if malformed:
+            raise EC2ClientError(
+                "InvalidPlacementGroupId.Malformed", f"The placement group ID '{malformed[0]}' is malformed"
+            )
+        unknown = set(ids) - {one.group_id for one in self.ec2_backend.placement_groups.values()}
+        if unknown:
+            raise EC2ClientError(
+                "InvalidPlacementGroup.Unknown", f"The placement group ID '{min(unknown)}' is unknown."
+            )
+        groups = [self.ec2_backend.placement_group(one) for one in names] or [
+            one for one in self.ec2_backend.placement_groups.values() if not ids or one.group_id in ids
+        ]
+        described = [self._placement_group(one) for one in groups]
+        return ActionResult({"PlacementGroups": described})
+
+    def delete_placement_group(self) -> ActionResult:
+        """DeletePlacementGroup."""
+        self.ec2_backend.delete_placement_group(self._get_param("GroupName"))
+        return ActionResult({})
+
+    def _placement_group(self, group: PlacementGroup) -> dict[str, Any]:
+        return group.described(f"arn:{self.partition}:ec2:{self.region}:{self.current_account}")

@@ -1,0 +1,186 @@
+"""Reads what an action's handler returns, moto's records, by the members of botocore's output shape.
+
+moto's own serializer tries several names for every member: the member's, its snake case, the name of its shape, the one
+without the prefix of its class, and so on. A `Reader` computes them once for a member and a class. It serves filters,
+which read single members of many records, and responses, which read all of few.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from botocore.model import ListShape, OperationModel, Shape, StructureShape
+
+from pycloudlib.local.api.moto_adapter import attribute_names, format_timestamp
+
+Transform = Callable[[Any], Any]
+
+Find = Callable[[Any], Any]
+"""Finds a member in a value."""
+
+_MISSING = object()
+
+KEPT_WHEN_EMPTY = frozenset({"AttributeValue", "AttributeBooleanValue"})
+"""Structures that EC2 returns empty: an attribute without a value."""
+
+
+class Reader:
+    """Reads values of one shape at one place of a response.
+
+    Args:
+        shape: botocore's.
+        path: the operation and the members that lead here, as moto names them in its transformers.
+        transforms: what moto's response class changes, by the end of a member's path.
+    """
+
+    def __init__(self, shape: Shape, path: str, transforms: Mapping[str, Transform]) -> None:
+        self.shape = shape
+        self._path = path
+        self._transforms = transforms
+        self._members: dict[str, tuple[Reader, Transform | None]] = {}
+        self._finders: dict[tuple[type, str], Find] = {}
+        self._finders_of: dict[type, tuple[tuple[str, Find, Reader], ...]] = {}
+        self._element: Reader | None = None
+        self.plain: Callable[[Any], Any]
+        """Reads all of a value: as dictionaries, lists, and what is written into the response."""
+        if isinstance(shape, StructureShape):
+            self.plain = self._structure
+        elif isinstance(shape, ListShape):
+            self.plain = self._list
+        else:
+            self.plain = _SCALARS[shape.type_name]
+
+    def values(self, value: Any, path: tuple[str, ...]) -> Iterator[Any]:
+        """Read what a path of members leads to; lists count with all of their elements."""
+        if value is None:
+            return
+        if isinstance(self.shape, ListShape):
+            element = self.element()
+            for item in value:
+                yield from element.values(item, path)
+        elif not path:
+            yield self.plain(value)
+        else:
+            reader, _ = self.member(path[0])
+            yield from reader.values(self.get(value, path[0]), path[1:])
+
+    def member(self, name: str) -> tuple[Reader, Transform | None]:
+        """Return the reader of a member, and what moto's response class makes of it."""
+        known = self._members.get(name)
+        if known is None:
+            shape = self.shape.members[name]  # type: ignore[attr-defined]
+            shape.parent = self.shape
+            place = f"{self._path}.{name}"
+            transform = next((one for end, one in self._transforms.items() if place.endswith(end)), None)
+            known = self._members[name] = (Reader(shape, place, self._transforms), transform)
+        return known
+
+    def element(self) -> Reader:
+        """Return the reader of a list's elements."""
+        if self._element is None:
+            assert isinstance(self.shape, ListShape)  # noqa: S101  (callers look at the shape)
+            self._element = Reader(self.shape.member, f"{self._path}.{self.shape.member.name}", self._transforms)
+        return self._element
+
+    def get(self, value: Any, name: str) -> Any:
+        """Return a member of a structure, as the handler gave it; None without it."""
+        return self._finder(value, name)(value)
+
+    def _structure(self, value: Any) -> dict[str, Any]:
+        if value is None:
+            return {}
+        finders = self._finders_of.get(type(value)) or self._learn(value)
+        plain = {}
+        for name, find, reader in finders:
+            found = find(value)
+            if found is None:
+                continue
+            read = reader.plain(found)
+            if read == {} and reader.shape.name not in KEPT_WHEN_EMPTY:
+                continue
+            plain[name] = read
+        return plain
+
+    def _list(self, value: Any) -> list[Any]:
+        read = self.element().plain
+        items = [read(item) for item in value]
+        return [item for item in items if item not in ({}, None)]
+
+    def _learn(self, value: Any) -> tuple[tuple[str, Find, Reader], ...]:
+        """Return how each member is found in values of the same class."""
+        members: Mapping[str, Shape] = self.shape.members  # type: ignore[attr-defined]
+        finders = tuple((name, self._finder(value, name), self.member(name)[0]) for name in members)
+        self._finders_of[type(value)] = finders
+        return finders
+
+    def _finder(self, value: Any, name: str) -> Find:
+        key = (type(value), name)
+        finder = self._finders.get(key)
+        if finder is None:
+            reader, transform = self.member(name)
+            find = _finder(value, attribute_names(value, name, reader.shape))
+            finder = self._finders[key] = find if transform is None else lambda one: transform(find(one))
+        return finder
+
+
+def _boolean(value: Any) -> bool:
+    return value is True or str(value).lower() == "true"
+
+
+def _blob(value: Any) -> str:
+    return base64.b64encode(value if isinstance(value, bytes) else str(value).encode()).decode()
+
+
+_SCALARS: Mapping[str, Callable[[Any], Any]] = {
+    "blob": _blob,
+    "boolean": _boolean,
+    "double": float,
+    "float": float,
+    "integer": int,
+    "long": int,
+    "string": str,
+    "timestamp": format_timestamp,
+}
+
+
+def _finder(value: Any, names: tuple[str, ...]) -> Find:
+    """Return what finds the first that there is of several items or attributes, in values of the same class."""
+    if hasattr(value, "__getitem__"):
+        return lambda one: _first_item(one, names)
+    return lambda one: _first_attribute(one, names)
+
+
+def _first_item(value: Any, names: tuple[str, ...]) -> Any:
+    for name in names:
+        try:
+            return value[name]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            continue
+    return None
+
+
+def _first_attribute(value: Any, names: tuple[str, ...]) -> Any:
+    for name in names:
+        found = getattr(value, name, _MISSING)
+        if found is not _MISSING:
+            return found
+    return None
+
+
+@cache
+def _reader(operation: str, shape: Shape, response: type) -> Reader:
+    transforms = getattr(response, "RESPONSE_KEY_PATH_TO_TRANSFORMER", {})
+    return Reader(shape, f"{operation}.{shape.name}", transforms)
+
+
+def reader_of(operation: OperationModel, response: type) -> Reader:
+    """Return the reader of an action's results.
+
+    Args:
+        operation: botocore's description of the action; it has an output.
+        response: moto's response class.
+    """
+    return _reader(operation.name, operation.output_shape, response)

@@ -1,0 +1,161 @@
+"""The services that the local EC2 has beside EC2, and which of their actions.
+
+moto has many services and would answer them all. Here are those that somebody who works with EC2 needs beside it. Of
+the larger ones, only the actions whose effect can be seen here are served.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs
+
+from pycloudlib.local.api.http_messages import body_of
+
+Environ = Mapping[str, Any]
+
+_ROLES = frozenset(
+    {
+        "AddRoleToInstanceProfile",
+        "AttachRolePolicy",
+        "CreateInstanceProfile",
+        "CreatePolicy",
+        "CreatePolicyVersion",
+        "CreateRole",
+        "DeleteInstanceProfile",
+        "DeletePolicy",
+        "DeletePolicyVersion",
+        "DeleteRole",
+        "DeleteRolePolicy",
+        "DetachRolePolicy",
+        "GetInstanceProfile",
+        "GetPolicy",
+        "GetPolicyVersion",
+        "GetRole",
+        "GetRolePolicy",
+        "ListAttachedRolePolicies",
+        "ListEntitiesForPolicy",
+        "ListInstanceProfileTags",
+        "ListInstanceProfiles",
+        "ListInstanceProfilesForRole",
+        "ListPolicies",
+        "ListPolicyTags",
+        "ListPolicyVersions",
+        "ListRolePolicies",
+        "ListRoleTags",
+        "ListRoles",
+        "PutRolePolicy",
+        "RemoveRoleFromInstanceProfile",
+        "SetDefaultPolicyVersion",
+        "TagInstanceProfile",
+        "TagPolicy",
+        "TagRole",
+        "UntagInstanceProfile",
+        "UntagPolicy",
+        "UntagRole",
+        "UpdateAssumeRolePolicy",
+        "UpdateRole",
+        "UpdateRoleDescription",
+    }
+)
+"""Of IAM: roles, their policies and instance profiles. Users and groups would have no effect."""
+
+_PARAMETER_STORE = frozenset(
+    {
+        "DeleteParameter",
+        "DeleteParameters",
+        "DescribeParameters",
+        "GetParameter",
+        "GetParameterHistory",
+        "GetParameters",
+        "GetParametersByPath",
+        "LabelParameterVersion",
+        "PutParameter",
+        "UnlabelParameterVersion",
+    }
+)
+
+# AWS4-HMAC-SHA256 Credential=AKIA.../20260102/us-east-1/ec2/aws4_request, SignedHeaders=..., Signature=...
+_CREDENTIAL = re.compile(r"Credential=[^/,]*/[^/,]*/[^/,]*/([^/,]+)/aws4_request")
+
+
+_EXPERIMENTS = {
+    ("POST", "experimentTemplates"): "CreateExperimentTemplate",
+    ("GET", "experimentTemplates"): "ListExperimentTemplates",
+    ("GET", "experimentTemplates/*"): "GetExperimentTemplate",
+    ("DELETE", "experimentTemplates/*"): "DeleteExperimentTemplate",
+    ("POST", "experiments"): "StartExperiment",
+    ("GET", "experiments"): "ListExperiments",
+    ("GET", "experiments/*"): "GetExperiment",
+}
+"""Of FIS, by method and path."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service.
+
+    Args:
+        name: that requests are signed for.
+        actions: those that are served; None for all.
+    """
+
+    name: str
+    actions: frozenset[str] | None = None
+
+
+SERVICES = {
+    service.name: service
+    for service in (
+        Service("ec2"),
+        Service("fis", frozenset(_EXPERIMENTS.values())),
+        Service("iam", _ROLES),
+        Service("sns"),
+        Service("ssm", _PARAMETER_STORE),
+        Service("sts", frozenset({"AssumeRole", "GetCallerIdentity"})),
+    )
+}
+"""What is served, by name."""
+
+
+def service_name(environ: Environ) -> str | None:
+    """Return the name of the service that a request is signed for; None without a signature."""
+    signed = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
+    return signed[1].lower() if signed else None
+
+
+def unsupported(environ: dict[str, Any], name: str, path: str) -> str | None:
+    """Return why a request cannot be served; None if it can.
+
+    Args:
+        environ: the request, as WSGI has it; its body can be read again afterwards.
+        name: the service that it is signed for.
+        path: what it asks for, below the endpoint.
+    """
+    service = SERVICES.get(name)
+    if service is None:
+        return f"The local EC2 does not have the service '{name}'; it has {', '.join(SERVICES)}"
+    if service.actions is None:
+        return None
+    action = _experiment_action(environ, path) if name == "fis" else _action(environ)
+    if action in service.actions:
+        return None
+    return f"The local EC2 does not have the action '{action}' of {name}; it has {', '.join(sorted(service.actions))}"
+
+
+def _experiment_action(environ: Environ, path: str) -> str:
+    noun, _, resource_id = path.strip("/").partition("/")
+    path = f"{noun}/*" if resource_id and "/" not in resource_id else f"{noun}/{resource_id}".rstrip("/")
+    return _EXPERIMENTS.get((str(environ.get("REQUEST_METHOD")), path), f"{environ.get('REQUEST_METHOD')} /{path}")
+
+
+def _action(environ: dict[str, Any]) -> str:
+    """Return a request's action: JSON services name it in a header, query services in a parameter."""
+    target = str(environ.get("HTTP_X_AMZ_TARGET", ""))
+    if target:
+        return target.rpartition(".")[2]
+    query = parse_qs(environ.get("QUERY_STRING", ""))
+    form = parse_qs(body_of(environ).decode(errors="replace"))
+    return (form.get("Action") or query.get("Action") or [""])[0]

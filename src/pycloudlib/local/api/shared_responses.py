@@ -1,0 +1,80 @@
+"""Responses that list records, each built once for all requests that may have the same one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pycloudlib.local.api.models.records_lock import RecordsLock
+
+T = TypeVar("T")
+
+MOST = 4
+"""Responses that are kept; one that lists a thousand instances takes 4 MB."""
+
+
+@dataclass(frozen=True)
+class _Response:
+    version: int
+    body: bytes
+
+
+class SharedResponses:
+    """Bodies of responses, for as long as the records do not change.
+
+    A request gets a body that shows every change which was made before the request arrived. One body is built at a
+    time: requests that arrive meanwhile wait, and those for the same records share the next one. So many large
+    responses at once take the time and the memory of two.
+
+    Args:
+        lock: that of the records.
+    """
+
+    def __init__(self, lock: RecordsLock) -> None:
+        self._lock = lock
+        self._building = threading.Lock()
+        self._responses: dict[Hashable, _Response] = {}
+
+    def body(
+        self,
+        request: Hashable,
+        *,
+        read: Callable[[], T],
+        serialize: Callable[[T], bytes],
+        require_client: Callable[[], None],
+    ) -> bytes:
+        """Return the body of the response to a request.
+
+        Args:
+            request: equal for requests that get the same response.
+            read: reads the records; called with their lock held.
+            serialize: makes a body of what was read; called without the lock.
+            require_client: raises an exception if nobody waits for the response any more; called before the work.
+        """
+        arrived_at = self._lock.version
+        known = self._find(request, arrived_at)
+        if known is not None:
+            return known
+        with self._building:
+            known = self._find(request, arrived_at)
+            if known is not None:
+                return known
+            require_client()
+            with self._lock.reading():
+                version = self._lock.version
+                records = read()
+            response = _Response(version, serialize(records))
+            self._keep(request, response)
+        return response.body
+
+    def _find(self, request: Hashable, version: int) -> bytes | None:
+        response = self._responses.get(request)
+        return response.body if response is not None and response.version >= version else None
+
+    def _keep(self, request: Hashable, response: _Response) -> None:
+        current = {key: one for key, one in self._responses.items() if one.version == response.version}
+        if len(current) == MOST:
+            del current[next(iter(current))]
+        self._responses = {**current, request: response}

@@ -1,0 +1,158 @@
+"""The local EC2's way in: under which path it answers, and who and what is refused there."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from xml.sax.saxutils import escape
+
+from pycloudlib.local.api import query_signatures
+from pycloudlib.local.api.http_messages import ClientGoneError, Environ, Refusal, error_document, receive_body
+from pycloudlib.local.api.services import service_name, unsupported
+from pycloudlib.local.api.signatures import FindKey, refusal_of
+
+logger = logging.getLogger(__name__)
+
+_METHODS = ("GET", "POST")
+_OTHER_PROTOCOLS = ("HTTP_X_AMZ_TARGET", "HTTP_CONTENT_ENCODING")
+_FAILED = Refusal("500 Internal Server Error", "InternalError", "The local EC2 failed; its log says how")
+
+Application = Callable[[Environ, Any], Iterable[bytes]]
+Document = Callable[[], Any]
+
+MOTO_API = "/moto-api/"
+"""What is told to moto itself, such as to forget everything; unsigned."""
+LOCAL_API = "/local-api/"
+"""What a local EC2 tells of itself beside EC2's API, as JSON; signed as EC2's requests are."""
+
+
+class LocalEC2Application:
+    """A WSGI application that passes on the requests below a path, and refuses all others.
+
+    Args:
+        application: answers the requests, as if it were at the root.
+        path: where it is, such as "/services/Cloud"; "" for the root.
+        find_key: returns the credentials with an access key, if there are any; None to take any credentials.
+        region: the region of requests that name none.
+        documents: what is told below LOCAL_API, by name.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        path: str,
+        find_key: FindKey | None = None,
+        region: str = "us-east-1",
+        documents: Mapping[str, Document] | None = None,
+    ) -> None:
+        self._application = application
+        self._path = path.rstrip("/")
+        self._find_key = find_key
+        self._region = region
+        self._documents = documents or {}
+
+    def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Answer a request."""
+        below = _below(self._path, environ.get("PATH_INFO", ""))
+        if below is None:
+            return _answer(start_response, "404 Not Found", "text/plain", f"The API is at {self._path}\n")
+        refusal = receive_body(environ) or self._check_signature(environ)
+        if not refusal and below.startswith(LOCAL_API):
+            return self._tell(below.removeprefix(LOCAL_API), start_response)
+        refusal = refusal or _check_service(environ, below)
+        if refusal:
+            return _refuse(environ, start_response, refusal)
+        mounted = {**environ, "SCRIPT_NAME": environ.get("SCRIPT_NAME", "") + self._path, "PATH_INFO": below}
+        if below.startswith(MOTO_API):
+            return self._application({**environ, "PATH_INFO": below}, start_response)
+        if service_name(environ) == "ec2":
+            mounted = _as_query(mounted)
+        elif service_name(environ) == "fis":
+            # moto takes the action from the whole path.
+            mounted |= {"SCRIPT_NAME": "", "RAW_URI": str(environ.get("RAW_URI", "")).removeprefix(self._path)}
+        return self._without_html(mounted, start_response)
+
+    def _tell(self, name: str, start_response: Any) -> Iterable[bytes]:
+        document = self._documents.get(name)
+        if document is None:
+            return _answer(start_response, "404 Not Found", "text/plain", f"There is no document {name}\n")
+        return _answer(start_response, "200 OK", "application/json", json.dumps(document()))
+
+    def _check_signature(self, environ: Environ) -> Refusal | None:
+        parameters = query_signatures.signed_parameters(environ)
+        if parameters is None:
+            return refusal_of(environ, self._find_key) if self._find_key else None
+        refusal = query_signatures.refusal_of(environ, parameters, self._find_key) if self._find_key else None
+        # moto takes service, region, and access key from here.
+        scope = f"{parameters['AWSAccessKeyId']}/20000101/{self._region}/ec2/aws4_request"
+        environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+        return refusal
+
+    def _without_html(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Answer a request, with errors that Flask and moto make pages of HTML of in the form of the protocol."""
+        answer: list[Any] = []
+        try:
+            body = list(self._application(environ, lambda *given: answer.extend(given[:2])))
+        except ClientGoneError:
+            raise
+        except Exception:
+            # A fault of this program or of moto: a client expects an error in the protocol's form.
+            logger.exception("%s failed", environ["PATH_INFO"])
+            return _refuse(environ, start_response, _FAILED)
+        status, headers = answer
+        is_html = any(value.startswith("text/html") for name, value in headers if name.lower() == "content-type")
+        if not is_html or status.startswith("2"):  # moto calls some JSON HTML
+            start_response(status, headers)
+            return body
+        if status.startswith("5"):
+            logger.error("%s: %s", status, b"".join(body).decode(errors="replace"))
+            return _refuse(environ, start_response, _FAILED)
+        return _refuse(environ, start_response, Refusal(status, "InvalidAction", f"HTTP: {status}"))
+
+
+def _check_service(environ: Environ, below: str) -> Refusal | None:
+    service = service_name(environ)
+    if below.startswith(MOTO_API):
+        return None
+    if service is None:
+        reason = "AWS was not able to validate the provided access credentials: sign with version 2 or 4"
+        return Refusal("401 Unauthorized", "AuthFailure", reason)
+    missing = unsupported(environ, service, below)
+    if missing is not None:
+        return Refusal("400 Bad Request", "UnsupportedOperation", missing)
+    if service == "ec2" and (below != "/" or environ["REQUEST_METHOD"] not in _METHODS):
+        return Refusal("400 Bad Request", "InvalidAction", f"EC2's API takes GET and POST requests at /, not {below}")
+    return None
+
+
+def _as_query(environ: Environ) -> Environ:
+    """Return a request of EC2's Query API without the headers by which moto recognizes other protocols."""
+    plain = {name: value for name, value in environ.items() if name not in _OTHER_PROTOCOLS}
+    return {**plain, "CONTENT_TYPE": "application/x-www-form-urlencoded"}
+
+
+def _below(path: str, requested: str) -> str | None:
+    """What of a requested path is below another one, from its slash on; None when it is elsewhere."""
+    if requested != path and not requested.startswith(f"{path}/"):
+        return None
+    return requested.removeprefix(path) or "/"
+
+
+def _refuse(environ: Environ, start_response: Any, refusal: Refusal) -> Iterable[bytes]:
+    """Refuse in the form of the protocol that the request is in."""
+    if service_name(environ) == "fis" or ("json" in environ.get("CONTENT_TYPE", "") and service_name(environ) != "ec2"):
+        body = json.dumps({"__type": refusal.code, "message": refusal.reason})
+        return _answer(start_response, refusal.status, "application/x-amz-json-1.1", body)
+    if service_name(environ) == "s3":
+        error = f"<Error><Code>{escape(refusal.code)}</Code><Message>{escape(refusal.reason)}</Message></Error>"
+        return _answer(start_response, refusal.status, "text/xml", error)
+    document = error_document(refusal.code, refusal.reason)
+    return _answer(start_response, refusal.status, "text/xml;charset=UTF-8", document)
+
+
+def _answer(start_response: Any, status: str, content_type: str, text: str) -> Iterable[bytes]:
+    body = text.encode()
+    start_response(status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
+    return [body]

@@ -1,0 +1,1 @@
+"""Disk images: the catalog, the builder, and what the built images contain."""

@@ -1,0 +1,336 @@
+"""The default image: a Debian cloud image, made from Debian's packages without mounting anything.
+
+mmdebstrap makes the root file system as an archive; it is unpacked, and mke2fs fills an ext4 file system with it. The
+kernel and its initrd stand beside the disk, and QEMU starts them: so no boot loader is needed, and no loop device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pycloudlib.errors import ImageError, MissingPrerequisiteError
+from pycloudlib.local import qemu_img
+from pycloudlib.local.images import apt_sources
+from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
+from pycloudlib.local.images.distributions import distribution
+from pycloudlib.local.images.guest_files import GUEST_FILES, PACKAGES, TIDY_UP, write_archive
+from pycloudlib.local.prerequisites import install_command, require_all
+from pycloudlib.local.warm_start import initramfs
+
+Progress = Callable[[str], None]
+
+BUILDABLE = ("bookworm",)
+
+DISK_SIZE = 8 * qemu_img.GIB
+"""What Debian's own AMIs have; the file is sparse."""
+
+ROOM_FOR_IMAGE = 1800 * qemu_img.MIB
+"""Archive, tree and disk, which are there at the same time."""
+
+ROOM_FOR_MMDEBSTRAP = 1000 * qemu_img.MIB
+"""What mmdebstrap puts in the directory for temporary files."""
+
+KERNEL_ARGUMENTS = " ".join(
+    (
+        "root=LABEL=root ro console=ttyS0",
+        # As Debian's own AMIs: a volume that answers late is waited for.
+        "nvme_core.io_timeout=4294967295",
+        # No device here has I/O ports, for which the kernel looks for room behind each of the empty slots.
+        "pci=hpiosize=0",
+        # Nor does it need to try out all its ciphers at every boot.
+        "cryptomgr.notests",
+    )
+)
+
+KEYRINGS = (
+    Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+    Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
+)
+
+LAST_LINES = 8
+"""How much of what a failed program said goes into the message."""
+
+SECONDS_TO_TIDY_UP = 30.0
+"""How long mmdebstrap may take to remove its own files when it is interrupted."""
+
+
+def build(
+    catalogue: Catalog,
+    *,
+    release: str = "bookworm",
+    progress: Progress = lambda _: None,
+    force: bool = False,
+) -> Image:
+    """Build the default image of a release, unless the catalogue has it already, built in the same way.
+
+    It needs no root where the machine lets a plain user have a user namespace, or has fakechroot.
+
+    Args:
+        catalogue: where it goes.
+        release: "bookworm", or "12".
+        progress: called with one line per step, as in "  12 s  installing remaining packages".
+        force: build it even if there is one; that one stays, and the new one is found before it.
+
+    Returns:
+        The daily of the two AMIs that it is offered as.
+
+    Raises:
+        ImageError: the release cannot be built, or mmdebstrap failed; with its last words.
+        MissingPrerequisiteError: a program is not installed.
+        LocalEC2Error: there is no room on the disk.
+    """
+    codename = distribution(release).release
+    if codename not in BUILDABLE:
+        raise ImageError(
+            f"cannot build {release!r}: only {', '.join(BUILDABLE)} can be built; "
+            "add a disk image of it with `pycloudlib local image add --release NAME --file DISK`"
+        )
+    built = catalogue.newest(codename, source="built")
+    if built is not None and not force:
+        if built.recipe == recipe():
+            progress(f"{built.name} is there already")
+            return built
+        progress(f"{built.name} is there, but was built in another way")
+    programs = require_programs()
+    require_room(catalogue.directory)
+    with catalogue.new_entry() as partial:
+        return _build(catalogue, codename, partial, programs, _with_seconds(progress))
+
+
+def recipe() -> str:
+    """Tell what an image is built of: another text when something else would come out."""
+    parts = (PACKAGES, GUEST_FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, KERNEL_ARGUMENTS, DISK_SIZE)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def require_programs() -> dict[str, Path]:
+    """Find what a build needs.
+
+    Raises:
+        MissingPrerequisiteError: something is not installed.
+    """
+    fakeroot = [] if os.geteuid() == 0 else ["fakeroot"]
+    programs = require_all(["mmdebstrap", "mke2fs", "setpriv", "tar", "unshare", *fakeroot], "to build an image")
+    if not any(keyring.exists() for keyring in KEYRINGS):
+        raise MissingPrerequisiteError(
+            "Debian's archive keys are not installed, needed to build an image: "
+            + install_command(["debian-archive-keyring"])
+        )
+    return programs
+
+
+def require_room(directory: Path) -> None:
+    """Refuse to build where there is no room for it.
+
+    Raises:
+        LocalEC2Error: there is too little room for the image, or for temporary files.
+    """
+    temporary = Path(tempfile.gettempdir())
+    same = _device(directory) == _device(temporary)
+    qemu_img.ensure_space(directory, ROOM_FOR_IMAGE + (ROOM_FOR_MMDEBSTRAP if same else 0))
+    qemu_img.ensure_space(temporary, ROOM_FOR_MMDEBSTRAP)
+
+
+def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str, Path], progress: Progress) -> Image:
+    created = timestamp()
+    # Apart from the entry, which keeps everything that is left in its directory.
+    with tempfile.TemporaryDirectory(prefix="build-", dir=partial, ignore_cleanup_errors=True) as name:
+        work = Path(name)
+        _make_archive(codename, work, programs, progress)
+        progress("writing the disk")
+        root = _unpack(work, programs)
+        kernel, initrd = _newest(root / "boot", "vmlinuz-*"), _newest(root / "boot", "initrd.img-*")
+        shutil.copyfile(kernel, partial / "vmlinuz")
+        shutil.copyfile(initrd, partial / "initrd")
+        warm_initrd = _take_out(root / initramfs.INITRD, partial / "initrd-warm")
+        _make_disk(root, partial / "disk.raw", programs)
+    published = distribution(codename)
+    entry = Entry(
+        release=codename,
+        created=created,
+        disk="disk.raw",
+        format="raw",
+        virtual_size=DISK_SIZE,
+        kernel="vmlinuz",
+        initrd="initrd",
+        warm_initrd=warm_initrd,
+        kernel_arguments=KERNEL_ARGUMENTS,
+        root_device_name=published.root_device_name,
+        username=published.username,
+        source="built",
+        recipe=recipe(),
+    )
+    image = catalogue.commit(partial, entry)
+    progress(f"{image.name} is ready")
+    return image
+
+
+def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress: Progress) -> None:
+    """Let mmdebstrap install the packages, with the guest's own files put in before and after."""
+    files = work / "guest-files.tar"
+    write_archive(files, GUEST_FILES)
+    warm_start = work / "warm-start.tar"
+    write_archive(warm_start, initramfs.FILES)
+    sources = work / "sources.list"
+    sources.write_text(apt_sources.host_mirrors(codename) or "")
+    options = work / "apt.conf"
+    options.write_text(apt_sources.host_options())
+    put_in = f"tar-in {shlex.quote(str(files))} /"
+    command = [
+        *_contained(programs),
+        *(str(programs["mmdebstrap"]), "--variant=minbase", "--architectures=amd64", "--format=tar"),
+        *("--include", ",".join(PACKAGES), "--aptopt", str(options)),
+        # Before the packages: the initrd is made while they are installed, and has to follow these files already.
+        *("--essential-hook", put_in),
+        *("--customize-hook", f"tar-in {shlex.quote(str(warm_start))} /", "--customize-hook", initramfs.MAKE_INITRD),
+        *("--customize-hook", TIDY_UP, "--customize-hook", put_in),
+        *(codename, str(work / "root.tar")),
+        *([str(sources)] if sources.stat().st_size else []),
+    ]
+    # A plain user's mmdebstrap may become another user, who cannot look into the catalogue.
+    environment = os.environ | {"TMPDIR": str(work)} if os.geteuid() == 0 else None
+    _run_mmdebstrap(command, environment, progress)
+
+
+def _contained(programs: dict[str, Path]) -> list[str]:
+    """What keeps mmdebstrap's processes and mounts from outliving it: it leaves some of them when it is killed."""
+    with_parent = [str(programs["setpriv"]), "--pdeathsig", "KILL", "--"]
+    namespaces = [str(programs["unshare"]), "--mount", "--pid", "--fork", "--kill-child", "--"]
+    if os.geteuid() == 0 and subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode == 0:
+        return [*with_parent, *namespaces]
+    return [str(programs["setpriv"]), "--pdeathsig", "TERM", "--"]
+
+
+def _run_mmdebstrap(command: Sequence[str], environment: dict[str, str] | None, progress: Progress) -> None:
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    with _running(command, environment) as process:
+        assert process.stderr is not None  # noqa: S101  (it is a pipe)
+        for line in process.stderr:
+            step = re.fullmatch(
+                r"I: ((?:running apt-get|downloading|extracting|installing|creating) .*?)(?:\.\.\.)?\s*", line
+            )
+            if step:
+                progress(step.group(1))
+            elif line.strip() and not line.startswith("I: "):
+                last.append(line.strip())
+        status = process.wait()
+    if status == 0:
+        return
+    said = "; ".join(without_secrets(line) for line in last) or f"exit status {status}"
+    if "unable to pick chroot mode" in said:
+        raise ImageError(
+            "a plain user cannot build an image on this machine: run it as root, or install what gives a plain user a "
+            f"root of its own: {install_command(['uidmap', 'fakechroot', 'fakeroot'])}"
+        )
+    raise ImageError(f"mmdebstrap failed: {said}")
+
+
+@contextmanager
+def _running(command: Sequence[str], environment: dict[str, str] | None) -> Iterator[subprocess.Popen[str]]:
+    """A program in a process group of its own, which is not left behind."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # so that Ctrl-C reaches it once, from here
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is not None:
+        return
+    # To the whole group: mmdebstrap itself waits for its children, and then removes its directory. fakeroot ends its
+    # daemon on SIGINT, but leaves it behind on SIGTERM.
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        process.communicate(timeout=SECONDS_TO_TIDY_UP)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _unpack(work: Path, programs: dict[str, Path]) -> Path:
+    """Unpack the archive; a plain user's files are root's in the eyes of fakeroot alone."""
+    root = work / "root"
+    root.mkdir()
+    # The device files are left out, because a container may not make them; the kernel makes its own.
+    command = [str(programs["tar"]), "-C", str(root), "-xf", str(work / "root.tar"), "--numeric-owner", "--xattrs"]
+    _run([*_as_root(work, programs), *command, "--exclude=./dev/*"], what="cannot unpack the root file system")
+    (work / "root.tar").unlink()
+    return root
+
+
+def _make_disk(root: Path, disk: Path, programs: dict[str, Path]) -> None:
+    """Fill a file system with the tree. Raw and without a partition table: that boots fastest, and grows by itself."""
+    with disk.open("wb") as file:
+        file.truncate(DISK_SIZE)
+    command = [str(programs["mke2fs"]), "-q", "-F", "-t", "ext4", "-L", "root", "-d", str(root), str(disk)]
+    _run([*_as_root(root.parent, programs), *command], what="cannot write the disk")
+
+
+def _as_root(work: Path, programs: dict[str, Path]) -> list[str]:
+    if "fakeroot" not in programs:
+        return []
+    state = work / "fakeroot"
+    state.touch()
+    return [str(programs["fakeroot"]), "-i", str(state), "-s", str(state), "--"]
+
+
+def _run(command: Sequence[str], *, what: str) -> None:
+    english = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=english)
+    if done.returncode == 0:
+        return
+    if qemu_img.NO_SPACE in done.stderr:
+        raise ImageError(f"{what}: no room left on the disk")
+    raise ImageError(f"{what}: {'; '.join(done.stderr.strip().splitlines()[-LAST_LINES:])}")
+
+
+def without_secrets(line: str) -> str:
+    """Hide the user and the password of every URL in a line: mirrors and proxies can have them."""
+    return re.sub(r"://[^/@\s]+@", "://***@", line)
+
+
+def _take_out(source: Path, destination: Path) -> str:
+    """Move a file out of the image, if it is there; its name, or nothing."""
+    if not source.exists():
+        return ""
+    shutil.move(source, destination)
+    return destination.name
+
+
+def _newest(directory: Path, pattern: str) -> Path:
+    found = max(directory.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
+    if found is None:
+        raise ImageError(f"the packages brought no {pattern}: the image cannot boot")
+    return found
+
+
+def _with_seconds(progress: Progress) -> Progress:
+    started = time.monotonic()
+    return lambda step: progress(f"{time.monotonic() - started:4.0f} s  {step}")
+
+
+def _device(path: Path) -> int:
+    existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    return existing.stat().st_dev

@@ -1,0 +1,191 @@
+"""What the publishers of public AMIs call them: the owners, names and login users that look-ups go by.
+
+Owners and names: https://wiki.debian.org/Cloud/AmazonEC2Image and
+https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pycloudlib.errors import InvalidArgumentError
+from pycloudlib.releases import DEBIAN, UBUNTU, Release, find_release
+
+SELF = "123456789012"
+"""The account that owns what no publisher does."""
+
+DEBIAN_RELEASES = "136693071363"
+DEBIAN_DAILIES = "903794441882"
+CANONICAL = "099720109477"
+MARKETPLACE = "679593333241"
+OWNER_ALIASES = {MARKETPLACE: "aws-marketplace"}
+"""What owners are called beside their account ids."""
+
+FIRST_ON_GP3 = "24.04"
+"""From this Ubuntu release on, the names say hvm-ssd-gp3 where they said hvm-ssd before."""
+GENERIC = "generic"
+MINIMAL = "minimal"
+_PRO = {
+    "pro": ("pro-server", CANONICAL),
+    "pro-fips": ("pro-fips-server", MARKETPLACE),
+    "pro-fips-updates": ("pro-fips-updates-server", MARKETPLACE),
+}
+IMAGE_TYPES = (GENERIC, MINIMAL, *_PRO)
+"""The types of images that Ubuntu publishes; Pro for long-term releases only."""
+
+_NAMED = {"x86_64": "amd64", "arm64": "arm64"}
+"""What Debian and Ubuntu call the architectures."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One AMI under which an image is offered.
+
+    Args:
+        name: the AMI's name.
+        owner_id: the account that publishes it.
+        description: the AMI's description.
+    """
+
+    name: str
+    owner_id: str
+    description: str
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How a release is published on EC2.
+
+    Args:
+        release: the code name, or whatever the user calls it.
+        username: the login user that its images make; empty when unknown.
+        root_device_name: the AMI's root device.
+        known: the release of Debian or Ubuntu; None for an image of the user's own.
+    """
+
+    release: str
+    username: str
+    root_device_name: str
+    known: Release | None = None
+
+    @property
+    def version(self) -> str:
+        """The version number, such as "12" or "24.04"; empty when unknown."""
+        return self.known.version if self.known else ""
+
+    def offers(
+        self, created: datetime, *, image_type: str = GENERIC, repeat: int = 0, architecture: str = "x86_64"
+    ) -> tuple[Offer, ...]:
+        """The AMIs under which one disk is offered, so that look-ups of dailies and of releases both find it.
+
+        Args:
+            created: when the image was made, UTC.
+            image_type: one of `IMAGE_TYPES`, default "generic".
+            repeat: how many of the same minute (Ubuntu: day) are there already.
+            architecture: "x86_64", the default, or "arm64".
+
+        Returns:
+            The daily first, then the release; the release alone where there are no dailies, as of Ubuntu Pro; one
+            under the user's own account when nobody publishes it.
+
+        Raises:
+            InvalidArgumentError: the distribution has no images of that type.
+        """
+        self.require_type(image_type)
+        again = f".{repeat}" if repeat else ""
+        if self.known is None:
+            return (Offer(f"{self.release}{again}", SELF, f"{self.release}, added to the local EC2"),)
+        if self.known.distribution == DEBIAN:
+            return self._debian(f"{created:%Y%m%d-%H%M}{again}", _NAMED[architecture])
+        serial = f"{created:%Y%m%d}{again}"
+        if image_type in _PRO:
+            return (self._pro(*_PRO[image_type], serial, _NAMED[architecture]),)
+        return self._ubuntu("minimal" if image_type == MINIMAL else "server", serial, _NAMED[architecture])
+
+    def further_offers(self, created: datetime, *, architecture: str = "x86_64") -> tuple[Offer, ...]:
+        """The AMIs that are published beside the generic ones: Ubuntu's minimal ones, and Pro for long-term releases.
+
+        Args:
+            created: when the images were made, UTC.
+            architecture: "x86_64", the default, or "arm64".
+        """
+        return tuple(
+            offer
+            for image_type in self.image_types
+            if image_type != GENERIC
+            for offer in self.offers(created, image_type=image_type, architecture=architecture)
+        )
+
+    @property
+    def image_types(self) -> tuple[str, ...]:
+        """The types of images that the distribution publishes of the release."""
+        if self.known is None or self.known.distribution != UBUNTU:
+            return (GENERIC,)
+        return IMAGE_TYPES if self.known.is_lts else (GENERIC, MINIMAL)
+
+    def require_type(self, image_type: str) -> None:
+        """Refuse a type of images that the distribution does not publish of the release.
+
+        Raises:
+            InvalidArgumentError: there are no images of that type.
+        """
+        if image_type not in self.image_types:
+            raise InvalidArgumentError(
+                f"{self.release} has no {image_type} images; allowed: {', '.join(self.image_types)}"
+            )
+
+    @property
+    def _disk(self) -> str:
+        return "hvm-ssd-gp3" if self.version >= FIRST_ON_GP3 else "hvm-ssd"
+
+    def _debian(self, serial: str, arch: str) -> tuple[Offer, ...]:
+        return (
+            Offer(
+                f"debian-{self.version}-{arch}-daily-{serial}",
+                DEBIAN_DAILIES,
+                f"Debian {self.version} (daily build {serial})",
+            ),
+            Offer(f"debian-{self.version}-{arch}-{serial}", DEBIAN_RELEASES, f"Debian {self.version} ({serial})"),
+        )
+
+    def _pro(self, kind: str, owner_id: str, serial: str, arch: str) -> Offer:
+        return Offer(
+            f"ubuntu-{kind}/images/{self._disk}/ubuntu-{self.release}-{self.version}-{arch}-{kind}-{serial}",
+            owner_id,
+            f"Canonical, Ubuntu Pro, {self.version}, {arch} {self.release} image ({kind})",
+        )
+
+    def _ubuntu(self, kind: str, serial: str, arch: str) -> tuple[Offer, ...]:
+        folder = "ubuntu-minimal" if kind == "minimal" else "ubuntu"
+        text = (
+            f"Canonical, Ubuntu{', Minimal' if kind == 'minimal' else ''}, {self.version}, {arch} {self.release} image"
+        )
+        return (
+            Offer(
+                f"{folder}/images-testing/{self._disk}/ubuntu-{self.release}-daily-{arch}-{kind}-{serial}",
+                CANONICAL,
+                f"{text} (daily build {serial})",
+            ),
+            Offer(
+                f"{folder}/images/{self._disk}/ubuntu-{self.release}-{self.version}-{arch}-{kind}-{serial}",
+                CANONICAL,
+                text,
+            ),
+        )
+
+
+def distribution(release: str) -> Distribution:
+    """What is known of a release.
+
+    Args:
+        release: a code name or a version number of Debian or Ubuntu, such as "bookworm" or "24.04"; anything else
+            names an image of the user's own.
+    """
+    try:
+        known = find_release(release)
+    except InvalidArgumentError:
+        return Distribution(release.strip(), username="", root_device_name="/dev/sda1")
+    if known.distribution == DEBIAN:
+        return Distribution(known.code_name, username="admin", root_device_name="/dev/xvda", known=known)
+    return Distribution(known.code_name, username="ubuntu", root_device_name="/dev/sda1", known=known)

@@ -1,0 +1,206 @@
+"""What is inside the default image besides Debian's packages: the settings that make it a cloud image."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from pycloudlib.local.images import guest_network
+from pycloudlib.local.images.guest_file import GuestFile
+
+PACKAGES = (
+    "ca-certificates",
+    "chrony",  # as Debian's own AMIs; systemd-timesyncd would hold up the boot
+    "cloud-guest-utils",  # growpart
+    "cloud-init",
+    "dbus",  # without it, reboot and poweroff fail inside
+    "ifupdown",  # with systemd-networkd and -resolved instead, a first boot took 44 s where this takes 25 s
+    "initramfs-tools",
+    "iproute2",
+    "isc-dhcp-client",
+    "less",
+    "linux-image-cloud-amd64",
+    "locales",  # without it, cloud-init ends in "error"
+    "netbase",
+    "openssh-server",
+    "python3",
+    "sudo",
+    "systemd-sysv",
+    "udev",
+)
+
+
+def masked(unit: str) -> GuestFile:
+    """The link that keeps a unit from ever starting."""
+    return GuestFile(f"etc/systemd/system/{unit}", "/dev/null", link=True)
+
+
+CLOUD_INIT = GuestFile(
+    "etc/cloud/cloud.cfg.d/10_pycloudlib.cfg",
+    """\
+# As Debian's own AMIs: the login user, and a host name that resolves.
+system_info:
+  default_user:
+    name: admin
+manage_etc_hosts: true
+# An RSA key takes seconds under software emulation, and DSA is refused by every client.
+ssh_genkeytypes: [ed25519, ecdsa]
+# There is no boot loader to configure.
+grub_dpkg:
+  enabled: false
+# udev and ifupdown do it, with what ec2-interface adds. What cloud-init would write waits for DHCP over IPv6.
+network:
+  config: disabled
+""",
+)
+
+NETWORK = (
+    GuestFile(guest_network.PROGRAM_PATH, guest_network.PROGRAM, mode=0o755),
+    # Before ifupdown's own rule (80), which looks for the stanza that this one has written.
+    GuestFile("etc/udev/rules.d/75-ec2-interface.rules", guest_network.UDEV_RULES),
+    GuestFile("etc/network/interfaces.d/ec2-interface", guest_network.INTERFACES),
+    GuestFile("etc/dhcp/dhclient-exit-hooks.d/ec2-interface", guest_network.DHCLIENT_HOOK),
+)
+
+INITRD_SETTINGS = GuestFile(
+    "etc/initramfs-tools/conf.d/pycloudlib",
+    """\
+# Only what the hook beside this names: a small initrd is unpacked sooner.
+MODULES=list
+""",
+)
+
+INITRD_MODULES = GuestFile(
+    "etc/initramfs-tools/hooks/pycloudlib",
+    """\
+#!/bin/sh
+# What the machines have: root disks on virtio or NVMe. udev loads the rest from the root file system.
+[ "$1" = prereqs ] && exit 0
+. /usr/share/initramfs-tools/hook-functions
+manual_add_modules ext4 nvme virtio_blk virtio_pci virtio_net
+""",
+    mode=0o755,
+)
+
+UNUSED_MODULES = GuestFile(
+    "etc/modprobe.d/pycloudlib.conf",
+    """\
+# udev loads these on every boot because the processor matches, and nothing here uses them.
+blacklist kvm_amd
+blacklist kvm_intel
+blacklist powernow_k8
+blacklist acpi_cpufreq
+# Ciphers and digests for this processor, which the kernel tests one by one when they are loaded. Whoever needs a cipher
+# has the portable one.
+blacklist aesni_intel
+blacklist crc32_pclmul
+blacklist crct10dif_pclmul
+blacklist ghash_clmulni_intel
+blacklist sha1_ssse3
+blacklist sha256_ssse3
+blacklist sha512_ssse3
+""",
+)
+
+SSHD = GuestFile(
+    "etc/ssh/sshd_config.d/pycloudlib.conf",
+    """\
+# As Debian's own AMIs: keys only.
+PasswordAuthentication no
+""",
+)
+
+FSTAB = GuestFile(
+    "etc/fstab",
+    # No check at boot (the last 0): the journal is replayed when the file system is mounted.
+    "LABEL=root / ext4 defaults,errors=remount-ro 0 0\n",
+)
+
+LOCALE = GuestFile("etc/default/locale", "LANG=C.UTF-8\n")  # another one would have to be generated at the first boot
+
+QUIET_UNITS = (
+    # They would wake up in the middle of a short life, and hold apt's lock when somebody installs something.
+    masked("apt-daily.timer"),
+    masked("apt-daily-upgrade.timer"),
+    masked("dpkg-db-backup.timer"),
+    # It looks for LVM snapshots, in 1.7 s of the first boot, and there is no LVM.
+    masked("e2scrub_all.timer"),
+    masked("e2scrub_reap.service"),
+    # It lets the kernel start files of compiled Python.
+    masked("systemd-binfmt.service"),
+    # The kernel loads these when somebody opens their device or mounts their file system.
+    *(masked(f"modprobe@{module}.service") for module in ("configfs", "dm_mod", "drm", "efi_pstore", "fuse", "loop")),
+)
+
+QUIET_GENERATORS = tuple(
+    # Each is a process before the first unit can start; they look for what no machine here has.
+    GuestFile(f"etc/systemd/system-generators/systemd-{name}-generator", "/dev/null", link=True)
+    for name in (
+        "cryptsetup",
+        "gpt-auto",
+        "hibernate-resume",
+        "integritysetup",
+        "run",
+        "system-update",
+        "veritysetup",
+    )
+)
+
+GUEST_FILES: tuple[GuestFile, ...] = (
+    CLOUD_INIT,
+    *NETWORK,
+    INITRD_SETTINGS,
+    INITRD_MODULES,
+    UNUSED_MODULES,
+    SSHD,
+    FSTAB,
+    LOCALE,
+    *QUIET_UNITS,
+    *QUIET_GENERATORS,
+)
+
+TIDY_UP = "; ".join(
+    (
+        "set -e",
+        'cd "$1"',
+        # The guest uses the mirror of the machine that built it; a proxy or a password is nobody's business in there.
+        "rm -f etc/apt/apt.conf.d/99mmdebstrap",
+        "find etc/apt/sources.list* -type f -exec sed -i 's|://[^/@ ]*@|://|' {} +",
+        # Every instance has its own: cloud-init makes the host keys. An empty machine id, other than one that says
+        # "uninitialized", lets systemd make one without going through all units' presets.
+        "rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf var/lib/dbus/machine-id etc/machine-id",
+        ": > etc/machine-id",
+        "chmod 444 etc/machine-id",
+        # It asks systemd, at every change of an interface, whether systemd-resolved runs, which is not there.
+        "rm -f etc/network/if-up.d/resolved etc/network/if-down.d/resolved",
+        "rm -rf var/log/apt/* var/log/dpkg.log var/log/bootstrap.log var/log/alternatives.log var/cache/debconf/*-old",
+    )
+)
+"""Run by a shell, with the root directory as its argument, after the packages are installed.
+
+One line, because mmdebstrap repeats it in what it says.
+"""
+
+
+def write_archive(path: Path, files: Sequence[GuestFile]) -> None:
+    """Write files of the guest into a tar archive, all of them root's.
+
+    Args:
+        path: the archive to make.
+        files: what goes into it.
+    """
+    with tarfile.open(path, "w") as archive:
+        for file in files:
+            archive.addfile(_member(file), io.BytesIO(b"" if file.link else file.text.encode()))
+
+
+def _member(file: GuestFile) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(file.path)
+    member.uname = member.gname = "root"
+    if file.link:
+        member.type, member.linkname = tarfile.SYMTYPE, file.text
+    else:
+        member.size, member.mode = len(file.text.encode()), file.mode
+    return member

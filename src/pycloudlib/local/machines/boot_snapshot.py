@@ -1,0 +1,325 @@
+"""Boots that were begun once, saved before the machine had anything of its own, and gone on with by every machine.
+
+A machine is saved in its initramfs, where it has no disk and no network interface yet, and has not asked for what makes
+a machine itself: boot id, machine id, host keys. Whoever goes on from there is given its devices, and is told by the
+host, through a second serial port, what time it is and who it is. See `pycloudlib.local.warm_start`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import LocalEC2Error, MachineError, PycloudlibError
+from pycloudlib.local import qemu_img
+from pycloudlib.local.machines.accelerator import Accelerator
+from pycloudlib.local.machines.base import MachineSpec
+from pycloudlib.local.machines.qemu_command import QEMU, command_line, firmware_uuid
+from pycloudlib.local.machines.qmp import QMP, READY
+from pycloudlib.waiting import wait_until
+
+logger = logging.getLogger(__name__)
+
+STATE_FILE = "state"
+CONSOLE_FILE = "console.log"
+PARTIAL = ".partial-"
+ENTROPY_BYTES = 64
+KEPT_BOOTS = 8
+"""How many saved boots are kept, those that were used last; one takes some 250 MiB."""
+ROOM_TO_SAVE = 512 * qemu_img.MIB
+BOOT_SECONDS = 300.0
+"""How long a machine may take until it can be saved; under emulation on a busy host."""
+SAVE_SECONDS = 120.0
+RESUME_SECONDS = 60.0
+_READY_LINE = b"ready\n"
+
+Spawn = Callable[[Sequence[str], Path, Sequence[int]], "subprocess.Popen[bytes]"]
+"""Starts a command in a directory, with file descriptors that it keeps."""
+
+Wanted = Callable[[], bool]
+"""Tells whether somebody still waits for it."""
+
+
+@dataclass(frozen=True)
+class BootSnapshot:
+    """A machine that was saved in the middle of its boot.
+
+    Args:
+        state: what QEMU saved.
+        console: what the machine had printed by then.
+    """
+
+    state: Path
+    console: bytes
+
+    @property
+    def arguments(self) -> list[str]:
+        """What makes a QEMU go on from here, when it is told to continue."""
+        return ["-S", "-incoming", f"exec:exec cat {shlex.quote(str(self.state))}"]
+
+
+class BootSnapshots:
+    """The saved boots of a directory; what is missing there is made when it is first asked for.
+
+    Args:
+        directory: where they are kept, for all servers of this user.
+        spawn: starts a QEMU.
+    """
+
+    def __init__(self, directory: Path, spawn: Spawn) -> None:
+        self._directory = directory
+        self._spawn = spawn
+        self._unusable: set[str] = set()
+        self._saving: set[subprocess.Popen[bytes]] = set()
+        self._closed = False
+
+    def get(self, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted = lambda: True) -> BootSnapshot | None:
+        """Find where a machine can go on from; what is missing is made now, in the time of that part of a boot.
+
+        Args:
+            spec: what the machine is made of.
+            accelerator: what runs its instructions.
+            wanted: asked while it takes; when it says no, whatever is being made is given up. Default: it never does.
+
+        Returns:
+            None when the machine has to boot from the beginning; if anything went wrong, that is logged.
+        """
+        if spec.kernel is None or spec.kernel.warm_initrd is None or self._closed:
+            return None
+
+        def still_wanted() -> bool:
+            return not self._closed and wanted()
+
+        # All that are made of the same go on from the same.
+        anybody = replace(spec, instance_id="i-saved")
+        key = ""
+        try:
+            key = _key(anybody, accelerator)
+            if key in self._unusable:
+                return None
+            return self._find(key) or self._make(key, anybody, accelerator, still_wanted)
+        except (PycloudlibError, OSError) as error:
+            if still_wanted():
+                logger.warning("%s boots from the beginning: no boot could be saved: %s", spec.instance_id, error)
+                self._unusable.add(key)
+            return None
+
+    def discard(self, boot: BootSnapshot) -> None:
+        """Use a saved boot no more: a machine could not go on from it."""
+        self._unusable.add(boot.state.parent.name)
+        shutil.rmtree(boot.state.parent, ignore_errors=True)
+
+    def close(self) -> None:
+        """Give up what is being saved."""
+        self._closed = True
+        for process in list(self._saving):
+            process.kill()
+
+    def _find(self, key: str) -> BootSnapshot | None:
+        place = self._directory / key
+        try:
+            boot = BootSnapshot(place / STATE_FILE, (place / CONSOLE_FILE).read_bytes())
+            os.utime(place)
+        except OSError:
+            return None
+        return boot
+
+    def _make(self, key: str, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted) -> BootSnapshot | None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._alone(key, wanted):
+            made_meanwhile = self._find(key)
+            if made_meanwhile is not None:
+                return made_meanwhile
+            qemu_img.ensure_space(self._directory, ROOM_TO_SAVE)
+            partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{key}-", dir=self._directory))
+            try:
+                self._save(partial, spec, accelerator, wanted)
+                partial.rename(self._directory / key)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+            self._prune()
+        return self._find(key)
+
+    @contextlib.contextmanager
+    def _alone(self, key: str, wanted: Wanted) -> Iterator[None]:
+        """Let one process and thread save at a time; the others wait for it and find what it made."""
+        with (self._directory / f"{key}.lock").open("w") as lock:
+
+            def locked() -> bool:
+                _require(wanted)
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+                return True
+
+            wait_until(
+                locked, what="another process to save this boot", deadline=Deadline.after(BOOT_SECONDS + SAVE_SECONDS)
+            )
+            # Whoever was killed while it had this lock has left its own.
+            for stale in self._directory.glob(f"{PARTIAL}{key}-*"):
+                shutil.rmtree(stale, ignore_errors=True)
+            yield
+
+    def _save(self, directory: Path, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted) -> None:
+        logger.info("saving a boot of %s, %d CPUs, %d MiB", spec.instance_type, spec.cpus, spec.memory_mib)
+        with contextlib.ExitStack() as undo:
+            monitor, theirs = _socket_pair(undo)
+            host, guests = _socket_pair(undo)
+            command = command_line(spec, [], accelerator=accelerator, qmp_fd=theirs.fileno(), host_fd=guests.fileno())
+            process = self._spawn(command, directory, (theirs.fileno(), guests.fileno()))
+            self._saving.add(process)
+            undo.callback(self._saving.discard, process)
+            theirs.close()
+            guests.close()
+            qmp = undo.enter_context(contextlib.closing(QMP(monitor)))
+            # Before the monitor is closed: whoever listens to it has to come to an end first.
+            undo.callback(_end, process)
+            _require(wanted)
+            _listen(qmp).wait(RESUME_SECONDS)
+            _await_ready(host, process, wanted)
+            qmp.execute("stop")
+            qmp.execute("migrate", uri=f"exec:exec cat >{STATE_FILE}")
+            wait_until(
+                lambda: _is_saved(qmp),
+                what="the machine to be saved",
+                deadline=Deadline.after(SAVE_SECONDS),
+                interval=0.05,
+            )
+
+    def _prune(self) -> None:
+        boots = [place for place in self._directory.iterdir() if place.is_dir() and not place.name.startswith(PARTIAL)]
+        for old in sorted(boots, key=lambda place: place.stat().st_mtime)[:-KEPT_BOOTS]:
+            shutil.rmtree(old, ignore_errors=True)
+            (self._directory / f"{old.name}.lock").unlink(missing_ok=True)
+
+
+def go_on(instance_id: str, qmp: QMP, host: socket.socket, plug: Callable[[], None]) -> None:
+    """Make a QEMU that was started from a saved boot a machine of its own, and let it run.
+
+    Args:
+        instance_id: whose machine it is.
+        qmp: its monitor, which answers already.
+        host: this side of its second serial port.
+        plug: gives it its devices.
+
+    Raises:
+        MachineError: it cannot be.
+        LocalEC2Error: a device cannot be made.
+        PycloudlibTimeoutError: the state was not read in time.
+    """
+    wait_until(
+        lambda: qmp.execute("query-status")["status"] != "inmigrate",
+        what=f"the saved boot of {instance_id} to be read",
+        deadline=Deadline.after(RESUME_SECONDS),
+        interval=0.02,
+    )
+    plug()
+    host.sendall(json.dumps(_identity(instance_id)).encode() + b"\n")
+    qmp.execute("cont")
+
+
+def _identity(instance_id: str) -> dict[str, str]:
+    system = firmware_uuid(instance_id)
+    return {
+        "time": repr(time.time()),
+        "entropy": secrets.token_hex(ENTROPY_BYTES),
+        "product_uuid": system,
+        "product_serial": system,
+    }
+
+
+def _key(spec: MachineSpec, accelerator: Accelerator) -> str:
+    """Name what a saved boot depends on: all of the command line, the files in it, the QEMU and the processor."""
+    command = command_line(spec, [], accelerator=accelerator, qmp_fd=0, host_fd=0)
+    kernel = spec.kernel
+    files = [path.stat() for path in (kernel.path, kernel.warm_initrd) if path] if kernel else []
+    stamps = [(told.st_size, told.st_mtime_ns) for told in files]
+    return hashlib.sha256(repr((command, stamps, _qemu_version(), _processor())).encode()).hexdigest()[:32]
+
+
+@cache
+def _qemu_version() -> str:
+    return subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=False).stdout
+
+
+@cache
+def _processor() -> str:
+    # A cache may be carried to another machine, whose time stamp counter runs at another speed.
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((line for line in lines if line.startswith("model name")), "")
+
+
+def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return undo.enter_context(ours), undo.enter_context(theirs)
+
+
+def _listen(qmp: QMP) -> threading.Event:
+    """Hear a QEMU of whose events nothing is of interest but that it answers now, or never will."""
+    ready = threading.Event()
+
+    def listen() -> None:
+        for event in qmp.events():
+            if event is READY:
+                ready.set()
+        ready.set()
+
+    threading.Thread(target=listen, name="saving", daemon=True).start()
+    return ready
+
+
+def _await_ready(host: socket.socket, process: subprocess.Popen[bytes], wanted: Wanted) -> None:
+    host.setblocking(False)
+    said = bytearray()
+
+    def has_spoken() -> bool:
+        _require(wanted)
+        try:
+            more = host.recv(4096)
+        except BlockingIOError:
+            return False
+        said.extend(more)
+        return not more or said.endswith(b"\n")
+
+    wait_until(has_spoken, what="the guest to be ready to be saved", deadline=Deadline.after(BOOT_SECONDS))
+    if said == _READY_LINE:
+        return
+    _end(process)
+    complaint = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
+    raise MachineError(complaint or "the guest could not load cloud-init: the end of its console says why")
+
+
+def _require(wanted: Wanted) -> None:
+    if not wanted():
+        raise MachineError("nobody waits for it any more")
+
+
+def _is_saved(qmp: QMP) -> bool:
+    told: dict[str, Any] = qmp.execute("query-migrate")
+    if told.get("status") == "failed":
+        raise LocalEC2Error(f"QEMU could not save the machine: {told.get('error-desc', 'no room on the disk?')}")
+    return told.get("status") == "completed"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()

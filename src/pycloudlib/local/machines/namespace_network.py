@@ -1,0 +1,132 @@
+"""Machines on VPCs that behave as EC2's: taps in network namespaces, and metadata for all of a VPC's instances."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from pycloudlib.deadline import Deadline
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.machines.qemu_interfaces import QemuInterface, QemuNetwork, TapInterface
+from pycloudlib.local.network.attachment import NetworkAttachment
+from pycloudlib.local.network.metadata import InstanceMetadata
+from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetadataServer
+from pycloudlib.local.network.namespaces.fabric import Fabric
+from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target
+from pycloudlib.local.network.namespaces.public_ports import public_ports
+from pycloudlib.local.network.namespaces.ruleset import ruleset
+from pycloudlib.local.network.namespaces.service_addresses import METADATA, METADATA_IPV6
+from pycloudlib.local.network.topology import Topology
+from pycloudlib.waiting import wait_until
+
+logger = logging.getLogger(__name__)
+
+METADATA_PORT = 80
+REPORT_SECONDS = 60.0
+"""How long it may take until the network knows an interface that the records have."""
+
+
+class NamespaceNetwork(QemuNetwork):
+    """Connects machines to VPCs, each in a network namespace.
+
+    Args:
+        directory: for the files of its helper processes; it must exist, and be absolute.
+        ssh_port: the port of public addresses that leads to sshd.
+    """
+
+    def __init__(self, directory: Path, ssh_port: int) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._topology = Topology()
+        self._sources: dict[str, MetadataSource] = {}
+        self._servers: dict[str, contextlib.ExitStack] = {}
+        self.topology_listener = self._apply
+        self._fabric = Fabric(directory, ruleset, on_open=self._open_vpc, on_close=self._close_vpc, on_lost=self._lost)
+        self._forwarder = Forwarder(self._fabric.client_socket)
+        self._ssh_port = ssh_port
+        self._public_ips: set[str] = set()
+
+    @property
+    def helper_pid(self) -> int | None:
+        """The process that holds the namespaces; None while there is none."""
+        return self._fabric.helper_pid
+
+    def interface(self, attachment: NetworkAttachment) -> QemuInterface:
+        """Return an interface for a machine, not connected yet."""
+        return TapInterface(attachment, self._open_tap)
+
+    @contextlib.contextmanager
+    def serve_metadata(
+        self, instance_id: str, directory: Path, describe: Callable[[], InstanceMetadata]
+    ) -> Iterator[None]:
+        """Serve an instance's metadata to whoever has one of its addresses."""
+        with self._lock:
+            self._sources[instance_id] = MetadataSource(describe)
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._sources[instance_id]
+
+    def close(self) -> None:
+        """End every network, and what serves in it."""
+        self._forwarder.close()
+        self._fabric.close()
+
+    def _apply(self, topology: Topology) -> None:
+        self._topology = topology
+        try:
+            self._fabric.apply(topology)
+        except LocalEC2Error:
+            # The request that changed the records has succeeded; its answer cannot tell.
+            logger.exception("the network does not follow the records")
+        self._forward(public_ports(topology, self._ssh_port, privileged=os.geteuid() == 0))
+
+    def _forward(self, ports: Mapping[str, Mapping[int, Target]]) -> None:
+        for public_ip in self._public_ips - ports.keys():
+            self._forwarder.set_ports(public_ip, {})
+        self._public_ips = set(ports)
+        for public_ip, targets in ports.items():
+            try:
+                self._forwarder.set_ports(public_ip, targets)
+            except LocalEC2Error as error:
+                logger.warning("%s", error)
+
+    def _lost(self, reason: str) -> None:
+        self.on_lost(reason)
+
+    def _open_tap(self, attachment: NetworkAttachment) -> int:
+        interface_id = attachment.interface_id
+        # A machine may be faster than the report of the request that started it.
+        wait_until(
+            lambda: self._topology.vpc_of(interface_id) is not None,
+            what=f"the network to have {interface_id}",
+            deadline=Deadline.after(REPORT_SECONDS),
+        )
+        return self._fabric.add_interface(interface_id)
+
+    def _open_vpc(self, vpc_id: str) -> None:
+        with contextlib.ExitStack() as servers:
+            for address in (METADATA, METADATA_IPV6):
+                listener = self._fabric.listen(vpc_id, address, METADATA_PORT)
+                servers.enter_context(SharedMetadataServer(listener, lambda client: self._source_for(vpc_id, client)))
+            self._servers[vpc_id] = servers.pop_all()
+
+    def _close_vpc(self, vpc_id: str) -> None:
+        servers = self._servers.pop(vpc_id, None)
+        if servers is not None:
+            servers.close()
+
+    def _source_for(self, vpc_id: str, address: str) -> MetadataSource | None:
+        vpc = self._topology.vpcs.get(vpc_id)
+        if vpc is None:
+            return None
+        interface = vpc.interface_at(address)
+        if interface is None or interface.instance_id is None:
+            return None
+        with self._lock:
+            return self._sources.get(interface.instance_id)

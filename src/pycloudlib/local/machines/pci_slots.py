@@ -1,0 +1,149 @@
+"""The PCI slots of a machine: which device has which, and plugging devices into a QEMU that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
+from pycloudlib.errors import MachineError
+from pycloudlib.local.machines.hardware import HardwareOffError
+from pycloudlib.local.machines.qemu_devices import QemuDevice
+from pycloudlib.local.machines.qmp import QMP
+
+logger = logging.getLogger(__name__)
+
+SLOTS = 16
+"""PCI Express ports: one for each device that is there from the start or is plugged later."""
+RNG_SLOT = 2
+"""The slot after the root disk and the primary interface."""
+
+
+class PciSlots:
+    """The devices of a machine and their slots. Without a QEMU, devices are only noted for its next start."""
+
+    def __init__(self) -> None:
+        self._plugged: dict[str, QemuDevice] = {}
+        self._slots: dict[str, int] = {}
+        self._leaving: dict[str, QemuDevice] = {}
+
+    def fill(self, root: QemuDevice, primary: QemuDevice, others: list[QemuDevice]) -> None:
+        """Set the devices of a machine that is off; those that it had keep their slots.
+
+        Args:
+            root: the root volume.
+            primary: the primary interface.
+            others: everything else.
+        """
+        self._plugged = {device.resource_id: device for device in (root, primary, *others)}
+        kept = {name: slot for name, slot in self._slots.items() if name in self._plugged}
+        self._slots = kept | {root.resource_id: 0, primary.resource_id: 1}
+
+    def arguments(self) -> list[str]:
+        """Return the command-line arguments of the devices."""
+        return [argument for device in self._plugged.values() for argument in device.arguments(self._slot_of(device))]
+
+    @contextlib.contextmanager
+    def inherited_fds(self) -> Iterator[list[int]]:
+        """Yield the file descriptors that arguments() named, which QEMU inherits, and close them at the end."""
+        fds = [fd for device in self._plugged.values() for fd in device.take_fds()]
+        try:
+            yield fds
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def plug_all(self, qmp: QMP) -> None:
+        """Plug all devices into a QEMU that was started without them.
+
+        Raises:
+            MachineError: QEMU refused.
+            LocalEC2Error: what is behind a device cannot be made.
+        """
+        for device in self._plugged.values():
+            device.plug(qmp, self._slot_of(device))
+
+    def plug(self, device: QemuDevice, qmp: QMP | None) -> None:
+        """Plug in a device; no-op if it is plugged in already.
+
+        Raises:
+            MachineError: QEMU refused, or no slot is free.
+            LocalEC2Error: what is behind the device cannot be made.
+        """
+        if device.resource_id in self._plugged:
+            return
+        slot = self._slot_of(device)
+        if qmp is not None:
+            try:
+                device.plug(qmp, slot)
+            except BaseException:
+                del self._slots[device.resource_id]
+                raise
+        self._plugged[device.resource_id] = device
+
+    def unplug(self, resource_id: str, qmp: QMP | None) -> bool:
+        """Unplug a device, or ask the guest to release it.
+
+        Returns:
+            Whether it is unplugged; otherwise QEMU tells when the guest has released it.
+
+        Raises:
+            MachineError: QEMU refused.
+        """
+        if resource_id in self._leaving:
+            return False
+        device = self._plugged.get(resource_id)
+        if device is None:
+            return True
+        if qmp is not None:
+            device.unplug(qmp)
+            self._leaving[resource_id] = device
+        else:
+            del self._slots[resource_id]
+        del self._plugged[resource_id]
+        return qmp is None
+
+    def released(self, device_id: str, qmp: QMP) -> str | None:
+        """Remove a device that the guest has released.
+
+        Returns:
+            The volume or interface; None if no device of that name was asked for.
+
+        Raises:
+            HardwareOffError: QEMU is gone.
+        """
+        device = next((one for one in self._leaving.values() if one.device_id == device_id), None)
+        if device is None:
+            return None
+        try:
+            device.release(qmp)
+        except HardwareOffError:
+            raise
+        except MachineError as error:
+            # The guest has released it all the same; QEMU keeps what is behind it as long as it runs.
+            logger.warning("%s: %s", device.resource_id, error)
+        self._free(device)
+        return device.resource_id
+
+    def went_off(self) -> None:
+        """Free the slots of the devices that the guest was asked to release."""
+        for device in list(self._leaving.values()):
+            self._free(device)
+
+    def device(self, resource_id: str) -> QemuDevice | None:
+        """Return a device that QEMU has, or will have."""
+        return self._plugged.get(resource_id) or self._leaving.get(resource_id)
+
+    def _free(self, device: QemuDevice) -> None:
+        del self._leaving[device.resource_id]
+        del self._slots[device.resource_id]
+
+    def _slot_of(self, device: QemuDevice) -> int:
+        taken = set(self._slots.values()) | {RNG_SLOT}
+        free = [slot for slot in range(SLOTS) if slot not in taken]
+        if device.resource_id not in self._slots:
+            if not free:
+                raise MachineError(f"no slot is free for {device.resource_id}: a machine has {SLOTS}")
+            self._slots[device.resource_id] = free[0]
+        return self._slots[device.resource_id]

@@ -1,0 +1,130 @@
+"""One QEMU process: what it is told through its monitor, and the signals that it gives."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pycloudlib.local import qemu_img
+from pycloudlib.local.machines.boot_snapshot import Spawn
+from pycloudlib.local.machines.hardware import GuestShutdown, PowerOff, Ready, Released, Signal
+from pycloudlib.local.machines.qmp import QMP, READY
+
+logger = logging.getLogger(__name__)
+
+QUIT_SECONDS = 10.0
+"""How long a QEMU that has hung up may take to end."""
+
+Command = Callable[[int, "int | None"], Sequence[str]]
+"""Composes QEMU's command line, given its side of the monitor and of the second serial port."""
+
+
+class QemuProcess:
+    """A QEMU that runs. A thread follows it to its end, which is the last thing that it signals.
+
+    Args:
+        name: of the machine, for its log.
+        run: the number for its signals.
+        post: takes its signals.
+        directory: its working directory.
+    """
+
+    def __init__(self, name: str, run: int, post: Callable[[Signal], object], directory: Path) -> None:
+        self._name = name
+        self._run = run
+        self._post = post
+        self._directory = directory
+        self._said_last = ""
+        self._cause = ""
+        self._process: subprocess.Popen[bytes]
+        self.qmp: QMP
+        self.host: socket.socket | None = None
+
+    def start(self, spawn: Spawn, command: Command, *, with_host_port: bool, keep_fds: Sequence[int] = ()) -> None:
+        """Start it.
+
+        Args:
+            spawn: starts the process.
+            command: composes its command line.
+            with_host_port: whether it has a second serial port, of which `host` becomes this side.
+            keep_fds: file descriptors that its command line names; default none.
+        """
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as on_failure:
+            ours, monitor = _socket_pair(on_failure, theirs)
+            kept = [monitor.fileno()]
+            if with_host_port:
+                self.host, guests = _socket_pair(on_failure, theirs)
+                kept.append(guests.fileno())
+            line = command(kept[0], kept[1] if with_host_port else None)
+            logger.info("%s: starting %s", self._name, " ".join(line))
+            self._process = spawn(line, self._directory, [*kept, *keep_fds])
+            on_failure.pop_all()
+        self.qmp = QMP(ours)
+        threading.Thread(target=self._follow, name=f"qemu-{self._name}", daemon=True).start()
+
+    def kill(self, cause: str = "") -> None:
+        """End it at once.
+
+        Args:
+            cause: why it ends, for its last signal; default: what it printed last.
+        """
+        self._cause = self._cause or cause
+        self._process.kill()
+
+    def _follow(self) -> None:
+        complaints = threading.Thread(target=self._read_complaints, name=f"stderr-{self._name}", daemon=True)
+        complaints.start()
+        try:
+            for event in self.qmp.events():
+                self._on_event(event)
+        finally:
+            self.qmp.close()
+            if self.host is not None:
+                self.host.close()
+            status = self._wait()
+            complaints.join()
+            self._post(PowerOff(self._run, self._why(status)))
+
+    def _on_event(self, event: Mapping[str, Any]) -> None:
+        logger.debug("%s: %s", self._name, event)
+        name = event["event"]
+        if event is READY:
+            self._post(Ready(self._run))
+        elif name == "DEVICE_DELETED":
+            self._post(Released(self._run, event["data"].get("device", "")))
+        elif name == "SHUTDOWN" and event["data"]["guest"]:
+            self._post(GuestShutdown(self._run, reset=event["data"]["reason"] == "guest-reset"))
+
+    def _read_complaints(self) -> None:
+        """Read QEMU's standard error. Only there does it tell of a write for which there was no room."""
+        assert self._process.stderr is not None  # noqa: S101  (a pipe was asked for)
+        with self._process.stderr as lines:
+            for line in lines:
+                complaint = line.decode(errors="replace").strip()
+                if complaint and complaint != self._said_last:
+                    logger.warning("%s: %s", self._name, complaint)
+                    self._said_last = complaint
+                if qemu_img.NO_SPACE in complaint and not self._cause:
+                    # The guest would take it for a broken disk, and its user would never know why.
+                    self.kill(f"no room left on the disk for {self._directory}")
+
+    def _wait(self) -> int:
+        try:
+            return self._process.wait(QUIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+    def _why(self, status: int) -> str:
+        return self._cause or self._said_last or f"QEMU ended with status {status}"
+
+
+def _socket_pair(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    mine, other = socket.socketpair()
+    return ours.enter_context(mine), theirs.enter_context(other)

@@ -1,0 +1,61 @@
+"""A Topology as a JSON document, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from pycloudlib.local.network.topology import Topology
+
+
+def to_document(value: Any) -> Any:
+    """Return a topology, or a part of it, as JSON has it: objects, lists, and scalars."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(value):
+        return {field.name: to_document(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_document(one) for key, one in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [to_document(one) for one in value]
+    return value
+
+
+def topology_from(document: Mapping[str, Any]) -> Topology:
+    """Return the topology that to_document() was given."""
+    topology: Topology = _read(Topology, document)
+    return topology
+
+
+def _read(kind: Any, value: Any) -> Any:  # noqa: PLR0911  (one for each kind of field)
+    if value is None:
+        return None
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):  # what is left of "X | None"
+        return _read(arguments[0], value)
+    if origin is tuple:
+        kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+        return tuple(map(_read, kinds, value))
+    if origin is frozenset:
+        return frozenset(value)
+    if origin is Mapping:
+        return {key: _read(arguments[1], one) for key, one in value.items()}
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind(value)
+    if dataclasses.is_dataclass(kind):
+        make: Any = kind
+        return make(**{name: _read(hint, value[name]) for name, hint in _fields(make).items()})
+    return value
+
+
+@cache
+def _fields(kind: Any) -> dict[str, Any]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}

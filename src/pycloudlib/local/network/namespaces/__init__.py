@@ -1,0 +1,1 @@
+"""The namespaces network driver: one network namespace per VPC, connected to machines by taps."""

@@ -1,0 +1,217 @@
+"""dnsmasq, which serves a VPC's guests DHCP, DHCPv6, router advertisements and names.
+
+The server describes what to serve (DnsmasqSettings, from a topology); the helper runs the process (Dnsmasq).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pycloudlib.local import prerequisites
+from pycloudlib.local.network.namespaces import syscalls
+from pycloudlib.local.network.namespaces.host_names import domain_of, host_names, name_of_address
+from pycloudlib.local.network.namespaces.service_addresses import RESOLVER_IPV6, resolver_of
+from pycloudlib.local.network.topology import Vpc
+
+JUMBO_MTU = 9001
+LEASE_SECONDS = 3600
+MAX_LEASES = 65536
+RESTART_SECONDS = 1.0
+"""The pause before starting it again if it ended right after its start."""
+
+
+@dataclass(frozen=True)
+class DnsmasqSettings:
+    """What a VPC's dnsmasq serves; travels to the helper as JSON.
+
+    Args:
+        arguments: of the command line. Other ones need a restart.
+        leases: the line for each interface's addresses, by interface id.
+        hosts: the addresses of names, one "address name..." line each.
+    """
+
+    arguments: Sequence[str]
+    leases: Mapping[str, str] = field(default_factory=dict)
+    hosts: Sequence[str] = ()
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the settings as JSON has them."""
+        return asdict(self)
+
+
+def dnsmasq_settings(vpc: Vpc, upstream: str | None) -> DnsmasqSettings:
+    """Describe what a VPC's dnsmasq serves.
+
+    Args:
+        vpc: the VPC.
+        upstream: the DNS server that knows all other names; None for none.
+    """
+    domain = domain_of(vpc)
+    ranges = []
+    for subnet in sorted(vpc.subnets.values(), key=lambda one: one.subnet_id):
+        network = ipaddress.IPv4Network(subnet.cidr)
+        ranges.append(f"--dhcp-range={network[0]},static,{network.netmask},{LEASE_SECONDS}")
+        if subnet.ipv6_cidr is not None:
+            prefix = ipaddress.IPv6Network(subnet.ipv6_cidr)
+            # Off-link: guests would look for neighbors on a link that ends at the tap.
+            ranges.append(f"--dhcp-range={prefix[0]},static,off-link,{prefix.prefixlen},{LEASE_SECONDS}")
+    arguments = [
+        *([f"--server={upstream}"] if upstream is not None else []),
+        f"--domain={domain}",
+        f"--local=/{domain}/",
+        *(f"--synth-domain={domain},{cidr},ip-" for cidr in vpc.cidrs),
+        f"--dhcp-option=option:mtu,{JUMBO_MTU}",
+        f"--dhcp-option=option:dns-server,{resolver_of(vpc)}",
+        f"--dhcp-option=option6:dns-server,[{RESOLVER_IPV6}]",
+        *(["--enable-ra"] if any(subnet.ipv6_cidr for subnet in vpc.subnets.values()) else []),
+        *ranges,
+    ]
+    return DnsmasqSettings(arguments, _leases(vpc), host_names(vpc))
+
+
+def _leases(vpc: Vpc) -> dict[str, str]:
+    leases = {}
+    for interface in vpc.interfaces.values():
+        attachment = interface.attachment
+        ipv6 = [f"[{address}]" for address in attachment.ipv6_addresses[:1]]
+        name = name_of_address(attachment.private_ip)
+        fields = [attachment.mac, attachment.private_ip, *ipv6, name, str(LEASE_SECONDS)]
+        leases[interface.interface_id] = ",".join(fields)
+    return leases
+
+
+class Dnsmasq:
+    """A running dnsmasq, in the network namespace that the process is in. Only the helper uses this.
+
+    Args:
+        directory: for its files and its log; created here.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._leases_directory = directory / "leases"
+        self._hosts_file = directory / "hosts"
+        self._log = directory / "dnsmasq.log"
+        self._leases_directory.mkdir(parents=True, exist_ok=True)
+        # A helper that was killed has left them.
+        for stale in self._leases_directory.iterdir():
+            stale.unlink()
+        _replace(self._hosts_file, "")
+        self._settings = DnsmasqSettings([])
+        self._leased: dict[str, str] = {}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self.pidfd: int | None = None
+
+    def configure(self, wanted: DnsmasqSettings) -> None:
+        """Serve these settings, and start it unless it runs."""
+        for interface_id in self._settings.leases.keys() - wanted.leases.keys():
+            (self._leases_directory / interface_id).unlink(missing_ok=True)
+        for interface_id, line in wanted.leases.items():
+            if self._settings.leases.get(interface_id) != line:
+                _replace(self._leases_directory / interface_id, f"{line}\n")
+        if wanted.hosts != self._settings.hosts:
+            _replace(self._hosts_file, "".join(f"{line}\n" for line in wanted.hosts))
+        needs_restart = wanted.arguments != self._settings.arguments or self._remembers_otherwise(wanted)
+        needs_reload = wanted.hosts != self._settings.hosts
+        self._settings = wanted
+        if needs_restart or self._process is None:
+            self.start()
+        elif needs_reload:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
+
+    def _remembers_otherwise(self, wanted: DnsmasqSettings) -> bool:
+        """Tell whether it refuses a lease because it remembers the address, or the interface, with another one."""
+        for line in wanted.leases.values():
+            mac, address = line.split(",")[:2]
+            if self._leased.setdefault(address, mac) != mac or self._leased.setdefault(mac, address) != address:
+                return True
+        return False
+
+    def start(self) -> None:
+        """Start it anew, and forget all leases: they are fixed anyway."""
+        self.stop()
+        self._leased.clear()
+        self._remembers_otherwise(self._settings)
+        program = prerequisites.require("dnsmasq", "to serve DHCP and names")
+        # In a user namespace, setgroups() is denied, which dnsmasq takes for fatal unless it debugs.
+        as_root = Path("/proc/self/setgroups").read_text(encoding="ascii").strip() == "allow"
+        user = ["--keep-in-foreground", "--user=root", "--group=root"] if as_root else ["--no-daemon"]
+        helper = os.getpid()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(program),
+                    *user,
+                    "--conf-file=/dev/null",
+                    "--no-hosts",
+                    "--no-resolv",
+                    "--bind-dynamic",
+                    "--interface=eni*",
+                    "--interface=lo",
+                    "--pid-file=",
+                    "--leasefile-ro",
+                    "--dhcp-authoritative",
+                    "--no-ping",
+                    # Every interface has one; the default is 1,000.
+                    f"--dhcp-lease-max={MAX_LEASES}",
+                    "--log-facility=-",
+                    # A guest that floods would fill the disk.
+                    "--quiet-dhcp",
+                    "--quiet-dhcp6",
+                    "--quiet-ra",
+                    f"--dhcp-hostsdir={self._leases_directory}",
+                    f"--addn-hosts={self._hosts_file}",
+                    *self._settings.arguments,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # The helper is single-threaded.
+                preexec_fn=lambda: syscalls.die_with_parent(helper),  # noqa: PLW1509
+            )
+        self._started = time.monotonic()
+        self.pidfd = os.pidfd_open(self._process.pid)
+
+    @property
+    def restart_at(self) -> float:
+        """The time, on the monotonic clock, before which it is not started again."""
+        return self._started + RESTART_SECONDS
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended by itself, or was killed."""
+        return self._process is not None and self._process.poll() is not None
+
+    def stop(self) -> int | None:
+        """End it at once. Returns its exit status; None if it did not run."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+        if self._process is None:
+            return None
+        self._process.kill()
+        status = self._process.wait()
+        self._process = None
+        return status
+
+
+def _replace(path: Path, text: str) -> None:
+    # dnsmasq reads a file as soon as it gets its name, and skips names that begin with a dot.
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(text, encoding="ascii")
+    partial.replace(path)

@@ -1,0 +1,436 @@
+"""Bring the kernel's networks to a topology: the server's side of the namespaces network driver."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.attachment import NetworkAttachment
+from pycloudlib.local.network.namespaces import peering, slirp
+from pycloudlib.local.network.namespaces.dnsmasq import dnsmasq_settings
+from pycloudlib.local.network.namespaces.helper_client import HelperClient
+from pycloudlib.local.network.namespaces.routing import SubnetRouting, routing
+from pycloudlib.local.network.namespaces.ruleset import ruleset
+from pycloudlib.local.network.namespaces.ruleset_changes import changes
+from pycloudlib.local.network.namespaces.service_addresses import HOST, gateway_addresses, service_addresses
+from pycloudlib.local.network.namespaces.slirp import Slirp
+from pycloudlib.local.network.topology import Peering, Topology, Vpc
+
+logger = logging.getLogger(__name__)
+
+Ruleset = Callable[[Vpc, Topology, Mapping[str, str]], str]
+"""Composes a VPC's nftables commands, which replace its previous ones; see ruleset.ruleset()."""
+
+BACKLOG = 128
+"""How many connections a listening socket queues."""
+
+
+def _ignore(_: str) -> None:
+    """Do nothing."""
+
+
+@dataclass
+class _LiveVpc:
+    """A VPC that has a namespace, and what the kernel was told of it."""
+
+    namespace_fd: int = -1
+    configuration: dict[str, Any] = field(default_factory=dict)
+    devices: dict[str, str] = field(default_factory=dict)
+    addressing: dict[str, dict[str, Any]] = field(default_factory=dict)
+    internet: Slirp | None = None
+    dnsmasq: dict[str, Any] | None = None
+    routing: list[dict[str, Any]] = field(default_factory=list)
+    ruleset: str = ""
+
+
+class Fabric:
+    """The networks of all VPCs, as far as machines use them. Safe for threads.
+
+    The topology is the desired state: apply() takes a whole new one whenever records have changed. A VPC gets its
+    namespace with its first interface (or socket), and keeps it until it is gone from the topology. An interface gets
+    its tap by add_interface() when its machine starts or it is hot-plugged; until remove_interface(), apply() keeps its
+    addresses as the topology has them.
+
+    If the helper ends (somebody killed it), all taps are useless: `on_lost` is called, and the next add_interface()
+    starts from scratch.
+
+    Args:
+        directory: where the helper and its programs keep logs and files; it must exist, and be absolute.
+        ruleset: composes the nftables commands of a VPC; default ruleset.ruleset(), without faults and host ports.
+        on_open: called with a VPC's id when its namespace was created (again), before an interface is connected to it:
+            the moment to listen in it by listen(). From the thread that caused it; it may call this object.
+        on_close: called with a VPC's id after its namespace was deleted: the moment to close those sockets.
+        on_lost: called with the reason when the helper has ended, from a thread of its own, after on_close for each
+            VPC. Machines have no network from then on.
+
+    Raises:
+        LocalEC2Error: by every method: the kernel or a program refused, or the helper has ended.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        ruleset: Ruleset = ruleset,
+        *,
+        on_open: Callable[[str], object] = _ignore,
+        on_close: Callable[[str], object] = _ignore,
+        on_lost: Callable[[str], object] = _ignore,
+    ) -> None:
+        self._directory = directory
+        self._ruleset = ruleset
+        self._on_open = on_open
+        self._on_close = on_close
+        self._on_lost = on_lost
+        self._lock = threading.RLock()
+        self._topology = Topology()
+        self._vpcs: dict[str, _LiveVpc] = {}
+        self._helper: HelperClient | None = None
+        self._closed = False
+        self._last_device = 0
+        self._peerings: dict[str, tuple[Peering, str]] = {}
+        # The kernel ends the helper with the thread that started it: this one lives as long as the fabric.
+        self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network-spawner")
+
+    def program_pids(self, vpc_id: str) -> dict[str, int | None]:
+        """Return the processes of a VPC's programs, by "dnsmasq" and "slirp4netns"; none if it has no namespace."""
+        with self._lock:
+            live = self._vpcs.get(vpc_id)
+            if live is None:
+                return {}
+            return {
+                "dnsmasq": self._call("dnsmasq_pid", vpc_id)[0],
+                "slirp4netns": live.internet.pid if live.internet is not None else None,
+            }
+
+    @property
+    def helper_pid(self) -> int | None:
+        """The helper's process; None while there is none."""
+        helper = self._helper
+        return helper.pid if helper is not None else None
+
+    def apply(self, topology: Topology) -> None:
+        """Bring the kernel to a topology: every VPC that has a namespace, and every interface that has a tap.
+
+        A change that fails does not keep the others from being made. Idempotent: repeat it to try again.
+
+        Args:
+            topology: that of all regions.
+        """
+        with self._lock:
+            self._topology = topology
+            gone = [vpc_id for vpc_id in self._vpcs if vpc_id not in topology.vpcs]
+            _attempt_each(
+                *(functools.partial(self._delete, vpc_id) for vpc_id in gone),
+                self._sync_peerings,
+                *(functools.partial(self._update, vpc_id) for vpc_id in self._vpcs if vpc_id not in gone),
+            )
+
+    def reapply(self) -> None:
+        """Apply the topology again: the ruleset depends on something else that has changed."""
+        with self._lock:
+            self.apply(self._topology)
+
+    def add_interface(self, interface_id: str) -> int:
+        """Create an interface's tap, with the addresses and rules that the topology has for it.
+
+        A tap that the interface has already is replaced.
+
+        Args:
+            interface_id: an interface of the topology.
+
+        Returns:
+            The file descriptor for QEMU's `-netdev tap,fd=`, which the caller owns. Close it once QEMU has its copy:
+            the tap then ends with QEMU.
+        """
+        with self._lock:
+            vpc, attachment = self._find(interface_id)
+            live = self._open(vpc)
+            self._last_device += 1
+            name = f"eni{self._last_device}"
+            addressing = _addressing(attachment)
+            _, fds = self._call(
+                "add_interface",
+                vpc.vpc_id,
+                interface_id=interface_id,
+                name=name,
+                mac=attachment.mac,
+                **addressing,
+            )
+            try:
+                live.devices[interface_id] = name
+                live.addressing[interface_id] = addressing
+                self._apply_routing(vpc, live)
+                self._apply_ruleset(vpc, live)
+            except BaseException:
+                os.close(fds[0])
+                self.remove_interface(interface_id)
+                raise
+            return fds[0]
+
+    def remove_interface(self, interface_id: str) -> None:
+        """Remove an interface's tap, and its rules. No-op if it has none."""
+        with self._lock:
+            for vpc_id, live in self._vpcs.items():
+                if interface_id in live.devices:
+                    del live.devices[interface_id], live.addressing[interface_id]
+                    self._call("remove_interface", vpc_id, interface_id=interface_id)
+                    if vpc_id in self._topology.vpcs:
+                        self._apply_ruleset(self._topology.vpcs[vpc_id], live)
+                    return
+
+    def device(self, interface_id: str) -> str | None:
+        """Return the name of an interface's tap, such as "eni7"; None if it has none."""
+        with self._lock:
+            return next(
+                (live.devices[interface_id] for live in self._vpcs.values() if interface_id in live.devices), None
+            )
+
+    def listen(self, vpc_id: str, address: str, port: int, kind: str = "tcp") -> socket.socket:
+        """Listen inside a VPC. Ports below 1024 need no privilege.
+
+        Args:
+            vpc_id: a VPC of the topology.
+            address: an address of the VPC's services, IPv4 or IPv6; see service_addresses.
+            port: the port.
+            kind: "tcp" (the default), or "udp" for a bound datagram socket.
+        """
+        return self._open_socket(vpc_id, kind, (address, port), BACKLOG if kind == "tcp" else 0)
+
+    def client_socket(self, vpc_id: str, kind: str = "tcp") -> socket.socket:
+        """Return a socket whose connections to the VPC's addresses come from the host's address.
+
+        Args:
+            vpc_id: a VPC of the topology.
+            kind: "tcp" (the default) or "udp".
+        """
+        return self._open_socket(vpc_id, kind, (HOST, 0), 0)
+
+    def _open_socket(self, vpc_id: str, kind: str, bind: tuple[str, int], backlog: int) -> socket.socket:
+        with self._lock:
+            vpc = self._topology.vpcs.get(vpc_id)
+            if vpc is None:
+                raise LocalEC2Error(f"unknown VPC {vpc_id!r}")
+            self._open(vpc)
+            _, fds = self._call("open_socket", vpc_id, kind=kind, ipv6=":" in bind[0], bind=bind, backlog=backlog)
+        return socket.socket(fileno=fds[0])
+
+    def close(self) -> None:
+        """End every network, at once."""
+        with self._lock:
+            self._closed = True
+            helper, self._helper = self._helper, None
+            closed = self._forget_vpcs()
+        # Not under the lock: the helper's watcher may be waiting for it.
+        if helper is not None:
+            helper.close()
+        self._spawner.shutdown()
+        for vpc_id in closed:
+            self._on_close(vpc_id)
+
+    def _find(self, interface_id: str) -> tuple[Vpc, NetworkAttachment]:
+        vpc = self._topology.vpc_of(interface_id)
+        if vpc is None:
+            raise LocalEC2Error(f"unknown network interface {interface_id!r}")
+        return vpc, vpc.interfaces[interface_id].attachment
+
+    def _open(self, vpc: Vpc) -> _LiveVpc:
+        """Return a VPC with its namespace, created unless it exists."""
+        live = self._vpcs.get(vpc.vpc_id)
+        if live is None:
+            live = self._vpcs[vpc.vpc_id] = _LiveVpc()
+            try:
+                self._configure(vpc, live)
+                self._sync_peerings()
+                self._update(vpc.vpc_id)
+                self._on_open(vpc.vpc_id)
+            except BaseException:
+                self._delete(vpc.vpc_id)
+                raise
+        return live
+
+    def _update(self, vpc_id: str) -> None:
+        vpc, live = self._topology.vpcs[vpc_id], self._vpcs[vpc_id]
+        self._configure(vpc, live)
+        self._connect_to_internet(vpc, live)
+        for interface_id in list(live.devices):
+            if interface_id in vpc.interfaces:
+                self._change_interface(vpc, live, interface_id)
+            else:
+                self.remove_interface(interface_id)
+        self._configure_dnsmasq(vpc, live)
+        self._apply_routing(vpc, live)
+        self._apply_ruleset(vpc, live)
+
+    def _configure(self, vpc: Vpc, live: _LiveVpc) -> None:
+        wanted = {"cidrs": [*vpc.cidrs, *vpc.ipv6_cidrs], "service_addresses": service_addresses(vpc)}
+        if wanted != live.configuration:
+            result, _ = self._call("configure_vpc", vpc.vpc_id, **wanted)
+            live.namespace_fd = result["namespace_fd"]
+            live.configuration = wanted
+
+    def _connect_to_internet(self, vpc: Vpc, live: _LiveVpc) -> None:
+        if live.internet is not None and not slirp.overlaps(live.internet.network, vpc.cidrs):
+            return
+        if live.internet is not None:
+            live.internet.close()
+            live.internet = None
+        helper = self._helper
+        assert helper is not None  # noqa: S101  (the VPC has a namespace)
+        process = Path(f"/proc/{helper.pid}")
+        live.internet = Slirp(
+            process / "fd" / str(live.namespace_fd),
+            None if os.geteuid() == 0 else process / "ns" / "user",
+            slirp.choose_network(vpc.cidrs, slirp.host_routes()),
+            log=self._directory / f"slirp4netns-{vpc.vpc_id}.log",
+            on_restart=functools.partial(self._on_internet_restart, vpc.vpc_id),
+        )
+        live.routing.clear()
+
+    def _on_internet_restart(self, vpc_id: str) -> None:
+        """Set the routes anew that ended with the device."""
+        with self._lock:
+            live, vpc = self._vpcs.get(vpc_id), self._topology.vpcs.get(vpc_id)
+            if live is not None and vpc is not None:
+                live.routing.clear()
+                try:
+                    self._apply_routing(vpc, live)
+                except LocalEC2Error as error:
+                    logger.error("no route to the internet: %s", error)
+
+    def _configure_dnsmasq(self, vpc: Vpc, live: _LiveVpc) -> None:
+        upstream = slirp.resolver_of(live.internet.network) if live.internet is not None else None
+        wanted = dnsmasq_settings(vpc, upstream).to_document()
+        if wanted != live.dnsmasq:
+            self._call("configure_dnsmasq", vpc.vpc_id, settings=wanted)
+            live.dnsmasq = wanted
+
+    def _apply_routing(self, vpc: Vpc, live: _LiveVpc) -> None:
+        devices = self._devices(vpc.vpc_id, live)
+        neighbors: dict[str, Mapping[str, str]] = {device: peering.NEIGHBORS for _, device in self._peerings.values()}
+        if live.internet is not None:
+            neighbors[slirp.DEVICE] = {"ip": slirp.gateway_of(live.internet.network)}
+        wanted = [_routing_document(table) for table in routing(vpc, devices, neighbors)]
+        if wanted != live.routing:
+            self._call("apply_routing", vpc.vpc_id, tables=wanted)
+            live.routing = wanted
+
+    def _devices(self, vpc_id: str, live: _LiveVpc) -> dict[str, str]:
+        """Return the names of a VPC's devices, by the id of the interface or of the peering connection."""
+        peerings = {peering_id: device for peering_id, (one, device) in self._peerings.items() if vpc_id in one.vpc_ids}
+        return {**live.devices, **peerings}
+
+    def _sync_peerings(self) -> None:
+        """Connect the VPCs that are peered and have namespaces, and disconnect the others."""
+        wanted = {
+            peering_id: connection
+            for peering_id, connection in self._topology.peerings.items()
+            if all(vpc_id in self._vpcs and self._vpcs[vpc_id].configuration for vpc_id in connection.vpc_ids)
+        }
+        for peering_id in [one for one in self._peerings if one not in wanted]:
+            self._disconnect(peering_id)
+        for peering_id in [one for one in wanted if one not in self._peerings]:
+            one, other = wanted[peering_id].vpc_ids
+            self._last_device += 1
+            device = f"pcx{self._last_device}"
+            self._call("connect_vpcs", one, other_id=other, device=device)
+            self._peerings[peering_id] = (wanted[peering_id], device)
+            for vpc_id in (one, other):
+                self._apply_routing(self._topology.vpcs[vpc_id], self._vpcs[vpc_id])
+                self._apply_ruleset(self._topology.vpcs[vpc_id], self._vpcs[vpc_id])
+
+    def _disconnect(self, peering_id: str) -> None:
+        connection, device = self._peerings.pop(peering_id)
+        self._call("disconnect_vpcs", connection.vpc_ids[0], device=device)
+
+    def _change_interface(self, vpc: Vpc, live: _LiveVpc, interface_id: str) -> None:
+        wanted = _addressing(vpc.interfaces[interface_id].attachment)
+        if wanted != live.addressing[interface_id]:
+            # The tap may have ended with its machine already, which will be reported by remove_interface().
+            self._call("change_interface", vpc.vpc_id, interface_id=interface_id, **wanted)
+            live.addressing[interface_id] = wanted
+
+    def _apply_ruleset(self, vpc: Vpc, live: _LiveVpc) -> None:
+        wanted = self._ruleset(vpc, self._topology, self._devices(vpc.vpc_id, live))
+        if wanted != live.ruleset:
+            try:
+                self._call("apply_ruleset", vpc.vpc_id, ruleset=changes(live.ruleset, wanted))
+            except LocalEC2Error:
+                # A ruleset that was too large for one transaction is in another table, where changes do not find it.
+                self._call("apply_ruleset", vpc.vpc_id, ruleset=wanted)
+            live.ruleset = wanted
+
+    def _delete(self, vpc_id: str) -> None:
+        live = self._vpcs.pop(vpc_id)
+        if live.internet is not None:
+            live.internet.close()
+        try:
+            for peering_id in [key for key, (one, _) in self._peerings.items() if vpc_id in one.vpc_ids]:
+                self._disconnect(peering_id)
+            self._call("delete_vpc", vpc_id)
+        finally:
+            self._on_close(vpc_id)
+
+    def _forget_vpcs(self) -> list[str]:
+        """Forget the VPCs that end with the helper, and end what does not. Returns their ids."""
+        for live in self._vpcs.values():
+            if live.internet is not None:
+                live.internet.close()
+        forgotten = list(self._vpcs)
+        self._vpcs.clear()
+        self._peerings.clear()
+        return forgotten
+
+    def _call(self, command: str, vpc_id: str, **arguments: Any) -> tuple[Any, list[int]]:
+        if self._closed:
+            raise LocalEC2Error("the network is closed")
+        if self._helper is None:
+            self._helper = self._spawner.submit(self._start_helper).result()
+        return self._helper.call(command, vpc_id, **arguments)
+
+    def _start_helper(self) -> HelperClient:
+        return HelperClient(self._directory, self._on_helper_end)
+
+    def _on_helper_end(self, helper: HelperClient, reason: str) -> None:
+        with self._lock:
+            if self._helper is not helper:
+                return
+            self._helper = None
+            lost = self._forget_vpcs()
+        logger.error("%s: machines have lost their network", reason)
+        for vpc_id in lost:
+            self._on_close(vpc_id)
+        self._on_lost(reason)
+
+
+def _routing_document(table: SubnetRouting) -> dict[str, Any]:
+    routes = [{**asdict(route), "kind": route.kind.value} for route in table.routes]
+    return {"mark": table.mark, "table": table.table, "routes": routes}
+
+
+def _attempt_each(*actions: Callable[[], object]) -> None:
+    """Attempt every action, then raise what failed."""
+    errors: list[LocalEC2Error] = []
+    for action in actions:
+        try:
+            action()
+        except LocalEC2Error as error:
+            errors.append(error)
+    if errors:
+        raise LocalEC2Error("; ".join(str(error) for error in errors)) from errors[0]
+
+
+def _addressing(attachment: NetworkAttachment) -> dict[str, Any]:
+    addresses = [address.private_ip for address in attachment.addresses]
+    return {
+        "addresses": [*addresses, *attachment.ipv6_addresses],
+        "gateways": gateway_addresses(attachment.subnet, attachment.ipv6_subnet),
+    }

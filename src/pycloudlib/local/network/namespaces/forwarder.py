@@ -1,0 +1,237 @@
+"""Forward TCP ports of public addresses, which are loopback addresses of this computer, to machines in VPCs."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import selectors
+import socket
+import struct
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from pycloudlib.errors import LocalEC2Error
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 120.0
+"""How long a guest may take to accept a connection; packets that no rule lets in vanish."""
+CHUNK = 1 << 20
+"""How many bytes are moved at once."""
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a port leads.
+
+    Args:
+        vpc_id: the VPC.
+        address: a private address in it.
+        port: the port there.
+    """
+
+    vpc_id: str
+    address: str
+    port: int
+
+
+class Forwarder:
+    """Listens on public addresses. Safe for threads.
+
+    The connection's other half is a socket made inside the VPC, so that guests see the host's address as the client.
+    A port that the guest refuses is reset after it was accepted.
+
+    Args:
+        open_socket: creates an unconnected TCP socket inside a VPC, given its id; see Fabric.client_socket().
+    """
+
+    def __init__(self, open_socket: Callable[[str], socket.socket]) -> None:
+        self._open_socket = open_socket
+        self._lock = threading.Lock()
+        self._listeners: dict[tuple[str, int], socket.socket] = {}
+        self._targets: dict[tuple[str, int], Target] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._closed = False
+        self._thread = threading.Thread(target=self._accept_all, name="forwarder", daemon=True)
+        self._thread.start()
+
+    def set_ports(self, public_ip: str, targets: Mapping[int, Target]) -> None:
+        """Listen on exactly these ports of a public address. Connections that exist stay as they are.
+
+        Args:
+            public_ip: an address in 127.0.0.0/8.
+            targets: where each port leads.
+
+        Raises:
+            LocalEC2Error: some cannot be listened on; all others are.
+        """
+        wanted = {(public_ip, port): target for port, target in targets.items()}
+        refused: list[str] = []
+        with self._lock:
+            for endpoint in [one for one in self._listeners if one[0] == public_ip and one not in wanted]:
+                self._stop_listening(endpoint)
+            for endpoint, target in wanted.items():
+                if endpoint not in self._listeners:
+                    try:
+                        self._listen(endpoint)
+                    except OSError as error:
+                        refused.append(f"{endpoint[1]} ({error.strerror})")
+                        continue
+                self._targets[endpoint] = target
+        if refused:
+            raise LocalEC2Error(f"cannot listen on {public_ip}, port {', '.join(refused)}")
+
+    def ports(self, public_ip: str) -> set[int]:
+        """Return the ports of a public address that are listened on."""
+        with self._lock:
+            return {port for address, port in self._listeners if address == public_ip}
+
+    def close(self) -> None:
+        """Stop listening. Connections that exist end with their peers."""
+        with self._lock:
+            self._closed = True
+            for endpoint in list(self._listeners):
+                self._stop_listening(endpoint)
+            self._wake()
+        self._thread.join()
+        self._selector.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+        os.close(self._spare)
+
+    def _listen(self, endpoint: tuple[str, int]) -> None:
+        listener = socket.socket()
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(endpoint)
+            listener.listen(socket.SOMAXCONN)
+            listener.setblocking(False)
+            self._selector.register(listener, selectors.EVENT_READ, endpoint)
+        except BaseException:
+            listener.close()
+            raise
+        self._listeners[endpoint] = listener
+
+    def _stop_listening(self, endpoint: tuple[str, int]) -> None:
+        listener = self._listeners.pop(endpoint)
+        self._targets.pop(endpoint, None)
+        self._selector.unregister(listener)
+        listener.close()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_writer.send(b"x")
+
+    def _accept_all(self) -> None:
+        while not self._closed:
+            for key, _ in self._selector.select():
+                if key.data is not None:
+                    self._accept(key.data)
+
+    def _accept(self, endpoint: tuple[str, int]) -> None:
+        with self._lock:
+            listener, target = self._listeners.get(endpoint), self._targets.get(endpoint)
+            if listener is None or target is None:
+                return
+            try:
+                client, _ = listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._refuse(listener)
+                return
+        client.setblocking(True)
+        threading.Thread(target=self._serve, args=(client, target), name="forward", daemon=True).start()
+
+    def _refuse(self, listener: socket.socket) -> None:
+        """Take a connection out of the queue, for which no file descriptor is left: it would be reported forever."""
+        logger.warning("too many open files to forward another connection")
+        os.close(self._spare)
+        try:
+            with contextlib.suppress(OSError), listener.accept()[0] as client:
+                _reset(client)
+        finally:
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    def _serve(self, client: socket.socket, target: Target) -> None:
+        with client:
+            try:
+                guest = self._open_socket(target.vpc_id)
+            except LocalEC2Error as error:
+                logger.debug("no connection to %s: %s", target, error)
+                _reset(client)
+                return
+            with guest:
+                try:
+                    guest.settimeout(CONNECT_SECONDS)
+                    guest.connect((target.address, target.port))
+                    guest.settimeout(None)
+                except OSError:
+                    _reset(client)
+                    return
+                _exchange(client, guest)
+
+
+def _reset(connection: socket.socket) -> None:
+    """Let close() reset the connection, as the peer would have seen it without a forwarder."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+def _exchange(one: socket.socket, other: socket.socket) -> None:
+    for connection in (one, other):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    back = threading.Thread(target=_copy, args=(other, one), name="forward-back", daemon=True)
+    back.start()
+    _copy(one, other)
+    back.join()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    """Move bytes until the source ends, without copying them to this process; then end the sink's half.
+
+    The thread for the other direction may wait for either socket: whatever fails here wakes it.
+    """
+    reader, writer = os.pipe()
+    try:
+        while count := _read(source, writer, sink):
+            _write(reader, sink, count, source)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        # The connections are ending, as _read() and _write() have arranged.
+        return
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _read(source: socket.socket, pipe: int, sink: socket.socket) -> int:
+    """Move a chunk into a pipe. A source that was reset lets close() reset the sink."""
+    try:
+        return os.splice(source.fileno(), pipe, CHUNK)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _reset(sink)
+            # Not SHUT_WR: that would tell the peer of a regular end.
+            sink.shutdown(socket.SHUT_RD)
+        raise
+
+
+def _write(pipe: int, sink: socket.socket, count: int, source: socket.socket) -> None:
+    """Move bytes out of a pipe. A sink that is gone ends the source."""
+    try:
+        while count:
+            count -= os.splice(pipe, sink.fileno(), count)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _reset(source)
+            source.shutdown(socket.SHUT_RDWR)
+        raise

@@ -1,0 +1,104 @@
+"""Apply a ruleset that is too large for one transaction, in steps that take effect all at once.
+
+The kernel takes a transaction as one message, which an ordinary user's socket buffer limits to some 500 rules. The
+steps build the ruleset in another table, whose chains no packet meets before the last step adds their hooks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+STEP_CHARACTERS = 8000
+"""How long the commands of one step may be; the kernel's messages are some ten times as long."""
+
+_TABLE = re.compile(r"^table (\w+ \w+) \{$", re.MULTILINE)
+_BLOCK = re.compile(r"^(chain|set|map) (\S+) \{$")
+_ELEMENTS = re.compile(r"^elements = \{ (.*) \}$")
+_HOOK = re.compile(r"^type \w+ hook ")
+
+
+@dataclass
+class _Block:
+    kind: str
+    name: str
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def has_hook(self) -> bool:
+        return self.kind == "chain" and any(_HOOK.match(line) for line in self.lines)
+
+    def text(self, lines: Iterable[str]) -> str:
+        return "\n".join([f"{self.kind} {self.name} {{", *lines, "}"])
+
+
+def table_of(ruleset: str) -> str | None:
+    """Return the family and the name of the table that a ruleset fills, such as "inet ec2"; None if it has none."""
+    found = _TABLE.search(ruleset)
+    return found[1] if found else None
+
+
+def steps(ruleset: str, table: str, replaced: Iterable[str]) -> Iterator[str]:
+    """Return the transactions that apply a ruleset as another table.
+
+    Args:
+        ruleset: commands that fill one table, a line for each rule, as ruleset.ruleset() composes them.
+        table: the table to fill, such as "inet ec2_a"; what it holds is dropped.
+        replaced: the tables that it replaces.
+    """
+    blocks = list(_blocks(ruleset))
+    yield f"table {table} {{ }}\ndelete table {table}\ntable {table} {{ }}\n"
+    # Everything by name first, because rules and elements refer to it.
+    declarations = [block.text(_declaration(block)) for block in blocks if not block.has_hook]
+    for part in _bundles(declarations):
+        yield "\n".join([f"table {table} {{", *part, "}", ""])
+    contents = [command for block in blocks if not block.has_hook for command in _contents(block, table)]
+    for part in _bundles(contents):
+        yield "\n".join([*part, ""])
+    hooks = [block.text(block.lines) for block in blocks if block.has_hook]
+    removals = [f"table {old} {{ }}\ndelete table {old}" for old in replaced]
+    yield "\n".join([f"table {table} {{", *hooks, "}", *removals, ""])
+
+
+def _blocks(ruleset: str) -> Iterator[_Block]:
+    block: _Block | None = None
+    for line in ruleset.splitlines():
+        text = line.strip()
+        start = _BLOCK.match(text)
+        if start:
+            block = _Block(start[1], start[2])
+        elif block is not None and text == "}":
+            yield block
+            block = None
+        elif block is not None and text:
+            block.lines.append(text)
+
+
+def _declaration(block: _Block) -> list[str]:
+    """Return what a block says besides its contents."""
+    return [] if block.kind == "chain" else [line for line in block.lines if not _ELEMENTS.match(line)]
+
+
+def _contents(block: _Block, table: str) -> Iterator[str]:
+    for line in block.lines:
+        if block.kind == "chain":
+            yield f"add rule {table} {block.name} {line}"
+            continue
+        elements = _ELEMENTS.match(line)
+        if elements:
+            for part in _bundles(elements[1].split(", ")):
+                yield f"add element {table} {block.name} {{ {', '.join(part)} }}"
+
+
+def _bundles(texts: Iterable[str]) -> Iterator[list[str]]:
+    bundle: list[str] = []
+    size = 0
+    for text in texts:
+        if bundle and size + len(text) > STEP_CHARACTERS:
+            yield bundle
+            bundle, size = [], 0
+        bundle.append(text)
+        size += len(text)
+    if bundle:
+        yield bundle

@@ -1,0 +1,66 @@
+"""The TCP ports at which the host reaches machines: those of public addresses that security groups open to it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from pycloudlib.local.network.namespaces.forwarder import Target
+from pycloudlib.local.network.namespaces.service_addresses import HOST
+from pycloudlib.local.network.topology import ALL_PROTOCOLS, GroupRule, Interface, Topology, Vpc
+
+SSH_PORT = 22
+FIRST_UNPRIVILEGED_PORT = 1024
+MAX_PORTS = 1000
+"""How many ports of an address are listened on at most; a range that is larger is cut."""
+
+_LAST_PORT = 65535
+_HOST_ADDRESSES = [ipaddress.IPv4Address(HOST), ipaddress.IPv4Address("127.0.0.1")]
+
+
+def public_ports(topology: Topology, ssh_port: int, *, privileged: bool) -> dict[str, dict[int, Target]]:
+    """Return where the ports of each public address lead.
+
+    Args:
+        topology: all VPCs.
+        ssh_port: the port of public addresses that leads to port 22.
+        privileged: whether ports below 1024 can be listened on.
+    """
+    return {
+        address.public_ip: _ports(vpc, interface, address.private_ip, ssh_port, privileged=privileged)
+        for vpc in topology.vpcs.values()
+        for interface in vpc.interfaces.values()
+        for address in interface.attachment.addresses
+        if address.public_ip is not None and interface.instance_id is not None
+    }
+
+
+def opened_to_host(vpc: Vpc, interface: Interface) -> Iterator[range]:
+    """Yield the ranges of TCP ports that an interface's security groups open to the host."""
+    groups = [vpc.groups[group_id] for group_id in interface.group_ids if group_id in vpc.groups]
+    for rule in (rule for group in groups for rule in group.ingress):
+        if rule.traffic.protocol in (ALL_PROTOCOLS, "tcp", "6") and _includes_host(rule):
+            first, last = rule.traffic.first, rule.traffic.last
+            if first is None or rule.traffic.protocol == ALL_PROTOCOLS:
+                first, last = 0, _LAST_PORT
+            yield range(first, (first if last is None else last) + 1)
+
+
+def _ports(vpc: Vpc, interface: Interface, private_ip: str, ssh_port: int, *, privileged: bool) -> dict[int, Target]:
+    lowest = 1 if privileged else FIRST_UNPRIVILEGED_PORT
+    found: dict[int, Target] = {}
+    # Single ports before parts of large ranges.
+    for opened in sorted(opened_to_host(vpc, interface), key=len):
+        if SSH_PORT in opened:
+            found[ssh_port] = Target(vpc.vpc_id, private_ip, SSH_PORT)
+        for port in opened[max(0, lowest - opened.start) :]:
+            if len(found) >= MAX_PORTS:
+                return found
+            found.setdefault(port, Target(vpc.vpc_id, private_ip, port))
+    return found
+
+
+def _includes_host(rule: GroupRule) -> bool:
+    networks = [ipaddress.ip_network(cidr) for cidr in rule.cidrs]
+    # An IPv6 network contains no IPv4 address.
+    return any(address in network for network in networks for address in _HOST_ADDRESSES)

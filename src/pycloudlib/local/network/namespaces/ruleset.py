@@ -1,0 +1,410 @@
+"""A VPC's rules as nftables: what of a topology decides about packets in the VPC's namespace.
+
+The ruleset is written as a whole and applied in one transaction. Hooks, in the order in which a packet meets them:
+
+- prerouting: the source check, the subnet's mark (see `routing`), and egress rules of security groups;
+- forward: faults, network ACLs, the destination check, and gateways;
+- input: the VPC's own services;
+- postrouting: ingress rules of security groups, for packets of interfaces and of the host alike.
+
+Security groups are stateful: both hooks first accept what belongs to a connection. Network ACLs and gateways look at
+each packet alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pycloudlib.local.network.namespaces.matches import FAMILIES, elements, family_of, in_blocks, of_traffic, words
+from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE, subnet_marks
+from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
+from pycloudlib.local.network.topology import (
+    AclEntry,
+    GroupRule,
+    Interface,
+    NatGateway,
+    Route,
+    Subnet,
+    Target,
+    Topology,
+    Vpc,
+)
+
+TABLE = "inet ec2"
+LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
+
+ALL = 100
+"""Percent."""
+
+_TYPES = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
+_DHCP, _DHCPV6, _DNS, _NTP = 67, 547, 53, 123
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Faults on order, between addresses; each in one direction.
+
+    Args:
+        cut: pairs of source and destination whose packets are dropped.
+        loss: the percentage of packets that are dropped, by such a pair.
+    """
+
+    cut: frozenset[tuple[str, str]] = frozenset()
+    loss: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+NO_FAULTS = Faults()
+
+
+def ruleset(
+    vpc: Vpc,
+    topology: Topology,
+    devices: Mapping[str, str],
+    faults: Faults = NO_FAULTS,
+    host_ports: Collection[int] = (),
+) -> str:
+    """Compose the nftables commands for a VPC's namespace. They replace what a previous ruleset has set.
+
+    Args:
+        vpc: the VPC.
+        topology: all VPCs, for the members of security groups of peered ones.
+        devices: the names of devices, by the id of the interface or of the VPC peering connection. The device that
+            leads to the internet is INTERNET_DEVICE.
+        faults: which packets to drop although the rules let them pass.
+        host_ports: TCP ports that guests reach at the host's address.
+    """
+    return "\n".join(_Ruleset(vpc, topology, devices, faults, host_ports).lines()) + "\n"
+
+
+class _Ruleset:
+    def __init__(
+        self, vpc: Vpc, topology: Topology, devices: Mapping[str, str], faults: Faults, host_ports: Collection[int]
+    ) -> None:
+        self._vpc = vpc
+        self._topology = topology
+        self._faults = faults
+        self._host_ports = sorted(host_ports)
+        self._marks = subnet_marks(vpc)
+        self._interfaces = {
+            devices[interface.interface_id]: interface
+            for interface in vpc.interfaces.values()
+            if interface.interface_id in devices
+        }
+        self._peerings = sorted(devices[peering_id] for peering_id in topology.peerings if peering_id in devices)
+
+    def lines(self) -> Iterator[str]:
+        # Adding it first makes deleting it succeed; the table changes as a whole.
+        yield f"table {TABLE} {{ }}"
+        yield f"delete table {TABLE}"
+        yield f"table {TABLE} {{"
+        for part in (
+            self._sets(),
+            self._faults_chain(),
+            self._source_check(),
+            self._groups(),
+            self._acls(),
+            self._forward(),
+            self._services(),
+        ):
+            yield from part
+        yield from _chain(
+            "translation", "type nat hook postrouting priority srcnat;", [f"oifname {INTERNET_DEVICE} masquerade"]
+        )
+        yield "}"
+
+    # sets
+
+    def _sets(self) -> Iterator[str]:
+        yield from _set("enis", "ifname", self._interfaces)
+        for mark, subnet_id in sorted((mark, subnet_id) for subnet_id, mark in self._marks.items()):
+            members = [device for device, one in self._interfaces.items() if one.subnet_id == subnet_id]
+            yield from _set(_subnet_set(mark), "ifname", members)
+        yield from _map(
+            "marks", "ifname : mark", {name: str(self._marks[one.subnet_id]) for name, one in self._interfaces.items()}
+        )
+        checked = {name: one for name, one in self._interfaces.items() if one.source_dest_check}
+        yield from _set("checked", "ifname", checked)
+        for family in FAMILIES:
+            own = [f"{name} . {address}" for name, one in checked.items() for address in _addresses(one, family)]
+            yield from _set(f"own_{family}", f"ifname . {_TYPES[family]}", own)
+        public = [
+            address.private_ip
+            for one in self._vpc.interfaces.values()
+            for address in one.attachment.addresses
+            if address.public_ip
+        ]
+        yield from _set("public", "ipv4_addr", public)
+        for group_id, interfaces in self._members(self._peer_groups()).items():
+            for family in FAMILIES:
+                addresses = dict.fromkeys(address for one in interfaces for address in _addresses(one, family))
+                yield from _set(_group_set(group_id, family), _TYPES[family], addresses)
+
+    def _peer_groups(self) -> list[str]:
+        """Return the groups that rules name as peers, of this VPC and others."""
+        rules = (rule for group in self._vpc.groups.values() for rule in (*group.ingress, *group.egress))
+        return sorted({group_id for rule in rules for group_id in rule.group_ids})
+
+    def _members(self, group_ids: Collection[str]) -> dict[str, list[Interface]]:
+        """Return the members of groups, in whatever VPC they are."""
+        members: dict[str, list[Interface]] = {group_id: [] for group_id in group_ids}
+        for vpc in self._topology.vpcs.values():
+            for interface in vpc.interfaces.values():
+                for group_id in interface.group_ids:
+                    if group_id in members:
+                        members[group_id].append(interface)
+        return members
+
+    # prerouting
+
+    def _source_check(self) -> Iterator[str]:
+        yield from _chain(
+            "source_check",
+            "type filter hook prerouting priority raw;",
+            [
+                "iifname != @checked accept",
+                f"ip saddr 0.0.0.0 udp sport 68 udp dport {_DHCP} accept",
+                "ip6 saddr { ::, fe80::/10 } accept",
+                "meta nfproto ipv4 iifname . ip saddr != @own_ip drop",
+                "meta nfproto ipv6 iifname . ip6 saddr != @own_ip6 drop",
+            ],
+        )
+        yield from _chain(
+            "mark_subnets", "type filter hook prerouting priority mangle;", ["meta mark set iifname map @marks"]
+        )
+
+    # security groups
+
+    def _groups(self) -> Iterator[str]:
+        for group in self._vpc.groups.values():
+            for direction, side, rules in (("in", "saddr", group.ingress), ("out", "daddr", group.egress)):
+                chain = [line for rule in rules for line in self._group_rule(rule, side)]
+                yield from _chain(f"{group.group_id}.{direction}", "", chain)
+        for device, interface in self._interfaces.items():
+            for direction in ("in", "out"):
+                groups = [group_id for group_id in interface.group_ids if group_id in self._vpc.groups]
+                yield from _chain(f"{device}.{direction}", "", [f"jump {one}.{direction}" for one in groups])
+        yield from _map("egress_of", "ifname : verdict", {name: f"jump {name}.out" for name in self._interfaces})
+        yield from _map("ingress_of", "ifname : verdict", {name: f"jump {name}.in" for name in self._interfaces})
+        yield from _chain(
+            "egress",
+            "type filter hook prerouting priority filter;",
+            [
+                "iifname != @enis accept",
+                "ct state established,related accept",
+                # To the VPC's own services, which security groups do not filter; the input hook decides.
+                "fib daddr type { local, broadcast, multicast } accept",
+                "ip6 daddr ff00::/8 accept",
+                "iifname vmap @egress_of",
+                "drop",
+            ],
+        )
+        yield from _chain(
+            "ingress",
+            "type filter hook postrouting priority filter;",
+            [
+                "oifname != @enis accept",
+                "ct state established,related accept",
+                # From the VPC's own services; the host's connections obey the rules.
+                f"fib saddr type local ip saddr != {HOST} accept",
+                "fib saddr type local meta nfproto ipv6 accept",
+                "oifname vmap @ingress_of",
+                "drop",
+            ],
+        )
+
+    def _group_rule(self, rule: GroupRule, side: str) -> Iterator[str]:
+        cidrs = [cidr for given in rule.cidrs for cidr in with_host(given)]
+        traffic = of_traffic(rule.traffic)
+        for blocks in in_blocks(side, cidrs):
+            yield words(blocks, traffic, "accept")
+        for group_id in rule.group_ids:
+            for family in FAMILIES:
+                yield words(f"{family} {side} @{_group_set(group_id, family)}", traffic, "accept")
+
+    # network ACLs
+
+    def _acls(self) -> Iterator[str]:
+        for acl in self._vpc.acls.values():
+            for direction, side, entries in (("in", "saddr", acl.ingress), ("out", "daddr", acl.egress)):
+                yield from _chain(f"{acl.acl_id}.{direction}", "", [*_acl_entries(entries, side), "drop"])
+        for subnet_id, mark in self._marks.items():
+            subnet = self._vpc.subnets[subnet_id]
+            for direction, other in (("in", "iifname"), ("out", "oifname")):
+                chain = [f"{other} @{_subnet_set(mark)} return", *self._acl_jump(subnet, direction)]
+                yield from _chain(f"{_subnet_set(mark)}.{direction}", "", chain)
+        subnets = {name: _subnet_set(self._marks[one.subnet_id]) for name, one in self._interfaces.items()}
+        yield from _map("acl_in", "ifname : verdict", {name: f"jump {subnet}.in" for name, subnet in subnets.items()})
+        yield from _map("acl_out", "ifname : verdict", {name: f"jump {subnet}.out" for name, subnet in subnets.items()})
+        for hook, rules in {
+            "forward": ["iifname vmap @acl_out", "oifname vmap @acl_in"],
+            "input": [f"ip daddr {HOST} iifname vmap @acl_out"],
+            "output": [f"ip saddr {HOST} oifname vmap @acl_in"],
+        }.items():
+            # Before the filter chains of the hook; without looking at connections.
+            yield from _chain(f"acls_{hook}", f"type filter hook {hook} priority -10;", rules)
+
+    def _acl_jump(self, subnet: Subnet, direction: str) -> list[str]:
+        return [f"jump {subnet.acl_id}.{direction}"] if subnet.acl_id in self._vpc.acls else []
+
+    # gateways
+
+    def _forward(self) -> Iterator[str]:
+        yield from _chain("public_address", "", ["ip saddr @public accept", "meta nfproto ipv6 accept", "drop"])
+        for subnet_id, mark in self._marks.items():
+            subnet = self._vpc.subnets[subnet_id]
+            yield from self._internet_chains(subnet, mark)
+        names = {name: f"internet_{self._marks[one.subnet_id]}" for name, one in self._interfaces.items()}
+        yield from _map("to_internet", "ifname : verdict", {name: f"goto {one}.out" for name, one in names.items()})
+        yield from _map("from_internet", "ifname : verdict", {name: f"goto {one}.in" for name, one in names.items()})
+        rules = [
+            # The destination check: a route may lead to an interface that the packet is not for.
+            "oifname @checked meta nfproto ipv4 oifname . ip daddr != @own_ip drop",
+            "oifname @checked meta nfproto ipv6 oifname . ip6 daddr != @own_ip6 drop",
+            "iifname @enis oifname @enis accept",
+            f"oifname {INTERNET_DEVICE} iifname vmap @to_internet",
+            f"iifname {INTERNET_DEVICE} ct state established,related oifname vmap @from_internet",
+        ]
+        if self._peerings:
+            peers = elements(self._peerings)
+            rules += [f"iifname @enis oifname {peers} accept", f"iifname {peers} oifname @enis accept"]
+        yield from _chain("forward", "type filter hook forward priority filter; policy drop;", rules)
+
+    def _internet_chains(self, subnet: Subnet, mark: int) -> Iterator[str]:
+        table = self._vpc.route_tables.get(subnet.route_table_id)
+        for direction, side in (("out", "daddr"), ("in", "saddr")):
+            rules = []
+            for route in _longest_first(table.routes if table else ()):
+                verdict = "drop"
+                if route.target is Target.NAT_GATEWAY and route.target_id in self._vpc.nat_gateways:
+                    verdict = f"goto internet_{mark}.{route.target_id}.{direction}"
+                    gateway = self._vpc.nat_gateways[route.target_id]
+                    name = f"internet_{mark}.{route.target_id}.{direction}"
+                    yield from _chain(name, "", self._nat_gateway_rules(gateway, subnet, direction))
+                elif route.target is Target.INTERNET_GATEWAY:
+                    verdict = "goto public_address" if direction == "out" else "accept"
+                elif route.target is Target.EGRESS_ONLY_GATEWAY:
+                    verdict = "accept"
+                rules.append(words(_block(side, route.cidr), verdict))
+            yield from _chain(f"internet_{mark}.{direction}", "", [*dict.fromkeys(rules), "drop"])
+
+    def _nat_gateway_rules(self, gateway: NatGateway, subnet: Subnet, direction: str) -> list[str]:
+        """Return what a packet meets in the NAT gateway's subnet."""
+        if gateway.public_ip is None or gateway.subnet_id not in self._vpc.subnets:
+            return ["drop"]
+        own = self._vpc.subnets[gateway.subnet_id]
+        is_other = own.subnet_id != subnet.subnet_id
+        rules = []
+        if direction == "out":
+            # From the sender into the gateway's subnet, then out to the internet.
+            rules += self._acl_jump(own, "in") if is_other else []
+            rules += self._acl_jump(own, "out")
+        else:
+            rules += self._acl_jump(own, "in")
+            rules += self._acl_jump(own, "out") if is_other else []
+        side = "daddr" if direction == "out" else "saddr"
+        table = self._vpc.route_tables.get(own.route_table_id)
+        for route in _longest_first(table.routes if table else ()):
+            verdict = "accept" if route.target is Target.INTERNET_GATEWAY else "drop"
+            rules.append(words(_block(side, route.cidr), verdict))
+        return [*rules, "drop"]
+
+    # services and faults
+
+    def _services(self) -> Iterator[str]:
+        rules = [
+            f"udp dport {{ {_DHCP}, {_NTP}, {_DHCPV6} }} accept",
+            f"ip daddr {METADATA} tcp dport 80 accept",
+            f"ip6 daddr {METADATA_IPV6} tcp dport 80 accept",
+            "icmpv6 type { nd-router-solicit, mld2-listener-report } accept",
+        ]
+        if self._vpc.dns_support:
+            rules.append(f"meta l4proto {{ tcp, udp }} th dport {_DNS} accept")
+        if self._host_ports:
+            rules.append(f"ip daddr {HOST} tcp dport {elements(map(str, self._host_ports))} accept")
+        yield from _chain("services", "", rules)
+        yield from _chain(
+            "input",
+            "type filter hook input priority filter; policy drop;",
+            [
+                "iifname lo accept",
+                "ct state established,related accept",
+                "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+                "iifname @enis jump services",
+            ],
+        )
+
+    def _faults_chain(self) -> Iterator[str]:
+        for family in FAMILIES:
+            pairs = [f"{one} . {other}" for one, other in sorted(self._faults.cut) if family_of(one) == family]
+            yield from _set(f"cut_{family}", f"{_TYPES[family]} . {_TYPES[family]}", pairs)
+        rules = [f"{family} saddr . {family} daddr @cut_{family} drop" for family in FAMILIES]
+        for (one, other), percent in sorted(self._faults.loss.items()):
+            family = family_of(one)
+            # A number below 100 is all that nftables takes.
+            chance = f"numgen random mod 100 < {percent}" if percent < ALL else ""
+            rules.append(words(f"{family} saddr {one} {family} daddr {other}", chance, "drop"))
+        yield from _chain("faults", "type filter hook forward priority -300;", rules)
+
+
+def with_host(cidr: str) -> Iterator[str]:
+    """Return what a rule's CIDR block means: one with 127.0.0.1 in it means the host's address, too."""
+    yield cidr
+    network = ipaddress.ip_network(cidr)
+    if isinstance(network, ipaddress.IPv4Network) and LOOPBACK in network:
+        yield f"{HOST}/32"
+
+
+def _acl_entries(entries: Iterable[AclEntry], side: str) -> Iterator[str]:
+    for entry in sorted(entries, key=lambda one: one.number):
+        for blocks in in_blocks(side, with_host(entry.cidr)):
+            yield words(blocks, of_traffic(entry.traffic), "return" if entry.allow else "drop")
+
+
+def _block(side: str, cidr: str) -> str:
+    (expression,) = in_blocks(side, [cidr])
+    return expression
+
+
+def _longest_first(routes: Iterable[Route]) -> list[Route]:
+    return sorted(routes, key=lambda route: -ipaddress.ip_network(route.cidr).prefixlen)
+
+
+def _addresses(interface: Interface, family: str) -> tuple[str, ...]:
+    if family == "ip6":
+        return interface.attachment.ipv6_addresses
+    return tuple(address.private_ip for address in interface.attachment.addresses)
+
+
+def _subnet_set(mark: int) -> str:
+    return f"subnet_{mark}"
+
+
+def _group_set(group_id: str, family: str) -> str:
+    return f"{group_id}.{family}"
+
+
+def _set(name: str, kind: str, members: Iterable[str]) -> Iterator[str]:
+    yield f"set {name} {{"
+    yield f"type {kind};"
+    listed = list(members)
+    if listed:
+        yield f"elements = {{ {', '.join(listed)} }}"
+    yield "}"
+
+
+def _map(name: str, kind: str, members: Mapping[str, str]) -> Iterator[str]:
+    yield f"map {name} {{"
+    yield f"type {kind};"
+    if members:
+        yield f"elements = {{ {', '.join(f'{key} : {value}' for key, value in members.items())} }}"
+    yield "}"
+
+
+def _chain(name: str, hook: str, rules: Iterable[str]) -> Iterator[str]:
+    yield f"chain {name} {{"
+    if hook:
+        yield hook
+    yield from rules
+    yield "}"

@@ -1,0 +1,123 @@
+"""Changes of a ruleset: the commands that turn one that has been applied into another.
+
+Applying a whole ruleset takes nftables time for every interface of the VPC. These commands name only the sets, maps and
+chains that differ, and are one transaction all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pycloudlib.local.network.namespaces.ruleset import TABLE
+
+_BEGIN = f"table {TABLE} {{"
+_ELEMENTS = "elements = { "
+
+
+@dataclass(frozen=True)
+class _Collection:
+    """A set or a map: its type, and its elements, whose values are empty in a set."""
+
+    kind: str
+    head: str
+    elements: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a ruleset that differ from another's."""
+
+    collections: Mapping[str, _Collection]
+    hooks: Mapping[str, str]
+    rules: Mapping[str, Sequence[str]]
+
+
+def changes(before: str, after: str) -> str:
+    """Return the commands that turn a ruleset into another.
+
+    Args:
+        before: what ruleset() returned for what is applied; "" for nothing.
+        after: what it returned for what is to be applied.
+    """
+    if _BEGIN not in before or _BEGIN not in after:
+        return after
+    old_sections, new_sections = _sections(before), _sections(after)
+    old = _parse(body for head, body in old_sections.items() if new_sections.get(head) != body)
+    new = _parse(body for head, body in new_sections.items() if old_sections.get(head) != body)
+    kept = set(old.collections) & set(new.collections)
+    if any((old.collections[name].kind, old.collections[name].head) != _type(new, name) for name in kept) or any(
+        old.hooks[name] != new.hooks[name] for name in set(old.hooks) & set(new.hooks)
+    ):
+        return after
+    return "".join(f"{command}\n" for command in _commands(old, new))
+
+
+def _type(parts: _Parts, name: str) -> tuple[str, str]:
+    return parts.collections[name].kind, parts.collections[name].head
+
+
+def _commands(old: _Parts, new: _Parts) -> Iterator[str]:
+    """Create what rules refer to before them, and delete it after them."""
+    yield from _creations(old, new)
+    yield from _deletions(old, new)
+    for name, collection in new.collections.items():
+        added = _gone(collection, old.collections.get(name))
+        if added:
+            listed = (f"{key} : {value}" if value else key for key, value in added.items())
+            yield f"add element {TABLE} {name} {{ {', '.join(listed)} }}"
+    for name, rules in new.rules.items():
+        yield from (f"add rule {TABLE} {name} {rule}" for rule in rules)
+
+
+def _creations(old: _Parts, new: _Parts) -> Iterator[str]:
+    for name, collection in new.collections.items():
+        if name not in old.collections:
+            yield f"add {collection.kind} {TABLE} {name} {{ {collection.head} }}"
+    for name, hook in new.hooks.items():
+        if name not in old.hooks:
+            yield f"add chain {TABLE} {name}" + (f" {{ {hook} }}" if hook else "")
+
+
+def _deletions(old: _Parts, new: _Parts) -> Iterator[str]:
+    yield from (f"flush chain {TABLE} {name}" for name in old.hooks)
+    for name, collection in old.collections.items():
+        gone = _gone(collection, new.collections.get(name))
+        if gone:
+            yield f"delete element {TABLE} {name} {{ {', '.join(gone)} }}"
+    yield from (f"delete chain {TABLE} {name}" for name in old.hooks if name not in new.hooks)
+    for name, collection in old.collections.items():
+        if name not in new.collections:
+            yield f"delete {collection.kind} {TABLE} {name}"
+
+
+def _gone(one: _Collection, other: _Collection | None) -> dict[str, str]:
+    """Return the elements that one collection has and the other has not, or has with another value."""
+    others = other.elements if other is not None else {}
+    return {key: value for key, value in one.elements.items() if others.get(key) != value}
+
+
+def _sections(text: str) -> dict[str, str]:
+    """Split a ruleset into its sets, maps, and chains, by the line that begins each: so ruleset() writes them."""
+    table = text.partition(f"{_BEGIN}\n")[2].removesuffix("\n}\n}\n")
+    return {section.partition("\n")[0]: section for section in table.split("\n}\n")}
+
+
+def _parse(sections: Iterable[str]) -> _Parts:
+    collections: dict[str, _Collection] = {}
+    hooks: dict[str, str] = {}
+    rules: dict[str, list[str]] = {}
+    for section in sections:
+        head, *body = section.split("\n")
+        kind, name, _ = head.split(" ", 2)
+        if kind != "chain":
+            collections[name] = _Collection(kind, body[0], _elements(body[1]) if len(body) > 1 else {})
+            continue
+        hooks[name] = body.pop(0) if body and body[0].startswith("type ") else ""
+        rules[name] = body
+    return _Parts(collections, hooks, rules)
+
+
+def _elements(line: str) -> dict[str, str]:
+    listed = line.removeprefix(_ELEMENTS).removesuffix(" }").split(", ")
+    return {key: value for key, _, value in (one.partition(" : ") for one in listed)}

@@ -1,0 +1,37 @@
+"""The addresses that are not of any interface: those of the VPC's services, and the one that stands for the host."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pycloudlib.local.network.topology import Vpc
+
+METADATA = "169.254.169.254"
+METADATA_IPV6 = "fd00:ec2::254"
+RESOLVER = "169.254.169.253"
+RESOLVER_IPV6 = "fd00:ec2::253"
+TIME = "169.254.169.123"
+
+HOST = "198.51.100.1"
+"""The source of connections that the host makes to a machine, as the guest sees it."""
+
+
+def resolver_of(vpc: Vpc) -> str:
+    """Return the address of a VPC's DNS server: the base of its first CIDR block, plus two."""
+    return str(ipaddress.IPv4Network(vpc.cidrs[0])[2])
+
+
+def service_addresses(vpc: Vpc) -> list[str]:
+    """List the addresses at which a VPC's services listen, and the host's."""
+    return [METADATA, RESOLVER, TIME, resolver_of(vpc), METADATA_IPV6, RESOLVER_IPV6, HOST]
+
+
+def gateway_addresses(subnet: str, ipv6_subnet: str | None) -> list[str]:
+    """List the gateway addresses of a subnet with their prefix lengths: its first address in each family.
+
+    Args:
+        subnet: such as "10.0.1.0/24".
+        ipv6_subnet: such as "2600:1f13:0:1::/64"; None without IPv6.
+    """
+    networks = [ipaddress.ip_network(one) for one in (subnet, ipv6_subnet) if one is not None]
+    return [f"{network[1]}/{network.prefixlen}" for network in networks]

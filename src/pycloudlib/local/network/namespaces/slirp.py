@@ -1,0 +1,215 @@
+"""slirp4netns: what leads a VPC to the internet, as connections and datagrams of this computer's."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local import prerequisites
+
+logger = logging.getLogger(__name__)
+
+DEVICE = "igw"
+
+READY_SECONDS = 60.0
+"""How long it may take to start; on an idle computer, 8 ms."""
+RESTART_SECONDS = 1.0
+"""The pause before starting it again if it ended right after its start."""
+
+CANDIDATES = (
+    "192.0.2.0/24",
+    "203.0.113.0/24",
+    "198.19.255.0/24",
+    "100.127.255.0/24",
+    "10.255.255.0/24",
+    "192.168.255.0/24",
+    "172.31.255.0/24",
+)
+"""Networks to use between a VPC and slirp4netns, the best first. Hosts in the one that is used cannot be reached."""
+
+
+def choose_network(taken: Iterable[str], host_routes: Iterable[str]) -> str:
+    """Choose the network between a VPC and slirp4netns.
+
+    Args:
+        taken: the VPC's CIDR blocks, which it must not overlap.
+        host_routes: networks that this computer has routes to, which it should not overlap.
+
+    Returns:
+        A CIDR block with the prefix length 24.
+
+    Raises:
+        LocalEC2Error: the VPC takes them all.
+    """
+    free = [one for one in CANDIDATES if not overlaps(one, taken)]
+    if not free:
+        raise LocalEC2Error("no network is left for the internet gateway: use smaller CIDR blocks")
+    routes = list(host_routes)
+    return next((one for one in free if not overlaps(one, routes)), free[0])
+
+
+def host_routes(table: Path = Path("/proc/net/route")) -> list[str]:
+    """List the networks that this computer has IPv4 routes to, without the default route."""
+    try:
+        lines = table.read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return []
+    networks = []
+    for line in lines:
+        fields = line.split()
+        destination, mask = (int(fields[column], 16).to_bytes(4, "little") for column in (1, 7))
+        if any(mask):
+            network = f"{ipaddress.IPv4Address(destination)}/{ipaddress.IPv4Address(mask)}"
+            networks.append(str(ipaddress.IPv4Network(network, strict=False)))
+    return networks
+
+
+def gateway_of(network: str) -> str:
+    """Return the address at which slirp4netns routes."""
+    return str(ipaddress.IPv4Network(network)[2])
+
+
+def resolver_of(network: str) -> str:
+    """Return the address at which slirp4netns forwards DNS queries to this computer's resolver."""
+    return str(ipaddress.IPv4Network(network)[3])
+
+
+def overlaps(network: str, others: Iterable[str]) -> bool:
+    """Tell whether a network shares addresses with any of the others."""
+    own = ipaddress.IPv4Network(network)
+    blocks = (ipaddress.ip_network(other) for other in others)
+    return any(isinstance(block, ipaddress.IPv4Network) and own.overlaps(block) for block in blocks)
+
+
+class Slirp:
+    """A slirp4netns that is started again if it ends, and ends with this process.
+
+    Args:
+        namespace: the path of the VPC's network namespace.
+        user_namespace: that of its user namespace; None if it is this process's own.
+        network: the network to use between both; see choose_network().
+        log: the file for what it reports.
+        on_restart: called from a thread of its own when it was started again: its device and routes are new.
+
+    Raises:
+        LocalEC2Error: it did not start.
+        MissingPrerequisiteError: it is not installed.
+    """
+
+    def __init__(
+        self,
+        namespace: Path,
+        user_namespace: Path | None,
+        network: str,
+        *,
+        log: Path,
+        on_restart: Callable[[], object],
+    ) -> None:
+        self.network = network
+        self._log = log
+        self._on_restart = on_restart
+        program = prerequisites.require("slirp4netns", "to connect VPCs to the internet")
+        self._command = [
+            str(program),
+            "--netns-type=path",
+            *([f"--userns-path={user_namespace}"] if user_namespace is not None else []),
+            "--configure",
+            "--mtu=65520",
+            # The host's services on loopback are none of the guests' business.
+            "--disable-host-loopback",
+            f"--cidr={network}",
+        ]
+        self._target = [str(namespace), DEVICE]
+        self._lock = threading.Lock()
+        self._closed = False
+        # It ends when nobody has the other end any more: it closes however this process ends.
+        self._exit_reader, self._exit_writer = os.pipe()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._timer: threading.Timer | None = None
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while it does not run."""
+        process = self._process
+        return process.pid if process is not None else None
+
+    def close(self) -> None:
+        """End it at once."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            process, timer = self._process, self._timer
+            os.close(self._exit_writer)
+            os.close(self._exit_reader)
+        if timer is not None:
+            timer.cancel()
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            ready_reader, ready_writer = os.pipe()
+            with contextlib.ExitStack() as undo:
+                undo.callback(os.close, ready_reader)
+                with self._log.open("ab") as log:
+                    options = [f"--ready-fd={ready_writer}", f"--exit-fd={self._exit_reader}"]
+                    try:
+                        self._process = process = subprocess.Popen(
+                            [*self._command, *options, *self._target],
+                            stdin=subprocess.DEVNULL,
+                            stdout=log,
+                            stderr=log,
+                            pass_fds=[ready_writer, self._exit_reader],
+                            start_new_session=True,
+                        )
+                    finally:
+                        os.close(ready_writer)
+                if not select.select([ready_reader], [], [], READY_SECONDS)[0] or not os.read(ready_reader, 1):
+                    process.kill()
+                    process.wait()
+                    raise LocalEC2Error(f"slirp4netns did not start: {_last_line(self._log)}")
+            started = time.monotonic()
+        threading.Thread(target=self._watch, args=(process, started), name="slirp4netns", daemon=True).start()
+
+    def _watch(self, process: subprocess.Popen[bytes], started: float) -> None:
+        status = process.wait()
+        with self._lock:
+            if self._closed:
+                return
+            pause = 0.0 if time.monotonic() - started > RESTART_SECONDS else RESTART_SECONDS
+            logger.warning("slirp4netns ended with status %s; starting it again", status)
+            self._timer = threading.Timer(pause, self._restart)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _restart(self) -> None:
+        try:
+            self._start()
+        except (OSError, LocalEC2Error) as error:
+            logger.error("the internet is out of the machines' reach: %s", error)
+            return
+        if not self._closed:
+            self._on_restart()
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no reason given"

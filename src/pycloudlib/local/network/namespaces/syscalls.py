@@ -1,0 +1,66 @@
+"""Linux system calls that Python 3.10 lacks: namespaces, and ending with the parent process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from pathlib import Path
+
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWNET = 0x40000000
+
+_PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def unshare(flags: int) -> None:
+    """Move the calling process into new namespaces (unshare(2)).
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _check(_libc.unshare(flags))
+
+
+def setns(namespace_fd: int, kind: int) -> None:
+    """Move the calling thread into an existing namespace (setns(2)).
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _check(_libc.setns(namespace_fd, kind))
+
+
+def map_root(uid: int, gid: int) -> None:
+    """Become root of the user namespace that the process has just entered.
+
+    Args:
+        uid: the user that the process had before.
+        gid: the group that the process had before.
+
+    Raises:
+        OSError: the kernel or a security module refused.
+    """
+    # Without this, the kernel accepts a gid map only from a privileged process.
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+
+
+def die_with_parent(parent: int) -> None:
+    """Arrange for SIGKILL when the parent's thread ends. A change of credentials undoes this.
+
+    Args:
+        parent: the process that must still be the parent; if it has ended already, so does this one.
+    """
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _check(status: int) -> None:
+    if status != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -1,0 +1,374 @@
+"""The network namespace of one VPC: its addresses, taps and routes. Only the helper uses this."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from pycloudlib.local.network.namespaces import peering, syscalls, taps
+from pycloudlib.local.network.namespaces.nftables import Nftables
+
+GATEWAY_MAC = "0a:00:00:00:00:01"
+"""The MAC address that every guest sees as its gateway's."""
+
+JUMBO_MTU = 9001
+
+UNASSIGNED_METRIC = 4096
+"""Of the blackhole routes to a VPC's CIDR blocks: packets to addresses that no interface has vanish."""
+
+FIRST_RULE = 1000
+"""The priority of the rule for mark 0; the kernel's own rules are around it."""
+
+_LOOPBACK_INDEX = 1
+_RTNH_F_ONLINK = 4
+_IFA_F_NODAD = 0x02
+_IFA_F_NOPREFIXROUTE = 0x200
+_IP_BIND_ADDRESS_NO_PORT = 24
+
+_GONE = (errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL)
+
+# IPv4 settings are inherited from the host's namespace, whatever they are there.
+_SYSCTLS = {
+    "ipv4/ip_forward": "1",
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    "ipv4/conf/all/arp_ignore": "0",
+    "ipv4/conf/default/arp_ignore": "0",
+    "ipv4/conf/all/arp_filter": "0",
+    "ipv4/conf/default/arp_filter": "0",
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+    "ipv4/conf/all/accept_redirects": "0",
+    "ipv4/conf/default/accept_redirects": "0",
+}
+_IPV6_SYSCTLS = {
+    "ipv6/conf/all/disable_ipv6": "0",
+    "ipv6/conf/default/disable_ipv6": "0",
+    "ipv6/conf/all/forwarding": "1",
+    "ipv6/conf/default/accept_dad": "0",
+}
+
+
+@dataclass
+class Tap:
+    """An interface's end in the VPC.
+
+    Args:
+        name: of the network device.
+        index: of the network device.
+        mac: the guest's MAC address.
+        addresses: those of the guest, which have routes to the device.
+        gateways: the device's own, such as "10.0.1.1/24".
+    """
+
+    name: str
+    index: int
+    mac: str
+    addresses: set[str] = field(default_factory=set)
+    gateways: set[str] = field(default_factory=set)
+
+
+class VpcNamespace:
+    """A network namespace with the services' addresses on its loopback device, and a tap per interface.
+
+    Creating it moves the process into it; every method does so again.
+
+    Raises:
+        NetlinkError: the kernel refused a change.
+        OSError: likewise.
+    """
+
+    def __init__(self) -> None:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        with contextlib.ExitStack() as on_failure:
+            self.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            on_failure.callback(os.close, self.fd)
+            # A netlink socket stays in the namespace in which it was opened. No groups: nobody reads notifications.
+            self._netlink = IPRoute(groups=0)
+            on_failure.callback(self._netlink.close)
+            self.nftables = Nftables()
+            self._taps: dict[str, Tap] = {}
+            self._service_addresses: set[str] = set()
+            self._cidrs: set[str] = set()
+            self._routes: dict[tuple[int, str], str] = {}
+            self._marks: dict[int, int] = {}
+            self._configure()
+            on_failure.pop_all()
+
+    def _configure(self) -> None:
+        for name, value in _SYSCTLS.items():
+            set_sysctl(name, value)
+        self.has_ipv6 = Path("/proc/sys/net/ipv6").exists()
+        if self.has_ipv6:
+            for name, value in _IPV6_SYSCTLS.items():
+                set_sysctl(name, value)
+        self._netlink.link("set", index=_LOOPBACK_INDEX, state="up")
+
+    def enter(self) -> None:
+        """Move the process into this namespace."""
+        syscalls.setns(self.fd, syscalls.CLONE_NEWNET)
+
+    def set_service_addresses(self, addresses: Iterable[str]) -> None:
+        """Give the loopback device exactly these addresses, besides its own."""
+        wanted = set(self._usable(addresses))
+        for address in wanted - self._service_addresses:
+            self._netlink.addr("add", index=_LOOPBACK_INDEX, address=address, prefixlen=_bits(address))
+            self._service_addresses.add(address)
+        for address in self._service_addresses - wanted:
+            with _unless_gone():
+                self._netlink.addr("delete", index=_LOOPBACK_INDEX, address=address, prefixlen=_bits(address))
+            self._service_addresses.remove(address)
+
+    def set_cidrs(self, cidrs: Iterable[str]) -> None:
+        """Let packets to unassigned addresses of exactly these CIDR blocks vanish."""
+        wanted = set(self._usable(cidrs))
+        for cidr in wanted - self._cidrs:
+            self._netlink.route("add", dst=cidr, type="blackhole", priority=UNASSIGNED_METRIC, family=_family(cidr))
+            self._cidrs.add(cidr)
+        for cidr in self._cidrs - wanted:
+            with _unless_gone():
+                self._netlink.route("del", dst=cidr, type="blackhole", priority=UNASSIGNED_METRIC, family=_family(cidr))
+            self._cidrs.remove(cidr)
+
+    def add_interface(
+        self, interface_id: str, name: str, mac: str, addresses: Sequence[str], gateways: Sequence[str]
+    ) -> int:
+        """Create an interface's tap, and replace one that it may have had before.
+
+        Returns:
+            The tap's file descriptor; the tap ends when all copies are closed.
+        """
+        self.enter()
+        self.remove_interface(interface_id)
+        fd = taps.open_tun()
+        try:
+            taps.attach(fd, name)
+            tap = Tap(name, socket.if_nametoindex(name), mac)
+            # The kernel's default delays ARP replies by up to 0.8 s.
+            set_sysctl(f"ipv4/neigh/{name}/proxy_delay", "0")
+            set_sysctl(f"ipv4/conf/{name}/proxy_arp", "1")
+            self._netlink.link("set", index=tap.index, mtu=JUMBO_MTU, address=GATEWAY_MAC, state="up")
+            self._taps[interface_id] = tap
+            self._assign(tap, addresses, gateways)
+        except BaseException:
+            self._taps.pop(interface_id, None)
+            os.close(fd)
+            raise
+        return fd
+
+    def change_interface(self, interface_id: str, addresses: Sequence[str], gateways: Sequence[str]) -> bool:
+        """Give an interface exactly these addresses.
+
+        Returns:
+            Whether its tap still exists.
+        """
+        tap = self._taps.get(interface_id)
+        if tap is None:
+            return False
+        try:
+            self._assign(tap, addresses, gateways)
+        except NetlinkError as error:
+            if error.code not in _GONE:
+                raise
+            del self._taps[interface_id]
+            return False
+        return True
+
+    def remove_interface(self, interface_id: str) -> None:
+        """Remove an interface's tap. No-op if there is none."""
+        tap = self._taps.pop(interface_id, None)
+        if tap is not None:
+            with _unless_gone():
+                self._netlink.link("del", index=tap.index)
+
+    def _assign(self, tap: Tap, addresses: Sequence[str], gateways: Sequence[str]) -> None:
+        wanted_gateways = set(self._usable(gateways))
+        for gateway in wanted_gateways - tap.gateways:
+            self._add_gateway(tap, gateway)
+            tap.gateways.add(gateway)
+        for gateway in tap.gateways - wanted_gateways:
+            address, bits = gateway.split("/")
+            with _unless_gone():
+                self._netlink.addr("delete", index=tap.index, address=address, prefixlen=int(bits))
+            tap.gateways.remove(gateway)
+        wanted = set(self._usable(addresses))
+        for address in wanted - tap.addresses:
+            self._add_address(tap, address)
+            tap.addresses.add(address)
+        for address in tap.addresses - wanted:
+            self._remove_address(tap, address)
+            tap.addresses.remove(address)
+
+    def _add_gateway(self, tap: Tap, gateway: str) -> None:
+        address, bits = gateway.split("/")
+        # Every tap of a subnet has its gateway address: a route for the prefix would lead to one of them only.
+        flags = _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if ":" in address else 0)
+        self._netlink.addr("replace", index=tap.index, address=address, prefixlen=int(bits), flags=flags)
+
+    def _add_address(self, tap: Tap, address: str) -> None:
+        scope: dict[str, Any] = {} if ":" in address else {"scope": "link"}
+        destination = f"{address}/{_bits(address)}"
+        # Replace, because the interface that had the address before may lose it later.
+        self._netlink.route("replace", dst=destination, oif=tap.index, family=_family(address), **scope)
+        # Without ARP, packets to a guest that does not answer vanish, as on EC2; there is no "no route to host".
+        self._netlink.neigh(
+            "replace", dst=address, lladdr=tap.mac, ifindex=tap.index, state="permanent", family=_family(address)
+        )
+
+    def _remove_address(self, tap: Tap, address: str) -> None:
+        with _unless_gone():
+            self._netlink.route("del", dst=f"{address}/{_bits(address)}", oif=tap.index, family=_family(address))
+        with _unless_gone():
+            self._netlink.neigh("del", dst=address, ifindex=tap.index, family=_family(address))
+
+    def _usable(self, addresses: Iterable[str]) -> Iterator[str]:
+        """Leave IPv6 out where the kernel has none."""
+        return (address for address in addresses if self.has_ipv6 or ":" not in address)
+
+    def apply_routing(self, tables: Sequence[Mapping[str, Any]]) -> None:
+        """Route the packets that carry a mark by tables of their own, and by no others.
+
+        A route whose device does not exist drops packets, until this is called again.
+
+        Args:
+            tables: each a SubnetRouting, as JSON has it.
+        """
+        wanted = {
+            (table["table"], route["cidr"]): route
+            for table in tables
+            for route in table["routes"]
+            if self.has_ipv6 or ":" not in route["cidr"]
+        }
+        for (number, cidr), route in wanted.items():
+            self._netlink.route("replace", dst=cidr, table=number, family=_family(cidr), **self._action(route))
+            self._routes[number, cidr] = route["kind"]
+        marks = {table["mark"]: table["table"] for table in tables}
+        for mark in marks.keys() - self._marks.keys():
+            self._rule("add", mark, marks[mark])
+            self._marks[mark] = marks[mark]
+        for mark in self._marks.keys() - marks.keys():
+            self._rule("del", mark, self._marks.pop(mark))
+        for number, cidr in self._routes.keys() - wanted.keys():
+            with _unless_gone():
+                self._netlink.route("del", dst=cidr, table=number, family=_family(cidr))
+            del self._routes[number, cidr]
+
+    def _action(self, route: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a route does with packets, as netlink has it."""
+        if route["kind"] != "device":
+            return {"type": route["kind"]}
+        try:
+            index = socket.if_nametoindex(route["device"])
+        except OSError:
+            return {"type": "blackhole"}
+        if route["via"] is None:
+            return {"oif": index}
+        return {"oif": index, "gateway": route["via"], "flags": _RTNH_F_ONLINK}
+
+    def _rule(self, action: str, mark: int, table: int) -> None:
+        for family in (socket.AF_INET, socket.AF_INET6) if self.has_ipv6 else (socket.AF_INET,):
+            with _unless_gone():
+                self._netlink.rule(action, priority=FIRST_RULE + mark, fwmark=mark, table=table, family=family)
+
+    def connect(self, other: VpcNamespace, device: str) -> None:
+        """Connect both namespaces by a pair of devices of this name."""
+        self.enter()
+        self._netlink.link("add", ifname=device, kind="veth", peer={"ifname": device, "net_ns_fd": other.fd})
+        near, far = peering.MACS
+        for namespace, own, peer in ((self, near, far), (other, far, near)):
+            namespace.enter()
+            index = socket.if_nametoindex(device)
+            netlink = namespace._netlink
+            netlink.link("set", index=index, mtu=JUMBO_MTU, address=own, state="up")
+            for neighbor in peering.NEIGHBORS.values():
+                if namespace.has_ipv6 or ":" not in neighbor:
+                    netlink.neigh(
+                        "replace", dst=neighbor, lladdr=peer, ifindex=index, state="permanent", family=_family(neighbor)
+                    )
+
+    def disconnect(self, device: str) -> None:
+        """Remove a pair of devices. No-op if there is none."""
+        self.enter()
+        with contextlib.suppress(OSError), _unless_gone():
+            self._netlink.link("del", index=socket.if_nametoindex(device))
+
+    def open_socket(self, kind: str, *, ipv6: bool, bind: tuple[str, int] | None, backlog: int) -> socket.socket:
+        """Create a socket in this namespace.
+
+        Args:
+            kind: "tcp" or "udp".
+            ipv6: the address family.
+            bind: address and port; None not to bind.
+            backlog: for a TCP listener; 0 not to listen.
+        """
+        self.enter()
+        family = socket.AF_INET6 if ipv6 else socket.AF_INET
+        new = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+        try:
+            new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if bind is not None and bind[1] == 0 and not backlog and kind == "tcp":
+                # The kernel chooses the port at connect(): the same port serves several destinations.
+                new.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            if bind is not None:
+                new.bind(bind)
+            if backlog:
+                new.listen(backlog)
+        except BaseException:
+            new.close()
+            raise
+        return new
+
+    def apply_ruleset(self, ruleset: str) -> None:
+        """Apply a ruleset that replaces its table.
+
+        Raises:
+            LocalEC2Error: nftables refused them; nothing has changed.
+        """
+        self.enter()
+        self.nftables.apply(ruleset)
+
+    def close(self) -> None:
+        """Give the namespace up. It ends with its last tap and socket."""
+        for interface_id in list(self._taps):
+            self.remove_interface(interface_id)
+        self.nftables.close()
+        self._netlink.close()
+        os.close(self.fd)
+
+
+def set_sysctl(name: str, value: str) -> None:
+    """Set a sysctl of the network namespace that the process is in.
+
+    Args:
+        name: below "net", such as "ipv4/ip_forward".
+        value: the value.
+    """
+    Path("/proc/sys/net", name).write_text(value, encoding="ascii")
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _bits(address: str) -> int:
+    return ipaddress.ip_address(address).max_prefixlen
+
+
+@contextlib.contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Ignore that what is to be removed is not there: it ended with its tap."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in _GONE:
+            raise

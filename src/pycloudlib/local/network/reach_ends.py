@@ -1,0 +1,121 @@
+"""The two ends of a way through the network: what the user names, found in a topology."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.namespaces.service_addresses import HOST
+from pycloudlib.local.network.rule_matching import IpAddress, addresses, network
+from pycloudlib.local.network.topology import Interface, Subnet, Topology, Vpc
+
+INTERNET_NAME, HOST_NAME = "internet", "host"
+HOST_ADDRESS = ipaddress.ip_address(HOST)
+SOMEWHERE: dict[int, IpAddress] = {
+    4: ipaddress.ip_address("203.0.113.9"),
+    6: ipaddress.ip_address("2001:db8:ffff::9"),
+}
+"""The address of "internet": one that no rule names but those for all addresses."""
+
+LOOPBACK = network("127.0.0.0/8")
+
+
+@dataclass(frozen=True)
+class Inside:
+    """An interface, with one of its addresses."""
+
+    address: IpAddress
+    vpc: Vpc
+    interface: Interface
+
+    @property
+    def subnet(self) -> Subnet:
+        """The interface's subnet."""
+        return self.vpc.subnets[self.interface.subnet_id]
+
+    @property
+    def name(self) -> str:
+        """The interface's id."""
+        return self.interface.interface_id
+
+    @property
+    def has_public_address(self) -> bool:
+        """Whether a public address leads to this private one."""
+        own = (one for one in self.interface.attachment.addresses if one.private_ip == str(self.address))
+        return any(one.public_ip for one in own)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The host, an address on the internet, or one that nothing has."""
+
+    address: IpAddress
+
+    @property
+    def is_host(self) -> bool:
+        """Whether it is the machine that the local EC2 runs on."""
+        return self.address == HOST_ADDRESS
+
+    @property
+    def name(self) -> str:
+        """The host, or the address."""
+        return HOST_NAME if self.is_host else str(self.address)
+
+
+End = Inside | Outside
+
+
+def find_end(topology: Topology, text: str, *, ipv6: bool, beside: Vpc | None = None) -> End:
+    """Find what a user names.
+
+    Args:
+        topology: all VPCs.
+        text: the id of an interface or of an instance (its primary interface), an address, "internet", or "host".
+        ipv6: whether to choose an interface's IPv6 address.
+        beside: the VPC of the other end, in which addresses are looked for first.
+
+    Raises:
+        LocalEC2Error: there is no such interface or instance, or it has no IPv6 address.
+    """
+    if text == HOST_NAME:
+        return Outside(HOST_ADDRESS)
+    if text == INTERNET_NAME:
+        return Outside(SOMEWHERE[6 if ipv6 else 4])
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return _find_named(topology, text, ipv6=ipv6)
+    return _find_address(topology, address, beside)
+
+
+def _find_named(topology: Topology, text: str, *, ipv6: bool) -> Inside:
+    found = [
+        (vpc, interface)
+        for vpc in topology.vpcs.values()
+        for interface in vpc.interfaces.values()
+        if text in (interface.interface_id, interface.instance_id)
+    ]
+    if not found:
+        raise LocalEC2Error(
+            f"unknown interface or instance {text!r}; give its id, an IP address, {INTERNET_NAME!r}, or {HOST_NAME!r}"
+        )
+    vpc, interface = min(found, key=lambda one: one[1].device_index)
+    own = [address for address in addresses(interface) if isinstance(address, ipaddress.IPv6Address) == ipv6]
+    if not own:
+        raise LocalEC2Error(f"{interface.interface_id} has no IPv6 address; assign one, or give an IPv4 address")
+    return Inside(own[0], vpc, interface)
+
+
+def _find_address(topology: Topology, address: IpAddress, beside: Vpc | None) -> End:
+    near = beside.vpc_id if beside is not None else ""
+    peers = {vpc_id for peering in topology.peerings.values() if near in peering.vpc_ids for vpc_id in peering.vpc_ids}
+    vpcs = sorted(topology.vpcs.values(), key=lambda vpc: (vpc.vpc_id != near, vpc.vpc_id not in peers))
+    for vpc in vpcs:
+        for interface in vpc.interfaces.values():
+            if address in addresses(interface):
+                return Inside(address, vpc, interface)
+            for one in interface.attachment.addresses:
+                if one.public_ip == str(address):
+                    return Inside(ipaddress.ip_address(one.private_ip), vpc, interface)
+    return Outside(address)

@@ -1,0 +1,5 @@
+"""Names of pycloudlib's LXD support, which this distribution does not have."""
+
+from pycloudlib.submodules import lazy_submodules
+
+__getattr__ = lazy_submodules(__name__)

@@ -1,0 +1,201 @@
+"""A program on the host whose standard streams carry data, whatever the login shell prints before it starts.
+
+Start-up files such as .bashrc and .cshrc may print something, to either stream. The program therefore begins both of
+its streams with a random mark, and everything before the mark is noise.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+import paramiko
+
+from pycloudlib.ssh.command import EXEC, NO_EXIT_STATUS, WRITE_SIZE, is_restricted
+from pycloudlib.ssh.command_line import command_line, encoded
+from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.transfer_faults import IDLE_TIMEOUT, HostProtocolError, refused_by_host
+
+PIECE_SIZE = 256 * 1024
+"""Bytes read or written at once."""
+
+MAX_NOISE_SIZE = 1024 * 1024
+"""Bytes that a login shell may print."""
+
+SHOWN_NOISE_LENGTH = 100
+"""Characters of it that a message shows."""
+
+
+class RemoteProgram:
+    """A script that sh runs on the host.
+
+    Args:
+        channel: where it runs.
+        mark: how both of its streams begin.
+    """
+
+    def __init__(self, channel: paramiko.Channel, mark: bytes) -> None:
+        self._channel = channel
+        self._mark = mark
+        self._ahead = b""
+        self._pending = bytearray()
+        self._has_begun = False
+        self.noise = b""
+        """What the login shell printed to standard output before the script began."""
+
+    def begin(self) -> None:
+        """Wait until the script has begun.
+
+        Raises:
+            HostProtocolError: the login shell did not run it.
+        """
+        seen = b""
+        while self._mark not in seen:
+            piece = self._channel.recv(PIECE_SIZE)
+            seen += piece
+            if not piece or len(seen) > MAX_NOISE_SIZE:
+                raise self._not_run(seen)
+        self.noise, _, self._ahead = seen.partition(self._mark)
+        self._has_begun = True
+
+    def read(self, size: int = PIECE_SIZE) -> bytes:
+        """Read standard output; nothing at its end.
+
+        Args:
+            size: bytes, at most.
+        """
+        if not self._has_begun:
+            self.begin()
+        if self._ahead:
+            piece, self._ahead = self._ahead[:size], self._ahead[size:]
+            return piece
+        return self._channel.recv(size)
+
+    def write(self, data: bytes) -> None:
+        """Write to standard input; small pieces are sent together, by flush() at the latest.
+
+        Args:
+            data: any amount.
+        """
+        self._pending += data
+        if len(self._pending) >= PIECE_SIZE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written."""
+        data = bytes(self._pending)
+        self._pending.clear()
+        sent = 0
+        while sent < len(data):
+            accepted = self._channel.send(data[sent : sent + WRITE_SIZE])
+            if not accepted:
+                raise EOFError
+            sent += accepted
+
+    def end_input(self) -> None:
+        """Send what was written, and the end of standard input."""
+        self.flush()
+        self._channel.shutdown_write()
+
+    def outcome(self) -> str:
+        """Wait for the end of the script.
+
+        Returns:
+            What it printed to standard error, in one line.
+
+        Raises:
+            RefusedError: it failed.
+            HostProtocolError: the login shell did not run it.
+            EOFError: the connection was lost.
+        """
+        while self.read():
+            pass
+        said = b""
+        while piece := self._channel.recv_stderr(PIECE_SIZE):
+            said += piece
+        status = self._channel.recv_exit_status()
+        if status == NO_EXIT_STATUS:
+            raise EOFError
+        words = "; ".join(said.partition(self._mark)[2].decode(errors="replace").split("\n")).strip("; ")
+        if status:
+            raise refused_by_host(words or f"exit status {status}")
+        return words
+
+    def _not_run(self, seen: bytes) -> Exception:
+        said = seen
+        while len(said) < MAX_NOISE_SIZE and (piece := self._channel.recv_stderr(PIECE_SIZE)):
+            said += piece
+        if not said and self._channel.recv_exit_status() == NO_EXIT_STATUS:
+            return EOFError()
+        return HostProtocolError(f"the login shell ran no sh; it printed {shown(said)}")
+
+
+@contextmanager
+def running(connection: Connection, script: str, *arguments: str) -> Iterator[RemoteProgram]:
+    """Start a script on the host.
+
+    Args:
+        connection: where; opened again first, if it was lost.
+        script: a script for sh, which sets LC_ALL where it depends on messages.
+        arguments: its "$1" and so on.
+    """
+    mark = secrets.token_hex(8)
+    framed = f"printf {mark}; printf {mark} >&2; {script}"
+    line = command_line(["sh", "-c", framed, "sh", *arguments])
+    if line.startswith(EXEC) and is_restricted(connection):
+        line = line.removeprefix(EXEC)
+    with connection.session() as channel:
+        channel.settimeout(IDLE_TIMEOUT)
+        channel.exec_command(encoded(line))
+        yield RemoteProgram(channel, mark.encode())
+
+
+def ask(connection: Connection, script: str, *arguments: str) -> list[str]:
+    """Run a script on the host, and return the words that it prints.
+
+    Args:
+        connection: where; opened again first, if it was lost.
+        script: a script for sh.
+        arguments: its "$1" and so on.
+
+    Raises:
+        RefusedError: it failed.
+        HostProtocolError: the login shell did not run it.
+    """
+    with running(connection, script, *arguments) as program:
+        program.end_input()
+        answer = b""
+        while piece := program.read():
+            answer += piece
+        program.outcome()
+        return answer.decode(errors="replace").split()
+
+
+def shown(output: bytes) -> str:
+    """Return the beginning of some output, as messages show it.
+
+    Args:
+        output: any bytes.
+    """
+    text = output.decode(errors="replace").strip()
+    return repr(f"{text[:SHOWN_NOISE_LENGTH]}...") if len(text) > SHOWN_NOISE_LENGTH else repr(text)
+
+
+def copy(source: BinaryIO, size: int, program: RemoteProgram) -> int:
+    """Write the first bytes of a file to a program.
+
+    Args:
+        source: an open file.
+        size: bytes.
+        program: what reads them.
+
+    Returns:
+        The bytes that are missing, because the file is shorter.
+    """
+    left = size
+    while left and (piece := source.read(min(left, PIECE_SIZE))):
+        program.write(piece)
+        left -= len(piece)
+    return left

@@ -1,0 +1,149 @@
+"""Read a file of the host over SFTP, as fast as the connection gives it.
+
+paramiko's SFTPFile.prefetch() sends a request per 32 KiB from a thread of its own. With a bound on the requests in
+flight, that thread sleeps 10 ms whenever they are used up, so the host runs out of work; without one, some servers hang
+(paramiko issues 1779 and 1788). Here a single thread reads answers and sends the next requests, many in one packet.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from typing import BinaryIO
+
+import paramiko
+from paramiko.sftp import CMD_DATA, CMD_READ, CMD_STATUS, SFTP_EOF, SFTP_PERMISSION_DENIED
+
+PIECE_SIZE = 32 * 1024
+"""Bytes of one SFTP request: the most that every server takes."""
+
+REQUESTS_IN_FLIGHT = 128
+"""Requests that the host may have to answer: twice the window of a channel, so that it never waits for one."""
+
+REQUESTS_AT_ONCE = 32
+"""Requests sent in one packet."""
+
+READ_SIZE = 4 * 1024 * 1024
+"""Bytes read at once: more than the window, so always all there is."""
+
+HEADER = struct.Struct(">IBI")
+"""Length, type, and request id of an answer (draft-ietf-secsh-filexfer-02, section 3)."""
+
+LENGTH = struct.Struct(">I")
+
+MAX_ANSWER_SIZE = 256 * 1024
+"""Bytes of the longest answer that a server sends. A longer one is no SFTP."""
+
+
+class SFTPReader:
+    """One file that is read. Nothing else may use the session meanwhile, nor after an error.
+
+    Args:
+        sftp: an open session.
+        file: the file, opened in it for reading.
+        target: where the content is written, from its present position on.
+    """
+
+    def __init__(self, sftp: paramiko.SFTPClient, file: paramiko.SFTPFile, target: BinaryIO) -> None:
+        channel = sftp.get_channel()
+        assert channel is not None  # noqa: S101  (the session has one)
+        self._channel = channel
+        self._handle: bytes = file.handle  # type: ignore[assignment]
+        self._target = target
+        self._position = 0
+        self._ahead = b""
+        self._at = 0
+        self._next_id = 0
+        self._in_flight: dict[int, tuple[int, int]] = {}
+        self._received = 0
+        self._at_end = False
+
+    def read(self, size: int) -> int:
+        """Read the whole file.
+
+        Args:
+            size: its size, as far as is known. It is read to its end even so, because a log may grow, and the files of
+                /proc have no size.
+
+        Returns:
+            The bytes that were read.
+
+        Raises:
+            OSError: the host could not read it, or the target could not be written.
+            EOFError: the host closed the session.
+        """
+        offset = 0
+        todo: list[tuple[int, int]] = []
+        while True:
+            # One request goes beyond the size: the end of the file takes no round trip of its own then.
+            while offset <= size and not self._at_end and len(todo) + len(self._in_flight) < REQUESTS_IN_FLIGHT:
+                todo.append((offset, PIECE_SIZE))
+                offset += PIECE_SIZE
+            if not todo and not self._in_flight:
+                if self._at_end:
+                    return self._received
+                todo.append((self._received, PIECE_SIZE))
+            if len(todo) >= REQUESTS_AT_ONCE or len(self._in_flight) < REQUESTS_AT_ONCE:
+                self._request(todo)
+                todo = []
+            todo += self._take_answer()
+
+    def _request(self, pieces: list[tuple[int, int]]) -> None:
+        packets = b""
+        for offset, length in pieces:
+            self._next_id += 1
+            self._in_flight[self._next_id] = (offset, length)
+            body = struct.pack(">BII", CMD_READ, self._next_id, len(self._handle)) + self._handle
+            body += struct.pack(">QI", offset, length)
+            packets += LENGTH.pack(len(body)) + body
+        if packets:
+            self._channel.sendall(packets)
+
+    def _take_answer(self) -> list[tuple[int, int]]:
+        """Take one answer; return what has to be asked again, because the host gave less than it was asked for."""
+        length, kind, number = HEADER.unpack(self._bytes(HEADER.size))
+        if length > MAX_ANSWER_SIZE or number not in self._in_flight:
+            raise paramiko.SFTPError(f"an answer of {length} bytes to request {number}, which is no SFTP")
+        offset, wanted = self._in_flight.pop(number)
+        if kind == CMD_DATA:
+            (given,) = LENGTH.unpack(self._bytes(LENGTH.size))
+            self._write(offset, given)
+            self._received += given
+            self._at_end = self._at_end or not given
+            return [(offset + given, wanted - given)] if 0 < given < wanted else []
+        if kind != CMD_STATUS:
+            raise paramiko.SFTPError(f"an answer of type {kind}, which is neither data nor a status")
+        self._handle_status(paramiko.Message(self._bytes(length + LENGTH.size - HEADER.size)))
+        return []
+
+    def _handle_status(self, answer: paramiko.Message) -> None:
+        code, text = answer.get_int(), answer.get_text()
+        if code == SFTP_PERMISSION_DENIED:
+            raise OSError(errno.EACCES, text)
+        if code != SFTP_EOF:
+            raise OSError(text)
+        self._at_end = True
+
+    def _write(self, offset: int, length: int) -> None:
+        if offset != self._position:
+            self._target.seek(offset)
+        self._position = offset + length
+        while length:
+            if self._at == len(self._ahead):
+                self._ahead, self._at = self._received_bytes(), 0
+            piece = memoryview(self._ahead)[self._at : self._at + length]
+            self._target.write(piece)
+            length -= len(piece)
+            self._at += len(piece)
+
+    def _bytes(self, count: int) -> bytes:
+        while len(self._ahead) - self._at < count:
+            self._ahead, self._at = self._ahead[self._at :] + self._received_bytes(), 0
+        self._at += count
+        return self._ahead[self._at - count : self._at]
+
+    def _received_bytes(self) -> bytes:
+        data = self._channel.recv(READ_SIZE)
+        if not data:
+            raise EOFError
+        return data

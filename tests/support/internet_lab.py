@@ -1,0 +1,77 @@
+"""A computer in a network namespace of its own, with an address that plays the internet, and a VPC on it.
+
+A program, because a process cannot return from a user namespace. Prints what a guest reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pycloudlib.local.network.namespaces import syscalls
+from pycloudlib.local.network.namespaces.fabric import Fabric
+from pycloudlib.waiting import Deadline, wait_until
+from support.guest_network import PATIENCE, Guest
+from support.topologies import accept_all, mac_of, make_interface, make_topology, make_vpc
+
+INTERNET = "203.0.113.200"
+
+
+def main() -> None:
+    enter_computer()
+    for address in (INTERNET, "127.0.0.1"):
+        threading.Thread(target=serve, args=(address,), daemon=True).start()
+    with contextlib.closing(Fabric(Path(sys.argv[1]), accept_all)) as fabric:
+        fabric.apply(make_topology(make_vpc("vpc-1", make_interface(1, "10.0.1.5"))))
+        with Guest(fabric.add_interface("eni-1"), mac_of(1), ["10.0.1.5/24"], ["10.0.1.1"]) as guest:
+            if guest.reaches(INTERNET, 80):
+                say("reached")
+            first = fabric.program_pids("vpc-1")["slirp4netns"]
+            assert first is not None
+            os.kill(first, signal.SIGKILL)
+            wait_until(
+                lambda: fabric.program_pids("vpc-1")["slirp4netns"] != first,
+                what="another slirp4netns",
+                deadline=Deadline.after(PATIENCE),
+            )
+            if guest.reaches(INTERNET, 80):
+                say("reached again")
+            # slirp4netns would lead its gateway's address to the computer's loopback.
+            if guest.is_cut_off_from("192.0.2.2", 80):
+                say("loopback is closed")
+
+
+def enter_computer() -> None:
+    if os.geteuid() != 0:
+        uid, gid = os.geteuid(), os.getegid()
+        syscalls.unshare(syscalls.CLONE_NEWUSER)
+        syscalls.map_root(uid, gid)
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    with contextlib.closing(IPRoute(groups=0)) as netlink:
+        netlink.link("set", index=1, state="up")
+        netlink.addr("add", index=1, address=INTERNET, prefixlen=32)
+
+
+def serve(address: str) -> None:
+    with socket.create_server((address, 80)) as server:
+        while True:
+            connection, _ = server.accept()
+            with contextlib.suppress(OSError), connection:
+                connection.sendall(b"internet")
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

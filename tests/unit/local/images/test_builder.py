@@ -1,0 +1,323 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import tarfile
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.errors import ImageError, LocalEC2Error, MissingPrerequisiteError
+from pycloudlib.local import prerequisites, qemu_img
+from pycloudlib.local.images import apt_sources, builder
+from pycloudlib.local.images.catalog import Catalog
+from pycloudlib.local.images.distributions import DEBIAN_DAILIES, DEBIAN_RELEASES
+from pycloudlib.local.images.guest_file import GuestFile
+from pycloudlib.local.images.guest_files import GUEST_FILES, masked, write_archive
+from pycloudlib.local.prerequisites import find
+
+needs_mke2fs = pytest.mark.skipif(
+    find("mke2fs") is None or find("debugfs") is None or find("qemu-img") is None,
+    reason="needs e2fsprogs and qemu-img to make and read a disk",
+)
+
+BOOT_FILES = ("vmlinuz-6.1.0-1-cloud-amd64", "initrd.img-6.1.0-1-cloud-amd64")
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Catalog:
+    return Catalog(tmp_path / "images")
+
+
+@pytest.fixture
+def bin_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of programs that come before the system's, and a keyring that is there."""
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    (tmp_path / "keyring.gpg").write_text("")
+    monkeypatch.setattr(builder, "KEYRINGS", (tmp_path / "keyring.gpg",))
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    return directory
+
+
+def stand_in(bin_dir: Path, script: str) -> None:
+    """Put a script in mmdebstrap's place, which takes a mirror, half a minute and 500 MB."""
+    (bin_dir / "mmdebstrap").write_text(f"#!/bin/sh\n{script}\n")
+    (bin_dir / "mmdebstrap").chmod(0o755)
+
+
+def root_archive(path: Path, boot_files: tuple[str, ...] = BOOT_FILES) -> Path:
+    boot = [GuestFile(f"boot/{name}", f"content of {name}") for name in boot_files]
+    write_archive(path, [*GUEST_FILES, *boot, GuestFile("etc/shadow", "root:*:::::::\n", mode=0o640)])
+    return path
+
+
+def that_gives(archive: Path) -> str:
+    """A stand-in that copies an archive to the file that mmdebstrap is asked to write."""
+    return f'for word; do case "$word" in */root.tar) cp "{archive}" "$word";; esac; done'
+
+
+def leftovers(catalogue: Catalog) -> list[str]:
+    return [path.name for path in catalogue.directory.glob(".partial-*")]
+
+
+def debugfs(disk: Path, request: str) -> str:
+    done = subprocess.run([str(find("debugfs")), "-R", request, str(disk)], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@needs_mke2fs
+def test_a_built_image_has_disk_kernel_and_initrd(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    image = builder.build(catalogue)
+    assert image.kernel is not None
+    assert image.initrd is not None
+    assert image.kernel.read_text() == f"content of {BOOT_FILES[0]}"
+    assert image.initrd.read_text() == f"content of {BOOT_FILES[1]}"
+    assert "root=LABEL=root" in image.kernel_arguments
+    assert "console=ttyS0" in image.kernel_arguments
+    assert qemu_img.inspect(image.disk) == qemu_img.DiskInfo("raw", builder.DISK_SIZE, None)
+    assert leftovers(catalogue) == []
+    assert sorted(path.name for path in image.disk.parent.iterdir()) == ["disk.raw", "image.json", "initrd", "vmlinuz"]
+
+
+@needs_mke2fs
+def test_a_built_disk_holds_roots_files_with_their_permissions(
+    catalogue: Catalog, bin_dir: Path, tmp_path: Path
+) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    disk = builder.build(catalogue).disk
+    assert "name: admin" in debugfs(disk, "cat /etc/cloud/cloud.cfg.d/10_pycloudlib.cfg")
+    shadow = debugfs(disk, "stat /etc/shadow")
+    assert "Mode:  0640" in shadow
+    assert "User:     0   Group:     0" in shadow
+    assert 'Fast link dest: "/dev/null"' in debugfs(disk, "stat /etc/systemd/system/apt-daily.timer")
+
+
+@needs_mke2fs
+def test_a_built_image_is_debians_daily_and_release(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    image = builder.build(catalogue)
+    assert {image.owner_id for image in catalogue.images()} == {DEBIAN_DAILIES, DEBIAN_RELEASES}
+    assert (image.owner_id, image.username, image.source) == (DEBIAN_DAILIES, "admin", "built")
+
+
+@needs_mke2fs
+def test_an_image_is_built_once_unless_forced(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    first = builder.build(catalogue)
+    steps: list[str] = []
+    assert builder.build(catalogue, release="12", progress=steps.append) == first
+    assert steps == [f"{first.name} is there already"]
+    assert builder.build(catalogue, force=True) != first
+
+
+@needs_mke2fs
+def test_an_image_that_was_built_in_another_way_is_built_again(
+    catalogue: Catalog, bin_dir: Path, tmp_path: Path
+) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    with pytest.MonkeyPatch.context() as earlier:
+        earlier.setattr(builder, "PACKAGES", ("another-package",))
+        first = builder.build(catalogue)
+    steps: list[str] = []
+    assert builder.build(catalogue, progress=steps.append) != first
+    assert steps[0] == f"{first.name} is there, but was built in another way"
+
+
+@needs_mke2fs
+def test_progress_tells_each_step_and_the_seconds(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+    said = "echo 'I: installing essential packages...' >&2; echo 'I: automatically chosen mode: root' >&2"
+    stand_in(bin_dir, f"{said}; {that_gives(root_archive(tmp_path / 'root.tar'))}")
+    steps: list[str] = []
+    image = builder.build(catalogue, progress=steps.append)
+    assert [step.split(" s  ")[1] for step in steps] == [
+        "installing essential packages",
+        "writing the disk",
+        f"{image.name} is ready",
+    ]
+    assert all(float(step.split(" s  ")[0]) >= 0 for step in steps)
+
+
+@pytest.mark.usefixtures("bin_dir")
+def test_packages_without_a_kernel_are_refused(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar", boot_files=())))
+    with pytest.raises(ImageError, match=r"no vmlinuz-\*"):
+        builder.build(catalogue)
+    assert leftovers(catalogue) == []
+
+
+def test_a_failed_mmdebstrap_is_quoted_without_passwords_and_leaves_nothing(catalogue: Catalog, bin_dir: Path) -> None:
+    lines = "I: running apt-get update...\nE: Failed to fetch http://me:hush@mirror.example/debian\nE: apt-get failed"
+    stand_in(bin_dir, f"cat >&2 <<'END'\n{lines}\nEND\nexit 25")
+    with pytest.raises(ImageError) as caught:
+        builder.build(catalogue)
+    expected = "mmdebstrap failed: E: Failed to fetch http://***@mirror.example/debian; E: apt-get failed"
+    assert str(caught.value) == expected
+    assert leftovers(catalogue) == []
+    assert catalogue.images() == []
+
+
+def test_a_mmdebstrap_that_fails_without_a_word_is_told_by_its_status(catalogue: Catalog, bin_dir: Path) -> None:
+    stand_in(bin_dir, "exit 25")
+    with pytest.raises(ImageError, match="mmdebstrap failed: exit status 25"):
+        builder.build(catalogue)
+
+
+def test_a_plain_user_who_may_not_build_is_told_what_to_install(catalogue: Catalog, bin_dir: Path) -> None:
+    stand_in(bin_dir, "echo 'E: unable to pick chroot mode automatically' >&2; exit 1")
+    with pytest.raises(ImageError, match=r"plain user cannot build.*apt-get install -y uidmap fakechroot fakeroot"):
+        builder.build(catalogue)
+
+
+def test_cancelling_ends_mmdebstrap_gently_and_leaves_nothing(
+    catalogue: Catalog, bin_dir: Path, tmp_path: Path
+) -> None:
+    tidied = tmp_path / "tidied"
+    stand_in(
+        bin_dir,
+        f"trap 'touch {tidied}; kill $!; exit 1' INT; sleep 600 2>/dev/null & "
+        "echo 'I: installing essential packages...' >&2; wait",
+    )
+
+    def cancel(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        builder.build(catalogue, progress=cancel)
+    assert tidied.exists()
+    assert leftovers(catalogue) == []
+
+
+@pytest.mark.skipif(find("fakeroot") is None, reason="needs fakeroot")
+def test_cancelling_ends_the_daemon_of_fakeroot(
+    catalogue: Catalog, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARK_OF_THIS_TEST", str(tmp_path))
+    stand_in(bin_dir, "exec fakeroot sh -c 'echo \"I: installing essential packages...\" >&2; exec sleep 600'")
+
+    def cancel(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        builder.build(catalogue, progress=cancel)
+    assert processes_with(f"MARK_OF_THIS_TEST={tmp_path}") == []
+
+
+def processes_with(variable: str) -> list[str]:
+    """The command lines of the other processes that have a variable in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if variable.encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_text())
+    return found
+
+
+@pytest.mark.parametrize("release", ["noble", "trixie", "my-own"])
+def test_a_release_that_cannot_be_built_is_refused_with_what_can_be(catalogue: Catalog, release: str) -> None:
+    with pytest.raises(ImageError, match=f"cannot build '{release}': only bookworm can be built"):
+        builder.build(catalogue, release=release)
+    assert not catalogue.directory.exists()
+
+
+def test_everything_that_is_missing_is_told_before_anything_is_done(
+    catalogue: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(prerequisites, "SYSTEM_DIRECTORIES", str(tmp_path))
+    with pytest.raises(MissingPrerequisiteError, match=r"mmdebstrap, mke2fs.*to build an image.*e2fsprogs.*mmdebstrap"):
+        builder.build(catalogue)
+    assert not catalogue.directory.exists()
+
+
+def test_missing_archive_keys_are_told(bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mmdebstrap", "mke2fs", "tar", "fakeroot"):
+        (bin_dir / name).write_text("#!/bin/sh\n")
+        (bin_dir / name).chmod(0o755)
+    monkeypatch.setattr(builder, "KEYRINGS", (tmp_path / "missing.gpg",))
+    with pytest.raises(MissingPrerequisiteError, match="apt-get install -y debian-archive-keyring"):
+        builder.require_programs()
+
+
+def test_too_little_room_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "ROOM_FOR_IMAGE", 2**60)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(LocalEC2Error, match="no room on the disk"):
+        builder.require_room(tmp_path / "images")
+
+
+def test_the_guests_files_are_roots(tmp_path: Path) -> None:
+    write_archive(tmp_path / "files.tar", [GuestFile("etc/a", "text", mode=0o755), masked("b.timer")])
+    with tarfile.open(tmp_path / "files.tar") as archive:
+        file, link = archive.getmembers()
+        content = archive.extractfile(file)
+        assert content is not None
+        assert content.read() == b"text"
+    assert (file.uid, file.gid, file.mode) == (0, 0, 0o755)
+    assert (link.name, link.linkname, link.issym()) == ("etc/systemd/system/b.timer", "/dev/null", True)
+
+
+DEB822 = """\
+# The system's own.
+Types: deb
+URIs: http://mirror.example/debian
+Suites: trixie trixie-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://mirror.example/debian-security
+Suites: trixie-security
+Components: main contrib
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+"""
+
+EXPECTED = """\
+deb http://mirror.example/debian bookworm main
+deb http://mirror.example/debian bookworm-updates main
+deb http://mirror.example/debian-security bookworm-security main
+"""
+
+
+@pytest.fixture
+def apt_dir(tmp_path: Path) -> Path:
+    (tmp_path / "apt" / "sources.list.d").mkdir(parents=True)
+    return tmp_path / "apt"
+
+
+def test_this_machines_mirror_is_used_whatever_release_it_runs(apt_dir: Path) -> None:
+    (apt_dir / "sources.list.d" / "debian.sources").write_text(DEB822)
+    assert apt_sources.host_mirrors("bookworm", apt_dir) == EXPECTED
+
+
+def test_the_one_line_format_is_understood(apt_dir: Path) -> None:
+    (apt_dir / "sources.list").write_text(
+        "# deb http://old.example/debian trixie main\n"
+        "deb-src http://source.example/debian trixie main\n"
+        "deb [arch=amd64] http://mirror.example/debian trixie main  # ours\n"
+        "deb http://mirror.example/debian-security trixie-security main\n"
+    )
+    assert apt_sources.host_mirrors("bookworm", apt_dir) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "Types: deb\nURIs: https://docker.example/linux/debian\nSuites: bookworm\nComponents: stable\n",
+        "Types: deb\nURIs: https://vendor.example/apt\nSuites: bookworm\nComponents: main\n",
+        "Types: deb\nURIs: https://x.example/debian\nSuites: bookworm\nComponents: main\nSigned-By: /etc/x.gpg\n",
+        "Types: deb-src\nURIs: https://x.example/debian\nSuites: bookworm\nComponents: main\n",
+        "Enabled: no\nTypes: deb\nURIs: https://x.example/debian\nSuites: bookworm\nComponents: main\n",
+    ],
+    ids=["another component", "another archive", "another key", "sources only", "disabled"],
+)
+def test_an_archive_that_is_not_debians_is_not_used(foreign: str, apt_dir: Path) -> None:
+    (apt_dir / "sources.list.d" / "other.sources").write_text(foreign)
+    assert apt_sources.host_mirrors("bookworm", apt_dir) is None
+
+
+def test_a_machine_without_any_sources_has_no_mirror(tmp_path: Path) -> None:
+    assert apt_sources.host_mirrors("bookworm", tmp_path / "missing") is None

@@ -1,0 +1,28 @@
+"""What the default image's guest configures its interfaces with. Whether it does is seen in real machines only."""
+
+from __future__ import annotations
+
+import subprocess
+
+from pycloudlib.local.images import guest_network
+from pycloudlib.local.images.guest_files import GUEST_FILES, NETWORK
+
+
+def test_the_program_is_proper_bash() -> None:
+    checked = subprocess.run(["bash", "-n"], input=guest_network.PROGRAM, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_wrong_use_of_the_program_is_told() -> None:
+    used = subprocess.run(
+        ["bash", "-s", "nonsense"], input=guest_network.PROGRAM, capture_output=True, text=True, check=False
+    )
+    assert used.returncode == 2
+    assert used.stderr.startswith("usage: ")
+
+
+def test_the_image_has_the_program_and_what_calls_it() -> None:
+    files = {file.path: file for file in GUEST_FILES}
+    assert files[guest_network.PROGRAM_PATH].mode == 0o755
+    callers = [file.path for file in NETWORK if f"/{guest_network.PROGRAM_PATH}" in file.text]
+    assert callers == ["etc/udev/rules.d/75-ec2-interface.rules", "etc/dhcp/dhclient-exit-hooks.d/ec2-interface"]

@@ -1,0 +1,113 @@
+"""The network of machines on VPCs, with a guest that is a namespace instead of a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.deadline import Deadline
+from pycloudlib.local.machines.namespace_network import NamespaceNetwork
+from pycloudlib.local.machines.qemu_interfaces import TapInterface
+from pycloudlib.local.network.namespaces.probe import probe
+from pycloudlib.local.network.topology import Interface, Topology
+from pycloudlib.local.network.user_mode import LoopbackAddresses, choose_ssh_port
+from pycloudlib.waiting import wait_until
+from support.guest_network import PATIENCE, Guest
+from support.sample_metadata import INSTANCE
+from support.sample_topologies import interface, lab
+
+PORT = 8080
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[NamespaceNetwork]:
+    finding = probe()
+    if not finding.works:
+        pytest.skip(f"{finding.reason}; {finding.remedy}")
+    with contextlib.closing(NamespaceNetwork(tmp_path, choose_ssh_port())) as network:
+        yield network
+
+
+@pytest.fixture
+def site(network: NamespaceNetwork) -> Topology:
+    """One interface with a public address, which its group opens to the host on one port."""
+    public_ip = LoopbackAddresses(None).allocate()
+    plain = interface("a", "10.0.1.5", "sg-web", public=True)
+    (address,) = plain.attachment.addresses
+    attachment = dataclasses.replace(plain.attachment, addresses=(dataclasses.replace(address, public_ip=public_ip),))
+    topology = lab(dataclasses.replace(plain, attachment=attachment))
+    assert network.topology_listener is not None
+    network.topology_listener(topology)
+    return topology
+
+
+@contextlib.contextmanager
+def guest_of(network: NamespaceNetwork, topology: Topology) -> Iterator[tuple[Guest, str]]:
+    """Yield a guest behind the interface, as QEMU would be connected, and its public address."""
+    found: Interface = topology.vpcs["vpc-1"].interfaces["eni-a"]
+    tap = network.interface(found.attachment)
+    assert isinstance(tap, TapInterface)
+    tap.arguments(3)
+    (fd,) = tap.take_fds()
+    public_ip = found.attachment.addresses[0].public_ip
+    assert public_ip is not None
+    with Guest(fd, found.attachment.mac, ["10.0.1.5/24"], ["10.0.1.1"]) as guest:
+        yield guest, public_ip
+
+
+def test_guest_reads_the_metadata_of_its_own_instance(
+    network: NamespaceNetwork, site: Topology, tmp_path: Path
+) -> None:
+    url = "http://169.254.169.254/latest/meta-data/instance-id"
+    with guest_of(network, site) as (guest, _), network.serve_metadata("i-a", tmp_path, lambda: INSTANCE):
+        assert guest.call("get", url=url, seconds=PATIENCE) == INSTANCE.instance_id
+
+
+def test_host_reaches_the_opened_port_at_the_public_address(network: NamespaceNetwork, site: Topology) -> None:
+    with guest_of(network, site) as (guest, public_ip):
+        guest.call("serve", port=PORT)
+        with socket.create_connection((public_ip, PORT), PATIENCE) as connection:
+            assert connection.recv(100) == b"198.51.100.1"
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((public_ip, PORT + 1), PATIENCE)
+
+
+def test_public_address_is_closed_once_the_interface_is_gone(network: NamespaceNetwork, site: Topology) -> None:
+    with guest_of(network, site) as (guest, public_ip):
+        guest.call("serve", port=PORT)
+        assert network.topology_listener is not None
+        network.topology_listener(lab())
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((public_ip, PORT), PATIENCE)
+
+
+def test_interface_is_connected_once_the_records_are_reported(network: NamespaceNetwork, site: Topology) -> None:
+    later = lab(*site.vpcs["vpc-1"].interfaces.values(), interface("b", "10.0.1.6"))
+    tap = network.interface(later.vpcs["vpc-1"].interfaces["eni-b"].attachment)
+    connected: list[list[str]] = []
+    machine = threading.Thread(target=lambda: connected.append(tap.arguments(3)))
+    machine.start()
+    assert network.topology_listener is not None
+    network.topology_listener(later)
+    machine.join(PATIENCE)
+    (fd,) = tap.take_fds()
+    os.close(fd)
+    assert connected[0][1] == f"tap,id=net-eni-b,fd={fd}"
+
+
+def test_machines_are_told_when_the_helper_was_killed(network: NamespaceNetwork, site: Topology) -> None:
+    reasons: list[str] = []
+    network.on_lost = reasons.append
+    with guest_of(network, site):
+        assert network.helper_pid is not None
+        os.kill(network.helper_pid, signal.SIGKILL)
+        wait_until(lambda: reasons, what="the loss to be reported", deadline=Deadline.after(PATIENCE))
+    assert "helper" in reasons[0]

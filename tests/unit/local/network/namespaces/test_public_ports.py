@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pycloudlib.local.network.namespaces.forwarder import Target
+from pycloudlib.local.network.namespaces.public_ports import MAX_PORTS, public_ports
+from pycloudlib.local.network.topology import SecurityGroup
+from support.sample_topologies import group, interface, lab, rule
+
+PUBLIC_IP = "127.9.1.5"
+
+
+def ports_of(security_group: SecurityGroup, *, ssh_port: int = 22, privileged: bool = True) -> dict[int, Target]:
+    topology = lab(
+        interface("a", "10.0.1.5", security_group.group_id, public=True),
+        interface("b", "10.0.1.6", security_group.group_id),
+        groups={security_group.group_id: security_group},
+    )
+    found = public_ports(topology, ssh_port, privileged=privileged)
+    assert list(found) == [PUBLIC_IP]
+    return found[PUBLIC_IP]
+
+
+def test_public_ports_are_those_that_groups_open_to_the_host() -> None:
+    opened = group(
+        "sg",
+        rule(1, "tcp", 8080, cidrs=["0.0.0.0/0"]),
+        rule(2, "tcp", (9000, 9001), cidrs=["198.51.100.1/32"]),
+        rule(3, "tcp", 9100, cidrs=["127.0.0.1/32"]),
+        rule(4, "tcp", 9200, cidrs=["10.0.0.0/8", "::/0"]),
+        rule(5, "udp", 9300, cidrs=["0.0.0.0/0"]),
+        rule(6, "tcp", 9400, groups=["sg"]),
+    )
+    assert ports_of(opened) == {port: Target("vpc-1", "10.0.1.5", port) for port in (8080, 9000, 9001, 9100)}
+
+
+def test_public_ports_lead_from_the_ssh_port_to_22() -> None:
+    opened = group("sg", rule(1, "tcp", 22, cidrs=["0.0.0.0/0"]), rule(2, "tcp", 80, cidrs=["0.0.0.0/0"]))
+    assert ports_of(opened, ssh_port=2222, privileged=False) == {2222: Target("vpc-1", "10.0.1.5", 22)}
+
+
+def test_public_ports_of_all_traffic_are_limited_and_include_ssh() -> None:
+    ports = ports_of(group("sg", rule(1, cidrs=["0.0.0.0/0"])), ssh_port=2222, privileged=False)
+    assert ports[2222].port == 22
+    assert len(ports) == MAX_PORTS
+    assert min(ports) >= 1024
+
+
+def test_public_ports_of_a_closed_group_are_none() -> None:
+    assert ports_of(group("sg")) == {}

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.namespaces import slirp
+from pycloudlib.local.network.namespaces.fabric import Fabric
+from pycloudlib.waiting import Deadline, wait_until
+from support.guest_network import PATIENCE
+from support.processes import is_alive
+from support.topologies import make_interface, make_topology, make_vpc
+
+A = make_interface(1, "10.0.1.5")
+
+
+def test_choose_network_takes_the_first_that_is_free() -> None:
+    assert slirp.choose_network(["10.0.0.0/16"], []) == "192.0.2.0/24"
+
+
+def test_choose_network_avoids_the_vpc_and_the_hosts_routes() -> None:
+    assert slirp.choose_network(["192.0.2.0/25"], ["203.0.113.0/26"]) == "198.19.255.0/24"
+
+
+def test_choose_network_prefers_the_vpcs_needs() -> None:
+    others = [candidate for candidate in slirp.CANDIDATES if candidate != "10.255.255.0/24"]
+    assert slirp.choose_network(others, ["10.0.0.0/8"]) == "10.255.255.0/24"
+    with pytest.raises(LocalEC2Error, match="no network is left"):
+        slirp.choose_network(slirp.CANDIDATES, [])
+
+
+def test_choose_network_ignores_ipv6() -> None:
+    assert slirp.choose_network(["2600:1f13::/56"], []) == "192.0.2.0/24"
+
+
+def test_host_routes_leave_the_default_route_out(tmp_path: Path) -> None:
+    table = tmp_path / "route"
+    table.write_text(
+        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+        "eth0\t00000000\t0100A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
+        "eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n"
+    )
+    assert slirp.host_routes(table) == ["192.168.0.0/24"]
+    assert slirp.host_routes(tmp_path / "missing") == []
+
+
+def test_a_killed_slirp4netns_is_started_again(fabric: Fabric) -> None:
+    fabric.apply(make_topology(make_vpc("vpc-1", A)))
+    os.close(fabric.add_interface("eni-1"))
+    first = fabric.program_pids("vpc-1")["slirp4netns"]
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+
+    def replaced() -> bool:
+        pid = fabric.program_pids("vpc-1")["slirp4netns"]
+        return pid is not None and pid != first and is_alive(pid)
+
+    wait_until(replaced, what="another slirp4netns", deadline=Deadline.after(PATIENCE))
+
+
+def test_slirp4netns_ends_with_its_vpc(fabric: Fabric) -> None:
+    fabric.apply(make_topology(make_vpc("vpc-1", A)))
+    os.close(fabric.add_interface("eni-1"))
+    pid = fabric.program_pids("vpc-1")["slirp4netns"]
+    assert pid is not None
+    fabric.apply(make_topology())
+    assert not is_alive(pid)
+
+
+def test_another_network_is_chosen_when_the_vpc_takes_it(fabric: Fabric) -> None:
+    fabric.apply(make_topology(make_vpc("vpc-1", A)))
+    os.close(fabric.add_interface("eni-1"))
+    first = fabric.program_pids("vpc-1")["slirp4netns"]
+    network = slirp.choose_network(["10.0.0.0/16"], slirp.host_routes())
+    fabric.apply(make_topology(make_vpc("vpc-1", A, cidrs=["10.0.0.0/16", network])))
+    assert fabric.program_pids("vpc-1")["slirp4netns"] != first
+
+
+def test_guests_reach_the_internet_also_after_a_restart(namespaces_work: None, tmp_path: Path) -> None:
+    script = Path(__file__).parents[4] / "support" / "internet_lab.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=4 * PATIENCE, check=False
+    )
+    assert done.stdout.splitlines() == ["reached", "reached again", "loopback is closed"], done.stderr
