@@ -1328,6 +1328,9 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "MinCount": "unit/local/api/test_backend.py::test_a_launch_that_ec2_would_refuse_is_refused_with_its_code",
     },
     "StopInstances": {"Force": "unit/local/machines/test_machine.py::test_forced_stop_overtakes_graceful_one"},
+    "DetachNetworkInterface": {
+        "Force": "unit/local/machines/test_machine.py::test_forced_unplug_ends_without_the_guest"
+    },
     "CreateImage": {"NoReboot": f"{AMIS}::test_an_instance_runs_on_after_its_image_was_made"},
     "DeregisterImage": {"DeleteAssociatedSnapshots": f"{AMIS}::test_the_snapshots_go_with_the_image_when_that_is_said"},
     "EnableImageDeprecation": {"DeprecateAt": f"{AMIS}::test_an_image_is_deprecated_and_is_not"},

@@ -129,9 +129,9 @@ class ScriptedHardware(Hardware):
     def plug(self, device: Disk | NetworkAttachment) -> None:
         self._note(f"plug {device.volume_id if isinstance(device, Disk) else device.interface_id}")
 
-    def unplug(self, resource_id: str) -> bool:
-        self._note(f"unplug {resource_id}")
-        return not self.is_on
+    def unplug(self, resource_id: str, *, force: bool = False) -> bool:
+        self._note(f"unplug {resource_id}" + (" by force" if force else ""))
+        return force or not self.is_on
 
     def released(self, device_id: str) -> str | None:
         return device_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -15,6 +16,7 @@ from pycloudlib import EC2, EC2Instance
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.ec2.vpc import VPC
+from pycloudlib.errors import SSHConnectionError
 from pycloudlib.waiting import wait_until
 from support.imds import asking_imds
 
@@ -82,6 +84,30 @@ def test_an_added_interface_appears_in_the_guest_and_disappears(site: Site) -> N
     )
     assert f"{added.mac}/" not in metadata(instance, "network/interfaces/macs/")
     assert instance.execute("echo still here") == "still here"
+
+
+def test_force_detaches_an_interface_from_a_guest_that_has_panicked(site: Site) -> None:
+    instance, client = site.instance, site.ec2.client
+    instance.add_network_interface()
+    added = instance.network_interfaces()[1].id
+    (described,) = client.describe_network_interfaces(NetworkInterfaceIds=[added])["NetworkInterfaces"]
+    with suppress(SSHConnectionError):  # the panic may be faster than the command's answer
+        instance.execute(["sudo", "systemd-run", "sh", "-c", "echo c >/proc/sysrq-trigger"])
+    wait_until(
+        lambda: "Kernel panic" in (instance.console_log() or ""),
+        what="the panic",
+        deadline=Deadline.after(60),
+        interval=1,
+    )
+    attachment: dict[str, Any] = {"AttachmentId": described["Attachment"]["AttachmentId"]}
+
+    def status() -> str:
+        return client.describe_network_interfaces(NetworkInterfaceIds=[added])["NetworkInterfaces"][0]["Status"]
+
+    client.detach_network_interface(**attachment)
+    assert status() == "in-use"
+    client.detach_network_interface(**attachment, Force=True)
+    wait_until(lambda: status() == "available", what=f"{added} to be detached", deadline=Deadline.after(60))
 
 
 def test_deleting_the_vpc_deletes_its_machine_and_leaves_nothing(site: Site) -> None:

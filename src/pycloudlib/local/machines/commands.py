@@ -140,9 +140,11 @@ class Unplug:
 
     Args:
         resource_id: the volume or network interface.
+        force: disconnect it without waiting for the guest.
     """
 
     resource_id: str
+    force: bool = False
 
 
 @dataclass(frozen=True)

@@ -130,11 +130,15 @@ class Hardware(ABC):
         """Plug in a device."""
 
     @abstractmethod
-    def unplug(self, resource_id: str) -> bool:
+    def unplug(self, resource_id: str, *, force: bool = False) -> bool:
         """Ask the guest to release a device.
 
+        Args:
+            resource_id: the volume or network interface.
+            force: disconnect the device at once, whatever the guest does.
+
         Returns:
-            Whether it is unplugged already; otherwise it signals Released.
+            Whether it is unplugged or disconnected already; otherwise it signals Released.
         """
 
     @abstractmethod

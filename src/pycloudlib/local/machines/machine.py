@@ -346,9 +346,15 @@ class Machine:
             self._hardware.freeze(command)
         elif isinstance(command, Grow):
             self._hardware.grow(command)
-        elif isinstance(command, Unplug) and not self._hardware.unplug(command.resource_id):
+        elif isinstance(command, Unplug):
+            return self._unplug(request, command)
+        return True
+
+    def _unplug(self, request: Request, command: Unplug) -> bool:
+        if not self._hardware.unplug(command.resource_id, force=command.force):
             self._unplugging.setdefault(command.resource_id, []).append(request)
             return False
+        self._end_unplugging_of(command.resource_id)
         return True
 
     def _released(self, device_id: str) -> None:
@@ -357,8 +363,11 @@ class Machine:
         except HardwareOffError:
             return  # it is off next, and then the device is free
         if resource_id is not None:
-            for request in self._unplugging.pop(resource_id, []):
-                request.end(DONE)
+            self._end_unplugging_of(resource_id)
+
+    def _end_unplugging_of(self, resource_id: str) -> None:
+        for request in self._unplugging.pop(resource_id, []):
+            request.end(DONE)
 
     # States
 

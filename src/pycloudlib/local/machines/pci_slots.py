@@ -27,6 +27,7 @@ class PciSlots:
         self._plugged: dict[str, QemuDevice] = {}
         self._slots: dict[str, int] = {}
         self._leaving: dict[str, QemuDevice] = {}
+        self._disconnected: set[str] = set()  # of those that leave
 
     def fill(self, root: QemuDevice, primary: QemuDevice, others: list[QemuDevice]) -> None:
         """Set the devices of a machine that is off; those that it had keep their slots.
@@ -73,6 +74,8 @@ class PciSlots:
         """
         if device.resource_id in self._plugged:
             return
+        if device.resource_id in self._leaving:
+            raise MachineError(f"the guest has not released {device.resource_id} since it was detached by force")
         slot = self._slot_of(device)
         if qmp is not None:
             try:
@@ -82,27 +85,30 @@ class PciSlots:
                 raise
         self._plugged[device.resource_id] = device
 
-    def unplug(self, resource_id: str, qmp: QMP | None) -> bool:
+    def unplug(self, resource_id: str, qmp: QMP | None, *, force: bool = False) -> bool:
         """Unplug a device, or ask the guest to release it.
 
+        Args:
+            resource_id: the volume or network interface.
+            qmp: QEMU's monitor; None without a QEMU.
+            force: disconnect the device at once. It keeps its slot until the guest has released it.
+
         Returns:
-            Whether it is unplugged; otherwise QEMU tells when the guest has released it.
+            Whether it is unplugged or disconnected; otherwise QEMU tells when the guest has released it.
 
         Raises:
             MachineError: QEMU refused.
         """
-        if resource_id in self._leaving:
-            return False
         device = self._plugged.get(resource_id)
-        if device is None:
-            return True
-        if qmp is not None:
-            device.unplug(qmp)
-            self._leaving[resource_id] = device
-        else:
+        if device is not None and qmp is None:
             del self._slots[resource_id]
-        del self._plugged[resource_id]
-        return qmp is None
+            del self._plugged[resource_id]
+        elif device is not None and qmp is not None:
+            _ask_to_release(device, qmp, force=force)
+            self._leaving[resource_id] = self._plugged.pop(resource_id)
+        if resource_id in self._leaving and qmp is not None and force:
+            self._disconnect(self._leaving[resource_id], qmp)
+        return resource_id not in self._leaving or resource_id in self._disconnected
 
     def released(self, device_id: str, qmp: QMP) -> str | None:
         """Remove a device that the guest has released.
@@ -117,7 +123,7 @@ class PciSlots:
         if device is None:
             return None
         try:
-            device.release(qmp)
+            self._disconnect(device, qmp)
         except HardwareOffError:
             raise
         except MachineError as error:
@@ -135,7 +141,14 @@ class PciSlots:
         """Return a device that QEMU has, or will have."""
         return self._plugged.get(resource_id) or self._leaving.get(resource_id)
 
+    def _disconnect(self, device: QemuDevice, qmp: QMP) -> None:
+        """Remove what is behind a device, once."""
+        if device.resource_id not in self._disconnected:
+            device.release(qmp)
+            self._disconnected.add(device.resource_id)
+
     def _free(self, device: QemuDevice) -> None:
+        self._disconnected.discard(device.resource_id)
         del self._leaving[device.resource_id]
         del self._slots[device.resource_id]
 
@@ -147,3 +160,15 @@ class PciSlots:
                 raise MachineError(f"no slot is free for {device.resource_id}: a machine has {SLOTS}")
             self._slots[device.resource_id] = free[0]
         return self._slots[device.resource_id]
+
+
+def _ask_to_release(device: QemuDevice, qmp: QMP, *, force: bool) -> None:
+    try:
+        device.unplug(qmp)
+    except HardwareOffError:
+        raise
+    except MachineError as error:
+        if not force:
+            raise
+        # A guest that does not react to the last request refuses the next: it keeps the device until it is off.
+        logger.info("%s: %s", device.resource_id, error)

@@ -161,9 +161,9 @@ class QemuHardware(Hardware):
         """Plug in a device."""
         self._slots.plug(self._device(device), self._qmp)
 
-    def unplug(self, resource_id: str) -> bool:
+    def unplug(self, resource_id: str, *, force: bool = False) -> bool:
         """Ask the guest to release a device."""
-        return self._slots.unplug(resource_id, self._qmp)
+        return self._slots.unplug(resource_id, self._qmp, force=force)
 
     def released(self, device_id: str) -> str | None:
         """Remove what is behind a device that the guest has released."""

@@ -148,7 +148,7 @@ class SimulatedHardware(Hardware):
     def plug(self, device: Disk | NetworkAttachment) -> None:
         """No-op."""
 
-    def unplug(self, resource_id: str) -> bool:
+    def unplug(self, resource_id: str, *, force: bool = False) -> bool:
         """Have no guest that would have to release it."""
         return True
 

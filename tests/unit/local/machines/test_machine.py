@@ -320,6 +320,14 @@ def test_unplug_ends_when_guest_releases_device(running: Bench) -> None:
     assert running.outcomes() == {"unplug": "done"}
 
 
+def test_forced_unplug_ends_without_the_guest(running: Bench) -> None:
+    running.submit("unplug", UNPLUG)
+    running.submit("forced", Unplug("vol-data", force=True))
+    assert running.outcomes() == {"unplug": "done", "forced": "done"}
+    running.hardware.signal_released("vol-data")
+    assert running.outcomes() == {"unplug": "done", "forced": "done"}
+
+
 def test_unplug_ends_when_machine_goes_off(running: Bench) -> None:
     running.submit("unplug", UNPLUG)
     running.hardware.signal_guest_shutdown(reset=True)

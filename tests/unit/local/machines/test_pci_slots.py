@@ -105,6 +105,49 @@ def test_device_that_cannot_be_unplugged_stays(slots: PciSlots) -> None:
     assert "data@3" in slots.arguments()
 
 
+def test_forced_unplug_disconnects_before_the_guest_releases(slots: PciSlots) -> None:
+    data = NotingDevice("data")
+    slots.plug(data, SOME_QEMU)
+    assert slots.unplug("data", SOME_QEMU, force=True)
+    assert data.done == ["plug@3", "unplug", "release"]
+    assert slots.released("dev-data", SOME_QEMU) == "data"
+    assert data.done == ["plug@3", "unplug", "release"]
+    slots.plug(NotingDevice("other"), None)
+    assert slots.arguments()[2:] == ["other@3"]
+
+
+def test_forced_unplug_disconnects_what_the_guest_was_asked_to_release(slots: PciSlots) -> None:
+    data = NotingDevice("data")
+    slots.plug(data, SOME_QEMU)
+    assert not slots.unplug("data", SOME_QEMU)
+    assert slots.unplug("data", SOME_QEMU, force=True)
+    assert data.done == ["plug@3", "unplug", "release"]
+
+
+def test_forced_unplug_disconnects_when_the_guest_cannot_be_asked(slots: PciSlots) -> None:
+    data = NotingDevice("data", faults={"unplug": MachineError("guest is busy")})
+    slots.plug(data, SOME_QEMU)
+    assert slots.unplug("data", SOME_QEMU, force=True)
+    assert data.done == ["plug@3", "release"]
+
+
+def test_forced_unplug_keeps_the_device_when_qemu_ends_meanwhile(slots: PciSlots) -> None:
+    slots.plug(NotingDevice("data", faults={"unplug": HardwareOffError("gone")}), SOME_QEMU)
+    with pytest.raises(HardwareOffError):
+        slots.unplug("data", SOME_QEMU, force=True)
+    assert slots.unplug("data", None, force=True)
+    assert slots.arguments() == ["root@0", "primary@1"]
+
+
+def test_device_is_not_plugged_again_before_the_guest_has_released_it(slots: PciSlots) -> None:
+    slots.plug(NotingDevice("data"), SOME_QEMU)
+    slots.unplug("data", SOME_QEMU, force=True)
+    with pytest.raises(MachineError, match="has not released data since it was detached by force"):
+        slots.plug(NotingDevice("data"), SOME_QEMU)
+    assert slots.released("dev-data", SOME_QEMU) == "data"
+    slots.plug(NotingDevice("data"), SOME_QEMU)
+
+
 def test_released_devices_are_free_when_qemu_ends(slots: PciSlots) -> None:
     slots.plug(NotingDevice("data"), SOME_QEMU)
     slots.unplug("data", SOME_QEMU)

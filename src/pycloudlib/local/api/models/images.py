@@ -166,7 +166,7 @@ class ImageRecords(SnapshotRecords):
         """Return images of the catalogue as it is now, and images made since the start (DescribeImages).
 
         Args:
-            ami_ids: empty for all.
+            ami_ids: empty for all; deregistered ones have no description.
             filters: moto looks up the image of a new instance by "image-id"; dispatch applies those of a request.
             exec_users: only images that one of these users may launch.
             owners: only images of these accounts and aliases.
@@ -176,7 +176,7 @@ class ImageRecords(SnapshotRecords):
         if filters:
             found = [one for one in [self.amis.get(filters["image-id"])] if one]
         elif ami_ids:
-            found = self._named(ami_ids)
+            found = self._named([one for one in ami_ids if one not in self.deleted_amis])
         else:
             found = [one for one in self.amis.values() if include_deprecated or not self._is_hidden(one)]
         if exec_users:
@@ -192,8 +192,8 @@ class ImageRecords(SnapshotRecords):
         Raises:
             EC2ClientError: there is none of that id.
         """
-        ami: LocalAmi = self.describe_images(ami_ids=[image_id])[0]
-        return ami
+        self._offer_catalogue()
+        return self._named([image_id])[0]
 
     def own_image(self, image_id: str) -> LocalAmi:
         """Find an AMI that the account may change.

@@ -107,8 +107,8 @@ class InterfaceRecords(LocalRecords):
         for address in interface.elastic_addresses:
             address.instance = interface.instance
 
-    def detach_network_interface(self, attachment_id: str) -> None:
-        """Detach an interface once the guest has released it (DetachNetworkInterface)."""
+    def detach_network_interface(self, attachment_id: str, force: bool = False) -> None:
+        """Detach an interface once the guest has released it; with force at once (DetachNetworkInterface)."""
         interface = self.interface_of_attachment(attachment_id)
         instance = interface.instance
         if instance is None:
@@ -119,11 +119,11 @@ class InterfaceRecords(LocalRecords):
                 "The network interface at device index 0 and networkCard index 0 cannot be detached.",
             )
         _require_changeable(instance)
-        if interface.attachment_status == "detaching":
+        if interface.attachment_status == "detaching" and not force:
             return
         interface.attachment_status = "detaching"
         self.controllers[instance.id].machine.submit(
-            Unplug(interface.id), partial(self._interface_unplugged, instance, interface.id)
+            Unplug(interface.id, force=force), partial(self._interface_unplugged, instance, interface.id)
         )
 
     def interface_of_attachment(self, attachment_id: str) -> LocalInterface:

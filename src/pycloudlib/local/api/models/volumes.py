@@ -264,7 +264,7 @@ class VolumeRecords(LocalRecords):
     def detach_volume(
         self, volume_id: str, instance_id: str | None = None, device_path: str | None = None
     ) -> VolumeAttachment:
-        """Detach a volume once the guest has released it, also with Force (DetachVolume)."""
+        """Detach a volume once the guest has released it (DetachVolume)."""
         volume = self.get_volume(volume_id)
         attachment = volume.attachment
         if attachment is None:

@@ -25,6 +25,13 @@ class InterfaceResponse(EC2Response):
         )
         return EmptyResult()
 
+    def detach_network_interface(self) -> ActionResult:
+        """DetachNetworkInterface."""
+        self.ec2_backend.detach_network_interface(
+            self._get_param("AttachmentId"), force=self._get_bool_param("Force", False)
+        )
+        return EmptyResult()
+
     def assign_private_ip_addresses(self) -> ActionResult:
         """AssignPrivateIpAddresses: tells the new ones only."""
         interface_id = self._get_param("NetworkInterfaceId")
