@@ -33,6 +33,7 @@ COMMANDS = (
     Destroy(),
     Plug(DISK),
     Unplug("vol-data"),
+    Unplug("vol-data", force=True),
     ChangeInterface(interface()),
     Freeze(DISK, Path("/overlay")),
     Grow(DISK, 9),
@@ -71,6 +72,8 @@ class AnySequence(RuleBasedStateMachine):
     @rule(what=FAULTS)
     def hardware_becomes_faulty(self, what: str) -> None:
         self.bench.hardware.faults[what] = MachineError("refused")
+        if what == "on":
+            self.bench.hardware.retries = False  # a start from the beginning is tried once
 
     @precondition(lambda self: self.hardware_is_on)
     @rule(command=st.sampled_from(COMMANDS))
