@@ -19,12 +19,16 @@ WELL_FORMED = {("DescribeSecurityGroupRules", "group-id"): "sg-0123456789abcdef9
 
 FILTERED = [action for action in supported_actions() if audit_of(action).filters]  # type: ignore[union-attr]
 
+SOME_TYPES = ["t2.micro", "t3.small", "m5d.large", "c6g.large", "i3.metal", "g4dn.xlarge"]
+"""Of each kind one."""
+
 NEEDED = {
     "DescribeImages": {"Owners": ["self"]},
     "DescribeInstanceStatus": {"IncludeAllInstances": True},
+    "DescribeInstanceTypes": {"InstanceTypes": SOME_TYPES},
     "DescribeLaunchTemplateVersions": {"Versions": ["$Latest"]},
 }
-"""What a request for all records has to say."""
+"""What a request for all records has to say; of the 900 instance types, a few serve as well."""
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import datetime
 import http.client
 import ipaddress
-import ssl
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+from support.http_endpoint import QuietHandler, serving
 
 OLD = ("IncludeDeprecated", "IncludePublicKey", "Latest", "MetadataOptions", "TagSpecification")
 """What a server that stopped learning a decade ago does not know."""
@@ -50,7 +49,7 @@ def front(
     target = urlsplit(target_url)
     shown = Front()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -59,45 +58,20 @@ def front(
             shown.asked.append(asked)
             refused = next((key for key in asked if key.startswith(tuple(unknown))), None) if unknown else None
             if refused is not None:
-                self._answer(400, "text/xml", _refusal(refused))
+                self.respond(400, "text/xml", _refusal(refused))
                 return
             assert target.hostname is not None
             connection = http.client.HTTPConnection(target.hostname, target.port, timeout=60)
             try:
                 connection.request("POST", target.path or "/", body, dict(self.headers))
                 answer = connection.getresponse()
-                self._answer(answer.status, answer.headers.get("Content-Type", "text/xml"), answer.read())
+                self.respond(answer.status, answer.headers.get("Content-Type", "text/xml"), answer.read())
             finally:
                 connection.close()
 
-        def _answer(self, status: int, content_type: str, payload: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        if certificate is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate)
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        scheme = "http" if certificate is None else "https"
-        shown.url = f"{scheme}://127.0.0.1:{server.server_port}{target.path if path is None else path}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield shown
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler, certificate) as url:
+        shown.url = f"{url}{target.path if path is None else path}"
+        yield shown
 
 
 def self_signed(directory: Path) -> Path:

@@ -7,8 +7,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
+
+from support.http_endpoint import QuietHandler, serving
 
 NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
 
@@ -59,7 +60,7 @@ def scripted_ec2() -> Iterator[ScriptedEC2]:
     """Serve it on a loopback port for as long as the context lasts."""
     script = ScriptedEC2()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
@@ -70,31 +71,13 @@ def scripted_ec2() -> Iterator[ScriptedEC2]:
                 # A service that speaks JSON, such as SSM.
                 question = {"Action": self.headers["X-Amz-Target"], "body": body}
             status, text = script.next_answer(question)
-            payload = text.encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "text/xml")
-            self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+            self.respond(status, "text/xml", text.encode())
 
         def date_time_string(self, timestamp: float | None = None) -> str:
             return super().date_time_string((timestamp or time.time()) + script.clock_offset)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        script.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield script
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as script.url:
+        yield script
 
 
 def instances_xml(*instances: tuple[str, str], addresses: str = "<ipAddress>127.0.0.1</ipAddress>") -> str:

@@ -6,22 +6,12 @@ import pytest
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.errors import InvalidArgumentError
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
+from support.fake_clock import FakeClock
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(100.0)
 
 
 def test_deadline_counts_down_and_stops_at_zero(clock: FakeClock) -> None:

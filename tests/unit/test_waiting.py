@@ -9,26 +9,12 @@ import pytest
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import PycloudlibTimeoutError
 from pycloudlib.waiting import SYSTEM_CLOCK, SystemClock, call_within, wait_until
-
-
-class FakeClock:
-    """A clock on which time passes only by sleeping."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-        self.pauses: list[float] = []
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.time += seconds
+from support.fake_clock import FakeClock
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(1000.0)
 
 
 def true_at(attempt: int) -> Callable[[], str]:

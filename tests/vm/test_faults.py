@@ -20,6 +20,7 @@ from pycloudlib.errors import BootError, ImageError
 from pycloudlib.local import LocalEC2, paths
 from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.waiting import wait_until
+from support.instance_states import wait_for_state
 from support.processes import machines_of
 from support.small_disk import fill, small_disk
 
@@ -49,16 +50,6 @@ def halting_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "disk.raw"
     path.write_bytes(b"\xf4\xeb\xfd".ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
     return path
-
-
-def wait_for_state(instance: EC2Instance, state: InstanceState) -> None:
-    wait_until(
-        lambda: instance.state is state,
-        what=f"{instance.id} to be {state}",
-        deadline=Deadline.after(60),
-        interval=0.2,
-        last_seen=lambda: instance.state,
-    )
 
 
 def state_reason(ec2: EC2, instance: EC2Instance) -> str:

@@ -20,6 +20,7 @@ from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import BootError, SSHConnectionError
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until
+from support.instance_states import wait_for_state
 from support.processes import is_alive, machines_of
 
 pytestmark = pytest.mark.vm
@@ -32,16 +33,6 @@ PANIC = "#cloud-boothook\n#!/bin/sh\necho c >/proc/sysrq-trigger\n"
 def state_reason(ec2: EC2, instance: EC2Instance) -> str:
     described = ec2.client.describe_instances(InstanceIds=[instance.id])["Reservations"][0]["Instances"][0]
     return described.get("StateReason", {}).get("Code", "")
-
-
-def wait_for_state(instance: EC2Instance, state: InstanceState) -> None:
-    wait_until(
-        lambda: instance.state is state,
-        what=f"{instance.id} to be {state}",
-        deadline=Deadline.after(120),
-        interval=0.5,
-        last_seen=lambda: instance.state,
-    )
 
 
 def test_an_instance_that_ends_itself_fails_the_wait_at_once_and_is_stopped(ec2: EC2, image_id: str) -> None:

@@ -10,6 +10,7 @@ from pycloudlib.ec2.api import retries
 from pycloudlib.ec2.api.session import open_session
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.key import KeyPair
+from support.faulty_ec2 import FaultyEC2, faulty_ec2
 from support.guest import Guest
 from support.moto_server import REGION, moto_server
 from support.scripted_ec2 import ScriptedEC2, scripted_ec2
@@ -110,3 +111,16 @@ def moto_client(moto_url: str):
 @pytest.fixture
 def scripted_client(script: ScriptedEC2):
     return open_session(settings_for(script.url)).client
+
+
+@pytest.fixture(scope="module")
+def gate(moto_url: str) -> Iterator[FaultyEC2]:
+    """moto, behind a connection on which calls can be held."""
+    with faulty_ec2(moto_url) as faulty:
+        yield faulty
+
+
+@pytest.fixture
+def gated_ec2(gate: FaultyEC2, connect: ConnectTo) -> Iterator[EC2]:
+    yield connect(gate.url)
+    gate.behave()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -16,24 +16,11 @@ from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import IllegalStateError
 from pycloudlib.waiting import wait_until
-from support.faulty_ec2 import Break, FaultyEC2, faulty_ec2
+from support.faulty_ec2 import Break, FaultyEC2
 from support.moto_server import BOOKWORM_DAILY
 
 PATIENCE = 30.0
 """Seconds after which a test that would hang fails."""
-
-
-@pytest.fixture(scope="module")
-def gate(moto_url: str) -> Iterator[FaultyEC2]:
-    """moto, behind a connection on which calls can be held."""
-    with faulty_ec2(moto_url) as faulty:
-        yield faulty
-
-
-@pytest.fixture
-def gated_ec2(gate: FaultyEC2, connect: Callable[..., EC2]) -> Iterator[EC2]:
-    yield connect(gate.url)
-    gate.behave()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.errors import IllegalStateError
 from pycloudlib.waiting import wait_until
-from support.faulty_ec2 import FaultyEC2, faulty_ec2
+from support.faulty_ec2 import FaultyEC2
 from support.moto_server import REGION
 
 PATIENCE = 60.0
@@ -30,19 +29,6 @@ from pycloudlib import EC2
 ec2 = EC2("several", config_file=StringIO(sys.argv[1]))
 print(ec2.get_or_create_vpc(sys.argv[2]).id, len(ec2.created_vpcs), flush=True)
 """
-
-
-@pytest.fixture(scope="module")
-def gate(moto_url: str) -> Iterator[FaultyEC2]:
-    """moto, behind a connection on which calls can be held."""
-    with faulty_ec2(moto_url) as faulty:
-        yield faulty
-
-
-@pytest.fixture
-def gated_ec2(gate: FaultyEC2, connect: Callable[..., EC2]) -> Iterator[EC2]:
-    yield connect(gate.url)
-    gate.behave()
 
 
 @pytest.fixture

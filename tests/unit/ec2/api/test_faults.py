@@ -22,6 +22,7 @@ from pycloudlib.errors import (
     ResourceNotFoundError,
     ThrottledError,
 )
+from support.fake_clock import FakeClock
 from support.scripted_ec2 import ScriptedEC2
 
 
@@ -160,17 +161,6 @@ def test_any_other_refusal_ends_the_calls_at_once() -> None:
     with pytest.raises(PermissionDeniedError):
         call_until_consistent(lambda: say(refusals), what="test", deadline=Deadline.never(clock))
     assert clock.time == 0
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 def refusal(code: str, reason: str = "because") -> ClientError:

@@ -14,6 +14,7 @@ from pycloudlib.errors import (
     ResourceNotFoundError,
     ThrottledError,
 )
+from support.fake_clock import FakeClock
 
 NOT_FOUND = "InvalidThing.NotFound"
 
@@ -23,17 +24,6 @@ class Thing:
     state: str
     state_reason: str = ""
     id: str = "thing-1"
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 class Server:

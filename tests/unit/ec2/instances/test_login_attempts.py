@@ -12,6 +12,7 @@ from pycloudlib.errors import (
     SSHError,
     SSHNegotiationError,
 )
+from support.fake_clock import FakeClock
 
 UNREACHABLE = SSHConnectionError("Connection refused")
 UNRESPONSIVE = SSHConnectionError("no banner")
@@ -34,28 +35,17 @@ PASSING = [
 ]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock()
 
 
-def attempts(clock: Clock, *, hosts: int = 1) -> LoginAttempts:
+def attempts(clock: FakeClock, *, hosts: int = 1) -> LoginAttempts:
     return LoginAttempts("ubuntu", auth_patience=120.0, count_hosts=lambda: hosts, clock=clock)
 
 
 def pauses(error: SSHError, count: int, *, hosts: int = 1) -> list[float]:
-    tried = attempts(Clock(), hosts=hosts)
+    tried = attempts(FakeClock(), hosts=hosts)
     found = []
     for _ in range(count):
         tried.fail(error)
@@ -95,7 +85,7 @@ def test_many_hosts_get_longer_pauses() -> None:
     assert min(pauses(UNREACHABLE, 100, hosts=5000)[20:]) > 3.0
 
 
-def test_another_kind_of_failure_begins_with_a_short_pause(clock: Clock) -> None:
+def test_another_kind_of_failure_begins_with_a_short_pause(clock: FakeClock) -> None:
     tried = attempts(clock)
     for _ in range(20):
         tried.fail(UNRESPONSIVE)
@@ -104,7 +94,7 @@ def test_another_kind_of_failure_begins_with_a_short_pause(clock: Clock) -> None
 
 
 @pytest.mark.parametrize("error", HOPELESS)
-def test_a_hopeless_answer_is_believed_after_some_seconds(clock: Clock, error: SSHError) -> None:
+def test_a_hopeless_answer_is_believed_after_some_seconds(clock: FakeClock, error: SSHError) -> None:
     tried = attempts(clock)
     tried.fail(error)
     assert tried.why_over() == ""
@@ -115,14 +105,14 @@ def test_a_hopeless_answer_is_believed_after_some_seconds(clock: Clock, error: S
     assert str(error) in why
 
 
-def test_an_advised_user_is_believed_at_once(clock: Clock) -> None:
+def test_an_advised_user_is_believed_at_once(clock: FakeClock) -> None:
     tried = attempts(clock)
     tried.fail(LoginShellError("printed something", advised_user="admin"))
     assert tried.why_over() == "logins as 'ubuntu' are disabled; log in as 'admin' instead (username=...)"
 
 
 @pytest.mark.parametrize("error", PASSING)
-def test_an_answer_that_may_pass_is_not_hopeless(clock: Clock, error: SSHError) -> None:
+def test_an_answer_that_may_pass_is_not_hopeless(clock: FakeClock, error: SSHError) -> None:
     tried = attempts(clock)
     tried.fail(error)
     clock.sleep(HOPELESS_PATIENCE * 2)
@@ -130,7 +120,7 @@ def test_an_answer_that_may_pass_is_not_hopeless(clock: Clock, error: SSHError) 
     assert tried.why_over() == ""
 
 
-def test_a_hopeless_answer_that_passes_is_forgotten(clock: Clock) -> None:
+def test_a_hopeless_answer_that_passes_is_forgotten(clock: FakeClock) -> None:
     tried = attempts(clock)
     tried.fail(HOPELESS[0])
     clock.sleep(HOPELESS_PATIENCE * 2)
@@ -139,7 +129,7 @@ def test_a_hopeless_answer_that_passes_is_forgotten(clock: Clock) -> None:
     assert tried.why_over() == ""
 
 
-def test_a_key_may_be_refused_until_cloud_init_has_installed_it(clock: Clock) -> None:
+def test_a_key_may_be_refused_until_cloud_init_has_installed_it(clock: FakeClock) -> None:
     tried = attempts(clock)
     tried.fail(REFUSED)
     clock.sleep(120)
@@ -148,7 +138,7 @@ def test_a_key_may_be_refused_until_cloud_init_has_installed_it(clock: Clock) ->
     assert tried.why_over() == "it refused the key of the user 'ubuntu' for 120 s"
 
 
-def test_a_login_forgets_the_failures(clock: Clock) -> None:
+def test_a_login_forgets_the_failures(clock: FakeClock) -> None:
     tried = attempts(clock)
     tried.fail(REFUSED)
     tried.log_in()
@@ -156,7 +146,7 @@ def test_a_login_forgets_the_failures(clock: Clock) -> None:
     assert tried.why_over() == ""
 
 
-def test_commands_that_run_forget_a_hopeless_answer(clock: Clock) -> None:
+def test_commands_that_run_forget_a_hopeless_answer(clock: FakeClock) -> None:
     tried = attempts(clock)
     tried.fail(HOPELESS[0])
     tried.log_in()

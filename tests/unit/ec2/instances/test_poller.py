@@ -20,18 +20,8 @@ from pycloudlib.ec2.instances.poller import (
     _Question,
 )
 from pycloudlib.errors import CloudError, NoResponseError, PermissionDeniedError
+from support.fake_clock import FakeClock
 from support.scripted_ec2 import ScriptedEC2, instances_xml
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 def test_an_instance_is_described(scripted_client, script: ScriptedEC2) -> None:

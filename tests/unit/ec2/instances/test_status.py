@@ -6,20 +6,10 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
 from pycloudlib.ec2.instances.status import GONE_AFTER, NOT_YET_VISIBLE, Status
 from pycloudlib.errors import InstanceNotFoundError, InstanceStateError, PermissionDeniedError, PycloudlibTimeoutError
+from support.fake_clock import FakeClock
 from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 PENDING = InstanceDescription("i-1", InstanceState.PENDING)
-
-
-class FakeClock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
 
 
 @pytest.fixture

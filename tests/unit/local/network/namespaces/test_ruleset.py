@@ -12,6 +12,7 @@ from pycloudlib.local.network.namespaces.routing import KernelRoute, RouteKind, 
 from pycloudlib.local.network.namespaces.ruleset import Faults, ruleset, with_host
 from pycloudlib.local.network.topology import Route, Target, Topology, Traffic
 from support.packet_lab import INTERNET, INTERNET_IPV6, PacketLab, why_not
+from support.reach_cases import A6, B6, C6, D6, A, B, C, D, P
 from support.sample_topologies import (
     ANYWHERE,
     entry,
@@ -23,9 +24,6 @@ from support.sample_topologies import (
     with_groups,
     with_routes,
 )
-
-A, B, C, D, P = "10.0.1.5", "10.0.2.5", "10.0.3.5", "10.0.1.6", "10.1.1.5"
-A6, B6, C6, D6 = "2001:db8:1:1::5", "2001:db8:1:2::5", "2001:db8:1:3::5", "2001:db8:1:1::6"
 
 FORGED = "10.0.1.77"
 FOREIGN = "172.16.0.9"

@@ -1,0 +1,19 @@
+"""Waiting for what EC2 says of an instance."""
+
+from __future__ import annotations
+
+from pycloudlib import EC2Instance
+from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.waiting import wait_until
+
+
+def wait_for_state(instance: EC2Instance, state: InstanceState) -> None:
+    """Wait at most two minutes until EC2 says that an instance is in a state."""
+    wait_until(
+        lambda: instance.state is state,
+        what=f"{instance.id} to be {state}",
+        deadline=Deadline.after(120),
+        interval=0.5,
+        last_seen=lambda: instance.state,
+    )
