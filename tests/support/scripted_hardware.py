@@ -107,7 +107,8 @@ class ScriptedHardware(Hardware):
         self._note("complete")
 
     def retry_from_beginning(self, reason: str) -> bool:
-        return self.retries
+        retries, self.retries = self.retries, False  # a boot snapshot that failed is discarded
+        return retries
 
     def press_power_button(self) -> None:
         self.done.append("press")

@@ -88,7 +88,7 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule(retries=st.booleans())
     def boot_snapshot(self, retries: bool) -> None:
-        self.bench.hardware.retries = retries and "on" not in self.bench.hardware.faults
+        self.bench.hardware.retries = retries
 
     @precondition(lambda self: self.hardware_is_on)
     @rule()
