@@ -1,8 +1,8 @@
 """Volumes, snapshots and images, as the guest sees them.
 
 One machine is given volumes and imaged by the tests in their order, and deleted by the last one. One machine each is
-launched from an image of the guest as it was, and of a volume's snapshot. An image of a guest that was cleaned is shown
-by `examples/snapshot.py`, which is run too.
+launched from an image of the guest as it was, and of a volume's snapshot, the latter with virtio disks. An image of a
+guest that was cleaned is shown by `examples/snapshot.py`, which is run too.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import pytest
 
 from pycloudlib import EC2, EC2Instance
 from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.storage.snapshots import Snapshot
+from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.errors import InvalidArgumentError, ResourceNotFoundError
 from pycloudlib.waiting import wait_until
 
@@ -65,19 +67,70 @@ def test_a_removed_volume_disappears_from_the_guest(workbench: EC2Instance) -> N
     wait_until(lambda: block_devices(workbench) == before, what="both disks to be gone", deadline=Deadline.after(30))
 
 
-def test_a_machine_from_a_volumes_snapshot_has_what_the_volume_had(shared_ec2: EC2, workbench: EC2Instance) -> None:
+@pytest.fixture(scope="module")
+def snapshot(workbench: EC2Instance) -> Snapshot:
     workbench.execute("echo from the volume >/var/tmp/of-the-volume && sync").check()
     (root,) = workbench.volumes()
     progress: list[int] = []
     snapshot = root.snapshot("the root volume", {"team": "blue"}, on_progress=progress.append)
     assert progress[-1] == 100
     workbench.execute("echo later >/var/tmp/later").check()
+    return snapshot
+
+
+@pytest.fixture(scope="module")
+def copy(shared_ec2: EC2, workbench: EC2Instance, snapshot: Snapshot) -> Iterator[EC2Instance]:
+    """A machine of a Xen type, so with virtio disks, from the snapshot; two tests use it, and the second deletes it."""
     image_id = shared_ec2.register_image(snapshot, f"{shared_ec2.tag} registered")
-    with shared_ec2.launch(image_id, username=workbench.username) as copy:
-        assert copy.execute("cat /var/tmp/of-the-volume").check() == "from the volume"
-        assert copy.execute("test -e /var/tmp/later").failed
-    shared_ec2.delete_image(image_id)
+    with shared_ec2.launch(image_id, "t2.small", username=workbench.username) as copy:
+        yield copy
+
+
+def test_a_machine_from_a_volumes_snapshot_has_what_the_volume_had(
+    shared_ec2: EC2, copy: EC2Instance, snapshot: Snapshot
+) -> None:
+    assert copy.execute("cat /var/tmp/of-the-volume").check() == "from the volume"
+    assert copy.execute("test -e /var/tmp/later").failed
+    shared_ec2.delete_image(copy.image_id)
     assert [found.id for found in shared_ec2.snapshots() if found.id == snapshot.id] == []
+
+
+def modify_volume(ec2: EC2, volume: Volume, size_gb: int) -> None:
+    ec2.client.modify_volume(VolumeId=volume.id, Size=size_gb)
+
+    def completed() -> bool:
+        (modification,) = ec2.client.describe_volumes_modifications(VolumeIds=[volume.id])["VolumesModifications"]
+        assert modification["ModificationState"] in ("modifying", "optimizing", "completed"), modification
+        return modification["ModificationState"] == "completed"
+
+    wait_until(completed, what=f"{volume.id} to grow", deadline=Deadline.after(60))
+    volume.refresh()
+    assert volume.size_gb == size_gb
+
+
+def test_volumes_of_xen_types_grow_while_the_guest_uses_them(shared_ec2: EC2, copy: EC2Instance) -> None:
+    def gibibytes(device: str) -> int:
+        return int(copy.execute(f"lsblk --bytes --nodeps --noheadings --output SIZE {device}").check()) >> 30
+
+    (root,) = copy.volumes()
+    volume = copy.add_volume(1)
+    device, root_device = volume.guest_device(), root.guest_device()
+    assert root_device == copy.execute("findmnt --noheadings --output SOURCE /").check()
+    written = f"mkfs.ext4 -q {device} && mount {device} /mnt && echo kept >/mnt/file"
+    copy.execute(written, use_sudo=True).check()
+
+    modify_volume(shared_ec2, volume, 3)
+    assert gibibytes(device) == 3
+    modify_volume(shared_ec2, root, root.size_gb + 2)
+    assert gibibytes(root_device) == root.size_gb
+    volume.snapshot()  # its disk is written to another file from now on
+    modify_volume(shared_ec2, volume, 4)
+    assert gibibytes(device) == 4
+
+    copy.execute(f"resize2fs {device} && umount /mnt", use_sudo=True).check()
+    assert content_of(copy, device) == "kept"
+    copy.remove_volume(volume)
+    assert copy.delete() == []
 
 
 def test_an_image_of_a_guest_as_it_is_has_its_files_and_its_identity(shared_ec2: EC2, workbench: EC2Instance) -> None:

@@ -18,6 +18,15 @@ class PowerOffCause(enum.Enum):
     DIED = "the machine died"
 
 
+class DiskBus(enum.Enum):
+    """How the disks of a machine are connected: the name of QEMU's device."""
+
+    NVME = "nvme"
+    """As on Nitro. QEMU cannot resize it while the guest runs."""
+    VIRTIO = "virtio-blk-pci"
+    """In place of Xen's block devices."""
+
+
 class MachineOwner(ABC):
     """Whoever is notified of a machine's state. Called from the machine's own thread."""
 
@@ -97,6 +106,7 @@ class MachineSpec:
         memory_mib: memory in MiB.
         cpus: number of virtual CPUs.
         kernel: booted directly; None when the root disk has a boot loader.
+        disk_bus: how its disks are connected.
     """
 
     instance_id: str
@@ -104,3 +114,4 @@ class MachineSpec:
     memory_mib: int
     cpus: int
     kernel: Kernel | None = None
+    disk_bus: DiskBus = DiskBus.NVME

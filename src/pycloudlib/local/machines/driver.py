@@ -16,6 +16,8 @@ class MachineDriver(ABC):
 
     device_limit = 28
     """How many volumes and interfaces one machine can have, together; on Nitro as many as this."""
+    optimize_seconds = 2.0
+    """How long a modified volume is "optimizing". Nothing happens meanwhile: on EC2 it takes minutes to hours."""
     topology_listener: Callable[[Topology], None] | None = None
     """Called with the whole network of the records whenever it has changed; None where they do not affect machines."""
 

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 
-from pycloudlib.errors import MachineError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.machines.base import Devices, Disk, MachineSpec
 from pycloudlib.local.machines.boot_snapshot import BootSnapshot, go_on
@@ -188,12 +187,13 @@ class QemuHardware(Hardware):
         """Make a disk larger.
 
         Raises:
-            MachineError: QEMU uses it: an emulated NVMe disk keeps its size.
+            MachineError: QEMU uses it, and refused.
         """
-        volume_id = command.disk.volume_id
-        if self._process is not None and self._slots.device(volume_id) is not None:
-            raise MachineError(f"{volume_id} cannot be made larger while its machine is on: stop the instance first")
-        command.disk.grow(command.size_gb)
+        device, qmp = self._slots.device(command.disk.volume_id), self._qmp
+        if qmp is not None and isinstance(device, QemuDisk):
+            device.grow(qmp, command.size_gb)
+        else:
+            command.disk.grow(command.size_gb)
 
     def delete(self) -> None:
         """Delete its directory."""
@@ -222,7 +222,7 @@ class QemuHardware(Hardware):
 
     def _device(self, device: Disk | NetworkAttachment) -> QemuDevice:
         if isinstance(device, Disk):
-            return QemuDisk(device)
+            return QemuDisk(device, self._spec.disk_bus)
         return self._network.interface(device)
 
     def _command(self, arguments: list[str], qmp_fd: int, host_fd: int | None) -> list[str]:

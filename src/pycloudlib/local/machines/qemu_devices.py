@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from pycloudlib.local.machines.base import Disk
+from pycloudlib.errors import MachineError
+from pycloudlib.local import qemu_img
+from pycloudlib.local.machines.base import Disk, DiskBus
 from pycloudlib.local.machines.qmp import QMP
 
 
@@ -61,15 +63,17 @@ class QemuDevice(ABC):
 
 
 class QemuDisk(QemuDevice):
-    """A volume: an NVMe disk, as on Nitro.
+    """A volume as a disk whose serial number is the volume id.
 
     Args:
         disk: the volume.
+        bus: how it is connected.
     """
 
-    def __init__(self, disk: Disk) -> None:
+    def __init__(self, disk: Disk, bus: DiskBus) -> None:
         super().__init__(disk.volume_id)
         self.disk = disk
+        self._bus = bus
         self._top = disk.volume_id
         self._overlays = 0
 
@@ -111,6 +115,18 @@ class QemuDisk(QemuDevice):
         )
         self._top = top
 
+    def grow(self, qmp: QMP, size_gb: int) -> None:
+        """Make it larger while the guest runs, which sees its new size at once.
+
+        Raises:
+            MachineError: QEMU refused, or cannot resize a disk of this kind.
+        """
+        if self._bus is DiskBus.NVME:
+            raise MachineError(
+                f"{self.resource_id} cannot grow while its machine is on: QEMU's NVMe disks keep their size"
+            )
+        qmp.execute("block_resize", **{"node-name": self._top, "size": size_gb * qemu_img.GIB})
+
     def _node(self) -> dict[str, Any]:
         # Machines are thrown away: what the host has not written yet need not survive the host.
         lasting = {"cache": {"no-flush": True}, "discard": "unmap"}
@@ -119,7 +135,7 @@ class QemuDisk(QemuDevice):
 
     def _device(self, slot: int) -> dict[str, str]:
         return {
-            "driver": "nvme",
+            "driver": self._bus.value,
             "id": self.device_id,
             "drive": self.disk.volume_id,
             "serial": self.disk.volume_id.replace("-", ""),

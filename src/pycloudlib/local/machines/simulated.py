@@ -45,6 +45,7 @@ class SimulatedDriver(MachineDriver):
 
     def __init__(self, times: SimulatedTimes) -> None:
         self.times = times
+        self.optimize_seconds = times.image
         self._addresses = LoopbackAddresses(None)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-time", daemon=True)

@@ -100,6 +100,7 @@ class InstanceMetadata:
         availability_zone_id: the zone's id, which is the same for all accounts.
         placement_group: the placement group's name; default "": none.
         spot: whether it is a spot instance; default false.
+        system: the hypervisor: "nitro" (the default) or "xen".
     """
 
     instance_id: str
@@ -125,6 +126,7 @@ class InstanceMetadata:
     availability_zone_id: str = ""
     placement_group: str = ""
     spot: bool = False
+    system: str = "nitro"
 
 
 def metadata_tree(instance: InstanceMetadata) -> Tree:
@@ -160,7 +162,7 @@ def _meta_data(instance: InstanceMetadata) -> Tree:
         "reservation-id": instance.reservation_id,
         "security-groups": "\n".join(primary.security_groups),
         "services": _services(instance.region),
-        "system": "nitro",
+        "system": instance.system,
     }
     if primary.public_ips:
         data["public-ipv4"] = primary.public_ips[0]

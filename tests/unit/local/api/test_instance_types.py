@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pycloudlib.local.api.models.instance_types import MachineSizes, all_types, cpu_options, describe_type
+from pycloudlib.local.api.models.instance_types import MachineSizes, all_types, cpu_options, describe_type, disk_bus
+from pycloudlib.local.machines.base import DiskBus
 
 
 @pytest.fixture
@@ -43,3 +44,20 @@ def test_every_type_has_what_a_launch_asks_for() -> None:
         cpu = cpu_options(name, {})
         assert cpu["CoreCount"] * cpu["ThreadsPerCore"] == describe_type(name)["VCpuInfo"]["DefaultVCpus"]
         assert describe_type(name)["ProcessorInfo"]["SupportedArchitectures"]
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "bus"),
+    [
+        ("t3.micro", DiskBus.NVME),
+        ("m5.metal", DiskBus.NVME),
+        ("i3.metal", DiskBus.NVME),
+        ("t2.small", DiskBus.VIRTIO),
+        ("i3.large", DiskBus.VIRTIO),
+        ("p3.2xlarge", DiskBus.VIRTIO),
+        (None, DiskBus.VIRTIO),
+    ],
+)
+def test_volumes_are_nvme_disks_on_nitro_only(instance_type: str | None, bus: DiskBus) -> None:
+    assert disk_bus(instance_type) is bus
+    assert (describe_type(instance_type).get("Hypervisor") == "xen") is (bus is DiskBus.VIRTIO)

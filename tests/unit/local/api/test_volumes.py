@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.waiting import wait_until
@@ -250,29 +251,56 @@ def modification(client: EC2Client, volume_id: str) -> dict[str, Any]:
     return dict(latest)
 
 
-def test_a_volume_can_grow_while_no_running_instance_has_it(client: EC2Client, ec2: PlainEC2, instance: str) -> None:
+def wait_until_modified(client: EC2Client, volume_id: str) -> None:
+    wait_until(
+        lambda: modification(client, volume_id)["ModificationState"] == "completed" or None,
+        what=f"{volume_id} to be modified",
+        deadline=Deadline.after(60),
+        interval=0.02,
+    )
+
+
+def test_volume_of_running_nitro_instance_does_not_grow(client: EC2Client, ec2: PlainEC2) -> None:
     volume_id = ec2.create_volume(Size=2)
     client.modify_volume(VolumeId=volume_id, Size=3)
     assert ec2.volume(volume_id)["Size"] == 3
     assert refusal(client.modify_volume, VolumeId=volume_id, Size=2) == "InvalidParameterValue"
-    ec2.attach(volume_id, instance)
-    assert refusal(client.modify_volume, VolumeId=volume_id, Size=4) == "UnsupportedOperation"
+    ec2.attach(volume_id, ec2.launch(InstanceType="t3.micro"))
+    with pytest.raises(ClientError, match=r"or launch a Xen type such as t2\.small") as refused:
+        client.modify_volume(VolumeId=volume_id, Size=4)
+    assert refused.value.response["Error"]["Code"] == "UnsupportedOperation"
     client.modify_volume(VolumeId=volume_id, VolumeType="gp3")
     assert ec2.volume(volume_id)["VolumeType"] == "gp3"
 
 
-def test_a_volume_of_a_stopped_instance_grows_with_progress(client: EC2Client, ec2: PlainEC2, instance: str) -> None:
+def test_volume_of_running_xen_instance_grows(client: EC2Client, ec2: PlainEC2) -> None:
     volume_id = ec2.create_volume(Size=2)
+    instance = ec2.launch(InstanceType="t2.small")
+    ec2.attach(volume_id, instance)
+    client.modify_volume(VolumeId=volume_id, Size=4)
+    wait_until_modified(client, volume_id)
+    assert ec2.volume(volume_id)["Size"] == 4
+    assert ec2.volume(volume_id)["State"] == "in-use"
+
+
+def test_type_of_stopped_instance_decides_whether_its_volume_grows(client: EC2Client, ec2: PlainEC2) -> None:
+    volume_id = ec2.create_volume(Size=2)
+    instance = ec2.launch(InstanceType="t2.small")
+    ec2.attach(volume_id, instance)
+    ec2.stop(instance)
+    client.modify_instance_attribute(InstanceId=instance, InstanceType={"Value": "t3.small"})
+    ec2.start(instance)
+    assert refusal(client.modify_volume, VolumeId=volume_id, Size=3) == "UnsupportedOperation"
+
+
+def test_volume_of_stopped_instance_grows(client: EC2Client, ec2: PlainEC2) -> None:
+    volume_id = ec2.create_volume(Size=2)
+    instance = ec2.launch(InstanceType="t3.micro")
     ec2.attach(volume_id, instance)
     ec2.stop(instance)
     told = client.modify_volume(VolumeId=volume_id, Size=5)["VolumeModification"]
     assert (told["OriginalSize"], told["TargetSize"]) == (2, 5)
-    wait_until(
-        lambda: modification(client, volume_id)["ModificationState"] == "completed" or None,
-        what=f"{volume_id} to grow",
-        deadline=Deadline.after(60),
-        interval=0.02,
-    )
+    wait_until_modified(client, volume_id)
     assert ec2.volume(volume_id)["Size"] == 5
     assert modification(client, volume_id)["Progress"] == 100
     assert "EndTime" in modification(client, volume_id)

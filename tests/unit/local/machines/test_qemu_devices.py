@@ -14,6 +14,7 @@ import pytest
 from pycloudlib.errors import MachineError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.machines import qemu_interfaces
+from pycloudlib.local.machines.base import DiskBus
 from pycloudlib.local.machines.qemu_devices import QemuDisk
 from pycloudlib.local.machines.qemu_interfaces import UserInterface
 from pycloudlib.local.machines.qmp import QMP, READY
@@ -68,14 +69,15 @@ def listens(address: str | None, port: int) -> bool:
         return probe.connect_ex((address or "", port)) == 0
 
 
-def test_the_guest_of_a_plugged_disk_sees_the_volume_id(qmp: QMP, store: QcowStore) -> None:
-    QemuDisk(store.disk(VOLUME)).plug(qmp, 3)
+@pytest.mark.parametrize("bus", DiskBus)
+def test_the_guest_of_a_plugged_disk_sees_the_volume_id(qmp: QMP, store: QcowStore, bus: DiskBus) -> None:
+    QemuDisk(store.disk(VOLUME), bus).plug(qmp, 3)
     serial = qmp.execute("qom-get", path=f"/machine/peripheral/dev-{VOLUME}", property="serial")
     assert serial == "vol0123456789abcdef0"
 
 
 def test_a_disk_that_was_frozen_is_written_to_elsewhere(qmp: QMP, store: QcowStore, tmp_path: Path) -> None:
-    disk = QemuDisk(store.disk(VOLUME))
+    disk = QemuDisk(store.disk(VOLUME), DiskBus.NVME)
     disk.plug(qmp, 3)
     disk.freeze(qmp, str(tmp_path / "first.qcow2"))
     disk.freeze(qmp, str(tmp_path / "second.qcow2"))
@@ -85,15 +87,38 @@ def test_a_disk_that_was_frozen_is_written_to_elsewhere(qmp: QMP, store: QcowSto
 
 
 def test_a_disk_that_cannot_be_frozen_says_why(qmp: QMP, store: QcowStore, tmp_path: Path) -> None:
-    disk = QemuDisk(store.disk(VOLUME))
+    disk = QemuDisk(store.disk(VOLUME), DiskBus.NVME)
     disk.plug(qmp, 3)
     with pytest.raises(MachineError, match="No such file or directory"):
         disk.freeze(qmp, str(tmp_path / "nowhere" / "overlay.qcow2"))
 
 
+def size_in_guest(qmp: QMP) -> int:
+    (device,) = qmp.execute("query-block")
+    return int(device["inserted"]["image"]["virtual-size"])
+
+
+def test_virtio_disk_grows_while_its_machine_is_on(qmp: QMP, store: QcowStore, tmp_path: Path) -> None:
+    disk = QemuDisk(store.disk(VOLUME), DiskBus.VIRTIO)
+    disk.plug(qmp, 3)
+    disk.grow(qmp, 3)
+    assert size_in_guest(qmp) == 3 * qemu_img.GIB
+    disk.freeze(qmp, str(tmp_path / "overlay.qcow2"))
+    disk.grow(qmp, 4)
+    assert size_in_guest(qmp) == 4 * qemu_img.GIB
+
+
+def test_nvme_disk_keeps_its_size_while_its_machine_is_on(qmp: QMP, store: QcowStore) -> None:
+    disk = QemuDisk(store.disk(VOLUME), DiskBus.NVME)
+    disk.plug(qmp, 3)
+    with pytest.raises(MachineError, match=f"{VOLUME} cannot grow while its machine is on"):
+        disk.grow(qmp, 3)
+    assert size_in_guest(qmp) == qemu_img.GIB
+
+
 def test_a_disk_for_which_there_is_no_slot_leaves_its_file_free(qmp: QMP, store: QcowStore) -> None:
     with pytest.raises(MachineError, match="port9"):
-        QemuDisk(store.disk(VOLUME)).plug(qmp, 9)
+        QemuDisk(store.disk(VOLUME), DiskBus.NVME).plug(qmp, 9)
     assert qemu_img.inspect(store.disk(VOLUME).file()).format == "qcow2"
 
 

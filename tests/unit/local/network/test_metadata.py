@@ -222,3 +222,8 @@ def test_shared_server_answers_each_guest_by_its_address() -> None:
         _, token = shared_ask(port, "127.0.0.3", "PUT", X_aws_ec2_metadata_token_ttl_seconds="60")
         assert shared_ask(port, "127.0.0.3", X_aws_ec2_metadata_token=token.decode()) == (200, b"i-0123456789abcdef1")
         assert shared_ask(port, "127.0.0.2", X_aws_ec2_metadata_token=token.decode()) == (401, b"")
+
+
+def test_system_is_the_hypervisor(guest: Guest) -> None:
+    guest.instance = dataclasses.replace(INSTANCE, system="xen")
+    assert guest.ask("GET", "/latest/meta-data/system") == (200, b"xen")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from pycloudlib.local.api.models.instance_types import describe_type
 from pycloudlib.local.api.models.interface import public_dns_name
 from pycloudlib.local.api.moto_adapter import Instance
 from pycloudlib.local.network.metadata import InstanceMetadata, InterfaceMetadata
@@ -45,6 +46,7 @@ def instance_metadata(instance: Instance, reservation_id: str, public_key: str) 
         availability_zone_id=placement.availability_zone_id,
         placement_group=placement.group_name,
         spot=instance.lifecycle == "spot",
+        system=str(describe_type(instance.instance_type).get("Hypervisor", "nitro")),
         tags=_tags(instance) if options.instance_metadata_tags == "enabled" else None,
         spot_interruption=instance.ec2_backend.interruption_of(instance),
         instance_profile=instance.ec2_backend.profile_metadata(instance),

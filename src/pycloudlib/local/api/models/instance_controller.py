@@ -12,7 +12,7 @@ from pycloudlib.local.api.models.description import instance_metadata
 from pycloudlib.local.api.models.instance_status import GuestStatus, describe_status, panicked
 from pycloudlib.local.api.models.records_lock import RecordsLock
 from pycloudlib.local.api.moto_adapter import STATE_CODES, EC2ClientError, Instance, StateReason, set_instance_state
-from pycloudlib.local.machines.base import Devices, Kernel, MachineOwner, MachineSpec, PowerOffCause
+from pycloudlib.local.machines.base import Devices, DiskBus, Kernel, MachineOwner, MachineSpec, PowerOffCause
 from pycloudlib.local.machines.commands import Destroy, End, Reboot, Request, Start, Stop
 from pycloudlib.local.machines.driver import MachineDriver
 from pycloudlib.local.machines.machine import Machine
@@ -135,9 +135,11 @@ class InstanceController(MachineOwner):
         """The machine behind the instance."""
         return self._machine
 
-    def resize(self, instance_type: str, memory_mib: int, cpus: int) -> None:
+    def resize(self, instance_type: str, memory_mib: int, cpus: int, disk_bus: DiskBus) -> None:
         """Let the machine, which is off, be of another type from its next start on."""
-        self._spec = replace(self._spec, instance_type=instance_type, memory_mib=memory_mib, cpus=cpus)
+        self._spec = replace(
+            self._spec, instance_type=instance_type, memory_mib=memory_mib, cpus=cpus, disk_bus=disk_bus
+        )
 
     def reboot(self, while_off: tuple[Request, ...] = ()) -> None:
         """Reboot it; `while_off` are requests that its machine serves while it is off."""

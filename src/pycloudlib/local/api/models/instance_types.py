@@ -16,6 +16,7 @@ from typing import Any
 from botocore.model import StringShape
 
 from pycloudlib.local.api.moto_adapter import INSTANCE_TYPES, EC2ClientError, add_instance_type, get_service_model
+from pycloudlib.local.machines.base import DiskBus
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,9 @@ _FURTHER = {
     "u7inh-32tb.480xlarge": (1920, 32768.0),
 }
 """Virtual CPUs and memory in GiB."""
+
+_XEN_FAMILIES = {"cc1", "cc2", "cg1", "cr1", "f1", "g2", "g3", "g3s", "hi1", "hs1", "p2", "p3"}
+"""Those of `_FURTHER` that are not on Nitro. https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-nitro-instances.html"""
 
 _PATTERN_TYPES = {False: "m5.large", True: "m6g.large"}
 """The types from which the descriptions are taken that nobody has; by whether they are for arm64."""
@@ -128,6 +132,16 @@ def check_architecture(instance_type: str | None, architecture: str) -> None:
         "and try again. You can use 'describe-instance-types' or 'describe-images' to discover the architecture of the "
         "instance type or AMI.",
     )
+
+
+def disk_bus(instance_type: str | None) -> DiskBus:
+    """Return how the volumes of a type's machines are connected; None means the default type.
+
+    EBS volumes are NVMe devices on Nitro only.
+    https://docs.aws.amazon.com/ebs/latest/userguide/nvme-ebs-volumes.html
+    """
+    on_nitro = describe_type(instance_type)["EbsInfo"]["NvmeSupport"] == "required"
+    return DiskBus.NVME if on_nitro else DiskBus.VIRTIO
 
 
 def cpu_options(instance_type: str | None, wanted: Mapping[str, Any]) -> dict[str, int]:
@@ -203,6 +217,9 @@ def _description(name: str) -> dict[str, Any]:
     threads = 1 if arm else 2
     cores = max(1, cpus // threads)
     description: dict[str, Any] = copy.deepcopy(INSTANCE_TYPES[_PATTERN_TYPES[arm]])
+    if family in _XEN_FAMILIES:
+        description["Hypervisor"] = "xen"
+        description["EbsInfo"]["NvmeSupport"] = "unsupported"
     return {
         **description,
         "InstanceType": name,

@@ -17,6 +17,7 @@ from pycloudlib.local.api.models.instance_types import (
     check_architecture,
     cpu_options,
     describe_type,
+    disk_bus,
 )
 from pycloudlib.local.api.models.launch_interfaces import LaunchInterfaceRecords
 from pycloudlib.local.api.models.launch_options import LaunchOptions
@@ -112,6 +113,7 @@ class InstanceRecords(
                 memory_mib=memory_mib,
                 cpus=cpus,
                 kernel=self.root_kernel(instance),
+                disk_bus=disk_bus(instance.instance_type),
             )
             controller = InstanceController(
                 instance,
@@ -282,7 +284,7 @@ class InstanceRecords(
         local = local_instance(instance)
         local.change_type(instance_type, cpu_options(instance_type, {}), describe_type(instance_type))
         memory_mib, cpus = self.cloud.sizes.size(instance_type, local.cpu_options)
-        self.controllers[instance.id].resize(instance_type, memory_mib, cpus)
+        self.controllers[instance.id].resize(instance_type, memory_mib, cpus, disk_bus(instance_type))
 
     def _default_subnet_id(self, zone: str | None) -> str:
         subnet = self.get_default_subnets().get(zone or f"{self.region_name}a")

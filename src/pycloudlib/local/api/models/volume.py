@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pycloudlib.local.api.models.volume_types import Performance
 from pycloudlib.local.api.moto_adapter import Volume, VolumeAttachment, VolumeModification, utcnow
 from pycloudlib.local.machines.base import Kernel
+
+_ALL = 100
+"""Percent."""
 
 
 class LocalAttachment(VolumeAttachment):
@@ -22,34 +26,55 @@ class LocalAttachment(VolumeAttachment):
 
 
 class LocalModification(VolumeModification):
-    """A modification of a volume, in progress until `finish` is called."""
+    """A modification of a volume: "modifying" until `finish` is called, then "optimizing" for a while.
 
-    def __init__(self, volume: Volume, size_gb: int, performance: Performance) -> None:
-        before = (volume.size, volume.volume_type, volume.iops, volume.throughput)
-        super().__init__(volume, size_gb)
-        self.original_size, self.original_volume_type, self.original_iops, self.original_throughput = before
-        self.target_volume_type = performance.volume_type
+    Args:
+        volume: the volume.
+        size_gb: its size in GiB after the modification.
+        performance: its performance after the modification.
+        optimize_seconds: how long it is "optimizing".
+    """
+
+    def __init__(self, volume: Volume, size_gb: int, performance: Performance, optimize_seconds: float) -> None:
+        self.volume = volume
+        self.start_time = utcnow()
+        self.original_size, self.original_volume_type = volume.size, volume.volume_type
+        self.original_iops, self.original_throughput = volume.iops, volume.throughput
+        self.target_size, self.target_volume_type = size_gb, performance.volume_type
         self.target_iops, self.target_throughput = performance.iops, performance.throughput
         self.original_multi_attach_enabled = self.target_multi_attach_enabled = False
-        self.end_time: datetime | None = None  # type: ignore[assignment]  # moto's always has one
         self.status_message: str | None = None
-        self._state = "modifying"
+        self._optimize_seconds = optimize_seconds
+        self._finished: float | None = None
+        self._ends: datetime | None = None
 
     @property
     def modification_state(self) -> str:
-        """Its state: "modifying", "completed" or "failed"."""
-        return self._state
+        """Its state: "modifying", "optimizing", "completed", or "failed"."""
+        if self._finished is None:
+            return "modifying"
+        if self.status_message is not None:
+            return "failed"
+        return "completed" if self.progress == _ALL else "optimizing"
 
     @property
     def progress(self) -> int:
-        """Its progress in percent."""
-        return 100 if self._state == "completed" else 0
+        """Its progress in percent: the elapsed share of "optimizing"."""
+        if self._finished is None or self.status_message is not None:
+            return 0
+        elapsed = time.monotonic() - self._finished
+        return _ALL if elapsed >= self._optimize_seconds else int(_ALL * elapsed / self._optimize_seconds)
+
+    @property
+    def end_time(self) -> datetime | None:  # type: ignore[override]  # moto's is an attribute
+        """When it was completed or failed; None before."""
+        return self._ends if self.modification_state in ("completed", "failed") else None
 
     def finish(self, error: Exception | None) -> None:
-        """Record its end."""
-        self._state = "failed" if error else "completed"
+        """Record that the volume has its new size and performance, or that it could not get them."""
         self.status_message = str(error) if error else None
-        self.end_time = utcnow()
+        self._finished = time.monotonic()
+        self._ends = utcnow() if error else utcnow() + timedelta(seconds=self._optimize_seconds)
 
 
 class LocalVolume(Volume):
@@ -65,12 +90,18 @@ class LocalVolume(Volume):
         return str(self.zone.zone_id)
 
     @property
-    def growth(self) -> LocalModification | None:
-        """The modification in progress; None without one."""
-        latest: Any = self.modifications[-1] if self.modifications else None
-        return latest if latest is not None and latest.modification_state == "modifying" else None
+    def is_being_modified(self) -> bool:
+        """Whether a modification is in progress."""
+        return self._modification_state in ("modifying", "optimizing")
 
     @property
     def size_to_be(self) -> int:
         """Its size in GiB after the modification in progress."""
-        return (self.growth and self.growth.target_size) or self.size
+        if self._modification_state != "modifying":
+            return int(self.size)
+        return int(self.modifications[-1].target_size or self.size)
+
+    @property
+    def _modification_state(self) -> str | None:
+        latest: Any = self.modifications[-1] if self.modifications else None
+        return latest.modification_state if latest is not None else None

@@ -13,6 +13,7 @@ from pycloudlib.local.api.models.base import LocalRecords
 from pycloudlib.local.api.models.block_devices import BlockDevice, check_device_name
 from pycloudlib.local.api.models.encryption import check_key, key_arn
 from pycloudlib.local.api.models.instance_controller import InstanceController
+from pycloudlib.local.api.models.instance_types import disk_bus
 from pycloudlib.local.api.models.volume import LocalAttachment, LocalModification, LocalVolume
 from pycloudlib.local.api.models.volume_types import DEFAULT_VOLUME_TYPE, VOLUME_TYPES, Performance, performance_of
 from pycloudlib.local.api.moto_adapter import (
@@ -29,7 +30,7 @@ from pycloudlib.local.api.moto_adapter import (
     random_volume_id,
     utcnow,
 )
-from pycloudlib.local.machines.base import Kernel
+from pycloudlib.local.machines.base import DiskBus, Kernel
 from pycloudlib.local.machines.commands import End, Grow, Outcome, Plug, Unplug
 from pycloudlib.local.machines.machine import Machine
 
@@ -152,7 +153,7 @@ class VolumeRecords(LocalRecords):
         target_throughput: int | None = None,
         target_multi_attach_enabled: bool | None = None,
     ) -> Volume:
-        """Change a volume's type, or grow it while no running machine has it (ModifyVolume)."""
+        """Change a volume's type, or grow it (ModifyVolume)."""
         volume: Any = self.get_volume(volume_id)
         if (target_size, target_volume_type, target_iops, target_throughput) == (None, None, None, None):
             raise EC2ClientError(
@@ -162,16 +163,12 @@ class VolumeRecords(LocalRecords):
         performance = _modified(volume, size, target_volume_type, target_iops, target_throughput)
         if size < volume.size:
             raise EC2ClientError("InvalidParameterValue", "New size cannot be smaller than existing size")
-        if volume.growth:
+        if volume.is_being_modified:
             raise EC2ClientError("IncorrectModificationState", f"Volume {volume_id} is being modified")
         grows = size > volume.size
-        if grows and volume.attachment and volume.attachment.instance.state != "stopped":
-            raise EC2ClientError(
-                "UnsupportedOperation",
-                "The local EC2 cannot make a volume larger while a running instance has it, because QEMU's NVMe disks "
-                "keep their size: stop the instance or detach the volume first",
-            )
-        modification = LocalModification(volume, size, performance)
+        if grows:
+            _check_growth(volume)
+        modification = LocalModification(volume, size, performance, self.cloud.driver.optimize_seconds)
         volume.volume_type = performance.volume_type
         volume.iops, volume.throughput = performance.iops, performance.throughput
         volume.modifications.append(modification)
@@ -397,6 +394,23 @@ class VolumeRecords(LocalRecords):
     def _forget(self, volume: Volume) -> None:
         self.volumes.pop(volume.id, None)
         self.cloud.volumes.delete(volume.id)
+
+
+def _check_growth(volume: Volume) -> None:
+    """Refuse to grow a volume that a running machine has as an NVMe disk, which QEMU cannot resize.
+
+    Raises:
+        EC2ClientError: UnsupportedOperation.
+    """
+    instance = volume.attachment.instance if volume.attachment else None
+    if instance is None or instance.state == "stopped" or disk_bus(instance.instance_type) is not DiskBus.NVME:
+        return
+    raise EC2ClientError(
+        "UnsupportedOperation",
+        f"The local EC2 cannot grow {volume.id} while {instance.id} runs, because {instance.instance_type} is a Nitro "
+        "type and QEMU's NVMe disks keep their size: stop the instance or detach the volume first, or launch a Xen "
+        "type such as t2.small, whose volumes grow while attached",
+    )
 
 
 def _modified(
