@@ -18,7 +18,7 @@ from pycloudlib.local.api.models.listings import ListingRecords
 from pycloudlib.local.api.models.network_acls import NetworkAclRecords
 from pycloudlib.local.api.models.security_groups import SecurityGroupRecords
 from pycloudlib.local.api.models.vpcs import VpcRecords
-from pycloudlib.local.api.moto_adapter import install_backend
+from pycloudlib.local.api.moto_adapter import draw_canonical_ipv6_blocks, install_backend
 
 
 class LocalEC2Backend(
@@ -45,6 +45,7 @@ def install(cloud: LocalCloud) -> None:
     """Make moto's EC2 the local one; to be called before the first use of EC2 in this process."""
     LocalRecords.cloud = cloud
     install_backend(LocalEC2Backend)
+    draw_canonical_ipv6_blocks()
 
 
 def require_region(region: str) -> None:

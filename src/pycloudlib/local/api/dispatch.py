@@ -27,7 +27,7 @@ from pycloudlib.local.api.moto_adapter import (
 )
 from pycloudlib.local.api.pagination import page
 from pycloudlib.local.api.query import parse_query
-from pycloudlib.local.api.request_checks import check
+from pycloudlib.local.api.request_checks import check, check_ids
 from pycloudlib.local.api.responses.account import AccountResponse
 from pycloudlib.local.api.responses.addresses import AddressResponse
 from pycloudlib.local.api.responses.dhcp_options import DhcpOptionsResponse
@@ -162,6 +162,7 @@ class LocalEC2Response(
         assert audit is not None  # noqa: S101  (_check_action refuses the others)
         check_members(operation, audit, self.params)
         if operation.name == "RunInstances":
+            check_ids(operation.name, self.params.get("LaunchTemplate") or {})
             with LocalRecords.cloud.lock.reading():
                 self.params = self.ec2_backend.launch_parameters(self.params)
         check(operation, self.params)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pycloudlib.local.api.models.instance_types import describe_type
+from pycloudlib.local.api.models.placement_groups import PlacementGroup
 from pycloudlib.local.api.moto_adapter import EC2ClientError
 
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]*\.?[0-9]+")
@@ -32,7 +33,10 @@ def check_launch(backend: Any, parameters: Mapping[str, Any]) -> None:
     _check_credits(parameters)
     _check_market(parameters.get("InstanceMarketOptions") or {})
     _check_group_names(backend, parameters.get("SecurityGroups") or [], parameters.get("SubnetId"))
-    _check_placement(backend, parameters.get("Placement") or {}, _subnets(backend, parameters))
+    placement = parameters.get("Placement") or {}
+    _check_placement(backend, placement, _subnets(backend, parameters))
+    if placement.get("GroupName"):
+        _check_placement_group(backend.placement_group(placement["GroupName"]), parameters.get("InstanceType"))
     _check_user_data(parameters.get("UserData"))
     profile = parameters.get("IamInstanceProfile")
     if profile:
@@ -73,8 +77,16 @@ def _check_placement(backend: Any, placement: Mapping[str, Any], subnets: list[A
                 f"Value ({zone or zone_id}) for parameter availabilityZone is invalid: the subnet '{subnet.id}' is in "
                 f"{subnet.availability_zone}.",
             )
-    if placement.get("GroupName"):
-        backend.placement_group(placement["GroupName"])
+
+
+def _check_placement_group(group: PlacementGroup, instance_type: str | None) -> None:
+    described = describe_type(instance_type)
+    if group.strategy not in described["PlacementGroupInfo"]["SupportedStrategies"]:
+        raise EC2ClientError(
+            "InvalidParameterCombination",
+            f"{group.strategy.capitalize()} placement groups are not supported by the '{described['InstanceType']}' "
+            "instance type. Specify a supported instance type or change the placement group strategy, and try again.",
+        )
 
 
 def _check_credits(parameters: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
+from ipaddress import IPv6Network
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -166,6 +167,7 @@ __all__ = [
     "cache_lookups",
     "camelcase_to_underscores",
     "change_class",
+    "draw_canonical_ipv6_blocks",
     "find_instance_profile",
     "fixed_transforms",
     "format_timestamp",
@@ -309,6 +311,13 @@ def cache_lookups() -> None:
     backends.list_of_moto_modules = lambda: names
     importer: Any = responses
     importer.method_names_from_class = cache(importer.method_names_from_class)
+
+
+def draw_canonical_ipv6_blocks() -> None:
+    """Let moto draw the IPv6 blocks of VPCs in their canonical form, without leading zeros. Idempotent."""
+    vpcs: Any = import_module("moto.ec2.models.vpcs")
+    draw = vpcs.random_ipv6_cidr
+    vpcs.random_ipv6_cidr = lambda: str(IPv6Network(draw()))
 
 
 def attribute_names(value: Any, member: str, shape: Any) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ _IDS = {
     "SourceImageId": ("ami", "InvalidAMIID.Malformed", 'Invalid id: "{id}" (expecting "ami-...")'),
     "GroupId": ("sg", "InvalidGroupId.Malformed", 'Invalid id: "{id}" (expecting "sg-...")'),
     "SecurityGroupId": ("sg", "InvalidGroupId.Malformed", 'Invalid id: "{id}" (expecting "sg-...")'),
+    "LaunchTemplateId": ("lt", "InvalidLaunchTemplateId.Malformed", 'Invalid id: "{id}" (expecting "lt-...")'),
     "VolumeId": (
         "vol",
         "InvalidParameterValue",
@@ -57,7 +58,7 @@ def check(operation: OperationModel, parameters: Parameters) -> None:
         EC2ClientError: something is missing, or is not what the action takes.
     """
     _check_required(operation, parameters)
-    _check_ids(operation.name, parameters)
+    check_ids(operation.name, parameters)
     _check_max_results(operation, parameters)
 
 
@@ -67,7 +68,12 @@ def _check_required(operation: OperationModel, parameters: Parameters) -> None:
             raise EC2ClientError("MissingParameter", f"The request must contain the parameter {name}")
 
 
-def _check_ids(action: str, parameters: Parameters) -> None:
+def check_ids(action: str, parameters: Parameters) -> None:
+    """Refuse malformed ids among parameters of an action, or among the members of a structure of its request.
+
+    Raises:
+        EC2ClientError: an id is malformed.
+    """
     # The groups of a placement have ids of another form.
     if "PlacementGroup" in action:
         return

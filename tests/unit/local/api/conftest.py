@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -53,8 +52,7 @@ def network(client: EC2Client) -> Network:
     """A VPC of one's own with one small subnet."""
     vpc_id = client.create_vpc(CidrBlock="192.168.0.0/16", AmazonProvidedIpv6CidrBlock=True)["Vpc"]["VpcId"]
     block = client.describe_vpcs(VpcIds=[vpc_id])["Vpcs"][0]["Ipv6CidrBlockAssociationSet"][0]["Ipv6CidrBlock"]
-    # What moto draws may have leading zeros.
-    ipv6_cidr = str(ipaddress.ip_network(block.replace("/56", "/64")))
+    ipv6_cidr = block.replace("/56", "/64")
     subnet = client.create_subnet(
         VpcId=vpc_id, CidrBlock="192.168.1.0/28", Ipv6CidrBlock=ipv6_cidr, AvailabilityZone="us-east-1a"
     )["Subnet"]

@@ -28,7 +28,7 @@ def spot(client: EC2Client, image_id: str) -> dict[str, Any]:
     client.create_placement_group(GroupName="filtered")
     instance = client.run_instances(
         ImageId=image_id,
-        InstanceType="t3.small",
+        InstanceType="m5.large",
         MinCount=1,
         MaxCount=1,
         ClientToken="filtered",

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pycloudlib.local.daemon import log_file
 from support.local_network import Launch, Network, describe, wait_for
@@ -28,7 +29,7 @@ def machine(client: EC2Client, instance_id: str) -> str:
 def test_placement_is_kept(client: EC2Client, launch: Launch) -> None:
     client.create_placement_group(GroupName="near", Strategy="cluster")
     placement = {"AvailabilityZoneId": "use1-az2", "GroupName": "near", "Tenancy": "dedicated"}
-    instance_id = launch(Placement=placement)
+    instance_id = launch(InstanceType="m5.large", Placement=placement)
     described = describe(client, instance_id)["Placement"]
     assert described.items() >= {**placement, "AvailabilityZone": "us-east-1c"}.items()
     assert refusal(client.delete_placement_group, GroupName="near") == "InvalidPlacementGroup.InUse"
@@ -36,6 +37,15 @@ def test_placement_is_kept(client: EC2Client, launch: Launch) -> None:
     wait_for(client, instance_id, "terminated")
     client.delete_placement_group(GroupName="near")
     assert client.describe_placement_groups()["PlacementGroups"] == []
+
+
+def test_cluster_placement_group_of_unsupported_type_is_refused(client: EC2Client, image_id: str) -> None:
+    client.create_placement_group(GroupName="close", Strategy="cluster")
+    wanted: dict[str, Any] = {**LAUNCH, "ImageId": image_id, "Placement": {"GroupName": "close"}}
+    with pytest.raises(ClientError, match=r"Cluster placement groups .* 't3\.small'") as refused:
+        client.run_instances(**wanted)
+    assert refused.value.response["Error"]["Code"] == "InvalidParameterCombination"
+    client.delete_placement_group(GroupName="close")
 
 
 def test_placement_groups_are_described(client: EC2Client) -> None:

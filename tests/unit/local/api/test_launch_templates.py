@@ -139,6 +139,7 @@ def test_unknown_key_and_image_are_refused(client: EC2Client, image_id: str) -> 
     [
         ({"LaunchTemplateName": "none"}, "InvalidLaunchTemplateName.NotFoundException"),
         ({"LaunchTemplateId": "lt-0123456789abcdef0"}, "InvalidLaunchTemplateId.NotFound"),
+        ({"LaunchTemplateId": "referred"}, "InvalidLaunchTemplateId.Malformed"),
         ({"LaunchTemplateName": "referred", "Version": "7"}, "InvalidLaunchTemplateId.VersionNotFound"),
         ({"LaunchTemplateName": "referred", "Version": "0"}, "InvalidLaunchTemplateId.VersionNotFound"),
         ({"LaunchTemplateName": "referred", "Version": "new"}, "InvalidLaunchTemplateId.VersionNotFound"),
@@ -186,6 +187,7 @@ def test_incomplete_tag_specifications_are_refused(client: EC2Client, specificat
 def test_unknown_templates_are_not_described(client: EC2Client) -> None:
     for name, value, code in (
         ("LaunchTemplateIds", "lt-0123456789abcdef0", "InvalidLaunchTemplateId.NotFound"),
+        ("LaunchTemplateIds", "lt-1", "InvalidLaunchTemplateId.Malformed"),
         ("LaunchTemplateNames", "none", "InvalidLaunchTemplateName.NotFoundException"),
     ):
         assert refusal(client.describe_launch_templates, **{name: [value]}) == code

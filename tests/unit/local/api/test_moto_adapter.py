@@ -11,7 +11,7 @@ from moto import backends
 from moto.core import responses
 from moto.core.base_backend import BackendDict
 from moto.core.utils import convert_to_flask_response
-from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models import EC2Backend, ec2_backends, vpcs
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.ec2.models.subnets import Subnet, SubnetBackend
@@ -62,6 +62,14 @@ def test_moto_looks_up_by_the_cached_names() -> None:
     dispatch = DomainDispatcherApplication.get_backend_for_host.__code__
     assert {"backends", "list_of_moto_modules"} <= set(dispatch.co_names)
     assert "method_names_from_class" in responses.BaseResponse.call_action.__code__.co_names
+
+
+def test_ipv6_blocks_are_drawn_in_canonical_form(backend: EC2Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vpcs, "random_ipv6_cidr", lambda: "2400:6500:0012:0300::/56")
+    moto_adapter.draw_canonical_ipv6_blocks()
+    vpc = backend.create_vpc("10.1.0.0/16", amazon_provided_ipv6_cidr_block=True)
+    (association,) = vpc.get_cidr_block_association_set(ipv6=True)
+    assert association["cidr_block"] == "2400:6500:12:300::/56"
 
 
 def test_install_backend_replaces_motos_class(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 import boto3
@@ -65,6 +66,43 @@ def test_an_ipv6_block_is_a_free_one_of_the_vpc(client: EC2Client, network: Netw
     call = client.create_subnet
     assert refusal(call, Ipv6CidrBlock="2001:db8::/64", **wanted) == "InvalidSubnet.Range"
     assert refusal(call, Ipv6CidrBlock=network.ipv6_cidr, **wanted) == "InvalidSubnet.Conflict"
+
+
+def test_ipv6_block_of_subnet_is_canonical(client: EC2Client, network: Network) -> None:
+    block = ipaddress.IPv6Network(network.ipv6_cidr)
+    spare = ipaddress.IPv6Network((int(block.network_address) + (1 << 64), 64))
+    subnet = client.create_subnet(VpcId=network.vpc_id, CidrBlock="192.168.7.0/24", Ipv6CidrBlock=spare.exploded)[
+        "Subnet"
+    ]
+    (association,) = subnet["Ipv6CidrBlockAssociationSet"]
+    assert (association["Ipv6CidrBlock"], association["Ipv6CidrBlockState"]) == (str(spare), {"State": "associated"})
+    (described,) = client.describe_subnets(SubnetIds=[subnet["SubnetId"]])["Subnets"]
+    assert described["Ipv6CidrBlockAssociationSet"] == [association]
+
+
+def outbound(client: EC2Client, vpc_id: str) -> list[str]:
+    of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}, {"Name": "group-name", "Values": ["default"]}]
+    (group,) = client.describe_security_groups(Filters=of_vpc)["SecurityGroups"]  # type: ignore[arg-type]
+    (permission,) = group["IpPermissionsEgress"]
+    return [one["CidrIp"] for one in permission["IpRanges"]] + [one["CidrIpv6"] for one in permission["Ipv6Ranges"]]
+
+
+def test_default_group_of_vpc_that_gets_ipv6_allows_it_outbound(client: EC2Client) -> None:
+    vpc_id = client.create_vpc(CidrBlock="192.168.0.0/16")["Vpc"]["VpcId"]
+    assert outbound(client, vpc_id) == ["0.0.0.0/0"]
+    client.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)
+    assert outbound(client, vpc_id) == ["0.0.0.0/0", "::/0"]
+
+
+def test_default_group_with_modified_rules_keeps_them(client: EC2Client) -> None:
+    vpc_id = client.create_vpc(CidrBlock="192.168.0.0/16")["Vpc"]["VpcId"]
+    of_vpc = [{"Name": "vpc-id", "Values": [vpc_id]}]
+    (group,) = client.describe_security_groups(Filters=of_vpc)["SecurityGroups"]  # type: ignore[arg-type]
+    everything, within = ({"IpProtocol": "-1", "IpRanges": [{"CidrIp": cidr}]} for cidr in ("0.0.0.0/0", "10.0.0.0/8"))
+    client.revoke_security_group_egress(GroupId=group["GroupId"], IpPermissions=[everything])  # type: ignore[list-item]
+    client.authorize_security_group_egress(GroupId=group["GroupId"], IpPermissions=[within])  # type: ignore[list-item]
+    client.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)
+    assert outbound(client, vpc_id) == ["10.0.0.0/8"]
 
 
 def test_bits_of_the_host_are_cleared(client: EC2Client, network: Network) -> None:

@@ -102,7 +102,7 @@ class ImageRecords(SnapshotRecords):
         self._check_name(options.name)
         devices = []
         for device in options.devices.devices:
-            size_gb, _ = self.check_block_device(device)
+            size_gb, _, _ = self.check_block_device(device)
             devices.append(replace(device, size_gb=size_gb))
         root = next((one for one in devices if one.device_name == traits.root_device_name), None)
         if root is None or not root.snapshot_id:

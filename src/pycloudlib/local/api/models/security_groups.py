@@ -46,6 +46,22 @@ class SecurityGroupRecords(LocalRecords):
             )
         return group
 
+    def associate_vpc_cidr_block(
+        self, vpc_id: str, cidr_block: str, amazon_provided_ipv6_cidr_block: bool
+    ) -> dict[str, Any]:
+        """AssociateVpcCidrBlock: with an IPv6 block, the default group allows outbound IPv6 if its rules are EC2's own.
+
+        https://docs.aws.amazon.com/vpc/latest/userguide/default-security-group.html
+        """
+        associated: dict[str, Any] = super().associate_vpc_cidr_block(
+            vpc_id, cidr_block, amazon_provided_ipv6_cidr_block
+        )
+        if amazon_provided_ipv6_cidr_block:
+            for group in self._groups_of(vpc_id):
+                if group.is_default and _allows_all_outbound_ipv4_only(group):
+                    group.egress_rules.append(SecurityGroupRule(self, "-1", group.id, None, None, {"CidrIpv6": "::/0"}))
+        return associated
+
     def describe_security_groups(
         self, group_ids: list[str] | None = None, groupnames: list[str] | None = None, filters: Any = None
     ) -> list[SecurityGroup]:
@@ -109,6 +125,10 @@ class SecurityGroupRecords(LocalRecords):
     def _groups_of(self, vpc_id: str | None) -> Iterable[SecurityGroup]:
         wanted = vpc_id or (self.default_vpc.id if self.default_vpc else None)
         return [group for group in self._all_groups() if group.vpc_id == wanted]
+
+
+def _allows_all_outbound_ipv4_only(group: SecurityGroup) -> bool:
+    return [(rule.ip_protocol, rule.ip_range) for rule in group.egress_rules] == [("-1", {"CidrIp": "0.0.0.0/0"})]
 
 
 def complete_ports(permission: dict[str, Any]) -> None:

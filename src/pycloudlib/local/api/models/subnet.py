@@ -15,6 +15,7 @@ FIRST_OWN = 4
 https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
 """
 _GUESSES = 50
+_ASSOCIATED = {"State": "associated"}
 
 
 class LocalSubnet(Subnet):
@@ -36,6 +37,11 @@ class LocalSubnet(Subnet):
     def subnet_arn(self) -> str:
         """Its ARN; moto derives this name from the class's."""
         return self.arn
+
+    @property
+    def ipv6_cidr_block_association_set(self) -> list[dict[str, Any]]:
+        """Its IPv6 block; moto makes a text of a mapping of the state."""
+        return [one for one in self.ipv6_cidr_block_associations.values() if one["ipv6CidrBlockState"] == _ASSOCIATED]
 
     def get_available_subnet_ip(self, instance: Any) -> str:
         """Choose an address for an instance's primary interface, which takes it."""
@@ -100,7 +106,7 @@ class LocalSubnet(Subnet):
         blocks = [
             str(association["ipv6CidrBlock"])
             for association in self.ipv6_cidr_block_associations.values()
-            if association["ipv6CidrBlockState"]["State"] == "associated"
+            if association["ipv6CidrBlockState"] == _ASSOCIATED
         ]
         return blocks[0] if blocks else None
 

@@ -118,9 +118,7 @@ def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
 
 def _blocks(vpc: Any, *, ipv6: bool) -> tuple[str, ...]:
     associations = vpc.get_cidr_block_association_set(ipv6=ipv6)
-    associated = (one["cidr_block"] for one in associations if one["cidr_block_state"]["state"] == "associated")
-    # An IPv6 block that moto draws may have leading zeros.
-    return tuple(canonical(block) for block in associated)
+    return tuple(one["cidr_block"] for one in associations if one["cidr_block_state"]["state"] == "associated")
 
 
 def _subnet(subnet: Any, acls: Iterable[Any], tables: Iterable[Any]) -> Subnet:
@@ -130,7 +128,7 @@ def _subnet(subnet: Any, acls: Iterable[Any], tables: Iterable[Any]) -> Subnet:
         zone=subnet.availability_zone,
         acl_id=next((acl.id for acl in acls for one in acl.associations if one.subnet_id == subnet.id), ""),
         route_table_id=_route_table_id(subnet.id, tables),
-        ipv6_cidr=canonical(subnet.ipv6_cidr) if subnet.ipv6_cidr else None,
+        ipv6_cidr=subnet.ipv6_cidr,
     )
 
 

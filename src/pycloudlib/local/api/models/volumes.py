@@ -68,8 +68,7 @@ class VolumeRecords(LocalRecords):
             throughput=None if throughput is None else int(throughput),
             kms_key_id=kms_key_id or None,
         )
-        size_gb, kernel = self.check_block_device(device)
-        performance = performance_of(volume_type or DEFAULT_VOLUME_TYPE, size_gb, device.iops, device.throughput)
+        size_gb, kernel, performance = self.check_block_device(device)
         source: Any = self.get_snapshot(snapshot_id) if snapshot_id else None
         encrypted = bool(encrypted or (source and source.encrypted))
         key = kms_key_id or (source.kms_key_id if source else None)
@@ -92,11 +91,11 @@ class VolumeRecords(LocalRecords):
         self.volumes[volume.id] = volume
         return volume
 
-    def check_block_device(self, device: BlockDevice) -> tuple[int, Kernel | None]:
+    def check_block_device(self, device: BlockDevice) -> tuple[int, Kernel | None, Performance]:
         """Validate the parameters of a new volume.
 
         Returns:
-            Its size in GiB, and the kernel of its snapshot; None if it has a boot loader.
+            Its size in GiB, the kernel of its snapshot (None if it has a boot loader), and its performance.
 
         Raises:
             EC2ClientError: the type, the size, or the snapshot is invalid.
@@ -116,8 +115,8 @@ class VolumeRecords(LocalRecords):
         if size_gb is None:
             raise MissingParameterError("size/snapshot")
         check_key(device.kms_key_id, encrypted=device.encrypted)
-        performance_of(device.volume_type or DEFAULT_VOLUME_TYPE, size_gb, device.iops, device.throughput)
-        return size_gb, kernel
+        volume_type = device.volume_type or DEFAULT_VOLUME_TYPE
+        return size_gb, kernel, performance_of(volume_type, size_gb, device.iops, device.throughput)
 
     def get_volume(self, volume_id: str) -> Volume:
         """Find a volume.

@@ -157,7 +157,7 @@ class VpcRecords(GatewayRecords):
             if not _SHORTEST_PREFIX <= ipaddress.IPv4Network(cidr_block).prefixlen <= _LONGEST_PREFIX:
                 raise EC2ClientError("InvalidSubnet.Range", f"The CIDR '{cidr_block}' is invalid.")
         if ipv6_cidr_block:
-            self._require_free_ipv6_block(vpc_id, ipv6_cidr_block)
+            ipv6_cidr_block = self._require_free_ipv6_block(vpc_id, ipv6_cidr_block)
         zone = self._zone_of_subnet(availability_zone, availability_zone_id)
         subnet = super().create_subnet(vpc_id, cidr_block, ipv6_cidr_block, zone, None, ipv6_native, tags)
         if not self.get_vpc(vpc_id).is_default:
@@ -205,8 +205,8 @@ class VpcRecords(GatewayRecords):
             raise EC2ClientError(
                 "SubnetCidrBlockLimitExceeded", f"Subnet {subnet_id} has an IPv6 CIDR block already: {subnet.ipv6_cidr}"
             )
-        self._require_free_ipv6_block(subnet.vpc_id, ipv6_cidr_block)
-        return super().associate_subnet_cidr_block(subnet_id, ipv6_cidr_block)
+        block = self._require_free_ipv6_block(subnet.vpc_id, ipv6_cidr_block)
+        return super().associate_subnet_cidr_block(subnet_id, block)
 
     def delete_subnet(self, subnet_id: str) -> Subnet:
         """Delete a subnet without network interfaces (DeleteSubnet)."""
@@ -269,7 +269,8 @@ class VpcRecords(GatewayRecords):
     def _interfaces_in(self, *, subnet_id: str | None = None, vpc_id: str | None = None) -> list[Any]:
         return [eni for eni in self.enis.values() if subnet_id == eni.subnet.id or vpc_id == eni.subnet.vpc_id]
 
-    def _require_free_ipv6_block(self, vpc_id: str, block: str) -> None:
+    def _require_free_ipv6_block(self, vpc_id: str, block: str) -> str:
+        """Return an IPv6 block in canonical form, if a subnet of the VPC can have it."""
         wanted = _ipv6_network(block)
         associations: Any = self.get_vpc(vpc_id).get_cidr_block_association_set(ipv6=True)
         blocks = [_ipv6_network(one["cidr_block"]) for one in associations]
@@ -279,6 +280,7 @@ class VpcRecords(GatewayRecords):
         taken = [_ipv6_network(subnet.ipv6_cidr) for subnet in subnets if subnet.ipv6_cidr]
         if any(wanted.overlaps(one) for one in taken):
             raise EC2ClientError("InvalidSubnet.Conflict", f"The CIDR '{block}' conflicts with another subnet")
+        return str(wanted)
 
 
 def _canonical(cidr_block: str) -> str:
