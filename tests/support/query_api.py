@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import BinaryIO
 from urllib.parse import urlencode, urlsplit
 from xml.etree import ElementTree
 
@@ -38,6 +39,16 @@ class Reply:
         found = self.xml.findtext(path)
         assert found is not None, self.text
         return found
+
+
+def read_reply(stream: BinaryIO) -> Reply:
+    """Read one response from a connection, and none of the next."""
+    status = int(stream.readline().split()[1])
+    headers = {}
+    for line in iter(stream.readline, b"\r\n"):
+        name, _, value = line.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    return Reply(status, headers, stream.read(int(headers.get("content-length", "0"))).decode())
 
 
 @dataclass(frozen=True)

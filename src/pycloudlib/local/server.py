@@ -268,15 +268,13 @@ def _http_server(
     from pycloudlib.local.api.service_model_cache import share_service_models  # noqa: PLC0415
 
     share_service_models()
-    from werkzeug.serving import make_server  # noqa: PLC0415
-
     from pycloudlib.local.api import backend, experiments  # noqa: PLC0415
     from pycloudlib.local.api.applications import make_application  # noqa: PLC0415
     from pycloudlib.local.api.credentials import known_keys  # noqa: PLC0415
+    from pycloudlib.local.api.http_server import HTTPServer  # noqa: PLC0415
     from pycloudlib.local.api.models import parameters, topology  # noqa: PLC0415
     from pycloudlib.local.api.models.base import LocalCloud  # noqa: PLC0415
     from pycloudlib.local.api.moto_adapter import cache_lookups  # noqa: PLC0415
-    from pycloudlib.local.api.request_handler import RequestHandler  # noqa: PLC0415
 
     cache_lookups()
     backend.install(
@@ -294,9 +292,8 @@ def _http_server(
     backend.require_region(options.region)
     if driver.topology_listener is not None:
         topology.on_change(driver.topology_listener)
-    server = make_server(
-        HOST,
-        listener.getsockname()[1],
+    server = HTTPServer(
+        listener,
         LocalEC2Application(
             make_application(),
             options.path,
@@ -304,9 +301,6 @@ def _http_server(
             options.region,
             {"network": topology.network_document},
         ),
-        threaded=True,
-        request_handler=RequestHandler,
-        fd=listener.fileno(),
     )
     thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), name="http", daemon=True)
     thread.start()

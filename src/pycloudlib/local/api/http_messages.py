@@ -6,7 +6,9 @@ import io
 import re
 import select
 import socket
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from xml.sax.saxutils import escape
@@ -18,6 +20,8 @@ MAX_BODY = 4 * 1024 * 1024
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that no response can have."""
+
+_TCP_SOCKETS = Path("/proc/net/tcp")
 
 _ERROR = """<?xml version="1.0" encoding="UTF-8"?>
 <Response><Errors><Error><Code>{code}</Code><Message>{reason}</Message></Error></Errors>\
@@ -58,24 +62,33 @@ def receive_body(environ: Environ) -> Refusal | None:
     Returns:
         Why the request is refused; None when it is not.
     """
+    refusal = _check_framing(environ)
+    if refusal is not None:
+        return refusal
     chunked = bool(environ.pop("wsgi.input_terminated", False))
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if not chunked and not (length.isascii() and length.isdigit()):
-        return Refusal("400 Bad Request", "MalformedQueryString", "The Content-Length is not a number")
-    wanted = MAX_BODY + 1 if chunked else int(length)
-    if not chunked and wanted > MAX_BODY:
-        return _too_large()
+    wanted = MAX_BODY + 1 if chunked else int(environ.get("CONTENT_LENGTH") or "0")
     try:
         body: bytes = environ["wsgi.input"].read(wanted)
     except OSError:
-        return Refusal("400 Bad Request", "MalformedQueryString", "The request ended before its body was complete")
-    if chunked and len(body) > MAX_BODY:
+        return _incomplete()
+    if len(body) > MAX_BODY:
         return _too_large()
     if not chunked and len(body) < wanted:
-        return Refusal("400 Bad Request", "MalformedQueryString", "The request ended before its body was complete")
+        return _incomplete()
     environ.pop("HTTP_TRANSFER_ENCODING", None)
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
     return None
+
+
+def body_is_received(environ: Environ) -> bool:
+    """Return whether a request has been read to its end, so that the next one begins there.
+
+    Args:
+        environ: the request, after it was answered.
+    """
+    if isinstance(environ["wsgi.input"], io.BytesIO):
+        return True  # by receive_body
+    return environ.get("CONTENT_LENGTH", "0") == "0" and "HTTP_TRANSFER_ENCODING" not in environ
 
 
 def body_of(environ: Environ) -> bytes:
@@ -88,7 +101,7 @@ def body_of(environ: Environ) -> bytes:
 def require_client(environ: Environ) -> None:
     """Check that the client of a request still waits for the response.
 
-    A client that has shut down its sending side counts as gone: the two cannot be told apart.
+    A client that has only shut down its sending side does.
 
     Raises:
         ClientGoneError: it has closed the connection.
@@ -99,10 +112,47 @@ def require_client(environ: Environ) -> None:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     try:
-        if poll.poll(0) and not connection.recv(1, socket.MSG_PEEK):
+        ended = poll.poll(0) and not connection.recv(1, socket.MSG_PEEK)
+        if ended and not _is_open(connection.getpeername(), connection.getsockname()):
             raise ClientGoneError("the client has closed the connection")
     except OSError as error:
         raise ClientGoneError("the connection to the client is broken") from error
+
+
+def _is_open(local: tuple[str, int], remote: tuple[str, int]) -> bool:
+    """Return whether a process of this host has a TCP socket open, in whatever state the connection is.
+
+    See proc_pid_net(5): the inode of a socket that no process has is 0.
+    """
+    ends = [_as_in_proc(local), _as_in_proc(remote)]
+    with _TCP_SOCKETS.open(encoding="ascii") as table:
+        return any(fields[1:3] == ends and fields[9] != "0" for fields in map(str.split, table))
+
+
+def _as_in_proc(address: tuple[str, int]) -> str:
+    number = int.from_bytes(socket.inet_aton(address[0]), sys.byteorder)
+    return f"{number:08X}:{address[1]:04X}"
+
+
+def _check_framing(environ: Environ) -> Refusal | None:
+    """Refuse a request whose end cannot be found, or is too far away (RFC 9112, section 6)."""
+    chunked = "wsgi.input_terminated" in environ
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not chunked and "HTTP_TRANSFER_ENCODING" in environ:
+        return Refusal("501 Not Implemented", "MalformedQueryString", "The only Transfer-Encoding here is chunked")
+    if chunked and "CONTENT_LENGTH" in environ:
+        return _malformed("A request has a Content-Length or a Transfer-Encoding, not both")
+    if not (length.isascii() and length.isdigit()):
+        return _malformed("The Content-Length is not a number")
+    return _too_large() if int(length) > MAX_BODY else None
+
+
+def _incomplete() -> Refusal:
+    return _malformed("The request ended before its body was complete")
+
+
+def _malformed(reason: str) -> Refusal:
+    return Refusal("400 Bad Request", "MalformedQueryString", reason)
 
 
 def _too_large() -> Refusal:

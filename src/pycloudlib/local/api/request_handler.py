@@ -2,20 +2,149 @@
 
 from __future__ import annotations
 
-from pycloudlib.local.api.http_messages import error_document
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pycloudlib.local.api.http_messages import Environ, body_is_received, error_document
 from pycloudlib.local.api.moto_adapter import MotoRequestHandler
+
+if TYPE_CHECKING:
+    from pycloudlib.local.api.http_server import HTTPServer
+
+logger = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
 """Seconds that the server waits for the next bytes of a request, or for the client to take those of a response."""
+DISCARD_SECONDS = 2.0
+DISCARD_BYTES = 64 * 1024 * 1024
+"""How long and how much a client may go on sending after its request was refused."""
+
+_NO_BODY = (204, 304)
+
+Headers = Sequence[tuple[str, str]]
 
 
 class RequestHandler(MotoRequestHandler):
-    """Handles a connection."""
+    """Handles a connection: one request after the other, for as long as each is received to its end."""
 
+    server: HTTPServer
     timeout = READ_SECONDS
+    protocol_version = "HTTP/1.1"
+    # The response to what is no request has a status line and headers too.
+    default_request_version = "HTTP/1.1"
+    # A response larger than a packet must not wait for the client to acknowledge the packet before.
+    disable_nagle_algorithm = True
     error_content_type = "text/xml;charset=UTF-8"
+    _is_first = True
+    _is_received = True
 
     @property
     def error_message_format(self) -> str:  # type: ignore[override]
         """The body of the response to what is not HTTP."""
         return error_document("MalformedQueryString", "%(message)s")
+
+    def handle(self) -> None:
+        """Handle all requests of the connection."""
+        super().handle()
+        if not self._is_received:
+            self._discard()
+
+    def handle_one_request(self) -> None:
+        """Handle the next request; close the connection if none comes."""
+        if not self._wait_for_request():
+            self.close_connection = True
+            return
+        self._is_received = False
+        super().handle_one_request()
+
+    def make_environ(self) -> Environ:
+        """Return the request as WSGI has it."""
+        environ = super().make_environ()
+        lengths = self.headers.get_all("Content-Length", [])
+        if len(lengths) > 1:
+            environ["CONTENT_LENGTH"] = ",".join(lengths)  # is refused; werkzeug takes the last one
+        return environ
+
+    def run_wsgi(self) -> None:
+        """Let the application answer a request."""
+        environ = self.make_environ()
+        try:
+            status, headers, body = self._call_application(environ)
+        except ConnectionError:
+            self.close_connection = True
+            return
+        except Exception:
+            logger.exception("%s failed", self.path)
+            document = error_document("InternalError", "The local EC2 failed; its log says how")
+            status, headers = "500 Internal Server Error", [("Content-Type", self.error_content_type)]
+            body = document.encode()
+        self._is_received = body_is_received(environ)
+        if not self._is_received or not self._keeps_alive():
+            self.close_connection = True
+        try:
+            self._respond(status, headers, body)
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def _wait_for_request(self) -> bool:
+        """Wait for the first byte of a request. Returns whether there is one."""
+        self.connection.settimeout(READ_SECONDS if self._is_first else self.server.idle_seconds)
+        self._is_first = False
+        try:
+            return bool(self.rfile.peek(1))  # type: ignore[attr-defined]  # it is a BufferedReader
+        except OSError:
+            return False
+        finally:
+            self.connection.settimeout(READ_SECONDS)
+
+    def _call_application(self, environ: Environ) -> tuple[str, Headers, bytes]:
+        started: list[tuple[str, Headers]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
+            started.append((status, headers))
+            return _refuse_write
+
+        chunks = self.server.app(environ, start_response)
+        try:
+            body = b"".join(chunks)
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+        return (*started[-1], body)
+
+    def _keeps_alive(self) -> bool:
+        """Return whether the client may send another request on the connection."""
+        if self.request_version != self.protocol_version:
+            return False
+        options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
+        return "close" not in (option.strip() for option in options)
+
+    def _respond(self, status: str, headers: Headers, body: bytes) -> None:
+        """Send a response, with one system call if the connection takes it at once."""
+        lines = [f"{self.protocol_version} {status}"]
+        lines += [f"{name}: {value}" for name, value in headers if name.lower() != "content-length"]
+        lines += [f"Date: {self.date_time_string()}", f"Server: {self.version_string()}"]
+        has_body = int(status.split(maxsplit=1)[0]) not in _NO_BODY
+        if has_body:
+            lines.append(f"Content-Length: {len(body)}")
+        if self.close_connection:
+            lines.append("Connection: close")
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        self.wfile.write(head + body if has_body and self.command != "HEAD" else head)
+
+    def _discard(self) -> None:
+        """Read what the client still sends: a connection closed before loses the response on its way."""
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(DISCARD_SECONDS)
+            left = DISCARD_BYTES
+            while left > 0 and (data := self.connection.recv(65536)):
+                left -= len(data)
+
+
+def _refuse_write(_: bytes) -> None:
+    raise NotImplementedError("applications return their response")

@@ -13,7 +13,7 @@ import pytest
 
 from pycloudlib.local import LocalEC2
 from pycloudlib.local.api.http_messages import MAX_BODY
-from support.query_api import AUTHORIZATION, FORM, QueryAPI, Reply
+from support.query_api import AUTHORIZATION, FORM, QueryAPI, Reply, read_reply
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,7 @@ def head(local: LocalEC2, *headers: str) -> bytes:
 
 def answer(connection: socket.socket) -> Reply:
     with connection.makefile("rb") as stream:
-        status = int(stream.readline().split()[1])
-        headers = {}
-        for line in iter(stream.readline, b"\r\n"):
-            name, _, value = line.decode().partition(":")
-            headers[name.lower()] = value.strip()
-        return Reply(status, headers, stream.read().decode())
+        return read_reply(stream)
 
 
 @pytest.mark.parametrize("action", ["", "Nope", "describe_regions", "GetCallerIdentity", "\x00", "<a>&", "é" * 5000])
@@ -124,6 +119,21 @@ def test_chunks_that_are_none_are_refused(local: LocalEC2, connection: socket.so
     connection.sendall(head(local, "Transfer-Encoding: chunked") + b"xyz\r\n")
     connection.shutdown(socket.SHUT_WR)
     assert answer(connection).code == "MalformedQueryString"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (("Transfer-Encoding: chunked", "Content-Length: 5"), 400),
+        (("Transfer-Encoding: gzip",), 501),
+        (("Content-Length: 5", "Content-Length: 7"), 400),
+    ],
+)
+def test_bodies_whose_end_is_not_clear_are_refused(
+    local: LocalEC2, connection: socket.socket, headers: tuple[str, ...], status: int
+) -> None:
+    connection.sendall(head(local, *headers) + b"0\r\n\r\n")
+    assert answer(connection).status == status
 
 
 def test_clients_that_stop_sending_block_nobody(local: LocalEC2, api: QueryAPI, connection: socket.socket) -> None:
