@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pycloudlib import progress
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline, check_timeout
-from pycloudlib.ec2.api.faults import call_until_consistent, responded, translated
+from pycloudlib.ec2.api.faults import NEVER, call_until_consistent, responded, translated
 from pycloudlib.ec2.instances.access import Access
 from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
 from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
@@ -33,7 +33,7 @@ from pycloudlib.errors import (
     PycloudlibTimeoutError,
     SSHConnectionError,
 )
-from pycloudlib.guest.boot import boot_id, checked_boot_id
+from pycloudlib.guest.boot import BOOT_ID_TIMEOUT, boot_id, checked_boot_id
 from pycloudlib.key import KeyPair
 from pycloudlib.setting_values import CloudInitFailure
 from pycloudlib.ssh.connection import Connection
@@ -329,20 +329,24 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             HostKeyError: it has another host key.
             InstanceError: as for wait().
         """
-        deadline = Deadline.after(self.boot_timeout)
+        criteria = self._criteria(None, cloud_init_failure=cloud_init_failure)
+        deadline = criteria.deadline
         self._expect_state("restarted", {InstanceState.RUNNING}, deadline)
-        old_boot_id = self.note_boot_id() if wait else None
+        old_boot_id = self.note_boot_id(deadline) if wait else None
         self._note_console(deadline)
         self._tell("restarted", "reboot_instances", deadline)
         if wait:
             self._old_boot_id = old_boot_id
-            self._wait_for_boot(self._criteria(None, cloud_init_failure=cloud_init_failure))
+            self._wait_for_boot(replace(criteria, old_boot_id=old_boot_id, console_before=self._console_before))
 
-    def note_boot_id(self) -> str | None:
-        """Take note of its boot id, before it is told to reboot.
+    def note_boot_id(self, deadline: Deadline = NEVER) -> str | None:
+        """Read and remember the boot id, before the instance is told to reboot.
+
+        Args:
+            deadline: when to stop waiting for the guest; default after 10 s.
 
         Returns:
-            The boot id; the last one seen of an instance that cannot be reached, if there is any.
+            The boot id; the last one seen if the instance cannot be reached.
 
         Raises:
             SSHAuthenticationError: it refuses the key.
@@ -351,7 +355,8 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         """
         last_seen = self._boot_id
         try:
-            return self.get_boot_id()
+            self._boot_id = boot_id(self.execute, timeout=min(BOOT_ID_TIMEOUT, deadline.remaining))
+            return self._boot_id
         except (SSHConnectionError, CommandTimeoutError) as error:
             logger.warning("%s is rebooted although it cannot be reached: %s", self.id, error)
             return last_seen
@@ -447,7 +452,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._expect_state("given another root volume", {InstanceState.RUNNING}, deadline)
         device_name = str(self._record(deadline).get("RootDeviceName", ""))
         replaced = self._root_volume_tasks.root_volume(self.id, device_name, deadline) if wait else None
-        old_boot_id = self.note_boot_id() if wait else None
+        old_boot_id = self.note_boot_id(deadline) if wait else None
         self._note_console(deadline)
         task_id = self._begin_root_replacement(source, deadline)
         if replaced is None:

@@ -27,6 +27,7 @@ from pycloudlib.errors import (
     InvalidArgumentError,
     KeyPairError,
     PermissionDeniedError,
+    PycloudlibTimeoutError,
 )
 from pycloudlib.waiting import wait_until
 from support.faulty_ec2 import faulty_ec2
@@ -191,6 +192,16 @@ def test_restart_reboots_an_instance_that_cannot_be_reached(
     ready.restart()
     assert ready.execute("echo back") == "back"
     assert f"{ready.id} is rebooted although it cannot be reached" in caplog.text
+
+
+def test_restart_waits_for_a_hanging_guest_no_longer_than_for_the_boot(
+    ready: EC2Instance, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycloudlib.ec2.instance.BOOT_ID_TIMEOUT", 3600.0)
+    guest.program("cat", 'case $1 in */boot_id) exec sleep 3600;; esac\nexec /bin/cat "$@"')
+    ready.boot_timeout = 2.0
+    with pytest.raises(PycloudlibTimeoutError):
+        ready.restart()
 
 
 def test_restart_of_a_fleet_reboots_instances_that_cannot_be_reached(ec2_with_guest: EC2, guest: Guest) -> None:
