@@ -162,7 +162,7 @@ def test_local_zones_and_zones_out_of_service_are_left_out(scope: Scope, script:
 
 
 def test_a_failure_to_tell_the_vpcs_is_no_missing_vpc(scope: Scope, script: ScriptedEC2) -> None:
-    script.refuse("DescribeVpcs", "InternalFailure")
+    script.refuse("DescribeVpcs", "UnauthorizedOperation")
     with pytest.raises(CloudError, match="DescribeVpcs"):
         VPCs(scope).get_or_create("web", lambda: PLAN, Deadline.after(60))
 
