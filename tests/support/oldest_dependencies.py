@@ -1,32 +1,31 @@
-"""Check that the oldest dependencies that pyproject.toml allows are installed: `tox -e dependencies-oldest`."""
+"""Check that the oldest dependencies allowed are installed: `tox -e dependencies-oldest,dependencies-core`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-EXTRAS = ("", "local", "cli", "report")
-"""Those that the environment is about; it needs a newer pytest than the extra "pytest" does."""
 
-
-def oldest() -> Iterator[tuple[str, Version]]:
-    """Each dependency of the package, and the oldest version that is allowed."""
+def oldest(extras: Sequence[str]) -> Mapping[str, Version]:
+    """Return the oldest version that is allowed of each dependency of the package with some extras."""
+    versions: dict[str, Version] = {}
     for text in metadata.requires("pycloudlib-ec2") or []:
         requirement = Requirement(text)
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in EXTRAS):
-            (bound,) = [one.version for one in requirement.specifier if one.operator in (">=", "==")]
-            yield requirement.name, Version(bound)
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            (bound,) = [Version(one.version) for one in requirement.specifier if one.operator in (">=", "==")]
+            versions[requirement.name] = max(bound, versions.get(requirement.name, bound))
+    return versions
 
 
-def main() -> int:
+def main(extras: Sequence[str]) -> int:
     """Tell which dependencies are newer than they have to be."""
     newer = [
         f"{name} {metadata.version(name)} is installed; the oldest allowed is {version}"
-        for name, version in oldest()
+        for name, version in oldest(extras).items()
         if Version(metadata.version(name)) != version
     ]
     sys.stdout.write("".join(f"{line}\n" for line in newer))
@@ -34,4 +33,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

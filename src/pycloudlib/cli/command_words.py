@@ -52,7 +52,7 @@ class TakesCommand(click.Command):
             rest = super().parse_args(ctx, before)
         except click.NoSuchOption as error:
             if DASHES not in args and not error.possibilities:
-                message = f"{error.format_message()} Write a command for the instance after --."
+                message = f"No such option '{error.option_name}'. Write a command for the instance after --."
                 raise click.UsageError(message, ctx) from None
             raise
         if not command and not self.optional and not ctx.resilient_parsing:

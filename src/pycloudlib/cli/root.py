@@ -96,8 +96,8 @@ def run() -> int:
         click.echo(f"{PROGRAM}: {error}", err=True)
         return status_of(error)
     except click.exceptions.Abort as abort:
-        # click makes this one of every KeyboardInterrupt.
-        if isinstance(abort.__cause__, Terminated):
+        # click makes this one of every KeyboardInterrupt; before 8.2 without a cause.
+        if isinstance(abort.__context__, Terminated):
             click.echo(f"{PROGRAM}: terminated", err=True)
             return TERMINATED
         click.echo(f"{PROGRAM}: interrupted", err=True)
