@@ -86,6 +86,26 @@ def test_an_added_interface_appears_in_the_guest_and_disappears(site: Site) -> N
     assert instance.execute("echo still here") == "still here"
 
 
+def test_cloud_init_hot_plug_leaves_the_primary_interface_up(site: Site) -> None:
+    instance = site.instance
+    config = "updates: {network: {when: [boot, hotplug]}}"
+    instance.execute(f"echo '{config}' | sudo tee /etc/cloud/cloud.cfg.d/99-hotplug.cfg").check()
+    ip = instance.add_network_interface()
+    mac = instance.network_interfaces()[1].mac
+    wait_until(
+        lambda: ip in links(instance).get(mac, []), what=f"{ip} in the guest", deadline=Deadline.after(120), interval=1
+    )
+    device = instance.execute(f"grep -l {mac} /sys/class/net/*/address").check().removesuffix("/address")
+    hook = f"sudo cloud-init devel hotplug-hook -s net handle -d {device} -u add"
+    instance.execute(hook, timeout=120).check()
+    assert "Exiting hotplug handler" in instance.execute("sudo cat /var/log/cloud-init.log").check()
+    assert set(links(instance)[mac]) >= {ip}
+    (subnet,) = metadata(instance, f"network/interfaces/macs/{mac}/subnet-ipv4-cidr-block")
+    routes: list[dict[str, Any]] = json.loads(instance.execute("ip -j -4 route").check())
+    assert {route["dst"] for route in routes} == {"default", subnet}
+    instance.remove_network_interface(ip)
+
+
 def test_force_detaches_an_interface_from_a_guest_that_has_panicked(site: Site) -> None:
     instance, client = site.instance, site.ec2.client
     instance.add_network_interface()

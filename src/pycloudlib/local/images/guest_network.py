@@ -62,7 +62,7 @@ fact() {{
 }}
 
 configure() {{
-    local interface=$1 service mac token number subnet prefix first gateway table address wanted changes
+    local interface=$1 service mac token number subnet prefix first gateway table address wanted changes leased
     read -r mac <"/sys/class/net/$interface/address" || return 0
     {{ exec {{service}}<>/dev/tcp/169.254.169.254/80; }} 2>/dev/null || return 0
     ask PUT api/token 'X-aws-ec2-metadata-token-ttl-seconds: 60' && token=$REPLY || return 0
@@ -74,7 +74,11 @@ configure() {{
     first=${{subnet%/*}}
     prefix=${{subnet#*/}}
     gateway=${{first%.*}}.$((${{first##*.}} + 1))
-    wanted=" ${{addresses[*]/%//$prefix}} ${{ipv6s[*]/%//128}} "
+    addresses=("${{addresses[@]/%//$prefix}}")
+    # Keep the primary address as leased: if cloud-init's hot-plug does not find it, it takes the interface down.
+    leased=$(ip -o -4 addr show dev "$interface" scope global | grep -om 1 " ${{addresses[0]%/*}}/[0-9]*")
+    [ "$number" = 0 ] && [ "$leased" ] && addresses[0]=${{leased# }}
+    wanted=" ${{addresses[*]}} ${{ipv6s[*]/%//128}} "
     table=$((FIRST_TABLE + number))
     [ "$number" = 0 ] || {{ echo "$table" >"/run/network/table.$interface"; forget_rules "$table"; }}
     changes "$interface" | ip -force -batch - 2>/dev/null
@@ -83,24 +87,25 @@ configure() {{
 
 # Prints what ip has to do; everything is configure's.
 changes() {{
-    local own_link=noprefixroute address
-    [ "$number" = 0 ] && own_link=
-    printf "addr replace %s/$prefix dev $interface $own_link\\n" "${{addresses[@]}}"
+    local address primary=${{addresses[0]%/*}}
+    printf "addr replace %s dev $interface noprefixroute\\n" "${{addresses[@]}}"
     [ "${{#ipv6s[@]}}" = 0 ] || printf "addr replace %s/128 dev $interface nodad\\n" "${{ipv6s[@]}}"
-    # What is there already and should not: the wide network that DHCP knows, and addresses that were taken away.
+    # What is there already and should not: a secondary interface's wide network, and addresses that were taken away.
     ip -o addr show dev "$interface" scope global | while read -r _ _ _ address _; do
         [[ $wanted == *" $address "* ]] || echo "addr del $address dev $interface"
     done
     if [ "$number" = 0 ]; then
+        echo "route flush dev $interface proto kernel scope link"
+        echo "route replace $subnet dev $interface src $primary"
         echo "route replace default via $gateway dev $interface"
         return
     fi
     # The primary interface leads to everything, unless an address of this one was asked.
     echo "route del default dev $interface"
-    echo "route replace $subnet dev $interface src ${{addresses[0]}} metric $table"
-    echo "route replace $subnet dev $interface src ${{addresses[0]}} table $table"
+    echo "route replace $subnet dev $interface src $primary metric $table"
+    echo "route replace $subnet dev $interface src $primary table $table"
     echo "route replace default via $gateway dev $interface table $table"
-    printf "rule add from %s lookup $table priority $table\\n" "${{addresses[@]}}"
+    printf "rule add from %s lookup $table priority $table\\n" "${{addresses[@]%/*}}"
 }}
 
 case $1 in
