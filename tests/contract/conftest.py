@@ -197,7 +197,7 @@ def running(ec2: EC2, endpoint: Endpoint, image_id: str) -> EC2Instance:
     wait_until(
         lambda: instance.state is InstanceState.RUNNING,
         what=f"{instance.id} to be running",
-        deadline=Deadline.after(60),
+        deadline=Deadline.after(240),
     )
     return instance
 

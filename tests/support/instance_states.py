@@ -9,11 +9,11 @@ from pycloudlib.waiting import wait_until
 
 
 def wait_for_state(instance: EC2Instance, state: InstanceState) -> None:
-    """Wait at most two minutes until EC2 says that an instance is in a state."""
+    """Wait at most four minutes until EC2 says that an instance is in a state."""
     wait_until(
         lambda: instance.state is state,
         what=f"{instance.id} to be {state}",
-        deadline=Deadline.after(120),
+        deadline=Deadline.after(240),
         interval=0.5,
         last_seen=lambda: instance.state,
     )

@@ -115,12 +115,12 @@ def test_an_image_that_a_killed_server_used_can_be_removed(halting_disk: Path) -
     settings = {"region": info.region, "endpoint_url": info.endpoint_url}
     ec2 = EC2("killed", **settings, access_key_id="a", secret_access_key="b")
     ec2.client.run_instances(ImageId=image.image_id, MinCount=1, MaxCount=1)
-    wait_until(lambda: machines_of(info.pid), what="the machine to run", deadline=Deadline.after(60), interval=0.05)
+    wait_until(lambda: machines_of(info.pid), what="the machine to run", deadline=Deadline.after(240), interval=0.05)
     os.kill(info.pid, signal.SIGKILL)
     wait_until(
         lambda: not local.directory.exists(),
         what="the directory to be gone",
-        deadline=Deadline.after(30),
+        deadline=Deadline.after(240),
         interval=0.05,
     )
     local.stop()
@@ -166,7 +166,7 @@ def test_nothing_is_left_of_a_demo_that_is_cut_off(
         assert any("Waiting until it has booted" in line for line in demo.stdout)
         processes = processes_of(tmp_path)
         demo.send_signal(number)
-        _, stderr = demo.communicate(timeout=60)
+        _, stderr = demo.communicate(timeout=240)
     assert (demo.returncode, [line for line in stderr.splitlines() if line.startswith("demo: ")]) == (
         status,
         complaints,
@@ -174,12 +174,12 @@ def test_nothing_is_left_of_a_demo_that_is_cut_off(
     assert "Traceback" not in stderr
     assert processes
     wait_until(
-        lambda: not processes_of(tmp_path), what="every process to be gone", deadline=Deadline.after(30), interval=0.05
+        lambda: not processes_of(tmp_path), what="every process to be gone", deadline=Deadline.after(240), interval=0.05
     )
     wait_until(
         lambda: not list(paths.state_dir().iterdir()),
         what="its directory to go",
-        deadline=Deadline.after(30),
+        deadline=Deadline.after(240),
         interval=0.05,
     )
     if number is not signal.SIGKILL:

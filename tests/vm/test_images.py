@@ -42,7 +42,7 @@ def test_a_whole_disk_boots_with_its_own_loader(tmp_path: Path, monkeypatch: pyt
                 ec2.client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
             )
             text = GREETING.decode().strip()
-            wait_until(lambda: text in console(ec2, instance.id), what="the greeting", deadline=Deadline.after(60))
+            wait_until(lambda: text in console(ec2, instance.id), what="the greeting", deadline=Deadline.after(240))
             assert instance.username == "ubuntu"
             assert instance.state is InstanceState.RUNNING
             # Nothing in it heeds the power button, so it is reset when the time for that is over.
@@ -50,7 +50,7 @@ def test_a_whole_disk_boots_with_its_own_loader(tmp_path: Path, monkeypatch: pyt
             wait_until(
                 lambda: console(ec2, instance.id).count(text) == 2,
                 what="the greeting again",
-                deadline=Deadline.after(60),
+                deadline=Deadline.after(240),
             )
             assert instance.state is InstanceState.RUNNING
             assert instance.delete() == []

@@ -122,7 +122,7 @@ def test_a_snapshot_for_which_there_is_no_room_fails_and_says_why(
             wait_until(
                 lambda: ec2.describe_snapshot(snapshot_id)["State"] == "error" or None,
                 what=f"{snapshot_id} to fail",
-                deadline=Deadline.after(60),
+                deadline=Deadline.after(240),
                 interval=0.05,
             )
             described = ec2.describe_snapshot(snapshot_id)
@@ -132,7 +132,7 @@ def test_a_snapshot_for_which_there_is_no_room_fails_and_says_why(
             wait_until(
                 lambda: ec2.describe_image(image_id)["State"] == "failed" or None,
                 what=f"{image_id} to fail",
-                deadline=Deadline.after(60),
+                deadline=Deadline.after(240),
                 interval=0.05,
             )
             assert "no room left" in ec2.describe_image(image_id)["StateReason"]["Message"]

@@ -56,7 +56,7 @@ def test_a_removed_volume_disappears_from_the_guest(workbench: EC2Instance) -> N
     left = second.guest_device()
     workbench.remove_volume(first)
     wait_until(
-        lambda: len(block_devices(workbench) - before) == 1, what="the disk to be gone", deadline=Deadline.after(30)
+        lambda: len(block_devices(workbench) - before) == 1, what="the disk to be gone", deadline=Deadline.after(240)
     )
     assert block_devices(workbench) - before == {left.removeprefix("/dev/")}
     root = next(volume for volume in workbench.volumes() if volume.id != second.id)
@@ -64,7 +64,7 @@ def test_a_removed_volume_disappears_from_the_guest(workbench: EC2Instance) -> N
     with pytest.raises(InvalidArgumentError, match="root volume"):
         workbench.remove_volume(root)
     workbench.remove_volume(second)
-    wait_until(lambda: block_devices(workbench) == before, what="both disks to be gone", deadline=Deadline.after(30))
+    wait_until(lambda: block_devices(workbench) == before, what="both disks to be gone", deadline=Deadline.after(240))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def modify_volume(ec2: EC2, volume: Volume, size_gb: int) -> None:
         assert modification["ModificationState"] in ("modifying", "optimizing", "completed"), modification
         return modification["ModificationState"] == "completed"
 
-    wait_until(completed, what=f"{volume.id} to grow", deadline=Deadline.after(60))
+    wait_until(completed, what=f"{volume.id} to grow", deadline=Deadline.after(240))
     volume.refresh()
     assert volume.size_gb == size_gb
 
