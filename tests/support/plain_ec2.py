@@ -168,4 +168,4 @@ class PlainEC2:
 
 
 def _wait(reached: Callable[[], bool], what: str) -> None:
-    wait_until(lambda: reached() or None, what=what, deadline=Deadline.after(60), interval=0.02)
+    wait_until(lambda: reached() or None, what=what, deadline=Deadline.after(240), interval=0.02)
