@@ -6,13 +6,13 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pycloudlib.local.api.http_messages import Environ, body_is_received, error_document
 from pycloudlib.local.api.moto_adapter import MotoRequestHandler
 
 if TYPE_CHECKING:
-    from pycloudlib.local.api.http_server import HTTPServer
+    from _typeshed.wsgi import WSGIApplication
 
 logger = logging.getLogger(__name__)
 
@@ -27,10 +27,17 @@ _NO_BODY = (204, 304)
 Headers = Sequence[tuple[str, str]]
 
 
+class ServerOfConnections(Protocol):
+    """What the handler needs of its server."""
+
+    idle_seconds: float
+    app: WSGIApplication
+
+
 class RequestHandler(MotoRequestHandler):
     """Handles a connection: one request after the other, for as long as each is received to its end."""
 
-    server: HTTPServer
+    server: ServerOfConnections  # type: ignore[assignment]
     timeout = READ_SECONDS
     protocol_version = "HTTP/1.1"
     # The response to what is no request has a status line and headers too.
