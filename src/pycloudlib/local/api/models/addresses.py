@@ -1,4 +1,4 @@
-"""Elastic addresses: loopback addresses that lead to whichever private address they are associated with."""
+"""Elastic addresses: loopback addresses that forward to the private address they are associated with."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class LocalAddress(ElasticAddress):
 
     @property
     def owner_id(self) -> str:
-        """The account that it belongs to."""
+        """The account that owns the address."""
         return str(self.ec2_backend.account_id)
 
     @property
     def network_border_group(self) -> str:
-        """The network border group: its region."""
+        """The network border group: the region of the address."""
         return str(self.ec2_backend.region_name)
 
     @property
@@ -95,7 +95,7 @@ class AddressRecords(InterfaceRecords):
         return elastic
 
     def disassociate_address(self, address: str | None = None, association_id: str | None = None) -> None:
-        """DisassociateAddress."""
+        """Disassociate an elastic address from its private address (DisassociateAddress)."""
         found = self.address_by_ip([address]) if address else self.address_by_association([str(association_id)])
         self._disassociate(found[0])
 
@@ -148,6 +148,6 @@ class AddressRecords(InterfaceRecords):
         instance = interface.instance
         was_first = private == interface.private_ip_address and interface.device_index == 0
         if give_another and was_first and instance is not None and instance.state == "running":
-            # As on EC2, an instance that was given an address at its start is given another one.
+            # As on EC2, an instance launched with a public address gets a new one.
             self.give_public_ip(instance)
         self.interface_changed(interface)

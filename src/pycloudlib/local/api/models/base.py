@@ -1,4 +1,4 @@
-"""What the records of every noun have in common: the cloud that they are part of."""
+"""The base of all records classes: the cloud that the records are part of."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from pycloudlib.local.storage.volumes import VolumeStore
 
 @dataclass(frozen=True)
 class LocalCloud:
-    """What all regions and accounts of a server share.
+    """The state that all regions and accounts of a server share.
 
     Args:
-        driver: makes the machines.
-        volumes: what is on the volumes.
+        driver: creates the machines.
+        volumes: stores the contents of the volumes.
         catalogue: the disk images.
-        max_memory_mib: no machine gets more memory, whatever its instance type.
-        max_cpus: nor more CPUs.
-        spot_notice_seconds: from the notice of an interruption until the end of a spot instance.
-        lock: held by whoever reads or changes EC2's records.
+        max_memory_mib: upper limit of a machine's memory in MiB, whatever its instance type.
+        max_cpus: upper limit of a machine's CPUs, whatever its instance type.
+        spot_notice_seconds: seconds between an interruption notice and the interruption; default 120.
+        lock: guards EC2's records; every reader and writer holds it.
     """
 
     driver: MachineDriver
@@ -47,12 +47,12 @@ class LocalCloud:
 
     @cached_property
     def shared_responses(self) -> SharedResponses:
-        """The latest responses to requests that list records."""
+        """The latest responses to requests that describe records."""
         return SharedResponses(self.lock)
 
 
 class LocalRecords(EC2Backend):
-    """moto's records of one account in one region, with this server's cloud behind them."""
+    """moto's records of one account in one region, backed by this server's cloud."""
 
     cloud: ClassVar[LocalCloud]
 

@@ -17,18 +17,18 @@ _DEVICE_NAME = re.compile(
 
 @dataclass(frozen=True)
 class BlockDevice:
-    """A volume that an instance is to have, or that an image makes.
+    """A volume that a launch creates, or that an image maps.
 
     Args:
-        device_name: where it is, such as "/dev/sdf".
-        size_gb: its size in GiB; None for its snapshot's.
-        snapshot_id: what is on it; None for nothing.
-        volume_type: its type; None for the default one.
-        delete_on_termination: whether it goes with the instance; None for what the image says, or else that it does.
-        encrypted: whether it is encrypted.
-        iops: operations per second; None for the type's.
-        throughput: MiB per second; None for the type's.
-        kms_key_id: the key that it is encrypted with; None for the account's.
+        device_name: the device name, such as "/dev/sdf".
+        size_gb: the size in GiB; None for the size of the snapshot.
+        snapshot_id: the snapshot that the volume is created from; None for an empty volume.
+        volume_type: the volume type; None for the default type.
+        delete_on_termination: whether EC2 deletes the volume with the instance; None for the image's value, else True.
+        encrypted: whether the volume is encrypted; default no.
+        iops: I/O operations per second; None for the default of the volume type.
+        throughput: MiB per second; None for the default of the volume type.
+        kms_key_id: the KMS key that encrypts the volume; None for the account's default key.
     """
 
     device_name: str
@@ -42,7 +42,7 @@ class BlockDevice:
     kms_key_id: str | None = None
 
     def described(self) -> dict[str, Any]:
-        """As DescribeImages gives it."""
+        """Return the block device mapping as DescribeImages does."""
         return {
             "DeviceName": self.device_name,
             "Ebs": {
@@ -62,8 +62,8 @@ class WantedDevices:
     """The block device mappings of a request.
 
     Args:
-        devices: those with a volume.
-        left_out: the names of those that are not to be there (NoDevice).
+        devices: the mappings with a volume.
+        left_out: the device names that the request suppresses (NoDevice).
     """
 
     devices: tuple[BlockDevice, ...] = ()
@@ -71,10 +71,10 @@ class WantedDevices:
 
 
 def parse(mappings: Iterable[Mapping[str, Any]]) -> WantedDevices:
-    """Read the block device mappings of a request; ephemeral volumes, which no instance here has, are ignored.
+    """Parse the block device mappings of a request, ignoring instance store volumes (VirtualName).
 
     Raises:
-        EC2ClientError: a device name is none, is missing, or is there twice.
+        EC2ClientError: a device name is invalid, missing, or repeated.
     """
     devices: dict[str, BlockDevice] = {}
     left_out: set[str] = set()
@@ -103,7 +103,7 @@ def check_device_name(name: str) -> None:
     """Validate a device name.
 
     Raises:
-        EC2ClientError: InvalidParameterValue.
+        EC2ClientError: the name is invalid (InvalidParameterValue).
     """
     if not _DEVICE_NAME.fullmatch(name):
         raise EC2ClientError(

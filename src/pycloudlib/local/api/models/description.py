@@ -1,4 +1,4 @@
-"""What an instance's metadata service says of it, read from moto's records."""
+"""The contents of an instance's metadata service, read from moto's records."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pycloudlib.local.network.metadata import InstanceMetadata, InterfaceMetadat
 
 
 def instance_metadata(instance: Instance, reservation_id: str, public_key: str) -> InstanceMetadata:
-    """Describe an instance as things are now.
+    """Return an instance's current metadata.
 
     Args:
-        instance: moto's record of it.
-        reservation_id: the launch it was part of.
-        public_key: text of the key pair's public half; "" without one.
+        instance: moto's record of the instance.
+        reservation_id: the reservation of the launch.
+        public_key: the public key in OpenSSH format; "" without a key pair.
     """
     options = instance.metadata_options
     placement: Any = instance.placement
@@ -54,7 +54,7 @@ def instance_metadata(instance: Instance, reservation_id: str, public_key: str) 
 
 
 def user_data(instance: Instance) -> bytes | None:
-    """Decode an instance's user data; None when it has none."""
+    """Decode an instance's user data; return None without user data."""
     if instance.user_data is None:
         return None
     return base64.b64decode(instance.user_data.as_bytes()) or None

@@ -1,4 +1,7 @@
-"""The KMS keys of encrypted volumes. They are recorded: nothing is encrypted, and there is no KMS."""
+"""The KMS keys of encrypted volumes.
+
+The local EC2 only records keys: it has no KMS, and encrypts nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ def key_arn(key: str | None, region: str, account_id: str) -> str:
     """Return the ARN of a key.
 
     Args:
-        key: its id, its alias, or the ARN of either; None for the account's default key.
-        region: where it is.
-        account_id: whose it is.
+        key: the key's id, its alias, or the ARN of either; None for the account's default key.
+        region: the region of the key.
+        account_id: the account that owns the key.
     """
     name = key or DEFAULT_KEY
     prefix = f"arn:aws:kms:{region}:{account_id}:"
@@ -23,16 +26,16 @@ def key_arn(key: str | None, region: str, account_id: str) -> str:
     if name.startswith("arn:"):
         return name
     if name.startswith("alias/"):
-        # An alias stands for the same key every time.
+        # An alias always resolves to the same key.
         return f"{prefix}key/{uuid5(NAMESPACE_URL, prefix + name)}"
     return f"{prefix}key/{name.removeprefix('key/')}"
 
 
 def check_key(key: str | None, *, encrypted: bool) -> None:
-    """Refuse a key for what is not encrypted.
+    """Reject a KMS key for an unencrypted volume.
 
     Raises:
-        EC2ClientError: InvalidParameterDependency.
+        EC2ClientError: a key without encryption (InvalidParameterDependency).
     """
     if key and not encrypted:
         raise EC2ClientError(

@@ -15,13 +15,13 @@ _ENDED = ("deleted", "failed")
 
 
 class LocalNatGateway(NatGateway):
-    """A NAT gateway: a network interface in its subnet, with an elastic address if it is public.
+    """A NAT gateway: a network interface in a subnet, with an elastic address if the gateway is public.
 
     Args:
-        backend: the records.
-        subnet_id: where it is.
+        backend: the records that own the gateway.
+        subnet_id: the subnet of the gateway.
         connectivity_type: "public" or "private".
-        tags: by key.
+        tags: values by key.
     """
 
     def __init__(self, backend: Any, subnet_id: str, connectivity_type: str, tags: Mapping[str, str]) -> None:
@@ -41,11 +41,11 @@ class LocalNatGateway(NatGateway):
 
     @property
     def create_time(self) -> Any:
-        """The time of its creation."""
+        """The creation time."""
         return self.created
 
     def fail(self, code: str, message: str) -> None:
-        """Set its state to failed."""
+        """Set the state to failed, with a failure code and message."""
         self.state, self.failure_code, self.failure_message = "failed", code, message
 
 
@@ -60,7 +60,10 @@ class GatewayRecords(AddressRecords):
         connectivity_type: str | None = None,
         private_ip: str | None = None,
     ) -> LocalNatGateway:
-        """Create a NAT gateway; a public one fails without an internet gateway, as on EC2 (CreateNatGateway)."""
+        """Create a NAT gateway (CreateNatGateway).
+
+        As on EC2, a public gateway fails if its VPC has no internet gateway.
+        """
         subnet: Any = self.get_subnet(subnet_id)
         kind = connectivity_type or "public"
         if kind == "public" and not allocation_id:
@@ -119,14 +122,22 @@ class GatewayRecords(AddressRecords):
         return gateway
 
     def described_nat_gateways(self, ids: Sequence[str]) -> list[NatGateway]:
-        """DescribeNatGateways."""
+        """Return NAT gateways; no ids for all (DescribeNatGateways).
+
+        Raises:
+            EC2ClientError: an id is unknown (NatGatewayNotFound).
+        """
         for gateway_id in ids:
             if gateway_id not in self.nat_gateways:
                 raise EC2ClientError("NatGatewayNotFound", f"The Nat Gateway {gateway_id} was not found")
         return [one for one in self.nat_gateways.values() if not ids or one.id in ids]
 
     def described_egress_gateways(self, ids: Sequence[str]) -> list[Any]:
-        """DescribeEgressOnlyInternetGateways."""
+        """Return egress-only internet gateways; no ids for all (DescribeEgressOnlyInternetGateways).
+
+        Raises:
+            EC2ClientError: an id is unknown.
+        """
         for gateway_id in ids:
             self.get_egress_only_igw(gateway_id)
         found: list[Any] = self.describe_egress_only_internet_gateways(list(ids) or None)

@@ -1,4 +1,4 @@
-"""An AMI, of a disk image of the catalogue or of snapshots."""
+"""An AMI, backed by a disk image of the catalog or by snapshots."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class ImageOptions:
     """Options of CreateImage, RegisterImage, and CopyImage.
 
     Args:
-        name: its name.
-        description: what the user says of it.
+        name: the name of the image.
+        description: the description of the image.
         image_tags: tags of the image.
-        snapshot_tags: tags of each of its snapshots.
-        devices: block devices that are to be otherwise than the instance's.
+        snapshot_tags: tags of each snapshot of the image.
+        devices: block device mappings that override the instance's.
         with_tags: whether a copy gets the tags of its source; default no.
     """
 
@@ -44,15 +44,15 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class ImageTraits:
-    """The machines that an image supports.
+    """The machine properties that an image requires.
 
     Args:
         architecture: "x86_64", "i386" or "arm64".
-        root_device_name: its root device.
-        boot_mode: "legacy-bios", "uefi", "uefi-preferred"; None for unsaid.
-        virtualization_type: "hvm" or "paravirtual".
-        ena_support: whether its guests know Amazon's network adapter.
-        imds_support: "v2.0" for metadata with tokens only; None for unsaid.
+        root_device_name: the name of the root device.
+        boot_mode: "legacy-bios", "uefi", or "uefi-preferred"; None for unspecified.
+        virtualization_type: "hvm" or "paravirtual"; default "hvm".
+        ena_support: whether the guest supports the Elastic Network Adapter; default yes.
+        imds_support: "v2.0" to require IMDSv2; None for unspecified.
     """
 
     architecture: str
@@ -67,15 +67,15 @@ class LocalAmi(Ami):
     """An AMI whose volumes are snapshots in the server's store.
 
     Args:
-        backend: the EC2 backend that has it.
-        image_id: its id.
-        name: its name.
-        description: what is said of it.
-        traits: what machines it is for.
-        devices: its volumes, each with a snapshot and a size.
-        owner_id: whose it is; None for the backend's account.
-        created: when; None for now.
-        public: whether everybody may launch it.
+        backend: the EC2 backend that records the image.
+        image_id: the id of the image.
+        name: the name of the image.
+        description: the description of the image.
+        traits: the machine properties that the image requires.
+        devices: the volumes of the image, each with a snapshot and a size.
+        owner_id: the account that owns the image; None for the backend's account.
+        created: the creation time; None for now.
+        public: whether all accounts have launch permission; default no.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class LocalAmi(Ami):
 
     @property
     def state(self) -> str:
-        """Its state: pending until all snapshots are completed, failed if one failed."""
+        """The image state: pending until all snapshots are completed, failed if one failed."""
         states = {snapshot.status for snapshot in self._snapshots()}
         if "error" in states:
             return "failed"
@@ -136,7 +136,7 @@ class LocalAmi(Ami):
 
     @property
     def state_reason(self) -> dict[str, str] | None:
-        """Why it failed."""
+        """The reason for a failure; None without one."""
         failed = next((one for one in self._snapshots() if one.status == "error"), None)
         if failed is None:
             return None
@@ -144,17 +144,17 @@ class LocalAmi(Ami):
 
     @property
     def snapshot_ids(self) -> tuple[str, ...]:
-        """The snapshots behind it."""
+        """The ids of the image's snapshots."""
         return tuple(device.snapshot_id for device in self.devices if device.snapshot_id)
 
     @property
     def block_device_mappings(self) -> list[dict[str, Any]]:
-        """Its volumes, as DescribeImages gives them."""
+        """The block device mappings, as DescribeImages returns them."""
         return [device.described() for device in self.devices]
 
     @property
     def is_deprecated(self) -> bool:
-        """Whether the time of its deprecation has passed."""
+        """Whether the deprecation time has passed."""
         if self.deprecation_time is None:
             return False
         return as_time(self.deprecation_time) <= datetime.now(timezone.utc)
@@ -165,11 +165,11 @@ class LocalAmi(Ami):
 
 
 class CatalogueAmi(LocalAmi):
-    """An AMI whose disk is an image of the catalogue.
+    """An AMI whose disk is a disk image of the catalog.
 
     Args:
-        backend: the EC2 backend that offers it.
-        image: the image.
+        backend: the EC2 backend that records the AMI.
+        image: the disk image.
     """
 
     def __init__(self, backend: Any, image: Image) -> None:
@@ -209,12 +209,12 @@ def _kernel(image: Image) -> Kernel | None:
 
 
 def as_time(text: str) -> datetime:
-    """Parse a time in EC2's form."""
+    """Parse a timestamp in EC2's format."""
     return datetime.fromisoformat(text.replace("Z", "+00:00"))
 
 
 def _without_snapshots(account_id: str) -> Any:
-    """Return a backend for moto's Ami, which would create a volume and a snapshot."""
+    """Return a stub backend that keeps moto's Ami from creating a volume and a snapshot."""
     return SimpleNamespace(
         account_id=account_id,
         create_volume=lambda **_: SimpleNamespace(id=""),

@@ -1,4 +1,4 @@
-"""AMIs: of the catalogue, and of instances and snapshots."""
+"""AMIs from the catalog, from instances, and from snapshots."""
 
 from __future__ import annotations
 
@@ -24,20 +24,26 @@ from pycloudlib.local.machines.commands import Command, Ended, Request
 from pycloudlib.local.storage.volumes import Submit, TakeSnapshot
 
 ARCHITECTURES = ("x86_64", "i386")
-"""The architectures of images that machines boot."""
+"""The image architectures that machines can boot."""
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
 
 
 class ImageRecords(SnapshotRecords):
-    """The AMIs of one account in one region: the catalogue's, and its own."""
+    """The AMIs of one account in one region: the catalog's and the account's own."""
 
     amis: dict[str, LocalAmi]  # type: ignore[assignment]
 
     def create_image(  # type: ignore[override]
         self, instance_id: str, options: ImageOptions, *, no_reboot: bool = False
     ) -> LocalAmi:
-        """Make an AMI of an instance's volumes; reboot a running instance unless `no_reboot` (CreateImage)."""
+        """Create an AMI from an instance's volumes (CreateImage).
+
+        Reboot a running instance for it, unless `no_reboot`.
+
+        Raises:
+            EC2ClientError: the name is invalid or taken, or the instance is neither running nor stopped.
+        """
         self._check_name(options.name)
         controller = self.controller_of(instance_id)
         controller.check("imaged", {"running", "stopped"})
@@ -98,7 +104,11 @@ class ImageRecords(SnapshotRecords):
     def register_image(  # type: ignore[override]
         self, options: ImageOptions, traits: ImageTraits
     ) -> LocalAmi:
-        """Make an AMI of completed snapshots (RegisterImage)."""
+        """Create an AMI from completed snapshots (RegisterImage).
+
+        Raises:
+            EC2ClientError: the name is invalid or taken, or the root device has no snapshot.
+        """
         self._check_name(options.name)
         devices = []
         for device in options.devices.devices:
@@ -123,7 +133,10 @@ class ImageRecords(SnapshotRecords):
     def copy_image(  # type: ignore[override]
         self, source_image_id: str, source_region: str, options: ImageOptions
     ) -> LocalAmi:
-        """Copy an AMI and its snapshots, also from another region; the contents are shared (CopyImage)."""
+        """Copy an AMI and its snapshots within or between regions (CopyImage).
+
+        The copies share the contents of the source snapshots.
+        """
         records = self.records_of_region(source_region)
         source: LocalAmi = records.get_image(source_image_id)
         _check_available(source)
@@ -163,14 +176,14 @@ class ImageRecords(SnapshotRecords):
         *,
         include_deprecated: bool = False,
     ) -> list[Any]:
-        """Return images of the catalogue as it is now, and images made since the start (DescribeImages).
+        """Return the images of the current catalog, and the images created since the start (DescribeImages).
 
         Args:
-            ami_ids: empty for all; deregistered ones have no description.
-            filters: moto looks up the image of a new instance by "image-id"; dispatch applies those of a request.
-            exec_users: only images that one of these users may launch.
+            ami_ids: the image ids; empty for all. Deregistered images are left out.
+            filters: moto's lookup of a launch's image by "image-id"; the dispatcher applies a request's filters.
+            exec_users: only images for which one of these users has explicit launch permission.
             owners: only images of these accounts and aliases.
-            include_deprecated: also other accounts' deprecated images.
+            include_deprecated: also other accounts' deprecated images; default no.
         """
         self._offer_catalogue()
         if filters:
@@ -187,19 +200,19 @@ class ImageRecords(SnapshotRecords):
         return found
 
     def get_image(self, image_id: str) -> LocalAmi:
-        """Find an AMI.
+        """Return an AMI.
 
         Raises:
-            EC2ClientError: there is none of that id.
+            EC2ClientError: the id is unknown or malformed.
         """
         self._offer_catalogue()
         return self._named([image_id])[0]
 
     def own_image(self, image_id: str) -> LocalAmi:
-        """Find an AMI that the account may change.
+        """Return an AMI that the account owns.
 
         Raises:
-            EC2ClientError: there is none of that id, it is gone, or somebody else's.
+            EC2ClientError: the id is unknown, the AMI is deregistered, or another account owns it.
         """
         if image_id in self.deleted_amis:
             raise UnvailableAMIIdError(image_id)
@@ -209,7 +222,12 @@ class ImageRecords(SnapshotRecords):
         return ami
 
     def deregister_image(self, ami_id: str, *, with_snapshots: bool = False) -> None:
-        """Remove an AMI, keeping its instances, and its snapshots unless `with_snapshots` (DeregisterImage)."""
+        """Deregister an AMI; its instances remain (DeregisterImage).
+
+        Args:
+            ami_id: the id of the AMI.
+            with_snapshots: whether to delete the snapshots that no other AMI uses; default no.
+        """
         ami = self.own_image(ami_id)
         del self.amis[ami_id]
         self.deleted_amis.append(ami_id)
@@ -220,10 +238,10 @@ class ImageRecords(SnapshotRecords):
             self.delete_snapshot(snapshot_id)
 
     def deprecate_image(self, image_id: str, at: Any) -> None:
-        """Set when an AMI is deprecated; None for never (EnableImageDeprecation, DisableImageDeprecation).
+        """Set an AMI's deprecation time; None for never (EnableImageDeprecation, DisableImageDeprecation).
 
         Raises:
-            EC2ClientError: the time has passed, or is none.
+            EC2ClientError: the time is not in the future.
         """
         ami = self.own_image(image_id)
         if at is None:
@@ -246,10 +264,10 @@ class ImageRecords(SnapshotRecords):
         super().modify_image_attribute(ami_id, launch_permissions_to_add, launch_permissions_to_remove)
 
     def launchable_image(self, image_id: str) -> LocalAmi:
-        """Find an AMI that a machine can boot from.
+        """Return an AMI that a machine can boot.
 
         Raises:
-            EC2ClientError: there is none of that id, it is not ready, or it is for other machines.
+            EC2ClientError: the id is missing or unknown, the AMI is not available, or its architecture is unsupported.
         """
         if not image_id:
             raise EC2ClientError("MissingParameter", "The request must contain the parameter ImageId")
@@ -263,7 +281,7 @@ class ImageRecords(SnapshotRecords):
         return ami
 
     def get_snapshot(self, snapshot_id: str) -> LocalSnapshot:
-        """Find a snapshot, also one of a catalogue image."""
+        """Return a snapshot, including a catalog image's."""
         if snapshot_id not in self.snapshots:
             self._offer_catalogue()
         return super().get_snapshot(snapshot_id)
@@ -281,7 +299,7 @@ class ImageRecords(SnapshotRecords):
         return ami.is_deprecated and ami.owner_id != self.account_id
 
     def _may_launch(self, ami: LocalAmi, user: str) -> bool:
-        """Return whether a launch permission names just this user."""
+        """Return whether an explicit launch permission names the user."""
         if user == "all":
             return ami.is_public
         account = self.account_id if user == "self" else user

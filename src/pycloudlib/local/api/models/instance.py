@@ -1,4 +1,4 @@
-"""An instance: what moto does not record of its launch, and what is left of it at its end."""
+"""An instance, with the launch parameters and termination behavior that moto lacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 _BURSTABLE = "BurstablePerformanceSupported"
 _UNLIMITED_FAMILIES = ("t3", "t3a", "t4g")
-"""The families whose credits are unlimited by default.
+"""The instance families in unlimited mode by default.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instances-unlimited-mode.html
 """
@@ -25,7 +25,7 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/burstable-performance-instan
 class LocalInstance(Instance):
     """An instance.
 
-    moto makes the object; `InstanceRecords` makes it one of these, and calls `complete()`.
+    moto creates the object. `InstanceRecords` then sets its class to this one, and calls `complete()`.
     """
 
     cpu_options: dict[str, int]
@@ -36,7 +36,7 @@ class LocalInstance(Instance):
     enclave_options: Mapping[str, bool] = {"Enabled": False}
     spot_instance_request_id: str | None = None
     boot_mode: str | None = None
-    # Machines have a BIOS, whatever their image prefers.
+    # Machines boot with a BIOS, whatever their image prefers.
     current_instance_boot_mode = "legacy-bios"
     ena_support = True
     network_performance_options: Mapping[str, str] = {"BandwidthWeighting": "default"}
@@ -45,12 +45,12 @@ class LocalInstance(Instance):
     usage_operation = "RunInstances"
 
     def complete(self, options: LaunchOptions, cpu: dict[str, int], zone_id: str, type_data: Mapping[str, Any]) -> None:
-        """Record what moto does not.
+        """Record the launch parameters that moto does not.
 
         Args:
-            options: of the launch.
-            cpu: cores, and threads of each.
-            zone_id: the availability zone's id.
+            options: the options of the launch.
+            cpu: the number of cores, and of threads per core.
+            zone_id: the id of the availability zone.
             type_data: EC2's description of the instance type.
         """
         placement: Any = self.placement
@@ -79,12 +79,12 @@ class LocalInstance(Instance):
         self.state_reason = StateReason("pending", "pending")
 
     def change_type(self, instance_type: str, cpu: dict[str, int], type_data: Mapping[str, Any]) -> None:
-        """Set the instance type, and what follows from it.
+        """Set the instance type, and the CPU options and credit mode that depend on it.
 
         Args:
-            instance_type: the type.
-            cpu: cores, and threads of each.
-            type_data: EC2's description of the type.
+            instance_type: the instance type.
+            cpu: the number of cores, and of threads per core.
+            type_data: EC2's description of the instance type.
         """
         self.instance_type = instance_type
         self.cpu_options = cpu
@@ -92,57 +92,57 @@ class LocalInstance(Instance):
 
     @property
     def instance_id(self) -> str:
-        """Its id; moto derives this name from the class's."""
+        """The instance id; moto derives the attribute's name from the class name."""
         return str(self.id)
 
     @property
     def usage_operation_update_time(self) -> datetime:
-        """When it was first billed as what it is: EC2's time of the launch."""
+        """The time at which the usage operation last changed: the launch."""
         return self.launch_time
 
     @property
     def terminated(self) -> bool:
-        """Whether only its record is left."""
+        """Whether the instance is terminated, and only its record remains."""
         return self.state == "terminated"
 
     @property
     def is_spot(self) -> bool:
-        """Whether it is a spot instance; its request is `spot_instance_request_id`."""
+        """Whether the instance is a spot instance, of the request `spot_instance_request_id`."""
         return self.lifecycle == "spot"
 
     @property
     def vpc_id(self) -> str | None:
-        """Its VPC; None once it is terminated."""
+        """The VPC id; None after termination."""
         return str(self.nics[0].subnet.vpc_id) if 0 in self.nics else None
 
     @property
     def subnet_id(self) -> str | None:
-        """Its subnet; None once it is terminated."""
+        """The subnet id; None after termination."""
         return str(self.nics[0].subnet.id) if 0 in self.nics else None
 
     @property
     def private_ip(self) -> str | None:
-        """Its primary private address; None once it is terminated."""
+        """The primary private IPv4 address; None after termination."""
         return self.nics[0].private_ip_address if 0 in self.nics else None
 
     @property
     def private_ip_address(self) -> str | None:
-        """Its primary private address; None once it is terminated."""
+        """The primary private IPv4 address; None after termination."""
         return self.private_ip
 
     @property
     def public_ip(self) -> str | None:
-        """Its public address; None without one."""
+        """The public IPv4 address; None without one."""
         return self.nics[0].public_ip if 0 in self.nics else None
 
     @property
     def public_ip_address(self) -> str | None:
-        """Its public address; None without one."""
+        """The public IPv4 address; None without one."""
         return self.public_ip
 
     @property
     def private_dns_name(self) -> str:
-        """Its private host name, of its address or of its id; "" once it is terminated."""
+        """The private host name, from the private address or the instance id; "" after termination."""
         private_ip = self.private_ip
         if private_ip is None:
             return ""
@@ -153,28 +153,28 @@ class LocalInstance(Instance):
 
     @property
     def public_dns_name(self) -> str:
-        """Its public host name; "" without a public address."""
+        """The public host name; "" without a public address."""
         return public_dns_name(self.public_ip, self.region_name) if self.public_ip else ""
 
     @property
     def ipv6_address(self) -> str | None:
-        """The first IPv6 address of its primary interface; None without one."""
+        """The first IPv6 address of the primary interface; None without one."""
         addresses = self.nics[0].ipv6_addresses if 0 in self.nics else []
         return str(addresses[0]) if addresses else None
 
 
 @cache
 def log_once(message: str) -> None:
-    """Log a message, unless it was logged before."""
+    """Log a message once per process."""
     logger.info("%s", message)
 
 
 def default_credits(instance_type: str) -> str:
-    """Return how a burstable instance type spends CPU credits unless a launch says otherwise."""
+    """Return the default credit mode of a burstable instance type: "standard" or "unlimited"."""
     return "unlimited" if instance_type.partition(".")[0] in _UNLIMITED_FAMILIES else "standard"
 
 
 def local_instance(instance: Instance) -> LocalInstance:
-    """Tell mypy what moto does not know."""
+    """Narrow moto's `Instance` to `LocalInstance` for mypy."""
     assert isinstance(instance, LocalInstance)  # noqa: S101  (no others are made)
     return instance

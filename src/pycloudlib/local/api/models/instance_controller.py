@@ -1,4 +1,4 @@
-"""What binds an EC2 instance to its machine: the one's state follows the other's."""
+"""Controllers that keep an EC2 instance's state in step with its machine."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ _BY_GUEST = StateReason(
 
 
 class RootReplacement(Protocol):
-    """The replacement of a root volume. The instance's controller calls it with the lock held."""
+    """The replacement of a root volume. The instance controller calls it with the lock held."""
 
     swapped: bool
-    """Whether the other root volume is attached."""
+    """Whether the new root volume is attached."""
 
     def swap(self) -> Kernel | None:
-        """Attach another root volume while the machine is off, and return what it boots with from now on."""
+        """Attach the new root volume while the machine is off, and return its kernel."""
 
     def end(self, *, succeeded: bool) -> None:
-        """Take note of how it ended; called once the machine runs again, or will not."""
+        """Record the outcome, once the machine runs again or cannot."""
 
 
 class InstanceController(MachineOwner):
     """An instance and the machine behind it.
 
-    Its methods are called with the server's lock held, except for what a machine tells; that takes the lock itself.
+    Callers hold the server's lock, except for the callbacks of the machine, which acquire it themselves.
 
     Args:
         instance: moto's record of the instance.
-        spec: what its machine is made of.
-        reservation_id: the launch it was part of.
-        public_key: text of the key pair's public half; "" without one.
-        driver: makes the machine.
-        volumes: what is on its volumes.
-        lock: the server's.
+        spec: the specification of the machine.
+        reservation_id: the reservation of the launch.
+        public_key: the public key in OpenSSH format; "" without a key pair.
+        driver: creates the machine.
+        volumes: stores the contents of the volumes.
+        lock: the server's lock.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class InstanceController(MachineOwner):
         self._machine: Machine = driver.create(spec, self, self.metadata)
 
     def launch(self) -> None:
-        """Start it for the first time."""
+        """Start the machine for the first time."""
         self._switch_on()
 
     def check(self, action: str, states: set[str]) -> None:
-        """Refuse what the instance's state does not allow, or the replacement of its root volume.
+        """Reject an action that the instance state, or a root volume replacement in progress, forbids.
 
         Raises:
-            EC2ClientError: IncorrectInstanceState.
+            EC2ClientError: the action is not allowed now (IncorrectInstanceState).
         """
         if self._root_replacement is not None:
             raise EC2ClientError(
@@ -108,24 +108,24 @@ class InstanceController(MachineOwner):
             )
 
     def check_start(self) -> None:
-        """Refuse to start what is neither stopped nor on already."""
+        """Reject the start of an instance that is neither stopped, pending, nor running."""
         self.check("started", _STARTABLE | _STOPPABLE)
 
     def check_stop(self) -> None:
-        """Refuse to stop what is gone."""
+        """Reject the stop of an instance that is terminated or shutting down."""
         self._check_state("stopped", set(STATE_CODES) - _ENDED)
 
     def check_reboot(self) -> None:
-        """Refuse to reboot what does not run."""
+        """Reject the reboot of an instance that is not running."""
         self.check("rebooted", _REBOOTABLE)
 
     def start(self) -> None:
-        """Start it again after a stop; no change to one that is on."""
+        """Start a stopped instance. No-op if it is not stopped."""
         if self.instance.state in _STARTABLE:
             self._switch_on()
 
     def stop(self, *, force: bool) -> None:
-        """Stop it; no change to one that is off or on its way there, but for a forced stop."""
+        """Stop the instance. No-op if it is neither pending nor running; `force` also applies while stopping."""
         if self.instance.state in _STOPPABLE or (force and self.instance.state == "stopping"):
             self._set("stopping", _BY_USER)
             self._machine.submit(Stop(force=force))
@@ -136,44 +136,44 @@ class InstanceController(MachineOwner):
         return self._machine
 
     def resize(self, instance_type: str, memory_mib: int, cpus: int, disk_bus: DiskBus) -> None:
-        """Let the machine, which is off, be of another type from its next start on."""
+        """Change the instance type of a machine that is off, from its next start on."""
         self._spec = replace(
             self._spec, instance_type=instance_type, memory_mib=memory_mib, cpus=cpus, disk_bus=disk_bus
         )
 
     def reboot(self, while_off: tuple[Request, ...] = ()) -> None:
-        """Reboot it; `while_off` are requests that its machine serves while it is off."""
+        """Reboot the instance; the machine serves the requests `while_off` between shutdown and start."""
         self._machine.submit(Reboot(while_off))
 
     def replace_root(self, replacement: RootReplacement) -> None:
-        """Shut the guest down, and boot from another root volume. The instance runs all the while."""
+        """Shut down the guest, and boot from another root volume. The instance stays running throughout."""
         self._root_replacement = replacement
         self._machine.submit(Stop())
 
     def terminate(self) -> None:
-        """Terminate it; no change to one that is on its way there."""
+        """Terminate the instance. No-op if it is terminated or shutting down."""
         if self.instance.state not in _ENDED:
             self._terminate(_BY_USER)
 
     def terminate_because(self, reason: StateReason) -> bool:
-        """Terminate it for EC2's own reason. Returns whether it was alive."""
+        """Terminate the instance for a reason of EC2's own; return whether it was alive."""
         if self.instance.state in _ENDED:
             return False
         self._terminate(reason)
         return True
 
     def console(self) -> bytes:
-        """All that the machine has printed on its console."""
+        """Return the complete console output."""
         return self._machine.console()
 
     def status(self) -> dict[str, Any]:
-        """Describe its status checks, as DescribeInstanceStatus does."""
+        """Describe the status checks, as DescribeInstanceStatus does."""
         if self.instance.state == "running" and self._guest is not GuestStatus.IMPAIRED and panicked(self.console()):
             self._set_guest(GuestStatus.IMPAIRED)
         return describe_status(self.instance, self._guest, self._impaired_since)
 
     def machine_running(self) -> None:
-        """The machine has started: the instance runs."""
+        """Set the instance to running after its machine started."""
         with self._lock:
             if self.instance.state == "pending":
                 self._set("running", None)
@@ -181,14 +181,14 @@ class InstanceController(MachineOwner):
                 self._new_guest()
                 self._end_root_replacement(succeeded=True)
             elif self._guest is GuestStatus.IMPAIRED:
-                self._new_guest()  # a reboot ends a panic
+                self._new_guest()  # A reboot clears a panic.
             else:
                 return
             run, public_ip = self._guest_run, self.instance.public_ip
         self._driver.watch_guest(public_ip, partial(self._awaits, run), partial(self._guest_reported, run))
 
     def machine_off(self, cause: PowerOffCause, detail: str) -> None:
-        """The machine is off: the instance is stopped, or is terminated next."""
+        """Set the instance to stopped, or terminate it, after its machine went off."""
         with self._lock:
             if self.instance.state in _ENDED:
                 return
@@ -205,15 +205,15 @@ class InstanceController(MachineOwner):
                 self._set_stopped(_BY_GUEST)
 
     def metadata(self) -> InstanceMetadata:
-        """What the instance's metadata service says, as things are now."""
+        """Return the instance's current metadata."""
         with self._lock:
             if not self.instance.public_ip and self._guest is GuestStatus.INITIALIZING:
-                # Nothing leads to it from here; that it uses the network is all that can be known.
+                # Without a public address, a metadata request is the only evidence that the network works.
                 self._set_guest(GuestStatus.OK)
             return instance_metadata(self.instance, self.reservation_id, self._public_key)
 
     def _swap_root(self, cause: PowerOffCause) -> bool:
-        """Start the machine again from another root volume, if it went off for that. Returns whether it did."""
+        """Start the machine from the new root volume if it went off for that; return whether it did."""
         replacement = self._root_replacement
         if replacement is None or replacement.swapped:
             return False
@@ -256,7 +256,7 @@ class InstanceController(MachineOwner):
         self._machine.submit(Start(self._spec, self._devices()))
 
     def _devices(self) -> Devices:
-        """What the machine has, as things are now."""
+        """Return the devices that the machine has now."""
         root = self.instance.root_device_name
         mapped = self.instance.block_device_mapping
         others = [name for name in sorted(mapped) if name != root and mapped[name].status != "detaching"]
@@ -268,12 +268,12 @@ class InstanceController(MachineOwner):
         )
 
     def _set_stopped(self, reason: StateReason) -> None:
-        # As on EC2, the public address is gone with the stop; the next start brings another one.
+        # As on EC2, a stop releases the public address; the next start allocates another one.
         self.instance.ec2_backend.take_public_ip(self.instance)
         self._set("stopped", reason)
 
     def _terminate(self, reason: StateReason) -> None:
-        # Its volumes are released when the machine is gone: until then it has commands to serve that change them.
+        # Release the volumes once the machine is gone: queued commands may still change them.
         self._set("shutting-down", reason)
         self._machine.submit(Destroy(), self._machine_gone)
 

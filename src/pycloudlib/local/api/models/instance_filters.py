@@ -1,4 +1,4 @@
-"""The filters of DescribeInstances that compare what its response does not have.
+"""The filters of DescribeInstances on values that its response lacks.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
 """
@@ -33,7 +33,7 @@ def _primary_association(name: str) -> Callable[[Any], Iterable[Any]]:
 
 
 def _nothing(_instance: Any) -> Iterable[Any]:
-    """What no instance of the local EC2 has."""
+    """Return no values: no instance of the local EC2 has any."""
     return ()
 
 
@@ -60,10 +60,10 @@ FILTERS: Mapping[str, Callable[[Any], Iterable[Any]]] = {
 
 
 def matcher_of_instances(filters: Mapping[str, Sequence[str]]) -> Matches:
-    """Return a predicate that tells whether an instance has one of each filter's values.
+    """Return a predicate that is true for instances that match every filter.
 
     Args:
-        filters: values by name; those of other names are left out.
+        filters: values by filter name; other names than those of `FILTERS` are ignored.
     """
     tests = [(FILTERS[name], comparison(tuple(values))) for name, values in filters.items() if name in FILTERS]
     return lambda instance: all(compare(values(instance)) for values, compare in tests)

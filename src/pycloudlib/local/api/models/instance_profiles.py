@@ -1,4 +1,4 @@
-"""IAM instance profiles of instances, and the credentials that their metadata service hands out."""
+"""IAM instance profiles of instances, and the role credentials in their metadata."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pycloudlib.local.api.moto_adapter import (
 from pycloudlib.local.network.metadata import InstanceProfileMetadata, RoleCredentials
 
 CREDENTIALS_LAST = timedelta(hours=6)
-"""As on EC2, about."""
+"""The approximate lifetime of role credentials on EC2."""
 RENEWED_AFTER = timedelta(hours=1)
-"""Clients renew credentials minutes before they expire, and have to find new ones by then."""
+"""The age at which credentials are renewed: clients fetch new ones minutes before the old expire."""
 
 _ALIVE = ("pending", "running", "stopping", "stopped")
 
 
 @dataclass(frozen=True)
 class ProfileAssociation:
-    """An instance profile of an instance.
+    """The association of an instance profile with an instance.
 
     Args:
-        association_id: its id.
+        association_id: the id of the association.
         instance: moto's record of the instance.
         iam_instance_profile: moto's record of the instance profile.
-        state: "associated".
+        state: the state; default "associated".
     """
 
     association_id: str
@@ -43,7 +43,7 @@ class ProfileAssociation:
 
     @property
     def instance_id(self) -> str:
-        """As the description of an association calls it."""
+        """The instance id, under the name that an association's description uses."""
         return str(self.instance.id)
 
 
@@ -55,10 +55,10 @@ class InstanceProfileRecords(LocalRecords):
         super().__init__(region_name, account_id)
 
     def find_profile(self, name: str | None, arn: str | None) -> InstanceProfile:
-        """Find an instance profile by its name or its ARN.
+        """Return an instance profile by its name or its ARN.
 
         Raises:
-            EC2ClientError: there is none, or both were given, or neither.
+            EC2ClientError: the profile does not exist, or not exactly one of name and ARN is given.
         """
         if name and arn:
             raise EC2ClientError(
@@ -78,10 +78,11 @@ class InstanceProfileRecords(LocalRecords):
         return profile
 
     def associate_profile(self, instance: Instance, profile: InstanceProfile) -> ProfileAssociation:
-        """Give an instance its instance profile.
+        """Associate an instance profile with an instance (AssociateIamInstanceProfile).
 
         Raises:
-            EC2ClientError: IncorrectState: it has one already. IncorrectInstanceState: it is terminated.
+            EC2ClientError: the instance has a profile (IncorrectState), or is terminated or shutting down
+                (IncorrectInstanceState).
         """
         if instance.state not in _ALIVE:
             raise EC2ClientError(
@@ -99,7 +100,7 @@ class InstanceProfileRecords(LocalRecords):
         iam_instance_profile_name: str | None = None,
         iam_instance_profile_arn: str | None = None,
     ) -> ProfileAssociation:
-        """Return the association that a launch has made already: moto makes one after a launch."""
+        """Return the association of a launch: moto calls this after the launch created it."""
         association: ProfileAssociation = self.iam_instance_profile_associations[instance_id]  # type: ignore[assignment]
         return association
 
@@ -109,25 +110,25 @@ class InstanceProfileRecords(LocalRecords):
         iam_instance_profile_name: str | None = None,
         iam_instance_profile_arn: str | None = None,
     ) -> ProfileAssociation:
-        """ReplaceIamInstanceProfileAssociation: the new association has an id of its own."""
+        """Replace an association by one with a new id (ReplaceIamInstanceProfileAssociation)."""
         profile = self.find_profile(iam_instance_profile_name, iam_instance_profile_arn)
         association = self._association(association_id)
         del self.iam_instance_profile_associations[association.instance_id]
         return self.associate_profile(association.instance, profile)
 
     def disassociate_iam_instance_profile(self, association_id: str) -> ProfileAssociation:  # type: ignore[override]
-        """DisassociateIamInstanceProfile."""
+        """Remove an association (DisassociateIamInstanceProfile)."""
         association = self._association(association_id)
         del self.iam_instance_profile_associations[association.instance_id]
         association.instance.iam_instance_profile = None
         return association
 
     def profile_metadata(self, instance: Instance, now: datetime | None = None) -> InstanceProfileMetadata | None:
-        """Return what an instance's metadata says of its instance profile; None without one.
+        """Return the instance profile metadata of an instance; None without a profile.
 
         Args:
-            instance: moto's record of it.
-            now: default the present time.
+            instance: moto's record of the instance.
+            now: the current time; None for the system clock's.
         """
         association = self.iam_instance_profile_associations.get(instance.id)
         if association is None:

@@ -1,4 +1,4 @@
-"""Instance status checks: whether the guest answers on the network, and whether its kernel runs."""
+"""Instance status checks: whether the guest is reachable, and whether its kernel has panicked."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pycloudlib.local.api.moto_adapter import Instance
 
 PANIC = b"Kernel panic - not syncing"
 PANIC_BYTES = 4096
-"""How near the end of its console a panic has to be; a kernel that panics prints little after it."""
+"""The bytes at the end of the console searched for a panic; a panicking kernel prints little more."""
 
 
 class GuestStatus(enum.Enum):
-    """What is known of a running guest."""
+    """The status of a running guest."""
 
     INITIALIZING = "initializing"
     OK = "ok"
@@ -25,7 +25,7 @@ _DETAILS = {GuestStatus.INITIALIZING: "initializing", GuestStatus.OK: "passed", 
 
 
 def panicked(console: bytes) -> bool:
-    """Return whether a console ends with a kernel panic."""
+    """Return whether a console log ends with a kernel panic."""
     return PANIC in console[-PANIC_BYTES:]
 
 
@@ -33,9 +33,9 @@ def describe_status(instance: Instance, guest: GuestStatus, impaired_since: date
     """Describe an instance as DescribeInstanceStatus does.
 
     Args:
-        instance: its record.
-        guest: what is known of its guest, if it runs.
-        impaired_since: since when it is impaired; None if it is not.
+        instance: moto's record of the instance.
+        guest: the status of the guest; ignored unless the instance is running.
+        impaired_since: the start of the impairment; None without one.
     """
     placement: Any = instance.placement
     running = instance.state == "running"

@@ -1,7 +1,7 @@
-"""Instance types: what EC2 says of each, and the machines that stand for them.
+"""Instance types: EC2's descriptions of them, and the sizes of their machines.
 
-moto has EC2's own descriptions of almost all types. Those that botocore's model names beside them are described here,
-as far as a launch asks.
+moto has EC2's own descriptions of almost all types. This module describes the rest of botocore's types, as far as a
+launch needs it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pycloudlib.local.machines.base import DiskBus
 logger = logging.getLogger(__name__)
 
 DEFAULT_INSTANCE_TYPE = "m1.small"
-"""What RunInstances means without an InstanceType."""
+"""The instance type of a RunInstances request without InstanceType."""
 
 # https://docs.aws.amazon.com/ec2/latest/instancetypes/instance-types.html
 _FURTHER = {
@@ -68,13 +68,13 @@ _FURTHER = {
     "u7ib-12tb.224xlarge": (896, 12288.0),
     "u7inh-32tb.480xlarge": (1920, 32768.0),
 }
-"""Virtual CPUs and memory in GiB."""
+"""The number of vCPUs, and the memory in GiB, of the types that moto lacks."""
 
 _XEN_FAMILIES = {"cc1", "cc2", "cg1", "cr1", "f1", "g2", "g3", "g3s", "hi1", "hs1", "p2", "p3"}
-"""Those of `_FURTHER` that are not on Nitro. https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-nitro-instances.html"""
+"""The families of `_FURTHER` on Xen. https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-nitro-instances.html"""
 
 _PATTERN_TYPES = {False: "m5.large", True: "m6g.large"}
-"""The types from which the descriptions are taken that nobody has; by whether they are for arm64."""
+"""The types whose descriptions serve as patterns for the missing ones; True for arm64."""
 
 _SIZES = {"nano": 2, "micro": 2, "small": 2, "medium": 2, "large": 2, "xlarge": 4}
 _ARM_FAMILY = re.compile(r"(a1|t4g|[a-z]+[0-9]+g[a-z]*|.*-gb[0-9]+)")
@@ -85,13 +85,13 @@ _METAL_CPUS = 96
 
 @cache
 def add_further_types() -> None:
-    """Describe the types that botocore names and moto does not; to be called once, before the first request."""
+    """Add descriptions of the types that botocore names and moto lacks. Call it before the first request."""
     for name in sorted(named_by_botocore() - set(INSTANCE_TYPES)):
         add_instance_type(name, _description(name))
 
 
 def named_by_botocore() -> frozenset[str]:
-    """Return the names of all instance types that botocore's model has."""
+    """Return the names of all instance types in botocore's model."""
     shape = get_service_model("ec2").shape_for("InstanceType")
     assert isinstance(shape, StringShape)  # noqa: S101  (so says EC2's model)
     return frozenset(shape.enum)
@@ -104,10 +104,10 @@ def all_types() -> Collection[str]:
 
 
 def describe_type(instance_type: str | None) -> Mapping[str, Any]:
-    """Return EC2's description of an instance type; None means the default one.
+    """Return EC2's description of an instance type; None for the default type.
 
     Raises:
-        EC2ClientError: InvalidParameterValue: there is no such type.
+        EC2ClientError: the type is unknown (InvalidParameterValue).
     """
     add_further_types()
     found: Mapping[str, Any] | None = INSTANCE_TYPES.get(instance_type or DEFAULT_INSTANCE_TYPE)
@@ -117,10 +117,10 @@ def describe_type(instance_type: str | None) -> Mapping[str, Any]:
 
 
 def check_architecture(instance_type: str | None, architecture: str) -> None:
-    """Refuse a type whose processors do not run an image of this architecture.
+    """Reject an instance type that does not support the architecture of an image.
 
     Raises:
-        EC2ClientError: InvalidParameterValue.
+        EC2ClientError: the architectures do not match (InvalidParameterValue).
     """
     supported = describe_type(instance_type)["ProcessorInfo"]["SupportedArchitectures"]
     if architecture in supported:
@@ -135,7 +135,7 @@ def check_architecture(instance_type: str | None, architecture: str) -> None:
 
 
 def disk_bus(instance_type: str | None) -> DiskBus:
-    """Return how the volumes of a type's machines are connected; None means the default type.
+    """Return the disk bus of an instance type's machines; None for the default type.
 
     EBS volumes are NVMe devices on Nitro only.
     https://docs.aws.amazon.com/ebs/latest/userguide/nvme-ebs-volumes.html
@@ -145,14 +145,15 @@ def disk_bus(instance_type: str | None) -> DiskBus:
 
 
 def cpu_options(instance_type: str | None, wanted: Mapping[str, Any]) -> dict[str, int]:
-    """Return the cores, and the threads of each, that an instance has.
+    """Return the CoreCount and ThreadsPerCore of an instance.
 
     Args:
-        instance_type: its type; None for the default one.
-        wanted: CpuOptions of the request, which has both or neither.
+        instance_type: the instance type; None for the default type.
+        wanted: CpuOptions of the request, with both members or none.
 
     Raises:
-        EC2ClientError: InvalidParameterValue, InvalidParameterCombination: the type cannot have them.
+        EC2ClientError: one member is missing (InvalidParameterCombination), or the type does not support a value
+            (InvalidParameterValue).
     """
     cpus = describe_type(instance_type)["VCpuInfo"]
     threads = int(cpus.get("DefaultThreadsPerCore", 1))
@@ -175,10 +176,10 @@ def cpu_options(instance_type: str | None, wanted: Mapping[str, Any]) -> dict[st
 
 
 class MachineSizes:
-    """The size of the machine behind each instance type: the type's, but no more than a limit.
+    """The size of each instance type's machines: that of the type, capped at a limit.
 
     Args:
-        max_memory_mib: the limit of memory.
+        max_memory_mib: the limit of memory in MiB.
         max_cpus: the limit of virtual CPUs.
     """
 
@@ -188,11 +189,11 @@ class MachineSizes:
         self._reported: set[str] = set()
 
     def size(self, instance_type: str | None, cpu: Mapping[str, int]) -> tuple[int, int]:
-        """Return memory in MiB and CPUs; log it once per type when they are less than the type's.
+        """Return the memory in MiB and the number of CPUs; log once per type if the limits apply.
 
         Args:
-            instance_type: None for the default one.
-            cpu: cores, and threads of each.
+            instance_type: the instance type; None for the default type.
+            cpu: CoreCount and ThreadsPerCore.
         """
         memory_mib = int(describe_type(instance_type)["MemoryInfo"]["SizeInMiB"])
         cpus = cpu["CoreCount"] * cpu["ThreadsPerCore"]
@@ -236,7 +237,7 @@ def _description(name: str) -> dict[str, Any]:
 
 
 def _guessed(size: str) -> tuple[int, float]:
-    """Guess the size of a type that botocore names and nobody describes."""
+    """Guess the vCPUs and the memory in GiB of a type that only botocore knows."""
     number = re.search(r"([0-9]+)xl", size)
     cpus = 4 * int(number[1]) if number else _SIZES.get(size, _METAL_CPUS)
     return cpus, cpus * _DEFAULT_GIB_PER_CPU

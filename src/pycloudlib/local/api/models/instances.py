@@ -1,4 +1,4 @@
-"""RunInstances and what follows: a machine behind every instance."""
+"""Instances, from RunInstances to TerminateInstances, each backed by a machine."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class InstanceRecords(
         security_group_names: list[str],
         **kwargs: Any,
     ) -> Reservation:
-        """Launch MaxCount instances; start each machine once the instance is recorded (RunInstances)."""
+        """Launch MaxCount instances, and start the machine of each once it is recorded (RunInstances)."""
         options = self.launch_options
         if options.client_token in self._launched:
             return self._launched[options.client_token]
@@ -129,7 +129,7 @@ class InstanceRecords(
         return reservation
 
     def start_instances(self, instance_ids: list[str]) -> list[tuple[Instance, InstanceState]]:
-        """Start instances: all, or none if the state of one does not allow it (StartInstances)."""
+        """Start instances; start none if the state of one does not allow it (StartInstances)."""
         controllers = self._controllers(instance_ids)
         for controller in controllers:
             controller.check_start()
@@ -142,7 +142,7 @@ class InstanceRecords(
         return [_change(controller, controller.start) for controller in controllers]
 
     def stop_instances(self, instance_ids: list[str], *, force: bool = False) -> list[tuple[Instance, InstanceState]]:
-        """Stop instances by the power button; with Force, cut the power (StopInstances)."""
+        """Stop instances by ACPI power button; with `force`, cut the power (StopInstances)."""
         controllers = self._controllers(instance_ids)
         for controller in controllers:
             if local_instance(controller.instance).is_spot:
@@ -158,7 +158,7 @@ class InstanceRecords(
         return [_change(controller, partial(controller.stop, force=force)) for controller in controllers]
 
     def terminate_instances(self, instance_ids: list[str]) -> list[tuple[Instance, InstanceState]]:
-        """Terminate instances at once; refuse all if one is protected (TerminateInstances)."""
+        """Terminate instances; terminate none if one has termination protection (TerminateInstances)."""
         if not instance_ids:
             raise InvalidParameterCombination("No instances specified")
         controllers = self._controllers(instance_ids)
@@ -168,7 +168,7 @@ class InstanceRecords(
         return [_change(controller, controller.terminate) for controller in controllers]
 
     def reboot_instances(self, instance_ids: list[str]) -> list[Instance]:
-        """Reboot instances by a shutdown and a start (RebootInstances)."""
+        """Reboot instances by shutting down and starting the machine (RebootInstances)."""
         controllers = self._controllers(instance_ids)
         for controller in controllers:
             controller.check_reboot()
@@ -177,15 +177,15 @@ class InstanceRecords(
         return [controller.instance for controller in controllers]
 
     def console_output(self, instance_id: str) -> bytes:
-        """Return all that the machine has printed (GetConsoleOutput)."""
+        """Return the complete console output (GetConsoleOutput)."""
         return self._controllers([instance_id])[0].console()
 
     def modify_instance_attribute(self, instance_id: str, key: str, value: Any) -> Instance:
-        """Change a known attribute (ModifyInstanceAttribute)."""
+        """Change an attribute of an instance (ModifyInstanceAttribute)."""
         instance = self.get_instance(instance_id)
         if not hasattr(instance, key):
             raise EC2ClientError("InvalidParameterValue", f"Unknown attribute: {key}")
-        if key != "iam_instance_profile":  # moto takes it from an instance that is terminated
+        if key != "iam_instance_profile":  # moto resets it on terminated instances
             _require_alive(instance)
         if key in _CHANGED_WHEN_STOPPED and instance.state != "stopped":
             raise EC2ClientError(
@@ -211,7 +211,7 @@ class InstanceRecords(
         http_protocol: str | None = None,
         metadata_tags: str | None = None,
     ) -> MetadataOptions:
-        """Change the given metadata options (ModifyInstanceMetadataOptions)."""
+        """Change the given metadata options, and keep the others (ModifyInstanceMetadataOptions)."""
         instance = self.get_instance(instance_id)
         _require_alive(instance)
         now = instance.metadata_options
@@ -226,17 +226,17 @@ class InstanceRecords(
         )
 
     def zone_named_by_id(self, zone_id: str) -> str:
-        """Return the name of an availability zone."""
+        """Return the name of the availability zone with an id."""
         return str(self.describe_availability_zones(zone_ids=[zone_id])[0].name)
 
     def _controllers(self, instance_ids: list[str]) -> list[InstanceController]:
         return [self.controllers[instance.id] for instance in self.get_multi_instances_by_id(instance_ids)]
 
     def _volumes_of_launch(self, ami: LocalAmi, wanted: WantedDevices) -> list[BlockDevice]:
-        """Return the volumes of an instance: the image's, merged with the request's.
+        """Return the block devices of a launch: the image's, merged with the request's.
 
         Raises:
-            EC2ClientError: one of them cannot be made, or there is no root volume.
+            EC2ClientError: a volume is invalid, the root volume has no snapshot, or there are too many volumes.
         """
         root = ami.root_device_name
         devices = [
@@ -267,7 +267,7 @@ class InstanceRecords(
         return key_pair.public_key
 
     def _complete_instance(self, instance: Instance, options: LaunchOptions, cpu: dict[str, int]) -> None:
-        """Make moto's record of a launched instance one of this server's."""
+        """Turn moto's record of a launched instance into a `LocalInstance`."""
         change_class(instance, LocalInstance)
         local = local_instance(instance)
         zone: Any = self.get_zone_by_name(str(instance.availability_zone))
@@ -277,7 +277,7 @@ class InstanceRecords(
             self.add_spot_request(local, options.spot, options.spot_tags)
 
     def _resize(self, instance: Instance, instance_type: str) -> None:
-        """Change the type of a stopped instance, for its next start."""
+        """Change the type of a stopped instance, from its next start on."""
         if instance_type not in all_types():
             raise EC2ClientError("InvalidInstanceAttributeValue", f"Invalid value '{instance_type}' for InstanceType.")
         check_architecture(instance_type, str(instance.architecture))

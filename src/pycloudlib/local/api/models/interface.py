@@ -1,4 +1,4 @@
-"""A network interface: its addresses, and the public ones that lead to them."""
+"""A network interface: its private addresses, and the public addresses associated with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pycloudlib.local.network.attachment import Address, NetworkAttachment
 
 
 class ServiceAttachment(Attachment):
-    """How an interface is attached to what is no instance, such as a NAT gateway.
+    """The attachment of an interface to an AWS service, such as a NAT gateway.
 
     Args:
         interface: the interface.
@@ -28,7 +28,7 @@ class ServiceAttachment(Attachment):
 
 
 class LocalInterface(NetworkInterface):
-    """A network interface whose private addresses have public ones of their own."""
+    """A network interface with a public address per private address."""
 
     operator: Mapping[str, bool] = {"Managed": False}
 
@@ -41,21 +41,21 @@ class LocalInterface(NetworkInterface):
 
     @property
     def network_interface_id(self) -> str:
-        """Its id; moto derives this name from the class's."""
+        """The interface id; moto derives the attribute's name from the class name."""
         return str(self.id)
 
     @property
     def public_ip(self) -> str | None:
-        """The public address that leads to its primary private address."""
+        """The public address of the primary private address; None without one."""
         return self.public_ip_of(str(self.private_ip_address))
 
     @public_ip.setter
     def public_ip(self, address: str | None) -> None:
-        """Nothing to be done: what moto sets leads nowhere."""
+        """No-op: the addresses that moto sets are not routed."""
 
     @property
     def auto_public_ip(self) -> str | None:
-        """The public address that its instance was given; gone with a stop."""
+        """The auto-assigned public address, released when the instance stops; None without one."""
         return self._auto_public_ip
 
     @auto_public_ip.setter
@@ -64,10 +64,10 @@ class LocalInterface(NetworkInterface):
         self._tell_associations()
 
     def check_auto_public_ip(self) -> None:
-        """Nothing to be done: public addresses come with the machine, not from moto."""
+        """No-op: the machine driver allocates public addresses, not moto."""
 
     def public_ip_of(self, private_ip: str) -> str | None:
-        """The public address that leads to one of its private addresses."""
+        """Return the public address of a private address; None without one."""
         elastic = self._elastic.get(private_ip)
         if elastic is not None:
             return str(elastic.public_ip)
@@ -75,26 +75,26 @@ class LocalInterface(NetworkInterface):
 
     @property
     def private_ips(self) -> tuple[str, ...]:
-        """Its private addresses, the primary one first."""
+        """The private addresses, the primary one first."""
         return tuple(one["PrivateIpAddress"] for one in self.private_ip_addresses)
 
     @property
     def public_ips(self) -> dict[str, str]:
-        """Its public addresses, and the private ones that they lead to."""
+        """The private addresses by public address."""
         pairs = [(self.public_ip_of(private), private) for private in self.private_ips]
         return {public: private for public, private in pairs if public}
 
     @property
     def elastic_addresses(self) -> list[Any]:
-        """The elastic addresses that lead to it."""
+        """The elastic addresses associated with the interface."""
         return list(self._elastic.values())
 
     def elastic_address_of(self, private_ip: str) -> Any:
-        """The elastic address that leads to one of its private addresses; None without one."""
+        """Return the elastic address of a private address; None without one."""
         return self._elastic.get(private_ip)
 
     def set_elastic_address(self, private_ip: str, address: Any) -> None:
-        """Let an elastic address lead to one of its private addresses, or with None none."""
+        """Associate an elastic address with a private address; None disassociates."""
         if address is None:
             self._elastic.pop(private_ip, None)
         else:
@@ -102,19 +102,19 @@ class LocalInterface(NetworkInterface):
         self._tell_associations()
 
     def add_private_ips(self, addresses: list[str]) -> None:
-        """Let it have further private addresses."""
+        """Add secondary private addresses."""
         self.private_ip_addresses.extend({"Primary": False, "PrivateIpAddress": one} for one in addresses)
         self._tell_names()
 
     def remove_private_ips(self, addresses: list[str]) -> None:
-        """Take private addresses away."""
+        """Remove private addresses."""
         self.private_ip_addresses[:] = [
             one for one in self.private_ip_addresses if one["PrivateIpAddress"] not in addresses
         ]
 
     @property
     def attachment(self) -> Attachment | None:
-        """How it is attached, and how far that has come."""
+        """The attachment with its status; None if detached."""
         if self.attachment_id and self.instance is None:
             return ServiceAttachment(self)
         attachment = super().attachment
@@ -124,21 +124,21 @@ class LocalInterface(NetworkInterface):
 
     @property
     def association(self) -> dict[str, Any]:
-        """What leads to its primary private address."""
+        """The association of the primary private address; empty without one."""
         return self._association(str(self.private_ip_address))
 
     @property
     def instance_private_ip_address_list(self) -> list[dict[str, Any]]:
-        """Its private addresses, as DescribeInstances gives them."""
+        """The private addresses, as DescribeInstances returns them."""
         return self.private_ip_addresses
 
     @property
     def group_set(self) -> Any:
-        """Its security groups."""
+        """The security groups of the interface."""
         return security_groups_of(self)
 
     def machine_attachment(self) -> NetworkAttachment:
-        """Describe it to a machine."""
+        """Return the interface's description for its machine."""
         subnet: Any = self.subnet
         return NetworkAttachment(
             interface_id=self.id,
@@ -178,7 +178,7 @@ class LocalInterface(NetworkInterface):
 
 
 def private_dns_name(private_ip: str, region: str) -> str:
-    """Name a private address as EC2 does.
+    """Return EC2's private host name of an address.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/hostname-types.html
     """
@@ -187,6 +187,6 @@ def private_dns_name(private_ip: str, region: str) -> str:
 
 
 def public_dns_name(public_ip: str, region: str) -> str:
-    """Name a public address as EC2 does."""
+    """Return EC2's public host name of an address."""
     domain = "compute-1.amazonaws.com" if region == "us-east-1" else f"{region}.compute.amazonaws.com"
     return f"ec2-{public_ip.replace('.', '-')}.{domain}"

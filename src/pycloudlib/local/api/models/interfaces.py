@@ -42,7 +42,13 @@ class InterfaceRecords(LocalRecords):
         delete_on_termination: bool | None = False,
         **kwargs: Any,
     ) -> LocalInterface:
-        """Create a network interface; its public address comes from the machine driver (CreateNetworkInterface)."""
+        """Create a network interface (CreateNetworkInterface).
+
+        Its public address comes from the machine driver.
+
+        Raises:
+            EC2ClientError: an address or a security group is invalid.
+        """
         place: Any = self.get_subnet(subnet) if isinstance(subnet, str) else subnet
         kwargs |= self._left_out_at_launch(kwargs.get("device_index"))
         description = kwargs.pop("description", description)
@@ -68,10 +74,10 @@ class InterfaceRecords(LocalRecords):
         return interface
 
     def interface(self, interface_id: str) -> LocalInterface:
-        """A network interface.
+        """Return a network interface.
 
         Raises:
-            EC2ClientError: InvalidNetworkInterfaceID.NotFound.
+            EC2ClientError: the id is unknown (InvalidNetworkInterfaceID.NotFound).
         """
         return local_interface(self.get_network_interface(interface_id))
 
@@ -108,7 +114,7 @@ class InterfaceRecords(LocalRecords):
             address.instance = interface.instance
 
     def detach_network_interface(self, attachment_id: str, force: bool = False) -> None:
-        """Detach an interface once the guest has released it; with force at once (DetachNetworkInterface)."""
+        """Detach an interface once the guest has released it; with `force`, at once (DetachNetworkInterface)."""
         interface = self.interface_of_attachment(attachment_id)
         instance = interface.instance
         if instance is None:
@@ -127,10 +133,10 @@ class InterfaceRecords(LocalRecords):
         )
 
     def interface_of_attachment(self, attachment_id: str) -> LocalInterface:
-        """Find the network interface of an attachment.
+        """Return the network interface of an attachment.
 
         Raises:
-            EC2ClientError: InvalidAttachmentID.NotFound.
+            EC2ClientError: the attachment id is unknown (InvalidAttachmentID.NotFound).
         """
         for interface_id, interface in self.enis.items():
             if interface.attachment_id == attachment_id:
@@ -144,7 +150,7 @@ class InterfaceRecords(LocalRecords):
         source_dest_check: bool | None = None,
         description: str | None = None,
     ) -> None:
-        """ModifyNetworkInterfaceAttribute."""
+        """Change the groups, the source/destination check, or the description (ModifyNetworkInterfaceAttribute)."""
         interface = self.interface(eni_id)
         self._require_groups(interface.subnet, group_ids)
         super().modify_network_interface_attribute(eni_id, group_ids, source_dest_check, description)
@@ -152,7 +158,7 @@ class InterfaceRecords(LocalRecords):
             interface.instance.security_groups = list(interface.group_set)
 
     def modify_instance_security_groups(self, instance_id: str, new_group_id_list: list[str]) -> Instance:
-        """ModifyInstanceAttribute of the security groups, which are the primary interface's."""
+        """Change the security groups of an instance's primary interface (ModifyInstanceAttribute)."""
         instance = self.get_instance(instance_id)
         require_interfaces(instance)
         self._require_groups(instance.nics[0].subnet, new_group_id_list)
@@ -184,7 +190,7 @@ class InterfaceRecords(LocalRecords):
         return chosen
 
     def unassign_private_ip_addresses(self, eni_id: str, private_ip_address: list[str] | None = None) -> LocalInterface:
-        """UnassignPrivateIpAddresses."""
+        """Remove secondary private addresses, and disassociate their elastic addresses (UnassignPrivateIpAddresses)."""
         interface = self.interface(eni_id)
         addresses = private_ip_address or []
         if set(addresses) - set(interface.private_ips[1:]):
@@ -208,7 +214,7 @@ class InterfaceRecords(LocalRecords):
         return new
 
     def unassign_ipv6_addresses(self, eni_id: str, ips: list[str] | None = None) -> list[str]:
-        """UnassignIpv6Addresses."""
+        """Remove IPv6 addresses, and return the removed ones (UnassignIpv6Addresses)."""
         interface = self.interface(eni_id)
         if set(ips or []) - set(interface.ipv6_addresses):
             raise EC2ClientError("InvalidParameterValue", f"Some of {ips} are not assigned to interface {eni_id}")
@@ -225,11 +231,11 @@ class InterfaceRecords(LocalRecords):
             )
 
     def interfaces_of(self, instance: Instance) -> list[LocalInterface]:
-        """An instance's network interfaces, the primary one first."""
+        """Return an instance's network interfaces, the primary one first."""
         return [local_interface(interface) for _, interface in sorted(instance.nics.items())]
 
     def _interface_plugged(self, instance: Instance, interface_id: str, end: End) -> None:
-        """The guest can use an interface, or it could not be attached and is available again."""
+        """Set the interface to attached, or back to available if the attachment failed."""
         with self.cloud.lock:
             _log_failure(interface_id, end)
             for interface in self._attached(instance, interface_id, "attaching"):
@@ -239,7 +245,7 @@ class InterfaceRecords(LocalRecords):
                     self._detach_interface(instance, interface)
 
     def _interface_unplugged(self, instance: Instance, interface_id: str, end: End) -> None:
-        """The guest has released an interface, or it stays attached."""
+        """Detach the interface, or set it back to attached if the guest did not release it."""
         with self.cloud.lock:
             _log_failure(interface_id, end)
             for interface in self._attached(instance, interface_id, "detaching"):
@@ -249,10 +255,10 @@ class InterfaceRecords(LocalRecords):
                     interface.attachment_status = "attached"
 
     def give_public_ip(self, instance: Instance) -> None:
-        """Allocate an instance's public address, if it auto-assigns one and has none.
+        """Allocate a public address for an instance that auto-assigns one and has none.
 
         Raises:
-            LocalEC2Error: there is none.
+            LocalEC2Error: no public address is free.
         """
         primary = self.interfaces_of(instance)[0]
         if primary.public_ip_auto_assign and primary.public_ip is None:
@@ -275,7 +281,7 @@ class InterfaceRecords(LocalRecords):
 
     def _detach_interface(self, instance: Instance, interface: LocalInterface) -> None:
         instance.detach_eni(interface)
-        interface.attachment_status = "attached"  # as it is when an instance is launched with it
+        interface.attachment_status = "attached"  # the initial status, for the next launch with it
         self.interface_moved(interface)
 
     def _attached(self, instance: Instance, interface_id: str, status: str) -> list[LocalInterface]:
@@ -328,7 +334,7 @@ def _log_failure(interface_id: str, end: End) -> None:
 
 
 def local_interface(interface: NetworkInterface) -> LocalInterface:
-    """Tell mypy what moto does not know."""
+    """Narrow moto's `NetworkInterface` to `LocalInterface` for mypy."""
     assert isinstance(interface, LocalInterface)  # noqa: S101  (no others are made)
     return interface
 
@@ -340,7 +346,7 @@ def _subnet(interface: LocalInterface) -> LocalSubnet:
 
 
 def _private_ips(subnet: LocalSubnet, primary: str | None, wanted: Sequence[Any], more: int) -> list[str]:
-    """Choose or check an interface's private addresses, the primary one first."""
+    """Choose or validate an interface's private addresses, the primary one first."""
     specs = [{"PrivateIpAddress": one} if isinstance(one, str) else one for one in wanted]
     if not all(one.get("PrivateIpAddress") for one in specs):
         raise EC2ClientError("MissingParameter", "The request must contain the parameter privateIpAddress")
@@ -360,7 +366,7 @@ def _private_ips(subnet: LocalSubnet, primary: str | None, wanted: Sequence[Any]
 
 
 def _ipv6_ips(subnet: LocalSubnet, wanted: Sequence[str], count: int) -> list[str]:
-    """Choose or check an interface's IPv6 addresses."""
+    """Choose or validate an interface's IPv6 addresses."""
     chosen = [subnet.require_free_ipv6(address) for address in wanted]
     if not wanted and not count and subnet.assign_ipv6_address_on_creation and subnet.ipv6_cidr:
         count = 1
@@ -370,10 +376,10 @@ def _ipv6_ips(subnet: LocalSubnet, wanted: Sequence[str], count: int) -> list[st
 
 
 def require_interfaces(instance: Instance) -> None:
-    """Refuse a terminated instance, which has no interfaces.
+    """Reject a terminated instance, which has no interfaces.
 
     Raises:
-        EC2ClientError: IncorrectInstanceState.
+        EC2ClientError: the instance has no interfaces (IncorrectInstanceState).
     """
     if not instance.nics:
         raise EC2ClientError(
@@ -383,10 +389,10 @@ def require_interfaces(instance: Instance) -> None:
 
 
 def require_available(interface: LocalInterface) -> None:
-    """Refuse an interface that is attached already.
+    """Reject an attached interface.
 
     Raises:
-        EC2ClientError: InvalidNetworkInterface.InUse.
+        EC2ClientError: the interface is attached (InvalidNetworkInterface.InUse).
     """
     if interface.attachment_id is not None:
         raise EC2ClientError("InvalidNetworkInterface.InUse", f"Interface: [{interface.id}] in use.")

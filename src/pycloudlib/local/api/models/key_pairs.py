@@ -1,4 +1,4 @@
-"""Key pairs, with the fingerprints that EC2 gives them.
+"""Key pairs with EC2's fingerprints.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html
 """
@@ -30,7 +30,11 @@ class KeyPairRecords(LocalRecords):
     """The key pairs of one account in one region."""
 
     def create_key_pair(self, name: str, key_type: str | None, tags: dict[str, str]) -> KeyPair:
-        """Generate a key pair: RSA in PEM, or Ed25519 in OpenSSH's format (CreateKeyPair)."""
+        """Generate a key pair: RSA in PEM, or Ed25519 in OpenSSH format (CreateKeyPair).
+
+        Raises:
+            EC2ClientError: the name is invalid or taken, or the key type is unknown.
+        """
         _check_name(name)
         if key_type not in (None, *KEY_TYPES):
             raise EC2ClientError("InvalidParameterValue", f"Invalid value '{key_type}' for KeyType.")
@@ -41,12 +45,16 @@ class KeyPairRecords(LocalRecords):
             key_pair.key_fingerprint = _openssh_fingerprint(public_key)
         else:
             key_pair.key_fingerprint = _created_rsa_fingerprint(key_pair.material)
-        # cloud-init writes it into authorized_keys, where EC2's carry the key pair's name.
+        # As on EC2, the comment is the key pair's name; cloud-init copies it into authorized_keys.
         key_pair.material_public += f" {name}".encode()
         return key_pair
 
     def import_key_pair(self, key_name: str, public_key_material: bytes, tags: dict[str, str]) -> KeyPair:
-        """ImportKeyPair."""
+        """Import a public key in OpenSSH format (ImportKeyPair).
+
+        Raises:
+            EC2ClientError: the name is invalid or taken, or the key is malformed (InvalidKey.Format).
+        """
         _check_name(key_name)
         self._check_new(key_name)
         try:
@@ -66,7 +74,11 @@ class KeyPairRecords(LocalRecords):
         return self.key_pairs.pop(key_pair.key_name)
 
     def described_key_pairs(self, names: Sequence[str], key_pair_ids: Sequence[str]) -> list[KeyPair]:
-        """DescribeKeyPairs."""
+        """Return key pairs by name and id; all without names and ids (DescribeKeyPairs).
+
+        Raises:
+            EC2ClientError: a name or an id is unknown (InvalidKeyPair.NotFound).
+        """
         for name in names:
             if name not in self.key_pairs:
                 raise EC2ClientError("InvalidKeyPair.NotFound", f"The key pair '{name}' does not exist")
@@ -102,8 +114,8 @@ def _openssh_fingerprint(public_key: Ed25519PublicKey) -> str:
 
 
 def _created_rsa_fingerprint(private_key_pem: bytes) -> str:
-    """Return the SHA-1 fingerprint of the private key in PKCS #8 and DER."""
+    """Return the SHA-1 fingerprint of the private key as DER-encoded PKCS #8."""
     private_key = load_pem_private_key(private_key_pem, password=None)
     encoded = private_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    # It is a name, not a protection.
+    # EC2 defines the fingerprint so; it protects nothing.
     return hashlib.sha1(encoded, usedforsecurity=False).digest().hex(":")

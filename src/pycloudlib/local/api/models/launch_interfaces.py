@@ -11,7 +11,7 @@ from pycloudlib.local.api.moto_adapter import EC2ClientError, Instance
 
 
 class LaunchInterfaceRecords(InterfaceRecords):
-    """The network interfaces that RunInstances asks for."""
+    """The network interfaces of RunInstances requests."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         self.launch_ipv6: Sequence[Mapping[str, Any]] = []
@@ -19,12 +19,12 @@ class LaunchInterfaceRecords(InterfaceRecords):
         super().__init__(region_name, account_id)
 
     def prepare_launch(self, count: int, wanted: Mapping[str, Any], default_subnet_id: Callable[[], str]) -> None:
-        """Check and complete the network interfaces that a launch asks for, before anything is made.
+        """Validate and complete the network interfaces of a launch, before creating anything.
 
         Args:
-            count: how many instances are to be launched.
-            wanted: the parameters of the launch; its "nics" are completed in place.
-            default_subnet_id: tells where an interface is to be whose subnet is not said.
+            count: the number of instances to launch.
+            wanted: the parameters of the launch; "nics" is completed in place.
+            default_subnet_id: returns the subnet of an interface without SubnetId.
         """
         specs: list[dict[str, Any]] = wanted.get("nics") or []
         self._launch_specs = {
@@ -60,7 +60,7 @@ class LaunchInterfaceRecords(InterfaceRecords):
 
     @contextmanager
     def nothing_left_on_failure(self) -> Iterator[None]:
-        """Undo moto's records of a failed launch."""
+        """Roll back moto's records of a failed launch."""
         interfaces, reservations = dict(self.enis), dict(self.reservations)
         try:
             yield
@@ -76,24 +76,24 @@ class LaunchInterfaceRecords(InterfaceRecords):
             raise
 
     def require_room(self, subnet_id: str, count: int) -> None:
-        """Refuse to launch more instances into a subnet than it has free addresses."""
+        """Reject a launch of more instances than the subnet has free addresses."""
         subnet: Any = self.get_subnet(subnet_id)
         subnet.require_room(count)
 
     def complete_interfaces(self, instance: Instance, specs: list[dict[str, Any]], tags: Mapping[str, str]) -> None:
-        """Complete the interfaces of an instance that was just recorded.
+        """Complete the interfaces of a newly recorded instance.
 
         Args:
             instance: the instance.
-            specs: the NetworkInterfaces of RunInstances.
-            tags: those for the interfaces that the launch made.
+            specs: NetworkInterfaces of the request.
+            tags: the tags of the interfaces that the launch created.
         """
         self._launch_specs = {}
         kept = {int(spec["DeviceIndex"]) for spec in specs if spec.get("DeleteOnTermination") is False}
         given = {int(spec["DeviceIndex"]) for spec in specs if spec.get("NetworkInterfaceId")}
         for index, interface in instance.nics.items():
             if index not in given:
-                # As on EC2, what the launch made goes with the instance, unless it was asked for otherwise.
+                # As on EC2, DeleteOnTermination defaults to true for interfaces that the launch created.
                 interface.delete_on_termination = index not in kept
                 interface.add_tags(dict(tags))
             self.interface_moved(local_interface(interface))
@@ -101,7 +101,7 @@ class LaunchInterfaceRecords(InterfaceRecords):
             instance.security_groups = list(instance.nics[0].group_set)
 
     def _left_out_at_launch(self, device_index: int | None) -> dict[str, Any]:
-        """Return members of RunInstances's interface that moto drops."""
+        """Return the members of a NetworkInterfaces specification that moto drops."""
         spec = self._launch_specs.get(device_index) if device_index is not None else None
         if spec is None:
             return {}
@@ -117,5 +117,5 @@ class LaunchInterfaceRecords(InterfaceRecords):
 
 
 def _names_one(spec: Mapping[str, Any]) -> bool:
-    """Whether an interface of a launch is one that there is only once."""
+    """Return whether a specification names an interface or address that only one instance can have."""
     return any(spec.get(name) for name in ("NetworkInterfaceId", "PrivateIpAddress", "PrivateIpAddresses"))

@@ -1,4 +1,4 @@
-"""What RunInstances says of the instances to launch, beside what moto records."""
+"""The parameters of RunInstances that moto does not record."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ TEMPLATE_TAG = "aws:ec2launchtemplate:"
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """The parameters of RunInstances that moto does not hand on.
+    """The parameters of RunInstances that moto does not pass on.
 
     Args:
-        max_count: how many instances are wanted at most.
+        max_count: MaxCount; default 1.
         client_token: the idempotency token; None without one.
-        disable_api_termination: whether TerminateInstances is refused.
+        disable_api_termination: whether the instances have termination protection; default no.
         devices: the block device mappings.
         placement: Placement.
         cpu: CpuOptions.
@@ -28,7 +28,7 @@ class LaunchOptions:
         capacity_preference: CapacityReservationSpecification.CapacityReservationPreference.
         spot: InstanceMarketOptions.SpotOptions; None for an on-demand instance.
         spot_tags: tags of the spot instance request.
-        system_tags: the tags with which EC2 marks the instances of a launch template.
+        system_tags: the tags that EC2 adds to instances launched from a launch template.
     """
 
     max_count: int = 1
@@ -47,7 +47,7 @@ class LaunchOptions:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, Any]) -> LaunchOptions:
-        """Read the parameters of a request that is completed from its launch template."""
+        """Parse the parameters of a request that is merged with its launch template."""
         market = parameters.get("InstanceMarketOptions") or {}
         template = parameters.get("LaunchTemplate") or {}
         return cls(

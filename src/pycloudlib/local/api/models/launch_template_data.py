@@ -1,4 +1,4 @@
-"""The launch template that would launch an instance again."""
+"""The launch template data that reproduces an instance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pycloudlib.local.api.moto_adapter import Volume
 
 
 def launch_template_data(instance: LocalInstance, volumes: Mapping[str, Volume]) -> dict[str, Any]:
-    """Describe an instance as the data of a launch template, as GetLaunchTemplateData does.
+    """Return the launch template data of an instance (GetLaunchTemplateData).
 
     Args:
         instance: the instance.
@@ -90,7 +90,7 @@ def _interface(index: int, interface: Any) -> dict[str, Any]:
 
 
 def _tags(instance: LocalInstance) -> list[dict[str, Any]]:
-    # EC2's own tags cannot be in a template.
+    # Launch templates cannot contain AWS-generated tags.
     tags = [
         {"Key": tag["key"], "Value": tag["value"]} for tag in instance.get_tags() if not tag["key"].startswith("aws:")
     ]

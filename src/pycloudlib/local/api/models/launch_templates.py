@@ -1,4 +1,4 @@
-"""Launch templates: their versions, and what a launch takes from one."""
+"""Launch templates: their versions, and their merge with a launch request."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pycloudlib.local.api.moto_adapter import EC2ClientError, LaunchTemplate, La
 Parameters = Mapping[str, Any]
 
 _RENAMED = {"RamDiskId": "RamdiskId", "ElasticGpuSpecifications": "ElasticGpuSpecification"}
-"""Members that RunInstances spells otherwise."""
+"""Members of launch template data by their names in RunInstances."""
 
 
 class LaunchTemplateRecords(LocalRecords):
     """The launch templates of one account in one region."""
 
     def launch_template(self, reference: Parameters) -> LaunchTemplate:
-        """Find a launch template by LaunchTemplateId or LaunchTemplateName.
+        """Return a launch template by LaunchTemplateId or LaunchTemplateName.
 
         Raises:
-            EC2ClientError: there is none, or it is named by neither or both.
+            EC2ClientError: the template does not exist, or not exactly one of the two is given.
         """
         template_id, name = reference.get("LaunchTemplateId"), reference.get("LaunchTemplateName")
         if template_id and name:
@@ -36,10 +36,10 @@ class LaunchTemplateRecords(LocalRecords):
         raise EC2ClientError("MissingParameter", "Specify either launchTemplateId or launchTemplateName")
 
     def launch_template_version(self, template: LaunchTemplate, version: str | None) -> LaunchTemplateVersion:
-        """Find a version of a launch template: a number, "$Latest" or "$Default"; None for the default version.
+        """Return a version of a launch template: a number, "$Latest" or "$Default"; None for the default version.
 
         Raises:
-            EC2ClientError: InvalidLaunchTemplateId.VersionNotFound.
+            EC2ClientError: the version does not exist (InvalidLaunchTemplateId.VersionNotFound).
         """
         wanted = str(version or "$Default")
         if wanted == "$Latest":
@@ -56,7 +56,7 @@ class LaunchTemplateRecords(LocalRecords):
     def add_launch_template_version(
         self, template: LaunchTemplate, data: Parameters, *, source_version: str | None, description: str | None
     ) -> LaunchTemplateVersion:
-        """CreateLaunchTemplateVersion: with a source version, what is not given is as in that one."""
+        """Create a version; missing members come from the source version (CreateLaunchTemplateVersion)."""
         source = self.launch_template_version(template, source_version).data if source_version else {}
         number = 1 + max(one.number for one in template.versions)
         version = LaunchTemplateVersion(template, number, {**source, **data}, description or "")
@@ -64,10 +64,10 @@ class LaunchTemplateRecords(LocalRecords):
         return version
 
     def remove_launch_template_version(self, template: LaunchTemplate, version: str) -> LaunchTemplateVersion:
-        """DeleteLaunchTemplateVersions, of one version that is not the default one.
+        """Delete a version that is not the default one (DeleteLaunchTemplateVersions).
 
         Raises:
-            EC2ClientError: there is no such version, or it is the default one.
+            EC2ClientError: the version does not exist, or is the default version.
         """
         found = self.launch_template_version(template, version)
         if found.number == template.default_version_number:
@@ -76,13 +76,13 @@ class LaunchTemplateRecords(LocalRecords):
         return found
 
     def launch_parameters(self, request: Parameters) -> dict[str, Any]:
-        """Complete the parameters of RunInstances with those of its launch template.
+        """Merge the parameters of RunInstances with those of its launch template.
 
-        The request overrides the template, each member of a structure by itself. Block device mappings are merged by
-        device name, and tags by resource type and key.
+        The request overrides the template, each member of a structure separately. Block device mappings merge by device
+        name, and tags by resource type and key.
 
         Raises:
-            EC2ClientError: there is no such template or version.
+            EC2ClientError: the template or the version does not exist.
         """
         reference = request.get("LaunchTemplate")
         if not reference:

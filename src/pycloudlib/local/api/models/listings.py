@@ -1,4 +1,4 @@
-"""Finding instances and tags, as fast as their number allows."""
+"""Fast lookups of instances and tags."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _RESOURCE_TYPES = {
     "spot-instance-request": "spot-instances-request",
     "vpc-elastic-ip": "elastic-ip",
 }
-"""EC2's names of resource types, by moto's."""
+"""EC2's resource types by moto's names."""
 
 
 class ListingRecords(LocalRecords):
-    """What is asked of the records of one account in one region without changing them."""
+    """Read-only queries on the records of one account in one region."""
 
     def described_instances(
         self, instance_ids: Sequence[str], launch_matches: Matches, instance_matches: Matches
     ) -> list[Reservation]:
-        """DescribeInstances: the launches of the instances that match, with those instances only.
+        """Return the reservations of the matching instances, with those instances only (DescribeInstances).
 
         Args:
-            instance_ids: empty for all.
-            launch_matches: tells whether a launch is asked for.
-            instance_matches: tells whether an instance is asked for.
+            instance_ids: the instance ids; empty for all.
+            launch_matches: returns whether a reservation matches.
+            instance_matches: returns whether an instance matches.
 
         Raises:
-            EC2ClientError: there is no instance of one of the ids.
+            EC2ClientError: an instance id is unknown.
         """
         wanted = set(instance_ids)
         unknown = sorted(wanted - self.controllers.keys())
@@ -61,7 +61,10 @@ class ListingRecords(LocalRecords):
         return found
 
     def describe_tags(self, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
-        """DescribeTags; moto asks for one resource's whenever it describes one, and would look at all others' too."""
+        """Return tags (DescribeTags).
+
+        moto queries one resource's tags for each description, and its own lookup scans the tags of all resources.
+        """
         ids = (filters or {}).get("resource-id", [])
         if set(filters or {}) != {"resource-id"} or len(ids) != 1 or set("*?") & set(ids[0]):
             found: list[dict[str, str]] = super().describe_tags(filters)

@@ -1,4 +1,4 @@
-"""Network ACLs: the entries that EC2 makes and moto does not."""
+"""Network ACLs, with the default entries that moto lacks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class NetworkAclRecords(LocalRecords):
     def create_network_acl(
         self, vpc_id: str, tags: list[dict[str, str]] | None = None, default: bool = False
     ) -> NetworkAcl:
-        """CreateNetworkAcl; also that of a new VPC."""
+        """Create a network ACL (CreateNetworkAcl), including the default one of a new VPC."""
         acl: NetworkAcl = super().create_network_acl(vpc_id, tags, default)
-        if not default:  # moto gives this entry to default ones
+        if not default:  # moto adds this entry to default ACLs
             for egress in (False, True):
                 self._add_entry(acl, DENY_IPV4, "deny", "0.0.0.0/0", egress=egress)
         if self.get_vpc(vpc_id).get_cidr_block_association_set(ipv6=True):
@@ -33,7 +33,7 @@ class NetworkAclRecords(LocalRecords):
     def associate_vpc_cidr_block(
         self, vpc_id: str, cidr_block: str, amazon_provided_ipv6_cidr_block: bool
     ) -> dict[str, Any]:
-        """AssociateVpcCidrBlock: with an IPv6 block, network ACLs get entries for IPv6."""
+        """Associate a CIDR block; an IPv6 block adds IPv6 entries to network ACLs (AssociateVpcCidrBlock)."""
         associated: dict[str, Any] = super().associate_vpc_cidr_block(
             vpc_id, cidr_block, amazon_provided_ipv6_cidr_block
         )

@@ -1,4 +1,4 @@
-"""SSM's parameter store: the account's own parameters, and the public ones that announce images."""
+"""SSM Parameter Store: the account's own parameters, and the public parameters of images."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from pycloudlib.local.images.public_parameters import PUBLIC, PublicParameter, p
 IMAGE = "aws:ec2:image"
 """The data type of parameters whose value is an AMI."""
 RESOLVE = "resolve:ssm:"
-"""What an ImageId begins with that names a parameter."""
+"""The prefix of an ImageId that names a parameter."""
 
 MAX_RESULTS = 10
-"""Of GetParametersByPath."""
+"""The limit of GetParametersByPath and GetParameters."""
 _ARN = re.compile(r"arn:[^:]+:ssm:[^:]+:[^:]*:parameter(?P<name>/.+)")
 
 
@@ -41,10 +41,10 @@ class LocalParameterStore(SimpleSystemManagerBackend):
         return urls_of("ssm")
 
     def get_parameter(self, name: str) -> Parameter | None:
-        """GetParameter.
+        """Return a parameter; None if it does not exist (GetParameter).
 
         Args:
-            name: a name or an ARN, perhaps with a version or a label after a colon.
+            name: the name or ARN, optionally followed by a colon and a version or label.
         """
         wanted, selector = _public_name(name)
         if not wanted:
@@ -57,8 +57,8 @@ class LocalParameterStore(SimpleSystemManagerBackend):
         return _as_motos(parameter)
 
     def get_parameters(self, names: list[str]) -> dict[str, Parameter]:
-        """GetParameters: names that do not exist are left out."""
-        # moto checks how many there are.
+        """Return parameters by name, leaving out unknown names (GetParameters)."""
+        # moto validates the number of names.
         found = super().get_parameters(
             names if len(names) > MAX_RESULTS else [n for n in names if not _public_name(n)[0]]
         )
@@ -77,7 +77,7 @@ class LocalParameterStore(SimpleSystemManagerBackend):
         next_token: str | None = None,
         max_results: int = MAX_RESULTS,
     ) -> tuple[list[Parameter], str | None]:
-        """GetParametersByPath: those directly below a path, or all below it."""
+        """Return the parameters directly below a path, or all below it if `recursive` (GetParametersByPath)."""
         if not path.startswith(PUBLIC):
             return super().get_parameters_by_path(path, recursive, filters, next_token, max_results)
         if filters:
@@ -110,20 +110,20 @@ class LocalParameterStore(SimpleSystemManagerBackend):
 
 
 def install() -> None:
-    """Make moto's parameter store the local one. Call it before the first use of SSM in this process."""
+    """Replace moto's parameter store with the local one. Call it before the first use of SSM in this process."""
     install_parameter_store(LocalParameterStore)
 
 
 def resolved_image_id(account_id: str, region: str, image_id: str) -> str:
-    """Return the AMI id that an ImageId of a launch means.
+    """Resolve the ImageId of a launch to an AMI id.
 
     Args:
-        account_id: whose parameters.
-        region: where.
-        image_id: an AMI id, or "resolve:ssm:" and the name of a parameter whose value is one.
+        account_id: the account that owns the parameters.
+        region: the region of the parameters.
+        image_id: an AMI id, or "resolve:ssm:" and the name of a parameter with an AMI id.
 
     Raises:
-        EC2ClientError: there is no such parameter, or its data type is another one.
+        EC2ClientError: the parameter does not exist, or its data type is not an AMI.
     """
     if not image_id.startswith(RESOLVE):
         return image_id
@@ -144,7 +144,11 @@ def _unresolved(reason: str) -> EC2ClientError:
 
 
 def _public_name(name: str) -> tuple[str, str]:
-    """Split the name or ARN of a public parameter into name and version or label; two empty texts for another one."""
+    """Split the name or ARN of a public parameter into its name and its version or label.
+
+    Returns:
+        Two empty strings for a parameter that is not public.
+    """
     arn = _ARN.fullmatch(name)
     plain: Sequence[str] = (arn["name"] if arn else name).split(":", 1)
     if not plain[0].startswith(PUBLIC):

@@ -1,4 +1,4 @@
-"""Placement groups: recorded, since there is one host only."""
+"""Placement groups. The local EC2 only records them: it has a single host."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class PlacementGroup:
     """A placement group.
 
     Args:
-        group_id: its id.
-        name: its name.
+        group_id: the id of the group.
+        name: the name of the group.
         strategy: "cluster" or "spread".
-        tags: by key.
+        tags: values by key.
     """
 
     group_id: str
@@ -27,7 +27,7 @@ class PlacementGroup:
     tags: dict[str, str]
 
     def described(self, arn_prefix: str) -> dict[str, Any]:
-        """As DescribePlacementGroups gives it."""
+        """Return the group as DescribePlacementGroups does."""
         described: dict[str, Any] = {
             "GroupName": self.name,
             "GroupId": self.group_id,
@@ -47,7 +47,11 @@ class PlacementGroupRecords(LocalRecords):
         super().__init__(region_name, account_id)
 
     def create_placement_group(self, name: str, strategy: str, tags: dict[str, str]) -> PlacementGroup:
-        """CreatePlacementGroup."""
+        """Create a placement group (CreatePlacementGroup).
+
+        Raises:
+            EC2ClientError: the name is taken (InvalidPlacementGroup.Duplicate).
+        """
         if name in self.placement_groups:
             raise EC2ClientError("InvalidPlacementGroup.Duplicate", f"The placement group '{name}' already exists.")
         group = PlacementGroup(f"pg-{token_hex(9)[:17]}", name, strategy, tags)
@@ -55,17 +59,21 @@ class PlacementGroupRecords(LocalRecords):
         return group
 
     def placement_group(self, name: str) -> PlacementGroup:
-        """Find a placement group by its name.
+        """Return a placement group by its name.
 
         Raises:
-            EC2ClientError: InvalidPlacementGroup.Unknown.
+            EC2ClientError: the name is unknown (InvalidPlacementGroup.Unknown).
         """
         if name not in self.placement_groups:
             raise EC2ClientError("InvalidPlacementGroup.Unknown", f"The placement group '{name}' is unknown.")
         return self.placement_groups[name]
 
     def delete_placement_group(self, name: str) -> None:
-        """DeletePlacementGroup, of one without instances."""
+        """Delete a placement group without instances (DeletePlacementGroup).
+
+        Raises:
+            EC2ClientError: the name is unknown, or an instance is in the group (InvalidPlacementGroup.InUse).
+        """
         group = self.placement_group(name)
         placements: list[Any] = [
             controller.instance.placement

@@ -1,4 +1,4 @@
-"""The lock of the API's records, which counts changes, and reports what has changed when it is released."""
+"""The lock of the API's records, which counts changes and reports them on release."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ T = TypeVar("T")
 
 
 class RecordsLock:
-    """A reentrant lock, held by whoever reads or changes the records.
+    """A reentrant lock for reading and changing the records.
 
-    A watcher is told what it watches whenever that has changed. The lock compares on its outermost release, since
-    every change is made with the lock held: by a request, or by a machine's thread.
+    A watcher receives the watched part of the records after each change. The lock compares on its outermost
+    release, since requests and machine threads hold it for every change.
     """
 
     def __init__(self) -> None:
@@ -30,9 +30,9 @@ class RecordsLock:
 
     @property
     def version(self) -> int:
-        """The number of changes so far, those of the current holder not included.
+        """The number of changes so far, excluding those of the current holder.
 
-        Whoever takes the lock counts as changing the records, except within `reading()`. Without the lock, it counts at
+        Every acquisition counts as a change, except with `reading()`. Read without the lock, the number includes at
         least every change whose holder has released the lock.
         """
         return self._version
@@ -51,7 +51,7 @@ class RecordsLock:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """Hold the lock without changing the records, so that nothing is compared afterwards."""
+        """Hold the lock without changing the records; the release then skips the comparison."""
         self._enter(changes=False)
         try:
             yield
@@ -59,17 +59,18 @@ class RecordsLock:
             self._leave()
 
     def watch(self, read: Callable[[], T], listener: Callable[[T], None]) -> Callable[[], None]:
-        """Report a part of the records: at once, and whenever it has changed.
+        """Report a part of the records at once, and after each change.
 
-        Reports come in the order of the changes, one at a time. The thread that made a change returns from its `with`
-        block after the report. A listener's exception is logged. There is one watcher at a time.
+        Reports come in the order of the changes, one at a time. The thread that made a change leaves its `with` block
+        after the report. A listener's exception is logged. A new watcher replaces the previous one.
 
         Args:
-            read: returns the part, to be compared by equality; it is called with the lock held.
-            listener: is called without the lock. It must not wait for another thread that changes the records.
+            read: returns the part, which is compared by equality; called with the lock held.
+            listener: receives each report; called without the lock. It must not wait for a thread that changes the
+                records.
 
         Returns:
-            Ends the watch.
+            A function that ends the watch.
         """
         watcher = _Watcher(read, listener)
         with self:
@@ -109,11 +110,11 @@ class _Watcher(Generic[T]):
         self._reporting = threading.Lock()
 
     def compare(self) -> Callable[[], None] | None:
-        """Return what reports the change; None if there is none. To be called with the records' lock held."""
+        """Return a function that reports the change; None without a change. Call it with the lock held."""
         try:
             value = self._read()
         except Exception:
-            # The change is made, and its request is not to fail.
+            # The change succeeded, so its request must not fail.
             logger.exception("cannot read the records that are watched")
             return None
         if self._number and value == self._latest:
@@ -126,10 +127,10 @@ class _Watcher(Generic[T]):
     def _report(self, number: int, value: T) -> None:
         with self._reporting:
             if number < self._reported:
-                return  # a later value has been reported, which this change is part of
+                return  # a later report included this change
             self._reported = number
             try:
                 self._listener(value)
             except Exception:
-                # As above: whoever made the change has succeeded, whatever becomes of the report.
+                # As above: the change succeeded, whether or not the report does.
                 logger.exception("a change of the records could not be passed on")

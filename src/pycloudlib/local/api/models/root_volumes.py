@@ -1,4 +1,4 @@
-"""Replacing the root volume of a running instance."""
+"""Root volume replacement of running instances."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RootVolumeSource:
-    """What a root volume is replaced with, at most one of these; nothing for its launch state.
+    """The source of a replacement root volume: at most one of these; none for the launch state.
 
     Args:
-        image_id: an AMI.
-        snapshot_id: a snapshot of the root volume.
-        volume_id: a volume.
+        image_id: the id of an AMI.
+        snapshot_id: the id of a snapshot of the root volume.
+        volume_id: the id of a volume.
     """
 
     image_id: str | None = None
@@ -38,11 +38,11 @@ class RootVolumeTask(TaggedEC2Resource):
     """A root volume replacement task.
 
     Args:
-        backend: the records that it is part of.
-        instance: whose root volume.
-        volume: the replacement.
-        source: what the request named.
-        delete_replaced: whether the replaced volume is deleted.
+        backend: the records that own the task.
+        instance: the instance whose root volume is replaced.
+        volume: the replacement volume.
+        source: the source that the request named.
+        delete_replaced: whether EC2 deletes the replaced volume.
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class RootVolumeTask(TaggedEC2Resource):
         self.completed: datetime | None = None
 
     def swap(self) -> Kernel | None:
-        """Attach the replacement in place of the root volume. The machine is off.
+        """Attach the replacement volume as the root volume while the machine is off.
 
         Returns:
-            What the machine boots with from now on.
+            The kernel that the machine boots from now on.
         """
         self.state, self.swapped = "in-progress", True
         self.ec2_backend.swap_root_volume(self)
         return self.volume.kernel
 
     def end(self, *, succeeded: bool) -> None:
-        """Record the end: the machine runs again, or failed to start."""
+        """Record the outcome. No-op after the first call."""
         if self.completed is not None:
             return
         if not self.swapped:
@@ -81,7 +81,7 @@ class RootVolumeTask(TaggedEC2Resource):
         self.completed = datetime.now(timezone.utc)
 
     def described(self) -> dict[str, Any]:
-        """Describe it as DescribeReplaceRootVolumeTasks does."""
+        """Return the task as DescribeReplaceRootVolumeTasks does."""
         return {
             "ReplaceRootVolumeTaskId": self.id,
             "InstanceId": self.instance.id,
@@ -106,10 +106,10 @@ class RootVolumeRecords(ImageRecords):
     def replace_root_volume(
         self, instance_id: str, source: RootVolumeSource, *, delete_replaced: bool, tags: dict[str, str]
     ) -> RootVolumeTask:
-        """Reboot an instance from another root volume (CreateReplaceRootVolumeTask).
+        """Boot a running instance from another root volume (CreateReplaceRootVolumeTask).
 
         Raises:
-            EC2ClientError: the instance does not run, or the source will not do.
+            EC2ClientError: the instance is not running, or the source is invalid.
         """
         controller = self.controllers[self.get_instance(instance_id).id]
         controller.check("given another root volume", {"running"})
@@ -118,7 +118,7 @@ class RootVolumeRecords(ImageRecords):
         root = self._root_volume(controller)
         volume = self._given_volume(source.volume_id, root) if source.volume_id else self._new_volume(root, source)
         task = RootVolumeTask(self, controller.instance, volume, source, delete_replaced=delete_replaced)
-        # Nobody else may attach or delete it meanwhile.
+        # Reserve the volume: other requests must not attach or delete it meanwhile.
         volume.attachment = LocalAttachment(  # type: ignore[abstract]  # as moto's
             volume, controller.instance, controller.instance.root_device_name, "attaching"
         )
@@ -128,13 +128,13 @@ class RootVolumeRecords(ImageRecords):
         return task
 
     def described_root_volume_tasks(self, task_ids: list[str]) -> list[RootVolumeTask]:
-        """DescribeReplaceRootVolumeTasks.
+        """Return root volume replacement tasks (DescribeReplaceRootVolumeTasks).
 
         Args:
-            task_ids: which ones; empty for all.
+            task_ids: the task ids; empty for all.
 
         Raises:
-            EC2ClientError: there is no such task.
+            EC2ClientError: a task id is unknown.
         """
         for task_id in task_ids:
             if task_id not in self.root_volume_tasks:
@@ -145,7 +145,7 @@ class RootVolumeRecords(ImageRecords):
         return [self.root_volume_tasks[one] for one in task_ids or self.root_volume_tasks]
 
     def swap_root_volume(self, task: RootVolumeTask) -> None:
-        """Attach a task's volume as its instance's root volume, and detach the present one."""
+        """Detach an instance's root volume, and attach the task's volume in its place."""
         instance, name = task.instance, task.instance.root_device_name
         mapped = instance.block_device_mapping[name]
         replaced = self.get_volume(mapped.volume_id)
@@ -159,7 +159,7 @@ class RootVolumeRecords(ImageRecords):
         logger.info("%s has the root volume %s instead of %s", instance.id, task.volume.id, replaced.id)
 
     def discard_volume(self, volume: Any) -> None:
-        """Delete a volume that no instance has."""
+        """Delete a detached volume."""
         self._forget(volume)
 
     def _root_volume(self, controller: InstanceController) -> LocalVolume:
@@ -169,7 +169,7 @@ class RootVolumeRecords(ImageRecords):
         return volume
 
     def _new_volume(self, root: LocalVolume, source: RootVolumeSource) -> LocalVolume:
-        """Create a volume like the present one with the contents of another source."""
+        """Create a volume like the current root volume, with the contents of the source."""
         snapshot_id = self._snapshot_of(root, source)
         snapshot: Any = self.get_snapshot(snapshot_id)
         iops = root.iops if root.volume_type in ("io1", "io2", "gp3") else None
@@ -230,7 +230,7 @@ class RootVolumeRecords(ImageRecords):
         return volume
 
     def _lineage(self, instance_id: str) -> set[str]:
-        """Return the earlier root volumes of an instance."""
+        """Return the ids of an instance's former root volumes."""
         return self._lineages.setdefault(instance_id, set())
 
 

@@ -1,4 +1,4 @@
-"""Routes: where each leads, and which lead nowhere any more."""
+"""Routes: their targets and their states."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pycloudlib.local.network.topology import Target
 class LocalRoute(Route):
     """A route that is a blackhole while its target does not exist.
 
-    moto makes the object; `VpcRecords` makes it one of these.
+    moto creates the object. `VpcRecords` then sets its class to this one.
     """
 
     @property
     def state(self) -> str:
-        """Whether its target exists: "active" or "blackhole"."""
+        """The state: "active" if the target exists, else "blackhole"."""
         table = self.route_table
         target, _ = target_of(table.ec2_backend, self, table.vpc_id)
         return "blackhole" if target is Target.BLACKHOLE else "active"
@@ -26,9 +26,9 @@ def target_of(records: EC2Backend, route: Any, vpc_id: str) -> tuple[Target, str
     """Return the kind and the id of a route's target.
 
     Args:
-        records: those of the route's region.
+        records: the records of the route's region.
         route: the route.
-        vpc_id: the VPC of its route table.
+        vpc_id: the VPC of the route table.
     """
     if route.local:
         return Target.LOCAL, "local"
@@ -48,7 +48,7 @@ def target_of(records: EC2Backend, route: Any, vpc_id: str) -> tuple[Target, str
 
 
 def is_active(peering: Any) -> bool:
-    """Tell whether a VPC peering connection was accepted, and not deleted."""
+    """Return whether a VPC peering connection is active: accepted, and not deleted."""
     return bool(peering.status["Code"] == "active")
 
 

@@ -24,7 +24,11 @@ class SecurityGroupRecords(LocalRecords):
     """The security groups of one account in one region."""
 
     def create_security_group(self, name: str, description: str, *args: Any, **kwargs: Any) -> SecurityGroup:
-        """CreateSecurityGroup."""
+        """Create a security group (CreateSecurityGroup).
+
+        Raises:
+            EC2ClientError: the name or the description is invalid, the name is taken, or the VPC does not exist.
+        """
         if not kwargs.get("is_default"):
             _check_text("groupName", name)
             _check_text("groupDescription", description)
@@ -32,7 +36,7 @@ class SecurityGroupRecords(LocalRecords):
         vpc_id = kwargs.get("vpc_id")
         if vpc_id and vpc_id not in self.vpcs:
             raise EC2ClientError("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
-        # moto would take the name for an id if there were a group of that id, and find groups of any VPC without one.
+        # moto's own check would match the name against ids, and against groups of all VPCs if no VPC is given.
         if not kwargs.get("force") and any(group.name == name for group in self._groups_of(vpc_id)):
             raise EC2ClientError(
                 "InvalidGroup.Duplicate",
@@ -49,9 +53,11 @@ class SecurityGroupRecords(LocalRecords):
     def associate_vpc_cidr_block(
         self, vpc_id: str, cidr_block: str, amazon_provided_ipv6_cidr_block: bool
     ) -> dict[str, Any]:
-        """AssociateVpcCidrBlock: with an IPv6 block, the default group allows outbound IPv6 if its rules are EC2's own.
+        """Associate a CIDR block (AssociateVpcCidrBlock).
 
-        https://docs.aws.amazon.com/vpc/latest/userguide/default-security-group.html
+        An IPv6 block adds an outbound IPv6 rule to the default group if its outbound rules are unmodified.
+
+        See https://docs.aws.amazon.com/vpc/latest/userguide/default-security-group.html
         """
         associated: dict[str, Any] = super().associate_vpc_cidr_block(
             vpc_id, cidr_block, amazon_provided_ipv6_cidr_block
@@ -65,7 +71,16 @@ class SecurityGroupRecords(LocalRecords):
     def describe_security_groups(
         self, group_ids: list[str] | None = None, groupnames: list[str] | None = None, filters: Any = None
     ) -> list[SecurityGroup]:
-        """DescribeSecurityGroups; names are those of the default VPC's groups. Dispatch applies the filters."""
+        """Return security groups (DescribeSecurityGroups).
+
+        Args:
+            group_ids: ids of groups.
+            groupnames: names of groups of the default VPC; without ids and names, all groups.
+            filters: ignored: the dispatcher applies them.
+
+        Raises:
+            EC2ClientError: an id or a name is unknown (InvalidGroup.NotFound).
+        """
         groups = {group.id: group for group in self._all_groups()}
         for group_id in group_ids or ():
             if group_id not in groups:
@@ -78,7 +93,11 @@ class SecurityGroupRecords(LocalRecords):
         return [group for group in groups.values() if group.id in wanted]
 
     def delete_security_group(self, name: str | None = None, group_id: str | None = None) -> None:
-        """Delete an unused security group (DeleteSecurityGroup)."""
+        """Delete an unused security group (DeleteSecurityGroup).
+
+        Raises:
+            EC2ClientError: the group is unknown, a default group (CannotDelete), or in use (DependencyViolation).
+        """
         group = self.security_group_of(name, group_id)
         if group.is_default:
             raise EC2ClientError(
@@ -100,10 +119,10 @@ class SecurityGroupRecords(LocalRecords):
         )
 
     def security_group_of(self, name: str | None, group_id: str | None) -> SecurityGroup:
-        """Find a group by its name or its id.
+        """Return a group by its name or its id.
 
         Raises:
-            EC2ClientError: none is named, or there is none.
+            EC2ClientError: neither is given, or the group does not exist.
         """
         if not name and not group_id:
             raise EC2ClientError("MissingParameter", "The request must contain the parameter groupName or groupId")
@@ -132,10 +151,10 @@ def _allows_all_outbound_ipv4_only(group: SecurityGroup) -> bool:
 
 
 def complete_ports(permission: dict[str, Any]) -> None:
-    """Add the port range -1 to -1 to a rule of a protocol that needs none: it allows all of it.
+    """Set the port range to -1 through -1 for a protocol without ports: the rule allows all of its traffic.
 
     Args:
-        permission: one of IpPermissions; changed in place.
+        permission: a member of IpPermissions; changed in place.
     """
     protocol = str(permission.get("IpProtocol") or "").lower()
     needs_range = protocol in {"", "-1", "all", "icmp", "1", *_WITH_PORTS}
@@ -144,10 +163,10 @@ def complete_ports(permission: dict[str, Any]) -> None:
 
 
 def canonicalize(permissions: Iterable[dict[str, Any]]) -> None:
-    """Clear the host bits of the CIDR blocks of rules, as EC2 does.
+    """Clear the host bits of the rules' CIDR blocks, as EC2 does.
 
     Args:
-        permissions: as IpPermissions has them; they are changed.
+        permissions: IpPermissions of the request; changed in place.
 
     Raises:
         EC2ClientError: a CIDR block is malformed.
@@ -160,13 +179,13 @@ def canonicalize(permissions: Iterable[dict[str, Any]]) -> None:
 
 
 def check_permissions(permissions: Iterable[Mapping[str, Any]]) -> None:
-    """Validate rules.
+    """Validate the rules of a request.
 
     Args:
-        permissions: as IpPermissions has them, canonicalized.
+        permissions: IpPermissions of the request, canonicalized.
 
     Raises:
-        EC2ClientError: a protocol or port range is none, or the same rule comes twice.
+        EC2ClientError: a protocol, a port range, or a description is invalid, or a rule is repeated.
     """
     seen = set()
     for permission in permissions:
@@ -184,16 +203,16 @@ _DESCRIBED = (
     ("Ipv6Ranges", "CidrIpv6", "ip_range"),
     ("UserIdGroupPairs", "GroupId", "source_group"),
 )
-"""The sources that have descriptions: the member of a permission, that of a source, and the attribute of a rule."""
+"""The source kinds with descriptions: member of a permission, member of a source, attribute of a rule."""
 
 
 def described_rules(
     rules: Iterable[SecurityGroupRule], permission: Mapping[str, Any]
 ) -> Iterator[tuple[SecurityGroupRule, str | None]]:
-    """Find the rules of a permission, and the descriptions that it has for them.
+    """Yield the rules that a permission names, with the descriptions it gives them.
 
     Raises:
-        EC2ClientError: InvalidPermission.NotFound.
+        EC2ClientError: the group has no such rule (InvalidPermission.NotFound).
     """
     key = (str(permission.get("IpProtocol")), permission.get("FromPort"), permission.get("ToPort"))
     same = [one for one in rules if (one.ip_protocol, one.from_port, one.to_port) == key]
@@ -208,10 +227,10 @@ def described_rules(
 
 
 def rule_of_id(rules: Iterable[SecurityGroupRule], rule_id: str) -> SecurityGroupRule:
-    """Find a rule by its id.
+    """Return a rule by its id.
 
     Raises:
-        EC2ClientError: InvalidSecurityGroupRuleId.NotFound.
+        EC2ClientError: the id is unknown (InvalidSecurityGroupRuleId.NotFound).
     """
     for rule in rules:
         if rule.id == rule_id:

@@ -1,4 +1,4 @@
-"""Snapshots: layers that volumes share."""
+"""EBS snapshots: layers shared by volumes."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ from pycloudlib.local.storage.volumes import TakeSnapshot, VolumeStore
 logger = logging.getLogger(__name__)
 
 COPIED_FROM = "vol-ffffffff"
-"""The volume of a snapshot that was copied: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html"""
+"""The volume id of copied snapshots: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html"""
 
 
 class LocalSnapshot(Snapshot):
     """A snapshot whose contents are in the server's store.
 
     Args:
-        backend: the EC2 backend that has it.
-        snapshot_id: its id.
-        volume_id: the volume that it was taken of.
-        size_gb: the volume's size then.
-        description: what the user says of it.
-        kernel: what a machine boots with from it; None when it has a boot loader.
-        encrypted: whether it is encrypted.
-        kms_key_id: the ARN of the key that it is encrypted with; None if it is not encrypted.
-        owner_id: whose it is; None for the backend's account.
-        status: "pending", or "completed" for one that always was there.
+        backend: the EC2 backend that records the snapshot.
+        snapshot_id: the id of the snapshot.
+        volume_id: the id of the source volume.
+        size_gb: the size of the source volume in GiB.
+        description: the description of the snapshot.
+        kernel: the kernel that a machine boots from the snapshot; None if it has a boot loader.
+        encrypted: whether the snapshot is encrypted; default no.
+        kms_key_id: the ARN of the KMS key; None for an unencrypted snapshot.
+        owner_id: the account that owns the snapshot; None for the backend's account.
+        status: the initial status: "pending" (default), or "completed" for a catalog image's snapshot.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class LocalSnapshot(Snapshot):
 
     @property
     def state(self) -> str:
-        """As DescribeSnapshots calls it."""
+        """The status, under the name of DescribeSnapshots."""
         return self.status
 
     @property
@@ -80,20 +80,20 @@ class LocalSnapshot(Snapshot):
 
     @property
     def status_message(self) -> str | None:
-        """Why it failed."""
+        """The reason for a failure; None without one."""
         return self.state_message
 
     def finish(self, error: Exception | None) -> None:
-        """Record the end of the snapshot; with an error if it failed."""
+        """Record the outcome of the snapshot: an error, or None for success."""
         self.status = "error" if error else "completed"
         self.state_message = str(error) if error else None
         self.completion_time = None if error else utcnow()
 
     def check_completed(self) -> None:
-        """Refuse to use the snapshot before it is completed.
+        """Reject the use of a snapshot that is not completed.
 
         Raises:
-            EC2ClientError: IncorrectState.
+            EC2ClientError: the snapshot is not completed (IncorrectState).
         """
         if self.status != "completed":
             raise EC2ClientError("IncorrectState", f"Snapshot is in invalid state - {self.status}")
@@ -107,7 +107,7 @@ class SnapshotRecords(VolumeRecords):
     def create_snapshot(
         self, volume_id: str, description: str, owner_id: str | None = None, from_ami: str | None = None
     ) -> LocalSnapshot:
-        """Take a snapshot of a volume's contents at this moment (CreateSnapshot)."""
+        """Take a snapshot of a volume's current contents (CreateSnapshot)."""
         snapshot, take = self.prepare_snapshot(volume_id, description)
         machine = self.machine_of(self.get_volume(volume_id))
         take(machine.submit if machine else None, partial(self.snapshot_taken, snapshot))
@@ -117,7 +117,7 @@ class SnapshotRecords(VolumeRecords):
         """Record a snapshot to be taken later.
 
         Returns:
-            The snapshot, and the function that takes it; its end has to call `snapshot_taken`.
+            The snapshot, and the function that takes it, whose callback must call `snapshot_taken`.
         """
         volume: Any = self.get_volume(volume_id)
         snapshot = LocalSnapshot(
@@ -135,7 +135,7 @@ class SnapshotRecords(VolumeRecords):
         return snapshot, take
 
     def snapshot_taken(self, snapshot: LocalSnapshot, error: Exception | None) -> None:
-        """Record the end of a snapshot."""
+        """Record the outcome of a snapshot: an error, or None for success."""
         with self.cloud.lock:
             if error is not None:
                 logger.warning("%s: %s", snapshot.id, error)
@@ -144,14 +144,14 @@ class SnapshotRecords(VolumeRecords):
     def copy_snapshot(
         self, source_snapshot_id: str, source_region: str, description: str, kms_key_id: str | None
     ) -> LocalSnapshot:
-        """Copy a snapshot, also from another region; the contents are shared (CopySnapshot)."""
+        """Copy a snapshot within or between regions; the copies share contents (CopySnapshot)."""
         source: Any = self.records_of_region(source_region).get_snapshot(source_snapshot_id)
         source.check_completed()
         text = f"[Copied {source.id} from {source_region}] {source.description}".strip()
         return self.copy_of(source, text if description is None else description)
 
     def copy_of(self, source: LocalSnapshot, description: str) -> LocalSnapshot:
-        """Copy a snapshot of any region."""
+        """Copy a snapshot of any region, without checking its state."""
         snapshot = LocalSnapshot(
             self,
             random_snapshot_id(),
@@ -170,10 +170,10 @@ class SnapshotRecords(VolumeRecords):
         return snapshot
 
     def records_of_region(self, region: str) -> Any:
-        """The same account's records of another region.
+        """Return the account's records of a region.
 
         Raises:
-            EC2ClientError: there is no such region.
+            EC2ClientError: the region is unknown.
         """
         regions = regional_backends(self.account_id)
         if region not in regions.regions:
@@ -181,10 +181,10 @@ class SnapshotRecords(VolumeRecords):
         return regions[region]
 
     def get_snapshot(self, snapshot_id: str) -> LocalSnapshot:
-        """Find a snapshot.
+        """Return a snapshot.
 
         Raises:
-            EC2ClientError: there is none of that id.
+            EC2ClientError: the id is unknown or malformed.
         """
         if not str(snapshot_id).startswith("snap-"):
             raise EC2ClientError(
@@ -197,14 +197,18 @@ class SnapshotRecords(VolumeRecords):
         return snapshot
 
     def described_snapshots(self, snapshot_ids: Sequence[str], owner_ids: Sequence[str]) -> list[LocalSnapshot]:
-        """Return snapshots by id, or those of accounts; default the own account's (DescribeSnapshots)."""
+        """Return snapshots by id, or by owner; default the account's own (DescribeSnapshots)."""
         if snapshot_ids:
             return [self.get_snapshot(one) for one in snapshot_ids]
         owners = {self.account_id if one == "self" else one for one in owner_ids or ["self"]}
         return [one for one in self.snapshots.values() if one.owner_id in owners]
 
     def delete_snapshot(self, snapshot_id: str) -> LocalSnapshot:
-        """Delete a snapshot that no image uses (DeleteSnapshot)."""
+        """Delete a snapshot that no AMI uses (DeleteSnapshot).
+
+        Raises:
+            EC2ClientError: the id is unknown, another account owns the snapshot, or an AMI uses it.
+        """
         snapshot = self.get_snapshot(snapshot_id)
         if snapshot.owner_id != self.account_id:
             raise EC2ClientError("OperationNotPermitted", f"You do not own the snapshot '{snapshot_id}'.")

@@ -1,4 +1,4 @@
-"""Interruptions of spot instances: announced in their metadata, then carried out.
+"""Spot instance interruptions: a notice in the instance metadata, then termination.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
 """
@@ -17,7 +17,7 @@ from pycloudlib.local.network.metadata import SpotInterruption
 logger = logging.getLogger(__name__)
 
 LEAST_WAIT = timedelta(minutes=2)
-"""From an order to its end, at least; AWS's notice is as long."""
+"""The minimum time between an interruption request and the interruption, as long as AWS's notice."""
 
 MARKED = (
     "marked-for-termination",
@@ -34,24 +34,24 @@ _INTERRUPTED = StateReason(
 
 
 class SpotInterruptionRecords(SpotRequestRecords):
-    """The interruptions that are under way in one account and region."""
+    """The interruptions in progress in one account and region."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         self._interruptions: dict[str, SpotInterruption] = {}
         super().__init__(region_name, account_id)
 
     def interrupt_spot_instance(self, instance: LocalInstance, wait: timedelta = LEAST_WAIT) -> None:
-        """Announce that a spot instance is terminated, and terminate it when its time has come.
+        """Send the notices of an interruption, then terminate the spot instance.
 
-        The rebalance recommendation is there at once, and the notice two minutes before the end. The server may have
-        another length of that (`spot_notice_seconds`).
+        The rebalance recommendation appears at once, and the interruption notice two minutes before the termination.
+        `LocalCloud.spot_notice_seconds` changes the two minutes.
 
         Args:
-            instance: it runs.
-            wait: until its end; at least two minutes.
+            instance: a running spot instance.
+            wait: time until the termination; default and minimum two minutes.
 
         Raises:
-            EC2ClientError: it is no spot instance that runs, or is interrupted already.
+            EC2ClientError: the instance is not a running spot instance, or has an interruption already.
         """
         if not instance.is_spot or instance.state != "running":
             raise EC2ClientError("IncorrectInstanceState", f"The instance '{instance.id}' is no running Spot Instance")
@@ -70,7 +70,7 @@ class SpotInterruptionRecords(SpotRequestRecords):
         logger.info("%s is interrupted at %s", instance.id, ends)
 
     def interruption_of(self, instance: LocalInstance) -> SpotInterruption | None:
-        """Return the interruption that was ordered for an instance; None without one."""
+        """Return the interruption of an instance; None without one."""
         return self._interruptions.get(instance.id)
 
     def _end_interrupted(self, instance: LocalInstance) -> None:

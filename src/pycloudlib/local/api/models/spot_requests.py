@@ -1,4 +1,4 @@
-"""Spot instance requests: one per spot instance, fulfilled at once."""
+"""Spot instance requests: one per spot instance, fulfilled immediately."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CANCELED = (
 
 
 class SpotRequest(SpotInstanceRequest):
-    """The request that a spot instance was launched by.
+    """The request that launched a spot instance.
 
     Args:
         instance: the instance that fulfills it.
         options: InstanceMarketOptions.SpotOptions.
-        tags: of the request.
+        tags: tags of the request.
     """
 
     def __init__(self, instance: LocalInstance, options: Mapping[str, Any], tags: Mapping[str, str]) -> None:
@@ -49,27 +49,27 @@ class SpotRequest(SpotInstanceRequest):
 
     @property
     def create_time(self) -> Any:
-        """When it was made."""
+        """The creation time."""
         return self.created
 
     @property
     def status(self) -> dict[str, Any]:
-        """What became of it."""
+        """The status: code, message, and time of the last update."""
         code, message = self._status
         return {"Code": code, "Message": message, "UpdateTime": self._updated}
 
     @property
     def launched_availability_zone(self) -> str:
-        """The zone of its instance."""
+        """The availability zone of the instance."""
         return str(self.instance.availability_zone)
 
     def mark(self, status: tuple[str, str]) -> None:
-        """Set the code and message of its status, while it is active."""
+        """Set the status code and message. No-op unless the request is active."""
         if self.state == "active":
             self._status, self._updated = status, datetime.now(timezone.utc)
 
     def end(self, state: str, status: tuple[str, str]) -> None:
-        """Set its state ("closed" or "cancelled") and the code and message of its status; once closed, it stays so."""
+        """Set the state ("closed" or "cancelled"), and the status code and message. No-op once closed."""
         if self.state == "closed":
             return
         self.state, self._status = state, status
@@ -92,18 +92,18 @@ class SpotRequestRecords(LocalRecords):
     """The spot instance requests of one account in one region."""
 
     def add_spot_request(self, instance: LocalInstance, options: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Record the request of a spot instance that is launched."""
+        """Record the request of a newly launched spot instance."""
         request = SpotRequest(instance, options, tags)
         self.spot_instance_requests[request.id] = request
         instance.spot_instance_request_id = request.id
 
     def spot_request_of(self, instance: LocalInstance) -> SpotRequest | None:
-        """Return the request that an instance was launched by; None for an on-demand instance."""
+        """Return the request that launched an instance; None for an on-demand instance."""
         request = self.spot_instance_requests.get(str(instance.spot_instance_request_id))
         return request if isinstance(request, SpotRequest) else None
 
     def close_spot_request(self, instance: Any) -> None:
-        """Close the request of an instance that is terminated; no change to one that was closed otherwise before."""
+        """Close the request of a terminated instance. No-op if it is closed."""
         request = self.spot_request_of(instance)
         if request is not None:
             request.end("closed", ENDED_BY_USER)
@@ -111,13 +111,21 @@ class SpotRequestRecords(LocalRecords):
     def describe_spot_instance_requests(
         self, filters: Any = None, spot_instance_ids: list[str] | None = None
     ) -> list[SpotInstanceRequest]:
-        """DescribeSpotInstanceRequests."""
+        """Return spot instance requests (DescribeSpotInstanceRequests).
+
+        Raises:
+            EC2ClientError: a request id is unknown (InvalidSpotInstanceRequestID.NotFound).
+        """
         self._require_spot_requests(spot_instance_ids or [])
         found: list[SpotInstanceRequest] = super().describe_spot_instance_requests(filters, spot_instance_ids)
         return found
 
     def cancel_spot_instance_requests(self, request_ids: list[str]) -> list[SpotInstanceRequest]:
-        """CancelSpotInstanceRequests: the instances go on."""
+        """Cancel requests; the instances keep running (CancelSpotInstanceRequests).
+
+        Raises:
+            EC2ClientError: a request id is unknown (InvalidSpotInstanceRequestID.NotFound).
+        """
         self._require_spot_requests(request_ids)
         requests = [self.spot_instance_requests[one] for one in request_ids]
         for request in requests:

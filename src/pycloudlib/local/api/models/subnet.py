@@ -1,4 +1,4 @@
-"""A subnet, and which of its addresses are free."""
+"""A subnet and its free addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from pycloudlib.local.api.moto_adapter import EC2ClientError, Subnet, reserved_ips
 
 FIRST_OWN = 4
-"""The network's address, and the next three, are EC2's; so is the last one.
+"""The index of the first usable address: EC2 reserves the first four addresses and the last one.
 
 https://docs.aws.amazon.com/vpc/latest/userguide/subnet-sizing.html
 """
@@ -19,9 +19,9 @@ _ASSOCIATED = {"State": "associated"}
 
 
 class LocalSubnet(Subnet):
-    """A subnet whose addresses are taken by its network interfaces, and by nothing else.
+    """A subnet in which only network interfaces occupy addresses.
 
-    moto makes the object; `VpcRecords` makes it one of these.
+    moto creates the object. `VpcRecords` then sets its class to this one.
     """
 
     block_public_access_states: Mapping[str, str] = {"InternetGatewayBlockMode": "off"}
@@ -30,29 +30,29 @@ class LocalSubnet(Subnet):
 
     @property
     def subnet_id(self) -> str:
-        """Its id; moto derives this name from the class's."""
+        """The subnet id; moto derives the attribute's name from the class name."""
         return str(self.id)
 
     @property
     def subnet_arn(self) -> str:
-        """Its ARN; moto derives this name from the class's."""
+        """The subnet ARN; moto derives the attribute's name from the class name."""
         return self.arn
 
     @property
     def ipv6_cidr_block_association_set(self) -> list[dict[str, Any]]:
-        """Its IPv6 block; moto makes a text of a mapping of the state."""
+        """The associated IPv6 blocks; moto renders their state as the text of a mapping."""
         return [one for one in self.ipv6_cidr_block_associations.values() if one["ipv6CidrBlockState"] == _ASSOCIATED]
 
     def get_available_subnet_ip(self, instance: Any) -> str:
-        """Choose an address for an instance's primary interface, which takes it."""
+        """Choose a free address for an instance's primary interface."""
         return self.choose()
 
     def request_ip(self, ip: str, instance: Any) -> None:
-        """Refuse an address for an instance's primary interface that it cannot have."""
+        """Reject an address that an instance's primary interface cannot have."""
         self.require_free(ip)
 
     def del_subnet_ip(self, ip: str) -> None:
-        """No-op: an address is free when no interface has it."""
+        """No-op: an address is free once no interface has it."""
 
     @property
     def available_ip_address_count(self) -> int:
@@ -63,10 +63,10 @@ class LocalSubnet(Subnet):
         """Choose a free address.
 
         Args:
-            besides: addresses that are not to be chosen, too.
+            besides: further addresses to avoid.
 
         Raises:
-            EC2ClientError: InsufficientFreeAddressesInSubnet.
+            EC2ClientError: too few addresses are free (InsufficientFreeAddressesInSubnet).
         """
         taken = self._taken() | set(besides)
         free = (address for address in self._candidates() if address not in taken)
@@ -77,19 +77,20 @@ class LocalSubnet(Subnet):
         return found
 
     def require_room(self, count: int) -> None:
-        """Refuse to take more addresses than are free.
+        """Require a number of free addresses.
 
         Raises:
-            EC2ClientError: InsufficientFreeAddressesInSubnet.
+            EC2ClientError: too few addresses are free (InsufficientFreeAddressesInSubnet).
         """
         if count > self.available_ip_address_count:
             raise _full(self.id)
 
     def require_free(self, address: str) -> None:
-        """Refuse an address that an interface cannot have.
+        """Require an address that a new interface can have.
 
         Raises:
-            EC2ClientError: InvalidParameterValue, InvalidIPAddress.InUse.
+            EC2ClientError: the address is outside the block or reserved (InvalidParameterValue), or in use
+                (InvalidIPAddress.InUse).
         """
         if not _is_address(address) or ipaddress.ip_address(address) not in self.cidr:
             raise EC2ClientError(
@@ -102,7 +103,7 @@ class LocalSubnet(Subnet):
 
     @property
     def ipv6_cidr(self) -> str | None:
-        """Its IPv6 block; None without one."""
+        """The IPv6 block; None without one."""
         blocks = [
             str(association["ipv6CidrBlock"])
             for association in self.ipv6_cidr_block_associations.values()
@@ -114,7 +115,7 @@ class LocalSubnet(Subnet):
         """Choose a free IPv6 address.
 
         Raises:
-            EC2ClientError: InvalidParameterValue: the subnet has no IPv6 block.
+            EC2ClientError: the subnet has no IPv6 block (InvalidParameterValue).
         """
         block = ipaddress.IPv6Network(self._require_ipv6_cidr())
         taken = self._taken_ipv6() | set(besides)
@@ -124,10 +125,11 @@ class LocalSubnet(Subnet):
                 return address
 
     def require_free_ipv6(self, address: str) -> str:
-        """Validate an IPv6 address of an interface, and return it in its short form.
+        """Require an IPv6 address that a new interface can have, and return it in compressed form.
 
         Raises:
-            EC2ClientError: InvalidParameterValue, InvalidIPAddress.InUse.
+            EC2ClientError: the address is outside the IPv6 block (InvalidParameterValue), or in use
+                (InvalidIPAddress.InUse).
         """
         block = ipaddress.IPv6Network(self._require_ipv6_cidr())
         if not _is_address(address) or ipaddress.ip_address(address) not in block:
@@ -146,7 +148,7 @@ class LocalSubnet(Subnet):
         return block
 
     def _candidates(self) -> Iterator[str]:
-        """Addresses at random first, as on EC2; then all of them."""
+        """Yield random addresses first, as EC2 assigns them, then all addresses in order."""
         network = ipaddress.IPv4Network(str(self.cidr))
         for _ in range(_GUESSES):
             yield str(network[random.randrange(FIRST_OWN, network.num_addresses - 1)])  # noqa: S311  (no secret)

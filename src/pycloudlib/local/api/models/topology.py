@@ -1,4 +1,4 @@
-"""The network's records as a Topology: what a network driver applies, and what reachability is computed from."""
+"""The network records as a `Topology`, the input of network drivers and of the reachability analysis."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ _OFF = {"stopped", "terminated"}
 
 
 def topology() -> Topology:
-    """Return the network of all accounts and regions as it is now."""
+    """Return the current network of all accounts and regions."""
     with LocalRecords.cloud.lock.reading():
         return _topology()
 
 
 def on_change(listener: Callable[[Topology], None]) -> Callable[[], None]:
-    """Report the network at once, and whenever it has changed.
+    """Report the network at once, and after each change.
 
-    A request that changes the network is answered after the report. Without a listener, nothing is computed.
+    The response to a request that changes the network follows the report. Without a listener, nothing is computed.
 
     Args:
-        listener: is called with one report at a time, in the order of the changes. It must not change the records.
+        listener: receives one report at a time, in the order of the changes. It must not change the records.
 
     Returns:
-        Ends the reports.
+        A function that ends the reports.
     """
     return LocalRecords.cloud.lock.watch(_topology, listener)
 
 
 def network_document() -> dict[str, Any]:
-    """Return the network as JSON has it: the topology, and the names that resources have."""
+    """Return the network as a JSON document: the topology, and the names of resources by id."""
     with LocalRecords.cloud.lock.reading():
         names = dict(name for records in existing_backends() for name in _names(records))
         found = _topology()
@@ -243,10 +243,10 @@ def _nat_gateways(records: EC2Backend, vpc_id: str) -> Iterator[NatGateway]:
 
 
 def _is_true(value: Any) -> bool:
-    """Whether a flag is set, which moto keeps as a boolean or as text."""
+    """Return whether a flag is set; moto stores flags as booleans or as text."""
     return str(value).lower() == "true"
 
 
 def canonical(cidr: str) -> str:
-    """Return a CIDR block with the host's part of its address cleared, as EC2 applies it."""
+    """Return a CIDR block with its host bits cleared, as EC2 applies it."""
     return str(ipaddress.ip_network(cidr, strict=False))

@@ -16,7 +16,7 @@ _ALL = 100
 
 
 class LocalAttachment(VolumeAttachment):
-    """The attachment of a volume, in any of its states."""
+    """The attachment of a volume, in any state."""
 
     @property
     def delete_on_termination(self) -> bool:
@@ -30,9 +30,9 @@ class LocalModification(VolumeModification):
 
     Args:
         volume: the volume.
-        size_gb: its size in GiB after the modification.
-        performance: its performance after the modification.
-        optimize_seconds: how long it is "optimizing".
+        size_gb: the volume's size in GiB after the modification.
+        performance: the volume's performance after the modification.
+        optimize_seconds: seconds in the state "optimizing".
     """
 
     def __init__(self, volume: Volume, size_gb: int, performance: Performance, optimize_seconds: float) -> None:
@@ -50,7 +50,7 @@ class LocalModification(VolumeModification):
 
     @property
     def modification_state(self) -> str:
-        """Its state: "modifying", "optimizing", "completed", or "failed"."""
+        """The modification state: "modifying", "optimizing", "completed", or "failed"."""
         if self._finished is None:
             return "modifying"
         if self.status_message is not None:
@@ -59,7 +59,7 @@ class LocalModification(VolumeModification):
 
     @property
     def progress(self) -> int:
-        """Its progress in percent: the elapsed share of "optimizing"."""
+        """The progress in percent: the elapsed share of "optimizing"."""
         if self._finished is None or self.status_message is not None:
             return 0
         elapsed = time.monotonic() - self._finished
@@ -67,11 +67,11 @@ class LocalModification(VolumeModification):
 
     @property
     def end_time(self) -> datetime | None:  # type: ignore[override]  # moto's is an attribute
-        """When it was completed or failed; None before."""
+        """The time of completion or failure; None before."""
         return self._ends if self.modification_state in ("completed", "failed") else None
 
     def finish(self, error: Exception | None) -> None:
-        """Record that the volume has its new size and performance, or that it could not get them."""
+        """Record the outcome of the modification: an error, or None for success."""
         self.status_message = str(error) if error else None
         self._finished = time.monotonic()
         self._ends = utcnow() if error else utcnow() + timedelta(seconds=self._optimize_seconds)
@@ -86,7 +86,7 @@ class LocalVolume(Volume):
 
     @property
     def availability_zone_id(self) -> str:
-        """The id of its zone."""
+        """The id of the volume's availability zone."""
         return str(self.zone.zone_id)
 
     @property
@@ -96,7 +96,7 @@ class LocalVolume(Volume):
 
     @property
     def size_to_be(self) -> int:
-        """Its size in GiB after the modification in progress."""
+        """The size in GiB, after a modification in progress if there is one."""
         if self._modification_state != "modifying":
             return int(self.size)
         return int(self.modifications[-1].target_size or self.size)

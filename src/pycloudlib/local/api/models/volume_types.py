@@ -1,4 +1,4 @@
-"""EC2's volume types: their sizes, IOPS and throughput.
+"""EC2's volume types: their sizes, IOPS, and throughput.
 
 See https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html
 """
@@ -17,11 +17,11 @@ class VolumeType:
     """The limits of a volume type.
 
     Args:
-        size: the least and the greatest size in GiB.
-        iops: the least and the greatest IOPS that a request may name; None where it may name none.
-        iops_per_gb: IOPS per GiB at most.
-        default_iops: IOPS unless the request names some; None where it has to, or where the type has none.
-        throughput: the least and the greatest throughput in MiB/s that a request may name; None where it may name none.
+        size: the minimum and maximum size in GiB.
+        iops: the minimum and maximum of a requested IOPS value; None if a request must not set it.
+        iops_per_gb: the maximum IOPS per GiB.
+        default_iops: the default IOPS; None if a request must set it, or if the type has none.
+        throughput: the minimum and maximum of a requested throughput in MiB/s; None if a request must not set it.
     """
 
     size: tuple[int, int]
@@ -48,12 +48,12 @@ _THROUGHPUT_PER_IOPS = 0.25
 
 @dataclass(frozen=True)
 class Performance:
-    """What a volume does.
+    """The performance of a volume.
 
     Args:
-        volume_type: its type.
-        iops: operations per second; None if its type has none.
-        throughput: MiB/s; None if its type has none.
+        volume_type: the volume type.
+        iops: I/O operations per second; None if the type has none.
+        throughput: MiB/s; None if the type has none.
     """
 
     volume_type: str
@@ -62,16 +62,16 @@ class Performance:
 
 
 def performance_of(volume_type: str, size_gb: int, iops: int | None, throughput: int | None) -> Performance:
-    """Return what a volume does.
+    """Return the performance of a volume.
 
     Args:
-        volume_type: its type.
-        size_gb: its size in GiB.
-        iops: as in the request; None for the type's default.
-        throughput: in MiB/s, as in the request; None for the type's default.
+        volume_type: the volume type.
+        size_gb: the size in GiB.
+        iops: the requested IOPS; None for the type's default.
+        throughput: the requested throughput in MiB/s; None for the type's default.
 
     Raises:
-        EC2ClientError: there is no such type, or it is beyond the limits of the type.
+        EC2ClientError: the type is unknown, or a value is beyond the limits of the type.
     """
     limits = VOLUME_TYPES.get(volume_type)
     if limits is None:

@@ -95,7 +95,7 @@ class VolumeRecords(LocalRecords):
         """Validate the parameters of a new volume.
 
         Returns:
-            Its size in GiB, the kernel of its snapshot (None if it has a boot loader), and its performance.
+            The size in GiB, the kernel of the snapshot (None if it has a boot loader), and the performance.
 
         Raises:
             EC2ClientError: the type, the size, or the snapshot is invalid.
@@ -119,10 +119,10 @@ class VolumeRecords(LocalRecords):
         return size_gb, kernel, performance_of(volume_type, size_gb, device.iops, device.throughput)
 
     def get_volume(self, volume_id: str) -> Volume:
-        """Find a volume.
+        """Return a volume.
 
         Raises:
-            EC2ClientError: there is none of that id.
+            EC2ClientError: the id is unknown or malformed.
         """
         if not str(volume_id).startswith("vol-"):
             raise EC2ClientError(
@@ -132,11 +132,15 @@ class VolumeRecords(LocalRecords):
         return super().get_volume(volume_id)
 
     def describe_volumes(self, volume_ids: list[str] | None = None, filters: Any = None) -> list[Volume]:
-        """DescribeVolumes. Dispatch applies the filters."""
+        """Return volumes; no ids for all (DescribeVolumes). The dispatcher applies the filters."""
         return [self.get_volume(one) for one in volume_ids] if volume_ids else list(self.volumes.values())
 
     def delete_volume(self, volume_id: str) -> Volume:
-        """Delete a detached volume (DeleteVolume)."""
+        """Delete a detached volume (DeleteVolume).
+
+        Raises:
+            EC2ClientError: the id is unknown, or the volume is attached (VolumeInUse).
+        """
         volume = self.get_volume(volume_id)
         if volume.attachment:
             raise VolumeInUseError(volume_id, volume.attachment.instance.id)
@@ -179,7 +183,10 @@ class VolumeRecords(LocalRecords):
         return modified
 
     def describe_volumes_modifications(self, volume_ids: list[str] | None = None, filters: Any = None) -> list[Any]:
-        """DescribeVolumesModifications: the latest one of each volume. Dispatch applies the filters."""
+        """Return each volume's latest modification (DescribeVolumesModifications).
+
+        The dispatcher applies the filters.
+        """
         return [volume.modifications[-1] for volume in self.describe_volumes(volume_ids) if volume.modifications]
 
     def _grow(self, volume: LocalVolume, modification: LocalModification) -> None:
@@ -245,10 +252,10 @@ class VolumeRecords(LocalRecords):
         return attachment
 
     def check_room_for_device(self, instance: Instance) -> None:
-        """Refuse another volume or interface if the instance's machine has no free slot.
+        """Require a free slot for another volume or interface in the instance's machine.
 
         Raises:
-            EC2ClientError: AttachmentLimitExceeded.
+            EC2ClientError: no slot is free (AttachmentLimitExceeded).
         """
         limit = self.cloud.driver.device_limit
         if len(instance.block_device_mapping) + len(instance.nics) >= limit:
@@ -285,10 +292,10 @@ class VolumeRecords(LocalRecords):
         return attachment
 
     def controller_of(self, instance_id: str) -> InstanceController:
-        """Find the controller of an instance.
+        """Return the controller of an instance.
 
         Raises:
-            EC2ClientError: InvalidInstanceID.NotFound.
+            EC2ClientError: the instance id is unknown (InvalidInstanceID.NotFound).
         """
         if instance_id not in self.controllers:
             raise InvalidInstanceIdError(instance_id)
@@ -325,7 +332,7 @@ class VolumeRecords(LocalRecords):
         """Detach the volumes of a terminated instance, and delete those with DeleteOnTermination."""
         for device in list(instance.block_device_mapping.values()):
             volume = self.volumes.get(device.volume_id)
-            if volume is None:  # everything was forgotten in between
+            if volume is None:  # the records were reset meanwhile
                 self.cloud.volumes.delete(device.volume_id)
                 continue
             volume.attachment = None
@@ -334,7 +341,7 @@ class VolumeRecords(LocalRecords):
         instance.block_device_mapping.clear()
 
     def _volume_plugged(self, instance: Instance, volume_id: str, end: End) -> None:
-        """The guest can use a volume, or it could not be attached and is available again."""
+        """Set the attachment to attached, or detach the volume if it could not be attached."""
         with self.cloud.lock:
             volume = self._on_its_way(instance, volume_id, {"attaching", "attached"})
             if volume is None or end.outcome is Outcome.OVERTAKEN:
@@ -346,7 +353,7 @@ class VolumeRecords(LocalRecords):
                 self._detach(volume)
 
     def _volume_unplugged(self, instance: Instance, volume_id: str, end: End) -> None:
-        """The guest has released a volume, or it stays attached."""
+        """Detach the volume, or set it back to attached if the guest did not release it."""
         with self.cloud.lock:
             volume = self._on_its_way(instance, volume_id, {"detaching"})
             if volume is None or end.outcome is Outcome.OVERTAKEN:
@@ -396,10 +403,10 @@ class VolumeRecords(LocalRecords):
 
 
 def _check_growth(volume: Volume) -> None:
-    """Refuse to grow a volume that a running machine has as an NVMe disk, which QEMU cannot resize.
+    """Reject the growth of a running machine's NVMe disk, which QEMU cannot resize.
 
     Raises:
-        EC2ClientError: UnsupportedOperation.
+        EC2ClientError: the volume is such a disk (UnsupportedOperation).
     """
     instance = volume.attachment.instance if volume.attachment else None
     if instance is None or instance.state == "stopped" or disk_bus(instance.instance_type) is not DiskBus.NVME:
@@ -415,7 +422,7 @@ def _check_growth(volume: Volume) -> None:
 def _modified(
     volume: Volume, size_gb: int, volume_type: str | None, iops: int | None, throughput: int | None
 ) -> Performance:
-    """Return a volume's performance after a modification. Values not given stay, unless the type changes."""
+    """Return a volume's performance after a modification; missing values stay unless the type changes."""
     wanted = volume_type or volume.volume_type
     if wanted == volume.volume_type and VOLUME_TYPES[wanted].iops is not None:
         iops = volume.iops if iops is None else iops
@@ -425,7 +432,7 @@ def _modified(
 
 @contextlib.contextmanager
 def _refused() -> Iterator[None]:
-    """Translate errors of the volume store into EC2's."""
+    """Translate errors of the volume store to EC2's InternalError."""
     try:
         yield
     except PycloudlibError as error:

@@ -1,4 +1,4 @@
-"""VPCs and what they contain, with the dependencies that prevent deletion."""
+"""VPCs and their contents, with the dependencies that prevent deletion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pycloudlib.local.api.moto_adapter import (
 )
 
 _SHORTEST_PREFIX, _LONGEST_PREFIX = 16, 28
-"""Of a subnet, as of a VPC."""
+"""The limits of a subnet's prefix length; a VPC has the same."""
 
 # https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html
 _NOT_OF_A_VPC = tuple(
@@ -29,7 +29,7 @@ _NOT_OF_A_VPC = tuple(
 
 
 class VpcRecords(GatewayRecords):
-    """The VPCs of one account in one region, and what they hold."""
+    """The VPCs of one account in one region, and their contents."""
 
     def __init__(self, region_name: str, account_id: str) -> None:
         self._default_dhcp_options_id = ""
@@ -45,7 +45,10 @@ class VpcRecords(GatewayRecords):
         return vpc
 
     def create_vpc(self, cidr_block: str, *args: Any, **kwargs: Any) -> VPC:
-        """Create a VPC with the region's default DHCP options; clear the CIDR's host bits (CreateVpc)."""
+        """Create a VPC with the region's default DHCP options (CreateVpc).
+
+        As on EC2, the host bits of the CIDR block are cleared.
+        """
         block = _canonical(cidr_block)
         if any(ipaddress.IPv4Network(block).overlaps(reserved) for reserved in _NOT_OF_A_VPC):
             raise EC2ClientError("InvalidVpc.Range", f"The CIDR '{block}' is invalid.")
@@ -75,9 +78,10 @@ class VpcRecords(GatewayRecords):
         *args: Any,
         **targets: Any,
     ) -> Route:
-        """CreateRoute, to a target that there is; the host's part of the destination is cleared, as on EC2.
+        """Create a route to an existing target (CreateRoute).
 
-        Also creates the local routes of a new route table or CIDR block.
+        As on EC2, the host bits of the destination are cleared. moto also calls this for the local routes of a new
+        route table or CIDR block.
         """
         self._require_route(destination_prefix_list_id, targets.get("nat_gateway_id"))
         route: Route = super().create_route(
@@ -101,7 +105,7 @@ class VpcRecords(GatewayRecords):
         *args: Any,
         **targets: Any,
     ) -> Route:
-        """ReplaceRoute, with a target that there is."""
+        """Replace the target of a route with an existing target (ReplaceRoute)."""
         self._require_route(destination_prefix_list_id, nat_gateway_id)
         return super().replace_route(
             route_table_id,
@@ -120,10 +124,10 @@ class VpcRecords(GatewayRecords):
         destination_ipv6_cidr_block: str | None = None,
         destination_prefix_list_id: str | None = None,
     ) -> Route:
-        """DeleteRoute, of any but the local one."""
+        """Delete a route other than a local one (DeleteRoute)."""
         destination = _canonical_or_none(destination_cidr_block)
         wanted = destination or destination_ipv6_cidr_block
-        # The VPC's blocks have the local routes; a block that is disassociated takes them along.
+        # Local routes belong to the VPC's associated blocks; disassociating a block deletes its routes.
         if wanted in _associated_blocks(self.get_vpc(self.get_route_table(route_table_id).vpc_id)):
             raise EC2ClientError(
                 "InvalidParameterValue", f"cannot remove local route {wanted} in route table {route_table_id}"
@@ -133,7 +137,7 @@ class VpcRecords(GatewayRecords):
         )
 
     def _require_route(self, prefix_list_id: str | None, nat_gateway_id: str | None) -> None:
-        """Refuse the ids that moto takes for none at all."""
+        """Reject unknown ids that moto treats as missing."""
         if nat_gateway_id and nat_gateway_id not in self.nat_gateways:
             raise EC2ClientError("InvalidNatGatewayID.NotFound", f"The natGateway ID '{nat_gateway_id}' does not exist")
         if prefix_list_id and prefix_list_id not in self.managed_prefix_lists:
@@ -151,7 +155,11 @@ class VpcRecords(GatewayRecords):
         ipv6_native: bool = False,
         tags: dict[str, dict[str, str]] | None = None,
     ) -> Subnet:
-        """CreateSubnet."""
+        """Create a subnet (CreateSubnet).
+
+        Raises:
+            EC2ClientError: a CIDR block or the availability zone is invalid.
+        """
         if cidr_block:
             cidr_block = _canonical(cidr_block)
             if not _SHORTEST_PREFIX <= ipaddress.IPv4Network(cidr_block).prefixlen <= _LONGEST_PREFIX:
@@ -166,10 +174,11 @@ class VpcRecords(GatewayRecords):
         return subnet
 
     def _zone_of_subnet(self, name: str | None, zone_id: str | None) -> str:
-        """Return the name of a zone of this region: the first one unless another is asked for.
+        """Return the name of the requested zone; default the region's first.
 
         Raises:
-            EC2ClientError: InvalidParameterValue, InvalidParameterCombination.
+            EC2ClientError: the zone is unknown (InvalidParameterValue), or both parameters are given
+                (InvalidParameterCombination).
         """
         if name and zone_id:
             raise EC2ClientError(
@@ -192,7 +201,7 @@ class VpcRecords(GatewayRecords):
     def associate_vpc_cidr_block(
         self, vpc_id: str, cidr_block: str, amazon_provided_ipv6_cidr_block: bool
     ) -> dict[str, Any]:
-        """AssociateVpcCidrBlock."""
+        """Associate an IPv4 or an Amazon-provided IPv6 block with a VPC (AssociateVpcCidrBlock)."""
         if not cidr_block and not amazon_provided_ipv6_cidr_block:
             raise EC2ClientError("MissingParameter", "Either 'cidrBlock' or 'ipv6CidrBlock' should be provided.")
         block = _canonical(cidr_block) if cidr_block else cidr_block
@@ -213,7 +222,7 @@ class VpcRecords(GatewayRecords):
         subnet = self.get_subnet(subnet_id)
         if self._interfaces_in(subnet_id=subnet_id):
             raise _has_dependencies("subnet", subnet_id)
-        # On EC2 the associations go with the subnet; else the route table could never be deleted.
+        # As on EC2, delete the associations with the subnet: they would block DeleteRouteTable forever.
         remove_subnet_associations(self.route_tables.values(), subnet_id)
         super().delete_subnet(subnet.id)
         return subnet
@@ -232,7 +241,7 @@ class VpcRecords(GatewayRecords):
         acls = [one for one in self.network_acls.values() if one.vpc_id == vpc_id]
         if not all(one.default for one in acls):
             raise _has_dependencies("vpc", vpc_id)
-        # What came with the VPC goes with it, and nobody else can delete it; its DHCP options stay.
+        # Delete the VPC's own defaults, which no other action deletes; its DHCP options stay.
         self.groups.pop(vpc_id, None)
         for table in self.describe_route_tables(filters={"vpc-id": [vpc_id]}):
             del self.route_tables[table.id]
@@ -270,7 +279,7 @@ class VpcRecords(GatewayRecords):
         return [eni for eni in self.enis.values() if subnet_id == eni.subnet.id or vpc_id == eni.subnet.vpc_id]
 
     def _require_free_ipv6_block(self, vpc_id: str, block: str) -> str:
-        """Return an IPv6 block in canonical form, if a subnet of the VPC can have it."""
+        """Require an IPv6 block that a new subnet of the VPC can have, and return it in canonical form."""
         wanted = _ipv6_network(block)
         associations: Any = self.get_vpc(vpc_id).get_cidr_block_association_set(ipv6=True)
         blocks = [_ipv6_network(one["cidr_block"]) for one in associations]
