@@ -1,1 +1,1 @@
-"""The EC2 API: the wire (dispatch, signatures, idempotency, pagination) and the records, one noun per file."""
+"""The EC2 API: the wire protocol (dispatch, signatures, idempotency, pagination) and the records, one noun per file."""

@@ -1,8 +1,8 @@
-"""Nothing is accepted in vain: which actions, members, values, and filters the local EC2 honors.
+"""The actions, members, values, and filters that the local EC2 honors; it rejects all others.
 
-`audit.toml` has one table for each supported action. A member of a request that it does not name is refused by name,
-and so is a value or a filter. The tests send every member that botocore's model of an action has, and look for the
-effect of those that are honored: see tests/audit.
+`audit.toml` has one table per supported action. The local EC2 rejects members, values, and filters that the table
+does not list, and names them in the error. The tests send every member of botocore's model of an action, and assert
+the effect of the honored ones: see tests/audit.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from botocore.model import ListShape, OperationModel, Shape, StructureShape
 from pycloudlib.local.api.moto_adapter import EC2ClientError, get_service_model
 
 COMMON = frozenset({"ClientToken", "DryRun", "Filter", "Filters", "MaxResults", "NextToken", "PresignedUrl"})
-"""Members that dispatch handles for every action."""
+"""The members that the dispatcher handles for every action."""
 
 
 PARENT = "^"
-"""The first part of a filter's path that leads to a member of the enclosing record."""
+"""The first part of a filter path to a member of the enclosing record."""
 
 
 @dataclass(frozen=True)
 class ActionAudit:
-    """What is honored of one action.
+    """The honored part of one action.
 
     Args:
         kept: accepted values by the path of a member, such as "BlockDeviceMappings.Ebs.VolumeSize"; None for any value.
-        tags: the types of resources that TagSpecifications may name; empty without TagSpecifications.
-        filters: the path of the member that each filter compares, in a record of the response; PARENT first for one of
-            the record that encloses it.
-        record_filters: filters that compare what no member of the response has; the handler applies them.
-        refused_filters: filters that EC2 has and the local EC2 has not.
-        items: the member of the response that has the records, such as "Reservations.Instances".
-        one_of: groups of members, of each of which a request has exactly one.
-        any_of: groups of members, of each of which a request has at least one.
-        notes: what is to be said of a member in the documentation.
+        tags: the resource types that TagSpecifications may name; empty without TagSpecifications.
+        filters: the path of the member that each filter compares, in a record of the response; PARENT first for a
+            member of the enclosing record.
+        record_filters: filters on values that the response lacks; the handler applies them.
+        refused_filters: filters of EC2 that the local EC2 lacks.
+        items: the member of the response with the records, such as "Reservations.Instances".
+        one_of: groups of members; a request must have exactly one of each group.
+        any_of: groups of members; a request must have at least one of each group.
+        notes: notes on members for the documentation.
     """
 
     kept: Mapping[str, frozenset[str] | None]
@@ -62,12 +62,12 @@ class ActionAudit:
         )
 
     def filter_path(self, name: str) -> tuple[str, ...]:
-        """Return the path of the member that a filter compares, in the record that has it."""
+        """Return the path of the member that a filter compares, relative to its record."""
         path = self.filters[name]
         return path[1:] if path[0] == PARENT else path
 
     def filter_place(self, name: str) -> str:
-        """Return the member of the response whose records a filter is about; "" for a record filter."""
+        """Return the member of the response whose records a filter selects; "" for a record filter."""
         if name in self.record_filters:
             return ""
         path = self.filters["tag-key" if name.startswith("tag:") else name]
@@ -80,20 +80,21 @@ def supported_actions() -> tuple[str, ...]:
 
 
 def audit_of(action: str) -> ActionAudit | None:
-    """Return what is honored of an action; None if the local EC2 does not have it."""
+    """Return the honored part of an action; None for an unsupported action."""
     return _table().get(action)
 
 
 def check_members(operation: OperationModel, audit: ActionAudit, parameters: Mapping[str, Any]) -> None:
-    """Refuse members and values that have no effect here.
+    """Reject members and values that the local EC2 does not honor.
 
     Args:
-        operation: botocore's description of the action.
-        audit: what is honored of it.
-        parameters: the request's, by botocore's names.
+        operation: botocore's model of the action.
+        audit: the honored part of the action.
+        parameters: the parameters of the request, by botocore's names.
 
     Raises:
-        EC2ClientError: UnsupportedOperation, naming the member; InvalidParameterValue for a type of tagged resource.
+        EC2ClientError: a member or a value is not honored (UnsupportedOperation), or a resource type cannot be tagged
+            by this action (InvalidParameterValue).
     """
     if operation.input_shape is None:
         return
@@ -111,16 +112,16 @@ def check_members(operation: OperationModel, audit: ActionAudit, parameters: Map
 
 
 def check_choices(audit: ActionAudit, parameters: Mapping[str, Any]) -> None:
-    """Refuse a request that names nothing to change, or two things where only one takes effect.
+    """Reject a request with none of a group's members, or with several if they exclude each other.
 
-    botocore's model calls all of these members optional.
+    All of these members are optional in botocore's model.
 
     Args:
-        audit: what is honored of the action.
-        parameters: the request's, by botocore's names.
+        audit: the honored part of the action.
+        parameters: the parameters of the request, by botocore's names.
 
     Raises:
-        EC2ClientError: MissingParameter, InvalidParameterCombination.
+        EC2ClientError: a member is missing (MissingParameter), or excludes another one (InvalidParameterCombination).
     """
     for group in (*audit.one_of, *audit.any_of):
         given = [name for name in group if parameters.get(name) not in (None, [], {})]
@@ -148,7 +149,7 @@ def _check_value(action: str, path: str, value: Any, accepted: frozenset[str] | 
 
 
 def _leaves(shape: Shape, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """All scalars of a request with their paths; lists do not count in a path. An empty structure or list has none."""
+    """Yield the path and value of each scalar of a request; paths skip list indices."""
     if isinstance(shape, StructureShape):
         for name, member in value.items():
             if member is not None:
@@ -171,7 +172,7 @@ def _action(action: str, tables: Mapping[str, Any]) -> ActionAudit:
     table = tables[action]
     kept = _kept(table.get("kept", ""))
     for member, other in table.get("as", {}).items():
-        # A member that has the members of another action, such as LaunchTemplateData.
+        # A member with the members of another action's request, such as LaunchTemplateData.
         kept |= _kept_as(action, member, _action(other, tables))
     return ActionAudit(
         kept=kept,
@@ -187,7 +188,7 @@ def _action(action: str, tables: Mapping[str, Any]) -> ActionAudit:
 
 
 def _kept_as(action: str, member: str, other: ActionAudit) -> dict[str, frozenset[str] | None]:
-    """Return what a member keeps that has members of another action's request."""
+    """Return the accepted values of a member with the members of another action's request."""
     shape = get_service_model("ec2").operation_model(action).input_shape.members[member]
     tags = {
         "TagSpecifications.ResourceType": frozenset(other.tags),
@@ -209,7 +210,7 @@ def _has(shape: Shape, path: str) -> bool:
 
 
 def _kept(text: str) -> dict[str, frozenset[str] | None]:
-    """Read "Path Path=value|value ..."."""
+    """Parse "Path Path=value|value ..."."""
     kept: dict[str, frozenset[str] | None] = {}
     for word in text.split():
         path, limited, values = word.partition("=")

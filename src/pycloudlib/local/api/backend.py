@@ -1,7 +1,7 @@
-"""moto's EC2 backend, with machines behind its instances.
+"""moto's EC2 backend, with a machine behind each instance.
 
-moto keeps the records and speaks EC2's protocol. What is overridden is what moto only records and a machine makes true,
-and what moto takes more lightly than EC2 does where a suite would notice: one noun per file in `models`.
+moto keeps the records and implements the actions. `models` overrides actions that need a machine, and actions whose
+validation in moto is laxer than EC2's where a suite would notice: one noun per file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class LocalEC2Backend(
     """The EC2 of one account in one region."""
 
     def reset(self) -> None:
-        """Forget everything, machines included."""
+        """Terminate all machines, and delete all records."""
         with self.cloud.lock:
             for controller in self.controllers.values():
                 controller.terminate()
@@ -42,17 +42,17 @@ class LocalEC2Backend(
 
 
 def install(cloud: LocalCloud) -> None:
-    """Make moto's EC2 the local one; to be called before the first use of EC2 in this process."""
+    """Replace moto's EC2 with the local one. Call it before the first use of EC2 in this process."""
     LocalRecords.cloud = cloud
     install_backend(LocalEC2Backend)
     draw_canonical_ipv6_blocks()
 
 
 def require_region(region: str) -> None:
-    """Refuse a region that there is not; to be called after `install`.
+    """Require a known region. Call it after `install()`.
 
     Raises:
-        LocalEC2Error: there is no such region; names the nearest one.
+        LocalEC2Error: the region is unknown; the message suggests the closest one.
     """
     if region not in known_regions():
         nearest = difflib.get_close_matches(region, known_regions(), n=1) or ["us-east-1"]

@@ -1,4 +1,4 @@
-"""The credentials that a local EC2 with `--auth` takes: its own, and temporary ones for roles."""
+"""The credentials that a local EC2 with `--auth` accepts: its own, and temporary ones of roles."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pycloudlib.local.api.signatures import FindKey, Key
 
 
 def known_keys(own: Key) -> FindKey:
-    """Return what finds credentials by their access key.
+    """Return a function that finds credentials by their access key.
 
     Args:
-        own: the server's own.
+        own: the server's own credentials.
     """
 
     def find(access_key_id: str) -> Key | None:

@@ -1,4 +1,4 @@
-"""Every action's way through the local EC2."""
+"""The dispatcher of EC2's actions: validation, execution, filters, pagination, and serialization."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ from pycloudlib.local.api.value_checks import check_values
 logger = logging.getLogger(__name__)
 
 MAX_REASON = 2000
-"""Characters of an error message."""
+"""The maximum length of an error message in characters."""
 
 _READS = ("Describe", "Get")
-"""How the names of actions begin that change nothing."""
+"""The name prefixes of read-only actions."""
 _LISTING = {"DescribeInstances"}
-"""Actions whose responses are shared, if the request names no ids: what they show changes only with the records."""
+"""Actions that share responses between requests without ids: their responses depend only on the records."""
 _REFUSED = 400
 _STATUS = {"DryRunOperation": 412, "InternalError": 500}
 _NOT_OF_THE_REQUEST = {"ClientToken", "PresignedUrl"}
-"""What differs between two requests for the same thing."""
+"""Members that may differ between two requests with the same client token."""
 
 
 class LocalEC2Response(
@@ -95,10 +95,10 @@ class LocalEC2Response(
     VolumeResponse,
     VpcResponse,
 ):
-    """Answers EC2's actions.
+    """Handles EC2's actions.
 
-    One request at a time reads or changes the records, since moto's have no lock of their own. Requests are parsed and
-    responses serialized outside of that lock.
+    One request at a time reads or changes the records, since moto's records have no lock of their own. Parsing and
+    serialization take place outside the lock.
     """
 
     RESPONSE_KEY_PATH_TO_TRANSFORMER = fixed_transforms()  # type: ignore[assignment]  # moto's can be added to
@@ -119,7 +119,11 @@ class LocalEC2Response(
         return self.call_action()
 
     def parse_parameters(self, request: Any) -> None:
-        """Set the parameters of the request, by botocore's names."""
+        """Parse the parameters of the request, by botocore's names.
+
+        Raises:
+            EC2ClientError: a parameter is unknown, invalid, or repeated.
+        """
         operation = get_service_model("ec2").operation_model(self._get_action())
         for name, values in request.values.lists():
             if len(values) > 1:
@@ -127,7 +131,7 @@ class LocalEC2Response(
         self.params = parse_query(operation, request.values.to_dict())
 
     def call_action(self) -> Any:
-        """Answer an action, or say in EC2's way why not."""
+        """Handle an action, and return its response or an EC2 error response."""
         action = self._get_action()
         logger.info("%s %s", self.region, action)
         try:
@@ -142,7 +146,7 @@ class LocalEC2Response(
             logger.info("%s", error)
             return self._refuse("UnsupportedOperation", f"The local EC2 does not have this use of {action} yet")
         except Exception:
-            # A fault of this program or of moto: a client expects EC2's InternalError, and no page of HTML.
+            # A bug here or in moto: clients expect EC2's InternalError, not a page of HTML.
             logger.exception("%s failed", action)
             return self._refuse("InternalError", f"The local EC2 failed at {action}; its log says how")
 
@@ -182,7 +186,7 @@ class LocalEC2Response(
 
     @contextmanager
     def _lock_for(self, operation: OperationModel) -> Iterator[None]:
-        """Hold the lock of the records; an action that only reads them needs a client that waits."""
+        """Hold the records lock; a read-only action also requires that the client still waits."""
         lock = LocalRecords.cloud.lock
         if not operation.name.startswith(_READS):
             with lock:
@@ -196,7 +200,7 @@ class LocalEC2Response(
         require_client(self.normalized_request.environ)
 
     def _answer_once(self, operation: OperationModel, audit: ActionAudit, token: str) -> Any:
-        """Answer a request with a client token: a repeated one gets the response to the first."""
+        """Handle a request with a client token: a repeated request gets the original response."""
         parameters = {name: value for name, value in self.data.items() if name not in _NOT_OF_THE_REQUEST}
         answered = self.ec2_backend.answered(operation.name, token, parameters)
         if answered is not None and not self.params.get("DryRun"):
@@ -208,13 +212,13 @@ class LocalEC2Response(
         return response
 
     def _perform(self, operation: OperationModel, audit: ActionAudit) -> dict[str, Any]:
-        """Read or change the records; to be called with their lock held."""
+        """Read or change the records. Call it with the records lock held."""
         if operation.name == "RunInstances":
             check_launch(self.ec2_backend, self.params)
         if self.params.get("DryRun"):
             raise DryRunClientError
         given = self.params
-        # Filters are compared with the response; handlers give all that there is.
+        # Handlers return all records: filters are applied to the response.
         self.params = {name: value for name, value in given.items() if name not in ("Filter", "Filters")}
         answer = getattr(self, camelcase_to_underscores(operation.name))()
         self.params = given
@@ -230,7 +234,7 @@ class LocalEC2Response(
         return plain
 
     def _matchers(self, operation: OperationModel, audit: ActionAudit) -> dict[str, Matches]:
-        """Return what tells the records that a request asks for, by the member of the response that has them."""
+        """Return a predicate for the requested records, by the member of the response that holds them."""
         if not self.filters:
             return {}
         reader = reader_of(operation, type(self))
@@ -251,7 +255,7 @@ class LocalEC2Response(
         return 200, headers, body
 
     def _respond_shared(self, operation: OperationModel, audit: ActionAudit) -> tuple[int, dict[str, Any], Any]:
-        """Serialize a response that other requests may have, too; its body has two parts."""
+        """Serialize a response whose second part other requests share."""
         parameters = json.dumps(self.params, sort_keys=True, default=str)
         rest_of_body = LocalRecords.cloud.shared_responses.body(
             (self.current_account, self.region, operation.name, parameters),

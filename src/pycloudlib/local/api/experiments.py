@@ -1,4 +1,4 @@
-"""AWS FIS: experiments that interrupt spot instances. moto keeps templates and experiments.
+"""AWS FIS: experiments that interrupt spot instances. moto records templates and experiments.
 
 https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html
 """
@@ -42,7 +42,7 @@ class LocalExperiments(FISBackend):
         return urls_of("fis")
 
     def create_experiment_template(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """CreateExperimentTemplate: with the actions and members that have an effect here."""
+        """Create a template, rejecting unsupported actions and members (CreateExperimentTemplate)."""
         for name in ("log_configuration", "experiment_options", "experiment_report_configuration"):
             if kwargs.get(name):
                 raise _invalid(f"The local EC2 does not have {name.replace('_', ' ')}s of experiments")
@@ -57,7 +57,7 @@ class LocalExperiments(FISBackend):
         experiment_options: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """StartExperiment: order the interruptions."""
+        """Start an experiment, which schedules the interruptions (StartExperiment)."""
         started = super().start_experiment(client_token, experiment_template_id, experiment_options, tags)
         experiment = self.experiments[started["id"]]
         if experiment.status != "pending":
@@ -80,7 +80,7 @@ class LocalExperiments(FISBackend):
 
 
 def install() -> None:
-    """Make moto's FIS the local one. Call it before the first use of FIS in this process."""
+    """Replace moto's FIS with the local one. Call it before the first use of FIS in this process."""
     install_experiments(LocalExperiments)
 
 

@@ -1,4 +1,4 @@
-"""Filters: each compares a member of the response, so that what is found is what is shown."""
+"""Filters. Each compares a member of the response, so that results match what the response shows."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from pycloudlib.local.api.moto_adapter import EC2ClientError
 from pycloudlib.local.api.result_reader import Reader
 
 MAX_VALUES = 200
-"""The most values that EC2 takes for one filter."""
+"""The maximum number of values per filter, as on EC2."""
 
 Matches = Callable[[Any], bool]
 
 
 def parse_filters(action: str, audit: ActionAudit, parameters: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the filters of a request: values by name; of a name that comes twice, all must match.
+    """Return the filters of a request: values by name.
+
+    A repeated name keeps the values that all of its occurrences have.
 
     Raises:
-        EC2ClientError: InvalidParameterValue: EC2 has no such filter; UnsupportedOperation: the local EC2 has not.
+        EC2ClientError: EC2 has no such filter (InvalidParameterValue), the local EC2 lacks it (UnsupportedOperation),
+            or it has too many values (FilterLimitExceeded).
     """
     filters: dict[str, list[str]] = {}
     for given in parameters.get("Filters") or parameters.get("Filter") or []:
@@ -38,12 +41,12 @@ def parse_filters(action: str, audit: ActionAudit, parameters: Mapping[str, Any]
 
 
 def matcher(audit: ActionAudit, reader: Reader, filters: Mapping[str, Sequence[str]]) -> Matches:
-    """Return a predicate that tells whether a record has one of each filter's values.
+    """Return a predicate that is true for records that match every filter.
 
     Args:
-        audit: which member each filter compares.
-        reader: of the records.
-        filters: values by name; `*` stands for any characters, `?` for any one.
+        audit: maps each filter to the member it compares.
+        reader: the reader of the records.
+        filters: values by name, with the wildcards `*` and `?`.
     """
     tests = [(_values(audit, reader, name), comparison(tuple(values))) for name, values in filters.items()]
     return lambda record: all(compare(values(record)) for values, compare in tests)
@@ -64,7 +67,7 @@ def _tags(audit: ActionAudit, reader: Reader, record: Any) -> Iterable[tuple[str
 
 @cache
 def comparison(wanted: tuple[str, ...]) -> Callable[[Iterable[Any]], bool]:
-    """Return a predicate that tells whether one of several values is wanted; see matcher()."""
+    """Return a predicate that is true if one of several values matches; see `matcher()`."""
     exact = frozenset(_unescaped(one) for one in wanted if not _has_wildcard(one))
     patterns = [re.compile(_pattern(one), re.DOTALL) for one in wanted if _has_wildcard(one)]
 

@@ -1,4 +1,4 @@
-"""HTTP beneath the API: the body of a request, and errors in EC2's form."""
+"""HTTP below the API: request bodies, and EC2's error responses."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from xml.sax.saxutils import escape
 Environ = dict[str, Any]
 
 MAX_BODY = 4 * 1024 * 1024
-"""Bytes of a request's body; EC2's are far smaller."""
+"""The maximum length of a request body in bytes, far above EC2's largest requests."""
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""Characters that no response can have."""
+"""The characters that XML 1.0 does not allow."""
 
 _TCP_SOCKETS = Path("/proc/net/tcp")
 
@@ -29,17 +29,17 @@ _ERROR = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 class ClientGoneError(ConnectionError):
-    """Nobody waits for the response any more."""
+    """The client has closed the connection before the response."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request is refused, in AWS's words.
+    """An error response.
 
     Args:
-        status: of HTTP.
-        code: AWS's.
-        reason: AWS's message.
+        status: the HTTP status line, such as "400 Bad Request".
+        code: AWS's error code.
+        reason: the error message.
     """
 
     status: str
@@ -48,19 +48,19 @@ class Refusal:
 
 
 def error_document(code: str, reason: str, request_id: str | None = None) -> str:
-    """Return EC2's form of an error; default: with a request id of its own."""
+    """Return EC2's XML document of an error; default with a new request id."""
     shown = escape(NOT_XML.sub("\ufffd", reason))
     return _ERROR.format(code=escape(code), reason=shown, request_id=request_id or uuid4())
 
 
 def receive_body(environ: Environ) -> Refusal | None:
-    """Read a request's body, so that nothing waits for the client afterwards.
+    """Read a request's body, so that its handler never waits for the client.
 
     Args:
-        environ: the request, as WSGI has it; its body can be read again.
+        environ: the WSGI environ; its body remains readable.
 
     Returns:
-        Why the request is refused; None when it is not.
+        The reason to reject the request; None to accept it.
     """
     refusal = _check_framing(environ)
     if refusal is not None:
@@ -81,30 +81,30 @@ def receive_body(environ: Environ) -> Refusal | None:
 
 
 def body_is_received(environ: Environ) -> bool:
-    """Return whether a request has been read to its end, so that the next one begins there.
+    """Return whether a request was read to its end, where the next one begins.
 
     Args:
-        environ: the request, after it was answered.
+        environ: the WSGI environ, after the response.
     """
     if isinstance(environ["wsgi.input"], io.BytesIO):
-        return True  # by receive_body
+        return True  # read by receive_body
     return environ.get("CONTENT_LENGTH", "0") == "0" and "HTTP_TRANSFER_ENCODING" not in environ
 
 
 def body_of(environ: Environ) -> bytes:
-    """Return a request's body, which can be read again."""
+    """Return a request's body, which remains readable."""
     body: bytes = environ["wsgi.input"].read()
     environ["wsgi.input"] = io.BytesIO(body)
     return body
 
 
 def require_client(environ: Environ) -> None:
-    """Check that the client of a request still waits for the response.
+    """Require that the client still waits for the response.
 
-    A client that has only shut down its sending side does.
+    A client that has only shut down its sending side still waits.
 
     Raises:
-        ClientGoneError: it has closed the connection.
+        ClientGoneError: the client has closed the connection.
     """
     connection: socket.socket | None = environ.get("werkzeug.socket")
     if connection is None:
@@ -120,9 +120,9 @@ def require_client(environ: Environ) -> None:
 
 
 def _is_open(local: tuple[str, int], remote: tuple[str, int]) -> bool:
-    """Return whether a process of this host has a TCP socket open, in whatever state the connection is.
+    """Return whether a process of this host has a TCP socket open, whatever the connection state.
 
-    See proc_pid_net(5): the inode of a socket that no process has is 0.
+    See proc_pid_net(5): the inode of a socket without a process is 0.
     """
     ends = [_as_in_proc(local), _as_in_proc(remote)]
     with _TCP_SOCKETS.open(encoding="ascii") as table:
@@ -135,7 +135,7 @@ def _as_in_proc(address: tuple[str, int]) -> str:
 
 
 def _check_framing(environ: Environ) -> Refusal | None:
-    """Refuse a request whose end cannot be found, or is too far away (RFC 9112, section 6)."""
+    """Reject a request whose length is undefined or too large (RFC 9112, section 6)."""
     chunked = "wsgi.input_terminated" in environ
     length = environ.get("CONTENT_LENGTH") or "0"
     if not chunked and "HTTP_TRANSFER_ENCODING" in environ:

@@ -1,4 +1,4 @@
-"""The API's HTTP server: a thread for each connection, and no connection that outlives the server."""
+"""The API's HTTP server: one thread per connection, and no connection outlives the server."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 IDLE_SECONDS = 15.0
-"""How long a connection stays open without a request; it takes a thread."""
+"""Seconds that an idle connection, which occupies a thread, stays open."""
 
 
 class HTTPServer(ThreadedWSGIServer):
     """Serves a WSGI application on connections that stay open between requests.
 
     Args:
-        listener: listens already; the caller closes it.
-        application: answers the requests.
-        idle_seconds: how long a connection stays open without a request.
+        listener: a listening socket; the caller closes it.
+        application: handles the requests.
+        idle_seconds: seconds that an idle connection stays open; default IDLE_SECONDS.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class HTTPServer(ThreadedWSGIServer):
         super().__init__(host, port, application, RequestHandler, fd=listener.fileno())
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start the thread of a connection."""
+        """Start a thread for a connection."""
         with self._lock:
             self._connections.add(request)
         super().process_request(request, client_address)
@@ -49,7 +49,7 @@ class HTTPServer(ThreadedWSGIServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Close the socket, and every connection once its present request is answered."""
+        """Close the socket, and each connection after the response to its current request."""
         super().server_close()
         with self._lock:
             for connection in self._connections:

@@ -1,4 +1,4 @@
-"""The responses to requests with a client token, so that a repeated request gets the same one."""
+"""Cached responses to requests with a client token, for repeated requests."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pycloudlib.local.api.models.base import LocalRecords
 from pycloudlib.local.api.moto_adapter import EC2ClientError
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Bytes of requests and responses that are kept for one account in one region; RunInstances takes some 6,000."""
+"""The cache size in bytes per account and region; a RunInstances request takes about 6,000."""
 
 Response = tuple[int, dict[str, Any], Any]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A request that succeeded, and its response."""
+    """A successful request and its response."""
 
     parameters: Mapping[str, Any]
     response: Response
 
     @property
     def size(self) -> int:
-        """Bytes that are kept of it, about."""
+        """The approximate size in bytes."""
         return len(self.response[2]) + sum(len(str(value)) for value in self.parameters.values())
 
 
 class ResponseCache:
-    """The newest answers, by action and client token; the oldest ones go when they take too much memory.
+    """The latest answers by action and client token; the oldest are evicted first.
 
     Args:
-        max_bytes: the most that they take together, about; the newest one is kept in any case. Default MAX_BYTES.
+        max_bytes: the approximate size limit in bytes; default MAX_BYTES. The newest answer is never evicted.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -41,11 +41,11 @@ class ResponseCache:
         self._bytes = 0
 
     def get(self, action: str, token: str) -> Answer | None:
-        """Return the answer to an earlier request; None when there was none, or it is forgotten."""
+        """Return the answer to an earlier request; None if there is none, or it was evicted."""
         return self._answers.get((action, token))
 
     def add(self, action: str, token: str, answer: Answer) -> None:
-        """Keep an answer."""
+        """Add an answer, and evict the oldest ones beyond the size limit."""
         self._answers[action, token] = answer
         self._bytes += answer.size
         while self._bytes > self._max_bytes and len(self._answers) > 1:
@@ -64,10 +64,10 @@ class IdempotencyRecords(LocalRecords):
         super().__init__(region_name, account_id)
 
     def answered(self, action: str, token: str, parameters: Mapping[str, Any]) -> Response | None:
-        """Find the answer to the same request; None when it is new.
+        """Return the response to an earlier identical request; None for a new request.
 
         Raises:
-            EC2ClientError: IdempotentParameterMismatch: the token came with other parameters before.
+            EC2ClientError: an earlier request with the token had other parameters (IdempotentParameterMismatch).
         """
         known = self._answers.get(action, token)
         if known is None:
@@ -81,5 +81,5 @@ class IdempotencyRecords(LocalRecords):
         return status, dict(headers), body
 
     def remember(self, action: str, token: str, parameters: Mapping[str, Any], response: Response) -> None:
-        """Keep an answer; old ones are forgotten, since a request is repeated within seconds."""
+        """Cache a response. Eviction is safe, since clients repeat requests within seconds."""
         self._answers.add(action, token, Answer(dict(parameters), response))

@@ -1,4 +1,4 @@
-"""What EC2 refuses of a launch, and moto does not."""
+"""Validation of RunInstances that moto lacks."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pycloudlib.local.api.models.placement_groups import PlacementGroup
 from pycloudlib.local.api.moto_adapter import EC2ClientError
 
 _PRICE = re.compile(r"(?=.*[1-9])[0-9]*\.?[0-9]+")
-"""A price in USD per hour, above 0."""
+"""A price in USD per hour, greater than 0."""
 
 MAX_USER_DATA = 16384
-"""Bytes, before they are encoded: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html"""
+"""The limit in bytes before encoding: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html"""
 
 
 def check_launch(backend: Any, parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters of RunInstances that EC2 would refuse.
+    """Validate the parameters of RunInstances as EC2 does.
 
     Args:
         backend: the records.
-        parameters: the request's, by botocore's names.
+        parameters: the parameters of the request, by botocore's names.
 
     Raises:
-        EC2ClientError: a zone, type, group, user data or instance profile is none.
+        EC2ClientError: a zone, type, group, price, credit mode, user data, or instance profile is invalid.
     """
     describe_type(parameters.get("InstanceType"))
     _check_credits(parameters)
@@ -53,7 +53,7 @@ def _member(parameters: Mapping[str, Any], path: str) -> Any:
 
 
 def _subnets(backend: Any, parameters: Mapping[str, Any]) -> list[Any]:
-    """The subnets that a launch names."""
+    """Return the subnets that a launch names."""
     named = [parameters, *(parameters.get("NetworkInterfaces") or [])]
     return [backend.get_subnet(one["SubnetId"]) for one in named if one.get("SubnetId")]
 

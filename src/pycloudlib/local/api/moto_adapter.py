@@ -1,8 +1,8 @@
-"""The only door to moto.
+"""The only module that imports moto.
 
-moto keeps the records of the API and handles its actions. It has no plugin interface, so this module touches
-moto's internals. Each touch is a function here with a test of its own in tests/unit/local/api/test_moto_adapter.py that
-names what a release of moto broke. Everything else that the local EC2 uses of moto is re-exported.
+moto keeps the records of the API and handles its actions. It has no plugin interface, so this module uses moto's
+internals. Each use is a function here with a test in tests/unit/local/api/test_moto_adapter.py that names what a
+release of moto broke. This module re-exports everything else that the local EC2 uses of moto.
 
 Import this module only after `pycloudlib.local.prerequisites.require_moto()` and
 `pycloudlib.local.api.service_model_cache.share_service_models()`.
@@ -209,10 +209,10 @@ _NO_SHAPE: Any = SimpleNamespace(serialization={})
 
 
 def fixed_transforms() -> Mapping[str, Callable[[Any], Any]]:
-    """Return what moto changes in responses, by the end of a member's path, in a form that no handler can add to.
+    """Return moto's response transformers as a read-only mapping, by the end of a member's path.
 
-    Some handlers of moto add changes for one request to the class: they would change every later response, of other
-    accounts too. Such a handler has to be replaced.
+    Some of moto's handlers add transformers to the class for one request, which would change every later response, also
+    of other accounts. Such a handler must be replaced.
     """
     return MappingProxyType(dict(EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER))
 
@@ -238,7 +238,7 @@ def parameter_store(account_id: str, region: str) -> Any:
 
 
 def find_instance_profile(account_id: str, region: str, *, name: str = "", arn: str = "") -> InstanceProfile | None:
-    """Find an account's instance profile by its name or its ARN; None if there is none."""
+    """Return an account's instance profile by its name or its ARN; None if it does not exist."""
     iam = iam_backends[account_id][get_partition(region)]
     try:
         return iam.get_instance_profile(name) if name else iam.get_instance_profile_by_arn(arn)
@@ -254,7 +254,7 @@ def assume_role(account_id: str, region: str, *, role_arn: str, session_name: st
 
 
 def assumed_role(access_key_id: str) -> AssumedRole | None:
-    """Find temporary credentials by their access key; None if there are none."""
+    """Return temporary credentials by their access key; None if unknown."""
     for partitions in list(sts_backends.values()):
         for backend in list(partitions.values()):
             found = backend.get_assumed_role_from_access_key(access_key_id)
@@ -264,7 +264,7 @@ def assumed_role(access_key_id: str) -> AssumedRole | None:
 
 
 def urls_of(service: str) -> Any:
-    """Return what a backend's `_url_module` has to be for moto's own response class of a service to answer."""
+    """Return the `_url_module` with which a backend uses moto's own response class of a service."""
     return import_module(f"moto.{service}.urls")
 
 
@@ -274,7 +274,7 @@ def regional_backends(account_id: str) -> Any:
 
 
 def existing_backends() -> list[EC2Backend]:
-    """Return the EC2 backends of all accounts and regions that have been used."""
+    """Return the EC2 backends of all accounts and regions in use."""
     return [backend for account in list(ec2_backends.values()) for backend in list(account.values())]
 
 
@@ -289,23 +289,23 @@ def make_application() -> Any:
 
 
 class _ServerRequest(Request):
-    """A request that came over HTTP: the server adds a date to the response."""
+    """A request over HTTP, to whose response the server adds the date."""
 
     from_wsgi_server = True
 
 
 def make_request(environ: dict[str, Any]) -> Request:
-    """Return moto's form of a request, as WSGI has it, and record it if moto is told to (/moto-api/recorder)."""
+    """Convert a WSGI environ to moto's request, and record it if recording is on (/moto-api/recorder)."""
     request = _ServerRequest(environ)
     recorder._record_request(request)
     return request
 
 
 def cache_lookups() -> None:
-    """Cache what moto looks up for every request: the methods of a response class, and the names of its services.
+    """Cache moto's lookups per request: the methods of a response class, and the names of its services.
 
-    The look-ups take a third of the time of a request. Call it once, before the first request. Classes must not get
-    further methods afterwards.
+    The lookups take a third of the time of a request. Call it once, before the first request. Do not add methods to
+    response classes afterwards.
     """
     names = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: names
@@ -314,45 +314,45 @@ def cache_lookups() -> None:
 
 
 def draw_canonical_ipv6_blocks() -> None:
-    """Let moto draw the IPv6 blocks of VPCs in their canonical form, without leading zeros. Idempotent."""
+    """Make moto draw the IPv6 blocks of VPCs in canonical form, without leading zeros. Idempotent."""
     vpcs: Any = import_module("moto.ec2.models.vpcs")
     draw = vpcs.random_ipv6_cidr
     vpcs.random_ipv6_cidr = lambda: str(IPv6Network(draw()))
 
 
 def attribute_names(value: Any, member: str, shape: Any) -> tuple[str, ...]:
-    """Return the names under which moto's serializer looks for a member, in its order."""
+    """Return the attribute names that moto's serializer tries for a member, in its order."""
     context = AttributePickerContext(obj=value, key=member, shape=shape)
     return tuple(dict.fromkeys(XFormedAttributePicker().get_possible_keys(context)))
 
 
 def format_timestamp(value: Any) -> str:
-    """Return a time in EC2's form."""
+    """Format a time as EC2 does."""
     wrapper: dict[str, Any] = {}
     _TIMESTAMPS.serialize(wrapper, value, _NO_SHAPE, "time")
     return str(wrapper["time"])
 
 
 def state_of(instance: Instance) -> InstanceState:
-    """Return a copy of an instance's state: moto changes the object itself."""
+    """Return a copy of an instance's state, which moto changes in place."""
     return InstanceState(instance._state.name, instance._state.code)
 
 
 def set_instance_state(instance: Instance, state: str, reason: StateReason | None, transition_reason: str = "") -> None:
-    """Set an instance's state, its StateReason and its StateTransitionReason."""
+    """Set an instance's state, StateReason, and StateTransitionReason."""
     instance._state = InstanceState(state, STATE_CODES[state])
     instance.state_reason = reason  # type: ignore[assignment]  # moto's annotation has no None
     instance._reason = transition_reason
 
 
 def add_instance_type(name: str, description: dict[str, Any]) -> None:
-    """Add an instance type to those that moto knows; see DescribeInstanceTypes for the description."""
+    """Add an instance type with a description in the form of DescribeInstanceTypes."""
     INSTANCE_TYPES[name] = description
     EC2Backend.instance_types.append(InstanceType(name))
 
 
 def change_class(record: Subnet | Instance | Route, local: type[Any]) -> None:
-    """Make a record an object of a subclass: moto names its own classes where it creates them."""
+    """Change a record's class to a subclass, since moto hard-codes the classes of new records."""
     record.__class__ = local
 
 
@@ -370,7 +370,7 @@ def remove_subnet_associations(route_tables: Iterable[Any], subnet_id: str) -> N
 
 
 def security_groups_of(interface: NetworkInterface) -> list[Any]:
-    """Return the security groups of an interface; moto adds those of its instance."""
+    """Return the security groups of an interface, without those of its instance, which moto adds."""
     return interface._group_set
 
 

@@ -1,4 +1,4 @@
-"""Long answers in pages (MaxResults and NextToken), for every action that has them on EC2."""
+"""Pagination (MaxResults and NextToken) of every action that EC2 paginates."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _NAMING = ("id", "key", "name", "type")
 
 
 def page(action: str, result: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Cut the page that was asked for out of an answer.
+    """Return the requested page of a result.
 
-    Pages follow the order of ids, and a token says where the last one ended: what is deleted or created in between
-    neither hides nor repeats anything else.
+    Pages are ordered by id, and a token holds the last id of its page. Records created or deleted between requests
+    therefore neither hide nor repeat others.
 
     Args:
-        action: such as "DescribeInstances".
-        result: the members of the whole response.
-        parameters: the request's.
+        action: the action, such as "DescribeInstances".
+        result: the members of the complete response.
+        parameters: the parameters of the request.
 
     Raises:
-        EC2ClientError: InvalidNextToken.
+        EC2ClientError: the token is malformed, or belongs to another action (InvalidNextToken).
     """
     key = get_pagination_model("ec2").get(action, {}).get("result_key")
     most, token = parameters.get("MaxResults"), parameters.get("NextToken")
@@ -43,7 +43,7 @@ def page(action: str, result: dict[str, Any], parameters: Mapping[str, Any]) -> 
 
 
 def _name(item: Any) -> list[str]:
-    """What tells an item from the others of its list."""
+    """Return the sort key that identifies an item in its list."""
     if not isinstance(item, dict):
         return [str(item)]
     return [str(value) for key, value in sorted(item.items()) if key.lower().endswith(_NAMING)]

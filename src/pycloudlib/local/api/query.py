@@ -1,7 +1,7 @@
-"""EC2's Query API: the parameters of a request, by botocore's model of the action.
+"""The parser of EC2's Query API, based on botocore's model of each action.
 
-Clients older than the model send some lists in other forms, which EC2 still accepts: numbered from 0, without a number
-when there is only one element, or with a number where the action takes a single value.
+Clients older than the model send some lists in other forms, which EC2 still accepts: numbered from 0, without a
+number for a single element, or with a number where the action takes a single value.
 See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-query-requests.html
 """
 
@@ -34,10 +34,10 @@ COMMON = frozenset(
         "Timestamp",
     }
 )
-"""The parameters of every action, besides those that begin with X-Amz-."""
+"""The common parameters of all actions, except those with the prefix X-Amz-."""
 
 MAX_DEPTH = 16
-"""Parts of a parameter's name; EC2's have 7 at most."""
+"""The maximum number of parts of a parameter's name; EC2's names have at most 7."""
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,19}")
@@ -50,9 +50,9 @@ class _Node:
     """A part of a dotted name.
 
     Args:
-        name: all of the name up to this part.
-        value: the value of the parameter with exactly this name.
-        parts: what follows, by its name.
+        name: the name up to and including this part.
+        value: the value of the parameter with exactly this name; None without one.
+        parts: the following parts, by name.
     """
 
     name: str
@@ -60,21 +60,22 @@ class _Node:
     parts: dict[str, _Node] = field(default_factory=dict)
 
     def numbered(self) -> list[_Node] | None:
-        """Return the elements of a list, in their order; None if the parts are not all numbers."""
+        """Return the elements of a list in order; None if the parts are not all numbers."""
         if not all(_NUMBER.fullmatch(part) for part in self.parts):
             return None
         return [self.parts[part] for part in sorted(self.parts, key=int)]
 
 
 def parse_query(operation: OperationModel, values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the parameters of a request by botocore's names, with Python's types.
+    """Return the parameters of a request by botocore's names, as Python values.
 
     Args:
-        operation: botocore's description of the action.
-        values: the request's parameters, by their dotted names.
+        operation: botocore's model of the action.
+        values: the parameters of the request, by dotted name.
 
     Raises:
-        EC2ClientError: UnknownParameter or InvalidParameterValue, naming the parameter.
+        EC2ClientError: a parameter is unknown (UnknownParameter) or invalid (InvalidParameterValue); the message names
+            it.
     """
     root = _tree(values)
     if operation.input_shape is None:
@@ -124,7 +125,7 @@ def _structure(shape: StructureShape, node: _Node) -> dict[str, Any]:
 def _list(shape: ListShape, node: _Node) -> list[Any]:
     elements = node.numbered()
     if elements is None:
-        # A single structure without a number.
+        # A single element without a number.
         return [_value(shape.member, node)]
     if node.value is None:
         return [_value(shape.member, element) for element in elements]

@@ -1,4 +1,4 @@
-"""Signature version 2, which older clients put among the parameters of a request.
+"""Signature version 2, which older clients send as request parameters.
 
 See https://docs.aws.amazon.com/general/latest/gr/signature-version-2.html
 """
@@ -22,10 +22,10 @@ _DIGESTS = {"HmacSHA256": hashlib.sha256, "HmacSHA1": hashlib.sha1}
 
 
 def signed_parameters(environ: Environ) -> dict[str, str] | None:
-    """Return the parameters of a request that is signed with version 2; None for any other request.
+    """Return the parameters of a request with a version 2 signature; None for any other request.
 
     Args:
-        environ: the request, as WSGI has it; its body can be read again.
+        environ: the WSGI environ; its body remains readable.
     """
     if environ.get("HTTP_AUTHORIZATION"):
         return None
@@ -40,13 +40,13 @@ def refusal_of(
     """Verify the signature of a request.
 
     Args:
-        environ: the request, as WSGI has it.
-        parameters: those of the request.
-        find_key: returns the credentials with an access key, if there are any.
-        now: the clock; default: the real one.
+        environ: the WSGI environ.
+        parameters: the parameters of the request.
+        find_key: returns the credentials with an access key; None if unknown.
+        now: the clock; default the system clock.
 
     Returns:
-        Why the request is refused; None when it is not.
+        The reason to reject the request; None to accept it.
     """
     digest = _DIGESTS.get(parameters.get("SignatureMethod", ""))
     key = usable_key(find_key, parameters["AWSAccessKeyId"], parameters.get("SecurityToken", ""))
@@ -63,7 +63,7 @@ def refusal_of(
 
 
 def string_to_sign(environ: Environ, parameters: Mapping[str, str]) -> str:
-    """Return what is signed: method, host, path, and the sorted parameters."""
+    """Return the string to sign: method, host, path, and the sorted parameters."""
     named = sorted((name, value) for name, value in parameters.items() if name != "Signature")
     query = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in named)
     host, path = environ.get("HTTP_HOST", "").lower(), environ.get("PATH_INFO", "") or "/"

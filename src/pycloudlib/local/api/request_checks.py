@@ -1,4 +1,4 @@
-"""What EC2 refuses of any action before it looks at its records: by the action's description in botocore."""
+"""Validation of requests against botocore's model of the action, before any access to the records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycloudlib.local.api.moto_adapter import EC2ClientError
 Parameters = Mapping[str, Any]
 
 _MAX_RESULTS = (5, 1000)
-"""The limits of MaxResults where the description has none: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html"""
+"""The limits of MaxResults if the model has none: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html"""
 
 _LEAST_RESULTS = {"DescribeImages": 1}
 
@@ -48,14 +48,14 @@ _NOT_WITH_MAX_RESULTS = {
 
 
 def check(operation: OperationModel, parameters: Parameters) -> None:
-    """Refuse parameters that EC2 would refuse.
+    """Validate required parameters, ids, and MaxResults.
 
     Args:
-        operation: botocore's description of the action.
-        parameters: the request's, by botocore's names.
+        operation: botocore's model of the action.
+        parameters: the parameters of the request, by botocore's names.
 
     Raises:
-        EC2ClientError: something is missing, or is not what the action takes.
+        EC2ClientError: a required parameter is missing, or a value is invalid.
     """
     _check_required(operation, parameters)
     check_ids(operation.name, parameters)
@@ -69,12 +69,12 @@ def _check_required(operation: OperationModel, parameters: Parameters) -> None:
 
 
 def check_ids(action: str, parameters: Parameters) -> None:
-    """Refuse malformed ids among parameters of an action, or among the members of a structure of its request.
+    """Reject malformed ids among the parameters of an action, or the members of one of its structures.
 
     Raises:
         EC2ClientError: an id is malformed.
     """
-    # The groups of a placement have ids of another form.
+    # The ids of placement groups have another form.
     if "PlacementGroup" in action:
         return
     for name, (prefix, code, message) in _IDS.items():

@@ -1,4 +1,4 @@
-"""The connections of the API's HTTP server."""
+"""The connection handler of the API's HTTP server."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 READ_SECONDS = 60.0
-"""Seconds that the server waits for the next bytes of a request, or for the client to take those of a response."""
+"""The socket timeout in seconds, for receiving a request and for sending a response."""
 DISCARD_SECONDS = 2.0
 DISCARD_BYTES = 64 * 1024 * 1024
-"""How long and how much a client may go on sending after its request was refused."""
+"""The limits on data that a client sends after a rejected request: seconds without data, and bytes."""
 
 _NO_BODY = (204, 304)
 
@@ -35,14 +35,14 @@ class ServerOfConnections(Protocol):
 
 
 class RequestHandler(MotoRequestHandler):
-    """Handles a connection: one request after the other, for as long as each is received to its end."""
+    """Handles the requests of a connection in turn, as long as each was received completely."""
 
     server: ServerOfConnections  # type: ignore[assignment]
     timeout = READ_SECONDS
     protocol_version = "HTTP/1.1"
-    # The response to what is no request has a status line and headers too.
+    # The response to an invalid request line also has a status line and headers.
     default_request_version = "HTTP/1.1"
-    # A response larger than a packet must not wait for the client to acknowledge the packet before.
+    # Otherwise a response larger than a packet waits for the client's ACK of the previous packet.
     disable_nagle_algorithm = True
     error_content_type = "text/xml;charset=UTF-8"
     _is_first = True
@@ -50,7 +50,7 @@ class RequestHandler(MotoRequestHandler):
 
     @property
     def error_message_format(self) -> str:  # type: ignore[override]
-        """The body of the response to what is not HTTP."""
+        """The body of the response to invalid HTTP."""
         return error_document("MalformedQueryString", "%(message)s")
 
     def handle(self) -> None:
@@ -68,15 +68,15 @@ class RequestHandler(MotoRequestHandler):
         super().handle_one_request()
 
     def make_environ(self) -> Environ:
-        """Return the request as WSGI has it."""
+        """Return the WSGI environ of the request."""
         environ = super().make_environ()
         lengths = self.headers.get_all("Content-Length", [])
         if len(lengths) > 1:
-            environ["CONTENT_LENGTH"] = ",".join(lengths)  # is refused; werkzeug takes the last one
+            environ["CONTENT_LENGTH"] = ",".join(lengths)  # rejected later; werkzeug would use the last one
         return environ
 
     def run_wsgi(self) -> None:
-        """Let the application answer a request."""
+        """Call the application, and send its response."""
         environ = self.make_environ()
         try:
             status, headers, body = self._call_application(environ)
@@ -97,7 +97,7 @@ class RequestHandler(MotoRequestHandler):
             self.close_connection = True
 
     def _wait_for_request(self) -> bool:
-        """Wait for the first byte of a request. Returns whether there is one."""
+        """Wait for the first byte of a request; return whether one arrived."""
         self.connection.settimeout(READ_SECONDS if self._is_first else self.server.idle_seconds)
         self._is_first = False
         try:
@@ -131,7 +131,7 @@ class RequestHandler(MotoRequestHandler):
         return "close" not in (option.strip() for option in options)
 
     def _respond(self, status: str, headers: Headers, body: bytes) -> None:
-        """Send a response, with one system call if the connection takes it at once."""
+        """Send a response, with one system call if it fits the socket's send buffer."""
         lines = [f"{self.protocol_version} {status}"]
         lines += [f"{name}: {value}" for name, value in headers if name.lower() != "content-length"]
         lines += [f"Date: {self.date_time_string()}", f"Server: {self.version_string()}"]
@@ -144,7 +144,7 @@ class RequestHandler(MotoRequestHandler):
         self.wfile.write(head + body if has_body and self.command != "HEAD" else head)
 
     def _discard(self) -> None:
-        """Read what the client still sends: a connection closed before loses the response on its way."""
+        """Read what the client still sends: closing earlier would reset the connection and lose the response."""
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(DISCARD_SECONDS)

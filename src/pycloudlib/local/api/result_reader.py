@@ -1,8 +1,8 @@
-"""Reads what an action's handler returns, moto's records, by the members of botocore's output shape.
+"""Readers that convert handler results, which are moto's records, according to botocore's output shapes.
 
-moto's own serializer tries several names for every member: the member's, its snake case, the name of its shape, the one
-without the prefix of its class, and so on. A `Reader` computes them once for a member and a class. It serves filters,
-which read single members of many records, and responses, which read all of few.
+moto's own serializer tries several attribute names for every member: the member's name, its snake case, the name of
+its shape, the name without the prefix of its class, and so on. A `Reader` computes them once per member and class.
+It serves filters, which read single members of many records, and responses, which read all members of few records.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pycloudlib.local.api.moto_adapter import attribute_names, format_timestamp
 Transform = Callable[[Any], Any]
 
 Find = Callable[[Any], Any]
-"""Finds a member in a value."""
+"""Returns a member of a value."""
 
 _MISSING = object()
 
 KEPT_WHEN_EMPTY = frozenset({"AttributeValue", "AttributeBooleanValue"})
-"""Structures that EC2 returns empty: an attribute without a value."""
+"""Structures that EC2 returns even if empty: an attribute without a value."""
 
 
 class Reader:
     """Reads values of one shape at one place of a response.
 
     Args:
-        shape: botocore's.
-        path: the operation and the members that lead here, as moto names them in its transformers.
-        transforms: what moto's response class changes, by the end of a member's path.
+        shape: botocore's shape.
+        path: the operation and the members down to this place, as in the keys of moto's transformers.
+        transforms: the transformers of moto's response class, by the end of a member's path.
     """
 
     def __init__(self, shape: Shape, path: str, transforms: Mapping[str, Transform]) -> None:
@@ -45,7 +45,7 @@ class Reader:
         self._finders_of: dict[type, tuple[tuple[str, Find, Reader], ...]] = {}
         self._element: Reader | None = None
         self.plain: Callable[[Any], Any]
-        """Reads all of a value: as dictionaries, lists, and what is written into the response."""
+        """Converts a value to dictionaries, lists, and scalars that the serializer writes."""
         if isinstance(shape, StructureShape):
             self.plain = self._structure
         elif isinstance(shape, ListShape):
@@ -54,7 +54,7 @@ class Reader:
             self.plain = _SCALARS[shape.type_name]
 
     def values(self, value: Any, path: tuple[str, ...]) -> Iterator[Any]:
-        """Read what a path of members leads to; lists count with all of their elements."""
+        """Yield the values at a path of members, for all elements of the lists on the path."""
         if value is None:
             return
         if isinstance(self.shape, ListShape):
@@ -68,7 +68,7 @@ class Reader:
             yield from reader.values(self.get(value, path[0]), path[1:])
 
     def member(self, name: str) -> tuple[Reader, Transform | None]:
-        """Return the reader of a member, and what moto's response class makes of it."""
+        """Return the reader of a member, and its transformer in moto's response class."""
         known = self._members.get(name)
         if known is None:
             shape = self.shape.members[name]  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ class Reader:
         return self._element
 
     def get(self, value: Any, name: str) -> Any:
-        """Return a member of a structure, as the handler gave it; None without it."""
+        """Return a member of a structure, unconverted; None without it."""
         return self._finder(value, name)(value)
 
     def _structure(self, value: Any) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Reader:
         return [item for item in items if item not in ({}, None)]
 
     def _learn(self, value: Any) -> tuple[tuple[str, Find, Reader], ...]:
-        """Return how each member is found in values of the same class."""
+        """Return the finder and the reader of each member, for values of the same class."""
         members: Mapping[str, Shape] = self.shape.members  # type: ignore[attr-defined]
         finders = tuple((name, self._finder(value, name), self.member(name)[0]) for name in members)
         self._finders_of[type(value)] = finders
@@ -147,7 +147,7 @@ _SCALARS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _finder(value: Any, names: tuple[str, ...]) -> Find:
-    """Return what finds the first that there is of several items or attributes, in values of the same class."""
+    """Return a function that finds the first existing item or attribute, in values of the same class."""
     if hasattr(value, "__getitem__"):
         return lambda one: _first_item(one, names)
     return lambda one: _first_attribute(one, names)
@@ -180,7 +180,7 @@ def reader_of(operation: OperationModel, response: type) -> Reader:
     """Return the reader of an action's results.
 
     Args:
-        operation: botocore's description of the action; it has an output.
+        operation: botocore's model of the action, which has an output shape.
         response: moto's response class.
     """
     return _reader(operation.name, operation.output_shape, response)

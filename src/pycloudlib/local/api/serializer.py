@@ -1,4 +1,4 @@
-"""EC2's form of a response."""
+"""The serializer of EC2's XML responses."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _REQUEST_ID = re.compile(r"<requestId>[^<]*</requestId>")
 _DEFAULT_VERSION = "2016-11-15"
 
 Write = Callable[[list[str], Any], None]
-"""Appends the element of a value to the parts of a body."""
+"""Appends the XML element of a value to the parts of a body."""
 
 _RETURNING = {"AssignPrivateIpAddresses", "AssociateAddress", "CreatePlacementGroup"}
-"""Actions whose response has a `return` element that botocore's model does not name."""
+"""Actions with a `return` element in the response that botocore's model lacks."""
 
 
 def head(operation: OperationModel, *, request_id: str, version: str | None) -> str:
-    """Return the beginning of a response's body, which is different for each request.
+    """Return the beginning of a response's body, which differs between requests.
 
     Args:
-        operation: botocore's description of the action.
+        operation: botocore's model of the action.
         request_id: a UUID.
-        version: the version of the API that the request names; None for the current one.
+        version: the API version that the request names; None for the default version.
     """
     stated = version if version and _VERSION.fullmatch(version) else _DEFAULT_VERSION
     namespace = NAMESPACE.format(version=stated)
@@ -47,8 +47,8 @@ def rest(operation: OperationModel, plain: Mapping[str, Any]) -> str:
     """Return a response's body without its head.
 
     Args:
-        operation: botocore's description of the action.
-        plain: the members of the response, as a `Reader` reads them.
+        operation: botocore's model of the action.
+        plain: the members of the response, converted by a `Reader`.
     """
     out: list[str] = []
     shape = operation.output_shape
@@ -71,7 +71,7 @@ def _member_writers(shape: StructureShape) -> Mapping[str, Write]:
 
 
 def _writer(shape: Shape, name: str) -> Write:
-    """Return what writes an element with the values of a shape."""
+    """Return a function that writes an element with the values of a shape."""
     if isinstance(shape, ListShape):
         return _list_writer(shape, name)
     begin, end = f"<{name}>", f"</{name}>"
@@ -79,7 +79,7 @@ def _writer(shape: Shape, name: str) -> Write:
         return lambda out, value: out.append(f"{begin}{_text(value)}{end}")
 
     def write(out: list[str], value: Mapping[str, Any]) -> None:
-        # Not before: a shape may contain itself.
+        # Resolve members lazily: a shape may contain itself.
         members = _member_writers(shape)
         out.append(begin)
         for member, found in value.items():
@@ -117,5 +117,5 @@ def _text(value: Any) -> str:
 
 
 def replace_request_id(body: str, request_id: str) -> str:
-    """Return a response's body with another request id: that of a response is unique, even if it is repeated."""
+    """Return a response's body with a new request id, which is unique even for a repeated response."""
     return _REQUEST_ID.sub(f"<requestId>{request_id}</requestId>", body, count=1)

@@ -1,4 +1,4 @@
-"""botocore's descriptions of services, each read once: moto opens several sessions, and each would read EC2's anew."""
+"""A cache of botocore's service models: moto opens several sessions, and each would read EC2's again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from botocore.loaders import JSONFileLoader, Loader
 
 
 class _KeptFiles(JSONFileLoader):
-    """Reads files for botocore, and keeps what is in them."""
+    """Reads files for botocore, and caches their contents."""
 
     def load_file(self, file_path: str) -> Any:
-        """What is in a file; None where there is none."""
+        """Return the contents of a file; None if it does not exist."""
         return _read(file_path)
 
 
@@ -22,5 +22,5 @@ def _read(file_path: str) -> Any:
 
 
 def share_service_models() -> None:
-    """Let all of botocore's sessions in this process share what they read; to be called before moto is imported."""
+    """Share one cache between all botocore sessions of this process. Call it before importing moto."""
     Loader.FILE_LOADER_CLASS = _KeptFiles

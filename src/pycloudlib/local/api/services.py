@@ -1,7 +1,7 @@
-"""The services that the local EC2 has beside EC2, and which of their actions.
+"""The AWS services of the local EC2, and their supported actions.
 
-moto has many services and would answer them all. Here are those that somebody who works with EC2 needs beside it. Of
-the larger ones, only the actions whose effect can be seen here are served.
+moto would serve many more. This module allows the services that users of EC2 need beside it. Of the larger services,
+it allows only actions with an observable effect.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _ROLES = frozenset(
         "UpdateRoleDescription",
     }
 )
-"""Of IAM: roles, their policies and instance profiles. Users and groups would have no effect."""
+"""IAM's actions on roles, policies, and instance profiles. Users and groups would have no effect."""
 
 _PARAMETER_STORE = frozenset(
     {
@@ -90,7 +90,7 @@ _EXPERIMENTS = {
     ("GET", "experiments"): "ListExperiments",
     ("GET", "experiments/*"): "GetExperiment",
 }
-"""Of FIS, by method and path."""
+"""FIS's actions, by method and path."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Service:
     """A service.
 
     Args:
-        name: that requests are signed for.
-        actions: those that are served; None for all.
+        name: the service name in the credential scope of a request.
+        actions: the supported actions; None for all.
     """
 
     name: str
@@ -117,22 +117,22 @@ SERVICES = {
         Service("sts", frozenset({"AssumeRole", "GetCallerIdentity"})),
     )
 }
-"""What is served, by name."""
+"""The supported services, by name."""
 
 
 def service_name(environ: Environ) -> str | None:
-    """Return the name of the service that a request is signed for; None without a signature."""
+    """Return the service that a request is signed for; None without a signature."""
     signed = _CREDENTIAL.search(environ.get("HTTP_AUTHORIZATION", ""))
     return signed[1].lower() if signed else None
 
 
 def unsupported(environ: dict[str, Any], name: str, path: str) -> str | None:
-    """Return why a request cannot be served; None if it can.
+    """Return why a request is unsupported; None if it is supported.
 
     Args:
-        environ: the request, as WSGI has it; its body can be read again afterwards.
-        name: the service that it is signed for.
-        path: what it asks for, below the endpoint.
+        environ: the WSGI environ; its body remains readable.
+        name: the service that the request is signed for.
+        path: the path of the request below the endpoint.
     """
     service = SERVICES.get(name)
     if service is None:

@@ -1,4 +1,4 @@
-"""Responses that list records, each built once for all requests that may have the same one."""
+"""Shared responses: each is built once for all identical requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pycloudlib.local.api.models.records_lock import RecordsLock
 T = TypeVar("T")
 
 MOST = 4
-"""Responses that are kept; one that lists a thousand instances takes 4 MB."""
+"""The maximum number of cached responses; one with a thousand instances takes 4 MB."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class _Response:
 
 
 class SharedResponses:
-    """Bodies of responses, for as long as the records do not change.
+    """Cached response bodies, valid until the records change.
 
-    A request gets a body that shows every change which was made before the request arrived. One body is built at a
-    time: requests that arrive meanwhile wait, and those for the same records share the next one. So many large
-    responses at once take the time and the memory of two.
+    A body includes every change made before its request arrived. One thread builds a body at a time. Requests that
+    arrive meanwhile wait, and identical ones share the next body. Many simultaneous large responses therefore take the
+    time and the memory of two.
 
     Args:
-        lock: that of the records.
+        lock: the lock of the records.
     """
 
     def __init__(self, lock: RecordsLock) -> None:
@@ -48,10 +48,10 @@ class SharedResponses:
         """Return the body of the response to a request.
 
         Args:
-            request: equal for requests that get the same response.
-            read: reads the records; called with their lock held.
-            serialize: makes a body of what was read; called without the lock.
-            require_client: raises an exception if nobody waits for the response any more; called before the work.
+            request: a key, equal for identical requests.
+            read: reads the records; called with the lock held.
+            serialize: converts the result of `read` to a body; called without the lock.
+            require_client: raises an exception if the client is gone; called before `read`.
         """
         arrived_at = self._lock.version
         known = self._find(request, arrived_at)

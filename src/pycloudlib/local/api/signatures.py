@@ -1,4 +1,4 @@
-"""Who may ask a local EC2 that was started with `auth`: whoever signs with its credentials, as AWS checks it.
+"""Authentication of requests by signature version 4, for a local EC2 started with `auth`.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
 """
@@ -22,7 +22,7 @@ from pycloudlib.local.api.http_messages import Refusal, body_of
 Environ = dict[str, Any]
 
 MAX_AGE = 15 * 60
-"""Seconds by which a request's time may differ from the server's, as on AWS."""
+"""The maximum clock skew of a request in seconds, as on AWS."""
 
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<day>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
@@ -38,13 +38,13 @@ _NO_MATCH = (
 
 @dataclass(frozen=True)
 class Key:
-    """Credentials that a local EC2 takes.
+    """Credentials that a local EC2 accepts.
 
     Args:
-        access_key_id: told in each request.
-        secret_access_key: what requests are signed with.
-        session_token: of temporary credentials: told in each request too; default none.
-        expires: when temporary credentials end; None for never.
+        access_key_id: the access key id, part of each request.
+        secret_access_key: the key that signs requests.
+        session_token: the token of temporary credentials, part of each request; default none.
+        expires: the expiration time of temporary credentials; None for never.
     """
 
     access_key_id: str
@@ -53,29 +53,29 @@ class Key:
     expires: datetime | None = None
 
     def has_expired(self, now: datetime) -> bool:
-        """Tell whether temporary credentials have ended."""
+        """Return whether the credentials have expired."""
         return self.expires is not None and now >= self.expires
 
     @classmethod
     def random(cls) -> Key:
-        """Make one that nobody can guess."""
+        """Generate random credentials."""
         return cls(f"LOCAL{secrets.token_hex(8).upper()}", secrets.token_urlsafe(30))
 
 
 FindKey = Callable[[str], Key | None]
-"""Returns the credentials with an access key, if there are any."""
+"""Returns the credentials with an access key; None if unknown."""
 
 
 def refusal_of(environ: Environ, find_key: FindKey, now: Callable[[], datetime] | None = None) -> Refusal | None:
-    """Check who signed a request; its body can be read again afterwards.
+    """Verify the signature of a request.
 
     Args:
-        environ: the request, as WSGI has it.
-        find_key: returns the credentials with an access key, if there are any.
-        now: what tells the time; default the real one.
+        environ: the WSGI environ; its body remains readable.
+        find_key: returns the credentials with an access key; None if unknown.
+        now: the clock; default the system clock.
 
     Returns:
-        Why it is refused; None when it is not.
+        The reason to reject the request; None to accept it.
     """
     told = _AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", "").strip())
     key = usable_key(find_key, told["key"], str(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""))) if told else None
@@ -95,7 +95,7 @@ def refusal_of(environ: Environ, find_key: FindKey, now: Callable[[], datetime] 
 
 
 def usable_key(find_key: FindKey, access_key_id: str, session_token: str) -> Key | None:
-    """Return the credentials that a request names; None if there are none, or their session token is another one."""
+    """Return the credentials that a request names; None if they are unknown, or the session token is wrong."""
     key = find_key(access_key_id)
     if key is None or not hmac.compare_digest(session_token.encode(), key.session_token.encode()):
         return None
@@ -103,17 +103,17 @@ def usable_key(find_key: FindKey, access_key_id: str, session_token: str) -> Key
 
 
 def not_valid() -> Refusal:
-    """Refuse credentials."""
+    """Return the error for invalid credentials."""
     return Refusal("401 Unauthorized", "AuthFailure", _NOT_VALID)
 
 
 def no_match() -> Refusal:
-    """Refuse a signature."""
+    """Return the error for a signature that does not match."""
     return Refusal("403 Forbidden", "SignatureDoesNotMatch", _NO_MATCH)
 
 
 def _signature(environ: Environ, key: Key, told: re.Match[str]) -> str:
-    """What botocore would have signed this request with."""
+    """Return the signature that botocore would compute for the request."""
     signer = SigV4Auth(Credentials(key.access_key_id, key.secret_access_key), told["service"], told["region"])
     headers = {name: _header(environ, name) for name in told["headers"].split(";")}
     query = environ.get("QUERY_STRING", "")

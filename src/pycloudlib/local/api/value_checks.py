@@ -1,4 +1,4 @@
-"""What EC2 refuses of values: words that are none of those it knows, and tags that cannot be."""
+"""Validation of enumerated values, hop limits, client tokens, and tags."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ LONGEST_VALUE = 256
 LONGEST_TOKEN = 64
 MOST_HOPS = 64
 MOST_NAMED = 12
-"""A longer list of words helps nobody."""
+"""The maximum number of known values that an error message lists."""
 
 _NOT_HERE = {"AttributeNames", "InstanceType", "InstanceTypes"}
-"""Words that another check knows better."""
+"""Members whose values other checks validate, with better messages."""
 
 
 def check_values(operation: OperationModel, parameters: Mapping[str, Any]) -> None:
-    """Refuse values that EC2 would refuse.
+    """Validate the values of a request as EC2 does.
 
     Args:
-        operation: botocore's description of the action.
-        parameters: the request's, by botocore's names.
+        operation: botocore's model of the action.
+        parameters: the parameters of the request, by botocore's names.
 
     Raises:
-        EC2ClientError: InvalidParameterValue.
+        EC2ClientError: a value is invalid (InvalidParameterValue).
     """
     if operation.input_shape is None:
         return
@@ -48,7 +48,7 @@ def check_values(operation: OperationModel, parameters: Mapping[str, Any]) -> No
 
 
 def _words(shape: Shape, value: Any, name: str = "") -> Iterator[tuple[str, str, StringShape]]:
-    """The values, however deep, for which there is a list of words."""
+    """Yield the name, value, and shape of every enumerated value, at any depth."""
     if isinstance(shape, StructureShape) and isinstance(value, Mapping):
         for member, member_shape in shape.members.items():
             if value.get(member) is not None:

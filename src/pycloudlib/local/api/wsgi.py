@@ -1,4 +1,4 @@
-"""The local EC2's way in: under which path it answers, and who and what is refused there."""
+"""The WSGI entry point of the local EC2: path, authentication, and supported services."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ Application = Callable[[Environ, Any], Iterable[bytes]]
 Document = Callable[[], Any]
 
 MOTO_API = "/moto-api/"
-"""What is told to moto itself, such as to forget everything; unsigned."""
+"""The path of moto's own API, such as its reset; requests are unsigned."""
 LOCAL_API = "/local-api/"
-"""What a local EC2 tells of itself beside EC2's API, as JSON; signed as EC2's requests are."""
+"""The path of JSON documents about the local EC2; requests are signed like EC2's."""
 
 
 class LocalEC2Application:
-    """A WSGI application that passes on the requests below a path, and refuses all others.
+    """A WSGI application that forwards requests below a path, and rejects all others.
 
     Args:
-        application: answers the requests, as if it were at the root.
-        path: where it is, such as "/services/Cloud"; "" for the root.
-        find_key: returns the credentials with an access key, if there are any; None to take any credentials.
-        region: the region of requests that name none.
-        documents: what is told below LOCAL_API, by name.
+        application: handles the requests, mounted at the path.
+        path: the path, such as "/services/Cloud"; "" for the root.
+        find_key: returns the credentials with an access key; None to accept any credentials.
+        region: the region of requests with a version 2 signature, which names none; default "us-east-1".
+        documents: the documents below LOCAL_API, by name.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class LocalEC2Application:
         self._documents = documents or {}
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer a request."""
+        """Handle a request."""
         below = _below(self._path, environ.get("PATH_INFO", ""))
         if below is None:
             return _answer(start_response, "404 Not Found", "text/plain", f"The API is at {self._path}\n")
@@ -70,7 +70,7 @@ class LocalEC2Application:
         if service_name(environ) == "ec2":
             mounted = _as_query(mounted)
         elif service_name(environ) == "fis":
-            # moto takes the action from the whole path.
+            # moto derives the action from the complete path.
             mounted |= {"SCRIPT_NAME": "", "RAW_URI": str(environ.get("RAW_URI", "")).removeprefix(self._path)}
         return self._without_html(mounted, start_response)
 
@@ -85,25 +85,25 @@ class LocalEC2Application:
         if parameters is None:
             return refusal_of(environ, self._find_key) if self._find_key else None
         refusal = query_signatures.refusal_of(environ, parameters, self._find_key) if self._find_key else None
-        # moto takes service, region, and access key from here.
+        # moto reads the service, region, and access key from this header.
         scope = f"{parameters['AWSAccessKeyId']}/20000101/{self._region}/ec2/aws4_request"
         environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
         return refusal
 
     def _without_html(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer a request, with errors that Flask and moto make pages of HTML of in the form of the protocol."""
+        """Handle a request, and convert HTML error pages of Flask and moto to errors of the protocol."""
         answer: list[Any] = []
         try:
             body = list(self._application(environ, lambda *given: answer.extend(given[:2])))
         except ClientGoneError:
             raise
         except Exception:
-            # A fault of this program or of moto: a client expects an error in the protocol's form.
+            # A bug here or in moto: clients expect an error of their protocol.
             logger.exception("%s failed", environ["PATH_INFO"])
             return _refuse(environ, start_response, _FAILED)
         status, headers = answer
         is_html = any(value.startswith("text/html") for name, value in headers if name.lower() == "content-type")
-        if not is_html or status.startswith("2"):  # moto calls some JSON HTML
+        if not is_html or status.startswith("2"):  # moto labels some JSON as HTML
             start_response(status, headers)
             return body
         if status.startswith("5"):
@@ -128,20 +128,20 @@ def _check_service(environ: Environ, below: str) -> Refusal | None:
 
 
 def _as_query(environ: Environ) -> Environ:
-    """Return a request of EC2's Query API without the headers by which moto recognizes other protocols."""
+    """Return a Query API request without the headers by which moto recognizes other protocols."""
     plain = {name: value for name, value in environ.items() if name not in _OTHER_PROTOCOLS}
     return {**plain, "CONTENT_TYPE": "application/x-www-form-urlencoded"}
 
 
 def _below(path: str, requested: str) -> str | None:
-    """What of a requested path is below another one, from its slash on; None when it is elsewhere."""
+    """Return the part of a requested path below another path, with its leading slash; None if outside."""
     if requested != path and not requested.startswith(f"{path}/"):
         return None
     return requested.removeprefix(path) or "/"
 
 
 def _refuse(environ: Environ, start_response: Any, refusal: Refusal) -> Iterable[bytes]:
-    """Refuse in the form of the protocol that the request is in."""
+    """Send an error response in the protocol of the request."""
     if service_name(environ) == "fis" or ("json" in environ.get("CONTENT_TYPE", "") and service_name(environ) != "ec2"):
         body = json.dumps({"__type": refusal.code, "message": refusal.reason})
         return _answer(start_response, refusal.status, "application/x-amz-json-1.1", body)
