@@ -1,1 +1,1 @@
-"""Disk images: the catalog, the builder, and what the built images contain."""
+"""Disk images: the catalog, the builder, and the contents of built images."""

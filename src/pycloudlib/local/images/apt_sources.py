@@ -1,4 +1,4 @@
-"""Where packages come from: this machine's own Debian mirror and proxy, if it has any configured."""
+"""The sources of packages: the host's own Debian mirror and proxy, if configured."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pycloudlib.local.prerequisites import find
 SOURCES = Path("/etc/apt")
 
 PASSED_ON = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::Check-Valid-Until", "Acquire::Retries")
-"""What of this machine's apt settings holds for an image's packages too: how to reach the mirror, and its age."""
+"""The host's apt settings that also apply to image builds: access to the mirror, and its age."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One entry of apt's sources.
+    """An entry of apt's sources.
 
     Args:
-        uri: the archive.
-        components: such as "main".
-        signed_by: the keys that it must be signed with; empty for apt's own.
+        uri: the URI of the archive.
+        components: the components, such as "main".
+        signed_by: the keyring that signs the archive; empty for apt's default keyrings.
     """
 
     uri: str
@@ -32,24 +32,24 @@ class Source:
 
     @property
     def name(self) -> str:
-        """The last part of the archive's address."""
+        """The last part of the URI's path."""
         return self.uri.rstrip("/").rsplit("/", 1)[-1]
 
     def is_debian(self) -> bool:
-        """Tell Debian's archive from others that are made for Debian."""
+        """Return whether this is Debian's own archive, not a third-party archive for Debian."""
         keys_fit = not self.signed_by or "debian-archive" in self.signed_by
         return self.name in ("debian", "debian-security") and "main" in self.components and keys_fit
 
 
 def host_mirrors(codename: str, directory: Path = SOURCES) -> str | None:
-    """The sources.list of a Debian release, from the mirrors that this machine uses.
+    """Return the sources.list of a Debian release, with the host's mirrors.
 
     Args:
-        codename: the release, whichever this machine runs.
-        directory: where apt's sources are; default the system's.
+        codename: the code name of the release, independent of the host's.
+        directory: the directory of apt's sources; default the system's.
 
     Returns:
-        The lines; None when this machine has no Debian mirror configured.
+        The lines; None if the host has no Debian mirror configured.
     """
     sources = [source for source in _sources(directory) if source.is_debian()]
     archive = next((source.uri for source in sources if source.name == "debian"), None)
@@ -63,9 +63,9 @@ def host_mirrors(codename: str, directory: Path = SOURCES) -> str | None:
 
 
 def host_options() -> str:
-    """The lines of this machine's apt configuration that hold for an image's packages too.
+    """Return the lines of the host's apt configuration that also apply to image builds.
 
-    They may hold a proxy's password, so they go into a file and not into a command line.
+    They may contain a proxy's password: pass them in a file, not on a command line.
     """
     apt_config = find("apt-config")
     if apt_config is None:
@@ -84,12 +84,12 @@ def _sources(directory: Path) -> Iterator[Source]:
 def _text(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
-    except OSError:  # a file that is missing or private is no mirror for us
+    except OSError:  # a missing or unreadable file names no usable mirror
         return ""
 
 
 def _one_line_sources(text: str) -> Iterator[Source]:
-    """Lines as in "deb [signed-by=KEYS] URI SUITE COMPONENT..."; see sources.list(5)."""
+    """Parse lines such as "deb [signed-by=KEYS] URI SUITE COMPONENT..."; see sources.list(5)."""
     for line in text.splitlines():
         entry = re.match(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+\S+\s+([^#]*)", line)
         if entry:
@@ -98,7 +98,7 @@ def _one_line_sources(text: str) -> Iterator[Source]:
 
 
 def _deb822_sources(text: str) -> Iterator[Source]:
-    """Paragraphs of "Key: value" lines; see sources.list(5)."""
+    """Parse paragraphs of "Key: value" lines; see sources.list(5)."""
     without_comments = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for paragraph in re.split(r"\n\s*\n", without_comments):
         fields = {

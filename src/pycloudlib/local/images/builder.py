@@ -1,7 +1,8 @@
-"""The default image: a Debian cloud image, made from Debian's packages without mounting anything.
+"""The builder of the default image: a Debian cloud image, built from Debian's packages without mounts.
 
-mmdebstrap makes the root file system as an archive; it is unpacked, and mke2fs fills an ext4 file system with it. The
-kernel and its initrd stand beside the disk, and QEMU starts them: so no boot loader is needed, and no loop device.
+mmdebstrap creates an archive of the root file system, and mke2fs fills an ext4 file system with its contents. The
+kernel and its initrd are separate files that QEMU boots directly. The build therefore needs no boot loader and no
+loop device.
 """
 
 from __future__ import annotations
@@ -34,22 +35,22 @@ Progress = Callable[[str], None]
 BUILDABLE = ("bookworm",)
 
 DISK_SIZE = 8 * qemu_img.GIB
-"""What Debian's own AMIs have; the file is sparse."""
+"""The disk size in bytes, as of Debian's own AMIs; the file is sparse."""
 
 ROOM_FOR_IMAGE = 1800 * qemu_img.MIB
-"""Archive, tree and disk, which are there at the same time."""
+"""The bytes of archive, tree, and disk, which exist at the same time."""
 
 ROOM_FOR_MMDEBSTRAP = 1000 * qemu_img.MIB
-"""What mmdebstrap puts in the directory for temporary files."""
+"""The bytes that mmdebstrap writes to the directory for temporary files."""
 
 KERNEL_ARGUMENTS = " ".join(
     (
         "root=LABEL=root ro console=ttyS0",
-        # As Debian's own AMIs: a volume that answers late is waited for.
+        # As in Debian's own AMIs: never time out on a slow volume.
         "nvme_core.io_timeout=4294967295",
-        # No device here has I/O ports, for which the kernel looks for room behind each of the empty slots.
+        # Otherwise the kernel reserves I/O ports behind each empty slot, though no device has any.
         "pci=hpiosize=0",
-        # Nor does it need to try out all its ciphers at every boot.
+        # Skip the self-tests of all ciphers at boot.
         "cryptomgr.notests",
     )
 )
@@ -60,10 +61,10 @@ KEYRINGS = (
 )
 
 LAST_LINES = 8
-"""How much of what a failed program said goes into the message."""
+"""The number of lines of a failed program's output in an error message."""
 
 SECONDS_TO_TIDY_UP = 30.0
-"""How long mmdebstrap may take to remove its own files when it is interrupted."""
+"""The seconds that an interrupted mmdebstrap may take to remove its files."""
 
 
 def build(
@@ -73,23 +74,23 @@ def build(
     progress: Progress = lambda _: None,
     force: bool = False,
 ) -> Image:
-    """Build the default image of a release, unless the catalogue has it already, built in the same way.
+    """Build the default image of a release. No-op if the catalog has one with the same recipe.
 
-    It needs no root where the machine lets a plain user have a user namespace, or has fakechroot.
+    The build needs no root privileges if the host allows unprivileged user namespaces, or has fakechroot.
 
     Args:
-        catalogue: where it goes.
-        release: "bookworm", or "12".
-        progress: called with one line per step, as in "  12 s  installing remaining packages".
-        force: build it even if there is one; that one stays, and the new one is found before it.
+        catalogue: the catalog to add the image to.
+        release: "bookworm" or "12"; default "bookworm".
+        progress: called with one line per step, such as "  12 s  installing remaining packages"; default none.
+        force: whether to build a new image anyway; default no. The old one remains, and the new one is the newest.
 
     Returns:
-        The daily of the two AMIs that it is offered as.
+        The daily AMI; the disk is also offered as a release AMI.
 
     Raises:
-        ImageError: the release cannot be built, or mmdebstrap failed; with its last words.
+        ImageError: the release cannot be built, or mmdebstrap failed; the message has its last output.
         MissingPrerequisiteError: a program is not installed.
-        LocalEC2Error: there is no room on the disk.
+        LocalEC2Error: the disk has too little space.
     """
     codename = distribution(release).release
     if codename not in BUILDABLE:
@@ -110,16 +111,16 @@ def build(
 
 
 def recipe() -> str:
-    """Tell what an image is built of: another text when something else would come out."""
+    """Return a hash of the build's inputs, which changes when the resulting image would."""
     parts = (PACKAGES, GUEST_FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, KERNEL_ARGUMENTS, DISK_SIZE)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def require_programs() -> dict[str, Path]:
-    """Find what a build needs.
+    """Return the paths of the programs that a build needs.
 
     Raises:
-        MissingPrerequisiteError: something is not installed.
+        MissingPrerequisiteError: a program or Debian's archive keyring is not installed.
     """
     fakeroot = [] if os.geteuid() == 0 else ["fakeroot"]
     programs = require_all(["mmdebstrap", "mke2fs", "setpriv", "tar", "unshare", *fakeroot], "to build an image")
@@ -132,10 +133,10 @@ def require_programs() -> dict[str, Path]:
 
 
 def require_room(directory: Path) -> None:
-    """Refuse to build where there is no room for it.
+    """Require enough disk space for a build.
 
     Raises:
-        LocalEC2Error: there is too little room for the image, or for temporary files.
+        LocalEC2Error: the space is too small for the image, or for temporary files.
     """
     temporary = Path(tempfile.gettempdir())
     same = _device(directory) == _device(temporary)
@@ -145,7 +146,7 @@ def require_room(directory: Path) -> None:
 
 def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str, Path], progress: Progress) -> Image:
     created = timestamp()
-    # Apart from the entry, which keeps everything that is left in its directory.
+    # Not in the entry's directory itself: every file left there becomes part of the entry.
     with tempfile.TemporaryDirectory(prefix="build-", dir=partial, ignore_cleanup_errors=True) as name:
         work = Path(name)
         _make_archive(codename, work, programs, progress)
@@ -178,7 +179,7 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
 
 
 def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress: Progress) -> None:
-    """Let mmdebstrap install the packages, with the guest's own files put in before and after."""
+    """Install the packages with mmdebstrap, adding the guest's own files before and after."""
     files = work / "guest-files.tar"
     write_archive(files, GUEST_FILES)
     warm_start = work / "warm-start.tar"
@@ -192,20 +193,20 @@ def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress
         *_contained(programs),
         *(str(programs["mmdebstrap"]), "--variant=minbase", "--architectures=amd64", "--format=tar"),
         *("--include", ",".join(PACKAGES), "--aptopt", str(options)),
-        # Before the packages: the initrd is made while they are installed, and has to follow these files already.
+        # Before the packages: installing them builds the initrd, which depends on these files.
         *("--essential-hook", put_in),
         *("--customize-hook", f"tar-in {shlex.quote(str(warm_start))} /", "--customize-hook", initramfs.MAKE_INITRD),
         *("--customize-hook", TIDY_UP, "--customize-hook", put_in),
         *(codename, str(work / "root.tar")),
         *([str(sources)] if sources.stat().st_size else []),
     ]
-    # A plain user's mmdebstrap may become another user, who cannot look into the catalogue.
+    # Without root, mmdebstrap may switch to a user who cannot access the catalog.
     environment = os.environ | {"TMPDIR": str(work)} if os.geteuid() == 0 else None
     _run_mmdebstrap(command, environment, progress)
 
 
 def _contained(programs: dict[str, Path]) -> list[str]:
-    """What keeps mmdebstrap's processes and mounts from outliving it: it leaves some of them when it is killed."""
+    """Return a command prefix that ends mmdebstrap's processes and mounts with it, even if it is killed."""
     with_parent = [str(programs["setpriv"]), "--pdeathsig", "KILL", "--"]
     namespaces = [str(programs["unshare"]), "--mount", "--pid", "--fork", "--kill-child", "--"]
     if os.geteuid() == 0 and subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode == 0:
@@ -239,7 +240,7 @@ def _run_mmdebstrap(command: Sequence[str], environment: dict[str, str] | None, 
 
 @contextmanager
 def _running(command: Sequence[str], environment: dict[str, str] | None) -> Iterator[subprocess.Popen[str]]:
-    """A program in a process group of its own, which is not left behind."""
+    """Run a program in its own process group, and end the group on exit."""
     process = subprocess.Popen(
         command,
         env=environment,
@@ -248,7 +249,7 @@ def _running(command: Sequence[str], environment: dict[str, str] | None) -> Iter
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        start_new_session=True,  # so that Ctrl-C reaches it once, from here
+        start_new_session=True,  # so that _end alone sends SIGINT on Ctrl-C
     )
     with process:
         try:
@@ -260,8 +261,8 @@ def _running(command: Sequence[str], environment: dict[str, str] | None) -> Iter
 def _end(process: subprocess.Popen[str]) -> None:
     if process.poll() is not None:
         return
-    # To the whole group: mmdebstrap itself waits for its children, and then removes its directory. fakeroot ends its
-    # daemon on SIGINT, but leaves it behind on SIGTERM.
+    # Signal the whole group: mmdebstrap waits for its children, then removes its directory. fakeroot ends its daemon
+    # on SIGINT, but not on SIGTERM.
     os.killpg(process.pid, signal.SIGINT)
     try:
         process.communicate(timeout=SECONDS_TO_TIDY_UP)
@@ -270,10 +271,10 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _unpack(work: Path, programs: dict[str, Path]) -> Path:
-    """Unpack the archive; a plain user's files are root's in the eyes of fakeroot alone."""
+    """Unpack the archive; without root privileges, only fakeroot reports root as the files' owner."""
     root = work / "root"
     root.mkdir()
-    # The device files are left out, because a container may not make them; the kernel makes its own.
+    # Exclude device files: containers may not create them, and the guest's kernel creates its own.
     command = [str(programs["tar"]), "-C", str(root), "-xf", str(work / "root.tar"), "--numeric-owner", "--xattrs"]
     _run([*_as_root(work, programs), *command, "--exclude=./dev/*"], what="cannot unpack the root file system")
     (work / "root.tar").unlink()
@@ -281,7 +282,7 @@ def _unpack(work: Path, programs: dict[str, Path]) -> Path:
 
 
 def _make_disk(root: Path, disk: Path, programs: dict[str, Path]) -> None:
-    """Fill a file system with the tree. Raw and without a partition table: that boots fastest, and grows by itself."""
+    """Write the tree to a raw disk without a partition table, which boots fastest and grows by itself."""
     with disk.open("wb") as file:
         file.truncate(DISK_SIZE)
     command = [str(programs["mke2fs"]), "-q", "-F", "-t", "ext4", "-L", "root", "-d", str(root), str(disk)]
@@ -307,12 +308,12 @@ def _run(command: Sequence[str], *, what: str) -> None:
 
 
 def without_secrets(line: str) -> str:
-    """Hide the user and the password of every URL in a line: mirrors and proxies can have them."""
+    """Redact the user and password of every URL in a line, as mirrors and proxies may have them."""
     return re.sub(r"://[^/@\s]+@", "://***@", line)
 
 
 def _take_out(source: Path, destination: Path) -> str:
-    """Move a file out of the image, if it is there; its name, or nothing."""
+    """Move a file out of the image; return its new name, or "" if it does not exist."""
     if not source.exists():
         return ""
     shutil.move(source, destination)

@@ -1,8 +1,8 @@
-"""The catalogue of disk images: a directory with one entry for each, safe for several processes at once.
+"""The catalog of disk images: a directory with one entry per image, safe for concurrent processes.
 
-An entry is a directory with the disk, perhaps a kernel and an initrd, and image.json, which describes them. It is put
-together in a directory whose name starts with ".partial-" and appears under its own name in one step, so nobody ever
-sees half an entry.
+An entry is a directory with a disk, optionally a kernel and an initrd, and image.json, which describes them. The
+catalog writes an entry to a directory with the prefix ".partial-", then renames it atomically. Other processes
+therefore never see an incomplete entry.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ AMI_DIGITS = 17
 
 @dataclass(frozen=True)
 class Image:
-    """One AMI of the catalogue; several can share a disk.
+    """An AMI of the catalog; several AMIs can share a disk.
 
     Args:
-        image_id: "ami-" and 17 hexadecimal digits; the same for as long as the image is in the catalogue.
+        image_id: "ami-" and 17 hexadecimal digits; stable as long as the image is in the catalog.
         name: the AMI's name.
-        owner_id: the account that publishes it.
+        owner_id: the account that publishes the AMI.
         description: the AMI's description.
-        architecture: "x86_64".
-        creation_date: ISO 8601 in UTC, as DescribeImages gives it.
+        architecture: the architecture, "x86_64".
+        creation_date: the creation date in the format of DescribeImages: ISO 8601 in UTC.
         disk: the disk's file.
-        format: its format, as QEMU names it.
-        virtual_size: bytes that a guest sees.
-        kernel: the kernel to boot with; None for a disk with a boot loader of its own.
-        initrd: what the kernel is started with; None for none.
-        kernel_arguments: the kernel's command line.
+        format: the disk's format in QEMU's terms.
+        virtual_size: the virtual size of the disk in bytes.
+        kernel: the kernel for direct boot; None for a disk with a boot loader.
+        initrd: the initrd of the kernel; None without one.
+        kernel_arguments: the kernel command line.
         root_device_name: the AMI's root device.
-        release: the code name, or whatever the user called it.
-        username: the login user; empty when unknown.
-        source: "built" or "added".
-        deprecation_time: from when on it is hidden from who does not ask for it, as creation_date; empty for never.
-        recipe: tells by what a built one was built; empty for others.
-        warm_initrd: the initramfs in which its machines can be saved; None where they cannot.
+        release: the code name, or the name that the user chose.
+        username: the login user; empty if unknown.
+        source: "built", "added", or "simulated".
+        deprecation_time: the deprecation time, in the format of `creation_date`; empty for never (default).
+        recipe: the recipe hash of a built image; empty for others (default).
+        warm_initrd: the initramfs for boot snapshots; None if unsupported (default).
     """
 
     image_id: str
@@ -86,24 +86,24 @@ class Image:
 
 @dataclass(frozen=True)
 class Entry:
-    """What image.json says; the files are names in the same directory.
+    """The contents of image.json; file names are relative to its directory.
 
     Args:
-        release: the code name, or whatever the user called it.
-        created: ISO 8601 in UTC.
+        release: the code name, or the name that the user chose.
+        created: the creation time, ISO 8601 in UTC.
         disk: the disk's file name.
-        format: its format.
-        virtual_size: bytes that a guest sees.
-        kernel: the kernel's file name; empty for none.
-        initrd: the initrd's file name; empty for none.
-        kernel_arguments: the kernel's command line.
-        root_device_name: the AMI's root device.
-        username: the login user; empty when unknown.
+        format: the disk's format in QEMU's terms.
+        virtual_size: the virtual size of the disk in bytes.
+        kernel: the kernel's file name; empty without one.
+        initrd: the initrd's file name; empty without one.
+        kernel_arguments: the kernel command line.
+        root_device_name: the root device of the AMIs.
+        username: the login user; empty if unknown.
         source: "built" or "added".
-        architecture: "x86_64".
-        recipe: tells by what a built one was built; empty for others.
-        warm_initrd: the file name of the initramfs in which its machines can be saved; empty for none.
-        offers: the AMIs under which it is offered.
+        architecture: the architecture; default "x86_64".
+        recipe: the recipe hash of a built image; empty for others (default).
+        warm_initrd: the file name of the initramfs for boot snapshots; empty without one (default).
+        offers: the AMIs that offer the disk.
     """
 
     release: str
@@ -124,25 +124,25 @@ class Entry:
 
 
 class Catalog:
-    """The images of one directory.
+    """The images of a directory.
 
     Args:
-        directory: where they are; made when the first one is added.
+        directory: the catalog's directory, created with the first image.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def images(self) -> list[Image]:
-        """Every AMI of the catalogue, the newest first; an entry that cannot be read is logged and left out."""
+        """Return all AMIs of the catalog, the newest first. Log unreadable entries, and leave them out."""
         found = [image for key in self._keys() for image in self._read(key)]
         return sorted(found, key=lambda image: image.creation_date, reverse=True)
 
     def find(self, image_id_or_name: str) -> Image:
-        """The AMI of that id or name.
+        """Return an AMI by its id or name.
 
         Raises:
-            ImageError: there is none.
+            ImageError: the AMI does not exist.
         """
         for image in self.images():
             if image_id_or_name in (image.image_id, image.name):
@@ -150,10 +150,10 @@ class Catalog:
         raise ImageError(f"no image {image_id_or_name!r} in {self.directory}: `pycloudlib local image list` shows them")
 
     def newest(self, release: str, *, source: str | None = None) -> Image | None:
-        """The newest AMI of a release; None when there is none.
+        """Return the newest AMI of a release; None without one.
 
         Args:
-            release: a code name or a version number, or the name that an image was added under.
+            release: a code name, a version number, or the name of an added image.
             source: "built" or "added"; default either.
         """
         wanted = distribution(release).release
@@ -172,26 +172,26 @@ class Catalog:
         kernel_arguments: str = "",
         username: str | None = None,
     ) -> Image:
-        """Copy a disk into the catalogue, and offer it as its distribution's AMIs.
+        """Copy a disk to the catalog, and offer it as AMIs of its distribution.
 
         Args:
-            disk_file: a disk image; a whole disk with its own boot loader, unless a kernel is given.
-            release: a code name or version number of Debian or Ubuntu; anything else is offered under that name by
-                account 123456789012.
-            name: the AMI's name; then it is offered under this one alone, by account 123456789012.
-            image_type: the type that it is offered as, one of `distributions.IMAGE_TYPES`; default "generic".
-            kernel: the kernel to boot with; default the disk's own boot loader.
-            initrd: what the kernel is started with; default none.
-            kernel_arguments: the kernel's command line; default empty.
+            disk_file: a disk image with a boot loader, or any disk image if `kernel` is given.
+            release: a code name or version number of Debian or Ubuntu. Account 123456789012 offers any other release
+                under that name.
+            name: the name of a single AMI, offered by account 123456789012; default the distribution's names.
+            image_type: the image type, one of `distributions.IMAGE_TYPES`; default "generic".
+            kernel: the kernel for direct boot; default the disk's boot loader.
+            initrd: the initrd of the kernel; default none.
+            kernel_arguments: the kernel command line; default empty.
             username: the login user; default the distribution's.
 
         Returns:
-            The AMI; of those for a daily and a release, the daily.
+            The AMI; the daily one if there are a daily and a release.
 
         Raises:
-            ImageError: the file is no disk, there is an AMI of that name, or both a name and a type were given.
-            InvalidArgumentError: the release has no images of that type.
-            LocalEC2Error: there is no room on the disk, or the directory cannot be written.
+            ImageError: the file is not a disk image, the name is taken, or both a name and a type are given.
+            InvalidArgumentError: the release has no images of the type.
+            LocalEC2Error: the disk has too little space, or the directory is not writable.
         """
         info = qemu_img.inspect(disk_file)
         qemu_img.ensure_space(self.directory, qemu_img.used_bytes(disk_file))
@@ -218,16 +218,16 @@ class Catalog:
             return self.commit(partial, entry, name=name, image_type=image_type)
 
     def remove(self, image_id_or_name: str) -> None:
-        """Remove an image with every AMI that is offered from it.
+        """Remove an image with all of its AMIs.
 
         Raises:
-            ImageError: there is none of that id or name, or instances are running on it or can be started again.
-            LocalEC2Error: the directory cannot be written.
+            ImageError: the image does not exist, or running or stopped instances use it.
+            LocalEC2Error: the directory is not writable.
         """
         with self._locked():
             entry = self.find(image_id_or_name).disk.parent
             self._remove_stale()
-            # Renaming needs no room, of which there may be none.
+            # Rename first, which needs no disk space.
             doomed = entry.with_name(f"{PARTIAL}{entry.name}")
             with unused(entry, image_id_or_name):
                 try:
@@ -238,36 +238,36 @@ class Catalog:
 
     @contextmanager
     def new_entry(self) -> Iterator[Path]:
-        """A directory to put an entry together in; gone afterwards, unless `commit` made an entry of it.
+        """Yield a directory for a new entry, and remove it on exit unless `commit` renamed it.
 
-        Also when it is interrupted or terminated; what a killed process left is removed here by the next one.
+        SIGINT and SIGTERM also remove it. The next call removes the directories of killed processes.
 
         Raises:
-            LocalEC2Error: it cannot be made, or there is no room for what is written into it.
+            LocalEC2Error: the directory cannot be created, or the disk has too little space.
         """
         try:
             with _terminable(), self._partial() as partial:
                 yield partial
         except BrokenPipeError:
-            # That was no file, but whoever is told of the progress.
+            # Not a file of the catalog, but the reader of the progress output.
             raise
         except OSError as error:
             raise LocalEC2Error(f"cannot write an image to {self.directory}: {error.strerror}") from error
 
     def commit(self, partial: Path, entry: Entry, *, name: str | None = None, image_type: str = GENERIC) -> Image:
-        """Make an entry of what was put together.
+        """Turn a directory of `new_entry` into an entry.
 
         Args:
-            partial: the directory that `new_entry` gave.
-            entry: its description, without offers.
-            name: the AMI's name; default those of its distribution.
-            image_type: the type of which it has the distribution's names; default "generic".
+            partial: the directory from `new_entry`.
+            entry: the description of the entry, without offers.
+            name: the AMI's name; default the names of its distribution.
+            image_type: the image type of the distribution's names; default "generic".
 
         Returns:
-            The first AMI that it is offered as.
+            The first AMI that offers the disk.
 
         Raises:
-            ImageError: there is an AMI of that name.
+            ImageError: the name is taken.
         """
         with self._locked():
             taken = {image.name for image in self.images()}
@@ -305,7 +305,7 @@ class Catalog:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Alone among all processes for what must not happen twice at once."""
+        """Hold the catalog's lock, exclusive among all processes."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -322,7 +322,7 @@ class Catalog:
         with self._locked():
             self._remove_stale()
             partial = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=self.directory))
-            # The lock on the directory itself ends with this process, however it ends: so others know it is in use.
+            # This lock shows other processes that the directory is in use; the kernel drops it when this process ends.
             alive = os.open(partial, os.O_RDONLY | os.O_CLOEXEC)
             fcntl.flock(alive, fcntl.LOCK_EX)
         try:
@@ -343,7 +343,7 @@ class Catalog:
 
 
 def timestamp(now: datetime | None = None) -> str:
-    """The time as DescribeImages gives it: ISO 8601 in UTC, with milliseconds."""
+    """Return a time in the format of DescribeImages: ISO 8601 in UTC, with milliseconds; default now."""
     return f"{now or datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.000Z}"
 
 
@@ -381,7 +381,7 @@ def _own_offer(name: str, taken: set[str]) -> tuple[Offer, ...]:
 
 
 def _free_offers(entry: Entry, image_type: str, taken: set[str]) -> tuple[Offer, ...]:
-    """The distribution's names, numbered on when they were given to an image of the same time already."""
+    """Return the distribution's offers, numbered if an image of the same time has their names."""
     published: Distribution = distribution(entry.release)
     created = datetime.strptime(entry.created, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
     tries = (published.offers(created, image_type=image_type, repeat=repeat) for repeat in range(len(taken) + 1))
@@ -389,7 +389,7 @@ def _free_offers(entry: Entry, image_type: str, taken: set[str]) -> tuple[Offer,
 
 
 def _take_disk(disk_file: Path, partial: Path, info: qemu_img.DiskInfo) -> str:
-    """Copy a disk as it is; what is not raw or qcow2, or is an overlay, becomes a qcow2 disk that stands alone."""
+    """Copy a disk; convert overlays, and formats other than raw and qcow2, to a standalone qcow2 disk."""
     if info.format == "raw":
         qemu_img.copy(disk_file, partial / "disk.raw")
         return "disk.raw"
@@ -412,7 +412,7 @@ def _take_file(source: Path | None, partial: Path, name: str) -> str:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack, so that what was begun is cleaned up; only where nobody else handles it."""
+    """Unwind the stack on SIGTERM, for cleanup, unless the process handles SIGTERM itself."""
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
         yield
         return

@@ -1,4 +1,4 @@
-"""What the publishers of public AMIs call them: the owners, names and login users that look-ups go by.
+"""The owners, names, and login users of public AMIs, by which lookups find them.
 
 Owners and names: https://wiki.debian.org/Cloud/AmazonEC2Image and
 https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
@@ -13,17 +13,17 @@ from pycloudlib.errors import InvalidArgumentError
 from pycloudlib.releases import DEBIAN, UBUNTU, Release, find_release
 
 SELF = "123456789012"
-"""The account that owns what no publisher does."""
+"""The account that owns images without a publisher."""
 
 DEBIAN_RELEASES = "136693071363"
 DEBIAN_DAILIES = "903794441882"
 CANONICAL = "099720109477"
 MARKETPLACE = "679593333241"
 OWNER_ALIASES = {MARKETPLACE: "aws-marketplace"}
-"""What owners are called beside their account ids."""
+"""The aliases of owners, by account id."""
 
 FIRST_ON_GP3 = "24.04"
-"""From this Ubuntu release on, the names say hvm-ssd-gp3 where they said hvm-ssd before."""
+"""The first Ubuntu release whose names contain hvm-ssd-gp3 instead of hvm-ssd."""
 GENERIC = "generic"
 MINIMAL = "minimal"
 _PRO = {
@@ -32,19 +32,19 @@ _PRO = {
     "pro-fips-updates": ("pro-fips-updates-server", MARKETPLACE),
 }
 IMAGE_TYPES = (GENERIC, MINIMAL, *_PRO)
-"""The types of images that Ubuntu publishes; Pro for long-term releases only."""
+"""The image types that Ubuntu publishes; Pro types exist for LTS releases only."""
 
 _NAMED = {"x86_64": "amd64", "arm64": "arm64"}
-"""What Debian and Ubuntu call the architectures."""
+"""The architectures' names in Debian and Ubuntu."""
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One AMI under which an image is offered.
+    """An AMI that offers an image.
 
     Args:
         name: the AMI's name.
-        owner_id: the account that publishes it.
+        owner_id: the account that publishes the AMI.
         description: the AMI's description.
     """
 
@@ -55,13 +55,13 @@ class Offer:
 
 @dataclass(frozen=True)
 class Distribution:
-    """How a release is published on EC2.
+    """The publication of a release on EC2.
 
     Args:
-        release: the code name, or whatever the user calls it.
-        username: the login user that its images make; empty when unknown.
+        release: the code name, or the name that the user chose.
+        username: the login user of the images; empty if unknown.
         root_device_name: the AMI's root device.
-        known: the release of Debian or Ubuntu; None for an image of the user's own.
+        known: the release of Debian or Ubuntu; None for a user's own image (default).
     """
 
     release: str
@@ -71,26 +71,26 @@ class Distribution:
 
     @property
     def version(self) -> str:
-        """The version number, such as "12" or "24.04"; empty when unknown."""
+        """The version number, such as "12" or "24.04"; empty if unknown."""
         return self.known.version if self.known else ""
 
     def offers(
         self, created: datetime, *, image_type: str = GENERIC, repeat: int = 0, architecture: str = "x86_64"
     ) -> tuple[Offer, ...]:
-        """The AMIs under which one disk is offered, so that look-ups of dailies and of releases both find it.
+        """Return the AMIs that offer one disk, so that lookups of dailies and of releases both find it.
 
         Args:
-            created: when the image was made, UTC.
-            image_type: one of `IMAGE_TYPES`, default "generic".
-            repeat: how many of the same minute (Ubuntu: day) are there already.
-            architecture: "x86_64", the default, or "arm64".
+            created: the creation time of the image in UTC.
+            image_type: one of `IMAGE_TYPES`; default "generic".
+            repeat: the number of earlier images of the same minute (Ubuntu: day); default 0.
+            architecture: "x86_64" (default) or "arm64".
 
         Returns:
-            The daily first, then the release; the release alone where there are no dailies, as of Ubuntu Pro; one
-            under the user's own account when nobody publishes it.
+            The daily, then the release. Types without dailies, such as Ubuntu Pro, have the release only. A release
+            without a publisher has one AMI of the user's own account.
 
         Raises:
-            InvalidArgumentError: the distribution has no images of that type.
+            InvalidArgumentError: the distribution has no images of the type.
         """
         self.require_type(image_type)
         again = f".{repeat}" if repeat else ""
@@ -104,11 +104,11 @@ class Distribution:
         return self._ubuntu("minimal" if image_type == MINIMAL else "server", serial, _NAMED[architecture])
 
     def further_offers(self, created: datetime, *, architecture: str = "x86_64") -> tuple[Offer, ...]:
-        """The AMIs that are published beside the generic ones: Ubuntu's minimal ones, and Pro for long-term releases.
+        """Return the AMIs of all types but generic: Ubuntu's minimal images, and Pro images of LTS releases.
 
         Args:
-            created: when the images were made, UTC.
-            architecture: "x86_64", the default, or "arm64".
+            created: the creation time of the images in UTC.
+            architecture: "x86_64" (default) or "arm64".
         """
         return tuple(
             offer
@@ -119,16 +119,16 @@ class Distribution:
 
     @property
     def image_types(self) -> tuple[str, ...]:
-        """The types of images that the distribution publishes of the release."""
+        """The image types that the distribution publishes for the release."""
         if self.known is None or self.known.distribution != UBUNTU:
             return (GENERIC,)
         return IMAGE_TYPES if self.known.is_lts else (GENERIC, MINIMAL)
 
     def require_type(self, image_type: str) -> None:
-        """Refuse a type of images that the distribution does not publish of the release.
+        """Require an image type that the distribution publishes for the release.
 
         Raises:
-            InvalidArgumentError: there are no images of that type.
+            InvalidArgumentError: the release has no images of the type.
         """
         if image_type not in self.image_types:
             raise InvalidArgumentError(
@@ -176,11 +176,11 @@ class Distribution:
 
 
 def distribution(release: str) -> Distribution:
-    """What is known of a release.
+    """Return the distribution of a release.
 
     Args:
-        release: a code name or a version number of Debian or Ubuntu, such as "bookworm" or "24.04"; anything else
-            names an image of the user's own.
+        release: a code name or version number of Debian or Ubuntu, such as "bookworm" or "24.04"; anything else
+            names a user's own image.
     """
     try:
         known = find_release(release)

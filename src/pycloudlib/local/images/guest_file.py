@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GuestFile:
-    """A file or a link of the guest.
+    """A file or symbolic link of the guest.
 
     Args:
-        path: where it is, without a leading slash.
-        text: what is in it; the target, if it is a link.
-        mode: its permissions.
-        link: whether it is a symbolic link.
+        path: the path, without a leading slash.
+        text: the contents of the file, or the target of the link.
+        mode: the permissions; default 0644.
+        link: whether this is a symbolic link; default no.
     """
 
     path: str

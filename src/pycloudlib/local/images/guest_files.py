@@ -1,4 +1,4 @@
-"""What is inside the default image besides Debian's packages: the settings that make it a cloud image."""
+"""The contents of the default image besides Debian's packages: the settings that make it a cloud image."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pycloudlib.local.images.guest_file import GuestFile
 
 PACKAGES = (
     "ca-certificates",
-    "chrony",  # as Debian's own AMIs; systemd-timesyncd would hold up the boot
+    "chrony",  # as in Debian's own AMIs; systemd-timesyncd would delay the boot
     "cloud-guest-utils",  # growpart
     "cloud-init",
-    "dbus",  # without it, reboot and poweroff fail inside
-    "ifupdown",  # with systemd-networkd and -resolved instead, a first boot took 44 s where this takes 25 s
+    "dbus",  # without it, reboot and poweroff fail in the guest
+    "ifupdown",  # a first boot takes 25 s with it, and 44 s with systemd-networkd and -resolved
     "initramfs-tools",
     "iproute2",
     "isc-dhcp-client",
     "less",
     "linux-image-cloud-amd64",
-    "locales",  # without it, cloud-init ends in "error"
+    "locales",  # without it, cloud-init's status is "error"
     "netbase",
     "openssh-server",
     "python3",
@@ -33,7 +33,7 @@ PACKAGES = (
 
 
 def masked(unit: str) -> GuestFile:
-    """The link that keeps a unit from ever starting."""
+    """Return the link that masks a systemd unit."""
     return GuestFile(f"etc/systemd/system/{unit}", "/dev/null", link=True)
 
 
@@ -58,7 +58,7 @@ network:
 
 NETWORK = (
     GuestFile(guest_network.PROGRAM_PATH, guest_network.PROGRAM, mode=0o755),
-    # Before ifupdown's own rule (80), which looks for the stanza that this one has written.
+    # Before ifupdown's own rule (80), which looks for the stanza that this one writes.
     GuestFile("etc/udev/rules.d/75-ec2-interface.rules", guest_network.UDEV_RULES),
     GuestFile("etc/network/interfaces.d/ec2-interface", guest_network.INTERFACES),
     GuestFile("etc/dhcp/dhclient-exit-hooks.d/ec2-interface", guest_network.DHCLIENT_HOOK),
@@ -114,28 +114,28 @@ PasswordAuthentication no
 
 FSTAB = GuestFile(
     "etc/fstab",
-    # No check at boot (the last 0): the journal is replayed when the file system is mounted.
+    # No fsck at boot (the last 0): mounting replays the journal.
     "LABEL=root / ext4 defaults,errors=remount-ro 0 0\n",
 )
 
-LOCALE = GuestFile("etc/default/locale", "LANG=C.UTF-8\n")  # another one would have to be generated at the first boot
+LOCALE = GuestFile("etc/default/locale", "LANG=C.UTF-8\n")  # any other locale must be generated at the first boot
 
 QUIET_UNITS = (
-    # They would wake up in the middle of a short life, and hold apt's lock when somebody installs something.
+    # These timers would run during a test, and hold apt's lock when the test installs packages.
     masked("apt-daily.timer"),
     masked("apt-daily-upgrade.timer"),
     masked("dpkg-db-backup.timer"),
-    # It looks for LVM snapshots, in 1.7 s of the first boot, and there is no LVM.
+    # It searches for LVM snapshots, which takes 1.7 s of the first boot, though there is no LVM.
     masked("e2scrub_all.timer"),
     masked("e2scrub_reap.service"),
-    # It lets the kernel start files of compiled Python.
+    # It only registers compiled Python files as executables.
     masked("systemd-binfmt.service"),
-    # The kernel loads these when somebody opens their device or mounts their file system.
+    # The kernel loads these modules on demand, when their device is opened or their file system mounted.
     *(masked(f"modprobe@{module}.service") for module in ("configfs", "dm_mod", "drm", "efi_pstore", "fuse", "loop")),
 )
 
 QUIET_GENERATORS = tuple(
-    # Each is a process before the first unit can start; they look for what no machine here has.
+    # Each generator runs before the first unit starts, and searches for features that no machine here has.
     GuestFile(f"etc/systemd/system-generators/systemd-{name}-generator", "/dev/null", link=True)
     for name in (
         "cryptsetup",
@@ -165,31 +165,31 @@ TIDY_UP = "; ".join(
     (
         "set -e",
         'cd "$1"',
-        # The guest uses the mirror of the machine that built it; a proxy or a password is nobody's business in there.
+        # The guest uses the build host's mirror, but must not contain its proxy or passwords.
         "rm -f etc/apt/apt.conf.d/99mmdebstrap",
         "find etc/apt/sources.list* -type f -exec sed -i 's|://[^/@ ]*@|://|' {} +",
-        # Every instance has its own: cloud-init makes the host keys. An empty machine id, other than one that says
-        # "uninitialized", lets systemd make one without going through all units' presets.
+        # Every instance has its own; cloud-init generates the host keys. With an empty machine id, unlike
+        # "uninitialized", systemd generates one without applying all unit presets.
         "rm -f etc/ssh/ssh_host_*_key* etc/hostname etc/resolv.conf var/lib/dbus/machine-id etc/machine-id",
         ": > etc/machine-id",
         "chmod 444 etc/machine-id",
-        # It asks systemd, at every change of an interface, whether systemd-resolved runs, which is not there.
+        # On every interface change it queries systemd for systemd-resolved, which is not installed.
         "rm -f etc/network/if-up.d/resolved etc/network/if-down.d/resolved",
         "rm -rf var/log/apt/* var/log/dpkg.log var/log/bootstrap.log var/log/alternatives.log var/cache/debconf/*-old",
     )
 )
-"""Run by a shell, with the root directory as its argument, after the packages are installed.
+"""The shell command that cleans up the root directory ($1) after the installation of the packages.
 
-One line, because mmdebstrap repeats it in what it says.
+It is a single line, because mmdebstrap repeats it in its messages.
 """
 
 
 def write_archive(path: Path, files: Sequence[GuestFile]) -> None:
-    """Write files of the guest into a tar archive, all of them root's.
+    """Write files of the guest to a tar archive, with root as their owner.
 
     Args:
-        path: the archive to make.
-        files: what goes into it.
+        path: the archive to create.
+        files: the files to write.
     """
     with tarfile.open(path, "w") as archive:
         for file in files:

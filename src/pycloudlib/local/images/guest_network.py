@@ -1,8 +1,8 @@
-"""How the default image's guest configures its network interfaces, whether they are there at boot or come later.
+"""The network configuration of the default image's guest, for interfaces present at boot and hotplugged ones.
 
-DHCP gives an interface its primary address, in a network that is wider than its subnet, since it has to hold the
-metadata service as well. The rest is in the metadata. Real EC2 images do the same: see amazon-ec2-net-utils, and
-Debian's cloud-ifupdown-helper, which also turns a device that udev has seen into a stanza for ifupdown.
+DHCP assigns the primary address of an interface, in a network wider than its subnet, since the network must contain
+the metadata service as well. The metadata has the remaining settings. Real EC2 images work the same way: see
+amazon-ec2-net-utils, and Debian's cloud-ifupdown-helper, which also writes ifupdown stanzas for udev's devices.
 """
 
 from __future__ import annotations

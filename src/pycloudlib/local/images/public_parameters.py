@@ -1,4 +1,4 @@
-"""The public parameters of SSM under which publishers announce their newest images.
+"""SSM's public parameters, in which publishers announce their newest images.
 
 https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/,
 https://wiki.debian.org/Cloud/AmazonEC2Image, and
@@ -16,7 +16,7 @@ from pycloudlib.local.images.catalog import Image, timestamp
 from pycloudlib.local.images.distributions import CANONICAL, DEBIAN_DAILIES, DEBIAN_RELEASES, distribution
 
 PUBLIC = "/aws/service/"
-"""What the names of all public parameters begin with. Nobody but AWS can create such a parameter."""
+"""The name prefix of all public parameters. Only AWS can create such a parameter."""
 
 _UBUNTU = re.compile(
     r"ubuntu[a-z-]*/images/hvm-ssd(?P<gp3>-gp3)?/ubuntu-(?P<release>[a-z]+)-(?P<version>[\d.]+)-(?P<arch>[a-z0-9]+)"
@@ -28,19 +28,19 @@ _AMAZON = {
     "al2023": ("al2023-ami-kernel-default-{arch}",),
     "amzn2": ("amzn2-ami-hvm-{arch}-gp2", "amzn2-ami-kernel-5.10-hvm-{arch}-gp2"),
 }
-"""Names by the release under which an image of Amazon Linux is added to the catalog."""
+"""Parameter names of Amazon Linux images, by the release under which the catalog has them."""
 
 
 @dataclass(frozen=True)
 class PublicParameter:
-    """One public parameter.
+    """A public parameter.
 
     Args:
-        name: its full name, which begins with PUBLIC.
-        image_id: its value.
-        data_type: "aws:ec2:image", or "text" for those of Amazon Linux.
-        version: how many images were announced under the name so far.
-        modified: when the image was made, in ISO 8601.
+        name: the full name, with the prefix PUBLIC.
+        image_id: the value, an AMI id.
+        data_type: "aws:ec2:image", or "text" for Amazon Linux.
+        version: the number of images announced under the name so far.
+        modified: the creation time of the image in ISO 8601.
     """
 
     name: str
@@ -53,10 +53,10 @@ class PublicParameter:
 def public_parameters(images: Iterable[Image]) -> dict[str, PublicParameter]:
     """Return the public parameters that announce images, by name.
 
-    A name for the newest image leads to one that is not deprecated, if there is any.
+    A name for the newest image resolves to an image that is not deprecated, if there is one.
 
     Args:
-        images: all images on offer; those that no publisher announces are ignored.
+        images: all available images; images without a publisher are ignored.
     """
     announced: defaultdict[str, list[Image]] = defaultdict(list)
     for image in images:
@@ -86,7 +86,7 @@ def _names(image: Image) -> Iterator[str]:
 
 
 def _ubuntu_names(name: str) -> Iterator[str]:
-    """Ubuntu's: by code name and by version, the current one and each by its serial. Dailies have none."""
+    """Yield Ubuntu's names: by code name and version, for "current" and for the serial. Dailies have none."""
     found = _UBUNTU.fullmatch(name)
     if found is None:
         return
@@ -100,7 +100,7 @@ def _ubuntu_names(name: str) -> Iterator[str]:
 
 
 def _debian_names(image: Image) -> Iterator[str]:
-    """Debian's: by code name, and releases by version too."""
+    """Yield Debian's names: by code name, and for releases also by version."""
     found = _DEBIAN.fullmatch(image.name)
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""The images of a simulated cloud: what Debian and Ubuntu publish, without the disks."""
+"""The images of a simulated cloud: the AMIs of Debian and Ubuntu, without disks."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ PUBLISHED = (
     datetime(2026, 1, 5, 6, 0, tzinfo=timezone.utc),
     datetime(2026, 2, 2, 6, 0, tzinfo=timezone.utc),
 )
-"""The days of the images; Ubuntu's interim releases have those of the last day only."""
+"""The publication times of the images; Ubuntu's interim releases have the last one only."""
 WITHDRAWN = {"focal": datetime(2026, 2, 16, 6, 0, tzinfo=timezone.utc)}
-"""The newest images of a release that have been deprecated since, while older ones are not."""
+"""Releases whose newest images are deprecated although older ones are not."""
 OUT_OF_SUPPORT = ("buster", "oracular")
-"""Releases all of whose images are deprecated."""
+"""Releases with deprecated images only."""
 DEPRECATED = "2026-03-01T00:00:00.000Z"
 
 
 class ImageSource(Protocol):
-    """Whatever has images to offer: a catalogue of disks, or a simulated one."""
+    """A source of images: a catalog of disks, or a simulated one."""
 
     def images(self) -> list[Image]:
-        """The images as they are now."""
+        """Return the current images."""
 
 
 class SimulatedCatalog:
-    """A catalogue of images that simulated machines boot from."""
+    """A catalog of images for simulated machines."""
 
     def __init__(self) -> None:
         self._images = tuple(_images())
 
     def images(self) -> list[Image]:
-        """Every AMI: dailies and releases, of all kinds and architectures, of the known Debian and Ubuntu releases."""
+        """Return all AMIs: dailies and releases, of all types and architectures, of all known releases."""
         return list(self._images)
 
 

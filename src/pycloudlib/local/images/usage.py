@@ -1,6 +1,6 @@
-"""Who uses an image, among all processes: its disk must not go while a machine's disk is an overlay on it.
+"""Locks on images, shared by all processes: a disk must not be removed while a machine's overlay depends on it.
 
-What is locked is the image's directory itself; such a lock ends with its process, however that ends.
+The lock is on the image's directory. The kernel drops it when its process ends for any reason.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from pycloudlib.errors import ImageError
 
 @contextmanager
 def in_use(disk: Path) -> Iterator[None]:
-    """Keep the image of a disk from being removed, until the context or this process ends.
+    """Protect the image of a disk from removal, until the context or this process ends.
 
     Args:
         disk: the image's disk.
 
     Raises:
-        ImageError: it was removed.
+        ImageError: the image was removed.
     """
     with ExitStack() as undo:
         try:
@@ -36,14 +36,14 @@ def in_use(disk: Path) -> Iterator[None]:
 
 @contextmanager
 def unused(entry: Path, name: str) -> Iterator[None]:
-    """Keep an image from being used.
+    """Protect an image from use.
 
     Args:
-        entry: its directory.
-        name: what the user calls it.
+        entry: the image's directory.
+        name: the id or name that the user gave, for the error message.
 
     Raises:
-        ImageError: it is in use.
+        ImageError: the image is in use.
     """
     with _opened(entry) as lock:
         try:
