@@ -1,7 +1,7 @@
-"""What runs the guests' instructions: the hardware, where it really does, or QEMU itself.
+"""The choice of QEMU's accelerator: KVM if it works, else TCG.
 
-That /dev/kvm can be opened, and even that it makes machines, proves nothing: on nested hosts a guest may die on an
-instruction that the host cannot emulate. So one is booted, once, and the answer is remembered.
+A usable /dev/kvm is no proof: on nested hosts a guest may die on an instruction that the host cannot emulate. The
+choice therefore boots a kernel once, and caches the result.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ CHOICES = ("auto", "kvm", "tcg")
 PROBE_SECONDS = 30.0
 KVM_DEVICE = Path("/dev/kvm")
 
-# The first program of user space ends at once, so the kernel has come all the way when it panics about that.
+# The init program exits immediately: the resulting panic proves that the kernel booted completely.
 _PROBE_ARGUMENTS = "console=ttyS0 panic=-1 rdinit=/bin/true"
 _PROBE_PASSED = (b"Attempted to kill init", b"Unable to mount root fs")
 
 
 @dataclass(frozen=True)
 class Accelerator:
-    """How QEMU is to run a guest.
+    """QEMU's accelerator for guests.
 
     Args:
         name: "kvm" or "tcg".
-        reason: why this one, in one line.
+        reason: the reason for the choice, in one line.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Accelerator:
     @property
     def option(self) -> str:
         """The value of QEMU's `-accel` option."""
-        # A translation buffer of this size and a thread per CPU took a tenth off the time of a boot.
+        # This buffer size and one thread per vCPU make a boot 10 % faster.
         return "kvm" if self.name == "kvm" else "tcg,thread=multi,tb-size=1024"
 
     @property
@@ -53,24 +53,24 @@ class Accelerator:
 
     @property
     def kernel_arguments(self) -> str:
-        """What a kernel is told in addition."""
-        # What mitigates leaks by speculation takes time, and an emulated processor does not speculate.
+        """Additional arguments of the kernel command line."""
+        # Mitigations cost time, and an emulated CPU does not execute speculatively.
         return "" if self.name == "kvm" else "mitigations=off"
 
     def smp(self, cpus: int) -> str:
-        """The value of QEMU's `-smp` option.
+        """Return the value of QEMU's `-smp` option.
 
         Args:
-            cpus: how many processors the guest has.
+            cpus: the number of virtual CPUs.
         """
-        # Emulating a machine that can never have a second one, QEMU leaves the guest's memory barriers out. But the
-        # machine's devices are another thread: a doorbell of the NVMe driver was lost now and then, and with it a disk.
+        # With maxcpus=1, TCG omits the guest's memory barriers. But devices run in another thread: the NVMe driver
+        # occasionally lost a doorbell write, and with it a disk.
         return f"{cpus},maxcpus={max(cpus, 2)}" if self.name == "tcg" else str(cpus)
 
 
 @dataclass(frozen=True)
 class ProbeKernel:
-    """A kernel to probe with, and its initial RAM disk."""
+    """The kernel of the KVM probe, and its initrd."""
 
     kernel: Path
     initrd: Path | None
@@ -83,18 +83,17 @@ def choose_accelerator(
     *,
     notify: Callable[[str], None] = logger.warning,
 ) -> Accelerator:
-    """Choose what runs the guests.
+    """Choose the accelerator.
 
     Args:
-        wanted: "kvm" or "tcg" to force it, "auto" to find out.
-        probe_kernel: what is booted to find out; without one KVM is not tried.
-        memory: file in which the answer is remembered.
-        notify: is told when KVM turns out not to work, but not again as long as that is remembered; default: it is
-            logged.
+        wanted: "kvm" or "tcg" to force it, "auto" to probe KVM.
+        probe_kernel: the kernel that the probe boots; None to choose TCG without a probe.
+        memory: the cache file of the probe's result.
+        notify: called if the probe finds that KVM does not work, not for a cached result; default log a warning.
 
     Raises:
-        InvalidArgumentError: `wanted` is none of these.
-        LocalEC2Error: "kvm" is wanted and there is none.
+        InvalidArgumentError: `wanted` is invalid.
+        LocalEC2Error: `wanted` is "kvm", and /dev/kvm is not usable.
     """
     if wanted not in CHOICES:
         raise InvalidArgumentError(f"unknown accelerator {wanted!r}: choose one of {', '.join(CHOICES)}")
@@ -149,7 +148,7 @@ def _reason(stderr: bytes, status: int) -> str:
 
 
 def _question(probe_kernel: ProbeKernel) -> str:
-    """Identify what the answer depends on: the host's kernel and processor, QEMU, and the kernel that was booted."""
+    """Return the cache key of the probe: the host's kernel and CPU, QEMU's version, and the probe kernel."""
     version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout
     with contextlib.suppress(OSError):
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")

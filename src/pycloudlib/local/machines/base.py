@@ -1,4 +1,4 @@
-"""What a machine behind an instance is made of, and who is notified of its state."""
+"""The specification of machines, their devices, and the observer of their state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pycloudlib.local.network.attachment import NetworkAttachment
 
 
 class PowerOffCause(enum.Enum):
-    """Why a machine went off."""
+    """The cause of a machine's power-off."""
 
     REQUESTED = "requested"
     GUEST = "the guest powered itself off"
@@ -19,31 +19,31 @@ class PowerOffCause(enum.Enum):
 
 
 class DiskBus(enum.Enum):
-    """How the disks of a machine are connected: the name of QEMU's device."""
+    """The bus of a machine's disks: the name of QEMU's device."""
 
     NVME = "nvme"
-    """As on Nitro. QEMU cannot resize it while the guest runs."""
+    """The bus on Nitro. QEMU cannot resize it while the guest runs."""
     VIRTIO = "virtio-blk-pci"
-    """In place of Xen's block devices."""
+    """The substitute for Xen's block devices."""
 
 
 class MachineOwner(ABC):
-    """Whoever is notified of a machine's state. Called from the machine's own thread."""
+    """The observer of a machine's state. The machine's own thread calls it."""
 
     @abstractmethod
     def machine_running(self) -> None:
-        """The machine has started."""
+        """Handle the start of the machine."""
 
     @abstractmethod
     def machine_off(self, cause: PowerOffCause, detail: str) -> None:
-        """The machine has gone off, and was not destroyed; `detail` says in one line why it died."""
+        """Handle the power-off of a machine that was not destroyed; `detail` says in one line why it died."""
 
 
 class Disk(ABC):
     """A volume, as a machine uses it.
 
     Args:
-        volume_id: the volume; the guest sees it as the disk's serial number.
+        volume_id: the volume, whose id is the disk's serial number in the guest.
     """
 
     def __init__(self, volume_id: str) -> None:
@@ -51,28 +51,28 @@ class Disk(ABC):
 
     @abstractmethod
     def file(self) -> Path:
-        """The qcow2 file that is written to now; made when it is first asked for.
+        """Return the writable qcow2 file; create it on first use.
 
         Raises:
-            LocalEC2Error: it cannot be made.
+            LocalEC2Error: the file cannot be created.
         """
 
     @abstractmethod
     def grow(self, size_gb: int) -> None:
-        """Make it larger, while no QEMU uses it.
+        """Grow the disk while no QEMU process uses it.
 
         Raises:
-            LocalEC2Error: it cannot be.
+            LocalEC2Error: the disk cannot be grown.
         """
 
 
 @dataclass(frozen=True)
 class Devices:
-    """What a machine has while it is on.
+    """The devices of a machine while it is on.
 
     Args:
-        disks: its volumes, the root volume first.
-        interfaces: its network interfaces, the primary one first.
+        disks: the volumes, the root volume first.
+        interfaces: the network interfaces, the primary one first.
     """
 
     disks: tuple[Disk, ...]
@@ -81,13 +81,13 @@ class Devices:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel that is booted directly, for disks without a boot loader.
+    """A kernel for direct boot, for disks without a boot loader.
 
     Args:
-        path: the kernel.
-        initrd: what it is started with; None for none.
-        arguments: its command line.
-        warm_initrd: the initramfs in which a machine can be saved, for others to go on from there; None for none.
+        path: the kernel's file.
+        initrd: the initrd; None without one.
+        arguments: the kernel command line.
+        warm_initrd: the initramfs for boot snapshots; None if unsupported.
     """
 
     path: Path
@@ -98,15 +98,15 @@ class Kernel:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """What a machine is made of, for its whole life.
+    """The specification of a machine.
 
     Args:
-        instance_id: the instance it stands behind.
-        instance_type: what the instance was launched as; the guest can read it.
-        memory_mib: memory in MiB.
-        cpus: number of virtual CPUs.
-        kernel: booted directly; None when the root disk has a boot loader.
-        disk_bus: how its disks are connected.
+        instance_id: the instance that the machine backs.
+        instance_type: the instance type; the guest can read it.
+        memory_mib: the memory in MiB.
+        cpus: the number of virtual CPUs.
+        kernel: the kernel for direct boot; None if the root disk has a boot loader.
+        disk_bus: the bus of the disks; default NVMe.
     """
 
     instance_id: str

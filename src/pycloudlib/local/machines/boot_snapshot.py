@@ -1,8 +1,8 @@
-"""Boots that were begun once, saved before the machine had anything of its own, and gone on with by every machine.
+"""Boot snapshots: saved states of partly booted machines, from which other machines resume.
 
-A machine is saved in its initramfs, where it has no disk and no network interface yet, and has not asked for what makes
-a machine itself: boot id, machine id, host keys. Whoever goes on from there is given its devices, and is told by the
-host, through a second serial port, what time it is and who it is. See `pycloudlib.local.warm_start`.
+A boot snapshot is taken in the initramfs, where the machine has no disk and no network interface yet. It has also not
+generated its identity: boot id, machine id, and host keys. A machine that resumes gets its own devices. The host
+sends it the time and its identity through a second serial port. See `pycloudlib.local.warm_start`.
 """
 
 from __future__ import annotations
@@ -43,28 +43,28 @@ CONSOLE_FILE = "console.log"
 PARTIAL = ".partial-"
 ENTROPY_BYTES = 64
 KEPT_BOOTS = 8
-"""How many saved boots are kept, those that were used last; one takes some 250 MiB."""
+"""The number of boot snapshots to keep, the most recently used ones; each takes about 250 MiB."""
 ROOM_TO_SAVE = 512 * qemu_img.MIB
 BOOT_SECONDS = 300.0
-"""How long a machine may take until it can be saved; under emulation on a busy host."""
+"""The seconds that a machine may take until it can be saved, under emulation on a busy host."""
 SAVE_SECONDS = 120.0
 RESUME_SECONDS = 60.0
 _READY_LINE = b"ready\n"
 
 Spawn = Callable[[Sequence[str], Path, Sequence[int]], "subprocess.Popen[bytes]"]
-"""Starts a command in a directory, with file descriptors that it keeps."""
+"""Starts a command in a directory, with inherited file descriptors."""
 
 Wanted = Callable[[], bool]
-"""Tells whether somebody still waits for it."""
+"""Returns whether the boot snapshot is still needed."""
 
 
 @dataclass(frozen=True)
 class BootSnapshot:
-    """A machine that was saved in the middle of its boot.
+    """The saved state of a partly booted machine.
 
     Args:
-        state: what QEMU saved.
-        console: what the machine had printed by then.
+        state: the file of QEMU's migration stream.
+        console: the console output up to the snapshot.
     """
 
     state: Path
@@ -72,16 +72,16 @@ class BootSnapshot:
 
     @property
     def arguments(self) -> list[str]:
-        """What makes a QEMU go on from here, when it is told to continue."""
+        """The QEMU arguments that load the state, and wait for QMP's `cont`."""
         return ["-S", "-incoming", f"exec:exec cat {shlex.quote(str(self.state))}"]
 
 
 class BootSnapshots:
-    """The saved boots of a directory; what is missing there is made when it is first asked for.
+    """The boot snapshots of a directory, each created on first use.
 
     Args:
-        directory: where they are kept, for all servers of this user.
-        spawn: starts a QEMU.
+        directory: the directory, shared by all servers of this user.
+        spawn: starts a QEMU process.
     """
 
     def __init__(self, directory: Path, spawn: Spawn) -> None:
@@ -92,15 +92,15 @@ class BootSnapshots:
         self._closed = False
 
     def get(self, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted = lambda: True) -> BootSnapshot | None:
-        """Find where a machine can go on from; what is missing is made now, in the time of that part of a boot.
+        """Return a machine's boot snapshot; create it if it is missing, which takes as long as that part of a boot.
 
         Args:
-            spec: what the machine is made of.
-            accelerator: what runs its instructions.
-            wanted: asked while it takes; when it says no, whatever is being made is given up. Default: it never does.
+            spec: the specification of the machine.
+            accelerator: the accelerator of the machine.
+            wanted: polled during the creation, which is abandoned once this returns False; default always True.
 
         Returns:
-            None when the machine has to boot from the beginning; if anything went wrong, that is logged.
+            None if the machine must boot from the beginning; failures are logged.
         """
         if spec.kernel is None or spec.kernel.warm_initrd is None or self._closed:
             return None
@@ -108,7 +108,7 @@ class BootSnapshots:
         def still_wanted() -> bool:
             return not self._closed and wanted()
 
-        # All that are made of the same go on from the same.
+        # Machines with equal specifications share a boot snapshot.
         anybody = replace(spec, instance_id="i-saved")
         key = ""
         try:
@@ -123,12 +123,12 @@ class BootSnapshots:
             return None
 
     def discard(self, boot: BootSnapshot) -> None:
-        """Use a saved boot no more: a machine could not go on from it."""
+        """Delete a boot snapshot from which a machine could not resume, and do not create it again."""
         self._unusable.add(boot.state.parent.name)
         shutil.rmtree(boot.state.parent, ignore_errors=True)
 
     def close(self) -> None:
-        """Give up what is being saved."""
+        """Abandon all boot snapshots in progress."""
         self._closed = True
         for process in list(self._saving):
             process.kill()
@@ -160,7 +160,7 @@ class BootSnapshots:
 
     @contextlib.contextmanager
     def _alone(self, key: str, wanted: Wanted) -> Iterator[None]:
-        """Let one process and thread save at a time; the others wait for it and find what it made."""
+        """Hold the lock of a boot snapshot: one thread creates it, and the others wait and reuse it."""
         with (self._directory / f"{key}.lock").open("w") as lock:
 
             def locked() -> bool:
@@ -174,7 +174,7 @@ class BootSnapshots:
             wait_until(
                 locked, what="another process to save this boot", deadline=Deadline.after(BOOT_SECONDS + SAVE_SECONDS)
             )
-            # Whoever was killed while it had this lock has left its own.
+            # Remove what processes left that were killed while they held this lock.
             for stale in self._directory.glob(f"{PARTIAL}{key}-*"):
                 shutil.rmtree(stale, ignore_errors=True)
             yield
@@ -191,7 +191,7 @@ class BootSnapshots:
             theirs.close()
             guests.close()
             qmp = undo.enter_context(contextlib.closing(QMP(monitor)))
-            # Before the monitor is closed: whoever listens to it has to come to an end first.
+            # End QEMU before closing the monitor, so that the listening thread ends first.
             undo.callback(_end, process)
             _require(wanted)
             _listen(qmp).wait(RESUME_SECONDS)
@@ -213,18 +213,18 @@ class BootSnapshots:
 
 
 def go_on(instance_id: str, qmp: QMP, host: socket.socket, plug: Callable[[], None]) -> None:
-    """Make a QEMU that was started from a saved boot a machine of its own, and let it run.
+    """Give a QEMU process that loads a boot snapshot its devices and identity, and resume it.
 
     Args:
-        instance_id: whose machine it is.
-        qmp: its monitor, which answers already.
-        host: this side of its second serial port.
-        plug: gives it its devices.
+        instance_id: the instance that the machine backs.
+        qmp: the monitor, which is ready.
+        host: the host's side of the second serial port.
+        plug: plugs in the devices.
 
     Raises:
-        MachineError: it cannot be.
-        LocalEC2Error: a device cannot be made.
-        PycloudlibTimeoutError: the state was not read in time.
+        MachineError: QEMU rejected a command or a device.
+        LocalEC2Error: a device's backend cannot be created.
+        PycloudlibTimeoutError: QEMU did not load the state in time.
     """
     wait_until(
         lambda: qmp.execute("query-status")["status"] != "inmigrate",
@@ -248,7 +248,7 @@ def _identity(instance_id: str) -> dict[str, str]:
 
 
 def _key(spec: MachineSpec, accelerator: Accelerator) -> str:
-    """Name what a saved boot depends on: all of the command line, the files in it, the QEMU and the processor."""
+    """Return the key of a boot snapshot: a hash of the command line, its files, QEMU's version, and the CPU."""
     command = command_line(spec, [], accelerator=accelerator, qmp_fd=0, host_fd=0)
     kernel = spec.kernel
     files = [path.stat() for path in (kernel.path, kernel.warm_initrd) if path] if kernel else []
@@ -263,7 +263,7 @@ def _qemu_version() -> str:
 
 @cache
 def _processor() -> str:
-    # A cache may be carried to another machine, whose time stamp counter runs at another speed.
+    # A cache may move to another host, whose time stamp counter runs at another frequency.
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     return next((line for line in lines if line.startswith("model name")), "")
 
@@ -274,7 +274,7 @@ def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.sock
 
 
 def _listen(qmp: QMP) -> threading.Event:
-    """Hear a QEMU of whose events nothing is of interest but that it answers now, or never will."""
+    """Consume QEMU's events in a thread; return an event set once QEMU is ready or gone."""
     ready = threading.Event()
 
     def listen() -> None:

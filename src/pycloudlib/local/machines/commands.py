@@ -1,4 +1,4 @@
-"""What a machine can be told to do, and how each command ends."""
+"""The commands of a machine, and their outcomes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Outcome(enum.Enum):
-    """How a command ended."""
+    """The outcome of a command."""
 
     DONE = "done"
     FAILED = "failed"
@@ -28,8 +28,8 @@ class End:
     """The end of a command.
 
     Args:
-        outcome: how it ended.
-        detail: why it failed, in one line; "" if it did not.
+        outcome: the outcome.
+        detail: the reason for a failure, in one line; "" without one.
     """
 
     outcome: Outcome
@@ -37,7 +37,7 @@ class End:
 
     @property
     def error(self) -> MachineError | None:
-        """The end as an exception; None if the command was done."""
+        """The end as an exception; None if the command succeeded."""
         if self.outcome is Outcome.DONE:
             return None
         return MachineError(self.detail)
@@ -47,19 +47,19 @@ DONE = End(Outcome.DONE)
 OVERTAKEN = End(Outcome.OVERTAKEN, "the machine was stopped or destroyed first")
 
 Ended = Callable[[End], None]
-"""Called once with the end of a command, from the machine's thread; must not wait for the machine."""
+"""Called once with the end of a command, by the machine's thread; must not wait for the machine."""
 
 
 def _ignore(_: End) -> None:
-    """Nobody waits for the end of the command."""
+    """Discard the end of a command."""
 
 
 class Request:
-    """A command and its requester.
+    """A command and its callback.
 
     Args:
         command: the command.
-        ended: called with its end; default: nobody is told.
+        ended: called with the end of the command; default none.
     """
 
     def __init__(self, command: Command, ended: Ended = _ignore) -> None:
@@ -71,7 +71,7 @@ class Request:
         """Report the end of the command.
 
         Raises:
-            RuntimeError: it has ended before.
+            RuntimeError: the command has already ended.
         """
         if self._is_over:
             raise RuntimeError(f"{self.command} ended twice")
@@ -79,7 +79,7 @@ class Request:
         try:
             self._ended(end)
         except Exception:
-            # A fault of the requester: the machine goes on.
+            # A bug in the callback must not stop the machine.
             logger.exception("the end of %s could not be reported", self.command)
 
 
@@ -88,8 +88,8 @@ class Start:
     """Switch the machine on.
 
     Args:
-        spec: what it is made of this time.
-        devices: what it has this time.
+        spec: the specification for this start.
+        devices: the devices for this start.
     """
 
     spec: MachineSpec
@@ -98,10 +98,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Stop:
-    """Let the guest shut down, and stay off.
+    """Shut down the guest, and leave the machine off.
 
     Args:
-        force: cut the power instead.
+        force: whether to cut the power instead; default no.
     """
 
     force: bool = False
@@ -109,10 +109,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Reboot:
-    """Let the guest shut down, then start it again; cut the power of one that does not react.
+    """Shut down the guest, then start the machine again; cut the power if the guest does not react.
 
     Args:
-        while_off: requests to serve between the shutdown and the start, or as soon as the machine is off for good.
+        while_off: requests to serve between shutdown and start, or once the machine is off for good; default none.
     """
 
     while_off: tuple[Request, ...] = ()
@@ -120,12 +120,12 @@ class Reboot:
 
 @dataclass(frozen=True)
 class Destroy:
-    """Cut the power and delete the machine. It overtakes every command that needs the machine."""
+    """Cut the power and delete the machine. Overtakes every command that needs the machine."""
 
 
 @dataclass(frozen=True)
 class Plug:
-    """Plug in a device. Done when the guest can use it.
+    """Plug in a device. Ends once the guest can use it.
 
     Args:
         device: the volume or network interface.
@@ -136,11 +136,11 @@ class Plug:
 
 @dataclass(frozen=True)
 class Unplug:
-    """Unplug a device. Done when the guest has released it.
+    """Unplug a device. Ends once the guest has released it.
 
     Args:
         resource_id: the volume or network interface.
-        force: disconnect it without waiting for the guest.
+        force: whether to disconnect the device without waiting for the guest; default no.
     """
 
     resource_id: str
@@ -149,7 +149,7 @@ class Unplug:
 
 @dataclass(frozen=True)
 class ChangeInterface:
-    """Change the addresses of an interface. The guest is not notified, but can query its metadata service.
+    """Change the addresses of an interface. The guest learns of it only by querying its metadata service.
 
     Args:
         attachment: the interface, with its new addresses.
@@ -160,13 +160,13 @@ class ChangeInterface:
 
 @dataclass(frozen=True)
 class Freeze:
-    """Redirect all further writes of a disk to a new overlay on its present file.
+    """Redirect all further writes of a disk to a new overlay on its current file.
 
     No other QEMU process of the machine starts before `ended` has returned.
 
     Args:
         disk: one of the machine's disks.
-        overlay: the qcow2 file to create; once this is done, `disk.file()` has to return it.
+        overlay: the qcow2 file to create; afterwards `disk.file()` must return it.
     """
 
     disk: Disk
@@ -175,11 +175,11 @@ class Freeze:
 
 @dataclass(frozen=True)
 class Grow:
-    """Make a disk larger.
+    """Grow a disk.
 
     Args:
         disk: one of the machine's disks.
-        size_gb: its new size in GiB.
+        size_gb: the new size in GiB.
     """
 
     disk: Disk
@@ -187,8 +187,8 @@ class Grow:
 
 
 PowerCommand = Start | Stop | Reboot | Destroy
-"""Served on arrival: each changes or joins what the machine is going through."""
+"""Commands served on arrival: each changes or joins the transition in progress."""
 DiskCommand = Freeze | Grow
-"""Need a disk, but no machine: nothing overtakes them."""
+"""Commands that need a disk, but no machine: nothing overtakes them."""
 DeviceCommand = Plug | Unplug | ChangeInterface
 Command = PowerCommand | DiskCommand | DeviceCommand

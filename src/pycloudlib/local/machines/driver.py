@@ -1,4 +1,4 @@
-"""What makes machines."""
+"""The interface of machine drivers."""
 
 from __future__ import annotations
 
@@ -12,38 +12,42 @@ from pycloudlib.local.network.topology import Topology
 
 
 class MachineDriver(ABC):
-    """Makes machines of one kind."""
+    """Creates machines of one kind."""
 
     device_limit = 28
-    """How many volumes and interfaces one machine can have, together; on Nitro as many as this."""
+    """The maximum number of volumes and interfaces of a machine together; the default is Nitro's limit."""
     optimize_seconds = 2.0
-    """How long a modified volume is "optimizing". Nothing happens meanwhile: on EC2 it takes minutes to hours."""
+    """The seconds that a modified volume stays "optimizing", which on EC2 takes minutes to hours."""
     topology_listener: Callable[[Topology], None] | None = None
-    """Called with the whole network of the records whenever it has changed; None where they do not affect machines."""
+    """Called with the complete network after each change of the records; None if they do not affect machines."""
 
     @abstractmethod
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:
-        """Make a machine, switched off; `metadata` answers what its metadata service is asked, at any time."""
+        """Create a machine, switched off; `metadata` returns its current metadata, at any time."""
 
     @abstractmethod
     def allocate_public_ip(self) -> str:
-        """Take a loopback address that no other instance has."""
+        """Allocate an unused loopback address.
+
+        Raises:
+            LocalEC2Error: no address is free.
+        """
 
     @abstractmethod
     def release_public_ip(self, address: str) -> None:
-        """Give an address back."""
+        """Release an address of `allocate_public_ip`."""
 
     @abstractmethod
     def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
-        """Watch a machine that has started until its guest answers on the network.
+        """Watch a started machine until its guest is reachable on the network.
 
         Args:
-            public_ip: the loopback address that leads to its guest; None without one.
-            wanted: tells whether anybody still wants to know.
-            reported: called once from another thread, with whether the guest answered before patience ended; never
-                when nobody wants to know any more, or nothing leads to the guest.
+            public_ip: the loopback address of the guest; None without one.
+            wanted: returns whether the result is still needed.
+            reported: called once from another thread, with whether the guest became reachable in time. Never called
+                without an address, or once the result is not needed.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End every machine, at once."""
+        """Destroy all machines immediately."""

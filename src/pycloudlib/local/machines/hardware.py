@@ -1,4 +1,4 @@
-"""What a machine is made of, as the machine sees it: what it can be told to do, and the signals that it gives."""
+"""The interface between a machine and its hardware: operations and signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pycloudlib.local.network.attachment import NetworkAttachment
 
 
 class HardwareOffError(MachineError):
-    """The hardware went off while it served a command, which can be served again."""
+    """The hardware went off while it served a command, which can be retried."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class Signal:
     """A signal of the hardware.
 
     Args:
-        run: the number of the switch-on that it belongs to.
+        run: the number of the switch-on that the signal belongs to.
     """
 
     run: int
 
 
 class Ready(Signal):
-    """The hardware answers, and can be given what it lacks."""
+    """The hardware is ready for `complete()`."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class GuestShutdown(Signal):
     """The guest has powered itself off, or reset itself.
 
     Args:
-        reset: whether it wants to be started again.
+        reset: whether the guest reset itself; default no.
     """
 
     reset: bool = False
@@ -47,7 +47,7 @@ class PowerOff(Signal):
     """The hardware is off.
 
     Args:
-        detail: what it said last, in one line.
+        detail: the last message of the hardware, in one line.
     """
 
     detail: str = ""
@@ -58,72 +58,72 @@ class Released(Signal):
     """The guest has released a device.
 
     Args:
-        device_id: the hardware's name of it.
+        device_id: the hardware's name of the device.
     """
 
     device_id: str
 
 
 class Hardware(ABC):
-    """What a machine is made of. Called by the machine's thread only, unless stated otherwise.
+    """The hardware of a machine. Only the machine's thread calls it, unless stated otherwise.
 
     Raises:
-        HardwareOffError: it went off meanwhile, which it signals, too.
-        LocalEC2Error: it cannot do that.
+        HardwareOffError: the hardware went off meanwhile, which it also signals.
+        LocalEC2Error: the operation failed.
     """
 
     start_seconds: float
-    """How long it may take from switch_on() to Ready."""
+    """The timeout in seconds from `switch_on()` to Ready."""
     shutdown_seconds: float
-    """How long a guest may take to shut down."""
+    """The timeout in seconds of a guest's shutdown."""
     finish_seconds: float
-    """How long it may take from finish() or cut_power() to PowerOff."""
+    """The timeout in seconds from `finish()` or `cut_power()` to PowerOff."""
 
     @abstractmethod
     def switch_on(self, run: int, start: Start | None) -> None:
-        """Switch it on; it signals Ready or PowerOff.
+        """Switch the hardware on, which then signals Ready or PowerOff.
 
         Args:
-            run: the number for its signals.
-            start: what it is made of and has; None for what it had when it went off, and what was plugged or unplugged
+            run: the number of this run, for its signals.
+            start: the specification and the devices; None for the previous ones, including devices plugged or unplugged
                 since.
         """
 
     @abstractmethod
     def complete(self) -> None:
-        """Give it what it lacked when it was switched on, and let the guest run."""
+        """Provide what was missing at the switch-on, and let the guest run."""
 
     @abstractmethod
     def retry_from_beginning(self, reason: str) -> bool:
-        """Tell whether another switch-on can succeed where this one failed; `reason` is logged."""
+        """Return whether a boot from the beginning may succeed after a failed switch-on; `reason` is logged."""
 
     @abstractmethod
     def press_power_button(self) -> None:
-        """Ask the guest to shut down; it signals GuestShutdown."""
+        """Request a shutdown of the guest, after which the hardware signals GuestShutdown."""
 
     @abstractmethod
     def finish(self) -> None:
-        """End what the guest has left by shutting down; it signals PowerOff."""
+        """End the hardware after the guest's shutdown; it then signals PowerOff."""
 
     @abstractmethod
     def cut_power(self, *, for_good: bool) -> None:
-        """Switch it off at once; it signals PowerOff.
+        """Switch the hardware off at once; it then signals PowerOff.
 
         Args:
-            for_good: whether it is destroyed next.
+            for_good: whether the machine is destroyed next.
         """
 
     @abstractmethod
     def interrupter(self) -> Callable[[], None]:
-        """Return a function that cuts the power of the present run, if it still lasts. Both for any thread."""
+        """Return a function that cuts the power of the current run, if it still lasts. Any thread may call both."""
 
     @abstractmethod
     def went_off(self) -> None:
-        """Take note that it is off: unplugged devices need no more waiting."""
+        """Record that the hardware is off: pending unplugs are complete."""
 
     @abstractmethod
     def rest(self) -> None:
-        """Release what it only needs while it is on: it stays off for now."""
+        """Release resources that are needed only while on: the hardware stays off for now."""
 
     @abstractmethod
     def plug(self, device: Disk | NetworkAttachment) -> None:
@@ -131,19 +131,19 @@ class Hardware(ABC):
 
     @abstractmethod
     def unplug(self, resource_id: str, *, force: bool = False) -> bool:
-        """Ask the guest to release a device.
+        """Request that the guest release a device.
 
         Args:
             resource_id: the volume or network interface.
-            force: disconnect the device at once, whatever the guest does.
+            force: whether to disconnect the device at once, whatever the guest does; default no.
 
         Returns:
-            Whether it is unplugged or disconnected already; otherwise it signals Released.
+            Whether the device is already unplugged or disconnected; otherwise the hardware signals Released later.
         """
 
     @abstractmethod
     def released(self, device_id: str) -> str | None:
-        """Remove what is behind a device that the guest has released, and return whose it was; None if unknown."""
+        """Remove the backend of a released device, and return its volume or interface; None if unknown."""
 
     @abstractmethod
     def change_interface(self, attachment: NetworkAttachment) -> None:
@@ -155,12 +155,12 @@ class Hardware(ABC):
 
     @abstractmethod
     def grow(self, command: Grow) -> None:
-        """Make a disk larger."""
+        """Grow a disk."""
 
     @abstractmethod
     def delete(self) -> None:
-        """Delete everything but its console."""
+        """Delete everything but the console output."""
 
     @abstractmethod
     def console(self) -> bytes:
-        """Return all that it has printed on its serial console. For any thread."""
+        """Return the complete output of the serial console. Any thread may call it."""

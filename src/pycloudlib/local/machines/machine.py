@@ -1,8 +1,8 @@
 """A machine: a queue of commands, served in order by one thread.
 
-Requests and the hardware's signals come through one mailbox, so only one thread changes anything here, and nothing is
-locked. Commands for devices wait until the machine is off or runs; commands for its power are served on arrival. Every
-command ends exactly once.
+Requests and the hardware's signals arrive in one mailbox. A single thread therefore changes all state, without locks.
+Device commands wait until the machine is off or running; power commands are served on arrival. Every command ends
+exactly once.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ logger = logging.getLogger(__name__)
 
 
 class MachineState(enum.Enum):
-    """Where a machine is in its life."""
+    """The lifecycle states of a machine."""
 
     OFF = "off"
     STARTING = "starting"
     RUNNING = "running"
     SHUTTING_DOWN = "shutting down"
     ENDING = "ending"
-    """The guest has shut down, or the power was cut: the hardware signals PowerOff next."""
+    """The guest has shut down, or the power is cut: the hardware signals PowerOff next."""
     GONE = "gone"
 
 
@@ -71,28 +71,28 @@ _MOVES = {
 }
 
 _SETTLED = {MachineState.OFF, MachineState.RUNNING}
-"""The states in which commands for devices are served."""
+"""The states in which device commands are served."""
 
 
 @dataclass(frozen=True)
 class Overdue(Signal):
-    """A state has lasted as long as it may.
+    """A state has timed out.
 
     Args:
-        state: the state; if it has passed meanwhile, this means nothing.
+        state: the state; the signal is ignored if the machine has left it.
     """
 
     state: MachineState
 
 
 class Machine:
-    """One machine. Nobody waits for it: it reports the end of each command to its requester.
+    """A machine. Its commands are asynchronous: it reports the end of each one to a callback.
 
     Args:
-        spec: what it is made of at first.
-        owner: is notified when it runs, and when it goes off without being destroyed.
-        hardware: does what it is told.
-        mailbox: its inputs.
+        spec: the initial specification.
+        owner: notified when the machine runs, and when it goes off without being destroyed.
+        hardware: the hardware.
+        mailbox: the inputs of the machine.
     """
 
     def __init__(self, spec: MachineSpec, owner: MachineOwner, hardware: Hardware, mailbox: Mailbox) -> None:
@@ -111,15 +111,15 @@ class Machine:
 
     @property
     def state(self) -> MachineState:
-        """Where it is in its life."""
+        """The current state."""
         return self._state
 
     def submit(self, command: Command, ended: Ended | None = None) -> None:
         """Queue a command.
 
         Args:
-            command: what to do.
-            ended: called once, with its end; default: nobody is told.
+            command: the command.
+            ended: called once with the end of the command; default none.
         """
         self.submit_request(Request(command) if ended is None else Request(command, ended))
 
@@ -129,14 +129,14 @@ class Machine:
         if not self._mailbox.put(request):
             _refuse(request)
         elif is_urgent(request):
-            # What the thread is waiting for need not come any more; the request is served next all the same.
+            # Interrupt what the thread waits for; it serves the request next.
             interrupt()
 
     def console(self) -> bytes:
-        """Return all that it has printed on its serial console."""
+        """Return the complete output of the serial console."""
         return self._hardware.console()
 
-    # What follows is called by the machine's own thread.
+    # Only the machine's own thread calls the methods below.
 
     def _handle(self, item: Any) -> None:
         if isinstance(item, Request):
@@ -180,10 +180,10 @@ class Machine:
         self._switch_on(start)
 
     def _bring_down(self, command: Command) -> None:
-        """Begin what a command needs, unless the machine is going through it already."""
+        """Begin the shutdown or power cut that a command needs, unless one is in progress."""
         if self._state is MachineState.ENDING:
             return
-        if is_forced(command) or self._state is MachineState.STARTING:  # a guest that has not begun loses nothing
+        if is_forced(command) or self._state is MachineState.STARTING:  # a guest that has not started loses nothing
             self._cut_power()
         elif self._state is MachineState.RUNNING:
             self._move(MachineState.SHUTTING_DOWN, at_most=self._hardware.shutdown_seconds)
@@ -231,7 +231,7 @@ class Machine:
             self._hardware.complete()
         except Exception as error:
             self._log_fault(error)
-            # It is STARTING still: what to do about that is decided when it is off.
+            # The state remains STARTING: _went_off decides whether to retry.
             self._hardware.cut_power(for_good=False)
             return
         self._move(MachineState.RUNNING)
@@ -272,7 +272,7 @@ class Machine:
             self._do(request)
 
     def _end_unplugging(self) -> None:
-        # After commands for the same disks: from now on another machine may have them.
+        # Only after queued commands for the same disks: from now on another machine may use them.
         for requests in self._unplugging.values():
             for request in requests:
                 request.end(DONE)
@@ -318,10 +318,10 @@ class Machine:
                 return
 
     def _do(self, request: Request) -> bool:
-        """Serve a command for a device.
+        """Serve a disk or device command.
 
         Returns:
-            False if the hardware went off instead: serve it again when it is off.
+            False if the hardware went off meanwhile: retry the command once the machine is off.
         """
         try:
             over = self._execute(request)
@@ -336,7 +336,7 @@ class Machine:
         return True
 
     def _execute(self, request: Request) -> bool:
-        """Let the hardware do something. Returns whether the command is over already."""
+        """Execute a command on the hardware; return whether it is complete."""
         command = request.command
         if isinstance(command, Plug):
             self._hardware.plug(command.device)
@@ -361,7 +361,7 @@ class Machine:
         try:
             resource_id = self._hardware.released(device_id)
         except HardwareOffError:
-            return  # it is off next, and then the device is free
+            return  # the power-off that follows frees the device
         if resource_id is not None:
             self._end_unplugging_of(resource_id)
 
@@ -375,7 +375,7 @@ class Machine:
         return _any(self._power, kind)
 
     def _log_fault(self, error: Exception) -> None:
-        """Log what is a fault of this program, not of the hardware; the machine goes on."""
+        """Log an unexpected error, which is a bug in this program, and continue."""
         if not isinstance(error, (PycloudlibError, OSError)):
             logger.error("%s failed", self.instance_id, exc_info=error)
 
@@ -383,14 +383,14 @@ class Machine:
         return f"machine of {self.instance_id} is {self._state.value}: it cannot be {action}"
 
     def _move(self, to: MachineState, *, at_most: float | None = None) -> None:
-        """Change to another state.
+        """Change the state.
 
         Args:
-            to: the state.
-            at_most: seconds after which it is overdue; default: it may last.
+            to: the new state.
+            at_most: the timeout of the new state in seconds; default none.
 
         Raises:
-            MachineError: the present state does not lead there.
+            MachineError: the transition is illegal.
         """
         if to not in _MOVES[self._state]:
             raise MachineError(f"machine of {self.instance_id} is {self._state.value}: it cannot be {to.value} next")
@@ -400,12 +400,12 @@ class Machine:
 
 
 def is_forced(command: Command) -> bool:
-    """Tell whether a command lets the guest no time to shut down."""
+    """Return whether a command gives the guest no time to shut down."""
     return isinstance(command, Destroy) or (isinstance(command, Stop) and command.force)
 
 
 def is_urgent(item: Any) -> bool:
-    """Tell whether an input of a machine makes pointless what its hardware is busy with."""
+    """Return whether an input makes the hardware's current operation pointless."""
     return isinstance(item, Request) and is_forced(item.command)
 
 
@@ -414,7 +414,7 @@ def _any(power: list[Request], kind: type[PowerCommand]) -> bool:
 
 
 def _refuse(request: Request) -> None:
-    """End a request to a machine that is gone."""
+    """End a request to a destroyed machine."""
     if isinstance(request.command, Reboot):
         for one in request.command.while_off:
             one.end(OVERTAKEN)

@@ -1,4 +1,4 @@
-"""The inputs of a machine: put by any thread, handled one at a time, in order."""
+"""The mailbox of a machine: any thread adds inputs, which are handled one at a time, in order."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Mailbox(ABC):
         """Add an input.
 
         Returns:
-            Whether it will be handled; not once the mailbox is closed.
+            Whether the input will be handled: False once the mailbox is closed.
         """
 
     @abstractmethod
@@ -45,10 +45,10 @@ class Mailbox(ABC):
 
 
 class ThreadMailbox(Mailbox):
-    """Inputs handled by a thread of their own.
+    """Inputs handled by a dedicated thread.
 
     Args:
-        name: of the thread.
+        name: the name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -88,12 +88,12 @@ class ThreadMailbox(Mailbox):
             return items
 
     def any_waiting(self, matches: Callable[[Any], bool]) -> bool:
-        """Tell whether an input of a kind waits to be handled; for a handler that takes long."""
+        """Return whether a matching input is queued; for a handler that takes long."""
         with self._changed:
             return any(matches(item) for item in self._items)
 
     def join(self) -> None:
-        """Wait until the thread has handled its last input. For other threads, once the mailbox will be closed."""
+        """Wait until the thread has handled its last input. Call it from another thread, once a close is certain."""
         if self._thread is not None:
             self._thread.join()
 
@@ -110,11 +110,11 @@ class ThreadMailbox(Mailbox):
             try:
                 handle(item)
             except Exception:
-                # A fault of this program: the inputs behind this one have their turn all the same.
+                # A bug in this program must not block the inputs behind this one.
                 logger.exception("%s: %r could not be handled", self._name, item)
 
     def _is_awake(self, first: list[Any]) -> bool:
-        """Tell whether there is something to do, or another input that comes first of those to come later."""
+        """Return whether there is something to handle, or the earliest of the later inputs has changed."""
         return self._closed or bool(self._items) or self._later[:1] != first
 
     def _until_next(self) -> float | None:
@@ -129,7 +129,7 @@ class LoopMailbox(Mailbox):
     """Inputs handled by an event loop that many machines share.
 
     Args:
-        loop: the event loop; it runs in another thread.
+        loop: the event loop, which runs in another thread.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -150,5 +150,5 @@ class LoopMailbox(Mailbox):
         self._loop.call_soon_threadsafe(self._loop.call_later, seconds, self._handle, item)
 
     def close(self) -> list[Any]:
-        """Return nothing: the loop hands every input over, and the machine refuses it."""
+        """Return no inputs: the loop delivers every input, and the machine rejects late ones."""
         return []

@@ -1,4 +1,4 @@
-"""Machines on VPCs that behave as EC2's: taps in network namespaces, and metadata for all of a VPC's instances."""
+"""VPC networking for machines: taps in network namespaces, and a shared metadata service per VPC."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ logger = logging.getLogger(__name__)
 
 METADATA_PORT = 80
 REPORT_SECONDS = 60.0
-"""How long it may take until the network knows an interface that the records have."""
+"""The seconds until an interface of the records must have appeared in the network."""
 
 
 class NamespaceNetwork(QemuNetwork):
-    """Connects machines to VPCs, each in a network namespace.
+    """Connects machines to VPCs, one network namespace per VPC.
 
     Args:
-        directory: for the files of its helper processes; it must exist, and be absolute.
-        ssh_port: the port of public addresses that leads to sshd.
+        directory: the directory of the helper processes' files; it must exist and be absolute.
+        ssh_port: the port on public addresses that forwards to sshd.
     """
 
     def __init__(self, directory: Path, ssh_port: int) -> None:
@@ -52,18 +52,18 @@ class NamespaceNetwork(QemuNetwork):
 
     @property
     def helper_pid(self) -> int | None:
-        """The process that holds the namespaces; None while there is none."""
+        """The id of the process that holds the namespaces; None without one."""
         return self._fabric.helper_pid
 
     def interface(self, attachment: NetworkAttachment) -> QemuInterface:
-        """Return an interface for a machine, not connected yet."""
+        """Return an unconnected interface for a machine."""
         return TapInterface(attachment, self._open_tap)
 
     @contextlib.contextmanager
     def serve_metadata(
         self, instance_id: str, directory: Path, describe: Callable[[], InstanceMetadata]
     ) -> Iterator[None]:
-        """Serve an instance's metadata to whoever has one of its addresses."""
+        """Serve an instance's metadata to requests from its addresses."""
         with self._lock:
             self._sources[instance_id] = MetadataSource(describe)
         try:
@@ -73,7 +73,7 @@ class NamespaceNetwork(QemuNetwork):
                 del self._sources[instance_id]
 
     def close(self) -> None:
-        """End every network, and what serves in it."""
+        """End all networks and the servers in them."""
         self._forwarder.close()
         self._fabric.close()
 
@@ -82,7 +82,7 @@ class NamespaceNetwork(QemuNetwork):
         try:
             self._fabric.apply(topology)
         except LocalEC2Error:
-            # The request that changed the records has succeeded; its answer cannot tell.
+            # The request that changed the records has succeeded, so its response cannot report this.
             logger.exception("the network does not follow the records")
         self._forward(public_ports(topology, self._ssh_port, privileged=os.geteuid() == 0))
 
@@ -101,7 +101,7 @@ class NamespaceNetwork(QemuNetwork):
 
     def _open_tap(self, attachment: NetworkAttachment) -> int:
         interface_id = attachment.interface_id
-        # A machine may be faster than the report of the request that started it.
+        # The machine may start before the request's topology report arrives.
         wait_until(
             lambda: self._topology.vpc_of(interface_id) is not None,
             what=f"the network to have {interface_id}",

@@ -1,4 +1,4 @@
-"""The PCI slots of a machine: which device has which, and plugging devices into a QEMU that runs."""
+"""The PCI slots of a machine, and the hotplug of devices."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from pycloudlib.local.machines.qmp import QMP
 logger = logging.getLogger(__name__)
 
 SLOTS = 16
-"""PCI Express ports: one for each device that is there from the start or is plugged later."""
+"""The number of PCI Express ports, each for one cold-plugged or hotplugged device."""
 RNG_SLOT = 2
-"""The slot after the root disk and the primary interface."""
+"""The slot of the virtio RNG, after the root disk and the primary interface."""
 
 
 class PciSlots:
-    """The devices of a machine and their slots. Without a QEMU, devices are only noted for its next start."""
+    """The devices of a machine and their slots. Without a QEMU process, changes apply to the next start."""
 
     def __init__(self) -> None:
         self._plugged: dict[str, QemuDevice] = {}
         self._slots: dict[str, int] = {}
         self._leaving: dict[str, QemuDevice] = {}
-        self._disconnected: set[str] = set()  # of those that leave
+        self._disconnected: set[str] = set()  # a subset of _leaving
 
     def fill(self, root: QemuDevice, primary: QemuDevice, others: list[QemuDevice]) -> None:
-        """Set the devices of a machine that is off; those that it had keep their slots.
+        """Set the devices of a machine that is off; devices that it had keep their slots.
 
         Args:
             root: the root volume.
             primary: the primary interface.
-            others: everything else.
+            others: all other devices.
         """
         self._plugged = {device.resource_id: device for device in (root, primary, *others)}
         kept = {name: slot for name, slot in self._slots.items() if name in self._plugged}
@@ -47,7 +47,7 @@ class PciSlots:
 
     @contextlib.contextmanager
     def inherited_fds(self) -> Iterator[list[int]]:
-        """Yield the file descriptors that arguments() named, which QEMU inherits, and close them at the end."""
+        """Yield the file descriptors in `arguments()`, which QEMU inherits, and close them on exit."""
         fds = [fd for device in self._plugged.values() for fd in device.take_fds()]
         try:
             yield fds
@@ -56,21 +56,21 @@ class PciSlots:
                 os.close(fd)
 
     def plug_all(self, qmp: QMP) -> None:
-        """Plug all devices into a QEMU that was started without them.
+        """Plug all devices into a QEMU process that was started without them.
 
         Raises:
-            MachineError: QEMU refused.
-            LocalEC2Error: what is behind a device cannot be made.
+            MachineError: QEMU rejected a device.
+            LocalEC2Error: a device's backend cannot be created.
         """
         for device in self._plugged.values():
             device.plug(qmp, self._slot_of(device))
 
     def plug(self, device: QemuDevice, qmp: QMP | None) -> None:
-        """Plug in a device; no-op if it is plugged in already.
+        """Plug in a device. No-op if it is plugged in.
 
         Raises:
-            MachineError: QEMU refused, or no slot is free.
-            LocalEC2Error: what is behind the device cannot be made.
+            MachineError: QEMU rejected the device, the guest has not released it yet, or no slot is free.
+            LocalEC2Error: the device's backend cannot be created.
         """
         if device.resource_id in self._plugged:
             return
@@ -86,18 +86,19 @@ class PciSlots:
         self._plugged[device.resource_id] = device
 
     def unplug(self, resource_id: str, qmp: QMP | None, *, force: bool = False) -> bool:
-        """Unplug a device, or ask the guest to release it.
+        """Unplug a device, or request that the guest release it.
 
         Args:
             resource_id: the volume or network interface.
-            qmp: QEMU's monitor; None without a QEMU.
-            force: disconnect the device at once. It keeps its slot until the guest has released it.
+            qmp: QEMU's monitor; None without a QEMU process.
+            force: whether to disconnect the device at once; default no. It keeps its slot until the guest has released
+                it.
 
         Returns:
-            Whether it is unplugged or disconnected; otherwise QEMU tells when the guest has released it.
+            Whether the device is unplugged or disconnected; otherwise QEMU reports the guest's release later.
 
         Raises:
-            MachineError: QEMU refused.
+            MachineError: QEMU rejected the request.
         """
         device = self._plugged.get(resource_id)
         if device is not None and qmp is None:
@@ -114,7 +115,7 @@ class PciSlots:
         """Remove a device that the guest has released.
 
         Returns:
-            The volume or interface; None if no device of that name was asked for.
+            The volume or interface; None if the device was not being unplugged.
 
         Raises:
             HardwareOffError: QEMU is gone.
@@ -127,22 +128,22 @@ class PciSlots:
         except HardwareOffError:
             raise
         except MachineError as error:
-            # The guest has released it all the same; QEMU keeps what is behind it as long as it runs.
+            # The guest has released the device anyway; QEMU keeps the backend until it ends.
             logger.warning("%s: %s", device.resource_id, error)
         self._free(device)
         return device.resource_id
 
     def went_off(self) -> None:
-        """Free the slots of the devices that the guest was asked to release."""
+        """Free the slots of all devices being unplugged."""
         for device in list(self._leaving.values()):
             self._free(device)
 
     def device(self, resource_id: str) -> QemuDevice | None:
-        """Return a device that QEMU has, or will have."""
+        """Return a device of the machine, including one being unplugged; None if unknown."""
         return self._plugged.get(resource_id) or self._leaving.get(resource_id)
 
     def _disconnect(self, device: QemuDevice, qmp: QMP) -> None:
-        """Remove what is behind a device, once."""
+        """Remove a device's backend. No-op if it is removed."""
         if device.resource_id not in self._disconnected:
             device.release(qmp)
             self._disconnected.add(device.resource_id)
@@ -170,5 +171,5 @@ def _ask_to_release(device: QemuDevice, qmp: QMP, *, force: bool) -> None:
     except MachineError as error:
         if not force:
             raise
-        # A guest that does not react to the last request refuses the next: it keeps the device until it is off.
+        # QEMU rejects a second request while the guest ignores the first: the guest keeps the device until power-off.
         logger.info("%s: %s", device.resource_id, error)

@@ -1,4 +1,4 @@
-"""The hardware of a real machine: a QEMU process without any privileges."""
+"""The hardware of a real machine: an unprivileged QEMU process."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ from pycloudlib.local.network.metadata import InstanceMetadata
 logger = logging.getLogger(__name__)
 
 ROOM_TO_START = 128 * qemu_img.MIB
-"""A guest that boots writes about as much to its disk."""
+"""The bytes of disk space required for a start: a booting guest writes about as much."""
 START_SECONDS = 300.0
-"""How long a QEMU may take until its monitor answers; on a busy host."""
+"""The seconds until QEMU's monitor must respond, on a busy host."""
 FINISH_SECONDS = 30.0
-"""How long a QEMU may take to end."""
+"""The seconds that a QEMU process may take to end."""
 KEPT_CONSOLE_BYTES = 64 * 1024
-"""What is kept of a console when its machine is gone; EC2 keeps as much."""
+"""The bytes of console output to keep after the machine's deletion, as on EC2."""
 CONSOLE_FILE = "console.log"
 
 
 class QemuHardware(Hardware):
-    """A QEMU process, its directory and its metadata service.
+    """A QEMU process, its directory, and its metadata service.
 
-    A reset is a new process: under emulation a kernel takes half a minute to overwrite the code of the one before it,
-    which QEMU has translated.
+    A reset starts a new process: under TCG, a kernel takes half a minute to overwrite the translated code of the
+    previous one.
 
     Args:
-        spec: what the machine is made of at first.
-        metadata: answers requests to its metadata service.
-        host: starts its QEMU processes.
-        network: connects its interfaces.
-        post: takes its signals.
-        wanted: tells whether it is still to be started; for any thread.
+        spec: the initial specification of the machine.
+        metadata: returns the current metadata.
+        host: starts QEMU processes.
+        network: connects the interfaces.
+        post: receives the signals.
+        wanted: returns whether a start is still needed; called from any thread.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class QemuHardware(Hardware):
         self._last_console = b""
 
     def switch_on(self, run: int, start: Start | None) -> None:
-        """Start a QEMU: with its devices, or from where a boot was saved and without any."""
+        """Start a QEMU process, with its devices, or from a boot snapshot and without devices."""
         if start is not None:
             self._spec = start.spec
             self._prepare(start.devices)
@@ -100,7 +100,7 @@ class QemuHardware(Hardware):
         self._process = process
 
     def complete(self) -> None:
-        """Resume a saved boot as this machine, with its devices."""
+        """Resume a boot snapshot as this machine, with its devices. No-op without a boot snapshot."""
         process, snapshot = self._process, self._snapshot
         if process is None or snapshot is None:
             return
@@ -113,7 +113,7 @@ class QemuHardware(Hardware):
         self._snapshot = None
 
     def retry_from_beginning(self, reason: str) -> bool:
-        """Discard the saved boot that failed, if there was one."""
+        """Discard the boot snapshot that failed; return whether there was one."""
         if self._snapshot is None:
             return False
         logger.warning("%s boots from the beginning: %s", self._spec.instance_id, self._fault or reason)
@@ -122,12 +122,12 @@ class QemuHardware(Hardware):
         return True
 
     def press_power_button(self) -> None:
-        """Ask the guest to shut down."""
+        """Request a shutdown of the guest by ACPI."""
         if self._process is not None:
             self._process.qmp.send("system_powerdown")
 
     def finish(self) -> None:
-        """End the QEMU that waits since its guest has shut down, so that the reason can be told."""
+        """Quit the QEMU process that stays paused after the guest's shutdown."""
         if self._process is not None:
             self._process.qmp.send("quit")
 
@@ -137,18 +137,18 @@ class QemuHardware(Hardware):
             self._process.kill()
 
     def interrupter(self) -> Callable[[], None]:
-        """Return a function that kills the present QEMU: whatever waits for its answer goes on."""
+        """Return a function that kills the current QEMU process, which unblocks threads waiting for it."""
         process = self._process
         return process.kill if process is not None else lambda: None
 
     def fail(self, cause: str) -> None:
-        """Kill the present QEMU, if there is one: the machine dies of this cause. For any thread."""
+        """Kill the current QEMU process, and report the cause as the reason. Any thread may call it."""
         process = self._process
         if process is not None:
             process.kill(cause)
 
     def went_off(self) -> None:
-        """Take note that QEMU has ended."""
+        """Record that QEMU has ended."""
         self._process = None
         self._slots.went_off()
 
@@ -161,11 +161,11 @@ class QemuHardware(Hardware):
         self._slots.plug(self._device(device), self._qmp)
 
     def unplug(self, resource_id: str, *, force: bool = False) -> bool:
-        """Ask the guest to release a device."""
+        """Request that the guest release a device."""
         return self._slots.unplug(resource_id, self._qmp, force=force)
 
     def released(self, device_id: str) -> str | None:
-        """Remove what is behind a device that the guest has released."""
+        """Remove the backend of a released device."""
         qmp = self._qmp
         return self._slots.released(device_id, qmp) if qmp is not None else None
 
@@ -184,10 +184,10 @@ class QemuHardware(Hardware):
             qemu_img.create_overlay(command.disk.file(), command.overlay, base_format="qcow2")
 
     def grow(self, command: Grow) -> None:
-        """Make a disk larger.
+        """Grow a disk.
 
         Raises:
-            MachineError: QEMU uses it, and refused.
+            MachineError: QEMU uses the disk, and rejected the resize.
         """
         device, qmp = self._slots.device(command.disk.volume_id), self._qmp
         if qmp is not None and isinstance(device, QemuDisk):
@@ -196,12 +196,12 @@ class QemuHardware(Hardware):
             command.disk.grow(command.size_gb)
 
     def delete(self) -> None:
-        """Delete its directory."""
+        """Delete the machine's directory, keeping the end of the console output."""
         self._last_console = self.console()[-KEPT_CONSOLE_BYTES:]
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def console(self) -> bytes:
-        """Return all that it has printed on its serial console."""
+        """Return the complete output of the serial console."""
         try:
             return (self._directory / CONSOLE_FILE).read_bytes()
         except FileNotFoundError:

@@ -20,15 +20,15 @@ def command_line(
     qmp_fd: int,
     host_fd: int | None = None,
 ) -> list[str]:
-    """Compose the QEMU command of a machine; paths are relative to its directory.
+    """Compose the QEMU command line of a machine; relative paths refer to the machine's directory.
 
     Args:
-        spec: what the machine is made of.
-        devices: the arguments of its disks and interfaces.
-        accelerator: what runs the guest's instructions.
-        qmp_fd: QEMU's side of the monitor's socket.
-        host_fd: QEMU's side of a second serial port, of a machine that is saved or goes on from where one was saved;
-            such a machine has another initramfs. Default: none.
+        spec: the specification of the machine.
+        devices: the arguments of the disks and interfaces.
+        accelerator: the accelerator.
+        qmp_fd: QEMU's end of the monitor socket.
+        host_fd: QEMU's end of the second serial port, for creating or resuming a boot snapshot, which needs another
+            initramfs; default none.
     """
     command = [QEMU, "-name", spec.instance_id, "-no-user-config", "-nodefaults", "-display", "none"]
     command += ["-machine", "q35", "-accel", accelerator.option, "-cpu", accelerator.cpu]
@@ -38,10 +38,10 @@ def command_line(
     command += ["-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
     if host_fd is not None:
         command += ["-chardev", f"socket,id=host,fd={host_fd}", "-serial", "chardev:host"]
-    # A guest that powers off or resets leaves QEMU waiting until it is told to quit, so that the reason can be told.
+    # Pause after a power-off or reset until QMP's quit, so that QEMU can still report the reason.
     command += ["-action", "shutdown=pause", "-action", "reboot=shutdown"]
     for slot in range(SLOTS):
-        # No device has I/O ports, and there are fewer of them than these ports would like to keep.
+        # No device uses I/O ports, and there are not enough of them for the default reservation of every port.
         command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1},io-reserve=0"]
     command += [*devices, "-device", f"virtio-rng-pci,bus=port{RNG_SLOT}"]
     if spec.kernel is not None:
@@ -54,9 +54,9 @@ def command_line(
 
 
 def firmware_uuid(instance_id: str) -> str:
-    """What the firmware says of who a machine is, as its UUID and as its serial number.
+    """Return the system UUID of a machine's firmware, which is also its serial number.
 
-    As on Nitro, both are the same and begin with "ec2": by that cloud-init tells EC2 from other clouds.
+    As on Nitro, both are equal and begin with "ec2", by which cloud-init detects EC2.
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
     """
     return str(uuid.UUID(f"ec2{uuid.uuid5(uuid.NAMESPACE_OID, instance_id).hex[3:]}"))

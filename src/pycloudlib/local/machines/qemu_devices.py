@@ -1,4 +1,4 @@
-"""The devices of a QEMU machine: on its command line, and plugged while it runs. Interfaces have their own module."""
+"""The devices of a QEMU machine, cold-plugged and hotplugged. Interfaces have their own module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycloudlib.local.machines.qmp import QMP
 
 
 class QemuDevice(ABC):
-    """A device in one of the machine's slots, and what is behind it.
+    """A device in one of the machine's slots, and its backend.
 
     Args:
         resource_id: the volume or network interface.
@@ -25,40 +25,40 @@ class QemuDevice(ABC):
 
     @property
     def device_id(self) -> str:
-        """What QEMU calls it."""
+        """QEMU's id of the device."""
         return f"dev-{self.resource_id}"
 
     @abstractmethod
     def arguments(self, slot: int) -> list[str]:
-        """The command-line arguments with which a machine has it from the start."""
+        """Return the command-line arguments of the cold-plugged device."""
 
     def take_fds(self) -> list[int]:
-        """Return the file descriptors that the arguments name, to be passed on to QEMU and closed by the caller."""
+        """Return the file descriptors that the arguments name. The caller passes them to QEMU and closes them."""
         return []
 
     @abstractmethod
     def plug(self, qmp: QMP, slot: int) -> None:
-        """Give it to a machine that runs.
+        """Hotplug the device.
 
         Raises:
-            MachineError: QEMU refused.
-            LocalEC2Error: what is behind it cannot be made.
+            MachineError: QEMU rejected the device.
+            LocalEC2Error: the backend cannot be created.
         """
 
     def unplug(self, qmp: QMP) -> None:
-        """Ask the guest to let go of it; QEMU tells with DEVICE_DELETED when it has.
+        """Request that the guest release the device; QEMU reports the release with DEVICE_DELETED.
 
         Raises:
-            MachineError: QEMU refused.
+            MachineError: QEMU rejected the request.
         """
         qmp.execute("device_del", id=self.device_id)
 
     @abstractmethod
     def release(self, qmp: QMP) -> None:
-        """Take away what was behind it, when the guest has let go of it.
+        """Remove the backend after the guest has released the device.
 
         Raises:
-            MachineError: QEMU refused.
+            MachineError: QEMU rejected the removal.
         """
 
 
@@ -67,7 +67,7 @@ class QemuDisk(QemuDevice):
 
     Args:
         disk: the volume.
-        bus: how it is connected.
+        bus: the bus of the disk.
     """
 
     def __init__(self, disk: Disk, bus: DiskBus) -> None:
@@ -78,12 +78,12 @@ class QemuDisk(QemuDevice):
         self._overlays = 0
 
     def arguments(self, slot: int) -> list[str]:
-        """The command-line arguments with which a machine has it from the start."""
+        """Return the command-line arguments of the cold-plugged device."""
         self._top = self.disk.volume_id
         return ["-blockdev", json.dumps(self._node()), "-device", option(self._device(slot))]
 
     def plug(self, qmp: QMP, slot: int) -> None:
-        """Give it to a machine that runs."""
+        """Hotplug the device."""
         self._top = self.disk.volume_id
         qmp.execute("blockdev-add", **self._node())
         try:
@@ -93,14 +93,14 @@ class QemuDisk(QemuDevice):
             raise
 
     def release(self, qmp: QMP) -> None:
-        """Take its file away; the overlays on it go by themselves."""
+        """Remove the disk's block node; QEMU removes the overlays on it."""
         qmp.execute("blockdev-del", **{"node-name": self.disk.volume_id})
 
     def freeze(self, qmp: QMP, overlay: str) -> None:
-        """Let everything that is written from now on go to a new overlay.
+        """Redirect all further writes to a new overlay.
 
         Raises:
-            MachineError: QEMU refused, for want of room or otherwise.
+            MachineError: QEMU rejected the command, for example for lack of disk space.
         """
         self._overlays += 1
         top = f"{self.disk.volume_id}-{self._overlays}"
@@ -116,10 +116,10 @@ class QemuDisk(QemuDevice):
         self._top = top
 
     def grow(self, qmp: QMP, size_gb: int) -> None:
-        """Make it larger while the guest runs, which sees its new size at once.
+        """Grow the disk while the guest runs, which sees the new size at once.
 
         Raises:
-            MachineError: QEMU refused, or cannot resize a disk of this kind.
+            MachineError: QEMU rejected the command, or cannot resize a disk on this bus.
         """
         if self._bus is DiskBus.NVME:
             raise MachineError(
@@ -128,7 +128,7 @@ class QemuDisk(QemuDevice):
         qmp.execute("block_resize", **{"node-name": self._top, "size": size_gb * qemu_img.GIB})
 
     def _node(self) -> dict[str, Any]:
-        # Machines are thrown away: what the host has not written yet need not survive the host.
+        # Machines are disposable: their unflushed writes need not survive a crash of the host.
         lasting = {"cache": {"no-flush": True}, "discard": "unmap"}
         file = {"driver": "file", "filename": str(self.disk.file()), **lasting}
         return {"driver": "qcow2", "node-name": self.disk.volume_id, "file": file, **lasting}

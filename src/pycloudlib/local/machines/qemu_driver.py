@@ -1,4 +1,4 @@
-"""What makes real machines, and sees to it that none outlives this process."""
+"""The driver of real machines."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from pycloudlib.local.network.reachability import wait_for_answer
 
 
 class QemuDriver(MachineDriver):
-    """Makes QEMU machines, and sees to it that none outlives this process.
+    """Creates QEMU machines, none of which outlives this process.
 
     Args:
-        host: starts their QEMU processes.
-        network: connects them; closed with the driver.
+        host: starts the QEMU processes.
+        network: connects the machines; closed with the driver.
     """
 
-    device_limit = SLOTS - 1  # one slot has the random numbers
+    device_limit = SLOTS - 1  # one slot holds the virtio RNG
 
     def __init__(self, host: QemuHost, network: QemuNetwork) -> None:
         self._host = host
@@ -40,7 +40,7 @@ class QemuDriver(MachineDriver):
         self._lock = threading.Lock()
 
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:
-        """Make a machine, switched off."""
+        """Create a machine, switched off."""
         mailbox = ThreadMailbox(f"machine-{spec.instance_id}")
 
         def wanted() -> bool:
@@ -54,15 +54,15 @@ class QemuDriver(MachineDriver):
         return machine
 
     def allocate_public_ip(self) -> str:
-        """Take a loopback address that no other instance has."""
+        """Allocate an unused loopback address."""
         return self._addresses.allocate()
 
     def release_public_ip(self, address: str) -> None:
-        """Give an address back."""
+        """Release an address of `allocate_public_ip`."""
         self._addresses.release(address)
 
     def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
-        """Connect to the guest's sshd until it answers."""
+        """Connect to the guest's sshd in a thread until it answers. No-op without an address."""
         if public_ip is None:
             return
 
@@ -74,7 +74,7 @@ class QemuDriver(MachineDriver):
         threading.Thread(target=watch, name=f"reachability-{public_ip}", daemon=True).start()
 
     def close(self) -> None:
-        """End every machine, at once."""
+        """Destroy all machines immediately, and wait for their threads."""
         self._host.stop_snapshots()
         with self._lock:
             machines = self._machines

@@ -1,4 +1,4 @@
-"""What the QEMU machines of one server have in common."""
+"""The options and QEMU processes shared by the machines of one server."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import MachineSpec
 from pycloudlib.local.machines.boot_snapshot import BootSnapshot, BootSnapshots, Wanted
 
-# A parent that was gone before the kernel was told to watch it would never end the machine: so the child looks.
+# PR_SET_PDEATHSIG misses a parent that died before the call, so the child also checks its parent's id.
 _ONLY_WITH_PARENT = 'test "$PPID" = "$0" && exec "$@"'
 
 
 @dataclass(frozen=True)
 class QemuOptions:
-    """What all machines of a server have in common.
+    """The options of all machines of a server.
 
     Args:
-        directory: where the machines keep their disks, each in a directory of its own.
-        accelerator: what runs the guest's instructions.
-        ssh_port: port on every public address that leads to sshd.
-        shutdown_seconds: how long a guest may take to shut down before the plug is pulled; EC2 gives it minutes.
-        boot_snapshots: where boots are saved for others to go on from; None to boot always from the beginning.
+        directory: the parent of the machines' directories.
+        accelerator: QEMU's accelerator.
+        ssh_port: the port on every public address that forwards to sshd.
+        shutdown_seconds: the timeout in seconds of a guest's shutdown before the power is cut; minutes on EC2.
+        boot_snapshots: the directory of boot snapshots; None (default) to boot always from the beginning.
     """
 
     directory: Path
@@ -37,34 +37,37 @@ class QemuOptions:
 
 
 class QemuHost:
-    """Starts QEMU processes that end with this process, and makes boot snapshots for them.
+    """Starts QEMU processes that end with this process, and creates boot snapshots for them.
 
     Args:
-        options: what all machines have in common.
+        options: the options of all machines.
     """
 
     def __init__(self, options: QemuOptions) -> None:
         self.options = options
-        # The kernel ends a machine with the thread that started it: this one lives as long as the process.
+        # PR_SET_PDEATHSIG applies to the parent thread, so this one lives as long as the process.
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
         self._boot_snapshots = BootSnapshots(options.boot_snapshots, self.spawn) if options.boot_snapshots else None
 
     def boot_snapshot(self, spec: MachineSpec, wanted: Wanted) -> BootSnapshot | None:
-        """Return the boot snapshot that a machine can resume instead of booting; make it first if there is none yet.
+        """Return the boot snapshot from which a machine can resume; create it if it is missing.
 
         Args:
-            spec: the machine.
-            wanted: tells whether anybody still waits for the snapshot.
+            spec: the specification of the machine.
+            wanted: returns whether the boot snapshot is still needed.
+
+        Returns:
+            None if the machine must boot from the beginning.
         """
         return self._boot_snapshots.get(spec, self.options.accelerator, wanted) if self._boot_snapshots else None
 
     def discard(self, boot: BootSnapshot) -> None:
-        """Discard a boot snapshot that no machine can resume."""
+        """Discard a boot snapshot from which no machine can resume."""
         if self._boot_snapshots is not None:
             self._boot_snapshots.discard(boot)
 
     def spawn(self, command: Sequence[str], directory: Path, keep_fds: Sequence[int]) -> subprocess.Popen[bytes]:
-        """Start a process that ends with this one, however this one ends."""
+        """Start a process that the kernel kills when this one ends for any reason."""
         tied = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", _ONLY_WITH_PARENT, str(os.getpid()), *command]
         return self._spawner.submit(
             subprocess.Popen,
@@ -78,10 +81,10 @@ class QemuHost:
         ).result()
 
     def stop_snapshots(self) -> None:
-        """End the machines that make boot snapshots."""
+        """End the machines whose boot snapshots are in progress."""
         if self._boot_snapshots is not None:
             self._boot_snapshots.close()
 
     def close(self) -> None:
-        """Stop starting processes. Those that still run end with this process."""
+        """Stop starting processes. Running ones end with this process."""
         self._spawner.shutdown()

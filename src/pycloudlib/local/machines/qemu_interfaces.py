@@ -1,4 +1,4 @@
-"""The network interfaces of a QEMU machine, and what connects them."""
+"""The network interfaces of QEMU machines, and the networks that connect them."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from pycloudlib.local.network.topology import Topology
 from pycloudlib.waiting import wait_until
 
 FORWARD_SECONDS = 5.0
-"""How long another machine may take to release an address."""
+"""The seconds that another machine may take to release an address."""
 JUMBO_MTU = 9001
-"""As in a VPC: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html"""
+"""The MTU of a VPC: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/network_mtu.html"""
 METADATA_SOCKET = "metadata.sock"
-"""In the machine's directory."""
+"""The socket's file name in the machine's directory."""
 
 
 class QemuInterface(QemuDevice):
     """A network interface.
 
     Args:
-        attachment: its MAC and addresses.
+        attachment: the MAC and the addresses.
     """
 
     def __init__(self, attachment: NetworkAttachment) -> None:
@@ -45,11 +45,11 @@ class QemuInterface(QemuDevice):
         """Change the addresses, now or from the next start on.
 
         Raises:
-            MachineError: QEMU refused.
+            MachineError: QEMU rejected the change.
         """
 
     def release(self, qmp: QMP) -> None:
-        """Remove its network backend."""
+        """Remove the network backend."""
         qmp.execute("netdev_del", id=self._netdev_id)
 
     @property
@@ -77,11 +77,11 @@ class QemuNetwork(ABC):
     """Connects the interfaces of a server's machines."""
 
     topology_listener: Callable[[Topology], None] | None = None
-    """Called with the whole network of the records whenever it has changed; None if the records do not affect it."""
+    """Called with the complete network after each change of the records; None if they do not affect this one."""
 
     def __init__(self) -> None:
         self.on_lost: Callable[[str], object] = lambda _: None
-        """Called with the reason when all machines have lost their network for good."""
+        """Called with the reason once all machines have permanently lost their network."""
 
     @abstractmethod
     def interface(self, attachment: NetworkAttachment) -> QemuInterface:
@@ -95,21 +95,21 @@ class QemuNetwork(ABC):
 
         Args:
             instance_id: the machine's instance.
-            directory: the machine's.
+            directory: the machine's directory.
             describe: returns the current metadata.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """End what it runs, after all machines."""
+        """End the network's processes and servers, after all machines have ended."""
 
 
 class UserInterface(QemuInterface):
     """An interface on QEMU's user networking.
 
     Args:
-        attachment: its MAC and addresses.
-        ssh_port: port on each public address that leads to sshd.
+        attachment: the MAC and the addresses.
+        ssh_port: the port on each public address that forwards to sshd.
     """
 
     def __init__(self, attachment: NetworkAttachment, ssh_port: int) -> None:
@@ -117,7 +117,7 @@ class UserInterface(QemuInterface):
         self._ssh_port = ssh_port
 
     def arguments(self, slot: int) -> list[str]:
-        """Return the command-line arguments with which a machine has it from the start."""
+        """Return the command-line arguments of the cold-plugged interface."""
         return ["-netdev", user_mode.as_option(self._netdev()), "-device", f"{option(self._device(slot))},romfile="]
 
     def plug(self, qmp: QMP, slot: int) -> None:
@@ -126,7 +126,7 @@ class UserInterface(QemuInterface):
         self._plug_device(qmp, slot)
 
     def change(self, attachment: NetworkAttachment, qmp: QMP | None) -> None:
-        """Change the public addresses that lead to it; the guest reads the private ones from its metadata."""
+        """Change the forwarded public addresses; the guest reads its private ones from its metadata."""
         before = {address for address in self._attachment.addresses if address.public_ip}
         after = {address for address in attachment.addresses if address.public_ip}
         self._attachment = attachment
@@ -142,10 +142,10 @@ class UserInterface(QemuInterface):
 
 
 class UserNetwork(QemuNetwork):
-    """QEMU's user networking: each machine alone in a network of its own.
+    """QEMU's user networking: an isolated network per machine.
 
     Args:
-        ssh_port: port on each public address that leads to sshd.
+        ssh_port: the port on each public address that forwards to sshd.
     """
 
     def __init__(self, ssh_port: int) -> None:
@@ -165,15 +165,15 @@ class UserNetwork(QemuNetwork):
             yield
 
     def close(self) -> None:
-        """Do nothing: user networking ends with each QEMU."""
+        """No-op: user networking ends with each QEMU process."""
 
 
 class TapInterface(QemuInterface):
-    """An interface whose tap is in a VPC's network namespace.
+    """An interface with a tap in a VPC's network namespace.
 
     Args:
-        attachment: its MAC and addresses.
-        open_tap: connects the interface to its VPC and returns its tap's file descriptor.
+        attachment: the MAC and the addresses.
+        open_tap: connects the interface to its VPC, and returns the tap's file descriptor.
     """
 
     def __init__(self, attachment: NetworkAttachment, open_tap: Callable[[NetworkAttachment], int]) -> None:
@@ -182,14 +182,14 @@ class TapInterface(QemuInterface):
         self._fds: list[int] = []
 
     def arguments(self, slot: int) -> list[str]:
-        """Return the command-line arguments with which a machine has it from the start; they name take_fds()."""
+        """Return the command-line arguments of the cold-plugged interface, which name the fds of `take_fds()`."""
         fd = self._open_tap(self._attachment)
         self._fds.append(fd)
         netdev = f"tap,id={self._netdev_id},fd={fd}"
         return ["-netdev", netdev, "-device", f"{option(self._device(slot))},romfile="]
 
     def take_fds(self) -> list[int]:
-        """Return the tap's file descriptor after arguments(): the tap is gone when nobody has it open."""
+        """Return the tap's file descriptor after `arguments()`; the kernel removes a tap with its last descriptor."""
         fds, self._fds = self._fds, []
         return fds
 
@@ -204,7 +204,7 @@ class TapInterface(QemuInterface):
         self._plug_device(qmp, slot)
 
     def change(self, attachment: NetworkAttachment, qmp: QMP | None) -> None:
-        """Take note of the addresses: the VPC's routes follow the records, not the machine."""
+        """Record the addresses: the VPC's routes follow the records, not the machine."""
         self._attachment = attachment
 
     def _device(self, slot: int) -> dict[str, str]:
@@ -212,7 +212,7 @@ class TapInterface(QemuInterface):
 
 
 def _forward(qmp: QMP, line: str) -> None:
-    """Forward an address, as soon as the machine that had it before has released it."""
+    """Forward an address once the machine that had it has released it."""
     refusals: list[MachineError] = []
 
     def forwarded() -> bool:
@@ -230,7 +230,7 @@ def _forward(qmp: QMP, line: str) -> None:
 
 
 def _execute_hmp(qmp: QMP, line: str) -> None:
-    """Execute a command that QMP lacks; the answer is prose."""
+    """Execute a human monitor command that QMP lacks, and parse its text output for errors."""
     told: str = qmp.execute("human-monitor-command", **{"command-line": line})
     if told and not told.rstrip().endswith("removed"):
         raise MachineError(f"{line}: {told.strip()}")
@@ -238,7 +238,7 @@ def _execute_hmp(qmp: QMP, line: str) -> None:
 
 @contextlib.contextmanager
 def _short_path(directory: Path) -> Iterator[Path]:
-    """Give a path to a directory that is short enough for a Unix socket, whose addresses have 107 bytes."""
+    """Yield a path to a directory that fits a Unix socket address, which is limited to 107 bytes."""
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY)
     try:
         yield Path(f"/proc/self/fd/{fd}")

@@ -1,4 +1,4 @@
-"""One QEMU process: what it is told through its monitor, and the signals that it gives."""
+"""A QEMU process, its monitor, and its signals."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pycloudlib.local.machines.qmp import QMP, READY
 logger = logging.getLogger(__name__)
 
 QUIT_SECONDS = 10.0
-"""How long a QEMU that has hung up may take to end."""
+"""The seconds that QEMU may take to end after closing its monitor."""
 
 Command = Callable[[int, "int | None"], Sequence[str]]
 """Composes QEMU's command line, given its side of the monitor and of the second serial port."""
 
 
 class QemuProcess:
-    """A QEMU that runs. A thread follows it to its end, which is the last thing that it signals.
+    """A QEMU process. A thread follows it until its end, which is its last signal.
 
     Args:
-        name: of the machine, for its log.
-        run: the number for its signals.
-        post: takes its signals.
-        directory: its working directory.
+        name: the name of the machine, for the log.
+        run: the number of the run, for the signals.
+        post: receives the signals.
+        directory: the working directory.
     """
 
     def __init__(self, name: str, run: int, post: Callable[[Signal], object], directory: Path) -> None:
@@ -47,13 +47,13 @@ class QemuProcess:
         self.host: socket.socket | None = None
 
     def start(self, spawn: Spawn, command: Command, *, with_host_port: bool, keep_fds: Sequence[int] = ()) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
             spawn: starts the process.
-            command: composes its command line.
-            with_host_port: whether it has a second serial port, of which `host` becomes this side.
-            keep_fds: file descriptors that its command line names; default none.
+            command: composes the command line.
+            with_host_port: whether to add a second serial port, with `host` as this end.
+            keep_fds: file descriptors that the command line names; default none.
         """
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as on_failure:
             ours, monitor = _socket_pair(on_failure, theirs)
@@ -69,10 +69,10 @@ class QemuProcess:
         threading.Thread(target=self._follow, name=f"qemu-{self._name}", daemon=True).start()
 
     def kill(self, cause: str = "") -> None:
-        """End it at once.
+        """Kill the process.
 
         Args:
-            cause: why it ends, for its last signal; default: what it printed last.
+            cause: the reason, for the last signal; default the last line of QEMU's standard error.
         """
         self._cause = self._cause or cause
         self._process.kill()
@@ -102,7 +102,7 @@ class QemuProcess:
             self._post(GuestShutdown(self._run, reset=event["data"]["reason"] == "guest-reset"))
 
     def _read_complaints(self) -> None:
-        """Read QEMU's standard error. Only there does it tell of a write for which there was no room."""
+        """Read QEMU's standard error, the only place where it reports a write that failed for lack of disk space."""
         assert self._process.stderr is not None  # noqa: S101  (a pipe was asked for)
         with self._process.stderr as lines:
             for line in lines:
@@ -111,7 +111,7 @@ class QemuProcess:
                     logger.warning("%s: %s", self._name, complaint)
                     self._said_last = complaint
                 if qemu_img.NO_SPACE in complaint and not self._cause:
-                    # The guest would take it for a broken disk, and its user would never know why.
+                    # The guest would see a broken disk, and its user would not learn the reason.
                     self.kill(f"no room left on the disk for {self._directory}")
 
     def _wait(self) -> int:

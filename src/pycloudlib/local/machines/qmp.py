@@ -1,4 +1,4 @@
-"""QMP: how a running QEMU is told what to do, and tells what happens.
+"""QMP, the control protocol of a running QEMU process.
 
 https://www.qemu.org/docs/master/interop/qmp-spec.html
 """
@@ -25,10 +25,10 @@ _GREETING_ANSWER = json.dumps({"execute": "qmp_capabilities", "id": _GREETING_ID
 
 
 class QMP:
-    """A connection to one QEMU. One thread runs `events()`; any other may execute commands meanwhile.
+    """A connection to a QEMU process. One thread runs `events()`; any other may execute commands meanwhile.
 
     Args:
-        connection: this side of a socket whose other side is QEMU's monitor.
+        connection: this end of the monitor socket.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -40,9 +40,9 @@ class QMP:
         self._closed = False
 
     def events(self) -> Iterator[Mapping[str, Any]]:
-        """Yield QEMU's events as they come, and hand answers to those who wait for them; ends when QEMU does.
+        """Yield QEMU's events until it ends, and deliver answers to the waiting threads.
 
-        The first one is READY: QEMU greets early, but answers only when the machine is complete.
+        The first event is READY: QEMU greets early, but executes commands only once the machine is complete.
         """
         try:
             for line in self._lines:
@@ -61,7 +61,7 @@ class QMP:
             self._end()
 
     def send(self, command: str, **arguments: Any) -> Future[Any]:
-        """Send a command without waiting for its answer; a QEMU that is gone makes the answer an error."""
+        """Send a command without waiting; the future holds HardwareOffError if QEMU is gone."""
         return self._send(command, arguments)
 
     def _send(self, command: str, arguments: Mapping[str, Any], fds: Sequence[int] = ()) -> Future[Any]:
@@ -81,20 +81,20 @@ class QMP:
         return answer
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """Send a command and return its answer.
+        """Send a command and return its result.
 
         Raises:
             HardwareOffError: QEMU is gone.
-            MachineError: QEMU refused, or did not answer in time.
+            MachineError: QEMU returned an error, or did not answer within COMMAND_SECONDS.
         """
         return self._answer(command, self._send(command, arguments))
 
     def pass_fd(self, name: str, fd: int) -> None:
-        """Pass a file descriptor to QEMU, which knows it by a name from now on.
+        """Pass a named file descriptor to QEMU.
 
         Raises:
             HardwareOffError: QEMU is gone.
-            MachineError: QEMU refused, or did not answer in time.
+            MachineError: QEMU returned an error, or did not answer within COMMAND_SECONDS.
         """
         self._answer("getfd", self._send("getfd", {"fdname": name}, [fd]))
 
@@ -105,12 +105,12 @@ class QMP:
             raise MachineError(f"{command}: QEMU did not answer within {COMMAND_SECONDS:g} s") from None
 
     def _send_line(self, line: bytes, fds: Sequence[int]) -> None:
-        # The kernel may take a part of the line; the descriptors go with its first byte.
+        # The kernel may accept a part of the line; the descriptors travel with its first byte.
         sent = socket.send_fds(self._connection, [line], list(fds)) if fds else 0
         self._connection.sendall(line[sent:])
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection; pending commands fail."""
         self._end()
         self._lines.close()
         self._connection.close()

@@ -1,7 +1,7 @@
-"""Simulated machines: real commands, states that pass by the clock, and no guest.
+"""Simulated machines: real commands, timed state changes, and no guest.
 
-Their addresses are loopback addresses all the same, so that one real sshd that listens on all of them can stand for
-every guest.
+They have loopback addresses like real machines, so that one real sshd listening on all of them can serve as every
+guest.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.user_mode import LoopbackAddresses
 
 NEVER_OVERDUE = 60.0
-"""Seconds by which simulated machines are never late."""
+"""The seconds added to each timeout, so that simulated machines never time out."""
 
 
 @dataclass(frozen=True)
 class SimulatedTimes:
-    """How long a simulated cloud takes for things, in seconds; default: no time at all."""
+    """The durations of a simulated cloud's operations in seconds; default 0."""
 
     boot: float = 0.0
     stop: float = 0.0
@@ -40,7 +40,7 @@ class SimulatedDriver(MachineDriver):
     """Creates simulated machines. A single thread serves all of them.
 
     Args:
-        times: how long things take.
+        times: the durations of operations.
     """
 
     def __init__(self, times: SimulatedTimes) -> None:
@@ -55,42 +55,42 @@ class SimulatedDriver(MachineDriver):
         self,
         spec: MachineSpec,
         owner: MachineOwner,
-        metadata: Callable[[], InstanceMetadata],  # no guest asks
+        metadata: Callable[[], InstanceMetadata],  # unused: there is no guest
     ) -> Machine:
-        """Make a machine, switched off."""
+        """Create a machine, switched off."""
         mailbox = LoopMailbox(self._loop)
         return Machine(spec, owner, SimulatedHardware(spec, self.times, mailbox), mailbox)
 
     def allocate_public_ip(self) -> str:
-        """Take a loopback address that no other instance has."""
+        """Allocate an unused loopback address."""
         return self._addresses.allocate()
 
     def release_public_ip(self, address: str) -> None:
-        """Give an address back."""
+        """Release an address of `allocate_public_ip`."""
         self._addresses.release(address)
 
     def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
-        """Report that the guest answers when its time has passed."""
+        """Report the guest as reachable after its duration."""
         self.after(self.times.answer, lambda: reported(True))
 
     def close(self) -> None:
-        """End every machine, at once."""
+        """Stop the thread of all machines."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do something when some time has passed."""
+        """Run an action after a number of seconds."""
         self._loop.call_soon_threadsafe(self._loop.call_later, seconds, action)
 
 
 class SimulatedHardware(Hardware):
-    """Hardware that has nothing but signals.
+    """Hardware that only sends signals.
 
     Args:
-        spec: what the machine would be made of.
-        times: how long things take.
-        mailbox: takes the signals.
+        spec: the specification of the machine.
+        times: the durations of operations.
+        mailbox: receives the signals.
     """
 
     def __init__(self, spec: MachineSpec, times: SimulatedTimes, mailbox: Mailbox) -> None:
@@ -105,7 +105,7 @@ class SimulatedHardware(Hardware):
         self._printed = b""
 
     def switch_on(self, run: int, start: Start | None) -> None:
-        """Be ready after a while."""
+        """Signal Ready after the duration of a boot."""
         self._run = run
         if start is not None:
             self._spec = start.spec
@@ -113,7 +113,7 @@ class SimulatedHardware(Hardware):
         self._mailbox.put_after(self._times.boot, Ready(run))
 
     def complete(self) -> None:
-        """Print what a machine would, in short."""
+        """Print a line on the console."""
         spec = self._spec
         self._printed += (
             f"simulated machine {spec.instance_id} at {self._address}: "
@@ -121,23 +121,23 @@ class SimulatedHardware(Hardware):
         ).encode()
 
     def retry_from_beginning(self, reason: str) -> bool:
-        """Never: it does not fail."""
+        """Return False: simulated hardware does not fail."""
         return False
 
     def press_power_button(self) -> None:
-        """Shut down after a while."""
+        """Signal GuestShutdown after the duration of a stop."""
         self._mailbox.put_after(self._times.stop, GuestShutdown(self._run))
 
     def finish(self) -> None:
-        """Be off at once."""
+        """Signal PowerOff at once."""
         self._mailbox.put(PowerOff(self._run))
 
     def cut_power(self, *, for_good: bool) -> None:
-        """Be off at once, or after the time of a termination."""
+        """Signal PowerOff at once, or after the duration of a termination if `for_good`."""
         self._mailbox.put_after(self._times.terminate if for_good else 0.0, PowerOff(self._run))
 
     def interrupter(self) -> Callable[[], None]:
-        """Return a no-op: nothing takes long."""
+        """Return a no-op: no operation blocks."""
         return lambda: None
 
     def went_off(self) -> None:
@@ -150,11 +150,11 @@ class SimulatedHardware(Hardware):
         """No-op."""
 
     def unplug(self, resource_id: str, *, force: bool = False) -> bool:
-        """Have no guest that would have to release it."""
+        """Return True: there is no guest that has to release the device."""
         return True
 
     def released(self, device_id: str) -> str | None:
-        """Have no such device."""
+        """Return None: no device is ever released by a guest."""
         return None
 
     def change_interface(self, attachment: NetworkAttachment) -> None:
@@ -170,5 +170,5 @@ class SimulatedHardware(Hardware):
         """No-op."""
 
     def console(self) -> bytes:
-        """Return what a machine would have printed, in short."""
+        """Return the printed lines."""
         return self._printed

@@ -1,4 +1,4 @@
-"""Volumes and snapshots of a simulated cloud: without contents, but with durations."""
+"""Volumes and snapshots of a simulated cloud, without contents but with realistic durations."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class SimulatedDisk(Disk):
 
 
 class SimulatedStore(VolumeStore):
-    """Volumes without contents, and snapshots that take time.
+    """Volumes without contents, and snapshots with a duration.
 
     Args:
-        driver: lets the time pass, and knows how long an image takes.
+        driver: provides timers, and the duration of an image.
     """
 
     def __init__(self, driver: SimulatedDriver) -> None:
@@ -56,18 +56,18 @@ class SimulatedStore(VolumeStore):
         return partial(self._take, snapshot_id, volume_id)
 
     def copy_snapshot(self, snapshot_id: str, source_id: str, done: Done) -> None:
-        """Report the copy as done after a while."""
+        """Report the copy as done after the duration of an image."""
         self._begin(snapshot_id, done)
 
     def progress(self, snapshot_id: str) -> int:
-        """Return the elapsed share of the time that a snapshot takes, in percent."""
+        """Return the elapsed share of a snapshot's duration in percent, at most 99."""
         begun, seconds = self._begun.get(snapshot_id), self._driver.times.image
         if begun is None or seconds <= 0:
             return 0
         return min(99, int(100 * (time.monotonic() - begun) / seconds))
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        """Forget when the snapshot was started."""
+        """Delete the start time of the snapshot."""
         self._begun.pop(snapshot_id, None)
 
     def _take(self, snapshot_id: str, volume_id: str, submit: Submit | None, done: Done) -> None:

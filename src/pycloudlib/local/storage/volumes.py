@@ -1,4 +1,4 @@
-"""The contents of volumes and snapshots, in layers that are shared and never copied."""
+"""The contents of volumes and snapshots, in shared layers that are never copied."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class BaseDisk:
     """A disk image as the initial contents of volumes.
 
     Args:
-        path: the image; it stays as it is.
-        format: as QEMU names it: "raw", "qcow2", ...
+        path: the image's file, which is never written to.
+        format: the format in QEMU's terms, such as "raw" or "qcow2".
     """
 
     path: Path
@@ -31,13 +31,13 @@ class BaseDisk:
 
 
 Done = Callable[[Exception | None], None]
-"""Called with None on success, else with the error; perhaps from another thread."""
+"""Called with None on success, else with the error; possibly from another thread."""
 
 Submit = Callable[[Command, Ended], None]
 """Queues a command for the machine that a volume is attached to."""
 
 TakeSnapshot = Callable[["Submit | None", Done], None]
-"""Takes a prepared snapshot, at once if the volume is detached (None)."""
+"""Takes a prepared snapshot; Submit is None for a detached volume."""
 
 
 class VolumeStore(ABC):
@@ -45,7 +45,7 @@ class VolumeStore(ABC):
 
     @abstractmethod
     def offer(self, snapshot_id: str, base: BaseDisk) -> None:
-        """Register an image's disk as a snapshot. No-op if it is registered already."""
+        """Register an image's disk as a snapshot. No-op if it is registered."""
 
     @abstractmethod
     def create(self, volume_id: str, size_gb: int, snapshot_id: str | None) -> None:
@@ -53,8 +53,8 @@ class VolumeStore(ABC):
 
         Args:
             volume_id: the volume.
-            size_gb: its size in GiB.
-            snapshot_id: its initial contents; None for an empty volume.
+            size_gb: the size in GiB.
+            snapshot_id: the snapshot with the initial contents; None for an empty volume.
 
         Raises:
             ImageError: the snapshot is of a removed image.
@@ -78,7 +78,7 @@ class VolumeStore(ABC):
 
     @abstractmethod
     def snapshot(self, snapshot_id: str, volume_id: str) -> TakeSnapshot:
-        """Prepare a snapshot; keep the volume's contents until it is taken, even if the volume is deleted."""
+        """Prepare a snapshot, and keep the volume's contents until it is taken, even if the volume is deleted."""
 
     @abstractmethod
     def copy_snapshot(self, snapshot_id: str, source_id: str, done: Done) -> None:
@@ -98,11 +98,11 @@ class VolumeStore(ABC):
 
 
 class Layer(ABC):
-    """A read-only disk below others, with a reference count.
+    """A read-only backing layer with a reference count.
 
     Args:
-        path: its file.
-        format: as QEMU names it.
+        path: the layer's file.
+        format: the format in QEMU's terms.
     """
 
     _counting = threading.RLock()
@@ -116,7 +116,7 @@ class Layer(ABC):
         """Add a reference.
 
         Raises:
-            ImageError: the layer is a removed image's.
+            ImageError: the layer belongs to a removed image.
         """
         with self._counting:
             if not self._holders:
@@ -132,18 +132,18 @@ class Layer(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Called before the first reference."""
+        """Acquire resources before the first reference."""
 
     @abstractmethod
     def _end(self) -> None:
-        """Called after the last reference was dropped."""
+        """Release resources after the last reference was dropped."""
 
 
 class ImageLayer(Layer):
-    """The disk of an image, which cannot be removed from the catalog while it is referenced.
+    """The disk of an image; the catalog cannot remove the image while the layer is referenced.
 
     Args:
-        base: the disk.
+        base: the image's disk.
     """
 
     def __init__(self, base: BaseDisk) -> None:
@@ -180,19 +180,19 @@ class QcowLayer(Layer):
 
 
 Frozen = Callable[[Layer | None, Exception | None], None]
-"""Called with a frozen layer and a reference to it (None for an empty one), or with the error."""
+"""Called with the frozen layer and a reference to it (None for an empty volume), or with the error."""
 
 
 class QcowVolume(Disk):
-    """A volume: a writable qcow2 file over the layers that it shares with snapshots.
+    """A volume: a writable qcow2 file on top of layers that it shares with snapshots.
 
-    It has a reference count, which is 1 at first.
+    Its reference count starts at 1.
 
     Args:
         volume_id: the volume.
-        directory: where its files are.
-        size_gb: its size in GiB.
-        base: its initial contents; None for an empty volume.
+        directory: the directory of the volume's files.
+        size_gb: the size in GiB.
+        base: the initial contents; None for an empty volume.
     """
 
     def __init__(self, volume_id: str, directory: Path, size_gb: int, base: Layer | None) -> None:
@@ -213,7 +213,7 @@ class QcowVolume(Disk):
             return (self._top or self._make()).path
 
     def grow(self, size_gb: int) -> None:
-        """Grow it while it is detached."""
+        """Grow the volume while it is detached."""
         with self._changing:
             if self._top is not None:
                 qemu_img.grow(self._top.path, size_gb)
@@ -233,11 +233,11 @@ class QcowVolume(Disk):
                 layer.release()
 
     def freeze(self, submit: Submit | None, frozen: Frozen) -> None:
-        """Freeze the present contents, and redirect further writes to a new overlay.
+        """Freeze the current contents, and redirect further writes to a new overlay.
 
         Args:
-            submit: queues a command for its machine; None if it is detached.
-            frozen: called with the frozen layer.
+            submit: queues a command for the machine; None for a detached volume.
+            frozen: called with the frozen layer, or with the error.
         """
         with self._changing:
             if submit is None and self._top is None:
@@ -300,7 +300,7 @@ class QcowStore(VolumeStore):
     """Volumes and snapshots as layers of qcow2 files.
 
     Args:
-        directory: where the files are.
+        directory: the directory of the qcow2 files.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -352,7 +352,7 @@ class QcowStore(VolumeStore):
         done(None)
 
     def progress(self, snapshot_id: str) -> int:
-        """Return 0: nothing is copied, so a snapshot has no progress in between."""
+        """Return 0: nothing is copied, so a snapshot is either pending or completed."""
         return 0
 
     def delete_snapshot(self, snapshot_id: str) -> None:

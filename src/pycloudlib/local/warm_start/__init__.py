@@ -1,1 +1,1 @@
-"""A boot that goes on from where another machine was saved."""
+"""The guest's side of boot snapshots."""

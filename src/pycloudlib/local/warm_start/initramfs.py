@@ -1,6 +1,6 @@
-"""The initramfs in which a machine is saved: the image's own one, with Python and cloud-init loaded in it.
+"""The initramfs for boot snapshots: the image's own initramfs plus Python and cloud-init.
 
-Debian's mkinitramfs makes it while the image is built, from a configuration that is not left in the image.
+Debian's mkinitramfs creates it during the image build, from a configuration that the build then removes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from importlib import resources
 from pycloudlib.local.images.guest_file import GuestFile
 
 INITRD = "boot/initrd-warm.img"
-"""Where the image's build finds it, below its root."""
+"""The path of the initramfs below the image's root directory."""
 
 _CONFIGURATION = "usr/local/share/warm-start"
 
@@ -22,11 +22,11 @@ _FILES = {
     "stage.sh": "preloaded/stage.sh",
     "preloaded_cloud_init.py": "preloaded/preloaded_cloud_init.py",
 }
-"""The programs beside this file, and where they are in the configuration."""
+"""The programs next to this file, by name, and their paths in the configuration."""
 
 
 def program(name: str) -> str:
-    """Read one of the programs that run in the guest."""
+    """Return the text of a program that runs in the guest."""
     return (resources.files("pycloudlib.local.warm_start") / "guest" / name).read_text(encoding="utf-8")
 
 
@@ -37,11 +37,12 @@ MAKE_INITRD = "; ".join(
         "set -e",
         'cd "$1"',
         "cp -an etc/initramfs-tools/. " + _CONFIGURATION,
-        # Files keep their times, by which they are compared with those of the disk.
+        # Preserve modification times: the guest compares them with the files on its disk.
         f'chroot "$1" env -u SOURCE_DATE_EPOCH mkinitramfs -d /{_CONFIGURATION} -o /{INITRD} '
         f'"$(basename boot/vmlinuz-* | cut -d- -f2-)" || rm -f {INITRD}',
         f"rm -rf {_CONFIGURATION}",
     )
 )
-"""Run by a shell, with the root directory as its argument, after the packages are installed. Where it fails, there is
-none, and machines boot from the beginning."""
+"""The shell command that creates the initramfs in the root directory ($1) after the installation of the packages.
+
+If it fails, there is no initramfs, and machines boot from the beginning."""
