@@ -216,10 +216,8 @@ class VpcNamespace:
         self._netlink.addr("replace", index=tap.index, address=address, prefixlen=int(bits), flags=flags)
 
     def _add_address(self, tap: Tap, address: str) -> None:
-        scope: dict[str, Any] = {} if ":" in address else {"scope": "link"}
-        destination = f"{address}/{_bits(address)}"
         # Replace, because the interface that had the address before may lose it later.
-        self._netlink.route("replace", dst=destination, oif=tap.index, family=_family(address), **scope)
+        self._netlink.route("replace", **_route_to(address, tap.index))
         # Without ARP, packets to a guest that does not answer vanish, as on EC2; there is no "no route to host".
         self._netlink.neigh(
             "replace", dst=address, lladdr=tap.mac, ifindex=tap.index, state="permanent", family=_family(address)
@@ -227,7 +225,7 @@ class VpcNamespace:
 
     def _remove_address(self, tap: Tap, address: str) -> None:
         with _unless_gone():
-            self._netlink.route("del", dst=f"{address}/{_bits(address)}", oif=tap.index, family=_family(address))
+            self._netlink.route("del", **_route_to(address, tap.index))
         with _unless_gone():
             self._netlink.neigh("del", dst=address, ifindex=tap.index, family=_family(address))
 
@@ -358,6 +356,12 @@ def set_sysctl(name: str, value: str) -> None:
 
 def _family(address: str) -> int:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _route_to(address: str, device: int) -> dict[str, Any]:
+    """Return the route to an address behind a device; the scope is needed to find it again."""
+    scope = {} if ":" in address else {"scope": "link"}
+    return {"dst": f"{address}/{_bits(address)}", "oif": device, "family": _family(address), **scope}
 
 
 def _bits(address: str) -> int:

@@ -86,6 +86,17 @@ def test_an_address_added_while_running_is_reachable(fabric: Fabric, connect: Co
     assert a.reaches("10.0.1.60", 80)
 
 
+def test_an_address_taken_away_while_running_is_cut_off(fabric: Fabric, connect: Connect) -> None:
+    both, one = make_interface(2, ["10.0.1.6", "10.0.1.60"]), make_interface(2, ["10.0.1.6"])
+    fabric.apply(make_topology(make_vpc("vpc-1", A, both)))
+    a = connect(fabric, A)
+    connect(fabric, both).call("serve", port=80)
+    assert a.reaches("10.0.1.60", 80)
+    fabric.apply(make_topology(make_vpc("vpc-1", A, one)))
+    assert a.is_cut_off_from("10.0.1.60", 80)
+    assert a.reaches("10.0.1.6", 80)
+
+
 def test_an_address_moves_between_running_guests(fabric: Fabric, connect: Connect) -> None:
     extra = "10.0.1.60"
     a = make_interface(1, "10.0.1.5")
