@@ -299,7 +299,7 @@ def _http_server(
             options.path,
             known_keys(key) if key else None,
             options.region,
-            {"network": topology.network_document},
+            _documents(driver, options.region, listener.getsockname()[1]),
         ),
     )
     thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), name="http", daemon=True)
@@ -309,6 +309,24 @@ def _http_server(
     finally:
         server.shutdown()
         thread.join()
+
+
+def _documents(driver: MachineDriver, region: str, port: int) -> dict[str, Callable[[str], Any]]:
+    """Return what the server tells of itself beside EC2's API."""
+    from pycloudlib.local.api.models import topology  # noqa: PLC0415
+
+    documents: dict[str, Callable[[str], Any]] = {"network": lambda _: topology.network_document()}
+    open_vpc = driver.open_vpc
+    if open_vpc is None:
+        return documents
+
+    def entrance(vpc_id: str) -> dict[str, Any]:
+        vpc_id = vpc_id or topology.default_vpc_id(region) or ""
+        if not vpc_id:
+            raise LocalEC2Error(f"there is no default VPC in {region} any more: name another VPC")
+        return asdict(open_vpc(vpc_id, port))
+
+    return {**documents, "entrance": entrance}
 
 
 @contextlib.contextmanager

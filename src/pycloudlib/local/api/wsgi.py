@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
+from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.api import query_signatures
 from pycloudlib.local.api.http_messages import ClientGoneError, Environ, Refusal, error_document, receive_body
 from pycloudlib.local.api.services import service_name, unsupported
@@ -20,7 +21,8 @@ _OTHER_PROTOCOLS = ("HTTP_X_AMZ_TARGET", "HTTP_CONTENT_ENCODING")
 _FAILED = Refusal("500 Internal Server Error", "InternalError", "The local EC2 failed; its log says how")
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
-Document = Callable[[], Any]
+Document = Callable[[str], Any]
+"""Given what follows its name and a slash in the URL; raises LocalEC2Error to refuse that."""
 
 MOTO_API = "/moto-api/"
 """The path of moto's own API, such as its reset; requests are unsigned."""
@@ -74,11 +76,16 @@ class LocalEC2Application:
             mounted |= {"SCRIPT_NAME": "", "RAW_URI": str(environ.get("RAW_URI", "")).removeprefix(self._path)}
         return self._without_html(mounted, start_response)
 
-    def _tell(self, name: str, start_response: Any) -> Iterable[bytes]:
+    def _tell(self, path: str, start_response: Any) -> Iterable[bytes]:
+        name, _, subject = path.partition("/")
         document = self._documents.get(name)
         if document is None:
             return _answer(start_response, "404 Not Found", "text/plain", f"There is no document {name}\n")
-        return _answer(start_response, "200 OK", "application/json", json.dumps(document()))
+        try:
+            told = json.dumps(document(subject))
+        except LocalEC2Error as error:
+            return _answer(start_response, "409 Conflict", "text/plain", str(error))
+        return _answer(start_response, "200 OK", "application/json", told)
 
     def _check_signature(self, environ: Environ) -> Refusal | None:
         parameters = query_signatures.signed_parameters(environ)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pycloudlib.local.machines.base import MachineOwner, MachineSpec
 from pycloudlib.local.machines.machine import Machine
 from pycloudlib.local.network.metadata import InstanceMetadata
+from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.topology import Topology
 
 
@@ -20,6 +21,8 @@ class MachineDriver(ABC):
     """The seconds that a modified volume stays "optimizing", which on EC2 takes minutes to hours."""
     topology_listener: Callable[[Topology], None] | None = None
     """Called with the complete network after each change of the records; None if they do not affect machines."""
+    open_vpc: Callable[[str, int], Entrance] | None = None
+    """Return how to enter a VPC, given its id and the port of the EC2 API; None if there is no network to enter."""
 
     @abstractmethod
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from pycloudlib.local.machines.qemu_interfaces import QemuInterface, QemuNetwork
 from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetadataServer
+from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.fabric import Fabric
 from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target
 from pycloudlib.local.network.namespaces.public_ports import public_ports
@@ -25,6 +28,7 @@ from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
 
+LOOPBACK = "127.0.0.1"
 METADATA_PORT = 80
 REPORT_SECONDS = 60.0
 """The seconds until an interface of the records must have appeared in the network."""
@@ -44,11 +48,14 @@ class NamespaceNetwork(QemuNetwork):
         self._topology = Topology()
         self._sources: dict[str, MetadataSource] = {}
         self._servers: dict[str, contextlib.ExitStack] = {}
+        self._entered: dict[str, Forwarder] = {}
+        self._api_port = 0
         self.topology_listener = self._apply
+        self.open_vpc = self._open_entrance
         self._fabric = Fabric(directory, ruleset, on_open=self._open_vpc, on_close=self._close_vpc, on_lost=self._lost)
-        self._forwarder = Forwarder(self._fabric.client_socket)
+        self._forwarder = Forwarder(self._client_socket)
+        self._forwarding = threading.Lock()
         self._ssh_port = ssh_port
-        self._public_ips: set[str] = set()
 
     @property
     def helper_pid(self) -> int | None:
@@ -76,6 +83,8 @@ class NamespaceNetwork(QemuNetwork):
         """End all networks and the servers in them."""
         self._forwarder.close()
         self._fabric.close()
+        for vpc_id in list(self._entered):
+            self._close_vpc(vpc_id)
 
     def _apply(self, topology: Topology) -> None:
         self._topology = topology
@@ -84,17 +93,39 @@ class NamespaceNetwork(QemuNetwork):
         except LocalEC2Error:
             # The request that changed the records has succeeded, so its response cannot report this.
             logger.exception("the network does not follow the records")
-        self._forward(public_ports(topology, self._ssh_port, privileged=os.geteuid() == 0))
+        with self._forwarding:
+            _forward(self._forwarder, self._public_ports(privileged=os.geteuid() == 0))
+            with self._lock:
+                entered = list(self._entered.values())
+            for forwarder in entered:
+                _forward(forwarder, self._loopback_ports())
 
-    def _forward(self, ports: Mapping[str, Mapping[int, Target]]) -> None:
-        for public_ip in self._public_ips - ports.keys():
-            self._forwarder.set_ports(public_ip, {})
-        self._public_ips = set(ports)
-        for public_ip, targets in ports.items():
-            try:
-                self._forwarder.set_ports(public_ip, targets)
-            except LocalEC2Error as error:
-                logger.warning("%s", error)
+    def _public_ports(self, *, privileged: bool) -> Mapping[str, Mapping[int, Target]]:
+        return public_ports(self._topology, self._ssh_port, privileged=privileged)
+
+    def _loopback_ports(self) -> Mapping[str, Mapping[int, Target]]:
+        """Return where the loopback addresses lead for a command inside a VPC, which may listen on any port there."""
+        return {
+            LOOPBACK: {self._api_port: Target(None, LOOPBACK, self._api_port)},
+            **self._public_ports(privileged=True),
+        }
+
+    def _client_socket(self, vpc_id: str | None) -> socket.socket:
+        return socket.socket() if vpc_id is None else self._fabric.client_socket(vpc_id)
+
+    def _open_entrance(self, vpc_id: str, api_port: int) -> Entrance:
+        """Return how to enter a VPC, and let the EC2 API and public addresses be reached inside as they are outside."""
+        with self._forwarding:
+            self._api_port = api_port
+            entrance = self._fabric.entrance(vpc_id)
+            with self._lock:
+                forwarder = self._entered.get(vpc_id)
+                if forwarder is None:
+                    listen = functools.partial(self._fabric.listen, vpc_id)
+                    forwarder = self._entered[vpc_id] = Forwarder(self._client_socket, listen)
+            # Repeated: a port that a command inside took before may be free now.
+            _forward(forwarder, self._loopback_ports())
+        return entrance
 
     def _lost(self, reason: str) -> None:
         self.on_lost(reason)
@@ -117,6 +148,10 @@ class NamespaceNetwork(QemuNetwork):
             self._servers[vpc_id] = servers.pop_all()
 
     def _close_vpc(self, vpc_id: str) -> None:
+        with self._lock:
+            forwarder = self._entered.pop(vpc_id, None)
+        if forwarder is not None:
+            forwarder.close()
         servers = self._servers.pop(vpc_id, None)
         if servers is not None:
             servers.close()
@@ -130,3 +165,13 @@ class NamespaceNetwork(QemuNetwork):
             return None
         with self._lock:
             return self._sources.get(interface.instance_id)
+
+
+def _forward(forwarder: Forwarder, ports: Mapping[str, Mapping[int, Target]]) -> None:
+    for address in forwarder.addresses() - ports.keys():
+        forwarder.set_ports(address, {})
+    for address, targets in ports.items():
+        try:
+            forwarder.set_ports(address, targets)
+        except LocalEC2Error as error:
+            logger.warning("%s", error)

@@ -18,6 +18,7 @@ from pycloudlib.local.network import user_mode
 from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataServer
+from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.topology import Topology
 from pycloudlib.waiting import wait_until
 
@@ -78,6 +79,8 @@ class QemuNetwork(ABC):
 
     topology_listener: Callable[[Topology], None] | None = None
     """Called with the complete network after each change of the records; None if they do not affect this one."""
+    open_vpc: Callable[[str, int], Entrance] | None = None
+    """Return how to enter a VPC, given its id and the port of the EC2 API; None if there is no network to enter."""
 
     def __init__(self) -> None:
         self.on_lost: Callable[[str], object] = lambda _: None

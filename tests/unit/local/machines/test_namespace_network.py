@@ -21,6 +21,7 @@ from pycloudlib.local.network.topology import Interface, Topology
 from pycloudlib.local.network.user_mode import LoopbackAddresses, choose_ssh_port
 from pycloudlib.waiting import wait_until
 from support.guest_network import PATIENCE, Guest
+from support.inside import ask
 from support.sample_metadata import INSTANCE
 from support.sample_topologies import interface, lab
 
@@ -87,6 +88,37 @@ def test_public_address_is_closed_once_the_interface_is_gone(network: NamespaceN
         network.topology_listener(lab())
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((public_ip, PORT), PATIENCE)
+
+
+def test_public_addresses_and_the_api_are_reached_inside(network: NamespaceNetwork, site: Topology) -> None:
+    assert network.open_vpc is not None
+    with guest_of(network, site) as (guest, public_ip), socket.create_server(("127.0.0.1", 0)) as api:
+        guest.call("serve", port=PORT)
+        api_port = api.getsockname()[1]
+        served = threading.Thread(target=lambda: _say(api, b"the API"))
+        served.start()
+        inside = network.open_vpc("vpc-1", api_port)
+        assert ask(inside, "tcp", "127.0.0.1", api_port, seconds=PATIENCE) == "the API"
+        served.join()
+        assert ask(inside, "tcp", public_ip, PORT, seconds=PATIENCE) == "198.51.100.1"
+
+
+def test_public_address_of_a_later_interface_is_reached_inside(network: NamespaceNetwork, site: Topology) -> None:
+    assert network.open_vpc is not None
+    assert network.topology_listener is not None
+    network.topology_listener(lab())
+    inside = network.open_vpc("vpc-1", PORT)
+    network.topology_listener(site)
+    with guest_of(network, site) as (guest, public_ip):
+        guest.call("serve", port=PORT)
+        assert ask(inside, "tcp", public_ip, PORT, seconds=PATIENCE) == "198.51.100.1"
+    assert network.open_vpc("vpc-1", PORT) == inside
+
+
+def _say(server: socket.socket, words: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(words)
 
 
 def test_interface_is_connected_once_the_records_are_reported(network: NamespaceNetwork, site: Topology) -> None:

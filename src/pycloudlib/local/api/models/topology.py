@@ -11,7 +11,8 @@ from pycloudlib.local.api.models.gateways import LocalNatGateway
 from pycloudlib.local.api.models.interface import LocalInterface
 from pycloudlib.local.api.models.interfaces import local_interface
 from pycloudlib.local.api.models.routes import is_active, target_of
-from pycloudlib.local.api.moto_adapter import EC2Backend, SecurityGroupRule, existing_backends
+from pycloudlib.local.api.moto_adapter import EC2Backend, SecurityGroupRule, existing_backends, regional_backends
+from pycloudlib.local.images.distributions import SELF
 from pycloudlib.local.network.document import to_document
 from pycloudlib.local.network.topology import (
     AclEntry,
@@ -52,6 +53,17 @@ def on_change(listener: Callable[[Topology], None]) -> Callable[[], None]:
         A function that ends the reports.
     """
     return LocalRecords.cloud.lock.watch(_topology, listener)
+
+
+def default_vpc_id(region: str) -> str | None:
+    """Return the default VPC of the local account in a region, created with the first use of the region.
+
+    Returns:
+        None if it was deleted.
+    """
+    with LocalRecords.cloud.lock:
+        vpc = regional_backends(SELF)[region].get_default_vpc()
+        return str(vpc.id) if vpc is not None else None
 
 
 def network_document() -> dict[str, Any]:

@@ -17,11 +17,18 @@ from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.namespaces import peering, slirp
 from pycloudlib.local.network.namespaces.dnsmasq import dnsmasq_settings
+from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.helper_client import HelperClient
+from pycloudlib.local.network.namespaces.host_names import domain_of
 from pycloudlib.local.network.namespaces.routing import SubnetRouting, routing
 from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.ruleset_changes import changes
-from pycloudlib.local.network.namespaces.service_addresses import HOST, gateway_addresses, service_addresses
+from pycloudlib.local.network.namespaces.service_addresses import (
+    HOST,
+    gateway_addresses,
+    resolver_of,
+    service_addresses,
+)
 from pycloudlib.local.network.namespaces.slirp import Slirp
 from pycloudlib.local.network.topology import Peering, Topology, Vpc
 
@@ -214,12 +221,22 @@ class Fabric:
         """
         return self._open_socket(vpc_id, kind, (HOST, 0), 0)
 
+    def entrance(self, vpc_id: str) -> Entrance:
+        """Return how another process of this user enters a VPC.
+
+        Args:
+            vpc_id: a VPC of the topology.
+        """
+        with self._lock:
+            vpc = self._require(vpc_id)
+            live = self._open(vpc)
+            helper = self._helper
+            assert helper is not None  # noqa: S101  (the VPC has a namespace)
+            return Entrance(vpc_id, helper.pid, live.namespace_fd, resolver_of(vpc), domain_of(vpc))
+
     def _open_socket(self, vpc_id: str, kind: str, bind: tuple[str, int], backlog: int) -> socket.socket:
         with self._lock:
-            vpc = self._topology.vpcs.get(vpc_id)
-            if vpc is None:
-                raise LocalEC2Error(f"unknown VPC {vpc_id!r}")
-            self._open(vpc)
+            self._open(self._require(vpc_id))
             _, fds = self._call("open_socket", vpc_id, kind=kind, ipv6=":" in bind[0], bind=bind, backlog=backlog)
         return socket.socket(fileno=fds[0])
 
@@ -235,6 +252,12 @@ class Fabric:
         self._spawner.shutdown()
         for vpc_id in closed:
             self._on_close(vpc_id)
+
+    def _require(self, vpc_id: str) -> Vpc:
+        vpc = self._topology.vpcs.get(vpc_id)
+        if vpc is None:
+            raise LocalEC2Error(f"unknown VPC {vpc_id!r}")
+        return vpc
 
     def _find(self, interface_id: str) -> tuple[Vpc, NetworkAttachment]:
         vpc = self._topology.vpc_of(interface_id)

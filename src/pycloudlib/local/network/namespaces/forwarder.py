@@ -1,4 +1,4 @@
-"""Forward TCP ports of public addresses, which are loopback addresses of this computer, to machines in VPCs."""
+"""Forward TCP ports of loopback addresses, such as public addresses, to machines in VPCs and to this computer."""
 
 from __future__ import annotations
 
@@ -30,14 +30,31 @@ class Target:
     """Where a port leads.
 
     Args:
-        vpc_id: the VPC.
-        address: a private address in it.
+        vpc_id: the VPC; None for this computer.
+        address: a private address in the VPC, or an address of this computer.
         port: the port there.
     """
 
-    vpc_id: str
+    vpc_id: str | None
     address: str
     port: int
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """Listen on an address of this computer.
+
+    Raises:
+        OSError: the port is in use, or needs privileges.
+    """
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(socket.SOMAXCONN)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 class Forwarder:
@@ -47,11 +64,18 @@ class Forwarder:
     A port that the guest refuses is reset after it was accepted.
 
     Args:
-        open_socket: creates an unconnected TCP socket inside a VPC, given its id; see Fabric.client_socket().
+        open_socket: creates an unconnected TCP socket inside a VPC, given its id; see Fabric.client_socket(). Given
+            None, one of this computer.
+        listen: creates a listening socket, given address and port; default: listen().
     """
 
-    def __init__(self, open_socket: Callable[[str], socket.socket]) -> None:
+    def __init__(
+        self,
+        open_socket: Callable[[str | None], socket.socket],
+        listen: Callable[[str, int], socket.socket] = listen,
+    ) -> None:
         self._open_socket = open_socket
+        self._listen = listen
         self._lock = threading.Lock()
         self._listeners: dict[tuple[str, int], socket.socket] = {}
         self._targets: dict[tuple[str, int], Target] = {}
@@ -67,6 +91,8 @@ class Forwarder:
     def set_ports(self, public_ip: str, targets: Mapping[int, Target]) -> None:
         """Listen on exactly these ports of a public address. Connections that exist stay as they are.
 
+        Call it from one thread at a time for each address.
+
         Args:
             public_ip: an address in 127.0.0.0/8.
             targets: where each port leads.
@@ -79,16 +105,23 @@ class Forwarder:
         with self._lock:
             for endpoint in [one for one in self._listeners if one[0] == public_ip and one not in wanted]:
                 self._stop_listening(endpoint)
-            for endpoint, target in wanted.items():
-                if endpoint not in self._listeners:
-                    try:
-                        self._listen(endpoint)
-                    except OSError as error:
-                        refused.append(f"{endpoint[1]} ({error.strerror})")
-                        continue
-                self._targets[endpoint] = target
+            new = wanted.keys() - self._listeners.keys()
+            self._targets.update((endpoint, wanted[endpoint]) for endpoint in wanted.keys() - new)
+        for endpoint in sorted(new):
+            try:
+                # Not under the lock: it may wait for another thread that closes this forwarder.
+                listener = self._listen(*endpoint)
+            except (OSError, LocalEC2Error) as error:
+                refused.append(f"{endpoint[1]} ({getattr(error, 'strerror', None) or error})")
+                continue
+            self._add(endpoint, listener, wanted[endpoint])
         if refused:
             raise LocalEC2Error(f"cannot listen on {public_ip}, port {', '.join(refused)}")
+
+    def addresses(self) -> set[str]:
+        """Return the public addresses that have ports."""
+        with self._lock:
+            return {address for address, _ in self._listeners}
 
     def ports(self, public_ip: str) -> set[int]:
         """Return the ports of a public address that are listened on."""
@@ -108,18 +141,15 @@ class Forwarder:
         self._wake_writer.close()
         os.close(self._spare)
 
-    def _listen(self, endpoint: tuple[str, int]) -> None:
-        listener = socket.socket()
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(endpoint)
-            listener.listen(socket.SOMAXCONN)
-            listener.setblocking(False)
+    def _add(self, endpoint: tuple[str, int], listener: socket.socket, target: Target) -> None:
+        listener.setblocking(False)
+        with self._lock:
+            if self._closed:
+                listener.close()
+                return
             self._selector.register(listener, selectors.EVENT_READ, endpoint)
-        except BaseException:
-            listener.close()
-            raise
-        self._listeners[endpoint] = listener
+            self._listeners[endpoint] = listener
+            self._targets[endpoint] = target
 
     def _stop_listening(self, endpoint: tuple[str, int]) -> None:
         listener = self._listeners.pop(endpoint)

@@ -1,4 +1,4 @@
-"""Linux system calls that Python 3.10 lacks: namespaces, and ending with the parent process."""
+"""Linux system calls that Python 3.10 lacks: namespaces, mounts, and ending with the parent process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import os
 import signal
 from pathlib import Path
 
+CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 
 _PR_SET_PDEATHSIG = 1
+_MS_BIND = 0x1000
+_MS_REC = 0x4000
+_MS_SLAVE = 0x80000
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -34,7 +38,7 @@ def setns(namespace_fd: int, kind: int) -> None:
 
 
 def map_root(uid: int, gid: int) -> None:
-    """Become root of the user namespace that the process has just entered.
+    """Become root of the user namespace that the process has just created.
 
     Args:
         uid: the user that the process had before.
@@ -43,10 +47,34 @@ def map_root(uid: int, gid: int) -> None:
     Raises:
         OSError: the kernel or a security module refused.
     """
-    # Without this, the kernel accepts a gid map only from a privileged process.
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1", encoding="ascii")
+    _map(f"0 {uid} 1", f"0 {gid} 1")
+
+
+def unmap_root(uid: int, gid: int) -> None:
+    """Become an ordinary user of the user namespace that the process has just created, as root of its parent.
+
+    Args:
+        uid: the user to become.
+        gid: the group to become.
+
+    Raises:
+        OSError: the kernel or a security module refused.
+    """
+    _map(f"{uid} 0 1", f"{gid} 0 1")
+
+
+def bind_privately(source: Path, target: Path) -> None:
+    """Let a file stand in the place of another one, for this process and its children alone.
+
+    Moves the process into a new mount namespace.
+
+    Raises:
+        OSError: the kernel or a security module refused.
+    """
+    unshare(CLONE_NEWNS)
+    # What is mounted outside later is seen here, but not the reverse.
+    _mount(Path("none"), Path("/"), _MS_SLAVE | _MS_REC)
+    _mount(source, target, _MS_BIND)
 
 
 def die_with_parent(parent: int) -> None:
@@ -58,6 +86,17 @@ def die_with_parent(parent: int) -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _map(uids: str, gids: str) -> None:
+    # Without this, the kernel accepts a gid map only from a privileged process.
+    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
+    Path("/proc/self/uid_map").write_text(uids, encoding="ascii")
+    Path("/proc/self/gid_map").write_text(gids, encoding="ascii")
+
+
+def _mount(source: Path, target: Path, flags: int) -> None:
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(flags), None))
 
 
 def _check(status: int) -> None:

@@ -17,6 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pycloudlib.local.network.namespaces import peering, syscalls, taps
 from pycloudlib.local.network.namespaces.nftables import Nftables
+from pycloudlib.local.network.namespaces.service_addresses import HOST
 
 GATEWAY_MAC = "0a:00:00:00:00:01"
 """The MAC address that every guest sees as its gateway's."""
@@ -29,7 +30,14 @@ UNASSIGNED_METRIC = 4096
 FIRST_RULE = 1000
 """The priority of the rule for mark 0; the kernel's own rules are around it."""
 
+HOST_TABLE = 900
+"""The routes of what processes in the namespace send. The source is the host's address unless they chose one."""
+HOST_RULE = 900
+"""The priority of the rule for that table; the one before it excepts DHCP."""
+
 _LOOPBACK_INDEX = 1
+_DHCP_SERVER_PORT = 67
+_MAIN_TABLE = 254
 _RTNH_F_ONLINK = 4
 _IFA_F_NODAD = 0x02
 _IFA_F_NOPREFIXROUTE = 0x200
@@ -50,6 +58,8 @@ _SYSCTLS = {
     "ipv4/conf/default/send_redirects": "0",
     "ipv4/conf/all/accept_redirects": "0",
     "ipv4/conf/default/accept_redirects": "0",
+    # Whoever runs the server may send echo requests from inside.
+    "ipv4/ping_group_range": "0 0",
 }
 _IPV6_SYSCTLS = {
     "ipv6/conf/all/disable_ipv6": "0",
@@ -113,6 +123,10 @@ class VpcNamespace:
             for name, value in _IPV6_SYSCTLS.items():
                 set_sysctl(name, value)
         self._netlink.link("set", index=_LOOPBACK_INDEX, state="up")
+        # dnsmasq sends from the gateway's address.
+        dhcp = {"ip_proto": socket.IPPROTO_UDP, "sport_range": f"{_DHCP_SERVER_PORT}:{_DHCP_SERVER_PORT}"}
+        self._netlink.rule("add", priority=HOST_RULE - 1, table=_MAIN_TABLE, family=socket.AF_INET, **dhcp)
+        self._netlink.rule("add", priority=HOST_RULE, iifname="lo", table=HOST_TABLE, family=socket.AF_INET)
 
     def enter(self) -> None:
         """Move the process into this namespace."""
@@ -216,18 +230,29 @@ class VpcNamespace:
         self._netlink.addr("replace", index=tap.index, address=address, prefixlen=int(bits), flags=flags)
 
     def _add_address(self, tap: Tap, address: str) -> None:
+        route = _route_to(address, tap.index)
         # Replace, because the interface that had the address before may lose it later.
-        self._netlink.route("replace", **_route_to(address, tap.index))
+        self._netlink.route("replace", **route)
+        if self._is_seen_from_host(address):
+            self._netlink.route("replace", table=HOST_TABLE, prefsrc=HOST, **route)
         # Without ARP, packets to a guest that does not answer vanish, as on EC2; there is no "no route to host".
         self._netlink.neigh(
             "replace", dst=address, lladdr=tap.mac, ifindex=tap.index, state="permanent", family=_family(address)
         )
 
     def _remove_address(self, tap: Tap, address: str) -> None:
+        route = _route_to(address, tap.index)
         with _unless_gone():
-            self._netlink.route("del", **_route_to(address, tap.index))
+            self._netlink.route("del", **route)
+        if self._is_seen_from_host(address):
+            with _unless_gone():
+                self._netlink.route("del", table=HOST_TABLE, **route)
         with _unless_gone():
             self._netlink.neigh("del", dst=address, ifindex=tap.index, family=_family(address))
+
+    def _is_seen_from_host(self, address: str) -> bool:
+        """Tell whether processes in the namespace reach an address as the host."""
+        return ":" not in address and HOST in self._service_addresses
 
     def _usable(self, addresses: Iterable[str]) -> Iterator[str]:
         """Leave IPv6 out where the kernel has none."""

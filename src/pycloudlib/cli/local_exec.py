@@ -1,0 +1,84 @@
+"""`pycloudlib local exec`: a command inside a VPC of a local EC2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from pycloudlib.cli.command_words import TakesCommand
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.local_network import name_option
+from pycloudlib.cli.successor import become
+from pycloudlib.errors import LocalEC2Error, ResourceNotFoundError
+
+if TYPE_CHECKING:
+    from pycloudlib.local import ServerInfo
+
+VPC_PREFIX = "vpc-"
+
+
+@click.command(
+    "exec",
+    cls=TakesCommand,
+    epilog=examples(
+        "pycloudlib local exec -- pytest",
+        "pycloudlib local exec --vpc lab -- curl http://10.0.1.5:8080/",
+        "pycloudlib local exec --vpc vpc-0123456789abcdef0 -- bash",
+    ),
+)
+@name_option
+@click.option("--vpc", metavar="VPC", help="By id or Name tag; default: the default VPC.")
+def exec_(name: str, vpc: str | None, command: Sequence[str]) -> None:
+    """Run a command inside a VPC of a local EC2.
+
+    Private addresses, UDP, and every port that security groups open to the host are reachable there as they are. The
+    local EC2 needs the namespaces network.
+
+    The exit status is the command's own.
+    """
+    from pycloudlib.local.daemon import require_server
+    from pycloudlib.local.documents import fetch_entrance
+
+    info = require_server(name)
+    _require_namespaces(name, info)
+    entrance = fetch_entrance(info, _resolve(vpc, info) if vpc is not None else "")
+    entrance.enter()
+    _become(command)
+
+
+def _require_namespaces(name: str, info: ServerInfo) -> None:
+    if info.network != "namespaces":
+        machines = "user networking" if info.network else "simulated machines"
+        option = "" if name == "default" else f" --name {name}"
+        raise LocalEC2Error(
+            f"the local EC2 {name!r} has {machines}, and so no network to run a command in: stop it, and start it with "
+            f"`pycloudlib local start{option} --network namespaces`"
+        )
+
+
+def _resolve(text: str, info: ServerInfo) -> str:
+    """Return the id of the VPC with an id or a Name tag."""
+    from pycloudlib.local.documents import fetch_network
+
+    network = fetch_network(info)
+    if text in network.topology.vpcs:
+        return text
+    found = _named(text, network.names)
+    if not found:
+        raise ResourceNotFoundError(message=f"there is no VPC {text!r}: `pycloudlib local network` lists them")
+    if len(found) > 1:
+        raise LocalEC2Error(f"{text!r} is the name of several: {', '.join(found)}; give an id")
+    return found[0]
+
+
+def _named(text: str, names: Mapping[str, str]) -> list[str]:
+    return sorted(one for one, name in names.items() if name == text and one.startswith(VPC_PREFIX))
+
+
+def _become(command: Sequence[str]) -> NoReturn:
+    try:
+        become(command)
+    except OSError as error:
+        raise LocalEC2Error(f"cannot run {command[0]!r}: {error.strerror}") from error

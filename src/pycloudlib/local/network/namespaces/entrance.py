@@ -1,0 +1,92 @@
+"""How a command gets into a VPC's network namespace: the caller's process moves there, and becomes the command.
+
+An ordinary user owns the helper's user namespace, and so may enter it without privileges. The command runs in a user
+namespace below that one, in which it has the user and the group that it had outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.namespaces import syscalls
+
+logger = logging.getLogger(__name__)
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Where a VPC's network namespace is; travels as JSON.
+
+    Args:
+        vpc_id: the VPC.
+        helper_pid: the process that holds the namespace.
+        namespace_fd: the number of the namespace's file descriptor in that process.
+        resolver: the address of the VPC's DNS server.
+        domain: the domain of the VPC's private DNS names.
+    """
+
+    vpc_id: str
+    helper_pid: int
+    namespace_fd: int
+    resolver: str
+    domain: str
+
+    def enter(self) -> None:
+        """Move this process, which must have a single thread, into the VPC for good.
+
+        Names resolve as in the VPC, unless the mount of /etc/resolv.conf is refused: a warning says so.
+
+        Raises:
+            LocalEC2Error: the local EC2 has ended, or the kernel refused.
+        """
+        try:
+            self._enter()
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise LocalEC2Error(
+                    f"cannot enter {self.vpc_id}: the local EC2 has ended, or it was deleted"
+                ) from error
+            raise LocalEC2Error(
+                f"cannot enter {self.vpc_id}: {error.strerror}; do it as the user who started the local EC2, and "
+                "not from inside a VPC"
+            ) from error
+
+    def _enter(self) -> None:
+        uid, gid = os.geteuid(), os.getegid()
+        helper = Path(f"/proc/{self.helper_pid}")
+        with contextlib.ExitStack() as fds:
+            user = None if uid == 0 else _open(helper / "ns" / "user", fds)
+            network = _open(helper / "fd" / str(self.namespace_fd), fds)
+            if user is not None:
+                syscalls.setns(user, syscalls.CLONE_NEWUSER)
+            syscalls.setns(network, syscalls.CLONE_NEWNET)
+        self._resolve_names()
+        if user is not None:
+            syscalls.unshare(syscalls.CLONE_NEWUSER)
+            syscalls.unmap_root(uid, gid)
+
+    def _resolve_names(self) -> None:
+        with tempfile.NamedTemporaryFile("w", encoding="ascii", prefix="resolv.conf.") as file:
+            file.write(f"nameserver {self.resolver}\nsearch {self.domain}\n")
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)
+            try:
+                # The mount keeps the file, which loses its name here.
+                syscalls.bind_privately(Path(file.name), RESOLV_CONF)
+            except OSError as error:
+                logger.warning("names of %s do not resolve: %s: %s", self.vpc_id, RESOLV_CONF, error.strerror)
+
+
+def _open(path: Path, fds: contextlib.ExitStack) -> int:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fds.callback(os.close, fd)
+    return fd
