@@ -1,1 +1,1 @@
-"""The network of the machines, and the metadata service."""
+"""Machine networking and the instance metadata service."""

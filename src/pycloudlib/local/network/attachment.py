@@ -1,4 +1,4 @@
-"""An interface of a machine, as the network sees it."""
+"""The attachment of a machine's interface to a network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Address:
     """An address of an interface.
 
     Args:
-        private_ip: the address that the guest has.
-        public_ip: the loopback address that leads to the guest's sshd; None for none.
+        private_ip: the guest's address.
+        public_ip: the loopback address that forwards to the guest's sshd; None without one.
     """
 
     private_ip: str
@@ -20,15 +20,15 @@ class Address:
 
 @dataclass(frozen=True)
 class NetworkAttachment:
-    """An interface of a machine and the addresses it answers to.
+    """A machine's interface and its addresses.
 
     Args:
         interface_id: the network interface.
-        mac: its hardware address.
-        addresses: its IPv4 addresses, the primary one first; the guest gets that one by DHCP.
-        subnet: the subnet of those addresses, such as "172.31.0.0/20".
-        ipv6_addresses: its IPv6 addresses; default none.
-        ipv6_subnet: their subnet, such as "2600:1f13:0:1::/64"; None without IPv6.
+        mac: the MAC address.
+        addresses: the IPv4 addresses, the primary one first, which the guest gets by DHCP.
+        subnet: the IPv4 subnet, such as "172.31.0.0/20".
+        ipv6_addresses: the IPv6 addresses; default none.
+        ipv6_subnet: the IPv6 subnet, such as "2600:1f13:0:1::/64"; None without IPv6.
     """
 
     interface_id: str
@@ -40,10 +40,10 @@ class NetworkAttachment:
 
     @property
     def private_ip(self) -> str:
-        """The primary address."""
+        """The primary IPv4 address."""
         return self.addresses[0].private_ip
 
     @property
     def private_addresses(self) -> tuple[str, ...]:
-        """All addresses that the guest has, IPv4 and IPv6."""
+        """All addresses of the guest, IPv4 and IPv6."""
         return (*(address.private_ip for address in self.addresses), *self.ipv6_addresses)

@@ -1,4 +1,4 @@
-"""A Topology as a JSON document, and back."""
+"""Conversion of a Topology to a JSON document, and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycloudlib.local.network.topology import Topology
 
 
 def to_document(value: Any) -> Any:
-    """Return a topology, or a part of it, as JSON has it: objects, lists, and scalars."""
+    """Convert a topology, or a part of it, to JSON values: objects, lists, and scalars."""
     if isinstance(value, enum.Enum):
         return value.value
     if dataclasses.is_dataclass(value):
@@ -29,16 +29,16 @@ def to_document(value: Any) -> Any:
 
 
 def topology_from(document: Mapping[str, Any]) -> Topology:
-    """Return the topology that to_document() was given."""
+    """Convert a document of `to_document()` back to a topology."""
     topology: Topology = _read(Topology, document)
     return topology
 
 
-def _read(kind: Any, value: Any) -> Any:  # noqa: PLR0911  (one for each kind of field)
+def _read(kind: Any, value: Any) -> Any:  # noqa: PLR0911  (one return per kind of field)
     if value is None:
         return None
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (types.UnionType, typing.Union):  # what is left of "X | None"
+    if origin in (types.UnionType, typing.Union):  # "X | None" with a value
         return _read(arguments[0], value)
     if origin is tuple:
         kinds = arguments[:1] * len(value) if arguments[-1] is ... else arguments

@@ -1,4 +1,4 @@
-"""A topology as text for people: an indented tree of VPCs, subnets, machines, and rules."""
+"""Rendering of a topology as human-readable text: a tree of VPCs, subnets, machines, and rules."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from pycloudlib.local.network.topology import (
 
 _INDENT = "  "
 _LAST_ENTRIES = 32767
-"""The number from which on entries of a network ACL deny what no other allows."""
+"""The first number of the default entries of network ACLs, which deny all other traffic."""
 
 
 def draw(topology: Topology, names: Mapping[str, str] | None = None) -> str:
-    """Draw a topology.
+    """Render a topology as text.
 
     Args:
         topology: all VPCs.
-        names: the names of resources, by id.
+        names: the names of resources, by id; default none.
     """
     drawing = _Drawing(topology, names or {})
     return "\n".join(line for vpc in topology.vpcs.values() for line in drawing.vpc(vpc))
@@ -135,7 +135,7 @@ class _Drawing:
 
 
 def describe_traffic(traffic: Traffic) -> str:
-    """Name a rule's traffic, such as "tcp/22", "udp/1024-65535", "icmp type 8", or "all"."""
+    """Return a short name of a rule's traffic: "tcp/22", "udp/1024-65535", "icmp type 8", or "all"."""
     protocol, first, last = traffic.protocol, traffic.first, traffic.last
     if protocol == ALL_PROTOCOLS:
         return "all"

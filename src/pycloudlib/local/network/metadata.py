@@ -1,4 +1,4 @@
-"""The instance metadata service, versions 1 and 2, as guests find it at 169.254.169.254.
+"""The contents of the instance metadata service, which guests reach at 169.254.169.254.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-categories.html
 """
@@ -23,7 +23,7 @@ Tree = Mapping[str, Union[str, bytes, "Tree"]]
 
 @dataclass(frozen=True)
 class InterfaceMetadata:
-    """What the service says of one network interface."""
+    """The metadata of a network interface."""
 
     mac: str
     interface_id: str
@@ -43,7 +43,7 @@ class InterfaceMetadata:
     local_hostname: str
     public_hostname: str
     associations: Mapping[str, str] = field(default_factory=dict)
-    """Public addresses, and the private ones that they lead to."""
+    """Private addresses by associated public address."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,13 @@ class RoleCredentials:
 
 @dataclass(frozen=True)
 class InstanceProfileMetadata:
-    """What the service says of an instance profile.
+    """The metadata of an instance profile.
 
     Args:
-        role: the name of its role; "" without one.
-        credentials: for the role; None without one.
+        arn: the ARN of the profile.
+        profile_id: the id of the profile.
+        role: the name of the role; "" without one.
+        credentials: the credentials of the role; None without one.
     """
 
     arn: str
@@ -77,9 +79,9 @@ class SpotInterruption:
     """An interruption of a spot instance.
 
     Args:
-        ordered: from when on a rebalance recommendation is shown.
-        noticed: from when on the notice is shown.
-        ends: when the instance is terminated.
+        ordered: the time of the rebalance recommendation.
+        noticed: the time of the interruption notice.
+        ends: the time of the termination.
     """
 
     ordered: datetime
@@ -89,18 +91,18 @@ class SpotInterruption:
 
 @dataclass(frozen=True)
 class InstanceMetadata:
-    """What the service says of an instance.
+    """The metadata of an instance.
 
     Args:
-        tokens_required: whether HttpTokens is "required": without a token nothing is answered.
+        tokens_required: whether HttpTokens is "required", which rejects requests without a token (IMDSv1).
         enabled: whether HttpEndpoint is "enabled".
-        tags: the instance's tags when InstanceMetadataTags is "enabled", else None.
+        tags: the instance's tags if InstanceMetadataTags is "enabled", else None.
         instance_profile: the IAM instance profile; None without one.
-        spot_interruption: the interruption that was ordered; None without one.
-        availability_zone_id: the zone's id, which is the same for all accounts.
-        placement_group: the placement group's name; default "": none.
-        spot: whether it is a spot instance; default false.
-        system: the hypervisor: "nitro" (the default) or "xen".
+        spot_interruption: the pending spot interruption; None without one.
+        availability_zone_id: the id of the availability zone, equal for all accounts.
+        placement_group: the name of the placement group; default "" for none.
+        spot: whether the instance is a spot instance; default no.
+        system: the hypervisor, "nitro" (default) or "xen".
     """
 
     instance_id: str
@@ -130,7 +132,7 @@ class InstanceMetadata:
 
 
 def metadata_tree(instance: InstanceMetadata) -> Tree:
-    """Lay an instance's metadata out as the directories and files that the service serves below a version."""
+    """Return an instance's metadata as the tree of directories and files below a version."""
     tree: dict[str, str | bytes | Tree] = {
         "meta-data": _meta_data(instance),
         "dynamic": {"instance-identity": {"document": _identity_document(instance)}},
@@ -193,7 +195,7 @@ def _add_interruption(data: dict[str, str | bytes | Tree], interruption: SpotInt
 
 
 def _iam(profile: InstanceProfileMetadata) -> Tree:
-    """Describe an instance profile and its credentials, as the AWS SDKs read them."""
+    """Return an instance profile and its credentials in the format that the AWS SDKs read."""
     if profile.credentials is None:
         return {"info": json.dumps({"Code": "InstanceProfileNotFound", "InstanceProfileArn": profile.arn}, indent=2)}
     credentials = profile.credentials
@@ -286,11 +288,11 @@ def _identity_document(instance: InstanceMetadata) -> str:
 
 
 def look_up(instance: InstanceMetadata, path: str) -> bytes | None:
-    """Answer a GET, or give None for what does not exist (404).
+    """Return the response body of a GET request; None for an unknown path (404).
 
     Args:
-        instance: whose metadata.
-        path: the request's path, such as "/latest/meta-data/instance-id"; with or without a slash at its end.
+        instance: the instance's metadata.
+        path: the request path, such as "/latest/meta-data/instance-id"; a trailing slash is ignored.
     """
     parts = [part for part in path.split("/") if part]
     if not parts:
@@ -300,7 +302,7 @@ def look_up(instance: InstanceMetadata, path: str) -> bytes | None:
         return None
     tree = metadata_tree(instance)
     if not rest:
-        # The only listing whose directories have no slash.
+        # The only listing whose directories have no trailing slash.
         return "\n".join(sorted(tree)).encode()
     node = _walk(tree, rest)
     if rest[-1:] == ["public-keys"] and node is not None:

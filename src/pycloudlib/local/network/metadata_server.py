@@ -1,4 +1,4 @@
-"""The HTTP server of the instance metadata service: sessions (IMDSv2), and whose metadata a client gets."""
+"""The HTTP server of the instance metadata service: session tokens (IMDSv2), and client identification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_TOKEN_SECONDS = 21600
 POLL_SECONDS = 0.1
-"""How long a server that is to end may take to notice."""
+"""The interval in seconds at which a server checks for its shutdown."""
 TOKEN_HEADER = "X-aws-ec2-metadata-token"  # noqa: S105  (the header's name)
 TOKEN_TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"  # noqa: S105
 
@@ -47,7 +47,7 @@ class _Tokens:
 
 
 class MetadataSource:
-    """An instance's metadata and the session tokens that were issued for them.
+    """An instance's metadata and the session tokens issued for the instance.
 
     Args:
         describe: returns the current metadata; called for every request.
@@ -59,10 +59,10 @@ class MetadataSource:
 
 
 class _MetadataServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
-    """Answers metadata requests in a thread of its own, inside its context."""
+    """Serves metadata requests in a thread, inside its context."""
 
     daemon_threads = True
-    # A boot sends some sixty requests, each over a connection of its own.
+    # A boot sends about 60 requests, each on its own connection.
     request_queue_size = 64
 
     def source_for(self, client_address: Any) -> MetadataSource | None:
@@ -80,14 +80,14 @@ class _MetadataServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore connections that the guest dropped."""
+        """Ignore connections dropped by the guest."""
 
 
 class MetadataServer(_MetadataServer, socketserver.UnixStreamServer):
-    """The metadata service of one instance, on a Unix socket that only its machine connects to.
+    """The metadata service of one instance, on a Unix socket of its machine.
 
     Args:
-        socket_path: at most 107 bytes; created here and removed on close.
+        socket_path: the path of the socket, at most 107 bytes; created here and removed on close.
         describe: returns the current metadata; called for every request.
     """
 
@@ -97,21 +97,21 @@ class MetadataServer(_MetadataServer, socketserver.UnixStreamServer):
         super().__init__(str(socket_path), _Handler)
 
     def source_for(self, client_address: Any) -> MetadataSource:
-        """Return the instance's metadata: nobody else connects here."""
+        """Return the instance's metadata: no other instance connects here."""
         return self._source
 
     def server_close(self) -> None:
-        """Close the socket and remove it."""
+        """Close and remove the socket."""
         super().server_close()
         self._socket_path.unlink(missing_ok=True)
 
 
 class SharedMetadataServer(_MetadataServer, socketserver.TCPServer):
-    """The metadata service of all instances of a VPC, which it tells apart by their addresses.
+    """The metadata service of all instances of a VPC, identified by client address.
 
     Args:
         listener: a listening socket; closed with the server.
-        find_source: returns an instance's metadata by one of its private addresses; None for an unknown one.
+        find_source: returns an instance's metadata by a private address; None for an unknown address.
     """
 
     def __init__(self, listener: socket.socket, find_source: Callable[[str], MetadataSource | None]) -> None:
@@ -120,7 +120,7 @@ class SharedMetadataServer(_MetadataServer, socketserver.TCPServer):
         self.socket = listener
 
     def source_for(self, client_address: Any) -> MetadataSource | None:
-        """Return the metadata of the instance that has the client's address."""
+        """Return the metadata of the instance with the client's address."""
         return self._find_source(client_address[0])
 
 
@@ -176,4 +176,4 @@ class _Handler(BaseHTTPRequestHandler):
         return "guest"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (the base class's name)
-        """Say nothing: a path tells nothing, and a token would be a secret."""
+        """Log nothing: paths carry no information, and tokens are secret."""

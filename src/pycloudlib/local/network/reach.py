@@ -1,9 +1,9 @@
-"""Whether packets reach from one place to another, and what decides: as VPC Reachability Analyzer explains it.
+"""Reachability analysis between two endpoints, modeled on VPC Reachability Analyzer.
 
-The analysis walks the way that packets take: security group, route, and network ACL of the sender, gateways, network
-ACL and security group of the receiver, and routes and network ACLs again for the answer. It agrees with what packets
-meet in the namespaces driver's networks, which tests try out. It reads records: a guest's own firewall, or a server
-that does not listen, is not in them.
+The analysis follows the path of packets: security groups, route, and network ACL of the sender, gateways, network ACL
+and security groups of the receiver, then routes and network ACLs of the return path. Tests compare its results with
+real packets in the namespaces driver's networks. The analysis reads the records only: it knows neither a guest's
+firewall nor its listening ports.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _ECHO_REQUEST, _ECHO_REPLY, _ECHO_REQUEST_IPV6, _ECHO_REPLY_IPV6 = 8, 0, 128, 12
 
 @dataclass(frozen=True)
 class Reach:
-    """An answer of reach(). It is true if packets reach the destination and their answers come back.
+    """The result of `reach()`. It is true if packets reach the destination and the return path works.
 
     Args:
-        reachable: the answer.
-        component: the id of what decides: a security group or its rule, a network ACL, a route table, a gateway, or
-            an interface.
-        reason: what it does, in one sentence.
-        path: what the packets pass on their way, one line each.
+        reachable: whether the destination is reachable.
+        component: the id of the deciding component: a security group or its rule, a network ACL, a route table, a
+            gateway, or an interface.
+        reason: the component's effect, in one sentence.
+        path: the components on the path, one line each; default none.
     """
 
     reachable: bool
@@ -60,18 +60,18 @@ class Reach:
 
 
 def reach(topology: Topology, source: str, destination: str, protocol: str = "tcp", port: int | None = None) -> Reach:
-    """Tell whether packets reach from a source to a destination, and what decides.
+    """Return whether a source can reach a destination, and which component decides.
 
     Args:
         topology: all VPCs.
         source: the id of an interface or an instance (its primary interface), an IP address, "internet", or "host" for
-            the machine that the local EC2 runs on.
-        destination: likewise.
-        protocol: "tcp" (the default), "udp", "icmp" for echo requests, or an IP protocol number as text.
-        port: the destination port; required with "tcp" and "udp".
+            the host of the local EC2.
+        destination: the destination, in the same forms.
+        protocol: "tcp" (default), "udp", "icmp" for echo requests, or an IP protocol number as text.
+        port: the destination port; required for "tcp" and "udp".
 
     Raises:
-        LocalEC2Error: there is no such interface or instance, the port is missing, or neither end is in a VPC.
+        LocalEC2Error: an interface or instance is unknown, the port is missing, or neither end is in a VPC.
     """
     protocol = _check_protocol(protocol, port)
     ipv6 = ":" in source or ":" in destination
@@ -88,7 +88,7 @@ def reach(topology: Topology, source: str, destination: str, protocol: str = "tc
     return Reach(True, component, reason, tuple(walk.path))
 
 
-class _Stop(Exception):  # noqa: N818  (no error: it ends the walk)
+class _Stop(Exception):  # noqa: N818  (not an error: it ends the walk)
     def __init__(self, component: str, reason: str) -> None:
         super().__init__(reason)
         self.component = component
@@ -101,7 +101,7 @@ class _Walk:
         self.path: list[str] = []
 
     def walk(self, near: End, far: End, sent: Packets, answer: Packets) -> tuple[str, str]:
-        """Follow packets and their answer. Return what lets them pass, and how."""
+        """Follow packets and their replies; return the component that allows them, and the reason."""
         if isinstance(near, Inside):
             _require_running(near.interface)
             if isinstance(far, Outside):
@@ -146,7 +146,7 @@ class _Walk:
         return decision
 
     def _from_host(self, far: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
-        """From the host: it needs neither a public address nor a route."""
+        """Follow packets from the host, which need neither a public address nor a route."""
         self._pass_acl(far.vpc, far.subnet, sent, egress=False)
         _require_running(far.interface)
         decision = self._pass_groups(far, sent, egress=False)
@@ -221,7 +221,7 @@ class _Walk:
         return route
 
     def _follow_route(self, near: Inside, far: End, packets: Packets) -> None:
-        """Follow a route to the receiver's network, out of the sender's subnet and through gateways."""
+        """Follow the sender's route, out of its subnet and through gateways, to the receiver's network."""
         vpc, subnet = near.vpc, near.subnet
         route = self._route(vpc, subnet, packets.destination)
         self.path.append(f"route {route.cidr} of {subnet.route_table_id} leads to {route.target_id}")
@@ -280,7 +280,7 @@ def _check_protocol(protocol: str, port: int | None) -> str:
 
 
 def _packets(source: IpAddress, destination: IpAddress, protocol: str, port: int | None) -> tuple[Packets, Packets]:
-    """Return the packets of a request, and those of its answer."""
+    """Return the packets of a request, and those of the reply."""
     if source.version != destination.version:
         raise LocalEC2Error(f"{source} and {destination} are addresses of two families")
     if protocol in PORT_PROTOCOLS:

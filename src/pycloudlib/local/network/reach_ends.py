@@ -1,4 +1,4 @@
-"""The two ends of a way through the network: what the user names, found in a topology."""
+"""The two ends of a reachability analysis, resolved from user input."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SOMEWHERE: dict[int, IpAddress] = {
     4: ipaddress.ip_address("203.0.113.9"),
     6: ipaddress.ip_address("2001:db8:ffff::9"),
 }
-"""The address of "internet": one that no rule names but those for all addresses."""
+"""The addresses of "internet", by IP version: only rules for all addresses match them."""
 
 LOOPBACK = network("127.0.0.0/8")
 
 
 @dataclass(frozen=True)
 class Inside:
-    """An interface, with one of its addresses."""
+    """An interface of a VPC, with one of its addresses."""
 
     address: IpAddress
     vpc: Vpc
@@ -41,25 +41,25 @@ class Inside:
 
     @property
     def has_public_address(self) -> bool:
-        """Whether a public address leads to this private one."""
+        """Whether the private address has a public one."""
         own = (one for one in self.interface.attachment.addresses if one.private_ip == str(self.address))
         return any(one.public_ip for one in own)
 
 
 @dataclass(frozen=True)
 class Outside:
-    """The host, an address on the internet, or one that nothing has."""
+    """The host, an internet address, or an unused address."""
 
     address: IpAddress
 
     @property
     def is_host(self) -> bool:
-        """Whether it is the machine that the local EC2 runs on."""
+        """Whether this is the host of the local EC2."""
         return self.address == HOST_ADDRESS
 
     @property
     def name(self) -> str:
-        """The host, or the address."""
+        """The name of the host, or the address."""
         return HOST_NAME if self.is_host else str(self.address)
 
 
@@ -67,16 +67,16 @@ End = Inside | Outside
 
 
 def find_end(topology: Topology, text: str, *, ipv6: bool, beside: Vpc | None = None) -> End:
-    """Find what a user names.
+    """Resolve an end that a user named.
 
     Args:
         topology: all VPCs.
         text: the id of an interface or of an instance (its primary interface), an address, "internet", or "host".
-        ipv6: whether to choose an interface's IPv6 address.
-        beside: the VPC of the other end, in which addresses are looked for first.
+        ipv6: whether to use an interface's IPv6 address.
+        beside: the VPC of the other end, searched first for addresses; default none.
 
     Raises:
-        LocalEC2Error: there is no such interface or instance, or it has no IPv6 address.
+        LocalEC2Error: the interface or instance is unknown, or has no IPv6 address.
     """
     if text == HOST_NAME:
         return Outside(HOST_ADDRESS)

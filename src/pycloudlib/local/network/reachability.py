@@ -1,4 +1,4 @@
-"""Whether a guest answers on the network."""
+"""Network reachability of guests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pycloudlib.errors import PycloudlibTimeoutError
 from pycloudlib.waiting import wait_until
 
 PATIENCE_SECONDS = 600.0
-"""How long a guest may take to answer; an emulated one takes a minute."""
+"""The timeout in seconds for a guest's first answer; an emulated guest takes a minute."""
 PROBE_SECONDS = 2.0
-"""How long one connection may take to bring an answer."""
+"""The timeout in seconds of one connection attempt."""
 PAUSE_SECONDS = 1.0
 
 
@@ -23,9 +23,9 @@ class _Outcome(enum.Enum):
 
 
 def answers(address: str, port: int, timeout: float = PROBE_SECONDS) -> bool:
-    """Return whether a guest's server speaks first within some seconds, as sshd does.
+    """Return whether a guest's server sends its banner within the timeout, as sshd does.
 
-    That the connection is accepted proves nothing: QEMU accepts it before the guest does.
+    An accepted connection proves nothing: QEMU accepts connections before the guest does.
     """
     try:
         with socket.create_connection((address, port), timeout) as connection:
@@ -42,17 +42,17 @@ def wait_for_answer(
     deadline: Deadline | None = None,
     pause: float = PAUSE_SECONDS,
 ) -> bool | None:
-    """Wait until a guest answers.
+    """Wait until a guest's sshd answers.
 
     Args:
-        address: what leads to the guest.
-        port: of its sshd.
-        while_: whether anybody still wants to know.
-        deadline: when to give up; default: in ten minutes.
-        pause: seconds between two connections.
+        address: the public address of the guest.
+        port: the port of sshd.
+        while_: returns whether the result is still needed.
+        deadline: when to give up; default ten minutes from now.
+        pause: seconds between attempts; default 1.
 
     Returns:
-        Whether it answered; None when nobody wanted to know any more.
+        Whether sshd answered; None once the result is not needed.
     """
 
     def probe() -> _Outcome | None:

@@ -1,4 +1,4 @@
-"""Which rule of a security group, network ACL or route table matches a packet."""
+"""Matching of packets against security groups, network ACLs, and route tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 EPHEMERAL_PORTS = (32768, 60999)
-"""The ports that Linux gives to clients, which answers go to."""
+"""Linux's ephemeral port range, the destination of replies."""
 PORT_PROTOCOLS = ("tcp", "udp")
 
 _LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
@@ -50,7 +50,7 @@ class Packets:
     last: int | None = None
 
     def narrowed(self, port: int) -> Packets:
-        """Return those to one port only."""
+        """Return the packets to one port only."""
         return Packets(self.source, self.destination, self.protocol, port, port)
 
     def __str__(self) -> str:
@@ -67,13 +67,13 @@ def network(cidr: str) -> IpNetwork:
 
 
 def contains(cidr: str, address: IpAddress) -> bool:
-    """Tell whether a rule's CIDR block has an address; one with 127.0.0.1 in it has the host's, too."""
+    """Return whether a rule's CIDR block contains an address; 127.0.0.1 includes the host's address."""
     block = network(cidr)
     return address in block or (address == _HOST and _LOOPBACK in block)
 
 
 def matches(traffic: Traffic, packets: Packets) -> bool:
-    """Tell whether a rule's traffic includes packets: all of them, where they differ in their ports."""
+    """Return whether a rule's traffic includes all of the packets, whatever their ports."""
     if traffic.protocol == ALL_PROTOCOLS:
         return True
     if traffic.protocol != packets.protocol:
@@ -88,13 +88,13 @@ def matches(traffic: Traffic, packets: Packets) -> bool:
 def matching_rule(
     topology: Topology, rules: Iterable[GroupRule], packets: Packets, peer: IpAddress
 ) -> GroupRule | None:
-    """Return a security group's rule that lets packets pass; None if none does.
+    """Return the first security group rule that allows packets; None if none does.
 
     Args:
         topology: all VPCs, for the members of groups.
         rules: the rules of one direction.
         packets: the packets.
-        peer: the address at their other end.
+        peer: the address of the other end.
     """
     for rule in rules:
         if matches(rule.traffic, packets) and (
@@ -120,9 +120,9 @@ def addresses(interface: Interface) -> list[IpAddress]:
 
 
 def deciding_entry(acl: NetworkAcl, packets: Packets, *, egress: bool) -> AclEntry | None:
-    """Return the entry of a network ACL that decides about packets; None for the last one, which denies.
+    """Return the entry of a network ACL that decides on packets; None for the final deny entry.
 
-    Of packets to several ports, the entry for those that are denied decides.
+    For packets to several ports, an entry that denies one of them takes precedence.
     """
     entries = sorted(acl.egress if egress else acl.ingress, key=lambda entry: entry.number)
     peer = packets.destination if egress else packets.source
@@ -136,7 +136,7 @@ def deciding_entry(acl: NetworkAcl, packets: Packets, *, egress: bool) -> AclEnt
 
 
 def _ports_that_differ(entries: Iterable[AclEntry], packets: Packets) -> list[int | None]:
-    """Return one port of each range within which the entries treat all ports alike."""
+    """Return one port of each range that the entries treat alike."""
     first, last = packets.first, packets.last
     if packets.protocol not in PORT_PROTOCOLS or first is None or last is None or first == last:
         return [None]
@@ -148,6 +148,6 @@ def _ports_that_differ(entries: Iterable[AclEntry], packets: Packets) -> list[in
 
 
 def longest_match(table: RouteTable, address: IpAddress) -> Route | None:
-    """Return the route to an address; None if there is none."""
+    """Return the route with the longest prefix that contains an address; None without one."""
     found = [route for route in table.routes if address in network(route.cidr)]
     return max(found, key=lambda route: network(route.cidr).prefixlen, default=None)

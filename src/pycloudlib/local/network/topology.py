@@ -1,7 +1,7 @@
-"""The network of all accounts and regions as data: VPCs, subnets, interfaces, and the rules between them.
+"""The network of all accounts and regions as data: VPCs, subnets, interfaces, and rules.
 
-A snapshot of the API's records, taken under their lock and immutable afterwards. The namespaces network driver applies
-it to the kernel; the reachability analysis reads it.
+A topology is an immutable snapshot of the API's records, taken under their lock. The namespaces network driver applies
+it to the kernel, and the reachability analysis reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ALL_PROTOCOLS = "-1"
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a rule matches of a packet besides its peer.
+    """The traffic that a rule matches, without the peer.
 
     Args:
         protocol: "tcp", "udp", "icmp", "icmpv6", an IP protocol number as text, or "-1" for all.
@@ -32,13 +32,13 @@ class Traffic:
 
 @dataclass(frozen=True)
 class GroupRule:
-    """A rule of a security group, which lets traffic in or out.
+    """A security group rule, which allows inbound or outbound traffic.
 
     Args:
-        rule_id: such as "sgr-0123456789abcdef0".
-        traffic: what it lets pass.
-        cidrs: peers by IPv4 and IPv6 CIDR block; those of prefix lists are among them.
-        group_ids: peers by security group.
+        rule_id: the id of the rule, such as "sgr-0123456789abcdef0".
+        traffic: the traffic that the rule allows.
+        cidrs: peers as IPv4 and IPv6 CIDR blocks, including those of prefix lists.
+        group_ids: peers as security group ids.
     """
 
     rule_id: str
@@ -93,8 +93,8 @@ class Route:
 
     Args:
         cidr: the destination, IPv4 or IPv6.
-        target: what kind of target it has; BLACKHOLE if the target is gone.
-        target_id: the target, such as "igw-0123456789abcdef0"; "local" for the VPC itself.
+        target: the kind of the target; BLACKHOLE if the target does not exist.
+        target_id: the id of the target, such as "igw-0123456789abcdef0"; "local" for the VPC itself.
     """
 
     cidr: str
@@ -112,7 +112,7 @@ class RouteTable:
 
 @dataclass(frozen=True)
 class Subnet:
-    """A subnet, with the network ACL and the route table that apply to it (its own or the VPC's main one)."""
+    """A subnet with its effective network ACL and route table: its own, or the VPC's main one."""
 
     subnet_id: str
     cidr: str
@@ -127,13 +127,13 @@ class Interface:
     """A network interface.
 
     Args:
-        attachment: its MAC and addresses.
-        subnet_id: its subnet.
-        group_ids: its security groups.
-        source_dest_check: whether it may only send from, and receive for, its own addresses.
-        instance_id: the instance that it is attached to; None for none.
-        running: whether that instance runs, or is about to.
-        device_index: its index there; that of the primary interface is 0.
+        attachment: the MAC and the addresses.
+        subnet_id: the subnet.
+        group_ids: the security groups.
+        source_dest_check: whether to drop packets from or to other addresses than the interface's; default yes.
+        instance_id: the instance that the interface is attached to; None if detached.
+        running: whether the instance is neither stopped nor terminated; default yes.
+        device_index: the device index; 0 (default) for the primary interface.
     """
 
     attachment: NetworkAttachment
@@ -146,7 +146,7 @@ class Interface:
 
     @property
     def interface_id(self) -> str:
-        """Its id."""
+        """The id of the interface."""
         return self.attachment.interface_id
 
 
@@ -155,10 +155,10 @@ class NatGateway:
     """A NAT gateway.
 
     Args:
-        nat_gateway_id: its id.
-        subnet_id: its subnet, whose route table and network ACL apply to it.
-        private_ip: its address there.
-        public_ip: the address that the internet sees; None for a private NAT gateway.
+        nat_gateway_id: the id of the gateway.
+        subnet_id: the subnet, whose route table and network ACL apply to the gateway.
+        private_ip: the private address in the subnet.
+        public_ip: the public address; None for a private NAT gateway.
     """
 
     nat_gateway_id: str
@@ -169,12 +169,12 @@ class NatGateway:
 
 @dataclass(frozen=True)
 class Vpc:
-    """A VPC and everything in it, by id where it is looked up by id.
+    """A VPC and its contents, by id.
 
     Args:
-        internet_gateway_id: the attached internet gateway; None for none.
-        dns_support: enableDnsSupport.
-        dns_hostnames: enableDnsHostnames.
+        internet_gateway_id: the attached internet gateway; None without one.
+        dns_support: enableDnsSupport; default true.
+        dns_hostnames: enableDnsHostnames; default true.
     """
 
     vpc_id: str
@@ -192,7 +192,7 @@ class Vpc:
     dns_hostnames: bool = True
 
     def interface_at(self, address: str) -> Interface | None:
-        """Return the interface that has an address, IPv4 or IPv6; None if there is none."""
+        """Return the interface with an IPv4 or IPv6 address; None without one."""
         return next((one for one in self.interfaces.values() if address in one.attachment.private_addresses), None)
 
 
@@ -212,5 +212,5 @@ class Topology:
     peerings: Mapping[str, Peering] = field(default_factory=dict)
 
     def vpc_of(self, interface_id: str) -> Vpc | None:
-        """Return the VPC that holds an interface; None if there is none."""
+        """Return the VPC of an interface; None if unknown."""
         return next((vpc for vpc in self.vpcs.values() if interface_id in vpc.interfaces), None)

@@ -1,8 +1,7 @@
-"""The addresses of machines: their own, and the loopback addresses that lead to them.
+"""User-mode networking: guest networks, and the loopback addresses that forward to guests.
 
-A machine has QEMU's user networking, which needs no privileges: one flat network in which the guest has the private
-address that EC2 gave its instance, and in which 169.254.169.254 is an address like any other. Machines do not reach
-each other that way.
+QEMU's user networking needs no privileges. It gives each machine an isolated flat network, in which the guest has the
+instance's private address. The network contains 169.254.169.254, too. Machines cannot reach each other.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ from pycloudlib.local.network.attachment import Address, NetworkAttachment
 METADATA_ADDRESS = "169.254.169.254"
 SSH_PORT = 22
 LAST_LOOPBACK = "127.255.255.254"
-"""An address that nothing listens on but what listens on all of them."""
+"""An address on which only wildcard sockets listen."""
 SHORTEST_PREFIX = 4
-"""QEMU takes no shorter prefix, but any dotted mask."""
+"""The shortest prefix length that QEMU accepts; it accepts any dotted netmask."""
 
 _ATTEMPTS = 1000
 
 
 def enclosing_network(address: str) -> str:
-    """Name the smallest network that holds an address and the metadata service, as QEMU takes it.
+    """Return the smallest network, in QEMU's notation, with an address and the metadata service.
 
     Raises:
-        LocalEC2Error: only the network of all addresses does, in which QEMU forwards no connections.
+        LocalEC2Error: the network would be 0.0.0.0/0, in which QEMU forwards no connections.
     """
     bits = int(ipaddress.IPv4Address(address)) ^ int(ipaddress.IPv4Address(METADATA_ADDRESS))
     prefix = 32 - bits.bit_length()
@@ -47,13 +46,13 @@ def enclosing_network(address: str) -> str:
 
 
 def user_netdev(attachment: NetworkAttachment, *, ssh_port: int, metadata_socket: str) -> dict[str, Any]:
-    """Describe an interface's network to QEMU, in the form of QMP's netdev_add.
+    """Return the arguments of QMP's netdev_add for an interface.
 
     Args:
         attachment: the interface.
-        ssh_port: port on the attachment's public addresses that leads to port 22 of the guest.
-        metadata_socket: path of the Unix socket on which the metadata service answers this guest, without commas or
-            spaces; relative to QEMU's working directory.
+        ssh_port: the port on the attachment's public addresses that forwards to port 22 of the guest.
+        metadata_socket: the path of the metadata service's Unix socket, without commas or spaces, relative to QEMU's
+            working directory.
     """
     subnet = ipaddress.IPv4Network(attachment.subnet)
     return {
@@ -64,19 +63,19 @@ def user_netdev(attachment: NetworkAttachment, *, ssh_port: int, metadata_socket
         "host": str(subnet[1]),
         "dns": str(subnet[2]),
         "dhcpstart": attachment.private_ip,
-        # One process per connection: the other form of guestfwd opens a single stream when QEMU starts.
+        # The cmd form starts one process per connection; the other form opens a single stream at QEMU's start.
         "guestfwd": [{"str": f"tcp:{METADATA_ADDRESS}:80-cmd:socat - UNIX-CONNECT:{metadata_socket}"}],
         "hostfwd": [{"str": forwarding(address, ssh_port)} for address in attachment.addresses if address.public_ip],
     }
 
 
 def forwarding(address: Address, ssh_port: int) -> str:
-    """Say to QEMU that a public address leads to the sshd at a private one."""
+    """Return QEMU's hostfwd rule from a public address to sshd at a private one."""
     return f"tcp:{address.public_ip}:{ssh_port}-{address.private_ip}:{SSH_PORT}"
 
 
 def as_option(netdev: Mapping[str, Any]) -> str:
-    """Write what user_netdev() says as the value of QEMU's `-netdev` option."""
+    """Format the result of `user_netdev()` as the value of QEMU's `-netdev` option."""
     kind, *others = netdev.items()
     return ",".join([kind[1], *(one for name, value in others for one in _options(name, value))])
 
@@ -90,21 +89,21 @@ def _options(name: str, value: Any) -> list[str]:
 
 
 def choose_ssh_port() -> int:
-    """Find the port on which every instance's sshd is reached: 22 where it may be bound, else a free high one."""
+    """Return the port that forwards to the sshd of every instance: 22 if bindable, else a free high port."""
     if _can_bind(LAST_LOOPBACK, SSH_PORT):
         return SSH_PORT
     with socket.socket() as probe:
-        # Bound on all addresses, never listened on: so the port is free on every loopback address.
+        # A successful bind to the wildcard address proves that the port is free on every loopback address.
         probe.bind(("", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
 def require_ssh_port(port: int) -> None:
-    """Refuse a port on which no machine's sshd can be reached.
+    """Require a port that can be bound on loopback addresses.
 
     Raises:
-        LocalEC2Error: something listens on it on all addresses, or it is not for plain users.
+        LocalEC2Error: another process listens on all addresses, or the port is privileged.
     """
     with contextlib.closing(_reusable_socket()) as probe:
         try:
@@ -131,12 +130,12 @@ def _can_bind(address: str, port: int) -> bool:
 
 
 class LoopbackAddresses:
-    """The loopback addresses that instances have as their public ones: all of 127.0.0.0/8 is loopback on Linux.
+    """The loopback addresses that serve as public addresses: on Linux, all of 127.0.0.0/8 is loopback.
 
-    They are drawn at random, so that two servers side by side don't meet.
+    Addresses are drawn at random to avoid collisions between concurrent servers.
 
     Args:
-        port: an address counts as free when this port can be bound on it; None to take any address.
+        port: an address is free if this port can be bound on it; None to accept any address.
     """
 
     def __init__(self, port: int | None) -> None:
@@ -145,13 +144,13 @@ class LoopbackAddresses:
         self._lock = threading.Lock()
 
     def allocate(self) -> str:
-        """Take an address that is free.
+        """Allocate a free address.
 
         Raises:
-            LocalEC2Error: there is none.
+            LocalEC2Error: no free address was found.
         """
         for _ in range(_ATTEMPTS):
-            # 127.0.0.0/16 is left alone: services of the machine itself listen there.
+            # Skip 127.0.0.0/16, where services of the host listen.
             address = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"  # noqa: S311
             with self._lock:
                 if address in self._taken:
@@ -163,6 +162,6 @@ class LoopbackAddresses:
         raise LocalEC2Error(f"no loopback address has port {self._port} free: stop what listens on it on all addresses")
 
     def release(self, address: str) -> None:
-        """Give an address back."""
+        """Release an address."""
         with self._lock:
             self._taken.discard(address)
