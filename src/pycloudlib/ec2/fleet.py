@@ -1,4 +1,4 @@
-"""Many instances, handled as one."""
+"""A fleet: many instances, operated together."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 TOLD_AT_ONCE = 100
-"""Instances in one StopInstances, StartInstances, RebootInstances or TerminateInstances."""
+"""The number of instances per StopInstances, StartInstances, RebootInstances, or TerminateInstances."""
 
 BUSY_AT_ONCE = 32
-"""Instances in which commands run at the same time."""
+"""The number of instances that run commands concurrently."""
 
 WAITED_FOR_AT_ONCE = 256
-"""Instances that are waited for at the same time; who waits is idle nearly always."""
+"""The number of instances to wait for concurrently; waiting threads are mostly idle."""
 
 Operation = Literal["reboot_instances", "start_instances", "stop_instances", "terminate_instances"]
 
 
 class Fleet(Sequence[EC2Instance]):
-    """Many instances, handled as one: a sequence of them. As a context manager they are deleted in the end.
+    """A sequence of instances, operated together. As a context manager, it deletes the instances on exit.
 
-    It is made by EC2.launch_many().
+    `EC2.launch_many()` returns a fleet.
 
     Args:
         instances: the instances.
-        access: what they need of their cloud.
+        access: the instances' access to their cloud.
     """
 
     def __init__(self, instances: Iterable[EC2Instance], access: Access) -> None:
@@ -54,18 +54,18 @@ class Fleet(Sequence[EC2Instance]):
 
     @property
     def ids(self) -> list[str]:
-        """The ids of its instances."""
+        """The ids of the instances."""
         return [instance.id for instance in self._instances]
 
     def wait(self, timeout: float | None = None, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
-        """Wait until all are ready, as EC2Instance.wait() does.
+        """Wait until all instances are ready, as `EC2Instance.wait()` does.
 
         Args:
-            timeout: seconds for all of them together; default: the `boot_timeout` of each.
-            cloud_init_failure: as for EC2Instance.wait().
+            timeout: seconds for all instances together; default the `boot_timeout` of each.
+            cloud_init_failure: as for `EC2Instance.wait()`.
 
         Raises:
-            FleetError: some will never be ready, or were not in time; names each.
+            FleetError: some instances cannot become ready, or were not ready in time; the message names each.
         """
         wait: Callable[[EC2Instance], None] = partial(EC2Instance.wait, cloud_init_failure=cloud_init_failure)
         if timeout is not None:
@@ -86,25 +86,25 @@ class Fleet(Sequence[EC2Instance]):
         timeout: float | None = None,
         env: Mapping[str, str] | None = None,
     ) -> dict[str, Result]:
-        """Run a command in all guests at once, as EC2Instance.execute() does in one.
+        """Run a command in all guests concurrently, as `EC2Instance.execute()` does in one.
 
         Args:
-            command: a string runs in `sh -c`, a list as it is.
-            stdin: what the command reads; default nothing.
-            description: what is logged and shown in errors instead of the command; default the command.
-            use_sudo: whether the whole command, redirections too, runs as root; default no.
-            no_log: whether nothing of the command is logged; default no.
-            get_pty: whether it gets a terminal; default no.
-            timeout: seconds for all guests together, including the time in which commands wait until fewer than
-                BUSY_AT_ONCE of them run; default: as long as they run.
-            env: variables set for it; default none.
+            command: a string to run in `sh -c`, or a list of arguments to run directly.
+            stdin: the standard input of the command; default empty.
+            description: text for logs and errors instead of the command; default the command.
+            use_sudo: whether to run the whole command, including redirections, as root; default no.
+            no_log: whether to log nothing of the command; default no.
+            get_pty: whether to allocate a pseudo-terminal; default no.
+            timeout: seconds for all guests together, including the time for which commands queue behind BUSY_AT_ONCE
+                others; default unlimited.
+            env: environment variables of the command; default none.
 
         Returns:
             The result by instance id; a command that fails does not raise.
 
         Raises:
-            FleetError: some guests could not be asked, or the command did not end there in time; names each, and has
-                the results of the others.
+            FleetError: some guests were not reachable, or the command did not end in time; the error names each, and
+                has the results of the others.
         """
         deadline = Deadline.after(timeout)
         return self._each(
@@ -122,27 +122,27 @@ class Fleet(Sequence[EC2Instance]):
         )
 
     def shutdown(self, wait: bool = True) -> None:
-        """Stop all (StopInstances); those that are stopped already stay so.
+        """Stop all instances (StopInstances). No-op for stopped ones.
 
         Args:
-            wait: whether to wait until they are stopped; default yes.
+            wait: whether to wait until the instances are stopped; default yes.
 
         Raises:
-            FleetError: some could not be stopped; names each.
+            FleetError: some instances could not be stopped; the message names each.
         """
         self._tell("stop_instances", lambda instance: instance.shutdown(wait=False), "to be stopped")
         if wait:
             self._wait_until(EC2Instance.wait_for_stop, "to be stopped")
 
     def start(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
-        """Start all after they were stopped (StartInstances).
+        """Start all stopped instances (StartInstances).
 
         Args:
-            wait: whether to wait until they are ready; default yes.
-            cloud_init_failure: as for EC2Instance.wait().
+            wait: whether to wait until the instances are ready; default yes.
+            cloud_init_failure: as for `EC2Instance.wait()`.
 
         Raises:
-            FleetError: some could not be started, or will not be ready; names each.
+            FleetError: some instances could not be started, or did not become ready; the message names each.
         """
         self._each(EC2Instance.prepare_boot, "to be started")
         self._tell("start_instances", lambda instance: instance.start(wait=False), "to be started")
@@ -150,14 +150,14 @@ class Fleet(Sequence[EC2Instance]):
             self.wait(cloud_init_failure=cloud_init_failure)
 
     def restart(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
-        """Boot all again (RebootInstances).
+        """Reboot all instances (RebootInstances).
 
         Args:
-            wait: whether to wait until they are ready again, with other boot ids; default yes.
-            cloud_init_failure: as for EC2Instance.wait().
+            wait: whether to wait until the instances are ready again, with new boot ids; default yes.
+            cloud_init_failure: as for `EC2Instance.wait()`.
 
         Raises:
-            FleetError: some could not be restarted, or will not be ready; names each.
+            FleetError: some instances could not be rebooted, or did not become ready; the message names each.
         """
         old_boot_ids = self._each(EC2Instance.note_boot_id, "to be restarted") if wait else {}
         self._each(EC2Instance.prepare_boot, "to be restarted")
@@ -175,13 +175,13 @@ class Fleet(Sequence[EC2Instance]):
         self._wait_until(wait_for_restart, "to be restarted")
 
     def delete(self, wait: bool = True) -> list[Exception]:
-        """Delete all (TerminateInstances). Those that are deleted already are left alone.
+        """Terminate all instances (TerminateInstances). No-op for deleted ones.
 
         Args:
-            wait: whether to wait until they are terminated; default yes.
+            wait: whether to wait until the instances are terminated; default yes.
 
         Returns:
-            What went wrong, each naming its instance; empty when nothing did.
+            The errors, each with its instance; empty on success.
         """
         with self._watched():
             terminate_together(self._access, self._instances)
@@ -240,7 +240,7 @@ class Fleet(Sequence[EC2Instance]):
             raise FleetError(what, errors=outcome.errors, results=done, fleet=self)
 
     def _watched(self) -> ExitStack:
-        """Let every question about one of them be answered for all of them."""
+        """Poll all instances together: one DescribeInstances then serves every waiter."""
         watching = ExitStack()
         for instance in self._instances:
             watching.enter_context(self._access.poller.watching(instance.id))
@@ -248,11 +248,11 @@ class Fleet(Sequence[EC2Instance]):
 
 
 def terminate_together(access: Access, instances: Sequence[EC2Instance]) -> None:
-    """Spare a hundred instances a hundred calls; those of a call that fails are left to be deleted one by one.
+    """Request the termination of many instances with few calls; after a failed call, delete them one by one.
 
     Args:
-        access: what they need of their cloud.
-        instances: the instances; those that are being deleted already are left out.
+        access: the instances' access to their cloud.
+        instances: the instances; those being deleted are left out.
     """
     for some in _chunks([instance for instance in instances if not instance.deletion_requested]):
         for instance in some:

@@ -1,4 +1,4 @@
-"""One EC2 instance: its life, and what is asked of it."""
+"""An EC2 instance: its lifecycle and its operations."""
 
 from __future__ import annotations
 
@@ -48,51 +48,51 @@ STAGES = {
     "logged_in": "accepts the key",
     "ready": "is ready",
 }
-"""The stages of a boot, as progress reports them."""
+"""The stages of a boot, as in progress reports."""
 
 BOOT_CONNECT_TIMEOUT = 3.0
-"""Seconds for a TCP connection to an instance that boots: asking anew is quicker than TCP's own patience."""
+"""The TCP connect timeout in seconds while an instance boots: a new attempt is faster than TCP's retransmission."""
 
 BOOT_BANNER_TIMEOUT = 5.0
-"""Seconds for the first line of its sshd, for the same reason."""
+"""The SSH banner timeout in seconds while an instance boots, for the same reason."""
 
 BANNERS_PER_SECOND = 20.0
-"""What is counted on where many are waited for: who gives up too early makes the others wait longer still."""
+"""The assumed rate of banners when waiting for many instances: early timeouts would delay the others further."""
 
 CONSOLE_TIMEOUT = 300.0
-"""Seconds for which console_log() waits for the first output."""
+"""The default timeout of `console_log()` in seconds."""
 
 CONSOLE_RESPONSE = 30.0
-"""Seconds for which console_log(timeout=0) waits for EC2's response."""
+"""Seconds that `console_log(timeout=0)` waits for EC2's response."""
 
 SECONDS_PER_MINUTE = 60.0
-"""For pycloudlib's `ready_timeout`, which counts minutes."""
+"""The unit of pycloudlib's `ready_timeout`, which is in minutes."""
 
 PROTECTED_CODE = "OperationNotPermitted"
-"""What EC2 says to TerminateInstances for a protected instance."""
+"""The error code of TerminateInstances for a protected instance."""
 
 
 class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
-    """An EC2 instance. As a context manager it is deleted in the end.
+    """An EC2 instance. As a context manager, it deletes the instance on exit.
 
-    It is made by EC2.launch() and EC2.get_instance().
+    `EC2.launch()` and `EC2.get_instance()` return instances.
 
     Args:
-        description: what EC2 said about it.
-        access: what it needs of its cloud.
-        username: who logs in.
-        key_pair: the key that is offered; None for an instance that nobody logs in to.
-        launched: whether it was launched a moment ago, so that EC2 may not know it yet.
+        description: the description from EC2.
+        access: the instance's access to its cloud.
+        username: the login user.
+        key_pair: the key pair for SSH logins; None for an instance without logins.
+        launched: whether the instance is newly launched and may not be visible yet; default no.
     """
 
     stop_timeout: float = 600.0
-    """Seconds for which wait_for_stop() waits."""
+    """The timeout of `wait_for_stop()` in seconds."""
 
     delete_timeout: float = 600.0
-    """Seconds for which wait_for_delete() waits."""
+    """The timeout of `wait_for_delete()` and `delete()` in seconds."""
 
     auth_patience: float = 120.0
-    """Seconds for which an instance that boots may refuse the key, until its boot is given up."""
+    """Seconds that a booting instance may reject the key before the wait fails."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._boots_first = launched
         self._was_stopped = False
         self._console_before = ConsoleMark()
-        # The boot that was waited for last, and the one that must end first after a restart.
+        # The boot id of the latest completed wait, and the one that must change after a restart.
         self._boot_id: str | None = None
         self._old_boot_id: str | None = None
         self._gone = False
@@ -120,7 +120,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
     @property
     def ready_timeout(self) -> float:
-        """The same as `boot_timeout`, in minutes, as in pycloudlib."""
+        """`boot_timeout` in minutes, as in pycloudlib."""
         return self.boot_timeout / SECONDS_PER_MINUTE
 
     @ready_timeout.setter
@@ -129,16 +129,16 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
     @property
     def timeline(self) -> Timeline:
-        """When it reached each stage of its latest boot."""
+        """The times at which the latest boot reached each stage."""
         return self._recorder.timeline
 
     @property
     def termination_protection(self) -> bool:
-        """Whether it is protected from being deleted (DescribeInstanceAttribute, ModifyInstanceAttribute).
+        """Whether termination protection is on (DescribeInstanceAttribute, ModifyInstanceAttribute).
 
         Raises:
-            InstanceStateError: set for an instance that was deleted.
-            CloudError: EC2 refused.
+            InstanceStateError: it was set for a deleted instance.
+            CloudError: EC2 rejected the request.
         """
         with translated():
             answer = self._access.client.describe_instance_attribute(
@@ -168,22 +168,23 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         ready_timeout: float | None = None,
         cloud_init_failure: CloudInitFailure | None = None,
     ) -> None:
-        """Wait until it is ready: running, with an address, logged in to, cloud-init done.
+        """Wait until the instance is ready: it runs, has an address, accepts logins, and cloud-init is done.
 
-        It fails at once when it cannot succeed any more: the instance was stopped or terminated, its kernel panicked,
-        or it refused the key for longer than cloud-init takes.
+        The wait fails early if the instance is stopped or terminated, its kernel panics, or it rejects the key for
+        longer than cloud-init takes.
 
         Args:
             timeout: seconds; default `boot_timeout`.
-            ready_timeout: the same in minutes, as in pycloudlib; default `timeout`.
-            cloud_init_failure: "raise" or "warn": whether a cloud-init that ended in error raises, or is logged as a
-                warning; default `cloud_init_failure` of the instance.
+            ready_timeout: the timeout in minutes, as in pycloudlib; default `timeout`.
+            cloud_init_failure: "raise" or "warn": whether an error of cloud-init raises, or is logged as a warning;
+                default `cloud_init_failure` of the instance.
 
         Raises:
-            BootError: it will never be ready.
-            CloudInitError: cloud-init ended in error; with its own text.
-            BootTimeoutError: it was not ready in time; with the last state seen and the end of the console log.
-            InvalidArgumentError: `timeout` and `ready_timeout` are both given, or another `cloud_init_failure`.
+            BootError: the instance cannot become ready.
+            CloudInitError: cloud-init failed; the message has its error.
+            BootTimeoutError: the instance was not ready in time; the message has its last state and the end of the
+                console log.
+            InvalidArgumentError: both timeouts are given, or `cloud_init_failure` is invalid.
         """
         if ready_timeout is not None:
             if timeout is not None:
@@ -192,11 +193,11 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._wait_for_boot(self._criteria(timeout, cloud_init_failure=cloud_init_failure))
 
     def wait_by(self, deadline: Deadline, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
-        """Wait until it is ready, as wait() does, together with others.
+        """Wait until the instance is ready, as `wait()` does, with a deadline shared with other instances.
 
         Args:
             deadline: when to give up.
-            cloud_init_failure: as for wait().
+            cloud_init_failure: as for `wait()`.
         """
         criteria = self._criteria(None, cloud_init_failure=cloud_init_failure)
         self._wait_for_boot(replace(criteria, deadline=deadline))
@@ -208,28 +209,29 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         *,
         cloud_init_failure: CloudInitFailure | None = None,
     ) -> None:
-        """Wait until it has booted again and is ready.
+        """Wait until the instance has rebooted and is ready.
 
         Args:
-            old_boot_id: what get_boot_id() said before.
+            old_boot_id: the result of `get_boot_id()` before the reboot.
             timeout: seconds; default `boot_timeout`.
-            cloud_init_failure: as for wait().
+            cloud_init_failure: as for `wait()`.
 
         Raises:
-            BootError: it will never be ready.
-            CloudInitError: cloud-init ended in error; with its own text.
-            BootTimeoutError: it was not ready in time; with the last state seen and the end of the console log.
-            HostKeyError: another host answers at its address.
-            InvalidArgumentError: `old_boot_id` is no boot id.
+            BootError: the instance cannot become ready.
+            CloudInitError: cloud-init failed; the message has its error.
+            BootTimeoutError: the instance was not ready in time; the message has its last state and the end of the
+                console log.
+            HostKeyError: another host answers at the instance's address.
+            InvalidArgumentError: `old_boot_id` is not a boot id.
         """
         self._old_boot_id = checked_boot_id(old_boot_id)
         if self._recorder.timeline.ready is not None:
-            # Not this library restarted it, but a command in the guest, say.
+            # The reboot was not requested by this library, but for example by a command in the guest.
             self._recorder = self._new_recorder()
         self._wait_for_boot(self._criteria(timeout, cloud_init_failure=cloud_init_failure))
 
     def _wait_for_execute(self, old_boot_id: str | None = None, timeout: float | None = None) -> None:
-        """Wait until commands run, whatever cloud-init does. Suites written for pycloudlib call this.
+        """Wait until commands can run, without waiting for cloud-init. Suites written for pycloudlib call this.
 
         Args:
             old_boot_id: the boot id that must have changed; default none.
@@ -241,11 +243,11 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._wait_for_boot(self._criteria(seconds, until_login=True))
 
     def wait_for_stop(self) -> None:
-        """Wait until it is stopped.
+        """Wait until the instance is stopped.
 
         Raises:
-            InstanceStateError: it was terminated instead.
-            PycloudlibTimeoutError: it was not stopped within `stop_timeout`.
+            InstanceStateError: the instance was terminated instead.
+            PycloudlibTimeoutError: the instance was not stopped within `stop_timeout`.
         """
         self._wait_for_stop(Deadline.after(self.stop_timeout))
 
@@ -255,10 +257,10 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._report("is stopped", SYSTEM_CLOCK.now() - began)
 
     def wait_for_delete(self) -> None:
-        """Wait until it is terminated, or until EC2 does not know it any more.
+        """Wait until the instance is terminated, or EC2 no longer describes it.
 
         Raises:
-            PycloudlibTimeoutError: it was not terminated within `delete_timeout`.
+            PycloudlibTimeoutError: the instance was not terminated within `delete_timeout`.
         """
         self._wait_for_end(Deadline.after(self.delete_timeout))
 
@@ -270,25 +272,25 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._access.on_deleted(self.id)
 
     def get_boot_id(self) -> str:
-        """Ask the guest which boot this is; it is another one after each restart.
+        """Return the guest's boot id, which changes with every boot.
 
         Raises:
-            SSHError: the guest could not be asked.
+            SSHError: the guest is not reachable.
         """
         self._boot_id = boot_id(self.execute)
         return self._boot_id
 
     def console_log(self, timeout: float = CONSOLE_TIMEOUT) -> str:
-        """Return what the machine printed on its console (GetConsoleOutput).
+        """Return the console output (GetConsoleOutput).
 
         Args:
-            timeout: seconds to wait until there is anything; default 300, as the first output may take minutes on AWS;
-                0 asks once. After delete() the answer is what it is.
+            timeout: seconds to wait for the first output, which may take minutes on AWS; default 300. With 0, and after
+                `delete()`, the output is requested once.
 
         Raises:
             InstanceError: there is no output yet.
-            InstanceTimeoutError: there was no output until the timeout.
-            NoResponseError: EC2 did not respond to the one request of `timeout=0`.
+            InstanceTimeoutError: there was no output within the timeout.
+            NoResponseError: EC2 did not respond to the single request of `timeout=0`.
         """
         if self._deletion_requested:
             timeout = 0.0
@@ -317,17 +319,17 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             ) from error
 
     def restart(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
-        """Boot it again (RebootInstances).
+        """Reboot the instance (RebootInstances).
 
         Args:
-            wait: whether to wait until it is ready again, with another boot id; default yes.
-            cloud_init_failure: as for wait().
+            wait: whether to wait until the instance is ready again, with a new boot id; default yes.
+            cloud_init_failure: as for `wait()`.
 
         Raises:
-            InstanceStateError: it does not run.
-            SSHAuthenticationError: it refuses the key; `wait=False` does not log in before.
-            HostKeyError: it has another host key.
-            InstanceError: as for wait().
+            InstanceStateError: the instance is not running.
+            SSHAuthenticationError: the instance rejected the key; `wait=False` does not log in first.
+            HostKeyError: the host key has changed.
+            InstanceError: as for `wait()`.
         """
         criteria = self._criteria(None, cloud_init_failure=cloud_init_failure)
         deadline = criteria.deadline
@@ -340,18 +342,18 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             self._wait_for_boot(replace(criteria, old_boot_id=old_boot_id, console_before=self._console_before))
 
     def note_boot_id(self, deadline: Deadline = NEVER) -> str | None:
-        """Read and remember the boot id, before the instance is told to reboot.
+        """Read and record the boot id before a reboot.
 
         Args:
             deadline: when to stop waiting for the guest; default after 10 s.
 
         Returns:
-            The boot id; the last one seen if the instance cannot be reached.
+            The boot id; the last one seen if the instance is not reachable.
 
         Raises:
-            SSHAuthenticationError: it refuses the key.
-            HostKeyError: it has another host key.
-            InstanceStateError: it was deleted, or has no address.
+            SSHAuthenticationError: the instance rejected the key.
+            HostKeyError: the host key has changed.
+            InstanceStateError: the instance was deleted, or has no address.
         """
         last_seen = self._boot_id
         try:
@@ -362,31 +364,32 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             return last_seen
 
     def prepare_boot(self) -> None:
-        """Take note of what is on the console, before it is told to start or reboot, together with others."""
+        """Record the end of the console log before a fleet's start or reboot."""
         self._refuse_if_deleted("booted")
         self._note_console(Deadline.after(self.boot_timeout))
 
     def note_change(self, *, started: bool = False) -> None:
-        """Take note that it was told to stop, start or reboot, together with others.
+        """Record a stop, start, or reboot request to EC2, for this instance alone or for a fleet.
 
         Args:
-            started: whether it was told to start; default no.
+            started: whether it was a start request; default no.
         """
         self._was_stopped = self._was_stopped or started
         self._status.expect_change()
         self._disconnect()
-        # After a restart, the sshd of the boot before still answers for a while; after a stop it does not.
+        # After a reboot request, the old boot's sshd still answers for a while; after a stop it does not.
         self._old_boot_id = None if started else self._boot_id
         self._recorder = self._new_recorder()
 
     def shutdown(self, wait: bool = True) -> None:
-        """Stop it (StopInstances); one that is stopped already stays so.
+        """Stop the instance (StopInstances). No-op if it is stopped.
 
         Args:
-            wait: whether to wait until it is stopped; default yes.
+            wait: whether to wait until the instance is stopped; default yes.
 
         Raises:
-            InstanceStateError: it is terminated, or not in a state to be stopped.
+            InstanceStateError: the instance is terminated, or its state does not allow a stop.
+            PycloudlibTimeoutError: the instance was not stopped within `stop_timeout`.
         """
         deadline = Deadline.after(self.stop_timeout)
         stoppable = set(InstanceState) - {InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED}
@@ -396,15 +399,15 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             self._wait_for_stop(deadline)
 
     def start(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
-        """Start it after it was stopped (StartInstances); EC2 gives it another public address.
+        """Start the stopped instance (StartInstances), which then gets a new public address.
 
         Args:
-            wait: whether to wait until it is ready; default yes.
-            cloud_init_failure: as for wait().
+            wait: whether to wait until the instance is ready; default yes.
+            cloud_init_failure: as for `wait()`.
 
         Raises:
-            InstanceStateError: it is terminated, or not stopped yet.
-            InstanceError: as for wait().
+            InstanceStateError: the instance is terminated, or still stopping.
+            InstanceError: as for `wait()`.
         """
         deadline = Deadline.after(self.boot_timeout)
         startable = {InstanceState.STOPPED, InstanceState.RUNNING, InstanceState.PENDING}
@@ -423,28 +426,28 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         timeout: float | None = None,
         cloud_init_failure: CloudInitFailure | None = None,
     ) -> None:
-        """Boot it from a new root volume, in place of the present one (CreateReplaceRootVolumeTask).
+        """Replace the root volume, and boot from the new one (CreateReplaceRootVolumeTask).
 
-        It becomes a pristine machine without a launch: it keeps its id, its addresses, and its other volumes, and boots
-        as for the first time, with new host keys. The replaced volume is deleted. The login user stays `username`.
+        The instance becomes pristine without a launch. It keeps its id, its addresses, and its other volumes. It boots
+        as for the first time, with new host keys. EC2 deletes the replaced volume. The login user remains `username`.
 
         Args:
-            image_id: the AMI to boot from; its architecture must be that of the instance. Default: none.
-            snapshot_id: the snapshot to boot from, taken of a root volume of this instance. Default: none. Without
+            image_id: the AMI to boot from, with the architecture of the instance; default none.
+            snapshot_id: the snapshot to boot from, taken from a root volume of this instance; default none. Without
                 either, the volume returns to its launch state.
-            wait: whether to wait until the instance is ready again; default yes. Only then does the new volume get the
-                tags of the replaced one.
+            wait: whether to wait until the instance is ready again; default yes. The new volume gets the tags of the
+                replaced one only if true.
             timeout: seconds; default `boot_timeout`.
-            cloud_init_failure: as for wait().
+            cloud_init_failure: as for `wait()`.
 
         Raises:
-            InvalidArgumentError: `image_id` and `snapshot_id` are both given, or one is no id.
-            InstanceStateError: the instance does not run, or EC2 is replacing its root volume already.
+            InvalidArgumentError: `image_id` and `snapshot_id` are both given, or one is not an id.
+            InstanceStateError: the instance is not running, or a replacement is in progress.
             IllegalStateError: EC2 failed to replace the volume.
-            CloudError: EC2 refused, because of another architecture or a snapshot of another volume, say.
+            CloudError: EC2 rejected the request, for example for another architecture or a snapshot of another volume.
             PycloudlibTimeoutError: the volume was not replaced, or the instance not ready, in time; a NoResponseError
                 if EC2 did not respond.
-            InstanceError: as for wait().
+            InstanceError: as for `wait()`.
         """
         source = checked_source(image_id, snapshot_id)
         criteria = self._criteria(timeout, cloud_init_failure=cloud_init_failure)
@@ -466,21 +469,21 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         )
 
     def clean(self) -> None:
-        """Remove what makes it differ from other instances, as BaseInstance.clean() does."""
+        """Remove the state that distinguishes the instance from others, as `BaseInstance.clean()` does."""
         super().clean()
-        # It makes other host keys when it boots again.
+        # The next boot generates new host keys.
         self._boots_first = True
 
     def delete(self, wait: bool = True) -> list[Exception]:
-        """Delete it (TerminateInstances). One that is deleted already is left alone.
+        """Terminate the instance (TerminateInstances). No-op if it is deleted.
 
-        It returns within `delete_timeout`, whether EC2 responds or not.
+        Return within `delete_timeout`, even if EC2 does not respond.
 
         Args:
-            wait: whether to wait until it is terminated; default yes.
+            wait: whether to wait until the instance is terminated; default yes.
 
         Returns:
-            What went wrong; empty when nothing did. A NoResponseError is among it if EC2 did not respond in time.
+            The errors; empty on success. They include a NoResponseError if EC2 did not respond in time.
         """
         if self._gone:
             logger.info("%s is deleted already", self.id)
@@ -497,10 +500,10 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         return errors
 
     def explain(self, error: PycloudlibError) -> None:
-        """Let an error that ended its launch tell its id, its last state and the end of its console log.
+        """Add the instance's id, last state, and end of the console log to an error that ended its launch.
 
         Args:
-            error: of any kind; what it tells already stays.
+            error: the error; details that it has are kept.
         """
         error.instance = self
         if error.instance_id:
@@ -510,7 +513,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         error.console_tail = read_console_tail(self._console.read_if_possible)
 
     def prepare_deletion(self, deadline: Deadline | None = None) -> None:
-        """Take note of what goes with it, before TerminateInstances is called for it.
+        """Record the elastic addresses to release with the instance, before TerminateInstances.
 
         Args:
             deadline: when to stop waiting for EC2; default `delete_timeout` from now.
@@ -518,7 +521,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._leaving_addresses = self._addresses_to_release(deadline or Deadline.after(self.delete_timeout))
 
     def note_deletion(self) -> None:
-        """Take note that TerminateInstances has been called for it, together with others."""
+        """Record a TerminateInstances request, for this instance alone or for a fleet."""
         self._deletion_requested = True
         self._status.expect_change()
         self._disconnect()
@@ -561,7 +564,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         operation: Literal["reboot_instances", "start_instances", "stop_instances"],
         deadline: Deadline,
     ) -> None:
-        # Another thread may have deleted it since its state was checked.
+        # Another thread may have deleted the instance since the state check.
         self._refuse_if_deleted(verb)
         call: Callable[..., Any] = getattr(self._access.client, operation)
         try:
@@ -580,7 +583,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         except IllegalStateError as error:
             raise self._state_error(f"it cannot be given another root volume: {error}") from error
         self.note_change()
-        # It boots as for the first time, with other host keys.
+        # The instance boots as for the first time, with new host keys.
         self._boots_first = True
         return task_id
 
@@ -646,7 +649,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
     def _connect_to_boot(self, deadline: Deadline) -> Connection:
         self._refuse_if_deleted("reached")
-        # As last seen: asking EC2 for each attempt would cost a call.
+        # Use the last known address: refreshing it would cost an API call per attempt.
         address = self._status.seen.address
         if address is None:
             raise self._state_error("it has no address")

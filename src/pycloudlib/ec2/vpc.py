@@ -1,4 +1,4 @@
-"""VPCs: networks of one's own, and everything in them."""
+"""VPCs and their contents."""
 
 from __future__ import annotations
 
@@ -42,31 +42,31 @@ logger = logging.getLogger(__name__)
 KIND = "VPC"
 
 DELETE_TIMEOUT = 600.0
-"""Seconds for deleting a VPC with its instances."""
+"""The default timeout in seconds for deleting a VPC with its instances."""
 
 CREATE_TIMEOUT = 300.0
-"""Seconds for get_or_create_vpc(), waiting for other processes included."""
+"""The default timeout of `get_or_create_vpc()` in seconds, including waits for other processes."""
 
 AVAILABLE_TIMEOUT = 120.0
-"""Seconds until a new VPC must be available and have its IPv6 network."""
+"""The seconds within which a new VPC must be available and have its IPv6 block."""
 
 SUBNET_PREFIX_IPV6 = 64
 
 
 @dataclass(frozen=True)
 class VPC:
-    """A VPC, with what an instance needs to be launched into it.
+    """A VPC, with the subnets and the security group for launches.
 
-    It is made by EC2.get_or_create_vpc().
+    `EC2.get_or_create_vpc()` returns a VPC.
 
     Args:
-        id: such as "vpc-0123456789abcdef0".
+        id: the id, such as "vpc-0123456789abcdef0".
         name: the tag "Name".
-        ipv4_cidr: its network.
-        ipv6_cidr: its IPv6 network; empty without one.
-        subnets: the id of a subnet in each availability zone that has one.
-        security_group_id: of the security group that instances are launched with.
-        scope: where it is.
+        ipv4_cidr: the IPv4 CIDR block.
+        ipv6_cidr: the IPv6 CIDR block; empty without one.
+        subnets: one subnet id per availability zone with a subnet.
+        security_group_id: the security group of launched instances.
+        scope: the region of the VPC.
     """
 
     id: str
@@ -79,22 +79,22 @@ class VPC:
 
     @property
     def subnet_ids(self) -> list[str]:
-        """The ids of its subnets."""
+        """The ids of the subnets."""
         return list(self.subnets.values())
 
     @property
     def vpc(self) -> Vpc:
-        """boto3's resource for it, as in pycloudlib: `vpc.vpc.subnets.all()`. Its errors are botocore's."""
+        """The boto3 resource, as in pycloudlib: `vpc.vpc.subnets.all()`. It raises botocore's exceptions."""
         return self.scope.session.resource.Vpc(self.id)
 
     def network_parameters(self, zone: str | None = None) -> dict[str, Any]:
-        """Give the parameters of RunInstances that put an instance into this VPC: SubnetId and SecurityGroupIds.
+        """Return the parameters of RunInstances for a launch into this VPC: SubnetId and SecurityGroupIds.
 
         Args:
             zone: the availability zone; default the first one with a subnet.
 
         Raises:
-            InvalidArgumentError: it has no subnet there.
+            InvalidArgumentError: the VPC has no subnet in the zone.
         """
         if not self.subnets or (zone is not None and zone not in self.subnets):
             known = f"; it has some in {', '.join(self.subnets)}" if self.subnets else ""
@@ -103,26 +103,26 @@ class VPC:
         return {"SubnetId": subnet_id, "SecurityGroupIds": [self.security_group_id]}
 
     def delete(self, timeout: float = DELETE_TIMEOUT) -> list[Exception]:
-        """Delete it with everything in it, its instances first, and wait until they are gone.
+        """Delete the VPC and everything in it, instances first, and wait until they are gone. No-op if it is deleted.
 
-        TerminateInstances, DeleteNetworkInterface, DeleteInternetGateway, DeleteSubnet, DeleteRouteTable,
-        DeleteSecurityGroup, DeleteVpc. Everything is tried, whatever fails; but as long as an instance stays, which is
-        protected for example, its network stays too. One that is gone already is fine.
+        An error does not prevent further deletions. But if an instance remains, for example a protected one, its
+        network remains too. (TerminateInstances, DeleteNetworkInterface, DeleteInternetGateway, DeleteSubnet,
+        DeleteRouteTable, DeleteSecurityGroup, DeleteVpc)
 
         Args:
             timeout: seconds; default 600.
 
         Returns:
-            What went wrong; empty when nothing is left. A NoResponseError is among it if EC2 did not respond in time.
+            The errors; empty on success. They include a NoResponseError if EC2 did not respond in time.
         """
         return VPCRemoval(self.scope, self.id, Deadline.after(timeout)).run()
 
 
 class VPCs:
-    """The VPCs of one region.
+    """The VPCs of a region.
 
     Args:
-        scope: where they are.
+        scope: the region.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -131,17 +131,17 @@ class VPCs:
         self._creating = threading.Lock()
 
     def created(self) -> list[VPC]:
-        """Those that were created here and are not deleted yet, oldest first."""
+        """Return the VPCs created here and not deleted yet, oldest first."""
         return [self._created[vpc_id] for vpc_id in self._scope.ledger.ids(KIND) if vpc_id in self._created]
 
     def record(self, vpc: VPC) -> None:
-        """Record a VPC as created here, so that clean() deletes it with everything in it.
+        """Record a VPC as created here, so that `clean()` deletes it and everything in it.
 
         Args:
             vpc: the VPC.
 
         Raises:
-            InvalidArgumentError: it is no VPC.
+            InvalidArgumentError: `vpc` is not a `VPC`.
         """
         if not isinstance(vpc, VPC):
             raise InvalidArgumentError(f"{vpc!r} is no VPC, such as get_or_create_vpc() returns")
@@ -149,34 +149,34 @@ class VPCs:
         self._scope.record(KIND, vpc.id, vpc.delete, UndoOrder.NETWORK)
 
     def zones(self, deadline: Deadline = NEVER) -> list[str]:
-        """The availability zones of the region, in order (DescribeAvailabilityZones).
+        """Return the availability zones of the region, sorted by name (DescribeAvailabilityZones).
 
         Args:
             deadline: when to stop waiting for EC2; default never.
         """
         describe = self._scope.client.describe_availability_zones
         found = responded(describe, what="describe availability zones", deadline=deadline)["AvailabilityZones"]
-        # Local zones and such have other instance types.
+        # Local Zones and Wavelength Zones have other instance types.
         usual = [one for one in found if one.get("ZoneType", "availability-zone") == "availability-zone"]
         return sorted(one["ZoneName"] for one in usual if one.get("State", "available") == "available")
 
     def get_or_create(self, name: str, plan: Callable[[], VPCPlan], deadline: Deadline) -> VPC:
-        """Find a VPC by its tag "Name", or create one (DescribeVpcs, CreateVpc).
+        """Return the VPC with a tag "Name", or create one (DescribeVpcs, CreateVpc).
 
-        Another process may create one of the same name at the same time. Then the oldest is used: the other process
-        deletes its own and waits until the oldest is complete.
+        If processes race to create VPCs of the same name, all use the oldest one. The others delete their own VPC, and
+        wait until the oldest is complete.
 
         Args:
             name: the name.
-            plan: makes the plan of a new one.
-            deadline: when to give up waiting for EC2, other processes, and threads.
+            plan: returns the plan of a new VPC.
+            deadline: when to give up waiting for EC2, other processes, and other threads.
 
         Raises:
-            IllegalStateError: the VPC of this name is incomplete, and stayed so until the deadline.
+            IllegalStateError: the VPC of this name remained incomplete until the deadline.
             NoResponseError: EC2 did not respond by the deadline.
             PycloudlibTimeoutError: other threads or processes created VPCs of this name until the deadline.
-            CapacityError: the account has as many VPCs as it may have.
-            CloudError: EC2 refused.
+            CapacityError: the account has reached its limit of VPCs.
+            CloudError: EC2 rejected the request.
         """
         # One thread at a time.
         what = f"another thread to find or create a VPC, before {name!r}"
@@ -189,7 +189,7 @@ class VPCs:
                     raise timed_out(f"one VPC named {name!r}", deadline)
 
     def _first_when_complete(self, name: str, deadline: Deadline) -> VPC | None:
-        """Return the VPC of a name when it is complete; None when there is none."""
+        """Wait until the VPC of a name is complete, and return it; return None if there is none."""
         first: VPCCandidate | None = None
 
         def look() -> bool:
@@ -198,7 +198,7 @@ class VPCs:
             if first is None or first.is_complete:
                 return True
             if first.id in self._scope.ledger:
-                # Left by a failure here, and nobody else completes it: this thread has the turn.
+                # An earlier failure here left it incomplete; this thread holds the lock, so no other completes it.
                 self._delete_incomplete(first, deadline)
             elif first.is_abandoned(self._scope.ownership.now()):
                 raise first.incomplete_error()
@@ -235,19 +235,19 @@ class VPCs:
         return found
 
     def _created_unless_outrun(self, plan: VPCPlan, deadline: Deadline) -> VPC | None:
-        """Create a VPC; None when that of another process is used instead. When anything fails, delete it again."""
+        """Create a VPC; delete it on failure, or if another process's VPC is older; return None in that case."""
         vpc_id = create(self._scope.ledger, self._creation(plan), deadline)["VpcId"]
         try:
             if not self._is_outrun(plan.name, vpc_id, deadline):
                 vpc = self._furnish(vpc_id, plan, deadline)
-                # Another process whose clock is behind may have begun an older one meanwhile.
+                # Another process may meanwhile have created one that counts as older, because its clock is behind.
                 if not self._is_outrun(plan.name, vpc_id, deadline):
                     self._mark_complete(vpc_id, deadline)
                     self._created[vpc_id] = vpc
                     logger.info("created the VPC %s as %s", plan.name, vpc_id)
                     return vpc
         except BaseException:
-            # Ctrl-C too: nobody but this method knows of it.
+            # Also on Ctrl-C: only this method knows of the VPC.
             self._remove_or_log(vpc_id, deadline)
             raise
         self._remove_or_log(vpc_id, deadline)
@@ -298,7 +298,7 @@ class VPCs:
     def _furnish(self, vpc_id: str, plan: VPCPlan, deadline: Deadline) -> VPC:
         ipv6_cidr = self._wait_for_ipv6(vpc_id, deadline)
         modify = partial(self._scope.client.modify_vpc_attribute, VpcId=vpc_id)
-        # EC2 takes one attribute in each call.
+        # EC2 accepts one attribute per call.
         for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
             change: Any = {attribute: {"Value": True}}
             when_known(partial(modify, **change), what=f"modify {vpc_id}", deadline=deadline)
@@ -313,7 +313,7 @@ class VPCs:
             for zone, cidr in plan.subnets.items()
         }
         for part_id in (group.id, gateway_id, table_id, *subnets.values()):
-            # From here on they are found in their VPC, and go with it.
+            # The parts are deleted with their VPC, which finds them.
             self._scope.ledger.forget(part_id)
         return VPC(vpc_id, plan.name, plan.ipv4_cidr, ipv6_cidr, MappingProxyType(subnets), group.id, self._scope)
 
@@ -342,7 +342,7 @@ class VPCs:
         describe = partial(self._scope.client.describe_subnets, Filters=in_vpc)
         found = responded(describe, what="describe subnets", deadline=deadline)["Subnets"]
         in_order = sorted(found, key=lambda one: (one["AvailabilityZone"], one["SubnetId"]), reverse=True)
-        # Of several in one zone, the first one.
+        # Of several subnets in a zone, use the first one.
         subnets = {one["AvailabilityZone"]: one["SubnetId"] for one in in_order}
         return VPC(
             id=vpc_id,
@@ -355,7 +355,7 @@ class VPCs:
         )
 
     def _security_group_of(self, vpc_id: str, name: str, deadline: Deadline) -> str:
-        """The one that was made with the VPC has its name; the default one of a VPC that was made by others."""
+        """Return the security group named like the VPC, or else the VPC's default group."""
         by_name = {group.name: group.id for group in self._groups().find({"vpc_id": vpc_id}, deadline)}
         group_id = by_name.get(name) or by_name.get("default")
         if group_id is None:

@@ -1,4 +1,4 @@
-"""What all of EC2's nouns stand on: settings, session, and what was created."""
+"""The base of EC2's public methods: settings, session, and ledger of created resources."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Facade(BaseCloud):
-    """A session with EC2, and the record of what it created."""
+    """A session with EC2, and the ledger of resources that it created."""
 
     _type = "ec2"
 
@@ -65,17 +65,17 @@ class Facade(BaseCloud):
 
     @classmethod
     def from_settings(cls, settings: Settings, tag: str = "pycloudlib", *, timestamp_suffix: bool = True) -> Self:
-        """Open EC2 with settings that were read already.
+        """Open a session with loaded settings.
 
         Args:
-            settings: what load_settings() gave.
-            tag: names what is created: lower-case letters, digits and hyphens; default "pycloudlib".
-            timestamp_suffix: whether the time and some random digits are added to the tag; default yes.
+            settings: the result of `load_settings()`.
+            tag: the name prefix of created resources: lowercase letters, digits, and hyphens; default "pycloudlib".
+            timestamp_suffix: whether to append the time and random digits to the tag; default yes.
 
         Raises:
-            CloudSetupError: no region, or no valid endpoint.
-            CredentialsError: no credentials.
-            InvalidTagNameError: the tag cannot name resources.
+            CloudSetupError: the region is missing, or the endpoint is invalid.
+            CredentialsError: there are no credentials.
+            InvalidTagNameError: the tag cannot be a resource name.
         """
         opened = cls.__new__(cls)
         opened._set_up(settings, tag, timestamp_suffix=timestamp_suffix)
@@ -116,36 +116,36 @@ class Facade(BaseCloud):
     def _by_hand(self, kind: str, resource_id: str) -> str:
         kind, _, region = kind.partition(" in ")
         leftover = Leftover(kind, resource_id, region or self.region)
-        # What a lost answer may have made has no id that anybody knows; but it has its run's tags.
+        # The id of a resource from a lost response is unknown, but the resource has its run's tags.
         return command_by_hand(leftover, self._session.endpoint_url) if kind in ORDER else sweep_command()
 
     def regions(self) -> list[str]:
-        """List the names of the regions that the account can use (DescribeRegions)."""
+        """Return the names of the regions that the account can use (DescribeRegions)."""
         return region_names(self.client)
 
     def in_region(self, name: str) -> Self:
-        """Work in another region, with the same settings, tag and key; the same object each time.
+        """Return a session in another region with the same settings, tag, and key; the same object on every call.
 
-        It is cleaned up together with this one, and can be before, as a context manager too. An endpoint that is not
-        AWS's own is taken to serve all regions.
+        `clean()` of this object also cleans up the other one, which can be cleaned up earlier, also as a context
+        manager. An endpoint other than AWS's own is assumed to serve all regions.
 
         Args:
-            name: such as "eu-central-1"; for this object's own region it is another object, too.
+            name: the region, such as "eu-central-1". This object's own region also gets a separate object.
 
         Raises:
-            InvalidArgumentError: the account cannot use that region; names the nearest.
+            InvalidArgumentError: the account cannot use the region; the message suggests the closest one.
         """
         if not isinstance(name, str) or name not in self._elsewhere:
             require_region(self.client, name)
             opened = self._opened_in(name)
             with self._lock:
-                # Another thread may have opened it meanwhile.
+                # Another thread may have opened the region meanwhile.
                 if self._elsewhere.setdefault(name, opened) is opened and self._is_closed:
                     opened._close()
         return self._elsewhere[name]
 
     def _close(self) -> None:
-        """Refuse to create anything more, here and in the other regions."""
+        """Reject further creations, here and in the other regions."""
         self._ledger.close()
         with self._lock:
             self._is_closed = True
@@ -153,7 +153,7 @@ class Facade(BaseCloud):
                 elsewhere._close()
 
     def _reopen(self) -> None:
-        """Let things be created again, here and in the other regions."""
+        """Allow creations again, here and in the other regions."""
         self._ledger.open()
         with self._lock:
             self._is_closed = False
@@ -166,7 +166,7 @@ class Facade(BaseCloud):
         there = type(self).from_settings(settings, self.tag, timestamp_suffix=False)
         there._is_cleaned_by_other = True
         if self._key_pair is not None:
-            # A key pair that was uploaded here is not known there.
+            # A key pair that was uploaded here does not exist there.
             uploaded = self._key_pair.name in self._ledger
             there.key_pair = replace(self._key_pair, name=None) if uploaded else self._key_pair
         return there
@@ -178,12 +178,12 @@ class Facade(BaseCloud):
 
     @property
     def client(self) -> EC2Client:
-        """The plain boto3 client, for whatever this library does not cover. Its errors are botocore's."""
+        """The boto3 client, for everything that this library does not cover. It raises botocore's exceptions."""
         return self._session.client
 
     @property
     def resource(self) -> EC2ServiceResource:
-        """The plain boto3 service resource, for whatever this library does not cover. Its errors are botocore's."""
+        """The boto3 resource, for everything that this library does not cover. It raises botocore's exceptions."""
         return self._session.resource
 
     @property

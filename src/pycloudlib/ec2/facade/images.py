@@ -1,4 +1,4 @@
-"""Finding images, making them, and deleting them."""
+"""Images: lookup, creation, and deletion."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 class ImageCalls(Facade):
-    """What is asked about images."""
+    """The methods for images."""
 
     @property
     def created_images(self) -> CreatedResources[str]:
-        """The ids of the images that clean() deletes: those made here, in this region, and not deleted yet.
+        """The ids of the images that `clean()` deletes: created here, in this region, and not deleted yet.
 
-        clean() keeps an image that is removed from this list, and deletes one that is appended to it. Oldest first.
+        Remove an image from this list to keep it, or append one to have `clean()` delete it. Oldest first.
         """
         return CreatedResources(partial(self._ledger.ids, IMAGE), self._record_image, self._ledger.forget)
 
@@ -52,20 +52,20 @@ class ImageCalls(Facade):
         image_type: ImageType = ImageType.GENERIC,
         include_deprecated: bool = False,
     ) -> str:
-        """Find the newest daily image of an Ubuntu or Debian release (DescribeImages).
+        """Return the newest daily image of an Ubuntu or Debian release (DescribeImages).
 
         Args:
-            release: code name or version number, such as "noble", "24.04", "bookworm" or "12".
-            arch: "x86_64" or "arm64".
-            image_type: default GENERIC. The Pro images have no daily builds: the newest released one is given.
-            include_deprecated: whether images past their date of deprecation are found; default no.
+            release: the code name or version number, such as "noble", "24.04", "bookworm", or "12".
+            arch: "x86_64" (default) or "arm64".
+            image_type: the image type; default GENERIC. Pro types have no dailies: the newest release is returned.
+            include_deprecated: whether to include deprecated images; default no.
 
         Returns:
             The AMI id.
 
         Raises:
-            ImageNotFoundError: there is none; names the filters used.
-            InvalidArgumentError: no such release, architecture, or type of image.
+            ImageNotFoundError: no image matches; the message names the filters.
+            InvalidArgumentError: the release, the architecture, or the image type is unknown.
         """
         query = release_query(
             release, daily=True, arch=arch, image_type=image_type, include_deprecated=include_deprecated
@@ -80,20 +80,20 @@ class ImageCalls(Facade):
         image_type: ImageType = ImageType.GENERIC,
         include_deprecated: bool = False,
     ) -> str:
-        """Find the newest released image of an Ubuntu or Debian release (DescribeImages).
+        """Return the newest released image of an Ubuntu or Debian release (DescribeImages).
 
         Args:
-            release: code name or version number, such as "noble", "24.04", "bookworm" or "12".
-            arch: "x86_64" or "arm64".
-            image_type: default GENERIC.
-            include_deprecated: whether images past their date of deprecation are found; default no.
+            release: the code name or version number, such as "noble", "24.04", "bookworm", or "12".
+            arch: "x86_64" (default) or "arm64".
+            image_type: the image type; default GENERIC.
+            include_deprecated: whether to include deprecated images; default no.
 
         Returns:
             The AMI id.
 
         Raises:
-            ImageNotFoundError: there is none; names the filters used.
-            InvalidArgumentError: no such release, architecture, or type of image.
+            ImageNotFoundError: no image matches; the message names the filters.
+            InvalidArgumentError: the release, the architecture, or the image type is unknown.
         """
         query = release_query(
             release, daily=False, arch=arch, image_type=image_type, include_deprecated=include_deprecated
@@ -101,15 +101,15 @@ class ImageCalls(Facade):
         return self._images.newest(query).image_id
 
     def image_serial(self, image_id: str, image_type: ImageType | None = None) -> str:
-        """Return the serial of an image, which is the day of its build, as its name says: "20240423", "20240423.1".
+        """Return the build serial in an image's name, such as "20240423" or "20240423.1" (DescribeImages).
 
         Args:
-            image_id: the AMI.
-            image_type: the type that the image must have by its name; default any.
+            image_id: the AMI id.
+            image_type: the type that the image's name must have; default any.
 
         Raises:
-            ImageNotFoundError: there is no such AMI, or it is of another type.
-            InvalidArgumentError: its name has no serial, or there is no such type.
+            ImageNotFoundError: the AMI does not exist, or has another type.
+            InvalidArgumentError: the name has no serial, or the image type is unknown.
         """
         image = self._images.get(image_id)
         if image_type is not None and not is_of_type(image.name, image_type):
@@ -121,16 +121,16 @@ class ImageCalls(Facade):
         return image.serial
 
     def get_image_id_from_name(self, name: str) -> str:
-        """Find the newest image of a name, among one's own and those of Canonical, Debian and Amazon.
+        """Return the newest image of a name, owned by the account, Canonical, Debian, or Amazon (DescribeImages).
 
         Args:
-            name: the name; `*` and `?` stand for any characters and any one character.
+            name: the name, with the wildcards `*` and `?`.
 
         Returns:
             The AMI id.
 
         Raises:
-            ImageNotFoundError: there is none.
+            ImageNotFoundError: no image matches.
         """
         return self._images.named(name).image_id
 
@@ -141,13 +141,13 @@ class ImageCalls(Facade):
         include_deprecated: bool = False,
         **filters: object,
     ) -> list[Image]:
-        """List the images that match, oldest first (DescribeImages).
+        """Return the images that match, oldest first (DescribeImages).
 
         Args:
-            owner: an account id or "self" (default), "amazon", "aws-marketplace"; several of them; or None for
-                everybody, which may be a hundred thousand.
-            include_deprecated: whether images past their date of deprecation are found; default no.
-            **filters: EC2's, with underscores for hyphens: `name="debian-12-*"`, `state="available"`; and
+            owner: an account id, "self" (default), "amazon", or "aws-marketplace"; several of them; or None for all
+                owners, which may return a hundred thousand images.
+            include_deprecated: whether to include deprecated images; default no.
+            **filters: EC2's filters, with underscores for hyphens: `name="debian-12-*"`, `state="available"`; and
                 `tag={"team": "blue"}`. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImages.html
         """
         owners = [owner] if isinstance(owner, str) else owner or ()
@@ -155,13 +155,13 @@ class ImageCalls(Facade):
         return [Image(one, self._images) for one in found]
 
     def image(self, image_id: str) -> Image:
-        """Give an image that exists already; clean() leaves it alone.
+        """Return a handle to an existing image, which `clean()` does not delete (DescribeImages).
 
         Args:
-            image_id: such as "ami-0123456789abcdef0".
+            image_id: the AMI id, such as "ami-0123456789abcdef0".
 
         Raises:
-            ImageNotFoundError: there is none.
+            ImageNotFoundError: the AMI does not exist.
         """
         return Image(self._images.describe(image_id), self._images)
 
@@ -176,31 +176,32 @@ class ImageCalls(Facade):
         wait: bool = True,
         timeout: float = IMAGE_TIMEOUT,
     ) -> str:
-        """Make an image of an instance and all of its volumes (CreateImage).
+        """Create an image of an instance and all of its volumes (CreateImage).
 
-        The instance is shut down for it, and started again while the image is still being made; one that is stopped
-        stays so. clean() of this object deletes the image, with its snapshots.
+        The instance is stopped for the image, and started again while EC2 still creates it. A stopped instance remains
+        stopped. `clean()` of this object deletes the image and its snapshots.
 
         Args:
             instance: the instance, or its id.
-            clean: whether `instance.clean()` is called first, so that the image boots as a first boot; default yes.
-                The instance then has a first boot too when it is started again.
-            name: unique among one's own images; default the tag and the time.
-            description: in words, at most 255 characters; default none.
+            clean: whether to call `instance.clean()` first, so that instances of the image run their first boot;
+                default yes. The instance itself then also runs a first boot when it starts again.
+            name: the name, unique among the account's images; default the tag and the time.
+            description: the description, at most 255 characters; default none.
             tags: further tags of the image and its snapshots; default none.
             wait: whether to wait until the image is available and the instance is ready again; default yes.
-            timeout: seconds for the image, from the moment at which it is asked for; default 3600.
+            timeout: seconds for the image, from its request on; default 3600.
 
         Returns:
             The AMI id.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an argument.
-            InstanceStateError: the instance neither runs nor is stopped; or it is stopped and should be cleaned.
-            IllegalStateError: the image failed; with EC2's own reason. It is deleted again.
-            PycloudlibTimeoutError: the image was not available in time; it is deleted again, or by clean().
-            InstanceError: the instance was not ready again; the image stays.
-            PycloudlibError: cleaning failed, or EC2 refused.
+            InvalidArgumentError: an argument is invalid.
+            InstanceStateError: the instance is neither running nor stopped, or it is stopped and `clean` is true.
+            IllegalStateError: the image failed; the message has EC2's reason. The image is deleted.
+            PycloudlibTimeoutError: the image was not available in time. The image is deleted, at the latest by
+                `clean()`.
+            InstanceError: the instance did not become ready again; the image remains.
+            PycloudlibError: `instance.clean()` failed, or EC2 rejected the request.
         """
         name = timestamped(self.tag) if name is None else name
         capture = Capture(name, description, tags, clean=clean, wait=wait, timeout=timeout)
@@ -220,30 +221,30 @@ class ImageCalls(Facade):
         tags: Mapping[str, str] | None = None,
         timeout: float = IMAGE_TIMEOUT,
     ) -> str:
-        """Make an image of the snapshot of a root volume (RegisterImage).
+        """Create an image from the snapshot of a root volume (RegisterImage).
 
-        clean() deletes the image; the snapshot only if it was made here too.
+        `clean()` deletes the image, and the snapshot only if it was also created here.
 
         Args:
             snapshot_id: the snapshot, or its id; it must be completed.
-            name: unique among one's own images.
-            description: in words, at most 255 characters; default none.
-            architecture: "x86_64" (default), "arm64" or "i386".
-            root_device_name: default "/dev/xvda".
-            ena: whether the guest has a driver for the Elastic Network Adapter, as every recent one has; default yes.
-            boot_mode: "legacy-bios", "uefi" or "uefi-preferred"; default what suits the architecture.
+            name: the name, unique among the account's images.
+            description: the description, at most 255 characters; default none.
+            architecture: "x86_64" (default), "arm64", or "i386".
+            root_device_name: the root device; default "/dev/xvda".
+            ena: whether the guest supports the Elastic Network Adapter, as every recent one does; default yes.
+            boot_mode: "legacy-bios", "uefi", or "uefi-preferred"; default the architecture's default.
             tags: further tags; default none.
-            timeout: seconds until it is available; default 3600.
+            timeout: seconds until the image must be available; default 3600.
 
         Returns:
             The AMI id.
 
         Raises:
-            NoResponseError: EC2 did not respond in time. clean() deletes the image.
-            InvalidArgumentError: EC2 would refuse an argument.
-            ResourceNotFoundError: there is no such snapshot.
+            NoResponseError: EC2 did not respond in time. `clean()` deletes the image.
+            InvalidArgumentError: an argument is invalid.
+            ResourceNotFoundError: the snapshot does not exist.
             IllegalStateError: the snapshot is not completed, or the image failed.
-            CloudError: EC2 refused; for example, there is an image of this name.
+            CloudError: EC2 rejected the request; for example, the name is taken.
         """
         if architecture not in ARCHITECTURES:
             raise InvalidArgumentError(f"architecture is {architecture!r}; allowed are {', '.join(ARCHITECTURES)}")
@@ -267,17 +268,17 @@ class ImageCalls(Facade):
         return image_id
 
     def delete_image(self, image_id: str) -> None:
-        """Delete an image (DeregisterImage) and every snapshot behind it (DeleteSnapshot); one that is gone is fine.
+        """Delete an image and its snapshots (DeregisterImage, DeleteSnapshot). No-op if it is deleted.
 
-        A snapshot that another image of one's own needs too is left to that one. Instances that run it go on.
+        Snapshots that another image of the account uses are kept. Instances of the image keep running.
 
         Args:
-            image_id: the AMI.
+            image_id: the AMI id.
 
         Raises:
-            ImageNotFoundError: it is no AMI id at all.
-            CloudError: EC2 refused.
-            CleanupError: some of the snapshots could not be deleted.
+            ImageNotFoundError: `image_id` is not an AMI id.
+            CloudError: EC2 rejected the request.
+            CleanupError: some snapshots could not be deleted.
         """
         self._images.delete(image_id)
 

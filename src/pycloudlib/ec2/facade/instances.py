@@ -1,4 +1,4 @@
-"""Finding instances."""
+"""Instances: lookup and listing."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 
 class InstanceCalls(LaunchCalls):
-    """What is asked about instances."""
+    """The methods for existing instances."""
 
     def get_instance(self, instance_id: str | Instance | EC2Instance, *, username: str | None = None) -> EC2Instance:
-        """Give an instance that exists already; clean() leaves it alone, unless it was launched here.
+        """Return a handle to an existing instance, which `clean()` deletes only if it was launched here.
 
         Args:
-            instance_id: such as "i-0123456789abcdef0"; or an instance of boto3's, as `ec2.resource` gives them.
-            username: who logs in; default as for launch().
+            instance_id: the id, such as "i-0123456789abcdef0", or a boto3 instance of `ec2.resource`.
+            username: the login user; default as for `launch()`.
 
         Raises:
-            InstanceNotFoundError: there is none.
-            InvalidArgumentError: it is no id and no instance.
+            InstanceNotFoundError: the instance does not exist.
+            InvalidArgumentError: `instance_id` is neither an id nor an instance.
         """
         wanted = _id_of(instance_id)
         created = self._instances.get(wanted)
@@ -45,20 +45,19 @@ class InstanceCalls(LaunchCalls):
         return self._instance_of(description, username, {})
 
     def instances(self, filters: Mapping[str, Any] | None = None, /, **more: Any) -> list[EC2Instance]:
-        """List instances, those of others too (DescribeInstances). EC2 lists terminated ones for about an hour.
+        """Return the account's instances that match (DescribeInstances). EC2 lists terminated ones for about an hour.
 
         Args:
-            filters: values by the names of EC2's filters, such as {"tag:team": "blue"}; default none.
-            **more: `state`, `image`, `type`, `zone`, `vpc`, `subnet` and `key`, each one value or several; `tag`, the
-                values by key, or keys alone; and every filter of EC2's, with underscores for hyphens. All of them must
-                match.
+            filters: values by EC2's filter names, such as {"tag:team": "blue"}; default none.
+            **more: `state`, `image`, `type`, `zone`, `vpc`, `subnet`, and `key`, each with one or several values; `tag`
+                with values by key, or with keys only; and EC2's filters, with underscores for hyphens. All must match.
 
         Returns:
-            Those launched here are the same objects as in `created_instances`.
+            The instances; those launched here are the objects in `created_instances`.
 
         Raises:
-            InvalidArgumentError: no such filter (names the nearest), or no such state.
-            CloudError: EC2 refused.
+            InvalidArgumentError: a filter is unknown (the message suggests the closest one), or a state is.
+            CloudError: EC2 rejected the request.
         """
         asked: Any = instance_filters(filters or {}, more)
         with translated():
@@ -89,7 +88,7 @@ class InstanceCalls(LaunchCalls):
         try:
             return self._images.get(image_id).username
         except ImageNotFoundError:
-            # The image of an instance may be deregistered while the instance lives on.
+            # The image may have been deregistered since the launch.
             return None
 
 

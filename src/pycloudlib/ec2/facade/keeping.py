@@ -1,4 +1,4 @@
-"""Letting something live on that was created here."""
+"""Retention of resources that were created here."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from pycloudlib.ec2.sweep.leftovers import INSTANCE, INTERFACE, KINDS, VPC, Left
 from pycloudlib.tags import RUN
 
 KEPT = "kept-"
-"""What the run in the tags of a kept resource begins with."""
+"""The prefix of the run tag of kept resources."""
 
 
 class KeepCalls(Facade):
-    """What is left to live on."""
+    """The methods that keep resources."""
 
     def keep(self, instance: EC2Instance) -> str:
-        """Let an instance live on, with what is attached to it, and with the VPC that was made for it here.
+        """Keep an instance, its attached resources, and the VPC that was created for it here (CreateTags).
 
-        clean() leaves it alone, and so does a sweep of this run, because from now on it belongs to a run of its own
-        (CreateTags). Its time of expiry stays. The key pair in EC2 is deleted, which does not keep anybody out.
+        `clean()` and a sweep of this run do not delete them, because they move to a run of their own. Their expiry time
+        remains. EC2's key pair is deleted, which does not prevent logins.
 
         Args:
-            instance: one that was launched here.
+            instance: an instance launched here.
 
         Returns:
-            The run that it belongs to now: `sweep(run=..., owner="any", dry_run=False)` deletes it.
+            The new run: `sweep(run=..., owner="any", dry_run=False)` deletes its resources.
 
         Raises:
-            CloudError: EC2 refused; the instance is not kept.
+            CloudError: EC2 rejected the request; the instance is not kept.
         """
         kept = f"{KEPT}{instance.id}-{self._ownership.run}"
         staying = [instance.id, *_staying_with(instance.id, self._created_by(self._ownership.run))]
@@ -41,10 +41,10 @@ class KeepCalls(Facade):
         return kept
 
     def leave_to_sweep(self, resource_id: str) -> None:
-        """Let something that was created here outlive this object: clean() leaves it alone, a sweep does not.
+        """Exempt a resource that was created here from `clean()`, but not from a sweep.
 
         Args:
-            resource_id: the id of an instance, an image, ...; one that is not recorded here is no error.
+            resource_id: the id of an instance, an image, and so on. No-op if the id is not recorded here.
         """
         self._ledger.forget(resource_id)
 

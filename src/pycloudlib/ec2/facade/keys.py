@@ -1,4 +1,4 @@
-"""The SSH keys that EC2 knows."""
+"""EC2 key pairs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 class KeyCalls(Facade):
-    """What is asked about key pairs."""
+    """The methods for key pairs."""
 
     @property
     def created_keys(self) -> CreatedResources[str]:
-        """The names of the key pairs that clean() deletes from EC2: those uploaded here and not deleted yet.
+        """The names of the key pairs that `clean()` deletes from EC2: uploaded here and not deleted yet.
 
-        clean() keeps a key pair that is removed from this list, and deletes one that is appended to it. Oldest first.
+        Remove a key pair from this list to keep it, or append one to have `clean()` delete it. Oldest first.
         """
         return CreatedResources(partial(self._ledger.ids, KEY_PAIR), self._record_key, self._ledger.forget)
 
@@ -38,11 +38,11 @@ class KeyCalls(Facade):
         self._ledger.record(KEY_PAIR, name, partial(self._key_pairs.delete, name), order=UndoOrder.KEY_PAIR)
 
     def list_keys(self) -> list[str]:
-        """List the names of all key pairs of the account in this region (DescribeKeyPairs)."""
+        """Return the names of all key pairs of the account in this region (DescribeKeyPairs)."""
         return self._key_pairs.names()
 
     def key_pairs(self) -> list[KeyPairDescription]:
-        """Describe all key pairs of the account in this region, with their fingerprints (DescribeKeyPairs)."""
+        """Return all key pairs of the account in this region, with their fingerprints (DescribeKeyPairs)."""
         return self._key_pairs.all()
 
     def upload_key(
@@ -51,27 +51,27 @@ class KeyCalls(Facade):
         private_key_path: str | PathLike[str] | None = None,
         name: str | None = None,
     ) -> None:
-        """Let EC2 know a public key (ImportKeyPair), and reach the instances launched from now on with it.
+        """Import a public key (ImportKeyPair), and use the key pair for all further launches.
 
-        clean() deletes it from EC2 again, unless EC2 had it before.
+        `clean()` deletes the key pair from EC2, unless it existed before.
 
         Args:
-            public_key_path: the public key; or one `.pem` file for both keys.
+            public_key_path: the public key, or a `.pem` file with both keys.
             private_key_path: the private key; default the public key's path without ".pub".
-            name: its name in EC2; default the tag.
+            name: the name of the key pair in EC2; default the tag.
 
         Raises:
-            KeyPairError: the key cannot be used, or EC2 has another one under that name.
+            KeyPairError: the key is unusable, or EC2 has another key under the name.
         """
         key_pair = KeyPair.load(public_key_path, private_key_path, name or self.tag)
         self._key_pairs.upload(key_pair, name or self.tag)
         self.key_pair = key_pair
 
     def delete_key(self, name: str) -> None:
-        """Let EC2 forget a key pair (DeleteKeyPair); one that it does not know is no error.
+        """Delete a key pair from EC2 (DeleteKeyPair). No-op if it does not exist.
 
         Args:
-            name: its name in EC2.
+            name: the name of the key pair in EC2.
         """
         self._key_pairs.delete(name)
         if self._key_pair is not None and self._key_pair.name == name:

@@ -1,4 +1,4 @@
-"""Launching instances, one or many."""
+"""Launches of one or many instances."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INSTANCE = "instance"
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What launch() and launch_many() are given alike."""
+    """The common arguments of `launch()` and `launch_many()`."""
 
     image_id: str
     instance_type: str | None
@@ -58,13 +58,13 @@ class _Wanted:
 
 
 class LaunchCalls(Facade):
-    """What launches instances."""
+    """The methods that launch instances."""
 
     @property
     def created_instances(self) -> CreatedResources[EC2Instance]:
-        """The instances that clean() deletes: those launched here and not deleted yet, oldest first.
+        """The instances that `clean()` deletes: launched here and not deleted yet, oldest first.
 
-        clean() keeps an instance that is removed from this list, and deletes one that is appended to it.
+        Remove an instance from this list to keep it, or append one to have `clean()` delete it.
         """
         return CreatedResources(self._recorded_instances, self._record_instance, self._forget_instance)
 
@@ -73,7 +73,7 @@ class LaunchCalls(Facade):
         self.created_instances.replace(instances)
 
     def _recorded_instances(self) -> list[EC2Instance]:
-        # One is recorded a moment before its object is made.
+        # The ledger records an instance just before its object exists.
         ids = self._ledger.ids(INSTANCE)
         return [self._instances[instance_id] for instance_id in ids if instance_id in self._instances]
 
@@ -104,32 +104,32 @@ class LaunchCalls(Facade):
         """Launch an instance (RunInstances).
 
         Args:
-            image_id: the AMI.
-            instance_type: default "t3.micro".
-            user_data: for cloud-init: a text, bytes, or a MIME message; at most 16 KiB; default none. It is never
-                logged.
-            vpc: what get_or_create_vpc() gave; default: the subnet and security groups of `kwargs`, or the default VPC.
-            wait: whether to wait until cloud-init is done; default the setting `wait_on_launch`, which is yes.
-            disk_size_gb: GiB of the root volume, or as many as the image needs; default 15.
-            username: who logs in; default the configured one, or the one that the image's owner or name tells, or
-                "ubuntu".
-            enable_ipv6: whether it gets an IPv6 address, where the VPC or the subnet given has any, and the metadata
-                service answers over IPv6 too; default no.
-            keep_on_failure: whether an instance that never becomes ready is left as it is; default: it is deleted.
-            cloud_init_failure: "raise" or "warn": whether a cloud-init that ended in error raises, or is logged as a
-                warning, in this boot and in later ones; default the setting of this name, which is "raise".
-            **kwargs: parameters of RunInstances. Tags, MetadataOptions, BlockDeviceMappings and NetworkInterfaces are
-                merged with the library's own, in which the caller's values win. InstanceType and UserData may be given
-                instead of `instance_type` and `user_data`.
+            image_id: the AMI id.
+            instance_type: the instance type; default "t3.micro".
+            user_data: user data for cloud-init: text, bytes, or a MIME message of at most 16 KiB; default none. It is
+                never logged.
+            vpc: a VPC from `get_or_create_vpc()`; default the subnet and security groups in `kwargs`, or the default
+                VPC.
+            wait: whether to wait until cloud-init is done; default the setting `wait_on_launch`, which defaults to yes.
+            disk_size_gb: the size of the root volume in GiB; default 15. The image's size is the minimum.
+            username: the login user; default the configured one, that of the image's owner or name, or "ubuntu".
+            enable_ipv6: whether to assign an IPv6 address, if the VPC or subnet has an IPv6 block, and to enable the
+                metadata service over IPv6; default no.
+            keep_on_failure: whether to keep an instance that does not become ready; default no, delete it.
+            cloud_init_failure: "raise" or "warn": whether an error of cloud-init raises, or is logged as a warning, in
+                this boot and later ones; default the setting of this name, which defaults to "raise".
+            **kwargs: parameters of RunInstances. TagSpecifications, MetadataOptions, BlockDeviceMappings, and
+                NetworkInterfaces are merged with the library's own; the caller's values take precedence. InstanceType
+                and UserData may replace `instance_type` and `user_data`.
 
         Raises:
-            ImageNotFoundError: there is no such AMI.
-            KeyPairNotFoundError: there is no such key pair in EC2.
-            UnsetSSHKeyError: there is no SSH key; says how to make one.
-            InvalidArgumentError: an argument that EC2 would refuse.
-            CloudError: EC2 refused.
-            BootError: the instance will never be ready; it is in the error's attribute `instance`.
-            BootTimeoutError: it was not ready in time.
+            ImageNotFoundError: the AMI does not exist.
+            KeyPairNotFoundError: the key pair does not exist in EC2.
+            UnsetSSHKeyError: there is no SSH key; the message says how to generate one.
+            InvalidArgumentError: an argument is invalid.
+            CloudError: EC2 rejected the request.
+            BootError: the instance cannot become ready; the error's attribute `instance` holds it.
+            BootTimeoutError: the instance was not ready in time.
         """
         wanted = _Wanted(
             image_id,
@@ -166,32 +166,31 @@ class LaunchCalls(Facade):
         cloud_init_failure: CloudInitFailure | None = None,
         **kwargs: Any,
     ) -> Fleet:
-        """Launch many instances that are alike, by one call (RunInstances).
+        """Launch many identical instances with one call (RunInstances).
 
         Args:
-            image_id: the AMI.
-            count: how many instances, 1 to 1000.
-            instance_type: default "t3.micro".
-            user_data: as for launch().
-            vpc: as for launch().
-            min_count: how many will do: when EC2 has no room for `count`, it launches as many as it can, and none when
-                these are fewer; default `count`.
-            wait: whether to wait until cloud-init is done in all; default as for launch().
-            disk_size_gb: GiB of each root volume, or as many as the image needs; default 15.
-            username: as for launch().
-            enable_ipv6: as for launch().
-            keep_on_failure: whether the instances are left as they are when some never become ready; default: all of
-                them are deleted.
-            cloud_init_failure: as for launch().
-            **kwargs: as for launch().
+            image_id: the AMI id.
+            count: the number of instances, 1 to 1000.
+            instance_type: the instance type; default "t3.micro".
+            user_data: as for `launch()`.
+            vpc: as for `launch()`.
+            min_count: the minimum number of instances if EC2 lacks capacity for `count`; with less capacity, none is
+                launched. Default `count`.
+            wait: whether to wait until cloud-init is done in all instances; default as for `launch()`.
+            disk_size_gb: the size of each root volume in GiB; default 15. The image's size is the minimum.
+            username: as for `launch()`.
+            enable_ipv6: as for `launch()`.
+            keep_on_failure: whether to keep the instances if some do not become ready; default no, delete all.
+            cloud_init_failure: as for `launch()`.
+            **kwargs: as for `launch()`.
 
         Raises:
-            ImageNotFoundError: there is no such AMI.
-            KeyPairNotFoundError: there is no such key pair in EC2.
-            UnsetSSHKeyError: there is no SSH key; says how to make one.
-            InvalidArgumentError: an argument that EC2 would refuse.
-            CloudError: EC2 refused; CapacityError when it has no room for that many.
-            FleetError: some instances will never be ready, or were not in time; names each.
+            ImageNotFoundError: the AMI does not exist.
+            KeyPairNotFoundError: the key pair does not exist in EC2.
+            UnsetSSHKeyError: there is no SSH key; the message says how to generate one.
+            InvalidArgumentError: an argument is invalid.
+            CloudError: EC2 rejected the request; a CapacityError for lack of capacity.
+            FleetError: some instances cannot become ready, or were not ready in time; the message names each.
         """
         check_count(count, min_count)
         wanted = _Wanted(
@@ -270,7 +269,7 @@ class LaunchCalls(Facade):
             return [record for reservation in found for record in reservation["Instances"]]
 
         def known(record: Mapping[str, Any]) -> EC2Instance:
-            # A launch that was interrupted has made no object for it.
+            # An interrupted launch has not created an object for the instance.
             launched = self._instances.get(record["InstanceId"]) or self._made(record, username="", key_pair=None)
             return self._instances.setdefault(launched.id, launched)
 
@@ -283,7 +282,7 @@ class LaunchCalls(Facade):
             delete=lambda record: known(record).delete(),
             count=request.count,
             begin_deletion=lambda records: terminate_together(self._access, [known(record) for record in records]),
-            # A whole record takes 14 KB, more than all else that is kept of an instance.
+            # A complete record takes 14 KB, more than all other state of an instance.
             abridged=lambda record: {name: record[name] for name in ("InstanceId", "State")},
         )
 
@@ -294,7 +293,7 @@ class LaunchCalls(Facade):
     def _ending_in_time(
         self, user_data: str | bytes | None, more: dict[str, Any]
     ) -> tuple[str | bytes | None, dict[str, Any]]:
-        """With a `ttl`, let the guest power itself off when the time has come, which terminates the instance."""
+        """With a `ttl`, make the guest power itself off on expiry, which terminates the instance."""
         ttl = self._ownership.ttl
         if ttl is None:
             return user_data, more
@@ -321,7 +320,7 @@ class LaunchCalls(Facade):
         try:
             launched.wait()
         except BaseException as error:
-            # Ctrl-C too: nobody but this method knows the instances yet.
+            # Also on Ctrl-C: only this method knows the instances yet.
             _explain(error, launched)
             if not keep_on_failure:
                 self._delete_failed(launched)
@@ -332,7 +331,7 @@ class LaunchCalls(Facade):
             logger.error("what was launched was not deleted and is left to clean(): %s", error)
 
     def _key_pair_for_launch(self, parameters: Mapping[str, Any], *, wait: bool) -> KeyPair | None:
-        # Without a key nobody can log in, and EC2 needs one to put in, unless it is told by name.
+        # A launch needs a key pair for logins, unless KeyName is given and nothing waits for a login.
         return self.key_pair if wait or "KeyName" not in parameters else self._key_pair_if_any()
 
     def _key_pair_if_any(self) -> KeyPair | None:
@@ -346,7 +345,7 @@ class LaunchCalls(Facade):
 
 
 def _explain(error: BaseException, launched: EC2Instance | Fleet) -> None:
-    """Let whatever ended a launch tell of the instance, before that is deleted."""
+    """Add the instance's state to the error that ended its launch, before deleting the instance."""
     if isinstance(launched, EC2Instance):
         if isinstance(error, PycloudlibError):
             launched.explain(error)

@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 
 class NetworkCalls(Facade):
-    """What is asked about VPCs and security groups."""
+    """The methods for VPCs and security groups."""
 
     @property
     def created_vpcs(self) -> CreatedResources[VPC]:
-        """The VPCs that clean() deletes: those created here and not deleted yet, oldest first.
+        """The VPCs that `clean()` deletes: created here and not deleted yet, oldest first.
 
-        clean() keeps a VPC that is removed from this list, and deletes one that is appended to it.
+        Remove a VPC from this list to keep it, or append one to have `clean()` delete it.
         """
         return CreatedResources(self._vpcs.created, self._vpcs.record, self._forget_vpc)
 
@@ -53,29 +53,31 @@ class NetworkCalls(Facade):
         zones: Zones = None,
         timeout: float = CREATE_TIMEOUT,
     ) -> VPC:
-        """Find a VPC by its name, or create one: IPv4 and IPv6, with a route to the internet (CreateVpc).
+        """Return the VPC of a name, or create one with IPv4, IPv6, and a route to the internet (CreateVpc).
 
-        Its security group lets in SSH (from the setting `ssh_cidr`, default from anywhere), ICMP, and all traffic
-        among its members. Instances in it get public addresses. clean() deletes it if it was created here. Of one that
-        is found, nothing is created or changed: the further arguments are for new ones. When several processes create
-        one of the same name at the same time, all of them get the oldest; so they do when there are several.
+        A new VPC's security group allows SSH from the setting `ssh_cidr` (default anywhere), ICMP, and all traffic
+        between members. Instances get public addresses. `clean()` deletes the VPC if it was created here. An existing
+        VPC is not changed: the other arguments apply to a new one only. If processes race to create VPCs of the same
+        name, or several exist, all processes get the oldest.
 
         Args:
-            name: the tag "Name", and the name of its security group.
-            ipv4_cidr: its network, /16 to /28; host bits are dropped, so that the default is 192.168.0.0/20.
-            ingress: what else is let in: each a `Rule`, or a tuple (protocol, from_port, to_port, source).
-            zones: where it has subnets: "all", a list of availability zones, or a dict with the network for each;
-                default one subnet in the first zone.
-            timeout: seconds, including the time in which another process completes a VPC of this name; default 300.
+            name: the tag "Name", and the name of the security group.
+            ipv4_cidr: the IPv4 CIDR block, /16 to /28. Host bits are cleared, so the default is 192.168.0.0/20.
+            ingress: further ingress rules, each a `Rule` or a tuple (protocol, from_port, to_port, source); default
+                none.
+            zones: the availability zones with subnets: "all", a list, or a dict of CIDR blocks by zone; default one
+                subnet in the first zone.
+            timeout: seconds, including waits for another process to complete a VPC of this name; default 300.
 
         Raises:
-            InvalidArgumentError: there can be no such VPC. Nothing was created.
-            IllegalStateError: the VPC of this name stayed incomplete, as when its creator has crashed; says which run
-                that was, and how to delete it.
-            NoResponseError: EC2 did not respond in time. clean() deletes what was created by then.
-            PycloudlibTimeoutError: it was not created in time. clean() deletes what could not be deleted in time.
-            CapacityError: the account has as many VPCs as it may have.
-            CloudError: EC2 refused; nothing is left.
+            InvalidArgumentError: an argument is invalid. Nothing was created.
+            IllegalStateError: the VPC of this name remained incomplete, for example after a crash of its creator; the
+                message has the creator's run, and how to delete the VPC.
+            NoResponseError: EC2 did not respond in time. `clean()` deletes the resources created until then.
+            PycloudlibTimeoutError: the VPC was not created in time. `clean()` deletes what could not be deleted in
+                time.
+            CapacityError: the account has reached its limit of VPCs.
+            CloudError: EC2 rejected a request; everything created was deleted.
         """
         check_vpc_name(name)
         network = checked_vpc_network(ipv4_cidr)
@@ -96,11 +98,11 @@ class NetworkCalls(Facade):
         return vpc
 
     def security_groups(self, **filters: object) -> list[SecurityGroup]:
-        """List the security groups of the account in this region, by name (DescribeSecurityGroups).
+        """Return the security groups of the account in this region, sorted by name (DescribeSecurityGroups).
 
         Args:
             **filters: EC2's filters, with underscores for hyphens: `group_name="web"`, `vpc_id=vpc.id`,
-                `tag={"team": "blue"}`; a list of values means any of them. Default all.
+                `tag={"team": "blue"}`; a list matches any of its values. Default all groups.
         """
         return SecurityGroups(self._scope).find(filters)
 
@@ -111,17 +113,19 @@ class NetworkCalls(Facade):
         vpc: VPC | str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> SecurityGroup:
-        """Make a security group; it lets everything out and nothing in (CreateSecurityGroup). clean() deletes it.
+        """Create a security group, which allows all outbound and no inbound traffic (CreateSecurityGroup).
+
+        `clean()` deletes the group.
 
         Args:
-            name: its name, unique in its VPC.
-            description: in words.
-            vpc: where, or its id; default the default VPC.
-            tags: further tags.
+            name: the name, unique in its VPC.
+            description: the description.
+            vpc: the VPC, or its id; default the default VPC.
+            tags: further tags; default none.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an argument.
-            CloudError: EC2 refused; for example, there is one of this name.
+            InvalidArgumentError: an argument is invalid.
+            CloudError: EC2 rejected the request; for example, the name is taken.
         """
         vpc_id = vpc.id if isinstance(vpc, VPC) else vpc
         return SecurityGroups(self._scope).create(name, description, vpc_id=vpc_id, tags=tags)

@@ -1,4 +1,4 @@
-"""Volumes and their snapshots, and notifications about them."""
+"""Volumes, snapshots, and notifications."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from pycloudlib.ec2.storage.volumes import VOLUME_TIMEOUT, Volumes
 
 
 class StorageCalls(Facade):
-    """What is asked about volumes and snapshots."""
+    """The methods for volumes, snapshots, and notifications."""
 
     @cached_property
     def _volumes(self) -> Volumes:
         return Volumes(self._scope)
 
     def volumes(self, **filters: object) -> list[Volume]:
-        """List the volumes that match, by id (DescribeVolumes).
+        """Return the volumes that match, sorted by id (DescribeVolumes).
 
         Args:
-            **filters: EC2's, with underscores for hyphens: `status="available"`, `size=[8, 16]`; and
+            **filters: EC2's filters, with underscores for hyphens: `status="available"`, `size=[8, 16]`; and
                 `tag={"team": "blue"}`. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVolumes.html
         """
         return [Volume(found, self._volumes) for found in self._volumes.find(filters)]
 
     def volume(self, volume_id: str) -> Volume:
-        """Give a volume that exists already; clean() leaves it alone.
+        """Return a handle to an existing volume, which `clean()` does not delete (DescribeVolumes).
 
         Args:
-            volume_id: such as "vol-0123456789abcdef0".
+            volume_id: the id, such as "vol-0123456789abcdef0".
 
         Raises:
-            ResourceNotFoundError: there is none.
+            ResourceNotFoundError: the volume does not exist.
         """
         return Volume(self._volumes.describe(volume_id), self._volumes)
 
@@ -51,21 +51,21 @@ class StorageCalls(Facade):
         tags: Mapping[str, str] | None = None,
         wait: bool = True,
     ) -> Volume:
-        """Make a volume that is attached to nothing (CreateVolume); clean() deletes it.
+        """Create a detached volume, which `clean()` deletes (CreateVolume).
 
         Args:
-            size_gb: GiB; default as many as the snapshot needs.
-            drive_type: "gp2" (default), "gp3", "io1", "io2", "st1", "sc1" or "standard".
-            zone: the availability zone; default the first one of the region.
-            iops: operations a second, for gp3, io1 and io2; default as few as the type allows.
-            snapshot_id: what it holds in the beginning; default nothing.
+            size_gb: the size in GiB; default the size of the snapshot.
+            drive_type: "gp2" (default), "gp3", "io1", "io2", "st1", "sc1", or "standard".
+            zone: the availability zone; default the region's first.
+            iops: I/O operations per second, for gp3, io1, and io2; default the minimum of the type.
+            snapshot_id: the snapshot with the initial contents; default none, an empty volume.
             tags: further tags; default none.
-            wait: whether to wait until it is available; default yes.
+            wait: whether to wait until the volume is available; default yes.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an argument.
-            IllegalStateError: the snapshot is not completed yet, or the volume failed.
-            CloudError: EC2 refused.
+            InvalidArgumentError: an argument is invalid.
+            IllegalStateError: the snapshot is not completed, or the volume failed.
+            CloudError: EC2 rejected the request.
         """
         volume_id = self._volumes.create(
             zone=zone or self._volumes.first_zone(),
@@ -81,28 +81,28 @@ class StorageCalls(Facade):
         return self.volume(volume_id)
 
     def snapshots(self, **filters: object) -> list[Snapshot]:
-        """List one's own snapshots of volumes that match, by id (DescribeSnapshots).
+        """Return the account's own snapshots that match, sorted by id (DescribeSnapshots).
 
         Args:
-            **filters: EC2's, with underscores for hyphens: `volume_id="vol-1"`, `status="completed"`; and
+            **filters: EC2's filters, with underscores for hyphens: `volume_id="vol-1"`, `status="completed"`; and
                 `tag={"team": "blue"}`. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSnapshots.html
         """
         return self._volumes.snapshots.find(filters)
 
     def notify(self, topic_arn: str, subject: str, message: str) -> str:
-        """Tell all subscribers of an SNS topic something (SNS Publish).
+        """Publish a message to an SNS topic (SNS Publish).
 
         Args:
-            topic_arn: the topic, in any region: "arn:aws:sns:eu-central-1:123456789012:builds".
-            subject: 1 to 100 printable ASCII characters; the subject of e-mails.
-            message: 1 byte to 256 KiB of UTF-8.
+            topic_arn: the ARN of the topic, in any region, such as "arn:aws:sns:eu-central-1:123456789012:builds".
+            subject: the subject line of emails: 1 to 100 printable ASCII characters.
+            message: the message: 1 byte to 256 KiB of UTF-8.
 
         Returns:
-            The message's id.
+            The message id.
 
         Raises:
-            InvalidArgumentError: SNS would refuse one of them.
-            ResourceNotFoundError: there is no such topic.
-            CloudError: SNS refused.
+            InvalidArgumentError: an argument is invalid.
+            ResourceNotFoundError: the topic does not exist.
+            CloudError: SNS rejected the request.
         """
         return publish(self._session, topic_arn, subject, message)

@@ -1,4 +1,4 @@
-"""Leftovers of other runs."""
+"""Deletion of resources that other runs left behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALL_REGIONS = "all"
 
 
 class SweepCalls(Facade):
-    """What is asked about leftovers."""
+    """The methods for left-behind resources."""
 
     def sweep(
         self,
@@ -26,25 +26,26 @@ class SweepCalls(Facade):
         dry_run: bool = True,
         regions: str | Iterable[str] | None = None,
     ) -> SweepReport:
-        """Find what runs of this library created and left, and delete it unless dry_run (Describe..., Delete...).
+        """Find resources that runs of this library left behind, and delete them unless `dry_run`.
 
-        It is found by this library's own tags. Nothing without them is deleted, nor what this process created itself,
-        unless `run` names it. What is attached to an instance that stays, stays as well.
+        The sweep selects resources by this library's tags, and never deletes untagged ones. It skips this process's own
+        resources unless `run` names them, and resources attached to an instance that remains. (Describe and Delete
+        actions of each resource type)
 
         Args:
-            older_than: seconds since its creation, at least; default any age.
-            run: the tag "pycloudlib:run", or how it begins; default any run but that of this process.
-            owner: the tag "pycloudlib:owner"; default this user on this host; "any" for everybody's.
-            expired: whether only what is past its time to live is meant; default no.
-            dry_run: whether it is only looked for; default yes.
+            older_than: the minimum age in seconds; default any age.
+            run: the tag "pycloudlib:run", or a prefix of it; default any run but this process's.
+            owner: the tag "pycloudlib:owner"; default this user on this host; "any" for all owners.
+            expired: whether to select only resources past their expiry time; default no.
+            dry_run: whether to find resources without deleting them; default yes.
             regions: names of regions, or "all" for all that the account can use; default this object's own.
 
         Returns:
-            What was found, what is deleted, and what is left, each with the reason and how to delete it by hand.
+            The found, deleted, and remaining resources; each remaining one has the reason and the command to delete it.
 
         Raises:
-            InvalidArgumentError: an argument that means nothing, or a region that the account cannot use.
-            CloudSetupError: EC2 is out of reach, or refuses the credentials.
+            InvalidArgumentError: an argument is invalid, or the account cannot use a region.
+            CloudSetupError: EC2 is not reachable, or rejects the credentials.
         """
         selection = checked_selection(
             self._ownership.tags(self.tag), older_than=older_than, run=run, owner=owner, expired=expired

@@ -1,4 +1,4 @@
-"""Tags on whatever there is."""
+"""Tags on existing resources."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pycloudlib.errors import InvalidArgumentError
 logger = logging.getLogger(__name__)
 
 TAGGED_AT_ONCE = 1000
-"""Resources in one CreateTags."""
+"""The maximum number of resources per CreateTags."""
 
 NOT_YET_KNOWN = 60.0
-"""Seconds for which EC2 may not know what was created here."""
+"""Seconds for which resources created here may not be visible yet."""
 
 NOT_FOUND_CODES = frozenset(
     f"{kind}.NotFound"
@@ -42,18 +42,18 @@ _ID = re.compile(r"[a-z]+(-[a-z]+)*-[0-9a-f]{8,32}")
 
 
 class TagCalls(Facade):
-    """What is asked about tags."""
+    """The methods for tags."""
 
     def tag_resources(self, ids: str | Iterable[str], tags: Mapping[str, str]) -> None:
-        """Put tags on any resources, many in one call (CreateTags). A tag that is there already is replaced.
+        """Tag resources of any type, up to 1000 per call, replacing existing values (CreateTags).
 
         Args:
-            ids: what is tagged: instances, volumes, images, snapshots, VPCs, ...
-            tags: at most 45; none may begin with "aws:" or "pycloudlib:".
+            ids: the ids of instances, volumes, images, snapshots, VPCs, and so on.
+            tags: at most 45 tags, whose keys must not begin with "aws:" or "pycloudlib:".
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an id or a tag; nothing was tagged.
-            ResourceNotFoundError: EC2 does not know one of them.
+            InvalidArgumentError: an id or a tag is invalid; nothing was tagged.
+            ResourceNotFoundError: a resource does not exist.
         """
         wanted = _checked_ids(ids)
         pairs: Any = [{"Key": key, "Value": value} for key, value in self._checked_tags(tags).items()]
@@ -63,7 +63,7 @@ class TagCalls(Facade):
         logger.info("tagged %d resources with %s", len(wanted), ", ".join(tags))
 
     def _tag(self, ids: list[str], pairs: Any) -> None:
-        # What was created here may be unknown for a moment; anything else that EC2 does not know, there is not.
+        # Resources created here may not be visible yet; other unknown resources do not exist.
         patience = NOT_YET_KNOWN if any(resource_id in self._ledger for resource_id in ids) else 0.0
         tag = partial(self.client.create_tags, Resources=ids, Tags=pairs)
         call_until_consistent(tag, what=f"tag {ids[0]}", codes=NOT_FOUND_CODES, patience=patience)
@@ -71,7 +71,7 @@ class TagCalls(Facade):
     def _checked_tags(self, tags: Mapping[str, str]) -> Mapping[str, str]:
         if not isinstance(tags, Mapping) or not tags:
             raise InvalidArgumentError(f"tags is {tags!r}; it must be a dict with at least one tag")
-        # The same rules as for what is created here.
+        # Apply the same rules as to created resources.
         self._ownership.tags(self.tag, tags, creation="some")
         return tags
 
