@@ -1,7 +1,7 @@
 """moto's EC2 backend, with a machine behind each instance.
 
-moto keeps the records and implements the actions. `models` overrides actions that need a machine, and actions whose
-validation in moto is laxer than EC2's where a suite would notice: one noun per file.
+moto keeps the records and implements the actions. `models` overrides actions that need a machine, one noun per file. It
+also overrides actions that moto validates less strictly than EC2, if a suite would notice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parser of EC2's Query API, based on botocore's model of each action.
 
-Clients older than the model send some lists in other forms, which EC2 still accepts: numbered from 0, without a
-number for a single element, or with a number where the action takes a single value.
+Clients older than the model send some lists in other forms, which EC2 still accepts. They number elements from 0, omit
+the number of a single element, or number the value of a parameter that is no list.
 See https://docs.aws.amazon.com/ec2/latest/devguide/ec2-query-requests.html
 """
 

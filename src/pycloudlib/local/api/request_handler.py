@@ -28,7 +28,7 @@ Headers = Sequence[tuple[str, str]]
 
 
 class ServerOfConnections(Protocol):
-    """What the handler needs of its server."""
+    """The part of the server that the handler uses."""
 
     idle_seconds: float
     app: WSGIApplication

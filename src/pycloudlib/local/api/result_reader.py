@@ -1,8 +1,8 @@
 """Readers that convert handler results, which are moto's records, according to botocore's output shapes.
 
-moto's own serializer tries several attribute names for every member: the member's name, its snake case, the name of
-its shape, the name without the prefix of its class, and so on. A `Reader` computes them once per member and class.
-It serves filters, which read single members of many records, and responses, which read all members of few records.
+moto's own serializer tries several attribute names for every member. Examples are the member's name, its snake case,
+the name of its shape, and the name without its class's prefix. A `Reader` computes them once per member and class. It
+serves filters, which read single members of many records, and responses, which read all members of few records.
 """
 
 from __future__ import annotations

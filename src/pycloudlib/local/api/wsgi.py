@@ -22,7 +22,7 @@ _FAILED = Refusal("500 Internal Server Error", "InternalError", "The local EC2 f
 
 Application = Callable[[Environ, Any], Iterable[bytes]]
 Document = Callable[[str], Any]
-"""Given what follows its name and a slash in the URL; raises LocalEC2Error to refuse that."""
+"""Returns a document, given the rest of the URL path after its name; raises LocalEC2Error to reject it."""
 
 MOTO_API = "/moto-api/"
 """The path of moto's own API, such as its reset; requests are unsigned."""

@@ -22,7 +22,7 @@ class MachineDriver(ABC):
     topology_listener: Callable[[Topology], None] | None = None
     """Called with the complete network after each change of the records; None if they do not affect machines."""
     open_vpc: Callable[[str, int], Entrance] | None = None
-    """Return how to enter a VPC, given its id and the port of the EC2 API; None if there is no network to enter."""
+    """Returns the entrance to a VPC, given its id and the port of the EC2 API; None without VPC networks."""
 
     @abstractmethod
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:

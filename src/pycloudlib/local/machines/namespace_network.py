@@ -104,7 +104,7 @@ class NamespaceNetwork(QemuNetwork):
         return public_ports(self._topology, self._ssh_port, privileged=privileged)
 
     def _loopback_ports(self) -> Mapping[str, Mapping[int, Target]]:
-        """Return where the loopback addresses lead for a command inside a VPC, which may listen on any port there."""
+        """Return the forwarded ports of loopback addresses inside a VPC, where commands may listen on any port."""
         return {
             LOOPBACK: {self._api_port: Target(None, LOOPBACK, self._api_port)},
             **self._public_ports(privileged=True),
@@ -114,7 +114,7 @@ class NamespaceNetwork(QemuNetwork):
         return socket.socket() if vpc_id is None else self._fabric.client_socket(vpc_id)
 
     def _open_entrance(self, vpc_id: str, api_port: int) -> Entrance:
-        """Return how to enter a VPC, and let the EC2 API and public addresses be reached inside as they are outside."""
+        """Return the entrance to a VPC, and forward the EC2 API and public addresses inside it."""
         with self._forwarding:
             self._api_port = api_port
             entrance = self._fabric.entrance(vpc_id)
@@ -123,7 +123,7 @@ class NamespaceNetwork(QemuNetwork):
                 if forwarder is None:
                     listen = functools.partial(self._fabric.listen, vpc_id)
                     forwarder = self._entered[vpc_id] = Forwarder(self._client_socket, listen)
-            # Repeated: a port that a command inside took before may be free now.
+            # Repeat the forwarding: a port that a command inside used before may be free now.
             _forward(forwarder, self._loopback_ports())
         return entrance
 

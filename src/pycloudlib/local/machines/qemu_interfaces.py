@@ -80,7 +80,7 @@ class QemuNetwork(ABC):
     topology_listener: Callable[[Topology], None] | None = None
     """Called with the complete network after each change of the records; None if they do not affect this one."""
     open_vpc: Callable[[str, int], Entrance] | None = None
-    """Return how to enter a VPC, given its id and the port of the EC2 API; None if there is no network to enter."""
+    """Returns the entrance to a VPC, given its id and the port of the EC2 API; None without VPC networks."""
 
     def __init__(self) -> None:
         self.on_lost: Callable[[str], object] = lambda _: None

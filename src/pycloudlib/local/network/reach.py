@@ -1,9 +1,9 @@
 """Reachability analysis between two endpoints, modeled on VPC Reachability Analyzer.
 
-The analysis follows the path of packets: security groups, route, and network ACL of the sender, gateways, network ACL
-and security groups of the receiver, then routes and network ACLs of the return path. Tests compare its results with
-real packets in the namespaces driver's networks. The analysis reads the records only: it knows neither a guest's
-firewall nor its listening ports.
+The analysis follows the path of packets. It starts with the sender's security groups, route, and network ACL. Gateways
+and the receiver's network ACL and security groups follow, then the routes and network ACLs of the return path. Tests
+compare its results with real packets in the namespaces driver's networks. The analysis reads the records only: it knows
+neither a guest's firewall nor its listening ports.
 """
 
 from __future__ import annotations
