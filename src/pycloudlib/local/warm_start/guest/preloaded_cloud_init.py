@@ -1,16 +1,15 @@
-"""Runs in the guest: cloud-init's stages from one process that has loaded cloud-init already.
+"""Runs in the guest: serves cloud-init's stages from one process that has cloud-init loaded.
 
-Under software emulation most of a boot is Python importing cloud-init, four times over. This program imports it once,
-in the initramfs, before the machine is saved. Every boot goes on from there: it takes the identity that the host gives
-this machine, waits in the background, and forks for each stage; the fork is that stage, in its own unit and with
-cloud-init's own code.
+Under TCG, a boot mostly consists of Python importing cloud-init four times. This program imports it once, in the
+initramfs, before the boot snapshot. A resumed boot takes the machine's identity from the host, and waits in the
+background. It forks for each stage; the fork runs cloud-init's own code in the stage's unit.
 
-Whatever it imported must be what the machine's own disk has, else the stages run as they always do. So it is with udev,
-which has handled the machine's devices in the initramfs, by the rules of the disk.
+The imported files must equal those on the machine's disk, else the stages run in the usual way. The same holds for
+udev, which has handled the machine's devices in the initramfs by the rules of the disk.
 
     preloaded_cloud_init.py PORT DIRECTORY
 
-PORT is the serial port that leads to the host. DIRECTORY, in /run, is where the stages are asked for.
+PORT is the serial port to the host. DIRECTORY, in /run, holds the FIFOs for stage requests.
 """
 
 import contextlib
@@ -35,7 +34,7 @@ from typing import NamedTuple, NoReturn
 
 READY = b"ready\n"
 INITRAMFS = Path("/scripts/init-premount")
-"""What no other root directory has."""
+"""A path that exists only in the initramfs."""
 UNIT_DIRECTORY = Path("/run/systemd/system")
 UNITS = {
     "cloud-init-local.service": ("init --local", "/bin/touch /run/cloud-init/network-config-ready"),
@@ -62,24 +61,24 @@ Requests = Iterator[tuple[int, str]]
 
 
 class Stamp(NamedTuple):
-    """What tells one version of a file from another."""
+    """The size and modification time of a file, which identify its version."""
 
     size: int
     seconds: int
 
     @classmethod
     def of(cls, path: str) -> "Stamp":
-        """Read a file's stamp."""
+        """Return the stamp of a file."""
         told = Path(path).stat()
         return cls(told.st_size, int(told.st_mtime))
 
 
 class Loaded(NamedTuple):
-    """What was done before the machine was saved, by the files that it was done with.
+    """The files used before the boot snapshot, with their stamps.
 
     Attributes:
-        files: what this process is made of.
-        rules: what udev has handled the devices by; by name.
+        files: the files loaded by this process, by path.
+        rules: the rule files with which udev has handled the devices, by name.
     """
 
     files: dict[str, Stamp]
@@ -87,7 +86,7 @@ class Loaded(NamedTuple):
 
 
 def main() -> None:
-    """Load cloud-init, be saved, and go on as another machine."""
+    """Load cloud-init, wait for the boot snapshot, and resume as another machine."""
     port, directory = sys.argv[1], Path(sys.argv[2])
     load_cloud_init()
     loaded = Loaded(stamps(), udev_rules())
@@ -99,7 +98,7 @@ def main() -> None:
 
 
 def load_cloud_init() -> None:
-    """Import all that its stages may need; what cannot be imported is left to them."""
+    """Import all modules that cloud-init's stages may need, ignoring failed imports."""
     sys.path[0] = str(Path(PROGRAM).parent)
     names = list(MODULES)
     for package in PACKAGES:
@@ -113,7 +112,7 @@ def load_cloud_init() -> None:
 
 
 def stamps() -> dict[str, Stamp]:
-    """All files that this process is made of: modules, libraries, the interpreter."""
+    """Return the stamps of all files loaded by this process: modules, libraries, and the interpreter."""
     modules = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     mapped = (line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines())
     files = {path for path in modules if path} | {path[0] for path in mapped if path and path[0].startswith("/")}
@@ -121,7 +120,7 @@ def stamps() -> dict[str, Stamp]:
 
 
 def forget_copies() -> None:
-    """Delete what was loaded from the initramfs: the next one to do so would be the boot that goes on from here."""
+    """Delete the loaded files from the initramfs, which every resumed boot would otherwise have to do."""
     if not INITRAMFS.exists():
         return
     for library in sorted({str(Path(os.__file__).parent), *site.getsitepackages()}):
@@ -129,13 +128,13 @@ def forget_copies() -> None:
 
 
 def udev_rules(root: str = "") -> dict[str, Stamp]:
-    """All files of rules by which udev handles devices, by name: those of the administrator stand for the others."""
+    """Return the stamps of udev's rule files by name; files in /etc override those in /usr/lib."""
     files = (path for directory in UDEV_RULES for path in Path(root + directory).glob("*.rules"))
     return {path.name: Stamp.of(str(path)) for path in files}
 
 
 def meet_host(port: str) -> dict[str, str]:
-    """Tell the host that everything is loaded; what it answers is for the machine that goes on from here."""
+    """Report readiness to the host, and return its answer: the identity of the resumed machine."""
     fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
     try:
         tty.setraw(fd)
@@ -150,7 +149,7 @@ def meet_host(port: str) -> dict[str, str]:
 
 
 def become(identity: dict[str, str], directory: Path) -> None:
-    """Be a machine of one's own: in time, in random numbers, and in what the firmware says."""
+    """Adopt the machine's identity: time, entropy, and the firmware's UUID and serial number."""
     time.clock_settime(time.CLOCK_REALTIME, float(identity["time"]))
     add_entropy(bytes.fromhex(identity["entropy"]))
     random.seed()
@@ -162,7 +161,7 @@ def become(identity: dict[str, str], directory: Path) -> None:
 
 
 def add_entropy(entropy: bytes) -> None:
-    """Let the kernel's random numbers go on from here otherwise than on any other machine saved at this point."""
+    """Reseed the kernel's random number generator, so that machines from one boot snapshot diverge."""
     fd = os.open("/dev/urandom", os.O_WRONLY)
     try:
         fcntl.ioctl(fd, RNDADDENTROPY, struct.pack("ii", 8 * len(entropy), len(entropy)) + entropy)
@@ -172,28 +171,28 @@ def add_entropy(entropy: bytes) -> None:
 
 
 def serve(directory: Path, loaded: Loaded) -> NoReturn:
-    """Go on in the background, as the one who is asked for stages."""
+    """Fork to the background, and serve stage requests."""
     os.mkfifo(directory / "requests", 0o600)
     if os.fork():
-        # At once: the boot waits for it, and to take everything apart that was loaded would take a while.
+        # Exit at once: the boot waits for this process, and tearing down all modules takes time.
         os._exit(0)
     os.setsid()
     (directory / "server").write_text(str(os.getpid()))
-    # Opened for writing too, so that it never comes to its end.
+    # Opened for writing too, so that reading never reaches end of file.
     requests = read_requests(os.open(directory / "requests", os.O_RDWR))
     try:
         root = accept_root(requests, directory, loaded)
         if root is not None:
             run_stages(requests, root, directory)
     except Exception:
-        # Nobody is left to raise it to; the console shows it, and who waits for a stage reads the end of its answer.
+        # No caller can handle the error: show it on the console. The waiting unit reads end of file from its FIFO.
         Path("/dev/kmsg").write_text(f"preloaded cloud-init: {traceback.format_exc().splitlines()[-1]}\n")
     finally:
         os._exit(0)
 
 
 def accept_root(requests: Requests, directory: Path, loaded: Loaded) -> "int | None":
-    """Look at the machine's own disk, once it is mounted; its root directory if the stages can be run from here."""
+    """Compare the mounted root disk with the loaded files; return its root directory if this process can run stages."""
     number, path = next(requests)
     others = [name for name, stamp in loaded.files.items() if not same_file(f"{path}{name}", stamp)]
     usable = not others and not Path(f"{path}{LOCAL_PACKAGES}/cloudinit").exists()
@@ -208,7 +207,7 @@ def accept_root(requests: Requests, directory: Path, loaded: Loaded) -> "int | N
 
 
 def same_file(path: str, stamp: Stamp) -> bool:
-    """Tell whether a file is the one that was loaded."""
+    """Return whether a file has the stamp of the loaded one."""
     try:
         return Stamp.of(path) == stamp
     except OSError:
@@ -216,25 +215,25 @@ def same_file(path: str, stamp: Stamp) -> bool:
 
 
 def write_drop_ins(directory: Path) -> None:
-    """Let cloud-init's units ask for their stages instead of starting a Python each."""
+    """Make cloud-init's units request their stages from this process instead of starting Python."""
     for unit, (stage, afterwards) in UNITS.items():
         write_drop_in(unit, [f"/bin/sh {directory}/stage {stage}", *([afterwards] if afterwards else [])])
 
 
 def write_drop_in(unit: str, commands: Sequence[str]) -> None:
-    """Let a unit start something else, in this boot."""
+    """Replace the commands of a unit for this boot."""
     drop_in = UNIT_DIRECTORY / f"{unit}.d" / "preloaded.conf"
     drop_in.parent.mkdir(parents=True, exist_ok=True)
     drop_in.write_text("\n".join(["[Service]", "ExecStart=", *(f"ExecStart={one}" for one in commands)]) + "\n")
 
 
 def run_stages(requests: Requests, root: int, directory: Path) -> None:
-    """Run each stage that is asked for, until the last one."""
-    # From here on paths are the machine's own.
+    """Run the requested stages, up to the last one."""
+    # From here on, paths refer to the machine's own disk.
     os.fchdir(root)
     os.chroot(".")
     for number, stage in requests:
-        # Opened before the stage runs: should this process end meanwhile, whoever asked reads an end and waits no more.
+        # Opened before the stage runs: if this process ends meanwhile, the requester reads end of file and continues.
         asked = open_answer(directory, number)
         worker = os.fork()
         if not worker:
@@ -249,7 +248,7 @@ def run_stages(requests: Requests, root: int, directory: Path) -> None:
 
 
 def read_requests(fifo: int) -> Requests:
-    """Each is a line: who asks, and for what."""
+    """Yield the requests, one per line: the requester's process id, and the stage or path."""
     with os.fdopen(fifo, encoding="utf-8") as lines:
         for line in lines:
             number, _, wanted = line.strip().partition(" ")
@@ -257,26 +256,27 @@ def read_requests(fifo: int) -> Requests:
 
 
 def answer(directory: Path, number: int, status: int) -> None:
-    """Tell whoever asked."""
+    """Send an exit status to the requester."""
     write_answer(open_answer(directory, number), status)
 
 
 def open_answer(directory: Path, number: int) -> "int | None":
-    """Open what whoever asked will read; None when they are gone."""
-    # Opened for reading too, and left open: so it matters neither whether they read already, nor whether they are gone.
+    """Open the FIFO that the requester reads; return None if the requester is gone."""
+    # Opened for reading too, and left open: it then matters neither whether the requester reads yet nor whether it
+    # still exists.
     with contextlib.suppress(OSError):
         return os.open(directory / f"answer.{number}", os.O_RDWR)
     return None
 
 
 def write_answer(asked: "int | None", status: int) -> None:
-    """Tell the exit status, as a shell does."""
+    """Write an exit status in a shell's encoding."""
     if asked is not None:
         os.write(asked, f"{status if status >= 0 else 128 - status}\n".encode())
 
 
 def run_stage(number: int, stage: Sequence[str]) -> NoReturn:
-    """Be the process that asked, in all that can be seen of it, and run cloud-init as its own program does."""
+    """Take the place of the requesting process, and run cloud-init as its own program does."""
     status = 1
     try:
         take_place_of(number)
@@ -294,7 +294,7 @@ def run_stage(number: int, stage: Sequence[str]) -> NoReturn:
 
 
 def run_main() -> int:
-    """Run cloud-init, and give its exit status."""
+    """Run cloud-init, and return its exit status."""
     try:
         outcome = sys.modules["cloudinit.cmd.main"].main()
     except SystemExit as end:
@@ -306,7 +306,7 @@ def run_main() -> int:
 
 
 def take_place_of(number: int) -> None:
-    """Have a process's streams, environment and control group."""
+    """Adopt a process's standard streams, environment, and control group."""
     libc = ctypes.CDLL(None, use_errno=True)
     pidfd = os.pidfd_open(number)
     for stream in range(3):
