@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from pycloudlib.ec2.vpc import VPC
 from pycloudlib.local import LocalEC2
 from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.waiting import wait_until
+from support.command_line import PROGRAM
+from support.inside import CLIENT
 from support.processes import children_of
 
 pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("vpc-network")]
@@ -31,6 +35,7 @@ PATIENCE = 120.0
 class Site:
     """Machines `one` and `other` are in the same VPC, `stranger` is in another one."""
 
+    local: LocalEC2
     ec2: EC2
     vpc: VPC
     one: EC2Instance
@@ -53,13 +58,13 @@ def cloud(directory: Path) -> Iterator[tuple[LocalEC2, EC2]]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with cloud(tmp_path_factory.mktemp("vpc")) as (_, ec2):
+    with cloud(tmp_path_factory.mktemp("vpc")) as (local, ec2):
         image_id = ec2.daily_image("bookworm")
         vpc, foreign = (ec2.get_or_create_vpc(f"{ec2.tag}-{name}", CIDR) for name in ("one", "two"))
         machines = [ec2.launch(image_id, vpc=its, wait=False) for its in (vpc, vpc, foreign)]
         for machine in machines:
             machine.wait()
-        yield Site(ec2, vpc, *machines)
+        yield Site(local, ec2, vpc, *machines)
 
 
 def answers(client: EC2Instance, address: str) -> bool:
@@ -144,6 +149,37 @@ def test_security_groups_and_acls_decide_about_connections_from_the_host(site: S
         assert not serves(public_ip)
         tracked.sendall(b"still there?")
         assert tracked.recv(5) == b"again"
+
+
+UDP_SERVER = f"""
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("", {PORT}))
+while True:
+    words, peer = server.recvfrom(100)
+    server.sendto(words + b" from " + peer[0].encode(), peer)
+"""
+
+
+def test_command_inside_reaches_private_address_and_udp(site: Site) -> None:
+    """`pycloudlib local exec`."""
+
+    def ask(kind: str, address: str, port: int) -> str:
+        command = [sys.executable, "-c", PROGRAM, "local", "exec", "--name", site.local.name, "--vpc", site.vpc.id]
+        client = [sys.executable, "-c", CLIENT, kind, address, str(port), "3"]
+        return subprocess.run([*command, "--", *client], stdout=subprocess.PIPE, text=True, check=False).stdout.strip()
+
+    assert ask("tcp", site.other.private_ip, 22).startswith("SSH-2.0")
+    assert ask("tcp", f"{site.other.id}.ec2.internal", 22).startswith("SSH-2.0")
+    assert ask("tcp", site.other.ip, site.local.ssh_port).startswith("SSH-2.0")
+    site.other.execute(["sudo", "systemd-run", "--quiet", "python3", "-c", UDP_SERVER]).check()
+    assert ask("udp", site.other.private_ip, PORT) == ""
+    (interface,) = site.other.network_interfaces()
+    rule = {"IpProtocol": "udp", "FromPort": PORT, "ToPort": PORT, "IpRanges": [{"CidrIp": "198.51.100.1/32"}]}
+    site.ec2.client.authorize_security_group_ingress(GroupId=interface.security_group_ids[0], IpPermissions=[rule])
+    wait_for(
+        lambda: ask("udp", site.other.private_ip, PORT) == "hello from 198.51.100.1", "the datagram to be answered"
+    )
 
 
 def test_plugged_interface_answers_at_its_own_address(site: Site) -> None:

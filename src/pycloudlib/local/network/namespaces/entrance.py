@@ -10,7 +10,6 @@ import contextlib
 import errno
 import logging
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +29,13 @@ class Entrance:
         vpc_id: the VPC.
         helper_pid: the process that holds the namespace.
         namespace_fd: the number of the namespace's file descriptor in that process.
-        resolver: the address of the VPC's DNS server.
-        domain: the domain of the VPC's private DNS names.
+        resolv_conf: the path of a file for /etc/resolv.conf that names the VPC's DNS server.
     """
 
     vpc_id: str
     helper_pid: int
     namespace_fd: int
-    resolver: str
-    domain: str
+    resolv_conf: str
 
     def enter(self) -> None:
         """Move this process, which must have a single thread, into the VPC for good.
@@ -75,15 +72,10 @@ class Entrance:
             syscalls.unmap_root(uid, gid)
 
     def _resolve_names(self) -> None:
-        with tempfile.NamedTemporaryFile("w", encoding="ascii", prefix="resolv.conf.") as file:
-            file.write(f"nameserver {self.resolver}\nsearch {self.domain}\n")
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            try:
-                # The mount keeps the file, which loses its name here.
-                syscalls.bind_privately(Path(file.name), RESOLV_CONF)
-            except OSError as error:
-                logger.warning("names of %s do not resolve: %s: %s", self.vpc_id, RESOLV_CONF, error.strerror)
+        try:
+            syscalls.bind_privately(Path(self.resolv_conf), RESOLV_CONF)
+        except OSError as error:
+            logger.warning("names of %s do not resolve: %s: %s", self.vpc_id, RESOLV_CONF, error.strerror)
 
 
 def _open(path: Path, fds: contextlib.ExitStack) -> int:

@@ -232,7 +232,11 @@ class Fabric:
             live = self._open(vpc)
             helper = self._helper
             assert helper is not None  # noqa: S101  (the VPC has a namespace)
-            return Entrance(vpc_id, helper.pid, live.namespace_fd, resolver_of(vpc), domain_of(vpc))
+            resolv_conf = self._directory / f"resolv-{vpc_id}.conf"
+            resolv_conf.write_text(f"nameserver {resolver_of(vpc)}\nsearch {domain_of(vpc)}\n", encoding="ascii")
+            # The command may change its user.
+            resolv_conf.chmod(0o644)
+            return Entrance(vpc_id, helper.pid, live.namespace_fd, str(resolv_conf))
 
     def _open_socket(self, vpc_id: str, kind: str, bind: tuple[str, int], backlog: int) -> socket.socket:
         with self._lock:
