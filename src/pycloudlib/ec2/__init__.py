@@ -1,4 +1,4 @@
-"""The only door to boto3: one module per EC2 noun, and the facade over them."""
+"""EC2: the only package that imports boto3. One module per EC2 noun, with a facade over them."""
 
 from pycloudlib.submodules import lazy_submodules
 

@@ -1,4 +1,4 @@
-"""Making an image of an instance: cleaned, shut down, imaged, and started again while the image is still being made."""
+"""Creation of an image from an instance: clean, stop, create the image, and start again while EC2 still creates it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Capture:
-    """How an image of an instance is made.
+    """The options for creating an image of an instance (CreateImage).
 
     Args:
-        name: unique among one's own images.
-        description: in words; at most 255 characters.
-        tags: further tags of the image and its snapshots.
-        clean: whether the guest is made to boot as for the first time.
-        wait: whether to wait until the image is available and the instance is ready again.
-        timeout: seconds for the image.
+        name: the name, unique among the account's images.
+        description: the description; at most 255 characters; default none.
+        tags: further tags of the image and its snapshots; default none.
+        clean: whether to clean the guest so that instances of the image run their first boot; default yes.
+        wait: whether to wait until the image is available and the instance is ready again; default yes.
+        timeout: seconds for the image; default 3600.
 
     Raises:
-        InvalidArgumentError: EC2 would refuse the name or the description, or the timeout is no number.
+        InvalidArgumentError: the name, the description, or the timeout is invalid.
     """
 
     name: str
@@ -46,21 +46,21 @@ class Capture:
         check_timeout(self.timeout)
 
     def of(self, instance: EC2Instance, images: Images) -> str:
-        """Make the image. An instance that ran before runs again afterwards, whatever happens.
+        """Create the image. An instance that was running is started again, also after an error.
 
         Args:
-            instance: it runs, or is stopped.
-            images: those of its region.
+            instance: the instance, which must be running or stopped.
+            images: the images of the instance's region.
 
         Returns:
             The AMI id.
 
         Raises:
-            InstanceStateError: it neither runs nor is stopped; or it is stopped and should be cleaned.
-            IllegalStateError: the image failed; with EC2's own reason. It is deleted again.
-            PycloudlibTimeoutError: the image was not available in time; it is deleted again.
-            InstanceError: the instance was not ready again; the image stays.
-            PycloudlibError: cleaning failed, or EC2 refused.
+            InstanceStateError: the instance is neither running nor stopped, or it is stopped and `clean` is true.
+            IllegalStateError: the image failed; the message has EC2's reason. The image is deleted.
+            PycloudlibTimeoutError: the image was not available in time. The image is deleted.
+            InstanceError: the instance did not become ready again; the image remains.
+            PycloudlibError: `instance.clean()` failed, or EC2 rejected the request.
         """
         images.scope.tags_for("image", "snapshot", name=self.name, extra=self.tags)
         runs = self._runs(instance)
@@ -95,7 +95,7 @@ def _started_again(instance: EC2Instance) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        # Ctrl-C too: whoever is interrupted here would find it stopped.
+        # Also after Ctrl-C: do not leave the instance stopped.
         _start_or_log(instance)
         raise
     instance.start(wait=False)
@@ -109,7 +109,7 @@ def _as_it_is() -> Iterator[None]:
 def _start_or_log(instance: EC2Instance) -> None:
     try:
         if instance.state is InstanceState.RUNNING:
-            # It was refused to be stopped.
+            # EC2 rejected the stop request.
             return
         instance.wait_for_stop()
         instance.start(wait=False)

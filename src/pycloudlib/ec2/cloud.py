@@ -1,4 +1,4 @@
-"""EC2: launch instances, find images, manage keys, and delete what was created."""
+"""EC2: launch instances, find images, manage key pairs, and delete all created resources."""
 
 from __future__ import annotations
 
@@ -26,54 +26,54 @@ logger = logging.getLogger(__name__)
 
 
 class EC2(ImageCalls, InstanceCalls, StorageCalls, NetworkCalls, KeyCalls, TagCalls, SweepCalls, KeepCalls):
-    """Amazon EC2, in one region, or whatever speaks its API at another endpoint.
+    """Amazon EC2 in one region, or another endpoint that implements its API.
 
-    As a context manager it deletes in the end what it created, and raises CleanupError with everything that it could
-    not delete. After the `with` block it creates nothing more, since nothing would delete that: such calls raise
-    IllegalStateError, until the object is entered again. Settings that the arguments leave open come from the
-    environment, then the settings file, then boto3's own chain.
+    As a context manager, delete all created resources on exit, and raise CleanupError with everything that could not be
+    deleted. After the `with` block, create calls raise IllegalStateError until the object is entered again, since
+    nothing would delete their resources. Settings without an argument come from the environment, then the settings
+    file, then boto3's own chain.
 
     Args:
-        tag: names what is created: lower-case letters, digits and hyphens; default "pycloudlib".
-        timestamp_suffix: whether the time and some random digits are added to the tag; default yes.
-        config_file: a settings file: its path, or an open text stream; default PYCLOUDLIB_CONFIG, or
+        tag: the name prefix of created resources: lowercase letters, digits, and hyphens; default "pycloudlib".
+        timestamp_suffix: whether to append the time and random digits to the tag; default yes.
+        config_file: the path of a settings file, or an open text stream; default PYCLOUDLIB_CONFIG, or
             ~/.config/pycloudlib.toml, or /etc/pycloudlib.toml.
-        access_key_id: the AWS access key.
-        secret_access_key: the secret that belongs to it.
-        session_token: of temporary credentials.
-        region: such as "eu-central-1".
+        access_key_id: the AWS access key id.
+        secret_access_key: the AWS secret access key.
+        session_token: the session token of temporary credentials.
+        region: the region, such as "eu-central-1".
         profile: a profile of ~/.aws/config.
-        endpoint_url: where EC2 is, when it is not AWS's own; such as "http://127.0.0.1:4566".
-        ttl: seconds after which what is created expires, or a text such as "90m"; default never.
-        host_keys: how an instance proves who it is: "pinned" (default), "console" or "insecure".
+        endpoint_url: the URL of an endpoint other than AWS's, such as "http://127.0.0.1:4566".
+        ttl: seconds after which created resources expire, or a text such as "90m"; default never.
+        host_keys: how to verify the host keys of instances: "pinned" (default), "console", or "insecure".
 
     Raises:
-        ConfigError: the settings cannot be used; with every problem found.
-        CloudSetupError: no region, or no valid endpoint.
-        CredentialsError: no credentials.
-        InvalidTagNameError: the tag cannot name resources.
+        ConfigError: the settings are invalid; the message names every problem.
+        CloudSetupError: the region is missing, or the endpoint is invalid.
+        CredentialsError: there are no credentials.
+        InvalidTagNameError: the tag cannot be a resource name.
     """
 
     def clean(self) -> list[Exception]:
-        """Delete everything that was created here, and in the regions of in_region(): instances first, in parallel.
+        """Delete everything created here and in the regions of `in_region()`: instances first, in parallel.
 
-        Everything is tried, whatever fails; the next call tries again what could not be deleted. While clean() runs,
-        other threads cannot create anything: their calls raise IllegalStateError. A create call that is in flight when
-        clean() begins is waited for, up to 120 s, and what it creates is deleted too. Afterwards the object can be used
-        again; but not after its `with` block, see EC2.
+        Errors do not stop the cleanup; the next call tries the remaining resources again. While `clean()` runs, create
+        calls of other threads raise IllegalStateError. A create call in flight is awaited for up to 120 s, and its
+        resources are deleted too. Afterward the object can be used again, except after its `with` block; see EC2.
 
         Returns:
-            What went wrong, each naming its resource; empty when nothing is left.
+            The errors, each naming its resource; empty if everything is deleted.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C was pressed; raised when everything is deleted. A second Ctrl-C gives up at once.
+            KeyboardInterrupt: Ctrl-C was pressed; raised once everything is deleted. A second Ctrl-C aborts
+                immediately.
         """
         errors: list[Exception] = []
         caller = threading.get_ident()
         try:
             finish_despite_interrupt(lambda: self._clean_everywhere(errors, caller))
         except KeyboardInterrupt:
-            # Nobody gets the list now.
+            # The exception replaces the returned list.
             for error in errors:
                 logger.error("could not delete %s", error)
             raise
@@ -81,14 +81,14 @@ class EC2(ImageCalls, InstanceCalls, StorageCalls, NetworkCalls, KeyCalls, TagCa
 
     def _clean_everywhere(self, errors: list[Exception], caller: int) -> None:
         with ExitStack() as afterwards:
-            # Whatever fails here, clean the other regions too.
+            # Clean the other regions even if this one fails.
             for elsewhere in list(self._elsewhere.values()):
                 afterwards.callback(elsewhere._clean_everywhere, errors, caller)
             errors += self._clean_here(caller)
 
     def _clean_here(self, caller: int) -> list[Exception]:
         with ExitStack() as watching:
-            # Answer every question about one of them for all of them.
+            # Poll all instances together.
             for instance in self.created_instances:
                 watching.enter_context(self._access.poller.watching(instance.id))
             try:
@@ -108,6 +108,6 @@ class EC2(ImageCalls, InstanceCalls, StorageCalls, NetworkCalls, KeyCalls, TagCa
         traceback: TracebackType | None,
     ) -> None:
         if not self._is_cleaned_by_other:
-            # Before clean(): a thread that is about to create something must not do so after it.
+            # Before clean(): prevent other threads from creating resources after it.
             self._close()
         super().__exit__(exception_type, exception, traceback)

@@ -1,4 +1,4 @@
-"""EC2's key pairs: the public keys that it puts into instances."""
+"""EC2 key pairs: the public keys that EC2 installs on instances."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _NAME = re.compile(r"[ -~]{1,255}")
 
 @dataclass(frozen=True)
 class KeyPairDescription:
-    """What EC2 says about a key pair of its own.
+    """The description of a key pair (DescribeKeyPairs).
 
     Args:
-        name: its name.
-        id: such as "key-0123456789abcdef0"; empty when EC2 does not say.
-        fingerprint: as EC2 shows it: SHA-256 of an ed25519 key; of an RSA key MD5 when it was imported, and SHA-1 of
-            the private key when EC2 made it.
-        key_type: "ed25519" or "rsa"; empty when EC2 does not say.
-        public_key: in OpenSSH's format; empty when EC2 does not say.
-        created: the time in UTC; None when EC2 does not say.
-        tags: its tags.
+        name: the name.
+        id: the id, such as "key-0123456789abcdef0"; empty if EC2 does not report it.
+        fingerprint: EC2's fingerprint: SHA-256 of an ed25519 key, MD5 of an imported RSA key, and SHA-1 of the private
+            key of an RSA key that EC2 created.
+        key_type: "ed25519" or "rsa"; empty if EC2 does not report it.
+        public_key: the key in OpenSSH's format; empty if EC2 does not report it.
+        created: the creation time in UTC; None if EC2 does not report it.
+        tags: the tags.
     """
 
     name: str
@@ -55,7 +55,7 @@ class KeyPairDescription:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> KeyPairDescription:
-        """Read one key pair of an answer of DescribeKeyPairs."""
+        """Parse a key pair of a DescribeKeyPairs response."""
         return cls(
             name=record["KeyName"],
             id=record.get("KeyPairId") or "",
@@ -72,9 +72,9 @@ class KeyPairs:
 
     Args:
         client: the boto3 EC2 client.
-        ledger: where the uploaded ones are recorded.
-        ownership: what they are tagged with.
-        prefix: what names made here begin with.
+        ledger: the ledger that records uploaded key pairs.
+        ownership: the tags of uploaded key pairs.
+        prefix: the prefix of generated names.
     """
 
     def __init__(self, client: EC2Client, *, ledger: Ledger, ownership: Ownership, prefix: str) -> None:
@@ -86,26 +86,26 @@ class KeyPairs:
         self._uploaded: dict[KeyPair, str] = {}
 
     def names(self) -> list[str]:
-        """List the names of all key pairs of the account in this region (DescribeKeyPairs)."""
+        """Return the names of all key pairs of the account in this region (DescribeKeyPairs)."""
         with translated():
             return [found["KeyName"] for found in self._client.describe_key_pairs()["KeyPairs"]]
 
     def all(self) -> list[KeyPairDescription]:
-        """Describe all key pairs of the account in this region (DescribeKeyPairs), sorted by name."""
+        """Return all key pairs of the account in this region, sorted by name (DescribeKeyPairs)."""
         with translated():
             records = self._client.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
         return sorted(map(KeyPairDescription.of, records), key=lambda found: found.name)
 
     def upload(self, key_pair: KeyPair, name: str) -> None:
-        """Let EC2 know a public key under a name (ImportKeyPair); the same one under the same name is fine.
+        """Upload a public key under a name (ImportKeyPair). No-op if EC2 has the same key under this name.
 
         Args:
-            key_pair: whose public key.
-            name: the name.
+            key_pair: the key pair whose public key to upload.
+            name: the name, 1 to 255 printable ASCII characters.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse the name.
-            KeyPairError: EC2 has another key under that name, or takes no keys of this type.
+            InvalidArgumentError: the name is invalid.
+            KeyPairError: EC2 has another key under this name, or does not support the key type.
         """
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidArgumentError(f"the name of a key pair is {name!r}; it must have 1 to 255 ASCII characters")
@@ -122,7 +122,7 @@ class KeyPairs:
             self._expect_same(text, name)
 
     def name_for_launch(self, key_pair: KeyPair) -> str:
-        """Give the name under which EC2 knows a key pair; one without a name is uploaded at its first use.
+        """Return the name of a key pair in EC2. Upload a key pair without a name on first use (ImportKeyPair).
 
         Args:
             key_pair: the key pair.
@@ -137,7 +137,7 @@ class KeyPairs:
             return self._uploaded[key_pair]
 
     def delete(self, name: str) -> None:
-        """Let EC2 forget a public key (DeleteKeyPair); one that it does not know is no error."""
+        """Delete a key pair from EC2 (DeleteKeyPair). No-op if it does not exist."""
         try:
             with translated():
                 self._client.delete_key_pair(KeyName=name)
@@ -178,11 +178,11 @@ class KeyPairs:
 
 
 def is_same_key(public_key_text: str, record: Mapping[str, Any]) -> bool:
-    """Tell whether EC2's record of a key pair holds this public key.
+    """Return whether EC2's record of a key pair holds this public key.
 
     Args:
         public_key_text: one line in OpenSSH's format.
-        record: one key pair of an answer of DescribeKeyPairs.
+        record: a key pair of a DescribeKeyPairs response.
     """
     if record.get("PublicKey"):
         return _key_itself(record["PublicKey"]) == _key_itself(public_key_text)
@@ -191,14 +191,14 @@ def is_same_key(public_key_text: str, record: Mapping[str, Any]) -> bool:
 
 
 def _key_itself(text: str) -> list[str]:
-    """Its type and the key, without the comment."""
+    """Return the key type and the key, without the comment."""
     return text.split()[:2]
 
 
 def _fingerprints(public_key_text: str) -> set[str]:
-    """The fingerprint of an imported key, in EC2's two ways: MD5 of the DER form (RSA), SHA-256 as OpenSSH (ED25519).
+    """Return EC2's two fingerprints of an imported key: MD5 of the DER form (RSA), and OpenSSH's SHA-256 (ED25519).
 
-    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html
+    See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html
     """
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (slow to import)
 

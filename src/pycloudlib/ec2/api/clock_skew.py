@@ -1,7 +1,7 @@
-"""Signed requests that are refused because of this computer's clock.
+"""Clock skew: signed requests that AWS rejects because this computer's clock is wrong.
 
-A signature holds the time, and AWS takes one that is at most some minutes old. The clock of a virtual machine that was
-suspended, or of a board without a battery, is wrong by more.
+A signature contains the time, and AWS accepts a skew of a few minutes. The clock of a resumed virtual machine, or of a
+board without a battery, is off by more.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from email.utils import parsedate_to_datetime
 from pycloudlib.tags import iso_time, utc_now
 
 CLOCK_CODES = frozenset({"RequestExpired", "RequestInTheFuture", "RequestTimeTooSkewed"})
-"""What AWS says of a request whose time is not its own."""
+"""The error codes for a request with a wrong time."""
 
 _CLOCK_REASONS = ("signature expired", "signature not yet current", "request has expired")
-"""What AWS says of it under a code that has other causes too, such as SignatureDoesNotMatch."""
+"""The error messages for a wrong time whose codes, such as SignatureDoesNotMatch, also have other causes."""
 
 TOLERANCE = 240.0
-"""Seconds. AWS takes a difference of five minutes at least, and both times are told to the second."""
+"""Seconds. AWS accepts a skew of at least five minutes, and both times have a resolution of one second."""
 
 CHECK_KEYS = "check access_key_id, secret_access_key and session_token, or the profile that they come from"
 
@@ -27,20 +27,20 @@ CHECK_KEYS = "check access_key_id, secret_access_key and session_token, or the p
 def remedy_of_refused_credentials(
     code: str, reason: str, headers: Mapping[str, str], now: Callable[[], datetime] = utc_now
 ) -> str:
-    """Say what to do about credentials that AWS refused.
+    """Return advice for credentials that AWS rejected.
 
     Args:
         code: the AWS error code.
         reason: AWS's message.
-        headers: of its answer; "date" tells its time.
-        now: what tells this computer's time; default the real one.
+        headers: the response headers; "date" is AWS's time.
+        now: the clock; default this computer's.
     """
     here, there = now(), _date(headers.get("date", ""))
     times = f"it says {iso_time(here)}" + (f", and EC2's says {iso_time(there)}" if there else "")
     if code in CLOCK_CODES or reason.lower().startswith(_CLOCK_REASONS):
         return f"set this computer's clock: {times}"
     if there is None:
-        # EC2 says AuthFailure of wrong keys and of a wrong clock alike.
+        # EC2 returns AuthFailure for wrong keys and for a wrong clock.
         return f"{CHECK_KEYS}; and this computer's clock: {times}" if code == "AuthFailure" else CHECK_KEYS
     if abs((here - there).total_seconds()) > TOLERANCE:
         return f"set this computer's clock: {times}"

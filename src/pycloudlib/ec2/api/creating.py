@@ -1,7 +1,7 @@
-"""Create calls, made so that a lost response leaves no resource that nobody knows of.
+"""Create calls whose resources are found even if the response is lost.
 
-Few of EC2's create calls take a client token, and some servers ignore it. All of them take tags, so each call has an
-idempotency tag of its own. When the response is lost, find the resource by that tag before making the call again.
+Few of EC2's create calls take a client token, and some servers ignore it. All of them take tags, so each call has its
+own idempotency tag. If the response is lost, find the resource by that tag before repeating the call.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Record = Mapping[str, Any]
 
 PATIENCE = 600.0
-"""Seconds for all attempts together; usually retries.ATTEMPTS ends them first."""
+"""Seconds for all attempts together; retries.ATTEMPTS usually ends them earlier."""
 
 
 def _whole(record: Record) -> Record:
@@ -37,19 +37,19 @@ def _whole(record: Record) -> Record:
 
 @dataclass(frozen=True)
 class Creation:
-    """A create call, and how to find what it created.
+    """A create call, and how to find its resources.
 
     Args:
-        kind: the kind of resource, in words for the user: "subnet".
+        kind: the kind of resource in messages: "subnet".
         id_key: the member of a record that holds the id: "SubnetId".
-        order: see UndoOrder.
-        call: makes the call, given its idempotency tag, and returns the record of each created resource.
+        order: the deletion order; see UndoOrder.
+        call: makes the call with an idempotency tag, and returns the record of each created resource.
         find: returns the records that match the parameter Filters of a Describe call.
-        delete: deletes one, given its record.
-        count: how many resources one call creates, at most; default 1.
-        begin_deletion: begins to delete several at once, given their records, so that each delete() only waits;
+        delete: deletes one resource, given its record.
+        count: the maximum number of resources that one call creates; default 1.
+        begin_deletion: starts the deletion of several resources, given their records, so that each `delete` only waits;
             default none.
-        abridged: returns the part of a record that delete() needs. The ledger keeps it as long as the resource;
+        abridged: returns the part of a record that `delete` needs. The ledger keeps this part until the deletion;
             default the whole record.
     """
 
@@ -65,33 +65,33 @@ class Creation:
 
 
 def create(ledger: Ledger, creation: Creation, deadline: Deadline = NEVER) -> Record:
-    """Create one resource, and record it. See create_several()."""
+    """Create one resource, and record it. See `create_several()`."""
     return create_several(ledger, creation, deadline)[0]
 
 
 def create_several(ledger: Ledger, creation: Creation, deadline: Deadline = NEVER) -> Sequence[Record]:
     """Create the resources of one call, and record them.
 
-    The call itself is recorded before it is made. So clean() finds what it created, even if the process is interrupted
-    in the middle of the call, or EC2 is unreachable for a while afterwards.
+    Record the call itself before making it. So `clean()` finds its resources, even if the process is interrupted during
+    the call, or EC2 is unreachable for a while afterward.
 
     Args:
-        ledger: where to record them.
+        ledger: the ledger that records the resources.
         creation: the call.
-        deadline: when to stop waiting. A call that outlives it still records what it creates. Default never.
+        deadline: when to stop waiting; default never. A call that outlives the deadline still records its resources.
 
     Returns:
-        EC2's record of each, from its response, or as found after the response was lost.
+        EC2's record of each resource: from the response, or found after a lost response.
 
     Raises:
         IllegalStateError: clean() is running in another thread, or the `with` block of the EC2 object has ended.
-        CloudError: EC2 refused, or did not respond to several attempts.
+        CloudError: EC2 rejected the request, or did not respond to several attempts.
         NoResponseError: EC2 did not respond by the deadline.
     """
     attempts = _Attempts(ledger, creation)
     try:
         return wait_until(
-            # The whole attempt, so that what a late response brings is recorded too.
+            # Bound the whole attempt, so that the resources of a late response are also recorded.
             lambda: responded(attempts.make, what=f"create the {creation.kind}", deadline=deadline),
             what=f"EC2 to answer about a new {creation.kind}",
             deadline=deadline.at_most(PATIENCE),
@@ -106,7 +106,7 @@ def create_several(ledger: Ledger, creation: Creation, deadline: Deadline = NEVE
 
 
 class _Attempts:
-    """The attempts of one create call. All have the same idempotency tag, which is the client token too."""
+    """The attempts of one create call. All use the same idempotency tag, which is also the client token."""
 
     def __init__(self, ledger: Ledger, creation: Creation) -> None:
         self.lost: list[CloudError] = []
@@ -116,7 +116,7 @@ class _Attempts:
         self._recorded: set[str] = set()
 
     def make(self) -> Sequence[Record] | None:
-        """Make an attempt; None if the response was lost and another attempt is due."""
+        """Make an attempt. Return None if the response was lost and another attempt is due."""
         kind = f"{self._creation.kind} that may have been made"
         with self._ledger.creating(kind, self._tag, self._delete_unrecorded, order=self._creation.order) as call:
             try:
@@ -139,11 +139,11 @@ class _Attempts:
                 self.lost.append(error)
                 return self._found_after(error)
             if error.code != UNREADABLE and not self.lost:
-                # EC2 refused every attempt, so there is nothing to delete.
+                # EC2 rejected every attempt, so there is nothing to delete.
                 self._ledger.forget(self._tag)
             raise
         except PycloudlibError:
-            # Refused before it left this machine. After any other error the call stays recorded.
+            # The request never left this machine. After any other error, keep the call recorded.
             if not self.lost:
                 self._ledger.forget(self._tag)
             raise
@@ -160,9 +160,9 @@ class _Attempts:
         return Entry(self._creation.kind, record[self._creation.id_key], delete, self._creation.order)
 
     def _delete_unrecorded(self) -> None:
-        """Record what has the tag, except for what was recorded before, and let the clean-up that calls this go on.
+        """Record the tagged resources that are not recorded yet, for the calling cleanup to delete.
 
-        The clean-up deletes resources in parallel, and names each one that it cannot delete.
+        The cleanup deletes resources in parallel, and reports each one that it cannot delete.
         """
         found = _tagged(self._creation, self._tag, raises=True)
         unrecorded = [record for record in found if record[self._creation.id_key] not in self._recorded]
@@ -176,12 +176,12 @@ class _Attempts:
 
 
 def _tagged(creation: Creation, tag: str, *, raises: bool = False) -> Sequence[Record]:
-    """Return what a call created, as soon as EC2 shows all of it; what there is when the time is over.
+    """Return the resources of a call as soon as EC2 shows all of them, or those it shows by the time limit.
 
     Args:
         creation: the call.
         tag: its idempotency tag.
-        raises: whether to raise EC2's refusal or failure to tell; default no, it counts as nothing found.
+        raises: whether to raise EC2's last error. By default, an error means that no resource was found.
     """
     refusals: list[PycloudlibError] = []
     found: Sequence[Record] = ()

@@ -1,8 +1,8 @@
-"""Servers that speak EC2's API, but an older one: what they do not know is left out, with a warning.
+"""Compatibility with servers that implement an older EC2 API: remove unsupported parameters from calls, with a warning.
 
-An EC2 that is not AWS's own, such as OpenStack's, may refuse a call for a parameter that it has never heard of. Where
-the call makes sense without it, it is made again without, and from then on the server is not asked for it any more.
-AWS's own endpoints are never treated so.
+A server other than AWS's, such as OpenStack's, may reject a call with a parameter that it does not support. If the call
+makes sense without the parameter, retry it without, and omit the parameter from later calls to this server. Calls to
+AWS's own endpoints are never changed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CERTAIN_CODES = frozenset({"UnknownParameter", "Unsupported", "UnsupportedOperation", "UnsupportedParameter"})
-"""Codes of a server that does not know something; with any other one it has to say so in words."""
+"""The codes that certainly mean "not supported"; for other codes, the message must say so."""
 
 _SAYS_UNKNOWN = re.compile(
     r"unknown|unexpected|unrecogni[sz]ed|unsupported|not (?:supported|recogni[sz]ed|implemented|known|allowed)|extra"
@@ -37,12 +37,12 @@ _SAYS_UNKNOWN = re.compile(
 
 @dataclass(frozen=True)
 class Dispensable:
-    """A parameter that a call makes sense without.
+    """A parameter that a call can omit.
 
     Args:
-        name: as boto3 calls it.
-        loss: what it means that the server does not know it, for the warning.
-        wire_name: as it begins in a request; default the name.
+        name: the parameter, as boto3 names it.
+        loss: the consequence of omitting it, for the warning.
+        wire_name: its prefix in a request; default the name.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Dispensable:
     wire_name: str = ""
 
     def is_in(self, key: str) -> bool:
-        """Whether a key of a request belongs to it."""
+        """Return whether a key of a request belongs to this parameter."""
         wire_name = self.wire_name or self.name
         return key == wire_name or key.startswith(f"{wire_name}.")
 
     def is_named_in(self, message: str) -> bool:
-        """Whether a refusal is about it, however the server writes its name."""
+        """Return whether an error message names this parameter, in any notation."""
         return (self.wire_name or self.name).lower() in re.sub(r"[^a-z]", "", message.lower())
 
 
@@ -95,17 +95,17 @@ CREATED = {
     "RegisterImage": "ImageId",
     "RunInstances": "Instances.InstanceId",
 }
-"""Where an answer tells the id of what was created, by operation."""
+"""The path of the created resource's id in a response, by operation."""
 
 TAG_TIMEOUT = 30.0
-"""Seconds for which a server may not know what it created."""
+"""Seconds for which a server may return NotFound for a created resource."""
 
 
 class Degrading:
-    """What one server was found not to know. Any thread may make calls at any time.
+    """The parameters that a server was found not to support. Thread-safe.
 
     Args:
-        client: the boto3 EC2 client, which is made to leave that out.
+        client: the boto3 EC2 client, on which to register the handlers.
     """
 
     def __init__(self, client: EC2Client) -> None:
@@ -125,7 +125,7 @@ class Degrading:
             _leave_out(parameter, params)
 
     def _retry_without(self, response: Any, request_dict: dict[str, Any], **_: object) -> float | None:
-        """Tell botocore to make the call again, at once, without what was refused; None when nothing of it was."""
+        """Tell botocore to retry the call immediately without the rejected parameters, or not to retry."""
         error = response[1].get("Error", {}) if response else {}
         message = error.get("Message") or ""
         if error.get("Code") not in CERTAIN_CODES and not _SAYS_UNKNOWN.search(message):
@@ -162,7 +162,7 @@ class Degrading:
                     max_interval=3.0,
                 )
         except PycloudlibError as error:
-            # What was created has to become known to whoever created it, tagged or not.
+            # The caller must learn of the created resource, tagged or not.
             logger.warning("%s has no tags, so that nobody can tell whose it is: %s", ", ".join(ids), error)
 
     def _has_tagged(self, ids: list[str], tags: Mapping[str, str]) -> bool:
@@ -176,10 +176,10 @@ class Degrading:
 
 
 def _leave_out(parameter: Dispensable, request: dict[str, Any]) -> bool:
-    """Take a parameter out of a request; its tags are kept for later.
+    """Remove a parameter from a request, and keep its tags for later.
 
     Returns:
-        Whether it was there.
+        Whether the request had the parameter.
     """
     body = request.get("body")
     if not isinstance(body, dict):
@@ -191,14 +191,14 @@ def _leave_out(parameter: Dispensable, request: dict[str, Any]) -> bool:
 
 
 def _tags_in(found: Mapping[str, Any]) -> dict[str, str]:
-    """The tags of the first resource that is created: others come with it, and are not known yet."""
+    """Return the tags of the first created resource; the ids of further ones are still unknown."""
     is_key = re.compile(r"\w+\.1\.Tag\.\d+\.Key")
     keys = {key.removesuffix(".Key"): value for key, value in found.items() if is_key.fullmatch(key)}
     return {tag: found.get(f"{where}.Value", "") for where, tag in keys.items()}
 
 
 def _ids_in(answer: Any, path: Sequence[str]) -> list[str]:
-    """What an answer holds at the end of a path; on its way there may be lists."""
+    """Return the strings at the end of a path in a response, descending into lists."""
     if isinstance(answer, list):
         return [found for item in answer for found in _ids_in(item, path)]
     if not path:

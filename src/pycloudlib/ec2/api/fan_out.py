@@ -1,4 +1,4 @@
-"""One thing done to many instances at once."""
+"""Run an operation on many instances in parallel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Identified(Protocol):
-    """Whatever has an id."""
+    """An object with an id."""
 
     @property
     def id(self) -> str:
@@ -23,11 +23,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outcome(Generic[T]):
-    """What came of each, by its id, in the order of those it was done to.
+    """The outcome of each operation, by id, in the order of the subjects.
 
     Args:
-        results: what it gave back.
-        errors: what it raised.
+        results: the return values.
+        errors: the exceptions.
     """
 
     results: dict[str, T] = field(default_factory=dict)
@@ -35,14 +35,17 @@ class Outcome(Generic[T]):
 
 
 def fan_out(subjects: Sequence[One], call: Callable[[One], T], *, at_once: int) -> Outcome[T]:
-    """Do something to each of many; one that fails stops no other.
+    """Run an operation on each subject in parallel. An error does not stop the other operations.
 
-    Ctrl-C is raised at once; what is under way then goes on by itself.
+    Ctrl-C raises immediately; operations in progress then continue in the background.
 
     Args:
-        subjects: each has an id.
-        call: what is done to one.
-        at_once: how many are at it at the same time, at most.
+        subjects: the subjects, each with an id.
+        call: the operation on one subject.
+        at_once: the maximum number of concurrent operations.
+
+    Returns:
+        The results and the errors, by id.
     """
     waiting: SimpleQueue[One] = SimpleQueue()
     for subject in subjects:
@@ -61,7 +64,7 @@ def fan_out(subjects: Sequence[One], call: Callable[[One], T], *, at_once: int) 
             except Exception as error:
                 errors[subject.id] = error
 
-    # Daemons, and no executor: an executor's threads would hold up the exit of a user who gives up.
+    # Use daemon threads: an executor's threads would delay the exit of an interrupted process.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(subjects)))]
     for thread in threads:
         thread.start()
@@ -75,7 +78,7 @@ def fan_out(subjects: Sequence[One], call: Callable[[One], T], *, at_once: int) 
 
 
 def _drop_all(waiting: SimpleQueue[One]) -> None:
-    """Let nobody begin with another one."""
+    """Drop the queued subjects."""
     while not waiting.empty():
         try:
             waiting.get_nowait()

@@ -1,6 +1,6 @@
-"""What EC2 and botocore refuse, translated into this library's errors at one door.
+"""Translation of botocore's exceptions and EC2's error codes into this library's exceptions, in one place.
 
-The codes are those of https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from pycloudlib.waiting import call_within, wait_until
 T = TypeVar("T")
 
 LAST_RESPONSE = 5.0
-"""Seconds that EC2 gets at least to respond to a request, also at the deadline."""
+"""Minimum seconds for EC2 to respond to a request, even at the deadline."""
 
 NEVER = Deadline.never()
 
@@ -78,7 +78,7 @@ _NOT_FOUND: dict[str, type[ResourceNotFoundError]] = {
     "InvalidSubnetID": NetworkNotFoundError,
     "InvalidVpcID": NetworkNotFoundError,
 }
-"""By what stands before ".NotFound", ".Malformed" or ".Unavailable"."""
+"""Keyed by the part of the code before ".NotFound", ".Malformed", or ".Unavailable"."""
 
 _ABSENCES = frozenset({"NotFound", "Malformed", "Unavailable"})
 
@@ -124,10 +124,10 @@ _RESOURCE_ID = re.compile(r"'([^']+)'|\b([a-z]{1,8}-[0-9a-f]{8,17})\b")
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Let no foreign error out: what boto3 raises inside becomes this library's own, the original chained to it.
+    """Translate boto3's exceptions inside the block into this library's, chained to the original.
 
     Raises:
-        PycloudlibError: what `translate` makes of it.
+        PycloudlibError: the translated exception; see `translate()`.
     """
     try:
         yield
@@ -136,10 +136,10 @@ def translated() -> Iterator[None]:
 
 
 def translating(call: Callable[[], T]) -> Callable[[], T]:
-    """Let a call of boto3 raise this library's errors, as under translated().
+    """Wrap a boto3 call so that it raises this library's exceptions, as under `translated()`.
 
     Args:
-        call: the call of boto3.
+        call: the boto3 call.
     """
 
     def translating_call() -> T:
@@ -150,18 +150,18 @@ def translating(call: Callable[[], T]) -> Callable[[], T]:
 
 
 def responded(call: Callable[[], T], *, what: str, deadline: Deadline) -> T:
-    """Make a request to EC2, and stop waiting for the response at the deadline.
+    """Send a request to EC2, and stop waiting for the response at the deadline.
 
-    The request may outlive its caller, in a thread of its own, where it is not repeated after the deadline.
+    The request may outlive its caller in its own thread, and is not retried after the deadline.
 
     Args:
-        call: makes the request; boto3's errors are translated.
-        what: what the request does, as in "delete vol-0123"; for the message.
-        deadline: when to stop waiting; EC2 gets LAST_RESPONSE seconds in any case.
+        call: sends the request; boto3's exceptions are translated.
+        what: the action for the message, such as "delete vol-0123".
+        deadline: when to stop waiting; at least LAST_RESPONSE seconds from now.
 
     Raises:
         NoResponseError: EC2 did not respond in time.
-        PycloudlibError: what `translate` makes of a refusal.
+        PycloudlibError: EC2 rejected the request; see `translate()`.
     """
     request = translating(call)
     if deadline.timeout is None:
@@ -181,15 +181,15 @@ def responded(call: Callable[[], T], *, what: str, deadline: Deadline) -> T:
 
 
 def translate(error: Exception) -> PycloudlibError:
-    """Say what a botocore error means, in one line.
+    """Return this library's exception for a botocore exception, with a message of one line.
 
     Args:
-        error: a botocore ClientError, BotoCoreError or ResponseParserError.
+        error: a botocore ClientError, BotoCoreError, or ResponseParserError.
     """
     if isinstance(error, boto.ClientError):
         return _refusal(error)
     if isinstance(error, ResponseParserError):
-        # botocore quotes the whole answer, which may be a long page.
+        # botocore quotes the whole response, which may be a long page.
         reason = _one_line(error).split(", invalid XML received")[0]
         return CloudError(
             f"what answers at the endpoint is not EC2, so check endpoint_url{_or_proxy()}: {reason}", code=UNREADABLE
@@ -207,22 +207,22 @@ def call_until_consistent(
     patience: float = 30.0,
     is_hopeless: Callable[[CloudError], bool] = lambda _: False,
 ) -> T:
-    """Make a call about something just created, again as long as EC2 does not know it yet.
+    """Make a call on a recently created resource, and retry until EC2 is consistent.
 
     Args:
-        call: makes the request; boto3's errors are translated.
-        what: what the call does, as in "tag i-0123"; for the message.
-        codes: the AWS codes that pass by themselves; default NOT_YET_VISIBLE_CODES.
-        always: those that pass too; default PASSING_CODES, which are too many for a call that must not be made twice.
-        deadline: when the caller's call must end, even if EC2 has not responded by then; default never.
-        patience: seconds for EC2 to change its answer, at most; default 30.
-        is_hopeless: whether a refusal, despite its code, will not pass; asked once for each; default never.
+        call: sends the request; boto3's exceptions are translated.
+        what: the action for the message, such as "tag i-0123".
+        codes: the transient AWS error codes of this call; default NOT_YET_VISIBLE_CODES.
+        always: further transient codes; default PASSING_CODES. A call that must not be repeated needs fewer.
+        deadline: when to stop waiting, even if EC2 has not responded; default never.
+        patience: maximum seconds to retry; default 30.
+        is_hopeless: whether an error is permanent despite its code; called once for each error; default never.
 
     Returns:
-        What the call gives back.
+        The result of the call.
 
     Raises:
-        CloudError: EC2's last answer, if it did not change in time, and every other one at once.
+        CloudError: EC2's last transient error, if it did not pass in time; any other error immediately.
         NoResponseError: EC2 did not respond by the deadline.
     """
     refusals: list[CloudError] = []
@@ -256,14 +256,14 @@ def _refusal(error: boto.ClientError) -> PycloudlibError:
         "operation": error.operation_name,
         "request_id": error.response.get("ResponseMetadata", {}).get("RequestId", ""),
     }
-    # EC2 says AuthFailure also to a valid account that may not use somebody else's image or snapshot.
+    # EC2 also returns AuthFailure for valid credentials without permission for another account's image or snapshot.
     if code == "AuthFailure" and reason.startswith("Not authorized"):
         return PermissionDeniedError(message, **facts)
     if code in CREDENTIAL_CODES:
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         return CredentialsError(f"{message}; {remedy_of_refused_credentials(code, reason, headers)}")
     if code.isdigit():
-        # botocore makes this of a page of a load balancer or a proxy.
+        # botocore's code for the HTML page of a load balancer or a proxy.
         message += f"; the answer is not EC2's: check endpoint_url{_or_proxy()}"
     kind, _, absence = code.partition(".")
     if absence in _ABSENCES:
@@ -350,7 +350,7 @@ def _or_proxy() -> str:
 
 
 def _proxy_variables(proxy: str = "") -> list[str]:
-    """The variables that name a proxy: this one, or any."""
+    """Return the environment variables that name this proxy, or any proxy."""
     names = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
     host = urlsplit(proxy).netloc.rpartition("@")[2]
     return [name for name in names if os.environ.get(name) and host in os.environ[name]]

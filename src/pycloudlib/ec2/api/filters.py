@@ -1,6 +1,6 @@
-"""Filters of EC2's Describe calls, written as Python's keyword arguments.
+"""Filters of EC2's Describe calls, as Python keyword arguments.
 
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Filtering.html
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from pycloudlib.errors import InvalidArgumentError
 
 
 def described_filters(filters: Mapping[str, object]) -> list[dict[str, Any]]:
-    """The parameter Filters of a Describe call.
+    """Return the parameter Filters of a Describe call.
 
     Args:
-        filters: by EC2's name, with underscores for hyphens: `vpc_id="vpc-1"`, `group_name=["a", "b*"]`; and
+        filters: EC2's filters, with underscores for hyphens: `vpc_id="vpc-1"`, `group_name=["a", "b*"]`; and
             `tag={"team": "blue"}` for tags.
 
     Raises:
-        InvalidArgumentError: a value is neither a text, a number nor a bool, nor several of them.
+        InvalidArgumentError: a value is not a string, an integer, or a bool, nor an iterable of them.
     """
     named: dict[str, list[str]] = {}
     for name, value in filters.items():

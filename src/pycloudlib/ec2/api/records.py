@@ -1,4 +1,4 @@
-"""What EC2 says of one kind of resource: asked for, waited for, and deleted, however late EC2 knows of it."""
+"""Describe, wait for, and delete the resources of one kind, tolerating eventual consistency."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from pycloudlib.waiting import wait_until
 logger = logging.getLogger(__name__)
 
 NOT_YET_KNOWN = 30.0
-"""Seconds for which EC2 may not know what it created."""
+"""Seconds for which EC2 may return NotFound for a created resource."""
 
 LOOK_INTERVAL = 0.5
 MAX_LOOK_INTERVAL = 2.0
-"""Seconds between two looks at something that is waited for."""
+"""Seconds between two polls of a resource: the first interval, and the longest."""
 
 
 class Described(Protocol):
-    """What EC2 said of a resource, at one moment."""
+    """The description of a resource at one moment."""
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The id."""
 
     @property
     def state(self) -> str:
-        """Its state, as EC2 names it."""
+        """The state, as EC2 names it."""
 
     @property
     def state_reason(self) -> str:
-        """Why it is in that state, in EC2's words; empty when EC2 says nothing."""
+        """EC2's reason for the state; empty if EC2 gives none."""
 
 
 D = TypeVar("D", bound=Described)
@@ -53,9 +53,9 @@ class Records(Generic[D]):
     """The resources of one kind, at one endpoint.
 
     Args:
-        ask: gives what EC2 says about an id; raises ResourceNotFoundError when EC2 does not know it.
-        not_found: the AWS code of that.
-        clock: what tells the time; default the real time.
+        ask: returns the description of an id; raises ResourceNotFoundError if EC2 does not know it.
+        not_found: the AWS code of that error.
+        clock: the clock; default the real time.
     """
 
     def __init__(self, ask: Callable[[str], D], *, not_found: str, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -65,18 +65,19 @@ class Records(Generic[D]):
         self._doubted_until: dict[str, float] = {}
 
     def created(self, resource_id: str) -> None:
-        """Take note of a resource that was created a moment ago, so that EC2 may not know it yet."""
+        """Note the creation of a resource: EC2 may return NotFound for it for a while."""
         self._doubted_until[resource_id] = self._clock.now() + NOT_YET_KNOWN
 
     def get(self, resource_id: str, deadline: Deadline | None = None) -> D:
-        """Ask about one, again as long as it may be too new to be known.
+        """Return the description of a resource, retrying NotFound for a resource that was just created.
 
         Args:
-            resource_id: its id.
+            resource_id: the id.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            ResourceNotFoundError: there is none of that id.
+            InvalidArgumentError: the id is not a string.
+            ResourceNotFoundError: the resource does not exist.
             NoResponseError: EC2 did not respond in time.
         """
         if not isinstance(resource_id, str):
@@ -88,7 +89,7 @@ class Records(Generic[D]):
         except ResourceNotFoundError as error:
             if resource_id in str(error):
                 raise
-            # Not every server says what it did not find.
+            # Not every server names the missing resource.
             raise type(error)(
                 resource_id=resource_id,
                 message=f"{resource_id}: {error}",
@@ -105,19 +106,22 @@ class Records(Generic[D]):
         deadline: Deadline,
         look: Callable[[D], object] | None = None,
     ) -> D:
-        """Wait until it is in a state.
+        """Wait until a resource reaches a state.
 
         Args:
-            resource_id: its id.
+            resource_id: the id.
             wanted: the state.
-            hopeless: the states from which it does not get there any more.
-            deadline: when to give up, even if EC2 has not answered by then.
-            look: told what EC2 says, each time that EC2 is asked; default nobody.
+            hopeless: the states from which the resource cannot reach the wanted state.
+            deadline: when to give up, even if EC2 has not responded.
+            look: called with each description; default none.
+
+        Returns:
+            The description in the wanted state.
 
         Raises:
-            IllegalStateError: it will never be in that state; with EC2's own reason.
-            ResourceNotFoundError: there is none of that id.
-            PycloudlibTimeoutError: it was not in that state in time; with the last state seen.
+            IllegalStateError: the resource cannot reach the state; the message has EC2's reason.
+            ResourceNotFoundError: the resource does not exist.
+            PycloudlibTimeoutError: the resource did not reach the state in time; the message has the last state.
         """
         last_seen = "nothing yet"
 
@@ -140,15 +144,15 @@ class Records(Generic[D]):
         return self._until(check, f"{resource_id} to be {wanted}", deadline, lambda: last_seen)
 
     def wait_until_gone(self, resource_id: str, *, gone: Collection[str], deadline: Deadline) -> None:
-        """Wait until EC2 does not know it any more, or calls it gone.
+        """Wait until EC2 returns NotFound for a resource, or a final state.
 
         Args:
-            resource_id: its id.
-            gone: the states that mean so.
-            deadline: when to give up, even if EC2 has not answered by then.
+            resource_id: the id.
+            gone: the final states.
+            deadline: when to give up, even if EC2 has not responded.
 
         Raises:
-            PycloudlibTimeoutError: it was still there when the time was over; with the last state seen.
+            PycloudlibTimeoutError: the resource still existed at the deadline; the message has the last state.
         """
         last_seen = "nothing yet"
 
@@ -178,21 +182,21 @@ class Records(Generic[D]):
         deadline: Deadline | None = None,
         is_hopeless: Callable[[CloudError], bool] = lambda _: False,
     ) -> bool:
-        """Make the call that deletes it. No-op if it is gone.
+        """Make the call that deletes a resource. No-op if it is deleted.
 
         Args:
-            call: the call of boto3.
-            resource_id: its id.
-            passing: the AWS codes of what is in the way and goes away by itself.
-            patience: seconds for it to go away, at most; default 0.
-            deadline: when to give up, even if EC2 has not responded by then; default never.
-            is_hopeless: whether what is in the way will stay; asked after each refusal; default never.
+            call: the boto3 call.
+            resource_id: the id.
+            passing: the AWS codes of transient obstacles, such as dependencies.
+            patience: maximum seconds to wait for the obstacles to pass; default 0.
+            deadline: when to give up, even if EC2 has not responded; default never.
+            is_hopeless: whether an obstacle is permanent; called after each error; default never.
 
         Returns:
-            Whether there was anything to delete.
+            Whether the resource existed.
 
         Raises:
-            CloudError: EC2's last answer, if it did not change in time, and every other one at once.
+            CloudError: EC2's last transient error, if it did not pass in time; any other error immediately.
             NoResponseError: EC2 did not respond in time.
         """
         try:
@@ -236,24 +240,24 @@ class Records(Generic[D]):
 
     def _seen(self, resource_id: str) -> D:
         found = self._ask(resource_id)
-        # EC2 knows it now, so that from now on it means what it says.
+        # Visible now: later NotFound errors are real.
         self._doubted_until.pop(resource_id, None)
         return found
 
     def look(self, resource_id: str, deadline: Deadline, missed: Callable[[PycloudlibError], None]) -> D | None:
-        """Ask about one that is waited for, tolerating transient errors.
+        """Return the description of a resource while waiting for it, tolerating transient errors.
 
         Args:
-            resource_id: its id.
+            resource_id: the id.
             deadline: when to stop waiting for EC2.
-            missed: called with the transient error.
+            missed: called with a transient error.
 
         Returns:
-            None after a transient error, which includes that EC2 did not respond in time.
+            The description; None after a transient error, such as a missing response.
 
         Raises:
-            ResourceNotFoundError: there is none of that id.
-            CloudError: EC2 refused.
+            ResourceNotFoundError: the resource does not exist.
+            CloudError: EC2 rejected the request.
         """
         try:
             return responded(lambda: self._seen(resource_id), what=f"describe {resource_id}", deadline=deadline)

@@ -1,6 +1,6 @@
 """The regions that an account can use.
 
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeRegions.html
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeRegions.html
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def region_names(client: EC2Client, deadline: Deadline = NEVER) -> list[str]:
-    """List the regions that the account can use (DescribeRegions), by name.
+    """Return the names of the regions that the account can use, sorted (DescribeRegions).
 
     Args:
         client: the boto3 EC2 client.
@@ -31,7 +31,7 @@ def region_names(client: EC2Client, deadline: Deadline = NEVER) -> list[str]:
 
 
 def require_region(client: EC2Client, name: str, deadline: Deadline = NEVER) -> None:
-    """Refuse a region that the account cannot use; who may not list the regions is believed.
+    """Raise unless the account can use a region. Skip the check without permission for DescribeRegions.
 
     Args:
         client: the boto3 EC2 client.
@@ -39,7 +39,7 @@ def require_region(client: EC2Client, name: str, deadline: Deadline = NEVER) -> 
         deadline: when to stop waiting for EC2; default never.
 
     Raises:
-        InvalidArgumentError: it is none, or is not enabled; names the nearest.
+        InvalidArgumentError: the region does not exist or is not enabled; the message suggests the closest ones.
     """
     if not isinstance(name, str):
         raise InvalidArgumentError(f"the region is {name!r}; it must be a text such as 'eu-central-1'")

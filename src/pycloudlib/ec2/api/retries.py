@@ -1,4 +1,4 @@
-"""Which calls are made again, after which answers, and how often: the one policy, for every call to AWS.
+"""The retry policy of all calls to AWS: which calls are retried, after which errors, and how often.
 
 docs/retries.md shows it as a table.
 """
@@ -33,29 +33,29 @@ THROTTLING_CODES = frozenset(
         "TooManyRequestsException",
     }
 )
-"""EC2 received too many calls and did nothing; the same call may be accepted a moment later."""
+"""EC2 throttled the call and did not act; the same call may succeed a moment later."""
 
 CONNECTION_FAULT = "ConnectionFault"
-"""This library's own code, for a connection that was lost before EC2 answered."""
+"""This library's code for a connection that was lost before EC2 responded."""
 
 UNREADABLE = "UnreadableAnswer"
-"""This library's own code, for an answer that is none of EC2's; what the call did, nobody knows."""
+"""This library's code for a response that is not EC2's; the effect of the call is unknown."""
 
 OUTAGE_CODES = frozenset(
     {
         *("InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable"),
-        # What botocore says of an answer without a code, as from a load balancer.
+        # botocore's codes for a response without a code, such as a load balancer's.
         *("500", "502", "503", "504"),
         CONNECTION_FAULT,
     }
 )
-"""EC2, or the way to it, failed for a moment. Nobody knows whether EC2 acted."""
+"""EC2 or the connection failed for a moment; whether EC2 acted is unknown."""
 
 PASSING_CODES = THROTTLING_CODES | OUTAGE_CODES
-"""Whoever waits for something goes on waiting when a question about it ends in one of these."""
+"""The transient errors: waits continue after them."""
 
 NOT_YET_VISIBLE_CODES = frozenset({"InvalidInstanceID.NotFound", "InvalidKeyPair.NotFound"})
-"""EC2 is eventually consistent: right after its creation a resource may be unknown to the next call."""
+"""EC2 is eventually consistent: the next call may not find a resource that was just created."""
 
 NOT_YET_KNOWN_CODES = frozenset(
     {
@@ -70,7 +70,7 @@ NOT_YET_KNOWN_CODES = frozenset(
         "InvalidVpcID.NotFound",
     }
 )
-"""What EC2 may say of a part of a network that it created a moment ago."""
+"""EC2's codes for a part of a network that it just created."""
 
 STILL_IN_USE_CODES = frozenset(
     {
@@ -82,7 +82,7 @@ STILL_IN_USE_CODES = frozenset(
         "InvalidParameterValue",
     }
 )
-"""What EC2 says of a part while something that hangs on it goes away."""
+"""EC2's codes for a part of a network while its dependencies are still being deleted."""
 
 JOINED_ALREADY_CODES = frozenset(
     {
@@ -92,27 +92,27 @@ JOINED_ALREADY_CODES = frozenset(
         "VolumeInUse",
     }
 )
-"""What EC2 says when two parts that were to be joined are; of new parts: an attempt whose answer was lost was heard."""
+"""EC2's codes for two parts that are already attached. For new parts: an attempt with a lost response succeeded."""
 
 ATTEMPTS = 4
-"""Of every call that EC2 throttles or that is lost; so an endpoint that is not there is reported after some seconds."""
+"""Attempts of every throttled or lost call; few enough that a missing endpoint is reported after some seconds."""
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 20.0
-"""Seconds before the second attempt, at most, and before any later one; each pause may be twice as long as the last."""
+"""The longest first pause, and the longest later pause, in seconds. The limit doubles with each attempt."""
 
 JITTER = 0.5
-"""By which part a pause may be shorter, by chance, so that those who failed together do not come back together."""
+"""The maximum fraction by which to shorten a pause at random, so that clients do not retry in lockstep."""
 
 LOOK_FOR_LOST = 5.0
-"""Seconds for which EC2 is asked whether it made what it gave no answer about: it may not show it at once."""
+"""Seconds to look for a resource after a lost response: EC2 may not show it immediately."""
 
 TAGS_KEPT = "pycloudlib_tags"
-"""The key under which the context of a call keeps tags that were left out of it; see degrading.py."""
+"""The key in a call's context of the tags that were removed from the call; see degrading.py."""
 
 _CREATES = re.compile(r"(Allocate|Copy|Create|Import|Register|Request|Run)[A-Z]")
 _DOES_NOT_CREATE = frozenset({"CreateTags", "CreateRoute"})
-"""These give the same answer when they are made twice, or say that it is there already."""
+"""These are idempotent, or fail if the resource exists."""
 
 
 _LAST_ATTEMPT: ContextVar[Deadline | None] = ContextVar("last_attempt", default=None)
@@ -120,7 +120,7 @@ _LAST_ATTEMPT: ContextVar[Deadline | None] = ContextVar("last_attempt", default=
 
 @contextmanager
 def attempts_until(deadline: Deadline) -> Iterator[None]:
-    """Repeat no call of this thread when the deadline would pass before the next attempt.
+    """Stop retrying calls of this thread when the next attempt would start after the deadline.
 
     Args:
         deadline: the caller's deadline.
@@ -133,22 +133,22 @@ def attempts_until(deadline: Deadline) -> Iterator[None]:
 
 
 def watch(client: Any) -> None:
-    """Let a client make its calls again by this policy, and by no other one.
+    """Register this retry policy with a client, as its only one.
 
     Args:
-        client: a boto3 client that was made with one attempt for each call.
+        client: a boto3 client that is configured for one attempt per call.
     """
     client.meta.events.register(f"needs-retry.{client.meta.service_model.service_id.hyphenize()}", _pause_before_next)
 
 
 def is_repeatable(operation: str, parameters: Mapping[str, Any], *, honors_tokens: bool = True) -> bool:
-    """Tell whether to make a call again when its response was lost.
+    """Return whether to retry a call whose response was lost.
 
-    A create call that carries an idempotency tag is left to creating.py, which finds the resource by that tag first.
+    creating.py retries create calls with an idempotency tag: it looks for the resource by that tag first.
 
     Args:
-        operation: such as "CreateVpc".
-        parameters: the request's, by their names on the wire.
+        operation: the operation, such as "CreateVpc".
+        parameters: the request's parameters, by their names on the wire.
         honors_tokens: whether the server honors client tokens; default yes.
     """
     creates = _CREATES.match(operation) and operation not in _DOES_NOT_CREATE
@@ -158,10 +158,10 @@ def is_repeatable(operation: str, parameters: Mapping[str, Any], *, honors_token
 
 
 def pause(failures: int) -> float:
-    """Seconds until a call is made again, by chance between half of the longest and the longest.
+    """Return the seconds until the next attempt: random, between half of the limit and the limit.
 
     Args:
-        failures: how often it failed.
+        failures: the number of failed attempts.
     """
     longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
     return longest * (1 - JITTER * random.random())  # noqa: S311  (spreads load, hides nothing)
@@ -170,7 +170,7 @@ def pause(failures: int) -> float:
 def _pause_before_next(
     response: Any, operation: Any, attempts: int, caught_exception: Any, request_dict: Mapping[str, Any], **_: object
 ) -> float | None:
-    """Tell botocore after how many seconds it makes a call again; None for not at all."""
+    """Return the seconds after which botocore retries a call; None to give up."""
     if attempts >= ATTEMPTS:
         return None
     seconds = pause(attempts)
@@ -189,13 +189,13 @@ def _pause_before_next(
 
 
 def _was_not_heard(response: Any, error: Any) -> bool:
-    """Whether EC2 certainly did nothing."""
+    """Return whether EC2 certainly did not act."""
     unreached = (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError)
     return isinstance(error, unreached) or _code(response) in THROTTLING_CODES
 
 
 def _was_lost(response: Any, error: Any) -> bool:
-    """Whether nobody knows what EC2 did."""
+    """Return whether the response was lost, so that the effect of the call is unknown."""
     return isinstance(error, boto.HTTPClientError) or _code(response) in OUTAGE_CODES
 
 

@@ -1,4 +1,4 @@
-"""Where resources are created, and what is noted of each of them."""
+"""The region in which resources are created, and the tags and the ledger for them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scope:
-    """What every noun needs that creates something.
+    """The context of every noun that creates resources.
 
     Args:
         client: the boto3 EC2 client.
-        region: its region.
-        name: the tag "Name" of what is created, unless it is given another.
-        ownership: what everything is tagged with.
-        ledger: where everything is recorded on the line after its creation.
-        session: what makes clients of other regions and services.
+        region: the client's region.
+        name: the default tag "Name" of created resources.
+        ownership: the tags of all created resources.
+        ledger: the ledger that records a resource on the line after its creation.
+        session: creates clients of other regions and services.
     """
 
     client: EC2Client
@@ -35,10 +35,10 @@ class Scope:
     session: Session
 
     def in_region(self, region: str) -> Scope:
-        """The same in another region, with the same ledger.
+        """Return the context of another region, with the same ledger.
 
         Raises:
-            CloudSetupError: no such region.
+            CloudSetupError: the region does not exist.
         """
         if region == self.region:
             return self
@@ -52,21 +52,21 @@ class Scope:
         creation: str = "",
         username: str = "",
     ) -> Any:
-        """The parameter TagSpecifications of a call that creates something.
+        """Return the parameter TagSpecifications of a create call.
 
         Args:
-            resource_types: as EC2 names them: "volume", "snapshot", "image", ...
-            name: the tag "Name"; default this scope's name.
+            resource_types: EC2's resource types: "volume", "snapshot", "image", ...
+            name: the tag "Name"; default this context's name.
             extra: the caller's own tags; default none.
-            creation: of which call this is a part; default none that could be told.
-            username: of an image: who logs in to its instances; default nobody that could be told.
+            creation: the idempotency tag of the call; default none.
+            username: the login user of an image's instances; default unknown.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse one of the further tags, or one is this library's own.
+            InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
         """
         tags = self.ownership.tags(name or self.name, extra, creation=creation, username=username)
         return tag_specifications(resource_types, tags)
 
     def record(self, kind: str, resource_id: str, undo: Callable[[], object], order: UndoOrder) -> None:
-        """Remember a resource; to be called on the line after its creation. See Ledger.record()."""
+        """Record a resource. Call this on the line after its creation. See `Ledger.record()`."""
         self.ledger.record(kind, resource_id, undo, order=order)

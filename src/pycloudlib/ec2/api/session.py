@@ -1,4 +1,4 @@
-"""From settings to boto3: the session, the client and the resource of one EC2 endpoint."""
+"""The boto3 session, client, and resource of one EC2 endpoint, created from the settings."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client, EC2ServiceResource
 
 READ_TIMEOUT = 60
-"""Seconds for an answer of EC2, after which it counts as lost."""
+"""Seconds for EC2 to respond, after which the response counts as lost."""
 
 POOL_SIZE = 50
-"""Connections kept to the endpoint: as many threads may make calls at once without opening new ones."""
+"""Pooled connections to the endpoint: this many threads can make calls without opening new connections."""
 
 _MAKING_A_CLIENT = threading.Lock()
-"""A boto3 session must not make two clients at once, and all sessions have the same models."""
+"""boto3 cannot create two clients at the same time, and all sessions share their service models."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """An open boto3 session, and what is made of it.
+    """An open boto3 session, with its clients.
 
     Args:
-        region: the region's name, such as "eu-central-1".
+        region: the region, such as "eu-central-1".
         boto3_session: the boto3 session.
-        client: its EC2 client.
-        endpoint_url: another endpoint than AWS's own; None for AWS's.
+        client: the session's EC2 client.
+        endpoint_url: the URL of an endpoint other than AWS's; default AWS's own.
     """
 
     region: str
@@ -56,27 +56,27 @@ class Session:
 
     @property
     def credentials_origin(self) -> str:
-        """Where boto3 has the credentials from, in its words: "explicit", "env", "sso", "iam-role", ..."""
+        """The origin of the credentials, as boto3 names it: "explicit", "env", "sso", "iam-role", ..."""
         credentials = self.boto3_session.get_credentials()
         return str(credentials.method) if credentials else ""
 
     @cached_property
     def resource(self) -> EC2ServiceResource:
-        """The boto3 service resource, made when it is first asked for since it loads slowly."""
+        """The boto3 service resource, created on first use since it loads slowly."""
         with translated():
             resource: EC2ServiceResource = self.boto3_session.resource("ec2", **_arguments(self.endpoint_url))
         _watch(resource.meta.client, self.endpoint_url)
         return resource
 
     def client_of(self, service: str, region: str) -> Any:
-        """Make a boto3 client of another service or region, with the same credentials and endpoint.
+        """Create a boto3 client of another service or region, with the same credentials and endpoint.
 
         Args:
-            service: as boto3 names it: "ec2", "sns", ...
-            region: such as "eu-central-1".
+            service: the service, as boto3 names it: "ec2", "sns", ...
+            region: the region, such as "eu-central-1".
 
         Raises:
-            CloudSetupError: no such region.
+            CloudSetupError: the region does not exist.
         """
         endpoint_url = self.endpoint_url
         if service == "ec2":
@@ -93,16 +93,16 @@ class Session:
 
 
 def open_session(settings: Settings) -> Session:
-    """Make the boto3 client that the settings describe. What they leave open, boto3's own chain decides.
+    """Create the boto3 client that the settings describe. boto3's own chain supplies the missing settings.
 
-    No call is made yet: credentials that AWS refuses are noticed by the first one.
+    No call is made yet: the first call reports rejected credentials.
 
     Args:
-        settings: region, profile, credentials and endpoint are used.
+        settings: the settings, of which region, profile, credentials, and endpoint are used.
 
     Raises:
-        CloudSetupError: no region, no such region, or no valid endpoint URL.
-        CredentialsError: no credentials anywhere, or no such profile.
+        CloudSetupError: the region is missing or does not exist, or the endpoint URL is invalid.
+        CredentialsError: there are no credentials, or the profile does not exist.
     """
     _keep_secrets_out_of_logs()
     with translated():
@@ -124,7 +124,7 @@ def open_session(settings: Settings) -> Session:
             client = _client(session, settings.endpoint_url)
             endpoint_url = settings.endpoint_url
             if not is_aws(client.meta.endpoint_url) and endpoint_url is None:
-                # The profile names an endpoint, which boto3 tells only now.
+                # The profile sets an endpoint, which boto3 reveals only now.
                 endpoint_url = client.meta.endpoint_url
                 client = _client(session, endpoint_url)
     return Session(session.region_name, session, client, endpoint_url)
@@ -132,15 +132,14 @@ def open_session(settings: Settings) -> Session:
 
 @cache
 def _models_in(data_path: str | None) -> Loader:
-    """What reads botocore's descriptions of services; it keeps them, as EC2's is four megabytes of JSON."""
+    """Return the cached loader of botocore's service models; EC2's model is four megabytes of JSON."""
     return create_loader(data_path)
 
 
 def _keep_secrets_out_of_logs() -> None:
-    """Hold back what botocore and boto3 log of each request, which has session tokens and user data in it.
+    """Suppress the debug logs of botocore and boto3, whose requests contain session tokens and user data.
 
-    Otherwise they would be in every log in which somebody turned everything on. Who sets the level of these loggers
-    himself gets what he asks for.
+    Otherwise a root logger at DEBUG would record them. An explicit level of these loggers is respected.
     """
     for name in ("botocore", "boto3"):
         logger = logging.getLogger(name)
@@ -154,14 +153,14 @@ def _client(session: boto3.Session, endpoint_url: str | None) -> EC2Client:
     except ValueError as error:
         if isinstance(error, BotoCoreError):
             raise
-        # botocore's own check of the URL raises a bare ValueError.
+        # botocore's URL check raises a bare ValueError.
         raise CloudSetupError(f"endpoint_url {endpoint_url!r} is no URL, such as http://127.0.0.1:4566") from error
     _watch(client, endpoint_url)
     return client
 
 
 def _watch(client: EC2Client, endpoint_url: str | None) -> None:
-    """Make a client heed what speaks EC2's API without being AWS, and what does not even do that."""
+    """Register the handlers for endpoints other than AWS's, for foreign responses, and for retries."""
     client.meta.events.register("after-call.ec2", _refuse_foreign_answer)
     if not is_aws(endpoint_url):
         Degrading(client)
@@ -169,17 +168,17 @@ def _watch(client: EC2Client, endpoint_url: str | None) -> None:
 
 
 def _refuse_foreign_answer(parsed: Mapping[str, Any], **_: object) -> None:
-    """Refuse a page that happens to be XML; EC2's answers hold a request id at least, and botocore does not look."""
+    """Reject an arbitrary XML page, which botocore accepts. EC2's responses contain at least a request id."""
     if set(parsed) == {"ResponseMetadata"} and not parsed["ResponseMetadata"].get("RequestId"):
         raise ResponseParserError("the answer holds nothing that EC2 would say")
 
 
 def _arguments(endpoint_url: str | None) -> dict[str, Any]:
     config = Config(
-        # HTTP_PROXY is meant for other hosts: a proxy cannot reach this computer's loopback. An empty mapping is none;
-        # None is what the environment says.
+        # HTTP_PROXY does not apply to the loopback interface. An empty mapping disables proxies; None uses the
+        # environment.
         proxies={} if is_loopback(endpoint_url) else None,
-        # When a call is made again, api/retries.py decides, and not botocore.
+        # api/retries.py decides about retries, not botocore.
         retries={"mode": "standard", "total_max_attempts": 1},
         tcp_keepalive=True,
         connect_timeout=10,

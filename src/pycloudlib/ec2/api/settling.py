@@ -1,7 +1,6 @@
-"""Calls about network parts that EC2 does not know yet, or does not let go yet.
+"""Calls that tolerate EC2's eventual consistency for parts of a network.
 
-A part that was just created may be unknown to the next call, and one that something else still hangs on cannot be
-deleted until that is gone.
+EC2 may not find a part that was just created, and cannot delete a part until its dependencies are deleted.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 NOT_YET_KNOWN = 60.0
-"""Seconds for which EC2 may not know what it created."""
+"""Seconds for which EC2 may return NotFound for a created resource."""
 
 
 def when_known(
@@ -40,17 +39,17 @@ def when_known(
     patience: float = NOT_YET_KNOWN,
     creates: bool = False,
 ) -> T:
-    """Make a call about what was just created, again as long as EC2 does not know it yet.
+    """Make a call on a recently created resource, and retry while EC2 returns NotFound.
 
     Args:
-        call: the call of boto3.
-        what: what the call does, for the message.
-        deadline: when the caller's call must end; default never.
-        patience: seconds for EC2 to know it, at most; default 60.
-        creates: whether it must not be made again when nobody knows whether EC2 acted on it; default no.
+        call: the boto3 call.
+        what: the action for the message.
+        deadline: when to stop waiting; default never.
+        patience: maximum seconds to retry; default 60.
+        creates: whether not to repeat the call after a lost response; default no.
 
     Raises:
-        CloudError: EC2's last answer, if it did not change in time, and every other one at once.
+        CloudError: EC2's last transient error, if it did not pass in time; any other error immediately.
         NoResponseError: EC2 did not respond by the deadline.
     """
     always = THROTTLING_CODES if creates else PASSING_CODES
@@ -60,15 +59,15 @@ def when_known(
 
 
 def unless_joined(call: Callable[[], T]) -> Callable[[], T | None]:
-    """Let a call that joins new parts, such as a volume and an instance, succeed when they are joined already.
+    """Wrap a call that attaches new parts, such as a volume to an instance, so that it ignores "already attached".
 
-    Nobody else knows them, so an attempt whose answer was lost must have done it.
+    Nothing else uses new parts, so an earlier attempt with a lost response must have succeeded.
 
     Args:
-        call: the call of boto3.
+        call: the boto3 call.
 
     Returns:
-        The call, which then gives None.
+        The wrapped call, which returns None if the parts are already attached.
     """
 
     def joining_call() -> T | None:
@@ -91,17 +90,17 @@ def when_free(
     patience: float = math.inf,
     is_hopeless: Callable[[CloudError], bool] = lambda _: False,
 ) -> None:
-    """Make a call that deletes or detaches something, again as long as it is in use. No-op if it is gone.
+    """Make a call that deletes or detaches a part, and retry while it is in use. No-op if it is deleted.
 
     Args:
-        call: the call of boto3.
-        what: what the call does, for the message.
+        call: the boto3 call.
+        what: the action for the message.
         deadline: when to give up.
-        patience: seconds for it to become free, at most; default until the deadline.
-        is_hopeless: whether it stays in use; asked after each refusal; default never.
+        patience: maximum seconds to retry; default until the deadline.
+        is_hopeless: whether the part remains in use; called after each error; default never.
 
     Raises:
-        CloudError: EC2's last answer, if it did not change in time, and every other one at once.
+        CloudError: EC2's last transient error, if it did not pass in time; any other error immediately.
         NoResponseError: EC2 did not respond by the deadline.
     """
     try:

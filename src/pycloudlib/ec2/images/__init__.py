@@ -1,1 +1,1 @@
-"""AMIs: found, shared, copied and deleted."""
+"""AMIs: lookup, sharing, copying, and deletion."""

@@ -1,4 +1,4 @@
-"""AMIs: what EC2 says of them, and what is asked of EC2 about them."""
+"""AMIs: their descriptions, and the calls on them."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ AVAILABLE = "available"
 HOPELESS = frozenset({"failed", "error", "invalid", "deregistered"})
 
 IMAGE_TIMEOUT = 3600.0
-"""Seconds for which an image is waited for."""
+"""Seconds to wait for an image."""
 
 IMAGE_DELETE_TIMEOUT = 600.0
-"""Seconds for deleting an image with its snapshots, EC2's failures included."""
+"""Seconds to delete an image and its snapshots, including retries."""
 
 UNDO_TIMEOUT = 10.0
-"""Seconds, at least, for deleting an image that was not available in time; clean() deletes what is left."""
+"""Minimum seconds to delete an image that was not available in time; clean() deletes the rest."""
 
 _NOT_FOUND = "InvalidAMIID.NotFound"
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
@@ -60,7 +60,7 @@ ARCHITECTURES = ("x86_64", "arm64", "i386")
 BOOT_MODES = ("legacy-bios", "uefi", "uefi-preferred")
 
 _SERIAL = re.compile(r"-(\d{8}(?:\.\d+)?(?:-\d+$)?)(?:-|$)")
-"""The day of the build in an image's name: "20240423", "20240423.1" or Debian's "20240423-1726"."""
+"""The build date in an image's name: "20240423", "20240423.1", or Debian's "20240423-1726"."""
 
 DEFAULT_USERNAME = "ubuntu"
 
@@ -82,21 +82,21 @@ _USERNAMES_BY_NAME = {
 
 @dataclass(frozen=True)
 class ImageDescription:
-    """What EC2 said of an AMI, at one moment.
+    """The description of an AMI at one moment (DescribeImages).
 
     Args:
-        image_id: such as "ami-0123456789abcdef0".
-        name: its name; empty for one without.
-        owner_id: the account that owns it.
-        state: "pending", "available" when it can be launched, "failed", ...
-        state_reason: why it is in that state, in EC2's words; empty when EC2 says nothing.
+        image_id: the AMI id, such as "ami-0123456789abcdef0".
+        name: the name; default empty.
+        owner_id: the account that owns the image.
+        state: "pending", "available" (launchable), "failed", ...
+        state_reason: EC2's reason for the state; empty if EC2 gives none.
         creation_date: ISO 8601, UTC.
         architecture: "x86_64", "arm64", ...
-        description: in words.
-        root_device_name: such as "/dev/xvda"; empty when EC2 does not say.
-        root_size_gb: GiB of its root volume, the least that a launch can ask for; 0 when EC2 does not say.
-        snapshot_ids: of the snapshots that it is made of.
-        tags: its tags.
+        description: the description.
+        root_device_name: the root device, such as "/dev/xvda"; empty if EC2 does not report it.
+        root_size_gb: the size of the root volume in GiB, the minimum for a launch; 0 if EC2 does not report it.
+        snapshot_ids: the ids of the image's snapshots.
+        tags: the tags.
     """
 
     image_id: str
@@ -114,7 +114,7 @@ class ImageDescription:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> ImageDescription:
-        """Read one image of an answer of DescribeImages."""
+        """Parse an image of a DescribeImages response."""
         root = record.get("RootDeviceName") or ""
         disks = {mapping.get("DeviceName"): mapping.get("Ebs", {}) for mapping in record.get("BlockDeviceMappings", [])}
         return cls(
@@ -134,12 +134,12 @@ class ImageDescription:
 
     @property
     def id(self) -> str:
-        """Its id, such as "ami-0123456789abcdef0"."""
+        """The AMI id, such as "ami-0123456789abcdef0"."""
         return self.image_id
 
     @property
     def username(self) -> str | None:
-        """The user that cloud-init sets up, as snapshot(), the image's owner or its name tells; None when none does."""
+        """The login user, according to the tag of snapshot(), the image's owner, or its name; None if unknown."""
         if self.tags.get(USERNAME):
             return self.tags[USERNAME]
         if self.owner_id in _USERNAMES_BY_OWNER:
@@ -149,16 +149,16 @@ class ImageDescription:
 
     @property
     def serial(self) -> str | None:
-        """The day of its build, as its name tells; None when it does not."""
+        """The build date in the name; None if the name has none."""
         found = _SERIAL.search(self.name)
         return found[1] if found else None
 
 
 class Images:
-    """The AMIs of one region. What is known of an available one is asked once.
+    """The AMIs of one region. The description of an available AMI is cached.
 
     Args:
-        scope: where they are.
+        scope: the context of the region.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -171,21 +171,21 @@ class Images:
 
     @property
     def scope(self) -> Scope:
-        """Where they are."""
+        """The context of the region."""
         return self._scope
 
     def get(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
-        """Tell what EC2 says about an AMI, or what it said when it was available.
+        """Return the description of an AMI, from the cache if it was available.
 
         Args:
-            image_id: its id.
+            image_id: the AMI id.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            ImageNotFoundError: there is none of that id.
+            ImageNotFoundError: the AMI does not exist.
             NoResponseError: EC2 did not respond in time.
         """
-        # One at a time, so that a hundred threads that launch the same image ask once.
+        # Serialize: many threads that launch the same image share one request.
         with acquired(
             self._asking, what=f"another thread to describe an image, before {image_id!r}", deadline=deadline
         ):
@@ -195,15 +195,15 @@ class Images:
             return self.describe(image_id, deadline)
 
     def available(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
-        """Tell what EC2 says about an AMI that is needed available.
+        """Return the description of an AMI, which must be available.
 
         Args:
-            image_id: its id.
+            image_id: the AMI id.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            ImageNotFoundError: there is none of that id.
-            IllegalStateError: it is not available.
+            ImageNotFoundError: the AMI does not exist.
+            IllegalStateError: the AMI is not available.
         """
         found = self.get(image_id, deadline)
         if found.state != AVAILABLE:
@@ -214,14 +214,14 @@ class Images:
         return found
 
     def describe(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
-        """Return EC2's present description of an AMI.
+        """Return the latest description of an AMI (DescribeImages).
 
         Args:
-            image_id: its id.
+            image_id: the AMI id.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            ImageNotFoundError: there is none of that id.
+            ImageNotFoundError: the AMI does not exist.
             NoResponseError: EC2 did not respond in time.
         """
         found = self._records.get(image_id, deadline)
@@ -238,12 +238,12 @@ class Images:
         include_deprecated: bool,
         deadline: Deadline = NEVER,
     ) -> list[ImageDescription]:
-        """List those that match, oldest first (DescribeImages).
+        """Return the matching images, oldest first (DescribeImages).
 
         Args:
-            owners: account ids or aliases; none for everybody.
-            filters: see described_filters().
-            include_deprecated: whether images past their date of deprecation are found.
+            owners: account ids or aliases; empty for all owners.
+            filters: see `described_filters()`.
+            include_deprecated: whether to include deprecated images.
             deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
@@ -256,16 +256,17 @@ class Images:
         return sorted(found, key=lambda image: (image.creation_date, image.name, image.id))
 
     def newest(self, query: ImageQuery) -> ImageDescription:
-        """Find the newest image, by creation date.
+        """Return the newest image, by creation date (DescribeImages).
 
-        In AWS's other partitions, such as GovCloud and China, publishers have other accounts. Where theirs is not known
-        or has no such image, SSM's public parameters tell (GetParameters).
+        In AWS's other partitions, such as GovCloud and China, publishers have other accounts. If a publisher's account
+        there
+        is unknown or has no such image, fall back to SSM's public parameters (GetParameters).
 
         Args:
-            query: with the owners of the partition "aws".
+            query: the query, with the owners of the partition "aws".
 
         Raises:
-            ImageNotFoundError: there is none; names the owners and filters that were asked for.
+            ImageNotFoundError: no image matches; the message names the owners and filters.
         """
         partition = self._scope.client.meta.partition
         here = self._in_this_partition(query)
@@ -286,13 +287,13 @@ class Images:
         return query.in_partition(meta.partition, at_aws=is_aws(meta.endpoint_url))
 
     def named(self, name: str) -> ImageDescription:
-        """Find the newest image of a name, among one's own and those of Canonical, Debian and Amazon.
+        """Return the newest image of a name, owned by the account, Canonical, Debian, or Amazon (DescribeImages).
 
         Args:
-            name: the name; `*` and `?` stand for any characters and any one character.
+            name: the name, with the wildcards `*` and `?`.
 
         Raises:
-            ImageNotFoundError: there is none.
+            ImageNotFoundError: no image matches.
         """
         query = ImageQuery(TRUSTED_OWNERS, {"name": name, "state": AVAILABLE}, include_deprecated=True)
         here = self._in_this_partition(query)
@@ -312,22 +313,22 @@ class Images:
         username: str = "",
         deadline: Deadline = NEVER,
     ) -> str:
-        """Begin an image of an instance and all of its volumes (CreateImage).
+        """Start the creation of an image of an instance and all of its volumes (CreateImage).
 
         Args:
-            instance_id: the instance.
-            name: unique among one's own images.
-            description: in words; default none.
+            instance_id: the instance id.
+            name: the name, unique among the account's images.
+            description: the description; empty for none.
             tags: further tags of the image and its snapshots.
-            username: who logs in to the instance; default nobody that could be told.
+            username: the login user of the instance; default unknown.
             deadline: when to stop waiting for EC2; default never.
 
         Returns:
-            Its id.
+            The AMI id.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an argument.
-            CloudError: EC2 refused.
+            InvalidArgumentError: an argument is invalid.
+            CloudError: EC2 rejected the request.
         """
         check_image_name(name)
         check_description(description)
@@ -352,21 +353,21 @@ class Images:
         parameters: Any,
         deadline: Deadline = NEVER,
     ) -> str:
-        """Make an image of snapshots that are there already (RegisterImage).
+        """Create an image from existing snapshots (RegisterImage).
 
         Args:
-            name: unique among one's own images.
-            description: in words; default none.
+            name: the name, unique among the account's images.
+            description: the description; empty for none.
             tags: further tags of the image.
             parameters: the other parameters of RegisterImage.
             deadline: when to stop waiting for EC2; default never.
 
         Returns:
-            Its id.
+            The AMI id.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an argument.
-            CloudError: EC2 refused.
+            InvalidArgumentError: an argument is invalid.
+            CloudError: EC2 rejected the request.
         """
         check_image_name(name)
         check_description(description)
@@ -382,20 +383,20 @@ class Images:
         return self._begun(call, with_snapshots=False, deadline=deadline)
 
     def copy(self, source: ImageDescription, source_region: str, name: str, deadline: Deadline) -> str:
-        """Begin a copy of an image of another region (CopyImage).
+        """Start the copy of an image from another region (CopyImage).
 
         Args:
-            source: the image; its description, its user's tags and who logs in are copied too.
-            source_region: where it is.
-            name: unique among one's own images of this region.
+            source: the image, whose description, user tags, and login user are copied too.
+            source_region: the region of the source.
+            name: the name, unique among the account's images in this region.
             deadline: when to stop waiting for EC2.
 
         Returns:
-            Its id here.
+            The AMI id of the copy.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse the name.
-            CloudError: EC2 refused.
+            InvalidArgumentError: the name is invalid.
+            CloudError: EC2 rejected the request.
         """
         check_image_name(name)
         tags = {key: value for key, value in source.tags.items() if _is_users(key)}
@@ -417,11 +418,11 @@ class Images:
         return self._begun(call, with_snapshots=True, kind=f"image in {self._scope.region}", deadline=deadline)
 
     def wait_until_available(self, image_id: str, deadline: Deadline) -> ImageDescription:
-        """Wait until an image can be launched.
+        """Wait until an image is available.
 
         Raises:
-            IllegalStateError: it failed; with EC2's own reason.
-            PycloudlibTimeoutError: it was not available in time; with the last state seen.
+            IllegalStateError: the image failed; the message has EC2's reason.
+            PycloudlibTimeoutError: the image was not available in time; the message has the last state.
         """
         began = SYSTEM_CLOCK.now()
         found = self._records.wait_for(image_id, AVAILABLE, hopeless=HOPELESS, deadline=deadline)
@@ -431,33 +432,33 @@ class Images:
         return found
 
     def wait_or_delete(self, image_id: str, deadline: Deadline) -> None:
-        """Wait until an image that was begun here can be launched, and delete it when it cannot.
+        """Wait until a created image is available, and delete it after an error.
 
         Raises:
-            IllegalStateError: it failed; with EC2's own reason.
-            PycloudlibTimeoutError: it was not available in time; with the last state seen.
+            IllegalStateError: the image failed; the message has EC2's reason.
+            PycloudlibTimeoutError: the image was not available in time; the message has the last state.
         """
         try:
             self.wait_until_available(image_id, deadline)
         except BaseException:
-            # Ctrl-C too: nobody knows the image yet.
+            # Also after Ctrl-C: the caller does not have the id yet.
             self._delete_or_log(image_id, deadline.at_least(UNDO_TIMEOUT))
             raise
 
     def delete(self, image_id: str, *, with_snapshots: bool = True, deadline: Deadline | None = None) -> None:
-        """Delete an image (DeregisterImage) and every snapshot behind it (DeleteSnapshot). No-op if it is gone.
+        """Delete an image and its snapshots (DeregisterImage, DeleteSnapshot). No-op if it is deleted.
 
-        Leave a snapshot that another image of this account needs. If EC2 forbids a look-up, delete what is known.
+        Snapshots that another image of the account uses are kept. If EC2 denies a lookup, delete the known resources.
 
         Args:
-            image_id: its id.
+            image_id: the AMI id.
             with_snapshots: whether to delete the snapshots too; default yes.
             deadline: when to give up; default IMAGE_DELETE_TIMEOUT seconds from now.
 
         Raises:
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
             NoResponseError: EC2 did not respond in time.
-            CleanupError: some of the snapshots could not be deleted, or EC2 does not show which they are.
+            CleanupError: some snapshots could not be deleted, or EC2 does not reveal them.
         """
         deadline = deadline or Deadline.after(IMAGE_DELETE_TIMEOUT)
         errors: list[Exception] = []
@@ -511,7 +512,7 @@ class Images:
         return image_id
 
     def _snapshots_behind(self, image_id: str, errors: list[Exception], deadline: Deadline) -> tuple[str, ...]:
-        """Return the ids of its snapshots; a look-up that EC2 forbids goes to `errors` if nothing else tells them."""
+        """Return the ids of the image's snapshots. Add a denied lookup to `errors` if no other source reveals them."""
         refusals: list[Exception] = []
         with self._lock:
             known = self._known.get(image_id) if isinstance(image_id, str) else None
@@ -526,7 +527,7 @@ class Images:
             found = known or ImageDescription(image_id, state="unknown")
         if found.snapshot_ids and found.state == AVAILABLE:
             return found.snapshot_ids
-        # Of an image that is not finished, or was deregistered elsewhere, only the snapshots themselves tell.
+        # For an image that is unfinished or was deregistered elsewhere, search the descriptions of the snapshots.
         texts = [f"Created by CreateImage(*) for {image_id}*", f"Copied for DestinationAmi {image_id}*"]
         try:
             described = [snapshot.id for snapshot in self._snapshots.find({"description": texts}, deadline)]
@@ -539,7 +540,7 @@ class Images:
         try:
             others = self.find(["self"], {}, include_deprecated=True, deadline=deadline)
         except PermissionDeniedError as error:
-            # EC2 itself refuses to delete a snapshot that an image needs.
+            # EC2 itself rejects the deletion of a snapshot that an image uses.
             logger.debug("deleting the snapshots of %s without a look: %s", image_id, error)
             return set()
         return {snapshot_id for image in others if image.id != image_id for snapshot_id in image.snapshot_ids}
@@ -558,10 +559,10 @@ class Images:
 
 
 def check_image_name(name: str) -> None:
-    """Check the name of an image.
+    """Validate the name of an image.
 
     Raises:
-        InvalidArgumentError: EC2 would refuse it; says what is allowed.
+        InvalidArgumentError: the name is invalid; the message says what is allowed.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidArgumentError(

@@ -1,4 +1,4 @@
-"""One AMI: who may launch it, its copies in other regions, its tags and its end."""
+"""An AMI: launch permissions, copies in other regions, tags, and deletion."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pycloudlib.errors import InvalidArgumentError
 
 
 class Image:
-    """An AMI. EC2.image() and EC2.images() give those that are there.
+    """An AMI. `EC2.image()` and `EC2.images()` return existing ones.
 
     Args:
-        description: what EC2 said of it.
-        images: those of its region.
+        description: EC2's description of the image.
+        images: the images of its region.
     """
 
     def __init__(self, description: ImageDescription, images: Images) -> None:
@@ -28,154 +28,154 @@ class Image:
 
     @property
     def id(self) -> str:
-        """Its id, such as "ami-0123456789abcdef0"."""
+        """The AMI id, such as "ami-0123456789abcdef0"."""
         return self._seen.id
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The name."""
         return self._seen.name
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """The description text."""
         return self._seen.description
 
     @property
     def owner_id(self) -> str:
-        """The account that owns it."""
+        """The account that owns the image."""
         return self._seen.owner_id
 
     @property
     def architecture(self) -> str:
-        """Of the machines that run it: "x86_64", "arm64", ..."""
+        """The architecture: "x86_64", "arm64", ..."""
         return self._seen.architecture
 
     @property
     def creation_date(self) -> str:
-        """When it was made: ISO 8601, UTC."""
+        """The creation time: ISO 8601, UTC."""
         return self._seen.creation_date
 
     @property
     def root_device_name(self) -> str:
-        """The device name of its root volume, such as "/dev/xvda"."""
+        """The device name of the root volume, such as "/dev/xvda"."""
         return self._seen.root_device_name
 
     @property
     def root_size_gb(self) -> int:
-        """GiB of its root volume: the least that a launch can ask for."""
+        """The size of the root volume in GiB, which is the minimum for a launch."""
         return self._seen.root_size_gb
 
     @property
     def snapshot_ids(self) -> tuple[str, ...]:
-        """The snapshots that it is made of, as last seen."""
+        """The ids of the image's snapshots, as of the latest description."""
         return self._seen.snapshot_ids
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its tags, as last seen; refresh() asks again."""
+        """The tags, as of the latest description; `refresh()` updates them."""
         return dict(self._seen.tags)
 
     @property
     def state(self) -> str:
-        """Its state now, "pending", "available", "failed", ...: EC2 is asked each time (DescribeImages).
+        """The current state: "pending", "available", "failed", ... Each access calls DescribeImages.
 
         Raises:
-            ImageNotFoundError: EC2 does not know it any more.
+            ImageNotFoundError: the image no longer exists.
         """
         self.refresh()
         return self._seen.state
 
     def refresh(self) -> None:
-        """Ask EC2 about it (DescribeImages).
+        """Update the description (DescribeImages).
 
         Raises:
-            ImageNotFoundError: EC2 does not know it any more.
+            ImageNotFoundError: the image no longer exists.
         """
         self._seen = self._images.describe(self.id)
 
     def wait(self, timeout: float = IMAGE_TIMEOUT) -> None:
-        """Wait until it is available.
+        """Wait until the image is available.
 
         Args:
             timeout: seconds; default 3600.
 
         Raises:
-            IllegalStateError: it failed; with EC2's own reason.
-            PycloudlibTimeoutError: it was not available in time.
+            IllegalStateError: the image failed; the message has EC2's reason.
+            PycloudlibTimeoutError: the image was not available in time.
         """
         self._seen = self._images.wait_until_available(self.id, Deadline.after(timeout))
 
     def launch_permissions(self) -> LaunchPermissions:
-        """Ask who may launch it (DescribeImageAttribute).
+        """Return the launch permissions (DescribeImageAttribute).
 
         Raises:
-            PermissionDeniedError: it is somebody else's.
+            PermissionDeniedError: another account owns the image.
         """
         return launch_permissions.launch_permissions(self._images.scope.client, self.id)
 
     def share(self, account_ids: str | Iterable[str]) -> None:
-        """Let others launch it (ModifyImageAttribute); with whom it is shared already is fine.
+        """Share the image with other accounts (ModifyImageAttribute). Idempotent.
 
         Args:
             account_ids: an account id of 12 digits, several of them, or "all" for everybody.
 
         Raises:
-            InvalidArgumentError: no account id; says what is allowed.
-            IllegalStateError: it is not available yet.
-            PermissionDeniedError: it is somebody else's.
-            CloudError: EC2 refused; for example, the account blocks public images.
+            InvalidArgumentError: an account id is invalid; the message says what is allowed.
+            IllegalStateError: the image is not available yet.
+            PermissionDeniedError: another account owns the image.
+            CloudError: EC2 rejected the request; for example, the account blocks public images.
         """
         launch_permissions.checked_targets(account_ids)
         self._images.available(self.id)
         launch_permissions.change(self._images.scope.client, self.id, "Add", account_ids)
 
     def unshare(self, account_ids: str | Iterable[str]) -> None:
-        """Let others launch it no longer (ModifyImageAttribute); with whom it is not shared is fine.
+        """Stop sharing the image with accounts (ModifyImageAttribute). Idempotent.
 
         Args:
-            account_ids: an account id of 12 digits, several of them, or "all" for everybody. Accounts that are named
-                stay so when everybody is taken away; make_private() leaves nobody.
+            account_ids: an account id of 12 digits, several of them, or "all" for everybody. Removing "all" keeps the
+                permissions of single accounts; `make_private()` removes every permission.
 
         Raises:
-            InvalidArgumentError: no account id; says what is allowed.
-            PermissionDeniedError: it is somebody else's.
+            InvalidArgumentError: an account id is invalid; the message says what is allowed.
+            PermissionDeniedError: another account owns the image.
         """
         launch_permissions.change(self._images.scope.client, self.id, "Remove", account_ids)
 
     def make_private(self) -> None:
-        """Let nobody but its owner launch it (ModifyImageAttribute).
+        """Remove all launch permissions, except the owner's (ModifyImageAttribute).
 
         Raises:
-            PermissionDeniedError: it is somebody else's.
+            PermissionDeniedError: another account owns the image.
         """
         launch_permissions.remove_all(self._images.scope.client, self.id)
 
     def copy_to_region(
         self, region: str, name: str | None = None, wait: bool = True, timeout: float = IMAGE_TIMEOUT
     ) -> str:
-        """Copy it to another region (CopyImage), with its description and tags; clean() deletes the copy there.
+        """Copy the image to another region with its description and tags (CopyImage). `clean()` deletes the copy.
 
         Args:
-            region: such as "eu-central-1".
-            name: its name there; default the same.
+            region: the region, such as "eu-central-1".
+            name: the name of the copy; default the same.
             wait: whether to wait until the copy is available; default yes.
             timeout: seconds; default 3600.
 
         Returns:
-            The AMI id there.
+            The AMI id of the copy.
 
         Raises:
-            InvalidArgumentError: the name cannot be one, or there is no such region, or it is in that region.
-            IllegalStateError: it is not available yet, or the copying failed; nothing is left there then.
-            PycloudlibTimeoutError: the copy was not available in time; it is deleted again, or by clean(). A
+            InvalidArgumentError: the name is invalid, the region does not exist, or the image is in that region.
+            IllegalStateError: the image is not available yet, or the copy failed; nothing is left in the other region.
+            PycloudlibTimeoutError: the copy was not available in time. It is deleted, at the latest by `clean()`. A
                 NoResponseError if EC2 did not respond.
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
         """
         deadline = Deadline.after(timeout)
         scope = self._images.scope
         _expect_other_region(self._images, self.id, region, deadline)
-        # Its tags may have changed since.
+        # The tags may have changed.
         self._seen = self._images.describe(self.id, deadline)
         source = self._images.available(self.id, deadline)
         there = Images(scope.in_region(region))
@@ -185,14 +185,14 @@ class Image:
         return copy_id
 
     def tag(self, tags: Mapping[str, str]) -> None:
-        """Give it tags (CreateTags); one that it has gets the new value.
+        """Add tags to the image, or change their values (CreateTags).
 
         Args:
-            tags: at most 50.
+            tags: the tags, at most 50.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse one, or it is this library's own.
-            CloudError: EC2 refused.
+            InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
+            CloudError: EC2 rejected the request.
         """
         self._images.scope.tags_for("image", extra=tags)  # refuses what EC2 would refuse
         pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
@@ -203,13 +203,13 @@ class Image:
         self.refresh()
 
     def delete(self) -> None:
-        """Delete it (DeregisterImage) and every snapshot behind it (DeleteSnapshot); one that is gone already is fine.
+        """Delete the image and its snapshots (DeregisterImage, DeleteSnapshot). No-op if it is deleted.
 
-        A snapshot that another image of one's own needs too is left to that one. Instances that run it go on.
+        Snapshots that another image of the account uses are kept. Instances of the image keep running.
 
         Raises:
-            CloudError: EC2 refused.
-            CleanupError: some of the snapshots could not be deleted.
+            CloudError: EC2 rejected the request.
+            CleanupError: some snapshots could not be deleted.
         """
         self._images.delete(self.id)
 

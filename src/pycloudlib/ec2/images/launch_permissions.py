@@ -1,6 +1,6 @@
-"""Who may launch an image.
+"""Launch permissions of images.
 
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharing-amis.html
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/sharing-amis.html
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ EVERYBODY = "all"
 
 @dataclass(frozen=True)
 class LaunchPermissions:
-    """Who may launch an image, beside its owner.
+    """The launch permissions of an image, besides its owner's.
 
     Args:
-        everybody: whether it is public.
-        account_ids: the accounts that it is shared with, in order.
-        organizations: the ARNs of the organizations and organizational units that it is shared with, in order.
+        everybody: whether the image is public; default no.
+        account_ids: the accounts with which the image is shared, sorted; default none.
+        organizations: the ARNs of the organizations and organizational units with which it is shared, sorted; default
+            none.
     """
 
     everybody: bool = False
@@ -36,16 +37,16 @@ class LaunchPermissions:
 
     @property
     def private(self) -> bool:
-        """Whether nobody but its owner may launch it."""
+        """Whether only the owner can launch the image."""
         return not (self.everybody or self.account_ids or self.organizations)
 
 
 def launch_permissions(client: EC2Client, image_id: str) -> LaunchPermissions:
-    """Ask who may launch an image (DescribeImageAttribute).
+    """Return the launch permissions of an image (DescribeImageAttribute).
 
     Raises:
-        ImageNotFoundError: there is none of that id.
-        PermissionDeniedError: it is somebody else's.
+        ImageNotFoundError: the image does not exist.
+        PermissionDeniedError: another account owns the image.
     """
     found = _read(client, image_id)
     arns = (one.get(kind) for one in found for kind in ("OrganizationArn", "OrganizationalUnitArn"))
@@ -57,28 +58,28 @@ def launch_permissions(client: EC2Client, image_id: str) -> LaunchPermissions:
 
 
 def change(client: EC2Client, image_id: str, how: Literal["Add", "Remove"], whom: str | Iterable[str]) -> None:
-    """Let somebody launch an image, or no longer (ModifyImageAttribute); whom it is so for already is fine.
+    """Add or remove launch permissions of an image (ModifyImageAttribute). Idempotent.
 
     Args:
         client: the boto3 EC2 client.
-        image_id: the image.
-        how: which of both.
+        image_id: the AMI id.
+        how: whether to add or to remove.
         whom: an account id of 12 digits, several of them, or "all" for everybody.
 
     Raises:
-        InvalidArgumentError: no account id; says what is allowed.
-        ImageNotFoundError: there is none of that id.
-        PermissionDeniedError: it is somebody else's.
+        InvalidArgumentError: an account id is invalid; the message says what is allowed.
+        ImageNotFoundError: the image does not exist.
+        PermissionDeniedError: another account owns the image.
     """
     _modify(client, image_id, how, checked_targets(whom))
 
 
 def remove_all(client: EC2Client, image_id: str) -> None:
-    """Let nobody but its owner launch an image (ModifyImageAttribute).
+    """Remove all launch permissions of an image, except its owner's (ModifyImageAttribute).
 
     Raises:
-        ImageNotFoundError: there is none of that id.
-        PermissionDeniedError: it is somebody else's.
+        ImageNotFoundError: the image does not exist.
+        PermissionDeniedError: another account owns the image.
     """
     found = _read(client, image_id)
     if found:
@@ -86,13 +87,13 @@ def remove_all(client: EC2Client, image_id: str) -> None:
 
 
 def checked_targets(whom: str | Iterable[str]) -> list[dict[str, Any]]:
-    """Give EC2's launch permissions for whom is meant.
+    """Return EC2's launch permissions for some accounts.
 
     Args:
         whom: an account id of 12 digits, several of them, or "all" for everybody.
 
     Raises:
-        InvalidArgumentError: no account id; says what is allowed.
+        InvalidArgumentError: an account id is invalid; the message says what is allowed.
     """
     if whom == EVERYBODY:
         return [{"Group": EVERYBODY}]

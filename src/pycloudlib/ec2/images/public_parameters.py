@@ -1,6 +1,6 @@
-"""Images that their publishers announce in SSM's parameter store, under names that nobody else can write.
+"""SSM's public parameters, under names that only a publisher can write, for the ids of its images.
 
-https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html
+See https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 def announced_image(session: Session, region: str, names: Sequence[str]) -> tuple[str, str]:
-    """Find the image that a publisher announces (SSM GetParameters).
+    """Look up the image that a publisher announces (SSM GetParameters).
 
     Args:
-        session: makes the SSM client.
-        region: where.
-        names: of the parameters; the first one that exists counts.
+        session: creates the SSM client.
+        region: the region.
+        names: the names of the parameters, in order of preference.
 
     Returns:
-        The AMI id, and nothing; or nothing, and why there is none.
+        The AMI id and an empty string, or an empty string and the reason.
     """
     if not names:
         return "", "SSM has no public parameter for such images"

@@ -28,27 +28,27 @@ AMAZON_OWNER = "amazon"
 _ACCOUNTS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         UBUNTU_OWNER: {AWS: UBUNTU_OWNER, GOVCLOUD: "513442679011", CHINA: "837727238323"},
-        # Debian documents no account in another partition. SSM's public parameters tell its images there, if any.
+        # Debian documents no accounts in other partitions. SSM's public parameters announce its images there, if any.
         DEBIAN_OWNER: {AWS: DEBIAN_OWNER},
         DEBIAN_DAILY_OWNER: {AWS: DEBIAN_DAILY_OWNER},
     }
 )
-"""By the account in the partition "aws": the same publisher's account in each partition."""
+"""The publisher's account in each partition, keyed by its account in the partition "aws"."""
 
 UBUNTU_OWNERS = tuple(_ACCOUNTS[UBUNTU_OWNER].values())
 
 
 def owners_in(partition: str, owners: Iterable[str], *, at_aws: bool) -> tuple[str, ...]:
-    """Name the publishers' accounts in a partition.
+    """Return the publishers' accounts in a partition.
 
     Args:
-        partition: as boto3's `client.meta.partition` names it: "aws", "aws-cn", "aws-us-gov", ...
-        owners: accounts in the partition "aws", and aliases such as "self", which are the same everywhere.
-        at_aws: whether the endpoint is AWS's own. Another server may offer its images under either account; in AWS's
-            partitions the number of an account in another one may be anybody's.
+        partition: the partition, as boto3's `client.meta.partition` names it: "aws", "aws-cn", "aws-us-gov", ...
+        owners: accounts in the partition "aws", and aliases such as "self", which are valid in every partition.
+        at_aws: whether the endpoint is AWS's own. Another server may use either account. In AWS's partitions, an
+            account number from another partition may belong to anybody.
 
     Returns:
-        The accounts and aliases; without those of publishers that are not known in the partition.
+        The accounts and aliases, without publishers that are unknown in the partition.
     """
     found: list[str] = []
     for owner in owners:

@@ -1,4 +1,4 @@
-"""Which AMI is the newest of a release: who owns it, and what it is called."""
+"""Queries for the newest AMI of a release: its owner, name, and other filters."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pycloudlib.errors import InvalidArgumentError
 from pycloudlib.releases import DEBIAN, UBUNTU, Release, find_release
 
 TRUSTED_OWNERS = ("self", UBUNTU_OWNER, DEBIAN_OWNER, DEBIAN_DAILY_OWNER, AMAZON_OWNER, MARKETPLACE_OWNER)
-"""Whose images are found by name: anybody may publish an image under any name."""
+"""The owners that a lookup by name trusts: anybody can publish an image under any name."""
 
 FIRST_RELEASE_ON_GP3 = (24, 4)
-"""From Ubuntu 24.04 on, the image names say hvm-ssd-gp3 instead of hvm-ssd."""
+"""As of Ubuntu 24.04, image names contain hvm-ssd-gp3 instead of hvm-ssd."""
 
-# What EC2 calls an architecture, and what Debian and Ubuntu call it, by either name.
+# EC2's name of an architecture, by every name; and Debian's and Ubuntu's name, by EC2's.
 _EC2_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "arm64": "arm64", "aarch64": "arm64"}
 _DEBIAN_ARCHITECTURES = {"x86_64": "amd64", "arm64": "arm64"}
 
@@ -44,18 +44,18 @@ _UBUNTU_PRODUCTS = {
     ImageType.MINIMAL: "server-minimal",
     ImageType.PRO: "pro-server",
 }
-"""What SSM's public parameters call them; there are none of the others."""
+"""The products in SSM's public parameters; the other types have none."""
 
 
 @dataclass(frozen=True)
 class ImageQuery:
-    """What DescribeImages is asked.
+    """The parameters of a DescribeImages call.
 
     Args:
-        owners: account ids or aliases; empty for everybody.
-        filters: values by filter name.
-        include_deprecated: whether images past their date of deprecation are found.
-        parameters: names of public parameters of SSM that tell the newest one; empty when there are none.
+        owners: account ids or aliases; empty for all owners.
+        filters: the values, by filter name.
+        include_deprecated: whether to include deprecated images; default no.
+        parameters: the names of SSM's public parameters for the newest image; default none.
     """
 
     owners: Sequence[str]
@@ -64,10 +64,10 @@ class ImageQuery:
     parameters: Sequence[str] = ()
 
     def in_partition(self, partition: str, *, at_aws: bool) -> ImageQuery:
-        """Ask for the same in another partition; with the owners that are known there, which may be none.
+        """Return this query for another partition. Its owners may be empty if they are unknown there.
 
         Args:
-            partition: as boto3's `client.meta.partition` names it.
+            partition: the partition, as boto3's `client.meta.partition` names it.
             at_aws: whether the endpoint is AWS's own.
         """
         return replace(self, owners=owners_in(partition, self.owners, at_aws=at_aws))
@@ -78,14 +78,14 @@ class ImageQuery:
 
 
 def is_of_type(name: str, image_type: ImageType) -> bool:
-    """Tell whether the name of an AMI is one that Ubuntu or Debian gives to images of a type.
+    """Return whether the name of an AMI matches Ubuntu's or Debian's names for an image type.
 
     Args:
         name: the name of the AMI.
-        image_type: the type.
+        image_type: the image type.
 
     Raises:
-        InvalidArgumentError: it is no type of images.
+        InvalidArgumentError: the image type is unknown.
     """
     _check_image_type(image_type)
     return name.startswith(_NAME_PREFIXES[image_type])
@@ -104,17 +104,17 @@ def release_query(
     image_type: ImageType = ImageType.GENERIC,
     include_deprecated: bool = False,
 ) -> ImageQuery:
-    """Say how the images of a release are found.
+    """Return the query for the images of a release.
 
     Args:
-        release_name: code name or version number, such as "noble", "24.04", "bookworm" or "12".
-        daily: whether the daily builds are meant; else the released ones. The Pro images have no daily builds.
-        arch: "x86_64" or "arm64"; "amd64" and "aarch64" are the same.
-        image_type: Debian has only GENERIC ones.
-        include_deprecated: whether images past their date of deprecation are found; default no.
+        release_name: the code name or version number, such as "noble", "24.04", "bookworm", or "12".
+        daily: whether to query daily builds instead of releases. Pro images have no daily builds.
+        arch: "x86_64" (default) or "arm64", also as "amd64" or "aarch64".
+        image_type: the image type; default GENERIC, the only one that Debian has.
+        include_deprecated: whether to include deprecated images; default no.
 
     Raises:
-        InvalidArgumentError: no such release, architecture, or type of image.
+        InvalidArgumentError: the release, the architecture, or the image type is unknown.
     """
     release = find_release(release_name)
     _check_image_type(image_type)
@@ -159,7 +159,7 @@ def _ubuntu(release: Release, *, daily: bool, image_type: ImageType) -> tuple[st
 
 def _debian_parameters(release: Release, architecture: str, *, daily: bool) -> list[str]:
     folder = f"/aws/service/debian/{'daily' if daily else 'release'}"
-    # Either name is in use: that of the code name, and for releases that of the number.
+    # Debian uses both names: the code name, and for releases also the version number.
     return [
         f"{folder}/{name}/latest/{_DEBIAN_ARCHITECTURES[architecture]}" for name in (release.code_name, release.version)
     ]

@@ -1,4 +1,4 @@
-"""What an instance needs of its cloud."""
+"""The cloud's context for an instance."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Access:
-    """What an instance needs of its cloud.
+    """The cloud's context for an instance.
 
     Args:
-        scope: where its devices are created.
+        scope: the context in which the instance's devices are created.
         client: the boto3 EC2 client.
-        poller: who asks EC2 for states, for everybody.
-        port: where the sshd of every instance listens.
-        host_keys: how an instance proves who it is: "console", "pinned" or "insecure".
+        poller: polls the states of all instances.
+        port: the port of sshd on every instance.
+        host_keys: how to verify host keys: "console", "pinned", or "insecure".
         boot_timeout: seconds until an instance must be ready.
-        on_deleted: told the id of an instance that is gone.
-        cloud_init_failure: what waiting does when cloud-init ended in error: "raise" or "warn".
-        key_owners: which instance has which host key.
+        on_deleted: called with the id of a terminated instance.
+        cloud_init_failure: the reaction to a cloud-init error while waiting: "raise" (default) or "warn".
+        key_owners: the instance of each host key.
     """
 
     scope: Scope

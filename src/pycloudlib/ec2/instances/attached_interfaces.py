@@ -24,11 +24,11 @@ from pycloudlib.key import KeyPair
 logger = logging.getLogger(__name__)
 
 ENDED_ASSOCIATIONS = {"disassociating", "disassociated", "failing", "failed"}
-"""The states in which an IPv6 network gives no addresses."""
+"""The states in which an IPv6 CIDR block provides no addresses."""
 
 
 class InstanceWithInterfaces(DescribedInstance):
-    """An instance, and its network interfaces."""
+    """An instance with its network interfaces."""
 
     def __init__(
         self,
@@ -41,22 +41,22 @@ class InstanceWithInterfaces(DescribedInstance):
     ) -> None:
         super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
         self.created_interfaces: list[str] = []
-        """The primary private IPv4 addresses of the interfaces that this object added and did not remove yet."""
+        """The primary private IPv4 addresses of the interfaces that this object added and has not removed."""
 
     @property
     def public_ips(self) -> list[str]:
-        """The public IPv4 addresses of all its interfaces, the primary one first (DescribeNetworkInterfaces).
+        """The public IPv4 addresses of all interfaces, the primary one first (DescribeNetworkInterfaces).
 
         Raises:
-            InstanceStateError: it was deleted.
+            InstanceStateError: the instance was deleted.
         """
         return [address for interface in self.network_interfaces() for address in interface.public_ips]
 
     def network_interfaces(self) -> list[NetworkInterface]:
-        """List its network interfaces, the primary one first (DescribeNetworkInterfaces).
+        """Return the network interfaces, the primary one first (DescribeNetworkInterfaces).
 
         Raises:
-            InstanceStateError: it was deleted.
+            InstanceStateError: the instance was deleted.
         """
         self._refuse_if_deleted("asked about its interfaces")
         return self._interfaces.of_instance(self.id)
@@ -64,25 +64,26 @@ class InstanceWithInterfaces(DescribedInstance):
     def add_network_interface(
         self, *, ipv4_address_count: int = 1, ipv6_address_count: int = 0, ipv4_public_ip_count: int = 0
     ) -> str:
-        """Attach a new network interface, and wait until it is attached; it goes with the instance.
+        """Attach a new network interface, and wait until it is attached. It is deleted with the instance.
 
-        CreateNetworkInterface, AttachNetworkInterface; for public addresses AllocateAddress, AssociateAddress. It is in
-        the subnet and in the security groups of the primary interface. Whether the guest takes it into use by itself
-        is up to the guest. When anything fails, nothing is left.
+        The interface is in the subnet and the security groups of the primary interface. The guest decides whether to
+        configure it. After an error, nothing is left. (CreateNetworkInterface, AttachNetworkInterface; for public
+        addresses
+        AllocateAddress, AssociateAddress)
 
         Args:
-            ipv4_address_count: private IPv4 addresses, from 1; default 1.
-            ipv6_address_count: IPv6 addresses; default 0.
-            ipv4_public_ip_count: public IPv4 addresses, each leading to one of the private ones; default 0.
+            ipv4_address_count: the number of private IPv4 addresses, at least 1; default 1.
+            ipv6_address_count: the number of IPv6 addresses; default 0.
+            ipv4_public_ip_count: the number of public IPv4 addresses, each associated with a private one; default 0.
 
         Returns:
-            Its primary private IPv4 address.
+            The interface's primary private IPv4 address.
 
         Raises:
-            InvalidArgumentError: this type of instance, or its subnet, cannot have that; nothing was created.
+            InvalidArgumentError: the instance type or the subnet does not support this; nothing was created.
             InstanceStateError: the instance was deleted.
-            CapacityError: the subnet, or the account, has no addresses left.
-            CloudError: EC2 refused.
+            CapacityError: the subnet or the account has no addresses left.
+            CloudError: EC2 rejected the request.
         """
         counts = AddressCounts(ipv4_address_count, ipv6_address_count, ipv4_public_ip_count)
         self._refuse_if_deleted("given an interface")
@@ -97,18 +98,19 @@ class InstanceWithInterfaces(DescribedInstance):
         return added
 
     def remove_network_interface(self, ip_address: str) -> None:
-        """Detach a network interface of this instance and delete it, with the public addresses made for it.
+        """Detach and delete a network interface of this instance, and release its public addresses.
 
-        DetachNetworkInterface, DeleteNetworkInterface, ReleaseAddress. Elastic addresses that were not allocated by
-        this library are not released.
+        Elastic addresses that another program allocated are not released. (DetachNetworkInterface,
+        DeleteNetworkInterface,
+        ReleaseAddress)
 
         Args:
-            ip_address: any of its addresses: private, public or IPv6.
+            ip_address: any address of the interface: private, public, or IPv6.
 
         Raises:
-            NetworkNotFoundError: no interface of this instance has this address.
-            InvalidArgumentError: it is no address, or that of the primary interface, which cannot be detached.
-            CloudError: EC2 refused.
+            NetworkNotFoundError: no interface of this instance has the address.
+            InvalidArgumentError: the address is invalid, or belongs to the primary interface, which cannot be detached.
+            CloudError: EC2 rejected the request.
         """
         wanted = _checked_address(ip_address)
         self._refuse_if_deleted("asked about its interfaces")
@@ -125,7 +127,7 @@ class InstanceWithInterfaces(DescribedInstance):
     # For the instance's own deletion
 
     def _addresses_to_release(self, deadline: Deadline) -> list[ElasticAddress]:
-        """The elastic addresses that go with it; to be asked before it is terminated, as EC2 does not tell after."""
+        """Return the instance's elastic addresses. Call this before termination; EC2 does not report them afterward."""
         if not self._addresses.is_recorded():
             return []
         try:
@@ -136,10 +138,10 @@ class InstanceWithInterfaces(DescribedInstance):
             return []
 
     def _release_addresses(self, addresses: Sequence[ElasticAddress], deadline: Deadline) -> list[Exception]:
-        """Release them; to be called when it is being terminated. Returns what went wrong."""
+        """Release the addresses of a terminating instance, and return the errors."""
         return self._addresses.release_all(addresses, deadline)
 
-    # Rooms
+    # Nouns
 
     @property
     def _interfaces(self) -> NetworkInterfaces:
@@ -191,7 +193,7 @@ class InstanceWithInterfaces(DescribedInstance):
             for address, private_ip in zip(addresses, interface.private_ips, strict=False):
                 self._addresses.associate(address, interface.id, private_ip)
         except BaseException:
-            # Ctrl-C too: nobody but this method knows of them.
+            # Also after Ctrl-C: only this method knows these resources.
             self._undo_adding(created, addresses)
             raise
         logger.info("attached %s to %s as interface %d", interface.id, self.id, index)
@@ -236,7 +238,7 @@ def _checked_address(ip: str) -> _Address:
 
 
 class _Lock:
-    """A lock that can be referred to weakly."""
+    """A lock that supports weak references."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -253,6 +255,6 @@ _locks_lock = threading.Lock()
 
 
 def _lock_of(instance_id: str) -> _Lock:
-    """The lock of an instance: also two objects for the same one must not choose the same index."""
+    """Return the lock of an instance, so that two objects for the same instance never choose the same index."""
     with _locks_lock:
         return _locks.setdefault(instance_id, _Lock())

@@ -27,23 +27,23 @@ from pycloudlib.key import KeyPair
 logger = logging.getLogger(__name__)
 
 DEVICE_LETTERS = string.ascii_lowercase[string.ascii_lowercase.index("f") :]
-"""/dev/sdf to /dev/sdz: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html"""
+"""The letters of /dev/sdf to /dev/sdz. See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html"""
 
 _DEVICE = re.compile(r"(?:/dev/)?(?:sd|xvd|hd|vd)(?P<letter>[a-z])\d*")
 
 _NOT_MAPPED_YET = frozenset({"InvalidInstanceAttributeValue", "InvalidParameterValue", "IncorrectState"})
-"""What ModifyInstanceAttribute says of a device that DescribeVolumes calls attached a moment earlier."""
+"""ModifyInstanceAttribute's codes for a device that DescribeVolumes has just reported as attached."""
 
 
 class InstanceWithVolumes(DescribedInstance):
-    """An instance, and its volumes.
+    """An instance with its volumes.
 
     Args:
-        description: what EC2 said about it.
-        access: what it needs of its cloud.
-        username: who logs in.
-        key_pair: the key that is offered; None for an instance that nobody logs in to.
-        launched: whether it was launched a moment ago, so that EC2 may not know it yet.
+        description: EC2's description of the instance.
+        access: the cloud's context.
+        username: the login user.
+        key_pair: the key pair for the login; None to disable logins.
+        launched: whether the instance was just launched, so that EC2 may not find it yet; default no.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class InstanceWithVolumes(DescribedInstance):
         self._device_names = _DeviceNames()
 
     def volumes(self) -> list[Volume]:
-        """List the volumes that are attached to it, the root volume too, by id (DescribeVolumes)."""
+        """Return the attached volumes, including the root volume, sorted by id (DescribeVolumes)."""
         return [self._volume(found) for found in self._volumes.find({"attachment.instance-id": self.id})]
 
     def add_volume(
@@ -71,26 +71,26 @@ class InstanceWithVolumes(DescribedInstance):
         snapshot_id: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Make a volume and attach it (CreateVolume, AttachVolume); it is deleted with the instance.
+        """Create a volume and attach it (CreateVolume, AttachVolume). It is deleted with the instance.
 
-        It gets the first of /dev/sdf to /dev/sdz that is free. Inside the guest it may have another path:
+        Use the first free device name of /dev/sdf to /dev/sdz. The guest may use another path; see
         `volume.guest_device()`.
 
         Args:
             size: GiB; default 8.
-            drive_type: "gp2" (default), "gp3", "io1", "io2", "st1", "sc1" or "standard".
-            snapshot_id: what it holds in the beginning; default nothing.
+            drive_type: "gp2" (default), "gp3", "io1", "io2", "st1", "sc1", or "standard".
+            snapshot_id: the snapshot from which to create the volume; default none, for an empty volume.
             tags: further tags; default none.
 
         Returns:
-            The volume, attached.
+            The attached volume.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an argument, or there is no free device name.
-            InstanceStateError: the instance neither runs nor is stopped.
+            InvalidArgumentError: an argument is invalid, or no device name is free.
+            InstanceStateError: the instance is neither running nor stopped.
             IllegalStateError: the snapshot is not completed yet.
-            PycloudlibTimeoutError: the volume was not attached in time; it is deleted again.
-            CloudError: EC2 refused; nothing is left.
+            PycloudlibTimeoutError: the volume was not attached in time. It is deleted.
+            CloudError: EC2 rejected the request; nothing is left.
         """
         checked_kind(size, drive_type, None, has_snapshot=False)
         self._expect_to_take_a_volume()
@@ -108,17 +108,18 @@ class InstanceWithVolumes(DescribedInstance):
         return self._volume(attached)
 
     def remove_volume(self, volume: Volume | str, timeout: float = 300.0) -> None:
-        """Detach a volume from it (DetachVolume), and delete it (DeleteVolume).
+        """Detach a volume and delete it (DetachVolume, DeleteVolume).
 
         Args:
-            volume: the volume, or its id. Nothing on it may be mounted in the guest.
-            timeout: seconds for it to be detached and deleted; default 300.
+            volume: the volume, or its id. The guest must not have mounted it.
+            timeout: seconds to detach and delete the volume; default 300.
 
         Raises:
-            InvalidArgumentError: it is not attached to this instance, or is its root volume.
-            ResourceNotFoundError: there is no such volume.
-            PycloudlibTimeoutError: it was not detached or deleted in time; a NoResponseError if EC2 did not respond.
-            CloudError: EC2 refused.
+            InvalidArgumentError: the volume is not attached to this instance, or is its root volume.
+            ResourceNotFoundError: the volume does not exist.
+            PycloudlibTimeoutError: the volume was not detached or deleted in time; a NoResponseError if EC2 did not
+                respond.
+            CloudError: EC2 rejected the request.
         """
         deadline = Deadline.after(timeout)
         volume_id = volume.id if isinstance(volume, Volume) else volume
@@ -175,7 +176,7 @@ class InstanceWithVolumes(DescribedInstance):
 
 
 class _DeviceNames:
-    """The device names of one instance: one at a time for each of those who attach something at the same moment."""
+    """The device names of one instance. Concurrent attachments get different names."""
 
     def __init__(self) -> None:
         self._given: set[str] = set()
@@ -183,7 +184,7 @@ class _DeviceNames:
 
     @contextmanager
     def one_that_is_free(self, mapped: Callable[[], Collection[str]]) -> Iterator[str]:
-        """Keep a name for as long as the context lasts; by then EC2 says itself that it is mapped."""
+        """Reserve a name while the context is active; afterward EC2 itself reports it as mapped."""
         with self._lock:
             name = _first_free({*mapped(), *self._given})
             self._given.add(name)

@@ -1,4 +1,4 @@
-"""Waiting until an instance is ready, and noticing within seconds when it never will be."""
+"""Wait until an instance is ready, and detect a failed boot within seconds."""
 
 from __future__ import annotations
 
@@ -48,48 +48,48 @@ E = TypeVar("E", bound=PycloudlibError)
 KERNEL_PANIC = "Kernel panic - not syncing"
 
 STATE_INTERVAL = 0.5
-"""Seconds between two looks at the state while it is pending."""
+"""Seconds between two polls of a pending instance."""
 
 WATCH_INTERVAL = 2.0
-"""Seconds between two looks at the state of an instance that boots; more when many are watched."""
+"""Seconds between two polls of a booting instance; more if many are watched."""
 
 WATCHED_PER_SECOND = 100.0
 
 CONSOLE_INTERVAL = 5.0
-"""Seconds between two looks at its console; more when many are watched, since each is a call of its own."""
+"""Seconds between two reads of the console, each its own call; more if many are watched."""
 
 CONSOLE_CALLS_PER_SECOND = 2.0
 
 CONNECTED_WHILE_PENDING = 16
-"""Instances awaited at the same time up to which each is connected to while it is pending. For more, attempts would
-cost more than one DescribeInstances for all of them."""
+"""The number of awaited instances up to which each is connected to while pending. Beyond it, connection attempts cost
+more than one DescribeInstances call for all instances."""
 
 STILL_STOPPED_GRACE = 15.0
-"""Seconds after StartInstances in which EC2 may still call the instance stopped."""
+"""Seconds after StartInstances for which EC2 may still report the instance as stopped."""
 
 
 def unknown_to_ec2() -> str:
-    """Return what an instance counts as that EC2 does not know."""
+    """Return the reported state of an instance that EC2 does not find."""
     return "unknown to EC2"
 
 
 @dataclass(frozen=True)
 class BootTarget:
-    """An instance, as far as its boot is concerned.
+    """The instance of a boot.
 
     Args:
-        instance_id: its id.
+        instance_id: the instance id.
         instance: the instance object, for errors.
         username: the login user.
-        host_keys: the host keys that are accepted.
-        auth_patience: seconds for which it may refuse the key.
-        look: returns EC2's description, at most so many seconds old; None when there is no news.
-        console: returns its console log; empty when there is none, or EC2 does not give it by a deadline.
-        connect: logs in; a no-op while the login is alive.
-        disconnect: ends the login.
-        timeline: records the stages that it reaches.
-        count_watched: returns the number of instances awaited at the same time, this one included.
-        why_unseen: says why look() returned None; default: EC2 does not know the instance.
+        host_keys: the accepted host keys.
+        auth_patience: seconds for which the instance may reject the key.
+        look: returns EC2's description of at most this age in seconds; None if there is no news.
+        console: returns the console log; empty if there is none, or EC2 does not return it by a deadline.
+        connect: logs in; a no-op while the connection is alive.
+        disconnect: closes the connection.
+        timeline: records the reached stages.
+        count_watched: returns the number of concurrently awaited instances, including this one.
+        why_unseen: returns the reason why `look` returned None; default: EC2 does not find the instance.
     """
 
     instance_id: str
@@ -108,16 +108,16 @@ class BootTarget:
 
 @dataclass(frozen=True)
 class BootCriteria:
-    """When a boot counts as over.
+    """The criteria for the end of a boot.
 
     Args:
         deadline: when to give up.
-        old_boot_id: the boot id that must have changed; None for a first boot, or where it is not known.
+        old_boot_id: the boot id of the previous boot; default none, for a first boot or an unknown boot id.
         console_before: the end of the console log of earlier boots; default: there were none.
-        was_stopped: whether the instance was started a moment ago, so that EC2 may still call it stopped.
-        keeps_host_keys: whether it should have the host keys that it had; a first boot makes them anew.
-        fail_on_cloud_init_error: whether to raise if cloud-init ended in error, rather than to log a warning.
-        until_login: whether the boot counts as over as soon as commands run, whatever cloud-init does.
+        was_stopped: whether the instance was just started, so that EC2 may still report it as stopped; default no.
+        keeps_host_keys: whether the host should keep its keys; default no, as a first boot generates new ones.
+        fail_on_cloud_init_error: whether to raise after a cloud-init error, rather than log a warning; default yes.
+        until_login: whether to stop waiting once commands run, regardless of cloud-init; default no.
     """
 
     deadline: Deadline
@@ -130,11 +130,11 @@ class BootCriteria:
 
 
 class Boot:
-    """One wait for one boot.
+    """A wait for one boot.
 
     Args:
-        target: the instance that boots.
-        criteria: when its boot is over.
+        target: the booting instance.
+        criteria: the criteria for the end of the boot.
     """
 
     def __init__(self, target: BootTarget, criteria: BootCriteria) -> None:
@@ -165,27 +165,27 @@ class Boot:
         self._is_lost = threading.Event()
 
     def wait(self) -> str:
-        """Wait until the instance is ready: running, with an address, logged in to, cloud-init ended.
+        """Wait until the instance is ready: running, with an address, logged in, and cloud-init finished.
 
         Returns:
             The boot id; empty if the guest has none.
 
         Raises:
-            BootError: it will never be ready, and why.
-            CloudInitError: cloud-init ended in error.
-            BootTimeoutError: it was not ready in time.
-            HostKeyError: another host answers at its address.
+            BootError: the boot failed; the message has the reason.
+            CloudInitError: cloud-init finished with an error.
+            BootTimeoutError: the instance was not ready in time.
+            HostKeyError: another host responds at the address.
         """
         try:
             self._wait_for_state(self._is_connectable)
             self._stage = "its sshd to answer"
-            # The pauses between attempts to log in may be long; the loss of the instance ends them.
+            # The pauses between login attempts may be long; the loss of the instance ends them.
             deadline = self._criteria.deadline
             deadline = replace(deadline, clock=InterruptibleClock(self._is_lost, deadline.clock))
             with self._watch:
                 ready = wait_until(self._ended_boot, what=self._stage, deadline=deadline, interval=self._attempts.pause)
                 self._stage = "EC2 to call it running"
-                # Commands run by now, so an earlier "pending" is outdated.
+                # Commands already run, so an earlier "pending" is stale.
                 self._wait_for_state(_is_running, max_age=0.0)
         except PycloudlibTimeoutError as error:
             raise self._timed_out() from error
@@ -199,7 +199,7 @@ class Boot:
         self, is_wanted: Callable[[InstanceDescription | None], bool], *, max_age: float = STATE_INTERVAL
     ) -> None:
         def check() -> bool:
-            # An earlier answer is good enough, however old, if it is the wanted one.
+            # A cached response of any age suffices if it has the wanted state.
             description = self._look(math.inf)
             if not is_wanted(description):
                 description = self._look(max_age)
@@ -210,9 +210,9 @@ class Boot:
         self._note_running()
 
     def _is_connectable(self, description: InstanceDescription | None) -> bool:
-        """Return whether connecting may succeed: before EC2 calls it running, too, for its sshd tells that sooner."""
+        """Return whether to connect, also before EC2 reports "running", since sshd is often reachable earlier."""
         if description is not None and description.state is InstanceState.PENDING:
-            # Its private address, seen from here, may be another host's.
+            # Its private address may belong to another host in this network.
             return description.public_ip is not None and self._target.count_watched() <= CONNECTED_WHILE_PENDING
         return _is_running(description)
 
@@ -236,7 +236,7 @@ class Boot:
         return SYSTEM_CLOCK.now() - self._started
 
     def _check_instance(self) -> None:
-        """Look at EC2's side of the boot; in the thread of the watch."""
+        """Check EC2's view of the boot. Runs in the watch thread."""
         watched = self._target.count_watched()
         self._look(max(WATCH_INTERVAL, watched / WATCHED_PER_SECOND))
         now = SYSTEM_CLOCK.now()
@@ -273,9 +273,9 @@ class Boot:
             self._last_seen = str(error)
             self._look()
         except CommandTimeoutError:
-            # The last progress tells more.
+            # Keep the last progress, which is more informative.
             if self._criteria.deadline.has_passed:
-                # Others may use the connection.
+                # Other threads may use the connection.
                 return None
         except SSHError as error:
             self._on_attempt_failed(error)
@@ -283,7 +283,7 @@ class Boot:
         return None
 
     def _ask_guest(self, connection: Connection) -> _EndedBoot | None:
-        """Ask the guest whether this is the new boot, and wait there until cloud-init has ended."""
+        """Check that this is the new boot, and wait in the guest until cloud-init finishes."""
         run = self._runner(connection)
         old_boot_id = self._criteria.old_boot_id
         seen_boot_id = boot_id(run) if old_boot_id is not None or self._criteria.until_login else ""
@@ -323,9 +323,9 @@ class Boot:
         return run
 
     def _contact(self, stage: str) -> None:
-        """Record a contact with the sshd. After a restart, it may be that of the boot before."""
+        """Record a contact with sshd. After a restart, it may be the previous boot's."""
         timeline = self._target.timeline
-        # Its sshd may answer before EC2 has noticed.
+        # sshd may respond before EC2 reports "running".
         timeline.reach("running")
         timeline.contact("reachable")
         timeline.contact(stage)
@@ -353,10 +353,10 @@ class Boot:
         if isinstance(error, (SSHAuthenticationError, LoginShellError)):
             self._contact("reachable")
         elif self._criteria.old_boot_id is not None:
-            # The sshd of the boot before is gone.
+            # The sshd of the previous boot is gone.
             self._target.timeline.drop_contacts()
         if not (self._criteria.deadline.has_passed and self._last_seen):
-            # What the deadline cut short tells less than what was seen before.
+            # Keep the earlier error, which is more informative than one caused by the deadline.
             self._last_seen = str(error)
         self._attempts.fail(error)
         if why := self._attempts.why_over():
@@ -387,7 +387,7 @@ class Boot:
 
 @dataclass(frozen=True)
 class _EndedBoot:
-    """The boot in which cloud-init ended."""
+    """The boot in which cloud-init finished."""
 
     boot_id: str
 

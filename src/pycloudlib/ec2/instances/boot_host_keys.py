@@ -1,4 +1,4 @@
-"""Host keys during a boot: which new key to accept, by what the console shows."""
+"""Host keys during a boot: accept a new key if the console shows it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pycloudlib.errors import HostKeyError
 from pycloudlib.ssh.host_keys import HostKeys, keys_from_console
 
 HOST_KEY_PATIENCE = 120.0
-"""Seconds for which a changed key may wait for the console to show it: cloud-init prints the keys at its end."""
+"""Seconds to wait for the console to show a changed key: cloud-init prints the keys when it finishes."""
 
 CONSOLE_INTERVAL = 2.0
-"""Seconds between two looks at the console because of a host key."""
+"""Seconds between two reads of the console because of a host key."""
 
 CLOUD_INIT_ENDED = re.compile(r"Cloud-init v\. \S+ finished at")
 """The last line that cloud-init prints (its module final_message), after the host keys."""
@@ -23,16 +23,16 @@ CLOUD_INIT_ENDED = re.compile(r"Cloud-init v\. \S+ finished at")
 class BootHostKeys:
     """The host keys of an instance during one boot.
 
-    A first boot makes new keys: an sshd that starts before cloud-init has the image's, and others afterwards. In a
-    later boot, a changed key is accepted if the console shows it among the keys of this boot, as after `cloud-init
-    clean`. The console is EC2's word, not the host's.
+    A first boot generates new keys: an sshd that starts before cloud-init has the image's keys. In a later boot, accept
+    a changed key if the console shows it among the keys of this boot, as after `cloud-init clean`. Trust the console,
+    because EC2 reports it, not the host.
 
     Args:
-        keys: what is known about the host's keys.
-        console: returns the console log; empty if EC2 does not give it.
-        before: where the log of this boot begins.
-        keeps_host_keys: whether the host should have the keys that it had.
-        clock: default the real time.
+        keys: the known host keys.
+        console: returns the console log; empty if EC2 does not return it.
+        before: the start of this boot in the log.
+        keeps_host_keys: whether the host should keep its keys.
+        clock: the clock; default the real time.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class BootHostKeys:
         self._learned: list[str] = []
 
     def compare(self, text: str) -> bool:
-        """Learn the keys that a console log shows, where a key is pinned.
+        """Learn the keys in a console log if a key is pinned.
 
         Args:
-            text: the console log, read for another reason.
+            text: the console log, read for another purpose.
 
         Returns:
-            Whether the host must prove its key again: the pinned key is none of them.
+            Whether to verify the host key again, because the log does not contain the pinned key.
         """
         if self._keys.mode != "pinned":
             return False
@@ -71,10 +71,10 @@ class BootHostKeys:
         return True
 
     def resolve(self, error: HostKeyError) -> bool:
-        """Decide about a host whose key was refused.
+        """Decide about a host whose key was rejected.
 
         Args:
-            error: the refusal.
+            error: the rejection.
 
         Returns:
             Whether another key is accepted now, so that another attempt may succeed.

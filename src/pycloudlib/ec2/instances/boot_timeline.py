@@ -12,14 +12,14 @@ from pycloudlib.deadline import SYSTEM_CLOCK, Clock
 
 @dataclass(frozen=True)
 class Timeline:
-    """When an instance reached each stage of its boot: seconds since the request, None for a stage not reached.
+    """The stages of a boot: seconds since the request, or None for a stage not reached.
 
     Args:
-        requested: the moment, in UTC, of the launch or of the latest start or restart.
-        running: EC2 called it running, with an address, or its sshd answered.
-        reachable: its sshd answered.
+        requested: the time of the launch, or of the latest start or restart, in UTC.
+        running: EC2 reported it as running with an address, or its sshd responded.
+        reachable: its sshd responded.
         logged_in: the key was accepted.
-        ready: cloud-init ended.
+        ready: cloud-init finished.
     """
 
     requested: datetime
@@ -32,13 +32,12 @@ class Timeline:
 class TimelineRecorder:
     """Records the timeline of one boot.
 
-    After a restart, the sshd of the boot before still answers for a while. Contacts count only once the boot is known
-    to be the new one; until then, the moment of the first contact is kept aside and dropped when the host turns out to
-    be still in the boot before, or disappears.
+    After a restart, the sshd of the previous boot still responds for a while. Keep the time of the first contact aside
+    until the boot is known to be the new one. Drop it if the host is still in the previous boot, or disappears.
 
     Args:
-        on_stage: called with each stage that is reached, and the seconds since the request.
-        clock: default the real time.
+        on_stage: called with each reached stage, and the seconds since the request.
+        clock: the clock; default the real time.
     """
 
     def __init__(self, on_stage: Callable[[str, float], None], clock: Clock = SYSTEM_CLOCK) -> None:
@@ -49,7 +48,7 @@ class TimelineRecorder:
         self.timeline = Timeline(requested=datetime.now(timezone.utc))
 
     def reach(self, stage: str) -> None:
-        """Record that a stage is reached; only the first time counts.
+        """Record that a stage is reached. No-op if it was reached before.
 
         Args:
             stage: a field of Timeline.
@@ -57,7 +56,7 @@ class TimelineRecorder:
         self._record(stage, self._clock.now())
 
     def contact(self, stage: str) -> None:
-        """Keep the moment of a contact, of whichever boot it may be.
+        """Keep the time of a contact with an unknown boot.
 
         Args:
             stage: "reachable" or "logged_in".
@@ -65,7 +64,7 @@ class TimelineRecorder:
         self._contacts.setdefault(stage, self._clock.now())
 
     def drop_contacts(self) -> None:
-        """Forget the contacts: they were with the boot before, or with a boot that ended."""
+        """Drop the contacts: they were with the previous boot, or with a boot that ended."""
         self._contacts.clear()
 
     def confirm_contacts(self) -> None:

@@ -1,4 +1,4 @@
-"""A look at EC2 in the background, while a boot waits for the guest."""
+"""A background check of EC2's state while a boot waits for the guest."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class InterruptibleClock:
     """A clock whose pauses end when an event is set.
 
     Args:
-        event: ends the pauses.
-        clock: tells the time; default the real one.
+        event: the event.
+        clock: the underlying clock; default the real time.
     """
 
     def __init__(self, event: threading.Event, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -24,24 +24,24 @@ class InterruptibleClock:
         self._clock = clock
 
     def now(self) -> float:
-        """Return the seconds since some fixed moment; never goes back."""
+        """Return the monotonic time in seconds."""
         return self._clock.now()
 
     def sleep(self, seconds: float) -> None:
-        """Let the time pass, or the event happen."""
+        """Sleep for some seconds, or until the event is set."""
         self._event.wait(seconds)
 
 
 class BootWatch:
-    """Calls a check again and again in a thread, while its context is entered.
+    """Calls a check repeatedly in a thread while its context is active.
 
-    The thread is not joined: it may be inside a call that EC2 throttles. Once the context is left it changes nothing.
+    The thread is not joined, since it may be inside a throttled call. It changes nothing once the context has exited.
 
     Args:
-        name: of the thread.
-        check: the check; what it raises ends the watch.
+        name: the name of the thread.
+        check: the check; an exception ends the watch.
         interval: seconds between two calls.
-        on_error: called with the error, unless the context was left meanwhile.
+        on_error: called with the exception, unless the context has exited.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class BootWatch:
             self._over.set()
 
     def while_entered(self, change: Callable[[], object]) -> None:
-        """Make a change, unless the context was left.
+        """Make a change, unless the context has exited.
 
         Args:
-            change: what the check wants to change.
+            change: the change of the check.
         """
         with self._lock:
             if not self._over.is_set():
@@ -84,7 +84,7 @@ class BootWatch:
 
     def _watch(self) -> None:
         clock = InterruptibleClock(self._over)
-        # The state was seen a moment ago.
+        # The state was just polled.
         first = clock.now() + self._interval / 2
 
         def is_over() -> bool:

@@ -1,4 +1,4 @@
-"""What waiting does about a cloud-init that ended in error."""
+"""The reaction to a cloud-init error while waiting."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pycloudlib.setting_values import CLOUD_INIT_FAILURES, CloudInitFailure
 
 
 def checked_cloud_init_failure(argument: object, default: CloudInitFailure) -> CloudInitFailure:
-    """Return the argument `cloud_init_failure` of a call, or the default if there is none.
+    """Return the argument `cloud_init_failure` of a call, or the default.
 
     Args:
         argument: "raise", "warn", or None for the default.
         default: the setting.
 
     Raises:
-        InvalidArgumentError: any other value.
+        InvalidArgumentError: the value is invalid.
     """
     if argument is None:
         return default

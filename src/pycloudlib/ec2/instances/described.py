@@ -1,4 +1,4 @@
-"""What EC2 says of one instance, as attributes."""
+"""The attributes of an instance in EC2's description."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class DescribedInstance(BaseInstance):
-    """An instance, and what EC2 last said of it.
+    """An instance with EC2's latest description.
 
     Args:
-        description: what EC2 said about it.
-        access: what it needs of its cloud.
-        username: who logs in.
-        key_pair: the key that is offered; None for an instance that nobody logs in to.
-        launched: whether it was launched a moment ago, so that EC2 may not know it yet.
+        description: EC2's description of the instance.
+        access: the cloud's context.
+        username: the login user.
+        key_pair: the key pair for the login; None to disable logins.
+        launched: whether the instance was just launched, so that EC2 may not find it yet; default no.
     """
 
     _type = "ec2"
@@ -53,7 +53,7 @@ class DescribedInstance(BaseInstance):
 
     @property
     def description(self) -> InstanceDescription:
-        """What EC2 last said of it; refresh() asks again."""
+        """The latest description; `refresh()` updates it."""
         return self._status.seen
 
     @property
@@ -63,51 +63,51 @@ class DescribedInstance(BaseInstance):
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its tags, as last seen; refresh() asks again."""
+        """The tags, as of the latest description; `refresh()` updates them."""
         return dict(self._status.seen.tags)
 
     @property
     def image_id(self) -> str:
-        """The AMI that it was launched from."""
+        """The AMI from which the instance was launched."""
         return self._status.seen.image_id
 
     @property
     def instance_type(self) -> str:
-        """Its type, such as "t3.micro"."""
+        """The instance type, such as "t3.micro"."""
         return self._status.seen.instance_type
 
     @property
     def availability_zone(self) -> str:
-        """The zone that it is in, such as "eu-central-1a"."""
+        """The availability zone, such as "eu-central-1a"."""
         return self._status.seen.availability_zone
 
     @property
     def state(self) -> InstanceState:
-        """Its state now: EC2 is asked each time (DescribeInstances).
+        """The current state. Each access calls DescribeInstances.
 
         Raises:
-            InstanceNotFoundError: EC2 does not know it any more.
+            InstanceNotFoundError: the instance no longer exists.
         """
         return self._status.refresh().state
 
     def state_by(self, deadline: Deadline) -> InstanceState:
-        """Return its state now, as `state` does.
+        """Return the current state, like `state` (DescribeInstances).
 
         Args:
             deadline: when to stop waiting for EC2.
 
         Raises:
-            InstanceNotFoundError: EC2 does not know it any more.
+            InstanceNotFoundError: the instance no longer exists.
             NoResponseError: EC2 did not respond in time.
         """
         return self._status.refresh(deadline).state
 
     @property
     def ip(self) -> str:
-        """Its public IPv4 address; its private one without a public one; its IPv6 address without any IPv4 address.
+        """The public IPv4 address, or else the private IPv4 address, or else the IPv6 address.
 
         Raises:
-            InstanceStateError: it was deleted, or has no address.
+            InstanceStateError: the instance was deleted, or has no address.
         """
         self._refuse_if_deleted("reached")
         if self._status.seen.state is not InstanceState.RUNNING:
@@ -119,10 +119,10 @@ class DescribedInstance(BaseInstance):
 
     @property
     def private_ip(self) -> str:
-        """Its private IPv4 address.
+        """The private IPv4 address.
 
         Raises:
-            InstanceStateError: it has none.
+            InstanceStateError: the instance has none.
         """
         if self._status.seen.private_ip is None:
             raise self._state_error("it has no private address")
@@ -130,35 +130,35 @@ class DescribedInstance(BaseInstance):
 
     @property
     def public_dns_name(self) -> str:
-        """Its public name; empty without one."""
+        """The public DNS name; empty without one."""
         return self._status.seen.public_dns_name
 
     @property
     def private_dns_name(self) -> str:
-        """Its private name; empty without one."""
+        """The private DNS name; empty without one."""
         return self._status.seen.private_dns_name
 
     @property
     def _client(self) -> EC2Client:
-        """The boto3 client, under the name that suites written for pycloudlib use."""
+        """The boto3 client, under the name that test suites for pycloudlib use."""
         return self._access.client
 
     @property
     def _instance(self) -> Instance:
-        """boto3's resource for this instance, under the name that suites written for pycloudlib use."""
+        """The boto3 resource of this instance, under the name that test suites for pycloudlib use."""
         return self._access.scope.session.resource.Instance(self.id)
 
     def refresh(self) -> None:
-        """Ask EC2 about it: state, addresses and tags (DescribeInstances).
+        """Update the state, addresses, and tags (DescribeInstances).
 
         Raises:
-            InstanceNotFoundError: EC2 does not know it any more.
+            InstanceNotFoundError: the instance no longer exists.
         """
         self._status.refresh()
 
     @property
     def deletion_requested(self) -> bool:
-        """Whether TerminateInstances has been called for it here."""
+        """Whether this object has called TerminateInstances."""
         return self._deletion_requested
 
     def _refuse_if_deleted(self, what: str) -> None:
