@@ -1,6 +1,6 @@
 """The console of an instance (GetConsoleOutput).
 
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.html
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ TAIL_PATIENCE = 2.0
 """Seconds beyond the deadline for which an error may wait for its console log."""
 
 MARK_LENGTH = 1024
-"""Characters at the end of a console log by which its place is found again. Time stamps make them unique."""
+"""Characters at the end of a console log that identify its position. Timestamps make them unique."""
 
 NO_LATEST_OUTPUT_CODES = frozenset({"InvalidParameterCombination", "UnsupportedOperation"})
-"""Only instances built on Nitro have a latest output; the others have that of their latest boot."""
+"""Only Nitro-based instances support Latest; other instances have the output of their latest boot."""
 
 
 @dataclass(frozen=True)
 class ConsoleMark:
-    """A place in a console log: what comes after it is of a later boot.
+    """A position in a console log; the text after it belongs to a later boot.
 
-    A text rather than a length, since EC2 keeps the last 64 KiB: earlier lines disappear.
+    The mark is a text rather than a length, because EC2 keeps only the last 64 KiB.
 
     Args:
-        tail: the text before the place; default: the beginning of the log.
+        tail: the text before the position; default: the beginning of the log.
     """
 
     tail: str = ""
@@ -67,11 +67,11 @@ class ConsoleMark:
 
 
 class Console:
-    """What one machine printed.
+    """The console log of one instance.
 
     Args:
         client: the boto3 EC2 client.
-        instance_id: the machine.
+        instance_id: the instance id.
     """
 
     def __init__(self, client: EC2Client, instance_id: str) -> None:
@@ -80,14 +80,14 @@ class Console:
         self._has_latest = True
 
     def read(self, deadline: Deadline = NEVER) -> str:
-        """Read what is there: 64 KiB at most, on AWS; empty when there is nothing yet.
+        """Return the console log, at most 64 KiB on AWS; empty if there is none yet (GetConsoleOutput).
 
         Args:
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
             NoResponseError: EC2 did not respond in time.
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
         """
         if self._has_latest:
             try:
@@ -99,14 +99,14 @@ class Console:
         return self._output(deadline, latest=False)
 
     def wait_for_output(self, deadline: Deadline) -> str:
-        """Wait until there is any output, and return it. Tolerate transient errors.
+        """Wait for the first output, and return it. Tolerate transient errors.
 
         Args:
             deadline: when to give up.
 
         Raises:
-            PycloudlibTimeoutError: there was none in time; with the last error, if any.
-            CloudError: EC2 refused.
+            PycloudlibTimeoutError: there was no output in time; the message has the last error, if any.
+            CloudError: EC2 rejected the request.
         """
         last_seen = ""
 
@@ -131,12 +131,12 @@ class Console:
         )
 
     def read_if_possible(self, deadline: Deadline) -> str:
-        """Read what is there, for those who can do without: empty when EC2 does not give it.
+        """Return the console log, or an empty string if EC2 does not return it.
 
         Args:
             deadline: when to stop waiting for EC2.
         """
-        # Not read(): its last response may come some seconds after the deadline.
+        # Do not call read() directly: it may outlast the deadline by some seconds.
         with suppress(CloudError, PycloudlibTimeoutError):
             return call_within(self.read, what=f"the console log of {self._id}", deadline=deadline)
         return ""
@@ -147,10 +147,10 @@ class Console:
 
 
 def read_console_tail(console: Callable[[Deadline], str]) -> str:
-    """Return the end of a console log, as errors show it; empty when EC2 does not give it within TAIL_PATIENCE.
+    """Return the end of a console log for an error; empty if EC2 does not return it within TAIL_PATIENCE.
 
     Args:
-        console: reads the whole log until a deadline; empty when EC2 does not give it.
+        console: returns the whole log by a deadline; empty if EC2 does not return it.
     """
     text = console(Deadline.after(TAIL_PATIENCE))
     return "\n".join(text.replace("\r", "").rstrip().splitlines()[-TAIL_LINES:])

@@ -1,6 +1,6 @@
-"""Which instances are listed: the filters of DescribeInstances.
+"""The filters of DescribeInstances.
 
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SHORT_NAMES = {
     "key": "key-name",
     "name": f"{TAG}Name",
 }
-"""What this library calls some of EC2's filters."""
+"""This library's short names of some filters."""
 
 KNOWN = frozenset(
     {
@@ -89,7 +89,7 @@ KNOWN = frozenset(
         "vpc-id",
     }
 )
-"""The filters that are one word. Those of groups, such as "network-interface.subnet-id", go by their beginning."""
+"""The filters with exact names. Groups of filters, such as "network-interface.subnet-id", are matched by prefix."""
 
 GROUPS = (
     TAG,
@@ -105,14 +105,14 @@ GROUPS = (
 
 
 def instance_filters(by_name: Mapping[str, Any], by_keyword: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The parameter Filters of DescribeInstances.
+    """Return the parameter Filters of DescribeInstances.
 
     Args:
-        by_name: values by EC2's names; one that this library does not know is left to EC2.
-        by_keyword: values by this library's short names, or by EC2's with underscores for hyphens.
+        by_name: values by EC2's filter names; unknown names are passed to EC2.
+        by_keyword: values by this library's short names, or by EC2's names with underscores for hyphens.
 
     Raises:
-        InvalidArgumentError: no such filter (names the nearest), no such state, or a value that is none.
+        InvalidArgumentError: a filter (the message suggests the closest), a state, or a value is invalid.
     """
     if not isinstance(by_name, Mapping):
         raise InvalidArgumentError(f"filters is {by_name!r}; it must be a mapping of EC2's filters to their values")

@@ -1,4 +1,4 @@
-"""Attempts to log in to a host that boots: when to try again, and when no attempt can succeed any more."""
+"""Login attempts to a booting host: when to retry, and when to give up."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from pycloudlib.errors import (
 _ADVICE = " instead (username=...)"
 
 JITTER = 0.25
-"""The fraction by which a pause may be shorter, at random, so that many waits do not connect at the same time."""
+"""The maximum fraction by which to shorten a pause at random, so that concurrent waits do not connect in lockstep."""
 
 HOPELESS_PATIENCE = 10.0
-"""Seconds for which a host must give the same hopeless answer: user data may still change an account or sshd."""
+"""Seconds for which a host must give the same permanent error: user data may still change an account or sshd."""
 
 FEW_HOSTS = 100
-"""Instances that one process awaits with the shortest pauses; more of them pause in proportion."""
+"""The number of awaited instances up to which pauses are shortest; with more, pauses grow in proportion."""
 
-# pam_nologin(8) and sshd, as long as systemd-user-sessions.service has not run, and while the machine goes down.
+# The messages of pam_nologin(8) and sshd before systemd-user-sessions.service has run, and during shutdown.
 _PASSING = re.compile(r"System is (?:booting up|going down)|pam_nologin", re.IGNORECASE)
 
-# pam_unix(8), as sshd passes it on.
+# The messages of pam_unix(8), as sshd relays them.
 _EXPIRED = re.compile(r"account has expired|account is locked", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How the pauses after one kind of failure grow.
+    """The growth of the pauses after one kind of failure.
 
     Args:
         first: seconds before the second attempt.
-        factor: by which each pause is longer than the one before.
-        longest: seconds up to which the pauses grow.
+        factor: the growth factor of each pause.
+        longest: the longest pause, in seconds.
     """
 
     first: float
@@ -50,33 +50,33 @@ class Pace:
     longest: float
 
     def pause(self, failures: int) -> float:
-        """Return the seconds to pause after that many failures of the kind in a row."""
+        """Return the seconds to pause after this number of consecutive failures of the kind."""
         return min(self.first * self.factor ** min(failures - 1, 64), self.longest)
 
 
 UNREACHABLE = Pace(0.1, 1.0, 0.1)
-"""No sshd answers yet. An attempt costs the guest next to nothing, and this process 0.4 ms."""
+"""No sshd responds yet. An attempt costs the guest almost nothing, and this process 0.4 ms."""
 
 UNRESPONSIVE = Pace(0.25, 2.0, 8.0)
-"""The host accepted the connection and then did not answer. Each attempt holds one of sshd's MaxStartups."""
+"""The host accepted the connection but did not respond. Each attempt counts toward sshd's MaxStartups."""
 
 UNVERIFIED = Pace(1.0, 1.5, 2.5)
-"""The host key was refused, no algorithm is common, or commands do not run. Each attempt costs the guest a key
-exchange, and from OpenSSH 9.8 on the client 1 s of penalty."""
+"""The host key was rejected, no algorithm is common, or commands do not run. Each attempt costs the guest a key
+exchange, and since OpenSSH 9.8 the client a penalty of 1 s."""
 
 REFUSED = Pace(1.0, 4.0, 7.0)
-"""sshd refused the key. From OpenSSH 9.8 on, that costs the client 5 s of penalty, and from 15 s on it is locked out
-(PerSourcePenalties in sshd_config(5))."""
+"""sshd rejected the key. Since OpenSSH 9.8, this costs the client a penalty of 5 s; above 15 s sshd refuses its
+connections (PerSourcePenalties in sshd_config(5))."""
 
 
 class LoginAttempts:
-    """The failed attempts to log in to one host in one boot.
+    """The failed login attempts to one host in one boot.
 
     Args:
         username: the login user.
-        auth_patience: seconds for which the host may refuse the key.
-        count_hosts: returns how many hosts this process awaits.
-        clock: default the real time.
+        auth_patience: seconds for which the host may reject the key.
+        count_hosts: returns the number of hosts that this process awaits.
+        clock: the clock; default the real time.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class LoginAttempts:
         """Record a failed attempt.
 
         Args:
-            error: what ended it; default: nothing is wrong, but the boot is not over.
+            error: the error that ended the attempt; default none: the attempt succeeded, but the boot is not over.
         """
         pace = _pace(error)
         self._failures = self._failures + 1 if pace is self._pace else 1
@@ -109,11 +109,11 @@ class LoginAttempts:
             self._hopeless, self._hopeless_since = hopeless, now
 
     def retry_at_once(self) -> None:
-        """Make the next pause a short one: the reason of the last failure is gone."""
+        """Shorten the next pause: the cause of the last failure is gone."""
         self._pace, self._failures = UNREACHABLE, 0
 
     def log_in(self) -> None:
-        """Record that the key was accepted."""
+        """Record that sshd accepted the key."""
         self._refused_since = None
 
     def succeed(self) -> None:
@@ -122,12 +122,12 @@ class LoginAttempts:
         self.retry_at_once()
 
     def pause(self) -> float:
-        """Return the seconds to wait before the next attempt."""
+        """Return the seconds to pause before the next attempt."""
         pause = self._pace.pause(max(1, self._failures)) * max(1.0, self._count_hosts() / FEW_HOSTS)
         return pause * (1 - JITTER * random.random())  # noqa: S311  (spreads load, hides nothing)
 
     def why_over(self) -> str:
-        """Return why no attempt can succeed any more; empty as long as one may."""
+        """Return why no attempt can succeed; empty if one still may."""
         now = self._clock.now()
         if self._hopeless and (now - self._hopeless_since >= HOPELESS_PATIENCE or self._is_redirected):
             return self._hopeless
@@ -140,7 +140,7 @@ class LoginAttempts:
         return self._hopeless.endswith(_ADVICE)
 
     def _why_hopeless(self, error: SSHError | None) -> str:
-        """Return why this failure will not pass; empty if it may."""
+        """Return why this failure is permanent; empty if it may pass."""
         text = str(error or "")
         if _PASSING.search(text):
             return ""

@@ -1,4 +1,4 @@
-"""One DescribeInstances for all that wait."""
+"""Batched polling: one DescribeInstances call for all waiting threads."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHUNK = 200
-"""Ids in one call: what EC2 allows as values of one filter."""
+"""Ids in one call: EC2's limit for the values of one filter."""
 
 CALLS_PER_SECOND = 2.0
-"""Calls that waiting makes at most. Up to CHUNK instances that is a look every half second, and for a thousand, which
-take five calls, one every two and a half."""
+"""The maximum rate of calls while waiting. Up to CHUNK instances are polled every half second; a thousand, which need
+five calls, every two and a half seconds."""
 
 MANY_IN_ONE_STATE = 50
-"""Instances last seen in the same state from which a call asks only for those that have left it. A record takes EC2
-some milliseconds to write, and this process half a millisecond to read: 3 s for each look at a thousand."""
+"""The number of instances last seen in the same state from which a call queries only those that have left it. A record
+takes EC2 some milliseconds to write, and this process half a millisecond to parse: 3 s per poll of a thousand."""
 
 WHOLE_RECORD_INTERVAL = 30.0
-"""Seconds after which an instance's record is read again though its state is the same: its addresses may have changed,
-or EC2 may not know it any more."""
+"""Seconds after which to read an unchanged instance's record again: its addresses may have changed, or it may be gone.
+"""
 
 MAX_THROTTLED_PAUSE = 8.0
-"""Seconds without a call, at most, after EC2 refused one for being one too many."""
+"""Maximum seconds to pause after EC2 throttled a call."""
 
 
 class InstanceState(Enum):
@@ -57,7 +57,7 @@ class InstanceState(Enum):
 
     @property
     def is_ending(self) -> bool:
-        """Whether the instance is being terminated, or is already: nothing leads out of here."""
+        """Whether the instance is terminating or terminated, which is final."""
         return self in (InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED)
 
     def __str__(self) -> str:
@@ -66,22 +66,22 @@ class InstanceState(Enum):
 
 @dataclass(frozen=True)
 class InstanceDescription:
-    """What EC2 said about an instance, at one moment.
+    """The description of an instance at one moment (DescribeInstances).
 
     Args:
-        instance_id: such as "i-0123456789abcdef0".
-        state: its state.
-        state_reason: why it is in that state, in EC2's words; empty when EC2 says nothing.
-        image_id: the AMI that it was launched from.
-        instance_type: such as "t3.micro".
-        public_ip: its public IPv4 address; None without one.
-        private_ip: its private IPv4 address; None without one.
-        ipv6: its first IPv6 address; None without one.
-        public_dns_name: empty without one.
-        private_dns_name: empty without one.
-        availability_zone: such as "eu-central-1a".
-        tags: its tags.
-        launched: when it was launched; None when EC2 does not say.
+        instance_id: the instance id, such as "i-0123456789abcdef0".
+        state: the state.
+        state_reason: EC2's reason for the state; empty if EC2 gives none.
+        image_id: the AMI from which the instance was launched.
+        instance_type: the instance type, such as "t3.micro".
+        public_ip: the public IPv4 address; None without one.
+        private_ip: the private IPv4 address; None without one.
+        ipv6: the primary IPv6 address, or else the first one; None without one.
+        public_dns_name: the public DNS name; empty without one.
+        private_dns_name: the private DNS name; empty without one.
+        availability_zone: the availability zone, such as "eu-central-1a".
+        tags: the tags.
+        launched: the launch time; None if EC2 does not report it.
     """
 
     instance_id: str
@@ -100,7 +100,7 @@ class InstanceDescription:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> InstanceDescription:
-        """Read one instance of an answer of RunInstances or DescribeInstances."""
+        """Parse an instance of a RunInstances or DescribeInstances response."""
         reason = record.get("StateReason", {}).get("Message", "") or record.get("StateTransitionReason", "")
         return cls(
             instance_id=record["InstanceId"],
@@ -120,7 +120,7 @@ class InstanceDescription:
 
     @property
     def address(self) -> str | None:
-        """The address at which it is reached: public, private, or IPv6 where it has no IPv4; None without any."""
+        """The address to connect to: public IPv4, or else private IPv4, or else IPv6; None without any."""
         return self.public_ip or self.private_ip or self.ipv6
 
     def __str__(self) -> str:
@@ -142,10 +142,10 @@ def _ipv6_of(record: Mapping[str, Any]) -> str | None:
 
 @dataclass
 class _Question:
-    """A question about one instance, which several callers may wait for.
+    """A query for one instance, shared by several callers.
 
     Args:
-        max_age: the age that the answer may have: the lowest that any of the callers allows.
+        max_age: the maximum age of the response in seconds: the lowest among the callers.
     """
 
     max_age: float
@@ -164,12 +164,12 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What EC2 said about an instance.
+    """A response about an instance.
 
     Args:
-        moment: when it said so, or that the state is still the same.
-        read: when it sent the whole record.
-        description: the record; None if EC2 does not know the instance.
+        moment: when EC2 reported the record, or that the state is unchanged.
+        read: when EC2 sent the whole record.
+        description: the record; None if EC2 does not find the instance.
     """
 
     moment: float
@@ -179,13 +179,12 @@ class _Answer:
 
 @dataclass(frozen=True)
 class _Call:
-    """One DescribeInstances.
+    """One DescribeInstances call.
 
     Args:
-        ids: at most CHUNK of them.
-        state: the state in which all of them were seen last, so that only those that have left it are asked for; None
-            to ask for all.
-        seen: what was seen of each then.
+        ids: the instance ids, at most CHUNK.
+        state: the state in which all instances were last seen, to query only those that have left it; default all.
+        seen: the last response about each instance.
     """
 
     ids: Sequence[str]
@@ -194,7 +193,7 @@ class _Call:
 
     @property
     def filters(self) -> list[FilterTypeDef]:
-        # A filter, not InstanceIds: one id that EC2 does not know would spoil the answer for all.
+        # A filter, not InstanceIds: a single unknown id would fail the whole call.
         filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(self.ids)}]
         if self.state is not None:
             others = [str(state) for state in InstanceState if state is not self.state]
@@ -204,7 +203,7 @@ class _Call:
 
 @dataclass
 class _Throttling:
-    """EC2 refuses calls for being too many: the pause doubles each time, and is over with the next answer."""
+    """EC2 throttles calls: the pause doubles each time, until the next response."""
 
     pause: float = 0.0
     moment: float = 0.0
@@ -220,18 +219,19 @@ class _Throttling:
 
 
 class Poller:
-    """Describes instances: the questions of many threads in one call (DescribeInstances).
+    """Describes instances: batches the queries of many threads into one call (DescribeInstances).
 
-    AWS allows an account some 10 to 20 calls a second, for all of its jobs together. So at most one call is under way;
-    questions asked meanwhile join the next one, and every call also covers all instances that somebody waits for. The
-    more there are, or the more EC2 is throttling, the older an answer may be.
+    AWS allows an account some 10 to 20 calls per second, for all of its jobs together. So at most one call is in
+    flight.
+    Later queries join the next call, which also covers all watched instances. With more instances, or under throttling,
+    responses may be older.
 
-    The calls are made by a thread of their own, as long as there are questions: a caller stops waiting at its deadline,
-    however long the call takes.
+    A separate thread makes the calls while there are queries. A caller stops waiting at its deadline, however long the
+    call takes.
 
     Args:
         client: the boto3 EC2 client.
-        clock: default the real time.
+        clock: the clock; default the real time.
     """
 
     def __init__(self, client: EC2Client, *, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -247,7 +247,7 @@ class Poller:
 
     @contextmanager
     def watching(self, instance_id: str) -> Iterator[None]:
-        """Ask about this instance in every call, since somebody waits for it."""
+        """Include this instance in every call while the context is active."""
         with self._lock:
             self._watched[instance_id] += 1
         try:
@@ -260,26 +260,27 @@ class Poller:
                     self._seen.pop(instance_id, None)
 
     def count_watched(self) -> int:
-        """How many instances somebody waits for."""
+        """Return the number of watched instances."""
         with self._lock:
             return len(self._watched)
 
     def describe(
         self, instance_id: str, *, max_age: float = 0.0, deadline: Deadline | None = None
     ) -> InstanceDescription | None:
-        """Return what EC2 says about an instance.
+        """Return the description of an instance (DescribeInstances).
 
         Args:
-            instance_id: the instance.
-            max_age: seconds; how old an answer to somebody else's question may be; default 0, ask anew. Where many
-                instances are waited for, or EC2 is throttling, an older one has to do.
-            deadline: when to stop waiting for an answer; default none.
+            instance_id: the instance id.
+            max_age: the maximum age of a cached response, in seconds; default 0, for a new query. It may be exceeded if
+                many
+                instances are watched, or under throttling.
+            deadline: when to stop waiting for a response; default never.
 
         Returns:
-            None if EC2 does not know it: never launched, gone for long, or launched a moment ago.
+            The description; None if EC2 does not find it: never launched, long gone, or just launched.
 
         Raises:
-            PycloudlibError: EC2 refused the call, or is out of reach. Every caller gets an error of its own.
+            PycloudlibError: EC2 rejected the call, or is unreachable. Every caller gets its own copy of the error.
             NoResponseError: EC2 did not respond in time.
         """
         deadline = deadline or Deadline.never()
@@ -302,7 +303,7 @@ class Poller:
         return question.found
 
     def forget(self, instance_id: str) -> None:
-        """Let nobody be content with an earlier answer: the instance was just told to change its state."""
+        """Drop cached responses about an instance: its state was just told to change."""
         with self._lock:
             self._seen.pop(instance_id, None)
             self._changed.add(instance_id)
@@ -321,10 +322,11 @@ class Poller:
         return math.ceil(len(self._watched) / CHUNK) / CALLS_PER_SECOND
 
     def _ensure_server(self) -> bool:
-        """Start the thread that makes the calls, unless it runs; False if no thread can be started.
+        """Start the thread that makes the calls, unless it runs. Return False if no thread can be started.
 
-        The thread itself tells whether it runs. A flag would stay set when a signal interrupts the caller between
-        setting it and starting the thread, and every later caller would wait forever.
+        Check the thread itself rather than a flag. If a signal interrupted the caller between setting the flag and
+        starting
+        the thread, every later caller would wait forever.
         """
         if self._server is not None and self._server.is_alive():
             return True
@@ -332,7 +334,7 @@ class Poller:
         try:
             self._server.start()
         except RuntimeError:
-            # No further thread, or the interpreter is about to end.
+            # The thread limit is reached, or the interpreter is shutting down.
             return False
         return True
 
@@ -354,14 +356,14 @@ class Poller:
             calls = self._calls(questions)
             self._changed.clear()
         for call in calls:
-            # Those whose instances are in this call go on while the next one is made.
+            # Waiters of this call's instances continue while the next call is made.
             error = self._make(call, questions)
             if error is not None:
                 _fail_all(questions, error)
                 return
 
     def _are_answered(self, questions: Mapping[str, _Question]) -> bool:
-        """Answer from earlier calls, or refuse while EC2 is throttling, where that will do for all questions."""
+        """Answer from the cache, or fail under throttling, if that suffices for all queries."""
         try:
             recent = {id_: self._recent(id_, question.max_age) for id_, question in questions.items()}
         except PycloudlibError as error:
@@ -376,7 +378,7 @@ class Poller:
         return True
 
     def _calls(self, questions: Mapping[str, _Question]) -> list[_Call]:
-        """Plan the calls about all instances that are asked about or watched, the former first."""
+        """Plan the calls for all queried and watched instances, the queried ones first."""
         whole: list[str] = []
         by_state: dict[InstanceState, dict[str, _Answer]] = {}
         for id_ in sorted(questions.keys() | self._watched.keys(), key=lambda id_: (id_ not in questions, id_)):
@@ -398,14 +400,14 @@ class Poller:
         return asks_anew or self._clock.now() - seen.read >= WHOLE_RECORD_INTERVAL
 
     def _make(self, call: _Call, questions: Mapping[str, _Question]) -> PycloudlibError | None:
-        """Make a call, and answer the questions about its instances; return the error that it ended with."""
+        """Make a call, and answer the queries for its instances. Return the error, if any."""
         try:
             described = self._describe(call)
         except PycloudlibError as error:
             self._note_error(error)
             return error
         except Exception as error:
-            # In this thread nobody else would ever see it.
+            # Otherwise the thread would swallow the error.
             failure = PycloudlibError(f"DescribeInstances failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
             return failure
@@ -420,7 +422,7 @@ class Poller:
                 self._throttling.begin_or_grow(error, self._clock.now())
 
     def _note(self, call: _Call, described: Mapping[str, InstanceDescription]) -> dict[str, InstanceDescription | None]:
-        """Keep the answers to a call about watched instances; return all of them."""
+        """Cache the responses about watched instances, and return all responses."""
         now = self._clock.now()
         found: dict[str, InstanceDescription | None] = {}
         with self._lock:
@@ -429,7 +431,7 @@ class Poller:
                 is_unchanged = id_ in call.seen and id_ not in described
                 answer = replace(call.seen[id_], moment=now) if is_unchanged else _Answer(now, now, described.get(id_))
                 found[id_] = answer.description
-                # Ignore answers to what was asked before the instance was told to change.
+                # Ignore responses requested before the state change.
                 if id_ in self._watched and id_ not in self._changed:
                     self._seen[id_] = answer
         return found

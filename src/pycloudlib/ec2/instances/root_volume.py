@@ -25,12 +25,12 @@ _NOT_FOUND = "InvalidReplaceRootVolumeTaskId.NotFound"
 
 @dataclass(frozen=True)
 class RootVolumeTask:
-    """What EC2 said of a root volume replacement task, at one moment.
+    """The description of a root volume replacement task at one moment.
 
     Args:
-        id: such as "replacevol-0123456789abcdef0".
-        state: "pending", "in-progress", "succeeded", "failing", "failed" or "failed-detached".
-        state_reason: EC2 gives none for these tasks.
+        id: the task id, such as "replacevol-0123456789abcdef0".
+        state: "pending", "in-progress", "succeeded", "failing", "failed", or "failed-detached".
+        state_reason: always empty; EC2 gives none for these tasks.
     """
 
     id: str
@@ -39,7 +39,7 @@ class RootVolumeTask:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> RootVolumeTask:
-        """Read one task of a response."""
+        """Parse a task of a response."""
         return cls(record["ReplaceRootVolumeTaskId"], record.get("TaskState", ""))
 
 
@@ -47,7 +47,7 @@ class RootVolumeTasks:
     """The root volume replacement tasks of one region.
 
     Args:
-        scope: where they are.
+        scope: the context of the region.
         volumes: the volumes of the same region.
     """
 
@@ -57,21 +57,21 @@ class RootVolumeTasks:
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
     def create(self, instance_id: str, source: Mapping[str, str], deadline: Deadline) -> str:
-        """Begin to replace an instance's root volume, which is deleted afterwards (CreateReplaceRootVolumeTask).
+        """Start to replace an instance's root volume, and delete the old one afterward (CreateReplaceRootVolumeTask).
 
         Args:
-            instance_id: the instance.
+            instance_id: the instance id.
             source: ImageId or SnapshotId; empty for the launch state.
             deadline: when to stop waiting for EC2.
 
         Returns:
-            The id of the task.
+            The task id.
 
         Raises:
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
         """
         specifications = self._scope.tags_for("replace-root-volume-task")
-        # botocore gives each call a client token, so that repeating it is safe.
+        # botocore adds a client token to each call, so retries are safe.
         request: Any = {"InstanceId": instance_id, "DeleteReplacedRootVolume": True, **source}
         answer = responded(
             partial(self._scope.client.create_replace_root_volume_task, TagSpecifications=specifications, **request),
@@ -87,21 +87,21 @@ class RootVolumeTasks:
         """Wait until a task has succeeded.
 
         Raises:
-            IllegalStateError: it failed.
-            PycloudlibTimeoutError: it had not succeeded in time; with the last state seen.
+            IllegalStateError: the task failed.
+            PycloudlibTimeoutError: the task did not succeed in time; the message has the last state.
         """
         self._records.wait_for(task_id, SUCCEEDED, hopeless=HOPELESS, deadline=deadline)
 
     def root_volume(self, instance_id: str, device_name: str, deadline: Deadline) -> VolumeDescription:
-        """Return the volume that is attached as an instance's root volume.
+        """Return the root volume of an instance (DescribeVolumes).
 
         Args:
-            instance_id: the instance.
-            device_name: its root device name.
+            instance_id: the instance id.
+            device_name: the root device name.
             deadline: when to stop waiting for EC2.
 
         Raises:
-            ResourceNotFoundError: there is none.
+            ResourceNotFoundError: the instance has no root volume.
         """
         filters = {"attachment.instance-id": instance_id, "attachment.device": device_name}
         found = self._volumes.find(filters, deadline)
@@ -110,7 +110,7 @@ class RootVolumeTasks:
         return found[0]
 
     def tag(self, volume_id: str, tags: Mapping[str, str], deadline: Deadline) -> None:
-        """Tag a replacement: EC2 gives it none of its own (CreateTags)."""
+        """Tag a replacement volume, which EC2 creates without tags (CreateTags)."""
         own = {key: value for key, value in tags.items() if not key.startswith("aws:")}
         if not own:
             return
@@ -133,10 +133,10 @@ class RootVolumeTasks:
 
 
 def checked_source(image_id: str | None, snapshot_id: str | None) -> dict[str, str]:
-    """Return the parameters of CreateReplaceRootVolumeTask that say what the volume is replaced with.
+    """Return the parameters of CreateReplaceRootVolumeTask for the source of the new volume.
 
     Raises:
-        InvalidArgumentError: both are given, or one is no id.
+        InvalidArgumentError: both ids are given, or one is invalid.
     """
     if image_id is not None and snapshot_id is not None:
         raise InvalidArgumentError("replace_root_volume() takes image_id or snapshot_id, not both")

@@ -1,7 +1,7 @@
-"""Where RunInstances puts an instance: subnet, security groups and addresses.
+"""The network of RunInstances: subnet, security groups, and addresses.
 
-A launch names them for the instance, or for each of its NetworkInterfaces; EC2 refuses both at once.
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
+A launch specifies them for the instance, or for each of its NetworkInterfaces; EC2 rejects a mixture.
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 OF_EVERY_INTERFACE = {"SubnetId": "SubnetId", "SecurityGroupIds": "Groups"}
-"""Parameters of the instance that every interface can have, and what they are called there."""
+"""The instance's parameters that every interface can have, with their names in NetworkInterfaces."""
 
 OF_THE_PRIMARY_INTERFACE = {
     "Ipv6AddressCount": "Ipv6AddressCount",
     "Ipv6Addresses": "Ipv6Addresses",
     "PrivateIpAddress": "PrivateIpAddress",
 }
-"""Parameters of the instance that only its first interface can have."""
+"""The instance's parameters that only its primary interface can have."""
 
 IPV6_CHOICES = ("Ipv6AddressCount", "Ipv6Addresses", "Ipv6PrefixCount", "Ipv6Prefixes")
-"""How a caller says which IPv6 addresses an interface gets."""
+"""The parameters that choose the IPv6 addresses of an interface."""
 
 
 def choose_network(
     client: EC2Client, vpc: VPC | None, parameters: Mapping[str, Any], *, enable_ipv6: bool
 ) -> dict[str, Any]:
-    """Say where an instance goes, as far as its caller leaves that open.
+    """Return the network parameters that the caller leaves open.
 
     Args:
         client: the boto3 EC2 client.
-        vpc: what it is launched into; None for where the other parameters say, or else the default VPC.
+        vpc: the VPC to launch into; None for the caller's parameters, or else the default VPC.
         parameters: the caller's parameters of RunInstances.
-        enable_ipv6: whether it gets an IPv6 address, where its subnet has any.
+        enable_ipv6: whether to assign an IPv6 address, if the subnet supports it.
 
     Returns:
         Further parameters of RunInstances.
 
     Raises:
-        InvalidArgumentError: the VPC is none, has no subnet in the zone asked for, or does not have the subnet.
+        InvalidArgumentError: `vpc` is not a VPC, has no subnet in the requested zone, or does not have the subnet.
     """
     if vpc is not None and not isinstance(vpc, VPC):
         raise InvalidArgumentError(f"vpc is a {type(vpc).__name__}; it must be what get_or_create_vpc() gave")
@@ -57,14 +57,14 @@ def choose_network(
 
 
 def network_parameters(callers: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge what the caller says of the network with what else is known of it; the caller's values win.
+    """Merge the caller's network parameters with the chosen ones; the caller's values take precedence.
 
     Args:
         callers: the caller's parameters of RunInstances.
-        network: SubnetId, SecurityGroupIds and Ipv6AddressCount, as far as they are known.
+        network: SubnetId, SecurityGroupIds, and Ipv6AddressCount, if known.
 
     Returns:
-        The caller's parameters and these, in one of the two forms that EC2 takes.
+        The merged parameters, in one of the two forms that EC2 accepts.
     """
     merged = {**network, **callers}
     if "NetworkInterfaces" not in callers:
@@ -74,7 +74,7 @@ def network_parameters(callers: Mapping[str, Any], network: Mapping[str, Any]) -
     first = {name: merged.pop(name) for name in OF_THE_PRIMARY_INTERFACE if name in merged}
     for position, interface in enumerate(interfaces):
         if "NetworkInterfaceId" in interface:
-            # It exists already, with all that it has.
+            # An existing interface keeps its own configuration.
             continue
         known = {OF_EVERY_INTERFACE[name]: value for name, value in everywhere.items()}
         if interface.get("DeviceIndex", position) == 0:

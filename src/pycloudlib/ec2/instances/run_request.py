@@ -1,6 +1,6 @@
-"""What RunInstances is asked: the caller's parameters, merged with the library's own.
+"""The request of RunInstances: the caller's parameters, merged with the library's.
 
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ OWN_PARAMETERS = {
     "MinCount": "no count: launch() launches one instance, and launch_many() takes count and min_count",
     "MaxCount": "no count: launch() launches one instance, and launch_many() takes count and min_count",
 }
-"""What is not to be given twice, and what says it."""
+"""The parameters that launch() rejects, with the argument to use instead."""
 
 OWN_SPELLINGS = {"InstanceType": "instance_type", "UserData": "user_data"}
 """RunInstances' spelling of launch()'s own arguments. Existing suites use both."""
 
 SPELLINGS = {"SecurityGroupsIds": "SecurityGroupIds"}
-"""Names that existing suites use for others."""
+"""Misspelled names in existing suites, with the correct names."""
 
 TAGGED = ("instance", "volume", "network-interface")
-"""What RunInstances creates and tags."""
+"""The resources that RunInstances creates and tags."""
 
 MAX_DISK_GB = 16384
 LARGE_DISK_GB = 65536
 LARGE_VOLUME_TYPES = frozenset({"gp3", "io2"})
-"""Those that may have LARGE_DISK_GB: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html"""
+"""The types that support LARGE_DISK_GB. See https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html"""
 
 MAX_COUNT = 1000
 """Instances in one call; an account's own quota is lower for most types."""
@@ -53,19 +53,19 @@ MAX_COUNT = 1000
 
 @dataclass(frozen=True)
 class RunRequest:
-    """One launch.
+    """A launch (RunInstances).
 
     Args:
-        image: what is launched.
-        instance_type: such as "t3.micro".
+        image: the image.
+        instance_type: the instance type, such as "t3.micro".
         name: the tag "Name".
-        user_data: for cloud-init; None for none.
-        disk_size_gb: GiB of the root volume.
-        enable_ipv6: whether the metadata service answers over IPv6 too.
-        more: the caller's parameters of RunInstances.
-        network: the parameters that put it into a VPC; they count where the caller says nothing.
-        count: how many instances.
-        min_count: how many must be had, lest none is launched; None for all.
+        user_data: the user data for cloud-init; default none.
+        disk_size_gb: the size of the root volume in GiB; default 15.
+        enable_ipv6: whether to enable the metadata service over IPv6 too; default no.
+        more: the caller's parameters of RunInstances; default none.
+        network: the parameters of the VPC, over which the caller's take precedence; default none.
+        count: the number of instances; default 1.
+        min_count: the minimum number of instances, or else none is launched; default all.
     """
 
     image: ImageDescription
@@ -80,14 +80,14 @@ class RunRequest:
     min_count: int | None = None
 
     def parameters(self, ownership: Ownership, mark: str) -> dict[str, Any]:
-        """Give the parameters of the call.
+        """Return the parameters of the call.
 
         Args:
-            ownership: what is created is tagged with it.
-            mark: its client token, and a tag of what is created.
+            ownership: the tags of created resources.
+            mark: the client token, which is also the idempotency tag of created resources.
 
         Raises:
-            InvalidArgumentError: a tag that EC2 would refuse, or one of the library's own.
+            InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
         """
         own: dict[str, Any] = {
             "ImageId": self.image.image_id,
@@ -108,8 +108,8 @@ def with_own_spellings(instance_type: object, user_data: object, more: Mapping[s
     """Move RunInstances' spelling of launch()'s own arguments to these arguments.
 
     Args:
-        instance_type: the argument of launch(); None for none.
-        user_data: the argument of launch(); None for none.
+        instance_type: the argument of launch(); None if absent.
+        user_data: the argument of launch(); None if absent.
         more: the caller's parameters of RunInstances.
 
     Returns:
@@ -129,15 +129,18 @@ def with_own_spellings(instance_type: object, user_data: object, more: Mapping[s
 
 
 def checked_parameters(client: EC2Client, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Check the caller's parameters, and put the usual misspelling right.
+    """Validate the caller's parameters, and correct known misspellings.
 
     Args:
         client: the boto3 EC2 client, which knows the parameters of RunInstances.
-        parameters: what launch() was given beside its own arguments.
+        parameters: the extra keyword arguments of launch().
+
+    Returns:
+        The corrected parameters.
 
     Raises:
-        InvalidArgumentError: one is unknown (names the nearest), is given by another argument, or is of another form
-            than RunInstances takes.
+        InvalidArgumentError: a parameter is unknown (the message suggests the closest), belongs to another argument, or
+            has an invalid form.
     """
     shape: Any = client.meta.service_model.operation_model("RunInstances").input_shape
     known = shape.members
@@ -165,18 +168,18 @@ def check_arguments(
     switches: Mapping[str, object],
     more: Mapping[str, Any],
 ) -> None:
-    """Refuse arguments of launch() that are of another type, or out of range.
+    """Raise if an argument of launch() has the wrong type, or is out of range.
 
     Args:
-        image_id: must be a text.
-        instance_type: must be a text.
-        disk_size_gb: must be a whole number that a volume can have.
-        username: must be a text, or None.
-        switches: by name, what must be True or False.
-        more: the parameters of RunInstances, which may name another type of volume.
+        image_id: must be a string.
+        instance_type: must be a string.
+        disk_size_gb: must be an integer within the range of the volume type.
+        username: must be a string, or None.
+        switches: the arguments that must be True or False, by name.
+        more: the parameters of RunInstances, which may set another volume type.
 
     Raises:
-        InvalidArgumentError: names the argument, what was found, and what is allowed.
+        InvalidArgumentError: the message has the argument, its value, and the allowed values.
     """
     for name, value in {"image_id": image_id, "instance_type": instance_type, "username": username}.items():
         if value is None and name == "username":
@@ -192,10 +195,10 @@ def check_arguments(
 
 
 def check_count(count: object, min_count: object) -> None:
-    """Refuse numbers of instances that cannot be launched by one call.
+    """Raise if one call cannot launch this number of instances.
 
     Raises:
-        InvalidArgumentError: names the argument, what was found, and what is allowed.
+        InvalidArgumentError: the message has the argument, its value, and the allowed values.
     """
     largest = check_number("count", count, 1, MAX_COUNT)
     if min_count is not None:
@@ -203,19 +206,19 @@ def check_count(count: object, min_count: object) -> None:
 
 
 def check_number(name: str, value: object, least: int, most: int) -> int:
-    """Refuse what is no whole number within two limits.
+    """Raise unless a value is an integer within two limits.
 
     Args:
-        name: of the argument, for the message.
-        value: what was given.
-        least: the lowest that is allowed.
-        most: the highest that is allowed.
+        name: the name of the argument, for the message.
+        value: the value.
+        least: the minimum.
+        most: the maximum.
 
     Returns:
         The value.
 
     Raises:
-        InvalidArgumentError: names the argument, what was found, and what is allowed.
+        InvalidArgumentError: the message has the argument, its value, and the allowed values.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number from {least} to {most}")

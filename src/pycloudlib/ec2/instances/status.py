@@ -1,4 +1,4 @@
-"""What EC2 says about one instance, now and until it says something else."""
+"""The latest description of one instance, and waits for its states."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pycloudlib.waiting import wait_until
 logger = logging.getLogger(__name__)
 
 NOT_YET_VISIBLE = 60.0
-"""Seconds after a launch in which EC2 may not know the instance yet."""
+"""Seconds after a launch for which EC2 may not find the instance."""
 
 GONE_AFTER = 10.0
-"""Seconds for which EC2 must not know an instance until it is believed to be gone."""
+"""Seconds for which EC2 must not find an instance before it counts as gone."""
 
 LOOK_INTERVAL = 0.5
-"""Seconds between two looks at a state that is waited for; an answer of this age will do."""
+"""Seconds between two polls while waiting; also the accepted age of a response."""
 
 MAX_LOOK_INTERVAL = 1.0
 
 
 class Status:
-    """What EC2 says about one instance.
+    """The latest description of one instance.
 
     Args:
-        description: what it said first.
-        poller: who asks EC2, for everybody.
-        launched: whether the instance was launched a moment ago, so that EC2 may not know it yet.
-        clock: what tells the time; default the real time.
+        description: the first description.
+        poller: polls EC2 for all instances.
+        launched: whether the instance was just launched, so that EC2 may not find it yet.
+        clock: the clock; default the real time.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class Status:
     ) -> None:
         self.seen = description
         self.why_unseen = ""
-        """Why the last look() returned nothing: an error, or that EC2 does not know the instance."""
+        """Why the last `look()` returned None: a transient error, or EC2 did not find the instance."""
         self.is_unknown = False
-        """Whether EC2 responded to the last look() and did not know the instance."""
+        """Whether EC2 responded to the last `look()` and did not find the instance."""
         self._id = description.instance_id
         self._poller = poller
         self._clock = clock
@@ -55,17 +55,17 @@ class Status:
 
     @property
     def may_be_invisible(self) -> bool:
-        """Whether the launch was so short a time ago that EC2 may not know the instance yet."""
+        """Whether the launch was so recent that EC2 may not find the instance yet."""
         return self._clock.now() < self._visible_by
 
     def refresh(self, deadline: Deadline | None = None) -> InstanceDescription:
         """Return the instance's latest description (DescribeInstances).
 
         Args:
-            deadline: when to stop waiting for EC2's answer; default none.
+            deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            InstanceNotFoundError: EC2 does not know the instance any more.
+            InstanceNotFoundError: the instance no longer exists.
             NoResponseError: EC2 did not respond in time.
         """
         description = self._poller.describe(self._id, deadline=deadline)
@@ -76,14 +76,17 @@ class Status:
         return self.seen
 
     def look(self, max_age: float = LOOK_INTERVAL, deadline: Deadline | None = None) -> InstanceDescription | None:
-        """Query EC2, tolerating transient errors; a recent answer will do.
+        """Return a recent description, tolerating transient errors (DescribeInstances).
 
         Args:
-            max_age: seconds; how old the answer may be; default LOOK_INTERVAL.
-            deadline: when to stop waiting for EC2's answer; default none.
+            max_age: the maximum age of the response in seconds; default LOOK_INTERVAL.
+            deadline: when to stop waiting for EC2; default never.
 
         Returns:
-            None when there is no news: EC2 does not know the instance, or could not answer, or not in time.
+            The description; None if EC2 does not find the instance, or did not respond.
+
+        Raises:
+            CloudError: EC2 rejected the request.
         """
         try:
             description = self._poller.describe(self._id, max_age=max_age, deadline=deadline)
@@ -100,18 +103,18 @@ class Status:
         return description
 
     def expect_change(self) -> None:
-        """Be content with no earlier answer: the instance was just told to change its state."""
+        """Ignore earlier responses: the instance's state was just told to change."""
         self._poller.forget(self._id)
 
     def wait_for_stop(self, deadline: Deadline) -> None:
-        """Wait until it is stopped.
+        """Wait until the instance is stopped.
 
         Args:
             deadline: when to give up.
 
         Raises:
-            InstanceStateError: it was terminated instead.
-            PycloudlibTimeoutError: it was not stopped in time.
+            InstanceStateError: the instance was terminated.
+            PycloudlibTimeoutError: the instance was not stopped in time.
         """
 
         def is_stopped() -> bool:
@@ -127,13 +130,13 @@ class Status:
         self._wait_until(is_stopped, "stopped", deadline)
 
     def wait_for_end(self, deadline: Deadline) -> None:
-        """Wait until it is terminated, or until EC2 has not known it for a while.
+        """Wait until the instance is terminated, or EC2 has not found it for a while.
 
         Args:
             deadline: when to give up.
 
         Raises:
-            PycloudlibTimeoutError: it was not terminated in time.
+            PycloudlibTimeoutError: the instance was not terminated in time.
         """
         unknown_since: float | None = None
 
@@ -147,7 +150,7 @@ class Status:
                 # EC2 did not respond, or was throttling.
                 unknown_since = None
                 return False
-            # Once is no proof: the answer may come from a part of EC2 that has not heard of the instance yet.
+            # Once is no proof: the response may come from a part of EC2 that is not consistent yet.
             now = self._clock.now()
             unknown_since = now if unknown_since is None else unknown_since
             return now - unknown_since >= GONE_AFTER and not self.may_be_invisible

@@ -1,6 +1,6 @@
-"""What cloud-init is given with a launch.
+"""User data for cloud-init.
 
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from email.message import Message
 from pycloudlib.errors import InvalidArgumentError
 
 MAX_USER_DATA = 16 * 1024
-"""Bytes, before they are encoded."""
+"""Bytes before the base64 encoding."""
 
 UserData = str | bytes | Message
-"""A text, bytes, or a MIME message, such as the multi-part ones that cloud-init takes."""
+"""A string, bytes, or a MIME message, such as cloud-init's multi-part archives."""
 
 
 def checked_user_data(user_data: UserData | None) -> str | bytes | None:
-    """Give user data as EC2 takes it, and refuse what EC2 would refuse.
+    """Return user data in the form of RunInstances.
 
     Args:
-        user_data: what launch() was given; None for none.
+        user_data: the argument of launch(); None for no user data.
 
     Raises:
-        InvalidArgumentError: it is of another type, longer than 16 KiB, or no valid text; says nothing of what is in
-            it.
+        InvalidArgumentError: the user data has another type, exceeds 16 KiB, or cannot be encoded. The message does not
+            quote it.
     """
     if user_data is None:
         return None
@@ -36,7 +36,7 @@ def checked_user_data(user_data: UserData | None) -> str | bytes | None:
         given = user_data.as_bytes() if isinstance(user_data, Message) else user_data
         size = len(given.encode() if isinstance(given, str) else given)
     except (UnicodeError, LookupError) as error:
-        # The error itself would quote it.
+        # The error itself would quote the user data.
         raise InvalidArgumentError(f"the user data cannot be encoded: {error.__class__.__name__}") from None
     if size > MAX_USER_DATA:
         raise InvalidArgumentError(

@@ -1,1 +1,1 @@
-"""What a VPC is made of, and how an instance is reached."""
+"""The parts of a VPC, and the network access of instances."""

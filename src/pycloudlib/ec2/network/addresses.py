@@ -1,4 +1,4 @@
-"""Elastic addresses: public IPv4 addresses that stay until they are released."""
+"""Elastic IP addresses: public IPv4 addresses that persist until they are released."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ logger = logging.getLogger(__name__)
 KIND = "elastic address"
 
 CHUNK = 200
-"""What EC2 allows as values of one filter."""
+"""EC2's limit for the values of one filter."""
 
 RELEASE_TIMEOUT = 60.0
-"""Seconds for which EC2 may still count an address as used after it was taken from its interface."""
+"""Seconds for which EC2 may still count an address as used after its disassociation."""
 
 
 @dataclass(frozen=True)
 class ElasticAddress:
-    """An elastic address.
+    """An elastic IP address.
 
     Args:
-        allocation_id: such as "eipalloc-0123456789abcdef0".
+        allocation_id: the allocation id, such as "eipalloc-0123456789abcdef0".
         public_ip: the address.
-        association_id: of its tie to an interface; None without one.
-        interface_id: the interface that it leads to; None without one.
-        tags: its tags.
+        association_id: the id of its association with an interface; default none.
+        interface_id: the associated interface; default none.
+        tags: the tags.
     """
 
     allocation_id: str
@@ -49,7 +49,7 @@ class ElasticAddress:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> ElasticAddress:
-        """Read one address of an answer of DescribeAddresses."""
+        """Parse an address of a DescribeAddresses response."""
         return cls(
             allocation_id=record.get("AllocationId", ""),
             public_ip=record["PublicIp"],
@@ -60,20 +60,20 @@ class ElasticAddress:
 
 
 class ElasticAddresses:
-    """The elastic addresses of one region.
+    """The elastic IP addresses of one region.
 
     Args:
-        scope: where they are.
+        scope: the context of the region.
     """
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     def allocate(self) -> ElasticAddress:
-        """Get a new one (AllocateAddress).
+        """Allocate a new address (AllocateAddress).
 
         Raises:
-            CapacityError: the account has as many as it may have.
+            CapacityError: the account's quota is reached.
         """
         client = self._scope.client
 
@@ -97,12 +97,12 @@ class ElasticAddresses:
         return address
 
     def associate(self, address: ElasticAddress, interface_id: str, private_ip: str) -> None:
-        """Let an address lead to one private address of an interface (AssociateAddress).
+        """Associate an address with a private address of an interface (AssociateAddress).
 
         Args:
-            address: the elastic address.
+            address: the elastic IP address.
             interface_id: the interface.
-            private_ip: which of its addresses.
+            private_ip: the interface's private address.
         """
         call = partial(
             self._scope.client.associate_address,
@@ -114,15 +114,15 @@ class ElasticAddresses:
         when_known(call, what=f"associate {address.public_ip} with {interface_id}")
 
     def is_recorded(self) -> bool:
-        """Whether any was allocated here and is not released yet."""
+        """Return whether addresses were allocated here and are not released yet."""
         return bool(self._scope.ledger.ids(KIND))
 
     def own_of(self, filter_name: str, values: Iterable[str], deadline: Deadline = NEVER) -> list[ElasticAddress]:
-        """Those that this library allocated, in this run or in another one (DescribeAddresses).
+        """Return the matching addresses that this library allocated, in this run or another (DescribeAddresses).
 
         Args:
             filter_name: "network-interface-id" or "instance-id".
-            values: the ids of what they lead to.
+            values: the ids of the associated interfaces or instances.
             deadline: when to stop waiting for EC2; default never.
         """
         wanted = list(values)
@@ -131,12 +131,10 @@ class ElasticAddresses:
         return [address for address in found if RUN in address.tags]
 
     def release(self, allocation_id: str, deadline: Deadline | None = None) -> None:
-        """Give an address back, also while it leads somewhere (DisassociateAddress, ReleaseAddress).
-
-        One that was released already is fine.
+        """Disassociate and release an address (DisassociateAddress, ReleaseAddress). No-op if it is released.
 
         Args:
-            allocation_id: the address.
+            allocation_id: the allocation id.
             deadline: when to give up; default RELEASE_TIMEOUT seconds from now.
         """
         deadline = deadline or Deadline.after(RELEASE_TIMEOUT)
@@ -159,21 +157,21 @@ class ElasticAddresses:
 
     def _found_if_told(self, allocation_id: str, deadline: Deadline) -> list[ElasticAddress]:
         try:
-            # A filter, because an id that EC2 does not know any more would be an error.
+            # Use a filter, because EC2 rejects an unknown id.
             return self._find("allocation-id", [allocation_id], deadline)
         except PermissionDeniedError as error:
             logger.debug("releasing %s without a look: %s", allocation_id, error)
             return []
 
     def release_all(self, addresses: Iterable[ElasticAddress], deadline: Deadline | None = None) -> list[Exception]:
-        """Give several addresses back; each is tried.
+        """Release several addresses. Errors do not stop the others.
 
         Args:
             addresses: the addresses.
             deadline: when to give up; default RELEASE_TIMEOUT seconds for each.
 
         Returns:
-            What went wrong.
+            The errors.
         """
         errors: list[Exception] = []
         for address in addresses:

@@ -1,6 +1,6 @@
-"""How many addresses an interface shall have, and how many it can have.
+"""The requested and the supported numbers of addresses of an interface.
 
-https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/AvailableIpPerENI.html
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/AvailableIpPerENI.html
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_ADDRESSES = 256
-"""No type of instance takes more on one interface."""
+"""No instance type supports more addresses on one interface."""
 
 
 @dataclass(frozen=True)
 class AddressCounts:
-    """How many addresses a new interface shall have.
+    """The requested numbers of addresses of a new interface.
 
     Args:
-        ipv4: private IPv4 addresses.
-        ipv6: IPv6 addresses.
-        public: public IPv4 addresses, each leading to one of the private ones.
+        ipv4: the number of private IPv4 addresses.
+        ipv6: the number of IPv6 addresses.
+        public: the number of public IPv4 addresses, each associated with a private one.
 
     Raises:
-        InvalidArgumentError: there can be no such interface.
+        InvalidArgumentError: a number is invalid.
     """
 
     ipv4: int
@@ -50,13 +50,13 @@ class AddressCounts:
 
 @dataclass(frozen=True)
 class InterfaceLimits:
-    """What a type of instance can have.
+    """The limits of an instance type.
 
     Args:
-        instance_type: such as "t3.micro".
-        interfaces: interfaces, the primary one among them.
-        ipv4: private IPv4 addresses on each.
-        ipv6: IPv6 addresses on each.
+        instance_type: the instance type, such as "t3.micro".
+        interfaces: the maximum number of interfaces, including the primary one.
+        ipv4: the maximum number of private IPv4 addresses per interface.
+        ipv6: the maximum number of IPv6 addresses per interface.
     """
 
     instance_type: str
@@ -65,10 +65,10 @@ class InterfaceLimits:
     ipv6: int
 
     def check(self, counts: AddressCounts) -> None:
-        """Refuse more addresses than an interface can have.
+        """Raise if the numbers exceed the limits of an interface.
 
         Raises:
-            InvalidArgumentError: says how many it can have.
+            InvalidArgumentError: a number exceeds its limit, which the message has.
         """
         for what, wanted, possible in (("IPv4", counts.ipv4, self.ipv4), ("IPv6", counts.ipv6, self.ipv6)):
             if wanted > possible:
@@ -78,14 +78,14 @@ class InterfaceLimits:
 
 
 def limits_of(client: EC2Client, instance_type: str) -> InterfaceLimits | None:
-    """Tell what a type of instance can have (DescribeInstanceTypes).
+    """Return the limits of an instance type (DescribeInstanceTypes).
 
     Args:
         client: the boto3 EC2 client.
-        instance_type: such as "t3.micro".
+        instance_type: the instance type, such as "t3.micro".
 
     Returns:
-        None if EC2 does not tell; then it is left to EC2 to refuse.
+        The limits; None if EC2 does not report them, so that EC2 itself must check.
     """
     wanted: Any = [instance_type]
     try:

@@ -1,4 +1,4 @@
-"""Network interfaces: made, attached, detached and deleted."""
+"""Network interfaces: creation, attachment, detachment, and deletion."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 KIND = "network interface"
 
 ATTACH_TIMEOUT = 120.0
-"""Seconds for which attaching or detaching may take."""
+"""Seconds to attach or detach an interface."""
 
 LOOK_INTERVAL = 0.5
 MAX_LOOK_INTERVAL = 3.0
@@ -31,21 +31,21 @@ MAX_LOOK_INTERVAL = 3.0
 
 @dataclass(frozen=True)
 class NetworkInterface:
-    """A network interface, as EC2 described it at one moment.
+    """The description of a network interface at one moment (DescribeNetworkInterfaces).
 
     Args:
-        id: such as "eni-0123456789abcdef0".
-        subnet_id: the subnet that it is in.
-        security_group_ids: what it lets in and out.
-        mac: its MAC address, as the guest sees it.
-        private_ips: its private IPv4 addresses, the primary one first.
-        public_ips: the public IPv4 addresses that lead to it.
-        ipv6_ips: its IPv6 addresses.
-        status: "available", "attaching", "in-use", "detaching".
-        attachment_id: of its tie to an instance; None without one.
-        attachment_status: "attaching", "attached", "detaching"; None without one.
-        instance_id: the instance that it is attached to; None without one.
-        device_index: which one of that instance; 0 is the primary one; None without one.
+        id: the interface id, such as "eni-0123456789abcdef0".
+        subnet_id: the subnet.
+        security_group_ids: the ids of its security groups.
+        mac: the MAC address, as the guest sees it.
+        private_ips: the private IPv4 addresses, the primary one first.
+        public_ips: the associated public IPv4 addresses; default none.
+        ipv6_ips: the IPv6 addresses; default none.
+        status: "available", "attaching", "in-use", or "detaching".
+        attachment_id: the id of its attachment; default none.
+        attachment_status: "attaching", "attached", or "detaching"; default none.
+        instance_id: the attached instance; default none.
+        device_index: the device index on the instance, 0 for the primary interface; default none.
     """
 
     id: str
@@ -63,7 +63,7 @@ class NetworkInterface:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> NetworkInterface:
-        """Read one interface of an answer of CreateNetworkInterface or DescribeNetworkInterfaces."""
+        """Parse an interface of a CreateNetworkInterface or DescribeNetworkInterfaces response."""
         addresses = sorted(record.get("PrivateIpAddresses", ()), key=lambda one: not one.get("Primary"))
         associations = [record.get("Association") or {}, *(one.get("Association") or {} for one in addresses)]
         attachment = record.get("Attachment") or {}
@@ -84,12 +84,12 @@ class NetworkInterface:
 
     @property
     def is_primary(self) -> bool:
-        """Whether it is the one that its instance was launched with, which cannot be detached."""
+        """Whether this is the primary interface of an instance, which cannot be detached."""
         return self.device_index == 0
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """All of its addresses: private, public and IPv6."""
+        """All addresses: private, public, and IPv6."""
         return (*self.private_ips, *self.public_ips, *self.ipv6_ips)
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class NetworkInterfaces:
     """The network interfaces of one region.
 
     Args:
-        scope: where they are.
+        scope: the context of the region.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -108,14 +108,14 @@ class NetworkInterfaces:
         self._client = scope.client
 
     def of_instance(self, instance_id: str, deadline: Deadline = NEVER) -> list[NetworkInterface]:
-        """Those of one instance, in the order of their indices (DescribeNetworkInterfaces)."""
+        """Return the interfaces of an instance, sorted by device index (DescribeNetworkInterfaces)."""
         found = self.find("attachment.instance-id", instance_id, deadline)
-        # Asked once more here, because a server that does not know the filter gives all there are.
+        # Filter again, because a server without this filter returns all interfaces.
         own = [interface for interface in found if interface.instance_id == instance_id]
         return sorted(own, key=lambda interface: interface.device_index or 0)
 
     def find(self, filter_name: str, value: str, deadline: Deadline = NEVER) -> list[NetworkInterface]:
-        """Those that match a filter (DescribeNetworkInterfaces).
+        """Return the interfaces that match a filter (DescribeNetworkInterfaces).
 
         Raises:
             NoResponseError: EC2 did not respond by the deadline.
@@ -137,14 +137,14 @@ class NetworkInterfaces:
         ipv6_address_count: int = 0,
         description: str = "",
     ) -> NetworkInterface:
-        """Make one (CreateNetworkInterface).
+        """Create an interface (CreateNetworkInterface).
 
         Args:
-            subnet_id: where.
-            security_group_ids: what it lets in and out.
-            ipv4_address_count: private IPv4 addresses, the primary one among them; default 1.
-            ipv6_address_count: IPv6 addresses; default 0.
-            description: in words.
+            subnet_id: the subnet.
+            security_group_ids: the security groups.
+            ipv4_address_count: the number of private IPv4 addresses, including the primary one; default 1.
+            ipv6_address_count: the number of IPv6 addresses; default 0.
+            description: the description; default none.
 
         Raises:
             CapacityError: the subnet has no addresses left, or a quota is reached.
@@ -175,21 +175,21 @@ class NetworkInterfaces:
         return interface
 
     def attach(self, interface_id: str, instance_id: str, index: int) -> NetworkInterface:
-        """Attach one, wait until it is, and let it go with its instance.
+        """Attach an interface, wait until it is attached, and delete it on the instance's termination.
 
-        AttachNetworkInterface, ModifyNetworkInterfaceAttribute.
+        (AttachNetworkInterface, ModifyNetworkInterfaceAttribute)
 
         Args:
             interface_id: the interface.
             instance_id: the instance.
-            index: its place there, from 1.
+            index: the device index, at least 1.
 
         Returns:
-            The interface as it is now.
+            The attached interface.
 
         Raises:
-            IllegalStateError: the instance is in no state for it.
-            PycloudlibTimeoutError: it was not attached in time.
+            IllegalStateError: the state of the instance does not allow it.
+            PycloudlibTimeoutError: the interface was not attached in time.
         """
         call = partial(
             self._client.attach_network_interface,
@@ -207,31 +207,29 @@ class NetworkInterfaces:
         return attached
 
     def delete(self, interface_id: str, deadline: Deadline | None = None) -> None:
-        """Delete one, also while it is attached (DetachNetworkInterface, DeleteNetworkInterface).
-
-        One that is gone already, for example with its instance, is fine.
+        """Detach and delete an interface (DetachNetworkInterface, DeleteNetworkInterface). No-op if it is deleted.
 
         Args:
             interface_id: the interface.
             deadline: when to give up; default ATTACH_TIMEOUT seconds from now.
 
         Raises:
-            IllegalStateError: it cannot be detached, since it is the primary one of an instance.
-            PycloudlibTimeoutError: it was not detached in time.
+            IllegalStateError: the interface is the primary one of an instance, and cannot be detached.
+            PycloudlibTimeoutError: the interface was not detached in time.
         """
         deadline = deadline or Deadline.after(ATTACH_TIMEOUT)
         self._detach(interface_id, deadline)
         self.delete_detached(interface_id, deadline)
 
     def delete_detached(self, interface_id: str, deadline: Deadline) -> None:
-        """Delete one that is attached to nothing, or to an instance that is ending (DeleteNetworkInterface).
+        """Delete an interface that is detached, or attached to a terminating instance (DeleteNetworkInterface).
 
         Args:
             interface_id: the interface.
-            deadline: when it must be free.
+            deadline: when to give up.
 
         Raises:
-            IllegalStateError: it is still attached.
+            IllegalStateError: the interface is still attached.
         """
         call = partial(self._client.delete_network_interface, NetworkInterfaceId=interface_id)
         when_free(call, what=f"delete {interface_id}", deadline=deadline)

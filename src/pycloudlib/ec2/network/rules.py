@@ -1,6 +1,6 @@
-"""The rules of a security group: who may reach what.
+"""The rules of a security group.
 
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pycloudlib.errors import InvalidArgumentError
 Direction = Literal["ingress", "egress"]
 
 PROTOCOLS = ("tcp", "udp", "icmp", "icmpv6", "all")
-"""The protocols that a rule can name; EC2's own word for "all" is "-1", and is taken too."""
+"""The protocols of a rule. EC2's own value for "all", "-1", is also accepted."""
 
 ALL = "all"
 WIRE_ALL = "-1"
@@ -24,7 +24,7 @@ ICMP = ("icmp", "icmpv6")
 MAX_PORT = 65535
 MAX_ICMP = 255
 ANY_ICMP = -1
-"""Stands for all types, or for all codes, of ICMP."""
+"""All ICMP types, or all ICMP codes."""
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
@@ -33,16 +33,17 @@ _ID = re.compile(r"(sg|pl)-[0-9a-f]+")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule: traffic of a protocol, from or to one source.
+    """A rule: the traffic of a protocol from or to one source.
 
     Args:
         direction: "ingress" or "egress".
-        protocol: "tcp", "udp", "icmp", "icmpv6" or "all"; for others EC2's number.
-        from_port: the first port, or the ICMP type, -1 for all of them; None where ports mean nothing.
-        to_port: the last port, or the ICMP code, -1 for all of them; None where ports mean nothing.
-        source: who is meant: a network ("203.0.113.0/24", "::/0"), the id of a security group ("sg-..."), or of a
-            prefix list ("pl-..."). For egress it is the destination.
-        description: in words; it says nothing to EC2.
+        protocol: "tcp", "udp", "icmp", "icmpv6", or "all"; EC2's number for other protocols.
+        from_port: the first port, or the ICMP type, -1 for all types; None if ports do not apply.
+        to_port: the last port, or the ICMP code, -1 for all codes; None if ports do not apply.
+        source: the source, or for egress the destination: a CIDR block ("203.0.113.0/24", "::/0"), or the id of a
+            security
+            group ("sg-...") or a prefix list ("pl-...").
+        description: the description, which has no effect; default none.
     """
 
     direction: Direction
@@ -54,12 +55,12 @@ class Rule:
 
     @property
     def cidr(self) -> str | None:
-        """The network that is meant; None for a security group or a prefix list."""
+        """The CIDR block of the source; None for a security group or a prefix list."""
         return None if _ID.fullmatch(self.source) else self.source
 
     @property
     def source_group(self) -> str | None:
-        """The id of the security group that is meant; None for anything else."""
+        """The security group id of the source; None for other sources."""
         return self.source if self.source.startswith("sg-") else None
 
     def __str__(self) -> str:
@@ -82,18 +83,18 @@ def checked_rule(
     direction: Direction = "ingress",
     description: str = "",
 ) -> Rule:
-    """Make a rule that EC2 will take.
+    """Return a valid rule.
 
     Args:
         protocol: one of PROTOCOLS, or "-1".
         from_port: the first port, or the ICMP type; None for all types, and for the protocol "all".
-        to_port: the last port, or the ICMP code; default the first port, or all codes.
-        source: a network, or the id of a security group or a prefix list.
-        direction: default "ingress".
-        description: at most 255 characters.
+        to_port: the last port, or the ICMP code; None for the first port, or all codes.
+        source: a CIDR block, or the id of a security group or a prefix list.
+        direction: "ingress" (default) or "egress".
+        description: the description, at most 255 characters; default none.
 
     Raises:
-        InvalidArgumentError: says what is allowed.
+        InvalidArgumentError: an argument is invalid; the message says what is allowed.
     """
     name = ALL if str(protocol) == WIRE_ALL else protocol
     if name not in PROTOCOLS:
@@ -104,10 +105,10 @@ def checked_rule(
 
 
 def rule_from(given: Rule | tuple[str, int | None, int | None, str]) -> Rule:
-    """Check a rule for ingress that was given as a Rule, or as (protocol, from_port, to_port, source).
+    """Return a valid ingress rule from a Rule, or from (protocol, from_port, to_port, source).
 
     Raises:
-        InvalidArgumentError: it is neither, or says what EC2 would not take.
+        InvalidArgumentError: the rule has another form, or is invalid.
     """
     if isinstance(given, Rule):
         if given.direction != "ingress":
@@ -119,27 +120,27 @@ def rule_from(given: Rule | tuple[str, int | None, int | None, str]) -> Rule:
 
 
 def to_permissions(rules: Iterable[Rule], *, with_description: bool = True) -> list[dict[str, Any]]:
-    """The parameter IpPermissions that means these rules.
+    """Return the parameter IpPermissions for some rules.
 
     Args:
-        rules: all of one direction.
-        with_description: whether descriptions are part of it; to revoke a rule they are not.
+        rules: the rules, all of one direction.
+        with_description: whether to include descriptions; default yes. RevokeSecurityGroup calls do not take them.
     """
     return [_permission(rule, with_description=with_description) for rule in rules]
 
 
 def from_group(record: Mapping[str, Any]) -> tuple[Rule, ...]:
-    """The rules in one security group of an answer of DescribeSecurityGroups; one for each source."""
+    """Return the rules of a security group in a DescribeSecurityGroups response, one for each source."""
     ingress = [rule for one in record.get("IpPermissions", ()) for rule in _rules_of(one, "ingress")]
     egress = [rule for one in record.get("IpPermissionsEgress", ()) for rule in _rules_of(one, "egress")]
     return (*ingress, *egress)
 
 
 def check_text(what: str, text: str) -> None:
-    """Refuse a description that EC2 would refuse.
+    """Raise if a description is invalid.
 
     Raises:
-        InvalidArgumentError: says what is allowed.
+        InvalidArgumentError: the description is invalid; the message says what is allowed.
     """
     if not isinstance(text, str) or not re.fullmatch(r"[\w ._\-:/()#,@\[\]+=&;{}!$*]{0,255}", text, re.ASCII):
         raise InvalidArgumentError(
@@ -149,13 +150,13 @@ def check_text(what: str, text: str) -> None:
 
 
 def checked_network(text: str) -> str:
-    """Check that this is an IPv4 or IPv6 network.
+    """Validate an IPv4 or IPv6 CIDR block.
 
     Returns:
-        It as EC2 writes it.
+        The CIDR block in EC2's notation.
 
     Raises:
-        InvalidArgumentError: it is no network; one with host bits gets to know its network.
+        InvalidArgumentError: the CIDR block is invalid. If it has host bits, the message suggests the network.
     """
     try:
         return str(ipaddress.ip_network(text))

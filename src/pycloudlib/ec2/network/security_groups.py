@@ -1,4 +1,4 @@
-"""Security groups: what instances let in and out."""
+"""Security groups."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ logger = logging.getLogger(__name__)
 KIND = "security group"
 
 DELETE_TIMEOUT = 300.0
-"""Seconds for which something that uses a security group may take to go away."""
+"""Seconds for the users of a security group to be deleted."""
 
 UNDO_TIMEOUT = 60.0
-"""Seconds for EC2 to respond when a security group is deleted because of another failure."""
+"""Seconds for EC2 to respond when a security group is deleted after another error."""
 
 
 @dataclass(frozen=True)
 class SecurityGroup:
-    """A security group. What instances in it let in and out, its rules say.
+    """A security group. Its rules control the traffic of its instances.
 
     Args:
-        id: such as "sg-0123456789abcdef0".
-        name: its name, unique in its VPC.
-        description: in words.
-        vpc_id: the VPC that it is in; empty on servers without VPCs.
-        tags: as they were when it was described.
-        scope: where it is.
+        id: the group id, such as "sg-0123456789abcdef0".
+        name: the name, unique in its VPC.
+        description: the description.
+        vpc_id: the VPC; empty on servers without VPCs.
+        tags: the tags, as of the description.
+        scope: the context of its region.
     """
 
     id: str
@@ -57,10 +57,10 @@ class SecurityGroup:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """Its rules now, one for each source: EC2 is asked each time (DescribeSecurityGroups).
+        """The current rules, one for each source. Each access calls DescribeSecurityGroups.
 
         Raises:
-            ResourceNotFoundError: EC2 does not know it any more.
+            ResourceNotFoundError: the group no longer exists.
         """
         describe = partial(self.scope.client.describe_security_groups, GroupIds=[self.id])
         return from_group(self._when_known(describe, "describe")["SecurityGroups"][0])
@@ -76,19 +76,19 @@ class SecurityGroup:
         egress: bool = False,
         description: str = "",
     ) -> None:
-        """Let traffic through (AuthorizeSecurityGroupIngress, AuthorizeSecurityGroupEgress); twice the same is fine.
+        """Add a rule (AuthorizeSecurityGroupIngress, AuthorizeSecurityGroupEgress). Idempotent.
 
         Args:
             protocol: "tcp", "udp", "icmp", "icmpv6", or "all" ("-1").
-            from_port: the first port, 0 to 65535; for ICMP the type, default all; for "all" none.
-            to_port: the last port, default the first one; for ICMP the code, default all.
-            cidr: from which network, IPv4 or IPv6, or the id of a prefix list.
-            source_group: from the members of which security group, or its id; instead of cidr.
-            egress: whether traffic to there is meant, and not from there; default no.
-            description: in words; at most 255 characters.
+            from_port: the first port, 0 to 65535; the type for ICMP, default all; none for "all".
+            to_port: the last port, default the first one; the code for ICMP, default all.
+            cidr: the source's IPv4 or IPv6 CIDR block, or the id of a prefix list.
+            source_group: the source's security group, or its id; instead of `cidr`.
+            egress: whether the rule is for egress, with a destination instead of a source; default no.
+            description: the description, at most 255 characters; default none.
 
         Raises:
-            InvalidArgumentError: EC2 would not take it; says what is allowed.
+            InvalidArgumentError: an argument is invalid; the message says what is allowed.
         """
         rule = _rule(protocol, from_port, to_port, cidr, source_group, egress=egress, description=description)
         self.add([rule])
@@ -103,27 +103,27 @@ class SecurityGroup:
         *,
         egress: bool = False,
     ) -> None:
-        """Take a rule back (RevokeSecurityGroupIngress, RevokeSecurityGroupEgress); one that is not there is no error.
+        """Remove a rule (RevokeSecurityGroupIngress, RevokeSecurityGroupEgress). No-op if it does not exist.
 
         Args:
-            protocol: as for authorize(), and so are the others.
+            protocol: the protocol; see `authorize()` for this and the other arguments.
             from_port: the first port, or the ICMP type.
             to_port: the last port, or the ICMP code.
-            cidr: the network, or the id of a prefix list.
+            cidr: the CIDR block, or the id of a prefix list.
             source_group: the security group, or its id.
-            egress: whether the rule is one for traffic to there; default no.
+            egress: whether the rule is for egress; default no.
 
         Raises:
-            InvalidArgumentError: there can be no such rule.
+            InvalidArgumentError: an argument is invalid.
         """
         rule = _rule(protocol, from_port, to_port, cidr, source_group, egress=egress)
         self.remove([rule])
 
     def add(self, rules: list[Rule], deadline: Deadline = NEVER) -> None:
-        """Let the traffic of several rules through; those that are there already are fine.
+        """Add several rules. Idempotent.
 
         Args:
-            rules: of either direction.
+            rules: the rules, of either direction.
             deadline: when to stop waiting for EC2; default never.
         """
         for direction in ("ingress", "egress"):
@@ -132,10 +132,10 @@ class SecurityGroup:
                 self._authorize(direction, some, deadline)
 
     def remove(self, rules: list[Rule]) -> None:
-        """Take several rules back; those that are not there are no error.
+        """Remove several rules, ignoring those that do not exist.
 
         Args:
-            rules: of either direction.
+            rules: the rules, of either direction.
         """
         for rule in rules:
             call = self._call("revoke", rule.direction)
@@ -148,21 +148,21 @@ class SecurityGroup:
                 logger.info("%s has no rule %s", self.id, rule)
 
     def copy_to_region(self, region: str, name: str | None = None) -> SecurityGroup:
-        """Make a security group with the same rules in the default VPC of another region.
+        """Create a security group with the same rules in the default VPC of another region.
 
-        Rules by network are copied, and rules that name the group itself name the copy. Other groups, and prefix
-        lists, do not exist there: such rules are left out with a warning.
+        Copy rules with CIDR blocks, and let rules that reference the group itself reference the copy. Other groups and
+        prefix lists do not exist there: skip their rules with a warning.
 
         Args:
-            region: such as "eu-central-1".
-            name: its name there; default the same.
+            region: the region, such as "eu-central-1".
+            name: the name of the copy; default the same.
 
         Returns:
-            The one there; clean() deletes it.
+            The copy, which `clean()` deletes.
 
         Raises:
-            InvalidArgumentError: the name cannot be one.
-            CloudError: EC2 refused; nothing is left there.
+            InvalidArgumentError: the name is invalid.
+            CloudError: EC2 rejected the request; nothing is left in the other region.
         """
         rules = self.rules
         tags = {key: value for key, value in self.tags.items() if _is_users(key)}
@@ -176,24 +176,24 @@ class SecurityGroup:
         return copy
 
     def delete(self, timeout: float = DELETE_TIMEOUT) -> None:
-        """Delete it (DeleteSecurityGroup), as soon as nothing uses it any more; one that is gone already is fine.
+        """Delete the group once nothing uses it (DeleteSecurityGroup). No-op if it is deleted.
 
         Args:
-            timeout: seconds for what uses it to go away.
+            timeout: seconds for its users to be deleted; default 300.
 
         Raises:
-            IllegalStateError: something still uses it.
+            IllegalStateError: the group is still in use.
             NoResponseError: EC2 did not respond in time.
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
         """
         self.delete_by(Deadline.after(timeout))
 
     def delete_by(self, deadline: Deadline, patience: float = math.inf) -> None:
-        """Delete it as delete() does.
+        """Delete the group by a deadline. See `delete()`.
 
         Args:
             deadline: when to give up.
-            patience: seconds for what uses it to go away, at most; default until the deadline.
+            patience: maximum seconds for its users to be deleted; default until the deadline.
         """
         when_free(
             partial(self.scope.client.delete_security_group, GroupId=self.id),
@@ -205,7 +205,7 @@ class SecurityGroup:
         self.scope.ledger.forget(self.id)
 
     def _is_used_for_good(self, deadline: Deadline) -> bool:
-        """Whether an instance or an interface that could not be deleted uses it (DescribeNetworkInterfaces)."""
+        """Return whether an undeletable instance or interface uses the group (DescribeNetworkInterfaces)."""
         ledger = self.scope.ledger
         if not ledger.has_failures:
             return False
@@ -217,7 +217,7 @@ class SecurityGroup:
         return bool(ledger.failed_in(user for one in using for user in (one.id, one.instance_id or "")))
 
     def delete_or_log(self) -> None:
-        """Delete it after something else went wrong, which is what shall be raised."""
+        """Delete the group after another error, and log a failure, so that the caller can raise the first error."""
         try:
             self.delete_by(Deadline.after(UNDO_TIMEOUT), patience=0)
         except Exception as error:
@@ -234,12 +234,12 @@ class SecurityGroup:
             if len(rules) == 1:
                 logger.info("%s has the rule %s already", self.id, rules[0])
                 return
-            # EC2 refuses all of them when it has one already.
+            # EC2 rejects the whole call if one rule exists.
             for rule in rules:
                 self._authorize(direction, [rule], deadline)
 
     def _when_known(self, call: Callable[[], T], verb: str, deadline: Deadline = NEVER) -> T:
-        # Only what was created here, and not deleted since, can be unknown for a moment.
+        # Only a group that was created here and still exists may be unknown for a moment.
         patience = NOT_YET_KNOWN if self.id in self.scope.ledger else 0.0
         return when_known(call, what=f"{verb} {self.id}", deadline=deadline, patience=patience)
 
@@ -258,17 +258,17 @@ class SecurityGroups:
     """The security groups of one region.
 
     Args:
-        scope: where they are.
+        scope: the context of the region.
     """
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[SecurityGroup]:
-        """List those that match, by name (DescribeSecurityGroups).
+        """Return the matching groups, sorted by name (DescribeSecurityGroups).
 
         Args:
-            filters: see described_filters().
+            filters: see `described_filters()`.
             deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
@@ -288,18 +288,18 @@ class SecurityGroups:
         tags: Mapping[str, str] | None = None,
         deadline: Deadline = NEVER,
     ) -> SecurityGroup:
-        """Make one (CreateSecurityGroup).
+        """Create a security group (CreateSecurityGroup).
 
         Args:
-            name: its name, and its tag "Name".
-            description: in words; EC2 wants one.
-            vpc_id: default the default VPC.
-            tags: further tags.
+            name: the name, which is also the tag "Name".
+            description: the description, which EC2 requires.
+            vpc_id: the VPC; default the default VPC.
+            tags: further tags; default none.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse the name, the description or a tag.
-            CloudError: EC2 refused; for example, there is one of this name.
+            InvalidArgumentError: the name, the description, or a tag is invalid.
+            CloudError: EC2 rejected the request; for example, the name is taken.
         """
         _check_name(name, description)
         parameters: dict[str, Any] = {"VpcId": vpc_id} if vpc_id else {}
@@ -310,7 +310,7 @@ class SecurityGroups:
             answer = client.create_security_group(
                 GroupName=name, Description=description, TagSpecifications=specification, **parameters
             )
-            # So that it looks like one that was found.
+            # Complete the record, as DescribeSecurityGroups would return it.
             made = {"GroupName": name, "Description": description, "VpcId": vpc_id or ""}
             return [{**made, "GroupId": answer["GroupId"], "Tags": specification[0]["Tags"]}]
 

@@ -1,4 +1,4 @@
-"""Subnets, and the way from them to the internet: gateway and route table."""
+"""Subnets, and their route to the internet: internet gateway and route table."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ GATEWAY = "internet gateway"
 ROUTE_TABLE = "route table"
 
 UNDO_TIMEOUT = 300.0
-"""Seconds for which what hangs on one of them may take to go away."""
+"""Seconds for the dependencies of a part to be deleted."""
 
 
 class NetworkParts:
-    """Makes the parts of a VPC, and deletes them.
+    """Creates and deletes the parts of a VPC.
 
     Args:
-        scope: where the VPC is.
-        name: the tag "Name" of each part.
+        scope: the context of the VPC's region.
+        name: the tag "Name" of each part; default the context's name.
     """
 
     def __init__(self, scope: Scope, name: str = "") -> None:
@@ -41,14 +41,14 @@ class NetworkParts:
         self._name = name
 
     def create_gateway(self, vpc_id: str, deadline: Deadline = NEVER) -> str:
-        """Make an internet gateway, and attach it to a VPC (CreateInternetGateway, AttachInternetGateway).
+        """Create an internet gateway, and attach it to a VPC (CreateInternetGateway, AttachInternetGateway).
 
         Args:
             vpc_id: the VPC.
             deadline: when to stop waiting for EC2; default never.
 
         Returns:
-            Its id.
+            The gateway id.
         """
         id_key = "InternetGatewayId"
         creation = Creation(
@@ -64,13 +64,13 @@ class NetworkParts:
         try:
             when_known(unless_joined(attach), what=f"attach {gateway_id}", deadline=deadline)
         except BaseException:
-            # It is not part of the VPC yet, and so would not be found there.
+            # Not attached yet, so a removal of the VPC would not find the gateway.
             self._undo_gateway(gateway_id, vpc_id, deadline)
             raise
         return gateway_id
 
     def create_route_table(self, vpc_id: str, gateway_id: str, deadline: Deadline = NEVER) -> str:
-        """Make a route table whose default routes, IPv4 and IPv6, lead to a gateway (CreateRouteTable, CreateRoute).
+        """Create a route table whose IPv4 and IPv6 default routes use a gateway (CreateRouteTable, CreateRoute).
 
         Args:
             vpc_id: the VPC.
@@ -78,7 +78,7 @@ class NetworkParts:
             deadline: when to stop waiting for EC2; default never.
 
         Returns:
-            Its id.
+            The route table id.
         """
         creation = Creation(
             kind=ROUTE_TABLE,
@@ -106,20 +106,20 @@ class NetworkParts:
         *,
         deadline: Deadline = NEVER,
     ) -> str:
-        """Make a subnet whose instances get public addresses and IPv6 ones by themselves.
+        """Create a subnet that assigns public IPv4 addresses and IPv6 addresses to its instances.
 
-        CreateSubnet, ModifySubnetAttribute, AssociateRouteTable.
+        (CreateSubnet, ModifySubnetAttribute, AssociateRouteTable)
 
         Args:
-            vpc_id: in which VPC.
-            zone: in which availability zone.
-            ipv4_cidr: its network.
-            ipv6_cidr: its /64.
-            route_table_id: where its traffic goes.
+            vpc_id: the VPC.
+            zone: the availability zone.
+            ipv4_cidr: the IPv4 CIDR block.
+            ipv6_cidr: the IPv6 CIDR block, a /64.
+            route_table_id: the route table.
             deadline: when to stop waiting for EC2; default never.
 
         Returns:
-            Its id.
+            The subnet id.
         """
         call = partial(
             self._client.create_subnet,
@@ -137,7 +137,7 @@ class NetworkParts:
             delete=lambda record: self.delete_subnet(record["SubnetId"]),
         )
         subnet_id: str = create(self._scope.ledger, creation, deadline)["SubnetId"]
-        # EC2 takes one attribute in each call.
+        # EC2 accepts one attribute per call.
         modify = partial(self._client.modify_subnet_attribute, SubnetId=subnet_id)
         for attribute in ("MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation"):
             change: Any = {attribute: {"Value": True}}
@@ -149,13 +149,13 @@ class NetworkParts:
     def delete_gateway(
         self, gateway_id: str, vpc_id: str, deadline: Deadline | None = None, patience: float = math.inf
     ) -> None:
-        """Detach an internet gateway and delete it (DetachInternetGateway, DeleteInternetGateway).
+        """Detach and delete an internet gateway (DetachInternetGateway, DeleteInternetGateway). No-op if it is deleted.
 
         Args:
-            gateway_id: the gateway; one that is gone is fine.
-            vpc_id: what it is attached to; not attached is fine.
+            gateway_id: the gateway.
+            vpc_id: the VPC; the gateway need not be attached.
             deadline: when to give up; default UNDO_TIMEOUT seconds from now.
-            patience: seconds for public addresses behind it to go away, at most; default until the deadline.
+            patience: maximum seconds for public addresses behind it to be released; default until the deadline.
         """
         deadline = deadline or Deadline.after(UNDO_TIMEOUT)
         detach = partial(self._client.detach_internet_gateway, InternetGatewayId=gateway_id, VpcId=vpc_id)
@@ -164,28 +164,28 @@ class NetworkParts:
         except CloudError as error:
             if error.code != "Gateway.NotAttached":
                 raise
-        # From here on it is not found in the VPC any more.
+        # Detached now, so a removal of the VPC would not find the gateway.
         self._scope.record(GATEWAY, gateway_id, partial(self.delete_gateway, gateway_id, vpc_id), UndoOrder.NETWORK)
         delete = partial(self._client.delete_internet_gateway, InternetGatewayId=gateway_id)
         when_free(delete, what=f"delete {gateway_id}", deadline=deadline, patience=patience)
         self._scope.ledger.forget(gateway_id)
 
     def delete_route_table(self, table_id: str, deadline: Deadline | None = None, patience: float = math.inf) -> None:
-        """Delete a route table, once no subnet is associated with it any more (DeleteRouteTable)."""
+        """Delete a route table once no subnet is associated with it (DeleteRouteTable)."""
         delete = partial(self._client.delete_route_table, RouteTableId=table_id)
         deadline = deadline or Deadline.after(UNDO_TIMEOUT)
         when_free(delete, what=f"delete {table_id}", deadline=deadline, patience=patience)
         self._scope.ledger.forget(table_id)
 
     def delete_subnet(self, subnet_id: str, deadline: Deadline | None = None, patience: float = math.inf) -> None:
-        """Delete a subnet, once no interface is in it any more (DeleteSubnet)."""
+        """Delete a subnet once it has no interfaces (DeleteSubnet)."""
         delete = partial(self._client.delete_subnet, SubnetId=subnet_id)
         deadline = deadline or Deadline.after(UNDO_TIMEOUT)
         when_free(delete, what=f"delete {subnet_id}", deadline=deadline, patience=patience)
         self._scope.ledger.forget(subnet_id)
 
     def _calling(self, resource_type: str, call: Callable[..., Any], key: str) -> Callable[[str], Sequence[Any]]:
-        """Make a call with a mark, as soon as EC2 knows what it is about, and give the record of what it made."""
+        """Wrap a create call: add an idempotency tag, retry until EC2 is consistent, and return the new record."""
 
         def calling(mark: str) -> Sequence[Any]:
             tags = self._scope.tags_for(resource_type, name=self._name, creation=mark)

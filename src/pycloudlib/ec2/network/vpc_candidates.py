@@ -1,7 +1,7 @@
-"""The VPCs of one name: which of them everybody uses, and whether it is complete.
+"""The VPCs of one name: which one to use, and whether it is complete.
 
-Several processes may look for the same name at the same time, find none, and create one each. All of them rank the
-VPCs of that name alike. So those whose VPC is not the first one delete it again and use the first one.
+Several processes may look up the same name at the same time, find no VPC, and create one each. All processes rank the
+VPCs of a name the same way. A process whose VPC is not the first one deletes it and uses the first one.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ COMPLETE = "complete"
 """Values of the tag STATE. A VPC without that tag is complete."""
 
 ABANDONED_AFTER = 900.0
-"""Seconds after which nobody is still completing a VPC: its creator has ended."""
+"""Seconds after which an incomplete VPC is abandoned: its creator has ended."""
 
 
 PATIENCE = 30.0
-"""Seconds for which EC2 may be throttling, or out of reach, while VPCs are looked for."""
+"""Seconds to tolerate throttling or an outage while looking up VPCs."""
 
 
 @dataclass(frozen=True)
 class VPCCandidate:
-    """A VPC of the name that is looked for.
+    """A VPC of the requested name.
 
     Args:
-        id: such as "vpc-0123456789abcdef0".
-        record: EC2's description of it.
-        tags: its tags.
+        id: the VPC id, such as "vpc-0123456789abcdef0".
+        record: EC2's description.
+        tags: the tags.
     """
 
     id: str
@@ -51,27 +51,27 @@ class VPCCandidate:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> VPCCandidate:
-        """Read one VPC of a DescribeVpcs response."""
+        """Parse a VPC of a DescribeVpcs response."""
         return cls(record["VpcId"], record, {tag["Key"]: tag["Value"] for tag in record.get("Tags", ())})
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all of its parts."""
+        """Whether the VPC has all of its parts."""
         return self.tags.get(STATE) != INCOMPLETE
 
     @property
     def rank(self) -> tuple[bool, str, str]:
-        """The place among the VPCs of its name: complete ones first, then the oldest."""
-        # One without the tag is not this library's, and so may be any age.
+        """The rank among the VPCs of the name: complete ones first, then the oldest."""
+        # A VPC without the tag is not this library's, and may have any age.
         return (not self.is_complete, self.tags.get(CREATED, ""), self.id)
 
     def is_abandoned(self, now: datetime) -> bool:
-        """Tell whether its creator must have ended without completing it."""
+        """Return whether the creator must have ended without completing the VPC."""
         before = iso_time(now.astimezone(timezone.utc) - timedelta(seconds=ABANDONED_AFTER))
         return not self.is_complete and self.tags.get(CREATED, "") < before
 
     def incomplete_error(self) -> IllegalStateError:
-        """Return the error of a VPC that its creator has not completed."""
+        """Return the error for a VPC that its creator has not completed."""
         run, owner = self.tags.get(RUN, ""), self.tags.get(OWNER, "?")
         return IllegalStateError(
             f"{self.id}, the VPC named {self.tags.get('Name')!r}, is incomplete: run {run} of {owner} began it at "
@@ -81,7 +81,7 @@ class VPCCandidate:
 
 
 def vpc_candidates(client: EC2Client, name: str, deadline: Deadline) -> Sequence[VPCCandidate]:
-    """List the VPCs of a name, the first one being the one to use (DescribeVpcs).
+    """Return the VPCs of a name, the one to use first (DescribeVpcs).
 
     Args:
         client: the boto3 EC2 client.
@@ -90,7 +90,7 @@ def vpc_candidates(client: EC2Client, name: str, deadline: Deadline) -> Sequence
 
     Raises:
         NoResponseError: EC2 did not respond in time.
-        CloudError: EC2 refused, or was throttling for PATIENCE seconds.
+        CloudError: EC2 rejected the request, or throttled it for PATIENCE seconds.
     """
     paginator = client.get_paginator("describe_vpcs")
     pages = call_until_consistent(

@@ -1,4 +1,4 @@
-"""What a new VPC shall be, checked before anything is created."""
+"""The plan of a new VPC, validated before anything is created."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pycloudlib.ec2.network.rules import ANYWHERE, Rule, checked_rule, rule_from
 from pycloudlib.errors import InvalidArgumentError
 
 Zones = str | Sequence[str] | Mapping[str, str] | None
-"""Where a VPC has subnets: None for one of them, "all", zones, or zones with a network for each."""
+"""The zones of a VPC's subnets: None for one zone, "all", zones, or a mapping of zones to CIDR blocks."""
 
 GivenRule = Rule | tuple[str, int | None, int | None, str]
 """A rule, or (protocol, from_port, to_port, source)."""
 
 LARGEST_PREFIX = 16
 SMALLEST_PREFIX = 28
-"""https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
+"""The prefix lengths of the largest and the smallest VPC.
+See https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
 
 SSH_PORT = 22
 
@@ -27,15 +28,15 @@ _NAME = re.compile(r"[A-Za-z0-9_+=.:/@-]([A-Za-z0-9_+=.:/@ -]{0,253}[A-Za-z0-9_+
 
 @dataclass(frozen=True)
 class VPCPlan:
-    """A VPC that EC2 will take.
+    """A valid VPC.
 
     Args:
-        name: its name.
-        ipv4_cidr: its network, without host bits.
-        subnets: the network of the subnet in each zone.
-        ssh_sources: the networks that SSH is let in from.
-        ssh_ports: where the instances' sshd listens.
-        ingress: what else is let in.
+        name: the name.
+        ipv4_cidr: the IPv4 CIDR block, without host bits.
+        subnets: the CIDR block of the subnet in each zone.
+        ssh_sources: the CIDR blocks from which to allow SSH.
+        ssh_ports: the sshd ports of the instances.
+        ingress: further ingress rules.
     """
 
     name: str
@@ -46,10 +47,10 @@ class VPCPlan:
     ingress: tuple[Rule, ...]
 
     def rules(self, security_group_id: str) -> list[Rule]:
-        """The rules of its security group: SSH, ICMP, all traffic among its members, and what was asked for.
+        """Return the rules of the security group: SSH, ICMP, all traffic among its members, and `ingress`.
 
         Args:
-            security_group_id: the group itself.
+            security_group_id: the id of the group itself.
         """
         ssh = [
             checked_rule("tcp", port, port, source, description="SSH")
@@ -67,10 +68,10 @@ class VPCPlan:
 
 
 def check_vpc_name(name: str) -> None:
-    """Refuse a name that could not be found again, or that its security group could not have.
+    """Raise if a name cannot identify a VPC, or cannot name its security group.
 
     Raises:
-        InvalidArgumentError: says what is allowed.
+        InvalidArgumentError: the name is invalid; the message says what is allowed.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.startswith("sg-") or name == "default":
         raise InvalidArgumentError(
@@ -80,13 +81,13 @@ def check_vpc_name(name: str) -> None:
 
 
 def checked_vpc_network(cidr: str) -> ipaddress.IPv4Network:
-    """Check the network of a VPC; host bits are dropped.
+    """Return the network of a VPC without host bits.
 
     Args:
-        cidr: such as "10.0.0.0/16"; "192.168.1.0/20" means "192.168.0.0/20".
+        cidr: the CIDR block, such as "10.0.0.0/16"; "192.168.1.0/20" means "192.168.0.0/20".
 
     Raises:
-        InvalidArgumentError: it is no IPv4 network, or too large or too small for a VPC.
+        InvalidArgumentError: the CIDR block is not IPv4, or is too large or too small for a VPC.
     """
     network = _network("ipv4_cidr", cidr, strict=False)
     if not LARGEST_PREFIX <= network.prefixlen <= SMALLEST_PREFIX:
@@ -97,18 +98,15 @@ def checked_vpc_network(cidr: str) -> ipaddress.IPv4Network:
 
 
 def planned_subnets(network: ipaddress.IPv4Network, zones: Zones, known: Sequence[str]) -> dict[str, str]:
-    """Give each zone its part of a network.
+    """Return the CIDR block of the subnet in each zone.
 
     Args:
-        network: of the VPC.
-        zones: None for one subnet that takes all of it; "all", or zones, for equal parts; zones with networks.
-        known: the zones that there are.
-
-    Returns:
-        The network of the subnet in each zone.
+        network: the network of the VPC.
+        zones: None for one subnet with the whole network; "all", or zones, for equal parts; or zones with CIDR blocks.
+        known: the zones of the region.
 
     Raises:
-        InvalidArgumentError: there is no such zone, or the networks overlap, lie outside, or are too small.
+        InvalidArgumentError: a zone does not exist, or the CIDR blocks overlap, lie outside, or are too small.
     """
     if not known:
         raise InvalidArgumentError("EC2 tells of no availability zone in this region")
@@ -123,10 +121,10 @@ def planned_subnets(network: ipaddress.IPv4Network, zones: Zones, known: Sequenc
 
 
 def checked_ingress(ingress: Iterable[GivenRule]) -> tuple[Rule, ...]:
-    """Check the rules that the user asks for.
+    """Validate the user's ingress rules.
 
     Raises:
-        InvalidArgumentError: one is none, or EC2 would not take it.
+        InvalidArgumentError: a rule is invalid.
     """
     if isinstance(ingress, (Rule, str)) or not isinstance(ingress, Iterable):
         raise InvalidArgumentError(f"ingress is {ingress!r}; it must be a list of rules")

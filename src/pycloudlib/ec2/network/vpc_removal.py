@@ -1,4 +1,4 @@
-"""Deleting a VPC with everything in it: what hangs on something goes before it."""
+"""Deletion of a VPC with everything in it, dependents first."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ logger = logging.getLogger(__name__)
 LIVING_STATES = ("pending", "running", "stopping", "stopped", "shutting-down")
 
 TERMINATED_AT_ONCE = 100
-"""Instances in one TerminateInstances."""
+"""Instances in one TerminateInstances call."""
 
 
 class _Part(Enum):
-    """Parts that are in the way of others."""
+    """Parts that can block the deletion of others."""
 
     ADDRESS = "address"
     ASSOCIATION = "association"
@@ -41,14 +41,14 @@ class _Part(Enum):
 
 
 class VPCRemoval:
-    """One deletion of a VPC: everything is tried, whatever fails; but nothing is taken from an instance that stays.
+    """The deletion of a VPC. Errors do not stop it, but it takes no part from an instance that remains.
 
-    When EC2 does not respond by the deadline, the remaining steps are not tried.
+    If EC2 does not respond by the deadline, skip the remaining steps.
 
     Args:
-        scope: where the VPC is.
+        scope: the context of the VPC's region.
         vpc_id: the VPC.
-        deadline: when to give up waiting.
+        deadline: when to give up.
     """
 
     def __init__(self, scope: Scope, vpc_id: str, deadline: Deadline) -> None:
@@ -66,10 +66,10 @@ class VPCRemoval:
         self._unanswered = False
 
     def run(self) -> list[Exception]:
-        """Delete the instances, interfaces, gateways, subnets, route tables and security groups, and then the VPC.
+        """Delete the instances, interfaces, gateways, subnets, route tables, and security groups, and then the VPC.
 
         Returns:
-            What went wrong; empty when nothing is left.
+            The errors; empty if everything is deleted.
         """
         addresses: list[ElasticAddress] = []
         self._try(lambda: addresses.extend(self._own_addresses()))
@@ -91,7 +91,7 @@ class VPCRemoval:
         return self._errors
 
     def _try(self, step: Callable[[], object], part: _Part | None = None) -> None:
-        """Take a step; if it fails, note the error, and that this part stays and is in the way of others."""
+        """Run a step. If it fails, record the error, and that this part remains and blocks others."""
         if self._unanswered:
             return
         try:
@@ -105,7 +105,7 @@ class VPCRemoval:
                 self._staying.add(part)
 
     def _patience(self, *in_the_way: _Part) -> float:
-        """Return the seconds, at most, for parts in the way to go away: none if one of them stays."""
+        """Return the maximum seconds for blocking parts to be deleted: none if one of them remains."""
         return 0.0 if self._staying.intersection(in_the_way) else math.inf
 
     def _asked(self, call: Callable[[], T], what: str) -> T:
@@ -152,7 +152,7 @@ class VPCRemoval:
             raise
         except PycloudlibError as error:
             if len(instance_ids) > 1:
-                # One that is protected must not keep the others alive.
+                # A protected instance must not keep the others running.
                 for instance_id in instance_ids:
                     self._terminate([instance_id])
             elif not isinstance(error, InstanceNotFoundError):
@@ -174,7 +174,7 @@ class VPCRemoval:
         ]
 
     def _look(self) -> list[str] | None:
-        """The instances there are; None while EC2 cannot tell for a moment."""
+        """Return the ids of the living instances; None after a transient error."""
         try:
             return self._living()
         except CloudError as error:
@@ -186,7 +186,7 @@ class VPCRemoval:
 
     def _delete_interfaces(self) -> None:
         for interface in self._interfaces.find("vpc-id", self._vpc_id, self._deadline):
-            # Interfaces of instances that have just ended are about to go, and those cannot be detached.
+            # EC2 deletes the interfaces of terminated instances soon, and they cannot be detached.
             delete = self._interfaces.delete_detached if interface.instance_id else self._interfaces.delete
             self._try(partial(delete, interface.id, self._deadline), part=_Part.INTERFACE)
 
@@ -209,7 +209,7 @@ class VPCRemoval:
         describe = partial(self._client.describe_route_tables, Filters=self._in_vpc())
         for record in self._asked(describe, "describe route tables")["RouteTables"]:
             associations = record.get("Associations", ())
-            # The main one goes with the VPC.
+            # EC2 deletes the main route table with the VPC.
             if not any(association.get("Main") for association in associations):
                 self._disassociate(association["RouteTableAssociationId"] for association in associations)
                 patience = self._patience(_Part.SUBNET, _Part.ASSOCIATION)
@@ -225,7 +225,7 @@ class VPCRemoval:
     def _delete_security_groups(self) -> None:
         describe = partial(self._client.describe_security_groups, Filters=self._in_vpc())
         found = self._asked(describe, "describe security groups")["SecurityGroups"]
-        # The default one goes with the VPC.
+        # EC2 deletes the default security group with the VPC.
         groups = [record for record in found if record["GroupName"] != "default"]
         for record in groups:
             self._try(partial(self._revoke_references, record), part=_Part.RULE)
@@ -233,7 +233,7 @@ class VPCRemoval:
             self._try(partial(self._delete_security_group, record["GroupId"]))
 
     def _revoke_references(self, record: Any) -> None:
-        """Take back the rules that name other groups: two groups that name each other could never be deleted."""
+        """Revoke the rules that reference other groups: two groups that reference each other cannot be deleted."""
         group_id = record["GroupId"]
         for key, call in (
             ("IpPermissions", self._client.revoke_security_group_ingress),
@@ -257,7 +257,7 @@ class VPCRemoval:
 
     def _delete_itself(self) -> None:
         delete = partial(self._client.delete_vpc, VpcId=self._vpc_id)
-        # What could not be deleted does not go away by itself.
+        # Resources whose deletion failed do not disappear by themselves.
         patience = 0.0 if self._errors else self._patience()
         when_free(delete, what=f"delete {self._vpc_id}", deadline=self._deadline, patience=patience)
         self._scope.ledger.forget(self._vpc_id)

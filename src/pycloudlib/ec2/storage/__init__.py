@@ -1,1 +1,1 @@
-"""Volumes, their snapshots, and who is told of them."""
+"""Volumes, snapshots, and notifications about them."""

@@ -1,6 +1,6 @@
-"""The types of volumes, and what each of them allows.
+"""The volume types and their limits.
 
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pycloudlib.errors import InvalidArgumentError
 
 @dataclass(frozen=True)
 class VolumeKind:
-    """What CreateVolume allows for one type of volumes.
+    """The limits of a volume type (CreateVolume).
 
     Args:
-        sizes_gb: from how many GiB to how many.
-        iops: from how many operations a second to how many; None where they cannot be chosen.
-        needs_iops: whether EC2 wants to be told how many.
+        sizes_gb: the minimum and maximum size in GiB.
+        iops: the minimum and maximum IOPS; default none: the type has no such parameter.
+        needs_iops: whether EC2 requires the IOPS; default no.
     """
 
     sizes_gb: tuple[int, int]
@@ -35,20 +35,20 @@ KINDS = {
     "sc1": VolumeKind((125, 16384)),
     "standard": VolumeKind((1, 1024)),
 }
-"""By the name that EC2 has for them."""
+"""Keyed by EC2's name of the type."""
 
 
 def checked_kind(size_gb: int | None, drive_type: str, iops: int | None, *, has_snapshot: bool) -> dict[str, Any]:
-    """Give the parameters of CreateVolume that say what kind of volume is meant.
+    """Return the parameters of CreateVolume for the volume type.
 
     Args:
-        size_gb: GiB; None for those of the snapshot.
+        size_gb: GiB; None for the size of the snapshot.
         drive_type: one of KINDS.
-        iops: operations a second; None for as few as the type allows.
-        has_snapshot: whether it is made of a snapshot.
+        iops: IOPS; None for the type's minimum.
+        has_snapshot: whether the volume is created from a snapshot.
 
     Raises:
-        InvalidArgumentError: EC2 would refuse one of them; says what is allowed.
+        InvalidArgumentError: an argument is invalid; the message says what is allowed.
     """
     if drive_type not in KINDS:
         raise InvalidArgumentError(f"drive_type is {drive_type!r}; allowed are {', '.join(KINDS)}")
@@ -70,6 +70,6 @@ def checked_kind(size_gb: int | None, drive_type: str, iops: int | None, *, has_
 
 
 def _expect_within(what: str, number: object, limits: tuple[int, int], unit: str) -> None:
-    # A bool is an int for Python, but nobody's size.
+    # A bool is an int in Python, but not a valid size.
     if not isinstance(number, int) or isinstance(number, bool) or not limits[0] <= number <= limits[1]:
         raise InvalidArgumentError(f"{what} is {number!r}; it must be {limits[0]} to {limits[1]} {unit}")

@@ -1,4 +1,4 @@
-"""Notifications: what is told to the subscribers of an SNS topic."""
+"""Notifications to the subscribers of an SNS topic."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ logger = logging.getLogger(__name__)
 
 MAX_SUBJECT_LENGTH = 100
 MAX_MESSAGE_BYTES = 256 * 1024
-"""What SNS takes: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
+"""SNS's limits. See https://docs.aws.amazon.com/sns/latest/api/API_Publish.html"""
 
 _TOPIC = re.compile(r"arn:aws[a-z-]*:sns:(?P<region>[a-z0-9-]+):\d{12}:[A-Za-z0-9_-]{1,256}")
 
 
 def region_of_topic(topic_arn: str) -> str:
-    """Tell the region that a topic is in.
+    """Return the region of a topic.
 
     Args:
-        topic_arn: such as "arn:aws:sns:eu-central-1:123456789012:builds".
+        topic_arn: the topic's ARN, such as "arn:aws:sns:eu-central-1:123456789012:builds".
 
     Raises:
-        InvalidArgumentError: it is no ARN of a standard SNS topic.
+        InvalidArgumentError: it is not the ARN of a standard SNS topic.
     """
     found = _TOPIC.fullmatch(topic_arn) if isinstance(topic_arn, str) else None
     if found is None:
@@ -38,27 +38,27 @@ def region_of_topic(topic_arn: str) -> str:
 
 
 def clipped_subject(text: str) -> str:
-    """Make a subject of any text: one line of ASCII, as long as SNS allows."""
+    """Convert a text to a valid subject: one line of ASCII, truncated to SNS's limit."""
     return re.sub(r"[^ -~]+", "?", " ".join(text.split()))[:MAX_SUBJECT_LENGTH]
 
 
 def publish(session: Session, topic_arn: str, subject: str, message: str, deadline: Deadline = NEVER) -> str:
-    """Tell all subscribers of a topic something (SNS Publish).
+    """Publish a message to a topic (SNS Publish).
 
     Args:
         session: the credentials and the endpoint; the region is the topic's own.
-        topic_arn: the topic.
-        subject: 1 to 100 printable ASCII characters; the subject of e-mails.
-        message: 1 byte to 256 KiB of UTF-8.
+        topic_arn: the topic's ARN.
+        subject: the subject of e-mails: 1 to 100 printable ASCII characters.
+        message: the message: 1 byte to 256 KiB of UTF-8.
         deadline: when to stop waiting for SNS; default never.
 
     Returns:
-        The message's id.
+        The message id.
 
     Raises:
-        InvalidArgumentError: SNS would refuse one of them.
-        ResourceNotFoundError: there is no such topic.
-        CloudError: SNS refused.
+        InvalidArgumentError: an argument is invalid.
+        ResourceNotFoundError: the topic does not exist.
+        CloudError: SNS rejected the request.
     """
     region = region_of_topic(topic_arn)
     _check(subject, message)

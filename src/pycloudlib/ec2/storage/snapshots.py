@@ -1,4 +1,4 @@
-"""Snapshots: what volumes held at one moment."""
+"""Snapshots of volumes."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ COMPLETED = "completed"
 HOPELESS = frozenset({"error", "recoverable", "recovering"})
 
 SNAPSHOT_TIMEOUT = 3600.0
-"""Seconds for which a snapshot is waited for."""
+"""Seconds to wait for a snapshot."""
 
 SNAPSHOT_DELETE_TIMEOUT = 300.0
-"""Seconds for deleting a snapshot, EC2's failures included."""
+"""Seconds to delete a snapshot, including retries."""
 
 DELETE_TIMEOUT = 60.0
-"""Seconds for which EC2 may still call a snapshot in use after its image was deregistered."""
+"""Seconds for which EC2 may still report a snapshot as in use after its image was deregistered."""
 
 MAX_DESCRIPTION_LENGTH = 255
 
@@ -44,18 +44,18 @@ _NOT_FOUND = "InvalidSnapshot.NotFound"
 
 @dataclass(frozen=True)
 class SnapshotDescription:
-    """What EC2 said of a snapshot, at one moment.
+    """The description of a snapshot at one moment (DescribeSnapshots).
 
     Args:
-        id: such as "snap-0123456789abcdef0".
-        state: "pending", "completed" or "error".
-        state_reason: why it failed; empty when it did not.
-        progress: per cent; 100 when it is completed.
-        volume_id: the volume that it was taken of.
-        size_gb: GiB of that volume.
-        description: in words.
-        owner_id: the account that owns it.
-        tags: its tags.
+        id: the snapshot id, such as "snap-0123456789abcdef0".
+        state: "pending", "completed", or "error".
+        state_reason: why the snapshot failed; default empty.
+        progress: per cent; 100 once completed.
+        volume_id: the source volume.
+        size_gb: the size of the source volume in GiB.
+        description: the description.
+        owner_id: the account that owns the snapshot.
+        tags: the tags.
     """
 
     id: str
@@ -70,7 +70,7 @@ class SnapshotDescription:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> SnapshotDescription:
-        """Read one snapshot of an answer of DescribeSnapshots or CreateSnapshot."""
+        """Parse a snapshot of a DescribeSnapshots or CreateSnapshot response."""
         return cls(
             id=record["SnapshotId"],
             state=record.get("State", ""),
@@ -85,11 +85,11 @@ class SnapshotDescription:
 
 
 class Snapshot:
-    """A snapshot of a volume. It is made by Volume.snapshot(); EC2.snapshots() finds those that are there.
+    """A snapshot of a volume. `Volume.snapshot()` creates one; `EC2.snapshots()` returns existing ones.
 
     Args:
-        description: what EC2 said of it.
-        snapshots: those of its region.
+        description: EC2's description of the snapshot.
+        snapshots: the snapshots of its region.
     """
 
     def __init__(self, description: SnapshotDescription, snapshots: Snapshots) -> None:
@@ -98,80 +98,80 @@ class Snapshot:
 
     @property
     def id(self) -> str:
-        """Its id, such as "snap-0123456789abcdef0"."""
+        """The snapshot id, such as "snap-0123456789abcdef0"."""
         return self._seen.id
 
     @property
     def volume_id(self) -> str:
-        """The volume that it was taken of; EC2 may have deleted that one since."""
+        """The source volume, which may have been deleted since."""
         return self._seen.volume_id
 
     @property
     def size_gb(self) -> int:
-        """GiB of the volume: what a volume made of it has at least."""
+        """The size of the source volume in GiB: the minimum size of a volume from this snapshot."""
         return self._seen.size_gb
 
     @property
     def description(self) -> str:
-        """What it is, in words."""
+        """The description text."""
         return self._seen.description
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its tags, as last seen; refresh() asks again."""
+        """The tags, as of the latest description; `refresh()` updates them."""
         return dict(self._seen.tags)
 
     @property
     def state(self) -> str:
-        """Its state now, "pending", "completed" or "error": EC2 is asked each time (DescribeSnapshots).
+        """The current state: "pending", "completed", or "error". Each access calls DescribeSnapshots.
 
         Raises:
-            ResourceNotFoundError: EC2 does not know it any more.
+            ResourceNotFoundError: the snapshot no longer exists.
         """
         self.refresh()
         return self._seen.state
 
     @property
     def progress(self) -> int:
-        """How far it is now, in per cent: EC2 is asked each time (DescribeSnapshots).
+        """The current progress in per cent. Each access calls DescribeSnapshots.
 
         Raises:
-            ResourceNotFoundError: EC2 does not know it any more.
+            ResourceNotFoundError: the snapshot no longer exists.
         """
         self.refresh()
         return self._seen.progress
 
     def refresh(self) -> None:
-        """Ask EC2 about it (DescribeSnapshots).
+        """Update the description (DescribeSnapshots).
 
         Raises:
-            ResourceNotFoundError: EC2 does not know it any more.
+            ResourceNotFoundError: the snapshot no longer exists.
         """
         self._seen = self._snapshots.describe(self.id)
 
     def wait(self, timeout: float = SNAPSHOT_TIMEOUT, *, on_progress: Callable[[int], object] | None = None) -> None:
-        """Wait until it is completed.
+        """Wait until the snapshot is completed.
 
         Args:
             timeout: seconds; default 3600.
-            on_progress: told the per cent at each change; they only rise, and end with 100.
+            on_progress: called with each new percentage, in increasing order up to 100; default none.
 
         Raises:
-            IllegalStateError: it failed; with EC2's own reason.
-            PycloudlibTimeoutError: it was not completed in time.
+            IllegalStateError: the snapshot failed; the message has EC2's reason.
+            PycloudlibTimeoutError: the snapshot was not completed in time.
         """
         self.wait_by(Deadline.after(timeout), on_progress=on_progress)
 
     def wait_by(self, deadline: Deadline, *, on_progress: Callable[[int], object] | None = None) -> None:
-        """Wait until it is completed, as wait() does, by a deadline."""
+        """Wait until the snapshot is completed, by a deadline. See `wait()`."""
         self._seen = self._snapshots.wait_for(self.id, deadline, on_progress=on_progress)
 
     def delete(self) -> None:
-        """Delete it (DeleteSnapshot); one that is gone already is fine.
+        """Delete the snapshot (DeleteSnapshot). No-op if it is deleted.
 
         Raises:
-            IllegalStateError: an image needs it.
-            CloudError: EC2 refused.
+            IllegalStateError: an image uses the snapshot.
+            CloudError: EC2 rejected the request.
         """
         self._snapshots.delete(self.id)
 
@@ -183,7 +183,7 @@ class Snapshots:
     """The snapshots of one region.
 
     Args:
-        scope: where they are.
+        scope: the context of the region.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -191,10 +191,10 @@ class Snapshots:
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[Snapshot]:
-        """List one's own that match, by id (DescribeSnapshots).
+        """Return the account's matching snapshots, sorted by id (DescribeSnapshots).
 
         Args:
-            filters: see described_filters().
+            filters: see `described_filters()`.
             deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
@@ -208,28 +208,28 @@ class Snapshots:
         return [Snapshot(one, self) for one in sorted(found, key=lambda one: one.id)]
 
     def describe(self, snapshot_id: str, deadline: Deadline = NEVER) -> SnapshotDescription:
-        """Tell what EC2 says about one.
+        """Return the description of a snapshot (DescribeSnapshots).
 
         Args:
-            snapshot_id: its id.
+            snapshot_id: the snapshot id.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            ResourceNotFoundError: there is none of that id.
+            ResourceNotFoundError: the snapshot does not exist.
             NoResponseError: EC2 did not respond in time.
         """
         return self._records.get(snapshot_id, deadline)
 
     def completed(self, snapshot_id: str, deadline: Deadline = NEVER) -> SnapshotDescription:
-        """Tell what EC2 says about one that is needed completed.
+        """Return the description of a snapshot, which must be completed (DescribeSnapshots).
 
         Args:
-            snapshot_id: its id.
+            snapshot_id: the snapshot id.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            ResourceNotFoundError: there is none of that id.
-            IllegalStateError: it is not completed.
+            ResourceNotFoundError: the snapshot does not exist.
+            IllegalStateError: the snapshot is not completed.
             NoResponseError: EC2 did not respond in time.
         """
         found = self.describe(snapshot_id, deadline)
@@ -242,18 +242,18 @@ class Snapshots:
     def create(
         self, volume_id: str, description: str, tags: Mapping[str, str] | None, deadline: Deadline = NEVER
     ) -> Snapshot:
-        """Begin one (CreateSnapshot).
+        """Start the creation of a snapshot (CreateSnapshot).
 
         Args:
-            volume_id: of which volume.
-            description: in words, at most 255 characters.
+            volume_id: the source volume.
+            description: the description, at most 255 characters.
             tags: further tags.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse the description or a tag.
+            InvalidArgumentError: the description or a tag is invalid.
             NoResponseError: EC2 did not respond in time.
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
         """
         check_description(description)
         client = self._scope.client
@@ -280,7 +280,7 @@ class Snapshots:
     def wait_for(
         self, snapshot_id: str, deadline: Deadline, *, on_progress: Callable[[int], object] | None = None
     ) -> SnapshotDescription:
-        """Wait until one is completed. See Snapshot.wait()."""
+        """Wait until a snapshot is completed. See `Snapshot.wait()`."""
         told = -1
 
         def tell(found: SnapshotDescription) -> None:
@@ -294,17 +294,17 @@ class Snapshots:
     def delete(
         self, snapshot_id: str, *, patience: float = 0.0, freed_by: str = "", deadline: Deadline | None = None
     ) -> None:
-        """Delete one (DeleteSnapshot); one that is gone already is fine.
+        """Delete a snapshot (DeleteSnapshot). No-op if it is deleted.
 
         Args:
-            snapshot_id: its id.
-            patience: seconds for EC2 to notice that the image which needed it is gone, at most; default 0.
+            snapshot_id: the snapshot id.
+            patience: maximum seconds to wait for EC2 to notice that the snapshot's image is deregistered; default 0.
             freed_by: the image that was just deregistered; default unknown.
             deadline: when to give up; default SNAPSHOT_DELETE_TIMEOUT seconds from now.
 
         Raises:
-            IllegalStateError: an image needs it.
-            CloudError: EC2 refused.
+            IllegalStateError: an image uses the snapshot.
+            CloudError: EC2 rejected the request.
         """
         call = partial(self._scope.client.delete_snapshot, SnapshotId=snapshot_id)
 
@@ -337,10 +337,10 @@ class Snapshots:
 
 
 def check_description(description: str) -> None:
-    """Check the description of a snapshot or an image.
+    """Validate the description of a snapshot or an image.
 
     Raises:
-        InvalidArgumentError: EC2 would refuse it.
+        InvalidArgumentError: the description is invalid.
     """
     if not is_sendable(description) or len(description) > MAX_DESCRIPTION_LENGTH:
         raise InvalidArgumentError(
@@ -350,9 +350,9 @@ def check_description(description: str) -> None:
 
 
 def _per_cent(text: str, state: str) -> int:
-    """EC2 writes "45%", and nothing at all in the beginning."""
+    """Parse EC2's percentage, such as "45%"; initially it is empty."""
     if state == COMPLETED:
         return 100
     number = text.rstrip("%")
-    # A snapshot of which everything is copied is not completed yet.
+    # A snapshot with all data copied is not completed yet.
     return min(int(number), 99) if number.isdigit() else 0

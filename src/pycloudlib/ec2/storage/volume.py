@@ -1,4 +1,4 @@
-"""Volumes: disks that outlive the machine that they are attached to."""
+"""Volumes: disks that can outlive their instance."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from pycloudlib.waiting import wait_until
 logger = logging.getLogger(__name__)
 
 NOTIFY_TIMEOUT = 10.0
-"""Seconds that SNS gets at least, also when the snapshot was not completed in time."""
+"""Minimum seconds for SNS to respond, even if the snapshot was not completed in time."""
 
 
 class Volume:
-    """A volume. It is made by EC2Instance.add_volume() and EC2.create_volume(); EC2.volumes() finds those there are.
+    """A volume. `EC2Instance.add_volume()` and `EC2.create_volume()` create one; `EC2.volumes()` returns existing ones.
 
     Args:
-        description: what EC2 said of it.
-        volumes: those of its region.
-        run: runs a command in the instance that it is attached to; None when that one is not known.
+        description: EC2's description of the volume.
+        volumes: the volumes of its region.
+        run: runs a command on the attached instance; default none, if the instance is unknown.
     """
 
     def __init__(self, description: VolumeDescription, volumes: Volumes, run: Run | None = None) -> None:
@@ -43,59 +43,59 @@ class Volume:
 
     @property
     def id(self) -> str:
-        """Its id, such as "vol-0123456789abcdef0"."""
+        """The volume id, such as "vol-0123456789abcdef0"."""
         return self._seen.id
 
     @property
     def size_gb(self) -> int:
-        """Its size in GiB."""
+        """The size in GiB."""
         return self._seen.size_gb
 
     @property
     def drive_type(self) -> str:
-        """Its type, such as "gp2"."""
+        """The volume type, such as "gp2"."""
         return self._seen.drive_type
 
     @property
     def availability_zone(self) -> str:
-        """The zone that it is in, such as "eu-central-1a"."""
+        """The availability zone, such as "eu-central-1a"."""
         return self._seen.availability_zone
 
     @property
     def snapshot_id(self) -> str:
-        """The snapshot that it was made of; empty for one that was made empty."""
+        """The source snapshot; empty if the volume was created empty."""
         return self._seen.snapshot_id
 
     @property
     def tags(self) -> dict[str, str]:
-        """Its tags, as last seen; refresh() asks again."""
+        """The tags, as of the latest description; `refresh()` updates them."""
         return dict(self._seen.tags)
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
-        """Where it is attached now: EC2 is asked each time (DescribeVolumes).
+        """The current attachments. Each access calls DescribeVolumes.
 
         Raises:
-            ResourceNotFoundError: EC2 does not know it any more.
+            ResourceNotFoundError: the volume no longer exists.
         """
         self.refresh()
         return self._seen.attachments
 
     @property
     def state(self) -> str:
-        """Its state now, "creating", "available", "in-use", ...: EC2 is asked each time (DescribeVolumes).
+        """The current state: "creating", "available", "in-use", ... Each access calls DescribeVolumes.
 
         Raises:
-            ResourceNotFoundError: EC2 does not know it any more.
+            ResourceNotFoundError: the volume no longer exists.
         """
         self.refresh()
         return self._seen.state
 
     def refresh(self) -> None:
-        """Ask EC2 about it (DescribeVolumes).
+        """Update the description (DescribeVolumes).
 
         Raises:
-            ResourceNotFoundError: EC2 does not know it any more.
+            ResourceNotFoundError: the volume no longer exists.
         """
         self._refresh(NEVER)
 
@@ -103,14 +103,14 @@ class Volume:
         self._seen = self._volumes.describe(self.id, deadline)
 
     def wait(self, timeout: float = VOLUME_TIMEOUT) -> None:
-        """Wait until it is made and attached to nothing.
+        """Wait until the volume is created and detached.
 
         Args:
             timeout: seconds; default 300.
 
         Raises:
-            IllegalStateError: it failed, or is being deleted.
-            PycloudlibTimeoutError: it was not available in time; with the last state seen.
+            IllegalStateError: the volume failed, or is being deleted.
+            PycloudlibTimeoutError: the volume was not available in time; the message has the last state.
         """
         self._seen = self._volumes.wait_until_available(self.id, Deadline.after(timeout))
 
@@ -124,22 +124,24 @@ class Volume:
         wait: bool = True,
         timeout: float = SNAPSHOT_TIMEOUT,
     ) -> Snapshot:
-        """Take a snapshot of it (CreateSnapshot). What is still in the memory of a running guest is not in it.
+        """Create a snapshot of the volume (CreateSnapshot).
+
+        The snapshot lacks data that a running guest has not flushed to the disk.
 
         Args:
-            description: in words, at most 255 characters; default none.
+            description: the description, at most 255 characters; default none.
             tags: further tags; default none.
-            on_progress: told the per cent at each change; they only rise, and end with 100.
-            notify: an SNS topic that is told when the snapshot has completed, or failed; default none.
-            wait: whether to wait until it is completed; default yes. Without waiting nobody can be told anything.
+            on_progress: called with each new percentage, in increasing order up to 100; default none.
+            notify: the ARN of an SNS topic to notify of the completion or failure; default none.
+            wait: whether to wait until the snapshot is completed; default yes. `on_progress` and `notify` require it.
             timeout: seconds; default 3600.
 
         Raises:
-            InvalidArgumentError: an argument that EC2 or SNS would refuse.
-            IllegalStateError: the snapshot failed; with EC2's own reason.
-            NoResponseError: EC2 or SNS did not respond in time. clean() deletes the snapshot.
-            PycloudlibTimeoutError: it was not completed in time. It goes on; clean() deletes it.
-            CloudError: EC2 or SNS refused.
+            InvalidArgumentError: an argument is invalid.
+            IllegalStateError: the snapshot failed; the message has EC2's reason.
+            NoResponseError: EC2 or SNS did not respond in time. `clean()` deletes the snapshot.
+            PycloudlibTimeoutError: the snapshot was not completed in time. EC2 continues it; `clean()` deletes it.
+            CloudError: EC2 or SNS rejected the request.
         """
         if not wait and (on_progress is not None or notify is not None):
             raise InvalidArgumentError("snapshot(wait=False) can neither call on_progress nor notify: nobody waits")
@@ -160,16 +162,16 @@ class Volume:
         return snapshot
 
     def guest_device(self, timeout: float = 60.0) -> str:
-        """Give the path under which it appears inside the guest, such as "/dev/nvme1n1", as soon as it does.
+        """Return the path of the volume inside the guest, such as "/dev/nvme1n1", once it appears.
 
         Args:
             timeout: seconds; default 60.
 
         Raises:
-            IllegalStateError: it is attached to nothing.
-            InvalidArgumentError: it is not known how to ask its instance: take it from instance.volumes().
-            PycloudlibTimeoutError: it did not appear in time, or EC2 or the guest did not respond in time.
-            SSHError: the guest could not be asked.
+            IllegalStateError: the volume is not attached.
+            InvalidArgumentError: this object does not know the instance; use a volume of `instance.volumes()`.
+            PycloudlibTimeoutError: the device did not appear in time, or EC2 or the guest did not respond in time.
+            SSHError: the command in the guest failed.
         """
         deadline = Deadline.after(timeout)
         run = self._run
@@ -190,12 +192,12 @@ class Volume:
         )
 
     def delete(self) -> None:
-        """Delete it (DeleteVolume), and wait until it is gone; one that is gone already is fine.
+        """Delete the volume, and wait until it is gone (DeleteVolume). No-op if it is deleted.
 
         Raises:
-            IllegalStateError: an instance uses it.
-            PycloudlibTimeoutError: it was not gone in time.
-            CloudError: EC2 refused.
+            IllegalStateError: an instance uses the volume.
+            PycloudlibTimeoutError: the volume was not gone in time.
+            CloudError: EC2 rejected the request.
         """
         self._volumes.delete(self.id)
 
@@ -214,7 +216,7 @@ class Volume:
         try:
             self._tell(topic_arn, f"{snapshot.id} {outcome}", snapshot, str(failure), deadline)
         except PycloudlibError as error:
-            # The failure itself is what shall be raised.
+            # The caller raises the failure itself.
             logger.error("%s", error)
 
     def __repr__(self) -> str:

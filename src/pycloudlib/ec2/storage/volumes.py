@@ -1,4 +1,4 @@
-"""What EC2 says of volumes, and what is asked of EC2 about them."""
+"""Volumes: their descriptions, and the calls on them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AVAILABLE = "available"
 HOPELESS = frozenset({"deleting", "deleted", "error"})
 
 VOLUME_TIMEOUT = 300.0
-"""Seconds for which a volume may take to be made, attached, detached or deleted."""
+"""Seconds to create, attach, detach, or delete a volume."""
 
 IN_USE = "VolumeInUse"
 _NOT_FOUND = "InvalidVolume.NotFound"
@@ -47,13 +47,13 @@ _NOT_ATTACHED = frozenset({"IncorrectState", "InvalidAttachment.NotFound"})
 
 @dataclass(frozen=True)
 class Attachment:
-    """Where a volume is attached.
+    """The attachment of a volume to an instance.
 
     Args:
-        instance_id: to which instance.
-        device_name: as what, such as "/dev/sdf".
-        state: "attaching", "attached", "busy" or "detaching".
-        delete_on_termination: whether the volume is deleted with the instance.
+        instance_id: the instance.
+        device_name: the device name, such as "/dev/sdf".
+        state: "attaching", "attached", "busy", or "detaching".
+        delete_on_termination: whether the volume is deleted with the instance; default no.
     """
 
     instance_id: str
@@ -64,18 +64,18 @@ class Attachment:
 
 @dataclass(frozen=True)
 class VolumeDescription:
-    """What EC2 said of a volume, at one moment.
+    """The description of a volume at one moment (DescribeVolumes).
 
     Args:
-        id: such as "vol-0123456789abcdef0".
-        state: "creating", "available", "in-use", "deleting" or "error".
-        size_gb: GiB.
-        drive_type: "gp2", "gp3", ...
-        availability_zone: the zone that it is in.
-        snapshot_id: of what it was made; empty for one that was made empty.
-        attachments: where it is attached; most volumes allow one.
-        tags: its tags.
-        state_reason: EC2 gives none for volumes.
+        id: the volume id, such as "vol-0123456789abcdef0".
+        state: "creating", "available", "in-use", "deleting", or "error".
+        size_gb: the size in GiB.
+        drive_type: the volume type: "gp2", "gp3", ...
+        availability_zone: the availability zone.
+        snapshot_id: the source snapshot; empty if the volume was created empty.
+        attachments: the attachments; most volumes support only one.
+        tags: the tags.
+        state_reason: always empty; EC2 gives none for volumes.
     """
 
     id: str
@@ -90,7 +90,7 @@ class VolumeDescription:
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> VolumeDescription:
-        """Read one volume of an answer of DescribeVolumes or CreateVolume."""
+        """Parse a volume of a DescribeVolumes or CreateVolume response."""
         attachments = (
             Attachment(
                 instance_id=one.get("InstanceId", ""),
@@ -112,7 +112,7 @@ class VolumeDescription:
         )
 
     def attachment_to(self, instance_id: str) -> Attachment | None:
-        """How it is attached to an instance; None when it is not."""
+        """Return the attachment to an instance; None if there is none."""
         return next((one for one in self.attachments if one.instance_id == instance_id), None)
 
 
@@ -120,7 +120,7 @@ class Volumes:
     """The volumes of one region.
 
     Args:
-        scope: where they are.
+        scope: the context of the region.
     """
 
     def __init__(self, scope: Scope) -> None:
@@ -130,10 +130,10 @@ class Volumes:
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[VolumeDescription]:
-        """List those that match, by id (DescribeVolumes).
+        """Return the matching volumes, sorted by id (DescribeVolumes).
 
         Args:
-            filters: see described_filters().
+            filters: see `described_filters()`.
             deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
@@ -143,14 +143,14 @@ class Volumes:
         return sorted(found, key=lambda one: one.id)
 
     def describe(self, volume_id: str, deadline: Deadline = NEVER) -> VolumeDescription:
-        """Tell what EC2 says about one.
+        """Return the description of a volume (DescribeVolumes).
 
         Args:
-            volume_id: its id.
+            volume_id: the volume id.
             deadline: when to stop waiting for EC2; default never.
 
         Raises:
-            ResourceNotFoundError: there is none of that id.
+            ResourceNotFoundError: the volume does not exist.
             NoResponseError: EC2 did not respond in time.
         """
         return self._records.get(volume_id, deadline)
@@ -165,23 +165,23 @@ class Volumes:
         snapshot_id: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> str:
-        """Begin to make one (CreateVolume).
+        """Start the creation of a volume (CreateVolume).
 
         Args:
             zone: the availability zone.
-            size_gb: GiB; None for those of the snapshot.
-            drive_type: "gp2", "gp3", "io1", "io2", "st1", "sc1" or "standard".
-            iops: operations a second, for gp3, io1 and io2; default as few as the type allows.
-            snapshot_id: what it holds in the beginning; default nothing.
-            tags: further tags.
+            size_gb: GiB; None for the size of the snapshot.
+            drive_type: "gp2", "gp3", "io1", "io2", "st1", "sc1", or "standard".
+            iops: IOPS, for gp3, io1, and io2; default the type's minimum.
+            snapshot_id: the source snapshot; default none, for an empty volume.
+            tags: further tags; default none.
 
         Returns:
-            Its id.
+            The volume id.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse an argument.
+            InvalidArgumentError: an argument is invalid.
             IllegalStateError: the snapshot is not completed yet.
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
         """
         parameters = checked_kind(size_gb, drive_type, iops, has_snapshot=snapshot_id is not None)
         if snapshot_id is not None:
@@ -211,15 +211,15 @@ class Volumes:
         return volume_id
 
     def wait_until_available(self, volume_id: str, deadline: Deadline) -> VolumeDescription:
-        """Wait until one is created, or detached. See Volume.wait()."""
+        """Wait until a volume is created or detached. See `Volume.wait()`."""
         return self._records.wait_for(volume_id, AVAILABLE, hopeless=HOPELESS, deadline=deadline)
 
     def wait_until_attached(self, volume_id: str, instance_id: str, deadline: Deadline) -> VolumeDescription:
-        """Wait until one is attached to an instance.
+        """Wait until a volume is attached to an instance.
 
         Raises:
-            IllegalStateError: it failed, or was detached or deleted meanwhile.
-            PycloudlibTimeoutError: it was not attached in time.
+            IllegalStateError: the volume failed, or was detached or deleted meanwhile.
+            PycloudlibTimeoutError: the volume was not attached in time.
         """
         last_seen = "nothing yet"
 
@@ -248,11 +248,11 @@ class Volumes:
         )
 
     def detach(self, volume_id: str, instance_id: str, deadline: Deadline) -> None:
-        """Detach one (DetachVolume) and wait until it is; one that is not attached is fine.
+        """Detach a volume, and wait until it is available (DetachVolume). No-op if it is not attached.
 
         Raises:
-            PycloudlibTimeoutError: it was not detached in time, as when a file system on it is still mounted.
-            CloudError: EC2 refused.
+            PycloudlibTimeoutError: the volume was not detached in time; for example, the guest still has it mounted.
+            CloudError: EC2 rejected the request.
         """
         detach = partial(self._scope.client.detach_volume, VolumeId=volume_id, InstanceId=instance_id)
         try:
@@ -272,17 +272,17 @@ class Volumes:
             ) from error
 
     def delete(self, volume_id: str, *, patience: float = 0.0, deadline: Deadline | None = None) -> None:
-        """Delete one (DeleteVolume), and wait until it is gone; one that is gone already is fine.
+        """Delete a volume, and wait until it is gone (DeleteVolume). No-op if it is deleted.
 
         Args:
-            volume_id: its id.
-            patience: seconds for an instance that uses it to go away, at most; default 0.
-            deadline: when it must be gone; default 300 s from now.
+            volume_id: the volume id.
+            patience: maximum seconds for an instance that uses it to terminate; default 0.
+            deadline: when to give up; default 300 s from now.
 
         Raises:
-            IllegalStateError: an instance uses it.
-            PycloudlibTimeoutError: it was not gone in time.
-            CloudError: EC2 refused.
+            IllegalStateError: an instance uses the volume.
+            PycloudlibTimeoutError: the volume was not gone in time.
+            CloudError: EC2 rejected the request.
         """
         call = partial(self._scope.client.delete_volume, VolumeId=volume_id)
         deadline = deadline or Deadline.after(VOLUME_TIMEOUT)
@@ -294,12 +294,12 @@ class Volumes:
         self._scope.ledger.forget(volume_id)
 
     def discard(self, volume_id: str) -> None:
-        """Detach one from whatever uses it, and delete it. No-op if it is gone.
+        """Detach and delete a volume (DetachVolume, DeleteVolume). No-op if it is deleted.
 
         Raises:
-            IllegalStateError: it is attached to an instance that could not be deleted.
-            PycloudlibTimeoutError: it was not detached or gone in time.
-            CloudError: EC2 refused.
+            IllegalStateError: the volume is attached to an instance that could not be deleted.
+            PycloudlibTimeoutError: the volume was not detached or gone in time.
+            CloudError: EC2 rejected the request.
         """
         deadline = Deadline.after(VOLUME_TIMEOUT)
         try:
@@ -313,7 +313,7 @@ class Volumes:
         except InstanceStateError:
             raise
         except IllegalStateError as error:
-            # It goes away with its instance meanwhile.
+            # EC2 may be deleting it with its instance meanwhile.
             logger.debug("%s: %s", volume_id, error)
         self.delete(volume_id, patience=deadline.remaining, deadline=deadline)
 
@@ -332,7 +332,7 @@ class Volumes:
             )
 
     def first_zone(self) -> str:
-        """Tell the first availability zone of the region (DescribeAvailabilityZones)."""
+        """Return the first available zone of the region (DescribeAvailabilityZones)."""
         with translated():
             zones = self._scope.client.describe_availability_zones()["AvailabilityZones"]
         usable = sorted(zone["ZoneName"] for zone in zones if zone.get("State", AVAILABLE) == AVAILABLE)

@@ -1,1 +1,1 @@
-"""What earlier runs left: found, and deleted."""
+"""Resources that earlier runs left: search and deletion."""

@@ -1,4 +1,4 @@
-"""How each kind of leftover is deleted, in which order, and how a user would do it by hand."""
+"""The deletion of each kind of orphaned resource, the order, and the AWS CLI command for it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from pycloudlib.ec2.sweep.leftovers import (
 from pycloudlib.lifecycle import UndoOrder
 
 IN_USE_CODES = STILL_IN_USE_CODES | {"IncorrectState", "InvalidSnapshot.InUse", "VolumeInUse"}
-"""What EC2 says of something that is still needed, maybe only for a moment more."""
+"""EC2's codes for a resource in use, possibly only for a moment."""
 
 ORDER = MappingProxyType(
     {
@@ -43,7 +43,7 @@ ORDER = MappingProxyType(
         IMAGE: UndoOrder.IMAGE,
         SNAPSHOT: UndoOrder.SNAPSHOT,
         VOLUME: UndoOrder.VOLUME,
-        # A gateway cannot leave its VPC as long as an address leads into it.
+        # EC2 cannot detach a gateway while its VPC has public addresses.
         ADDRESS: UndoOrder.INTERFACE + 1,
         INTERFACE: UndoOrder.INTERFACE,
         SECURITY_GROUP: UndoOrder.SECURITY_GROUP,
@@ -54,7 +54,7 @@ ORDER = MappingProxyType(
         KEY_PAIR: UndoOrder.KEY_PAIR,
     }
 )
-"""The highest goes first, as in a ledger."""
+"""The highest order is deleted first, as in a ledger."""
 
 _BY_HAND = MappingProxyType(
     {
@@ -75,40 +75,40 @@ _BY_HAND = MappingProxyType(
 
 
 def delete(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    """Delete a leftover that is no instance (DeleteVolume, ReleaseAddress, ...).
+    """Delete an orphaned resource other than an instance (DeleteVolume, ReleaseAddress, ...).
 
     Args:
-        scope: the region that it is in.
-        leftover: which one.
-        deadline: when to give up waiting for what is in the way.
+        scope: the context of its region.
+        leftover: the resource.
+        deadline: when to stop waiting for dependencies.
 
     Raises:
-        ResourceNotFoundError: EC2 does not know it; of most kinds that is no error.
-        CloudError: EC2's last answer, if it did not change in time, and every other one at once.
+        ResourceNotFoundError: the resource does not exist; for most kinds, this is a no-op instead.
+        CloudError: EC2's last transient error, if it did not pass in time; any other error immediately.
     """
     _DELETIONS[leftover.kind](scope, leftover, deadline)
 
 
 def untie(scope: Scope, leftover: Leftover) -> None:
-    """Take back the rules of a security group that name others: two that name each other could never be deleted.
+    """Revoke a security group's rules that reference other groups: mutual references prevent the deletion.
 
     Args:
-        scope: the region that it is in.
+        scope: the context of its region.
         leftover: the security group.
 
     Raises:
-        CloudError: EC2 refused.
+        CloudError: EC2 rejected the request.
     """
     group = _group(scope, leftover)
     group.remove([rule for rule in group.rules if rule.source_group not in (None, leftover.id)])
 
 
 def command_by_hand(leftover: Leftover, endpoint_url: str | None = None, *, is_protected: bool = False) -> str:
-    """Say how a leftover is deleted with the AWS command line.
+    """Return the AWS CLI command that deletes a resource.
 
     Args:
-        leftover: which one.
-        endpoint_url: where EC2 is; None for AWS's own.
+        leftover: the resource.
+        endpoint_url: the endpoint; default AWS's own.
         is_protected: whether it is an instance with termination protection; default no.
     """
 
@@ -169,7 +169,7 @@ def _delete_subnet(scope: Scope, leftover: Leftover, deadline: Deadline) -> None
 
 
 def _delete_route_table(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    # A subnet takes its association along; but a server may forget that, and keep the table for nothing.
+    # Deleting a subnet removes its association, but some servers keep it, and with it the table.
     for association_id in _associations_with_nothing(scope, leftover.id, deadline):
         disassociate = partial(scope.client.disassociate_route_table, AssociationId=association_id)
         when_free(disassociate, what=f"disassociate {leftover.id}", deadline=deadline)

@@ -1,4 +1,4 @@
-"""What earlier runs created and left: found by this library's own tags, and by nothing else."""
+"""Resources that earlier runs left, found only by this library's tags."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ KEY_PAIR = "key pair"
 ANY_OWNER = "any"
 
 PAGE_SIZE = 100
-"""What every one of the calls takes."""
+"""A page size that every call accepts."""
 
 UNKNOWN_ACTION_CODES = frozenset({"InvalidAction", "Unsupported", "UnsupportedOperation"})
-"""Of a server that has no such resources at all."""
+"""The codes of a server that does not implement such resources."""
 
 _LIVING = ("pending", "running", "stopping", "stopped", "shutting-down")
 _GONE_STATES = frozenset({"terminated", "deleted", "deregistered"})
@@ -45,20 +45,20 @@ _GONE_STATES = frozenset({"terminated", "deleted", "deregistered"})
 
 @dataclass(frozen=True)
 class Leftover:
-    """A resource that carries this library's tags.
+    """A resource with this library's tags.
 
     Args:
-        kind: in words, such as "network interface".
-        id: its id, or the name of a key pair.
-        region: the region that it is in.
-        name: its tag "Name".
-        run: which run created it.
-        owner: who did: "user@host".
-        created: when; None when the tag says no time.
-        expires: when nobody needs it any more; None when that is left open.
-        state: as EC2 names it; empty for what has none.
-        instance_id: the instance that it is attached to; empty without one.
-        vpc_id: the VPC that it is in or attached to; empty without one.
+        kind: the kind in messages, such as "network interface".
+        id: the id, or the name of a key pair.
+        region: the region.
+        name: the tag "Name"; default empty.
+        run: the run that created it.
+        owner: the owner of that run: "user@host".
+        created: the creation time; None if the tag has no valid time.
+        expires: the expiration time; default none.
+        state: EC2's state; empty for kinds without one.
+        instance_id: the attached instance; empty without one.
+        vpc_id: the VPC that contains it or is attached to it; empty without one.
     """
 
     kind: str
@@ -79,14 +79,14 @@ class Leftover:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which leftovers are meant. All that is said has to be true of one.
+    """The criteria for orphaned resources, all of which must match.
 
     Args:
-        own_run: the run of this process, which is left alone unless `run` names it.
-        older_than: seconds since its creation, at least; None for any age.
-        run: its run, or how that begins; None for any.
-        owner: its owner; None for any.
-        expired: whether only what is past its time of expiry is meant.
+        own_run: the run of this process, which is excluded unless `run` selects it.
+        older_than: the minimum age in seconds; default any.
+        run: the run, or a prefix of it; default any.
+        owner: the owner; default any.
+        expired: whether to select only expired resources; default no.
     """
 
     own_run: str
@@ -96,11 +96,11 @@ class Selection:
     expired: bool = False
 
     def matches(self, leftover: Leftover, now: datetime) -> bool:
-        """Tell whether a leftover is meant.
+        """Return whether a resource matches.
 
         Args:
-            leftover: the leftover.
-            now: the time, with its zone.
+            leftover: the resource.
+            now: the current time, timezone-aware.
         """
         return (
             self._is_of_a_wanted_run(leftover)
@@ -117,7 +117,7 @@ class Selection:
     def _is_old_enough(self, leftover: Leftover, now: datetime) -> bool:
         if self.older_than is None:
             return True
-        # What does not say how old it is may be new.
+        # A resource of unknown age may be new.
         return leftover.created is not None and (now - leftover.created).total_seconds() >= self.older_than
 
 
@@ -129,17 +129,17 @@ def checked_selection(
     owner: str | None,
     expired: bool,
 ) -> Selection:
-    """Say which leftovers are meant.
+    """Return the selection for validated arguments.
 
     Args:
-        own_tags: what this process tags its own resources with.
-        older_than: seconds since its creation, at least; None for any age.
-        run: its run, or how that begins; None for any.
-        owner: "user@host", or "any"; None for whoever runs this.
-        expired: whether only what is past its time of expiry is meant.
+        own_tags: the tags of this process's own resources.
+        older_than: the minimum age in seconds; None for any.
+        run: the run, or a prefix of it; None for any.
+        owner: "user@host", or "any"; None for the owner of this process.
+        expired: whether to select only expired resources.
 
     Raises:
-        InvalidArgumentError: says what is allowed.
+        InvalidArgumentError: an argument is invalid; the message says what is allowed.
     """
     if older_than is not None and not _is_duration(older_than):
         raise InvalidArgumentError(f"older_than is {older_than!r}; it must be a number of seconds, 0 or more")
@@ -154,16 +154,16 @@ def checked_selection(
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of resource, and how it is found.
+    """A kind of resource, and how to find it.
 
     Args:
-        name: in words.
-        operation: the call of boto3.
-        result: under which key of its answer the resources are.
-        id_key: under which key of a resource its id is.
-        parameters: what the call takes besides the filters.
-        filters: besides that for the tag.
-        state_key: under which key of a resource its state is.
+        name: the kind in messages.
+        operation: the boto3 method.
+        result: the key of the resources in its response.
+        id_key: the key of the id in a resource.
+        parameters: further parameters of the call; default none.
+        filters: further filters besides the tag; default none.
+        state_key: the key of the state in a resource; default "State".
     """
 
     name: str
@@ -175,13 +175,13 @@ class Kind:
     state_key: str = "State"
 
     def find(self, scope: Scope) -> list[Leftover]:
-        """List those that carry this library's tags, in one region (Describe...).
+        """Return the resources with this library's tags in one region (Describe...).
 
         Args:
-            scope: the region.
+            scope: the context of the region.
 
         Raises:
-            CloudError: EC2 refused.
+            CloudError: EC2 rejected the request.
         """
         try:
             records = call_until_consistent(
@@ -193,7 +193,7 @@ class Kind:
             logger.debug("no %s in %s: %s", self.name, scope.region, error)
             return []
         found = [self._leftover(record, scope.region) for record in records]
-        # Asked once more here, because a server that does not know a filter gives all there are.
+        # Filter again, because a server without this filter returns all resources.
         return [one for one in found if one.run and one.state not in _GONE_STATES]
 
     def _records(self, scope: Scope) -> list[Mapping[str, Any]]:
@@ -242,7 +242,7 @@ KINDS = (
     Kind(VPC, "describe_vpcs", "Vpcs", "VpcId"),
     Kind(KEY_PAIR, "describe_key_pairs", "KeyPairs", "KeyName"),
 )
-"""Everything that this library creates."""
+"""Every kind of resource that this library creates."""
 
 KINDS_BY_NAME = MappingProxyType({kind.name: kind for kind in KINDS})
 
@@ -255,12 +255,12 @@ def _listed(client: Any, kind: Kind, parameters: Mapping[str, Any]) -> Iterator[
         pages = paginator.paginate(**parameters, PaginationConfig={"PageSize": PAGE_SIZE})
     for page in pages:
         for item in page.get(kind.result, ()):
-            # Instances come in reservations.
+            # DescribeInstances groups instances in reservations.
             yield from item.get("Instances", (item,))
 
 
 def _attached_to(record: Mapping[str, Any], key: str) -> str:
-    """What a resource is attached to; an address says so itself, others in one or in several attachments."""
+    """Return the resource's attachment: an address has it directly, other kinds in one or several attachments."""
     attachments = [record.get("Attachment") or {}, *(record.get("Attachments") or ())]
     own = record.get(key, "") if "AllocationId" in record else ""
     return own or next((one[key] for one in attachments if one.get(key)), "")

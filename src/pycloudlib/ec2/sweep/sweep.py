@@ -1,4 +1,4 @@
-"""Deleting what earlier runs left."""
+"""Deletion of the resources that earlier runs left."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from pycloudlib.waiting import wait_until
 logger = logging.getLogger(__name__)
 
 ASKED_AT_ONCE = 8
-"""Describe calls that are under way at the same time, at most: AWS counts them for the whole account."""
+"""Maximum number of concurrent Describe calls: AWS's limits apply to the whole account."""
 
 DELETED_AT_ONCE = 8
-"""Likewise for calls that delete."""
+"""Maximum number of concurrent deletion calls."""
 
 TERMINATED_AT_ONCE = 100
-"""Instances in one TerminateInstances."""
+"""Instances in one TerminateInstances call."""
 
 PATIENCE = 120.0
-"""Seconds for what is in the way to go away, and for EC2 to notice that something is deleted."""
+"""Seconds for dependencies to be deleted, and for EC2 to be consistent afterward."""
 
 SHORT_PATIENCE = 5.0
-"""Likewise in a VPC of which something else could not be deleted either: it would be waited for in vain."""
+"""The same in a VPC that contains an undeletable resource, for which waiting is likely futile."""
 
 TERMINATION_TIMEOUT = 900.0
 """Seconds for instances to shut down."""
@@ -49,17 +49,17 @@ TERMINATION_TIMEOUT = 900.0
 DRY_RUN = "dry run"
 
 PROTECTED_CODE = "OperationNotPermitted"
-"""What EC2 says of an instance with termination protection."""
+"""EC2's code for an instance with termination protection."""
 
 
 @dataclass(frozen=True)
 class LeftBehind:
-    """A leftover that is still there.
+    """An orphaned resource that still exists.
 
     Args:
-        leftover: which one.
-        reason: why.
-        by_hand: the command of the AWS command line that deletes it.
+        leftover: the resource.
+        reason: why it still exists.
+        by_hand: the AWS CLI command that deletes it.
     """
 
     leftover: Leftover
@@ -72,14 +72,14 @@ class LeftBehind:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What a sweep found, and what became of it.
+    """The result of a sweep.
 
     Args:
-        found: everything that was meant.
-        deleted: what is gone.
-        left: what is still there; after a dry run, all of it.
-        errors: what EC2 refused to tell, so that there may be more.
-        dry_run: whether nothing was to be deleted.
+        found: the selected resources.
+        deleted: the deleted resources.
+        left: the remaining resources; all of them after a dry run.
+        errors: the lookups that EC2 rejected, so that there may be more resources.
+        dry_run: whether the sweep was a dry run; default yes.
     """
 
     found: tuple[Leftover, ...] = ()
@@ -90,7 +90,7 @@ class SweepReport:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing is left, as far as EC2 told."""
+        """Whether nothing remains, according to EC2."""
         return not self.left and not self.errors
 
 
@@ -108,13 +108,13 @@ class _Question:
 
 
 class Sweep:
-    """One search for leftovers, and their deletion.
+    """A search for orphaned resources, and their deletion.
 
     Args:
-        scopes: the regions that are searched.
-        selection: which ones are meant.
-        now: the time, with its zone.
-        patience: seconds for what is in the way to go away.
+        scopes: the contexts of the regions to search.
+        selection: the criteria.
+        now: the current time, timezone-aware.
+        patience: seconds for dependencies to be deleted; default 120.
     """
 
     def __init__(
@@ -129,14 +129,14 @@ class Sweep:
         self._lock = threading.Lock()
 
     def run(self, *, dry_run: bool) -> SweepReport:
-        """Find the leftovers, and delete them unless it is a dry run. Everything is tried, whatever fails.
+        """Find the resources, and delete them unless it is a dry run. Errors do not stop the sweep.
 
         Args:
-            dry_run: whether they are only looked for.
+            dry_run: whether only to search.
 
         Raises:
-            CloudSetupError: EC2 is out of reach, or refuses the credentials.
-            KeyboardInterrupt: Ctrl-C was pressed; what was begun is finished before.
+            CloudSetupError: EC2 is unreachable, or rejects the credentials.
+            KeyboardInterrupt: Ctrl-C was pressed; raised after the deletions in progress.
         """
         found, refused = self._find(KINDS)
         errors = tuple(refused.values())
@@ -154,7 +154,7 @@ class Sweep:
     # Finding
 
     def _find(self, kinds: Iterable[Kind]) -> tuple[list[Leftover], dict[str, PycloudlibError]]:
-        """What is meant, and by question what EC2 refused to tell."""
+        """Return the selected resources, and the rejected lookups by their ids."""
         questions = [_Question(scope, kind) for scope in self._scopes.values() for kind in kinds]
         outcome = fan_out(questions, _Question.answer, at_once=ASKED_AT_ONCE)
         refused = _reportable(outcome.errors)
@@ -162,7 +162,7 @@ class Sweep:
         return [one for one in found if self._selection.matches(one, self._now)], refused
 
     def _still_there(self, found: Sequence[Leftover]) -> tuple[list[Leftover], list[PycloudlibError]]:
-        """Look again: a deletion counts when EC2 lists it no more. EC2 may go on listing for a while what is gone."""
+        """Search again: a resource is deleted once EC2 stops listing it, which may take a while."""
         kinds = [kind for kind in KINDS if any(one.kind == kind.name for one in found)]
         there: list[Leftover] = []
         refused: dict[str, PycloudlibError] = {}
@@ -199,10 +199,10 @@ class Sweep:
             if one.kind != INSTANCE:
                 plan.record(one.kind, f"{one.region} {one.id}", partial(self._try, one, found), order=ORDER[one.kind])
             if one.kind == SECURITY_GROUP:
-                # All of them before the first one is deleted.
+                # Revoke the references of all groups before deleting the first one.
                 plan.record(one.kind, f"rules of {one.id}", partial(self._untie, one), order=ORDER[one.kind] + 1)
         for error in plan.undo_all(max_workers=DELETED_AT_ONCE):
-            # What EC2 refuses is noted by itself: this is something else.
+            # _try() records EC2's errors, so this is an unexpected one.
             raise error
 
     def _terminate_all(self, scope: Scope, instances: Sequence[Leftover]) -> None:
@@ -244,7 +244,7 @@ class Sweep:
             )
         except PycloudlibError as error:
             if len(instances) > 1:
-                # One that is protected must not keep the others alive.
+                # A protected instance must not keep the others running.
                 for one in instances:
                     self._terminate(scope, [one])
                 return
@@ -261,7 +261,7 @@ class Sweep:
         try:
             delete(self._scopes[leftover.region], leftover, Deadline.after(self._patience_for(leftover)))
         except ResourceNotFoundError as error:
-            # Whether that is true, the second look will tell.
+            # The second search verifies this.
             logger.debug("%s: %s", leftover, error)
         except PycloudlibError as error:
             self._note(leftover, str(error))
@@ -270,7 +270,7 @@ class Sweep:
         try:
             untie(self._scopes[leftover.region], leftover)
         except PycloudlibError as error:
-            # If that is in the way, its deletion will say so.
+            # The deletion reports the error if a rule blocks it.
             logger.debug("%s keeps its rules: %s", leftover, error)
 
     def _patience_for(self, leftover: Leftover) -> float:
@@ -279,7 +279,7 @@ class Sweep:
         return min(self._patience, SHORT_PATIENCE) if leftover.vpc_id in occupied else self._patience
 
     def _why_it_stays(self, leftover: Leftover, found: Sequence[Leftover]) -> str:
-        """What is attached to an instance is not taken from it: it goes when the instance does."""
+        """Return why a resource remains: do not detach it from an instance that is not deleted."""
         if not leftover.instance_id:
             return ""
         instance = next((one for one in found if one.kind == INSTANCE and one.id == leftover.instance_id), None)
@@ -302,12 +302,12 @@ class Sweep:
 
 
 def _key(leftover: Leftover) -> tuple[str, str, str]:
-    """What makes it the same one at a second look, whatever its state is then."""
+    """Return the identity of a resource, independent of its state."""
     return leftover.region, leftover.kind, leftover.id
 
 
 def _reportable(errors: Mapping[str, Exception]) -> dict[str, PycloudlibError]:
-    """What keeps one question from being answered; what keeps all of them from it is raised instead."""
+    """Return the errors of single lookups; raise an error that affects all of them."""
     reportable: dict[str, PycloudlibError] = {}
     for question, error in errors.items():
         if isinstance(error, CloudSetupError) or not isinstance(error, PycloudlibError):
@@ -317,7 +317,7 @@ def _reportable(errors: Mapping[str, Exception]) -> dict[str, PycloudlibError]:
 
 
 def _living(scope: Scope) -> set[str] | None:
-    """The instances that are not terminated; None while EC2 cannot tell for a moment."""
+    """Return the ids of the instances that are not terminated; None after a transient error."""
     try:
         return {one.id for one in KINDS_BY_NAME[INSTANCE].find(scope)}
     except CloudError as error:
