@@ -1,4 +1,4 @@
-"""A cloud test harness: launch, drive, snapshot and delete EC2 instances.
+"""A cloud test harness: launch, drive, snapshot, and delete EC2 instances.
 
 The public names and the submodules are imported on first use, so that `import pycloudlib` loads neither boto3 nor
 paramiko.
@@ -43,7 +43,7 @@ _OTHER_CLOUDS = {
     "Qemu": "pycloudlib.qemu.cloud",
     "VMWare": "pycloudlib.vmware.cloud",
 }
-"""pycloudlib's other clouds: suites import their names, but cannot instantiate them here."""
+"""pycloudlib's other clouds: test suites import their names, but cannot instantiate them here."""
 
 __all__ = ["EC2", "VPC", "EC2Instance", "Fleet", "ImageType", "KeyPair", "Result"]
 
@@ -52,7 +52,7 @@ _get_submodule = lazy_submodules(__name__)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        # Half of this module's time, so only who asks for it pays for it.
+        # Import lazily: this takes half of the module's import time.
         from importlib.metadata import version  # noqa: PLC0415
 
         return version("pycloudlib-ec2")

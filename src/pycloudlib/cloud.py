@@ -1,4 +1,4 @@
-"""What any cloud offers."""
+"""The base class of clouds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ImageType(Enum):
-    """The kinds of images that a distribution publishes."""
+    """The types of images that a distribution publishes."""
 
     GENERIC = "generic"
     MINIMAL = "minimal"
@@ -29,19 +29,20 @@ class ImageType(Enum):
 
 
 class BaseCloud(ABC):
-    """A cloud: where instances are launched, and the key with which they are reached.
+    """A cloud that launches instances, and the SSH key for them.
 
-    As a context manager it deletes in the end what it created, and raises what it could not delete.
+    As a context manager, delete all created resources on exit, and raise if any could not be deleted.
 
     Args:
-        tag: names what is created: 1 to 63 lower-case letters, digits and hyphens; at most 52 with a suffix.
-        timestamp_suffix: whether the time and some random digits are added to the tag; default yes.
-        public_key_path: the SSH public key; default the first usual one in ~/.ssh.
+        tag: the name prefix of created resources: 1 to 63 lowercase letters, digits, and hyphens; at most 52 with a
+            suffix.
+        timestamp_suffix: whether to append the time and random digits to the tag; default yes.
+        public_key_path: the SSH public key; default id_ed25519.pub or id_rsa.pub in ~/.ssh.
         private_key_path: the SSH private key; default the one beside the public key.
-        key_name: the name under which the cloud knows the key already; default none.
+        key_name: the name of an existing key pair in the cloud; default none.
 
     Raises:
-        InvalidTagNameError: the tag cannot name resources.
+        InvalidTagNameError: the tag cannot be a resource name.
     """
 
     _type = "base"
@@ -63,11 +64,11 @@ class BaseCloud(ABC):
 
     @property
     def key_pair(self) -> KeyPair:
-        """The SSH key in use: the one given, else the configured one, else the first usual one in ~/.ssh.
+        """The SSH key pair: the given one, or else the configured one, or else id_ed25519 or id_rsa in ~/.ssh.
 
         Raises:
-            UnsetSSHKeyError: there is none; says how to make one.
-            KeyPairError: it cannot be used.
+            UnsetSSHKeyError: there is none; the message says how to create one.
+            KeyPairError: the key pair is invalid.
         """
         if self._key_pair is None:
             self._key_pair = find_key_pair(*self._configured_key)
@@ -83,60 +84,59 @@ class BaseCloud(ABC):
         private_key_path: str | PathLike[str] | None = None,
         name: str | None = None,
     ) -> None:
-        """Reach the instances launched from now on with this key.
+        """Use this key pair for later launches.
 
         Args:
             public_key_path: the public key; or one `.pem` file for both keys.
             private_key_path: the private key; default the public key's path without ".pub".
-            name: the name under which the cloud knows the key already; default: it does not, and gets it with the
-                first launch.
+            name: the name of an existing key pair in the cloud; default none, so that the first launch uploads the key.
 
         Raises:
-            KeyPairError: the key cannot be used.
+            KeyPairError: the key pair is invalid.
         """
         self.key_pair = KeyPair.load(public_key_path, private_key_path, name)
 
     def create_key_pair(self, key_type: KeyType = "ed25519") -> tuple[str, str]:
-        """Make a new key pair; it is neither saved nor uploaded. KeyPair.save() writes it into files.
+        """Generate a new key pair without saving or uploading it. `KeyPair.save()` writes it to files.
 
         Args:
             key_type: "ed25519" (default) or "rsa".
 
         Returns:
-            The public and the private key, as texts in OpenSSH's format.
+            The public and the private key, as strings in OpenSSH's format.
 
         Raises:
-            InvalidArgumentError: another type.
+            InvalidArgumentError: the key type is unknown.
         """
         return generate_key_pair_texts(key_type)
 
     @abstractmethod
     def get_instance(self, instance_id: str, *, username: str | None = None) -> BaseInstance:
-        """Give an instance that exists already."""
+        """Return a handle to an existing instance."""
 
     @abstractmethod
     def daily_image(self, release: str) -> str:
-        """Find the newest daily image of a release."""
+        """Return the newest daily image of a release."""
 
     @abstractmethod
     def released_image(self, release: str) -> str:
-        """Find the newest released image of a release."""
+        """Return the newest released image of a release."""
 
     @abstractmethod
     def image_serial(self, image_id: str) -> str:
-        """Tell the day on which an image was built."""
+        """Return the build date of an image."""
 
     @abstractmethod
     def list_keys(self) -> list[str]:
-        """List the names of the key pairs that the cloud knows."""
+        """Return the names of the cloud's key pairs."""
 
     @abstractmethod
     def delete_key(self, name: str) -> None:
-        """Let the cloud forget a key pair."""
+        """Delete a key pair from the cloud."""
 
     @abstractmethod
     def clean(self) -> list[Exception]:
-        """Delete everything that was created here."""
+        """Delete all resources that were created here."""
 
     def __enter__(self) -> Self:
         return self

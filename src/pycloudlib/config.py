@@ -1,7 +1,7 @@
-"""TOML file, environment and arguments, made into one checked, frozen Settings.
+"""The settings: TOML file, environment, and arguments, merged into a validated, frozen Settings.
 
-An argument comes before the environment, the environment before the TOML file. What none of them says is left to
-boto3's own chain (~/.aws, SSO, the instance's role).
+Arguments take precedence over the environment, which takes precedence over the TOML file. boto3's own chain (~/.aws,
+SSO, the instance's role) supplies the missing settings.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ AWS_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "session_token": ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
     "endpoint_url": ("AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL"),
 }
-"""The environment variables that botocore knows, by key; the first one set counts."""
+"""botocore's environment variables, by key; the first one that is set takes precedence."""
 
 
 class Values(dict[str, Any]):
@@ -63,28 +63,28 @@ class Values(dict[str, Any]):
 
 @dataclass(frozen=True)
 class Settings:
-    """What the section [ec2], the environment and the arguments say, checked.
+    """The validated settings of the section [ec2], the environment, and the arguments.
 
     Args:
-        region: such as "eu-central-1"; default: boto3's chain says.
-        profile: a profile of ~/.aws/config; default: boto3's chain says.
-        access_key_id: with secret_access_key, the credentials; default: boto3's chain finds them.
-        secret_access_key: see access_key_id.
-        session_token: of temporary credentials.
-        endpoint_url: where EC2 is, when it is not AWS's own.
-        public_key_path: the SSH public key; default: the first usual one in ~/.ssh.
-        private_key_path: the SSH private key; default: beside the public one.
-        key_name: a key pair that EC2 has already.
-        username: who logs in; default: as the image says.
-        ssh_port: default 22.
-        ssh_cidr: from where security groups let in SSH.
-        host_keys: how an instance proves who it is: "console", "pinned" (default) or "insecure".
-        ttl: seconds after which what is created may be deleted by a sweep; default: never.
+        region: the region, such as "eu-central-1"; default from boto3's chain.
+        profile: a profile of ~/.aws/config; default from boto3's chain.
+        access_key_id: the AWS access key id, together with `secret_access_key`; default from boto3's chain.
+        secret_access_key: the AWS secret access key; see `access_key_id`.
+        session_token: the session token of temporary credentials.
+        endpoint_url: the URL of an endpoint other than AWS's; default AWS's own.
+        public_key_path: the SSH public key; default id_ed25519.pub or id_rsa.pub in ~/.ssh.
+        private_key_path: the SSH private key; default the one beside the public key.
+        key_name: the name of an existing EC2 key pair; default none.
+        username: the login user; default the image's.
+        ssh_port: the port of sshd; default 22.
+        ssh_cidr: the CIDR block from which security groups allow SSH.
+        host_keys: how to verify the host keys of instances: "console", "pinned" (default), or "insecure".
+        ttl: seconds after which a sweep may delete created resources; default never.
         boot_timeout: seconds until an instance must be ready; default 600.
-        wait_on_launch: whether launch() waits until the instance is ready; default yes.
-        cloud_init_failure: "raise" (default) or "warn": what waiting does when cloud-init ended in error.
-        source: the file that was read, if any.
-        origins: for each key that something says, where: an argument, a variable, or the file.
+        wait_on_launch: whether `launch()` waits until the instance is ready; default yes.
+        cloud_init_failure: the reaction to a cloud-init error while waiting: "raise" (default) or "warn".
+        source: the settings file, if any.
+        origins: the origin of each key: an argument, a variable, or the file.
     """
 
     region: str | None = None
@@ -108,53 +108,52 @@ class Settings:
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def as_mapping(self) -> Values:
-        """What is set, by key, as a TOML file would say it: paths and networks as texts; secrets are left out."""
+        """Return the set keys without secrets, in the types of a TOML file: paths and networks are strings."""
         values = {key: getattr(self, key) for key in KEYS if key not in SECRET_KEYS}
         shown = {key: value for key, value in values.items() if value is not None}
         return Values((key, value if isinstance(value, (int, float)) else str(value)) for key, value in shown.items())
 
 
 KEYS = tuple(setting.name for setting in fields(Settings) if setting.name not in ("source", "origins"))
-"""The keys that [ec2] may have."""
+"""The keys of the section [ec2]."""
 
 
 class Config(Values):
     """A whole TOML file: its sections by name, each a dict."""
 
     def __repr__(self) -> str:
-        # The sections may hold secrets.
+        # Do not show the sections, which may contain secrets.
         return f"Config(sections={sorted(self)})"
 
 
 def parse_config(config_file: ConfigFile | None = None) -> Config:
-    """Read the TOML file; only its syntax is checked.
+    """Parse the TOML file without validating its values.
 
     Args:
-        config_file: a path or an open text stream; default: PYCLOUDLIB_CONFIG, or the first that exists of
+        config_file: a path, or an open text stream; default: PYCLOUDLIB_CONFIG, or the first existing file of
             ~/.config/pycloudlib.toml and /etc/pycloudlib.toml.
 
     Returns:
-        Its contents; nothing when there is no file at all. A section of others that is not valid TOML is left out.
+        The contents, empty without a file. Sections other than [ec2] that are not valid TOML are skipped.
 
     Raises:
-        ConfigError: the file does not exist, cannot be read, or [ec2] is not valid TOML.
+        ConfigError: the file does not exist or cannot be read, or [ec2] is not valid TOML.
     """
     return _read_file(config_file).config
 
 
 def load_settings(config_file: ConfigFile | None = None, *, overrides: Mapping[str, object] | None = None) -> Settings:
-    """Read the settings, and check all of them at once.
+    """Load and validate all settings.
 
-    An empty text says nothing, wherever it stands. A profile and credentials are taken as a set, from the one place
-    with the highest precedence that names either: they are never mixed from several places. Neither are the two
-    halves of an SSH key pair.
+    An empty string counts as unset. A profile and credentials form a set: they come from the source with the highest
+    precedence that has either, and are never mixed. The same holds for the two files of an SSH key pair.
 
     Args:
-        config_file: as for parse_config().
-        overrides: arguments by key; None says nothing.
+        config_file: a path, or an open text stream; see `parse_config()`.
+        overrides: arguments by key; None counts as unset.
 
     Raises:
-        ConfigError: every problem that was found.
+        ConfigError: the settings are invalid; the message names every problem.
     """
     file = _read_file(config_file)
     problems: list[str] = []
@@ -221,9 +220,9 @@ def _must_read(path: Path, origin: str) -> _File:
 
 
 def _read_default(path: Path) -> _File | None:
-    """Read one of the default files, if there is one that this user can see.
+    """Read one of the default files, if it exists and is accessible.
 
-    A container's user may have no home directory, or that of another user: then there is no such file.
+    A container's user may have no home directory, or another user's; then the file counts as missing.
     """
     try:
         path.expanduser().stat()
@@ -245,7 +244,7 @@ def _read_path(path: Path) -> _File | None:
     except RuntimeError:
         raise ConfigError([f"{path}: there is no such home directory"]) from None
     except UnicodeDecodeError:
-        # Not chained: that error quotes the file, which may hold a secret.
+        # Do not chain: the original error quotes the file, which may contain a secret.
         raise ConfigError([f"{path}: is not a text in UTF-8"]) from None
     return _File(str(path), _parse(text, str(path)), bool(mode & (stat.S_IRGRP | stat.S_IROTH)))
 
@@ -256,7 +255,7 @@ def _parse(text: str, name: str) -> Config:
     except toml_sections.TomlSyntaxError as error:
         where = name if error.line is None else f"{name}, line {error.line}"
         reason = f": {error}" if str(error) else ""
-        # Not chained: nothing that was near a secret belongs in a traceback.
+        # Do not chain: a traceback must not contain secrets.
         raise ConfigError([f"{where}: is not valid TOML{reason}"]) from None
 
 
@@ -276,7 +275,7 @@ def _aws_environment() -> _Findings:
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         found.pop("endpoint_url", None)
     if "access_key_id" not in found and "secret_access_key" not in found:
-        # A token that was left over from other credentials is no half of anything; botocore ignores it as well.
+        # Ignore a leftover token of other credentials, like botocore does.
         found.pop("session_token", None)
     return found
 
@@ -294,7 +293,7 @@ def _section(file: _File, problems: list[str]) -> _Findings:
         return {}
     where = f"{file.name}: [{SECTION}]"
     problems += [f"{where} {key}: {_unknown(key)}" for key in section if key not in KEYS]
-    # An EC2 on this computer's loopback takes any credentials, as a rule.
+    # An EC2 on the loopback interface usually accepts any credentials.
     if (
         file.readable_by_others
         and any(section.get(key) for key in SECRET_KEYS)
@@ -345,7 +344,7 @@ def _identity(sources: list[_Findings], problems: list[str]) -> _Findings:
 
 
 def _key_pair(sources: list[_Findings]) -> _Findings:
-    # A name in EC2 belongs to the key pair of the same place or of a later one, never to one that replaced that.
+    # An EC2 key name belongs to the key pair of the same or a later source, never to a replaced one.
     found: _Findings = {}
     for source in sources:
         found = {key: source[key] for key in KEY_PAIR_KEYS if key in source} | found

@@ -1,4 +1,4 @@
-"""The lists of created resources, which callers may change as in pycloudlib."""
+"""The lists of created resources, which callers may modify, as in pycloudlib."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 def check_is_text(what: str, value: object) -> None:
-    """Refuse what cannot be an id or a name.
+    """Raise unless a value is a nonempty string, as ids and names are.
 
     Args:
-        what: such as "an image id"; for the message.
-        value: what was given.
+        what: the kind of value for the message, such as "an image id".
+        value: the value.
 
     Raises:
-        InvalidArgumentError: it is no text, or empty.
+        InvalidArgumentError: the value is not a string, or is empty.
     """
     if not isinstance(value, str) or not value:
         raise InvalidArgumentError(f"{value!r} is not {what}; it must be a text")
@@ -27,15 +27,15 @@ def check_is_text(what: str, value: object) -> None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CreatedResources(MutableSequence[T], Generic[T]):
-    """The resources of one kind that clean() deletes, oldest first.
+    """The resources of one kind that `clean()` deletes, oldest first.
 
-    A live view: resources that are deleted leave it. clean() keeps what is removed from it, and deletes what is added
-    to it. The order is that of recording, so insert() appends.
+    This is a live view: deleted resources disappear from it. Remove a resource to keep it, or add one to have `clean()`
+    delete it. The order is that of recording, so `insert()` appends.
 
     Args:
-        read: returns the resources that are recorded now.
-        record: records a resource, so that clean() deletes it.
-        forget: drops a resource from the record.
+        read: returns the recorded resources.
+        record: records a resource for deletion.
+        forget: drops a resource from the ledger.
     """
 
     read: Callable[[], list[T]]
@@ -74,25 +74,25 @@ class CreatedResources(MutableSequence[T], Generic[T]):
         return iter(self.read())
 
     def insert(self, index: int, value: T) -> None:
-        """Let clean() delete a resource.
+        """Record a resource, so that `clean()` deletes it.
 
         Args:
             index: ignored.
             value: the resource.
 
         Raises:
-            InvalidArgumentError: it is no resource of this kind.
+            InvalidArgumentError: the value is not a resource of this kind.
         """
         self.record(value)
 
     def remove(self, value: T) -> None:
-        """Let clean() keep a resource.
+        """Drop a resource, so that `clean()` keeps it.
 
         Args:
             value: the resource.
 
         Raises:
-            ValueError: it is not in the list.
+            ValueError: the resource is not in the list.
         """
         recorded = self.read()
         if value not in recorded:
@@ -100,13 +100,13 @@ class CreatedResources(MutableSequence[T], Generic[T]):
         self.forget(value)
 
     def replace(self, resources: Iterable[T]) -> None:
-        """Let clean() delete these resources and no others of this kind.
+        """Record exactly these resources of this kind for deletion.
 
         Args:
             resources: the resources.
 
         Raises:
-            InvalidArgumentError: one is no resource of this kind.
+            InvalidArgumentError: a value is not a resource of this kind.
         """
         wanted, recorded = list(resources), self.read()
         for resource in wanted:
@@ -117,7 +117,7 @@ class CreatedResources(MutableSequence[T], Generic[T]):
                 self.forget(resource)
 
     def copy(self) -> list[T]:
-        """Return the resources as a list of their own."""
+        """Return a list of the resources."""
         return self.read()
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""The moment by which a call must end: one per public call, passed down to everything that waits."""
+"""Deadlines: one per public call, passed down to everything that waits."""
 
 from __future__ import annotations
 
@@ -11,42 +11,45 @@ from pycloudlib.errors import InvalidArgumentError
 
 
 class Clock(Protocol):
-    """A source of time, and a way to let it pass."""
+    """A clock that can also sleep."""
 
     def now(self) -> float:
-        """Return the seconds since some fixed moment; never goes back."""
+        """Return the monotonic time in seconds."""
 
     def sleep(self, seconds: float) -> None:
-        """Let the time pass."""
+        """Sleep for some seconds."""
 
 
 class SystemClock:
     """The real time."""
 
     def now(self) -> float:
-        """Return the seconds since some fixed moment; never goes back."""
+        """Return the monotonic time in seconds."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
-        """Let the time pass."""
+        """Sleep for some seconds."""
         time.sleep(seconds)
 
 
 SYSTEM_CLOCK = SystemClock()
 
 LONGEST = 10 * 365 * 86400.0
-"""Seconds beyond which nobody waits; threading and socket refuse numbers much larger than that."""
+"""The longest timeout in seconds; threading and socket reject much larger numbers."""
 
 
 def check_timeout(value: object, unit: str = "seconds") -> float:
-    """Return a time-out that a caller passed; for calls that create something before they wait.
+    """Validate a caller's timeout before creating anything.
 
     Args:
-        value: what was passed.
-        unit: for the message; default "seconds".
+        value: the timeout.
+        unit: the unit for the message; default "seconds".
+
+    Returns:
+        The timeout.
 
     Raises:
-        InvalidArgumentError: it is not a number.
+        InvalidArgumentError: the timeout is not a number.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         raise InvalidArgumentError(f"the timeout is {value!r}; it must be a number of {unit}")
@@ -55,12 +58,12 @@ def check_timeout(value: object, unit: str = "seconds") -> float:
 
 @dataclass(frozen=True)
 class Deadline:
-    """The moment by which a call must end. Make one with after() or never().
+    """The time by which a call must end. Create one with `after()` or `never()`.
 
     Args:
-        at: the moment, on the clock; infinity for none.
-        seconds: the whole time that the call was given; for messages.
-        clock: the clock that both refer to.
+        at: the time on the clock; infinity for none.
+        seconds: the total time of the call, for messages.
+        clock: the clock of `at`; default the real time.
     """
 
     at: float
@@ -69,14 +72,14 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None, clock: Clock = SYSTEM_CLOCK) -> Deadline:
-        """Return the deadline that many seconds from now.
+        """Return a deadline some seconds from now.
 
         Args:
-            seconds: 0 or less has passed at once; None, and more than LONGEST, never passes.
-            clock: default the real time.
+            seconds: the seconds; 0 or less has passed already; None or more than LONGEST never passes.
+            clock: the clock; default the real time.
 
         Raises:
-            InvalidArgumentError: it is not a number.
+            InvalidArgumentError: `seconds` is not a number.
         """
         if seconds is None:
             return cls.never(clock)
@@ -89,13 +92,13 @@ class Deadline:
         """Return a deadline that never passes.
 
         Args:
-            clock: default the real time.
+            clock: the clock; default the real time.
         """
         return cls(math.inf, math.inf, clock)
 
     @property
     def remaining(self) -> float:
-        """Seconds left: 0 after the deadline, infinity when there is none."""
+        """The remaining seconds: 0 after the deadline, infinity without one."""
         return max(0.0, self.at - self.clock.now())
 
     @property
@@ -105,22 +108,22 @@ class Deadline:
 
     @property
     def timeout(self) -> float | None:
-        """Seconds left, as threading and socket take them: None when there is no deadline."""
+        """The remaining seconds in the form of threading and socket: None without a deadline."""
         return None if math.isinf(self.at) else self.remaining
 
     def at_most(self, seconds: float) -> Deadline:
-        """Return the earlier one of this deadline and that many seconds from now.
+        """Return the earlier of this deadline and some seconds from now.
 
         Args:
-            seconds: the most that one step of the call may take.
+            seconds: the maximum time for one step of the call.
         """
         return self if self.at <= self.clock.now() + seconds else Deadline.after(seconds, self.clock)
 
     def at_least(self, seconds: float) -> Deadline:
-        """Return the later one of this deadline and that many seconds from now.
+        """Return the later of this deadline and some seconds from now.
 
         Args:
-            seconds: the time that the last step of the call gets, however late it is.
+            seconds: the minimum time for the last step of the call.
         """
         later = self.clock.now() + seconds
         return self if self.at >= later else Deadline(later, max(self.seconds, seconds), self.clock)

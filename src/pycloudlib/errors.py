@@ -1,46 +1,46 @@
-"""Every error that this library raises, in one tree.
+"""The exception hierarchy of this library.
 
 PycloudlibException
 └── PycloudlibError
-    ├── CloudSetupError               nothing can be asked of the cloud yet
-    │   ├── ConfigError               the settings, with every problem found (.problems) (also ValueError)
-    │   ├── CredentialsError          there are none, or they were refused
-    │   └── KeyPairError              an SSH key that cannot be used
-    │       └── UnsetSSHKeyError      no SSH key at all
-    ├── MissingPrerequisiteError      a program or an extra that is not installed
-    ├── InvalidArgumentError          an argument refused before anything was asked (also ValueError)
+    ├── CloudSetupError               the cloud object cannot be set up
+    │   ├── ConfigError               invalid settings (.problems) (also ValueError)
+    │   ├── CredentialsError          no credentials, or rejected ones
+    │   └── KeyPairError              an invalid SSH key
+    │       └── UnsetSSHKeyError      no SSH key
+    ├── MissingPrerequisiteError      a missing program or optional dependency
+    ├── InvalidArgumentError          an invalid argument; no request was sent (also ValueError)
     │   └── InvalidTagNameError
-    ├── CloudError                    EC2 refused a call (.code, .operation, .request_id)
+    ├── CloudError                    EC2 rejected a request (.code, .operation, .request_id)
     │   ├── ResourceNotFoundError     (.resource_type, .resource_id)
     │   │   ├── ImageNotFoundError    (also ValueError)
     │   │   ├── InstanceNotFoundError
     │   │   ├── KeyPairNotFoundError
     │   │   └── NetworkNotFoundError
     │   ├── PermissionDeniedError
-    │   ├── IllegalStateError         the resource's state does not allow the call
+    │   ├── IllegalStateError         the resource's state does not allow the request
     │   ├── CapacityError             a quota reached, or no capacity left
     │   └── ThrottledError
     ├── PycloudlibTimeoutError        (also TimeoutError) (.what, .seconds, .last_seen)
     │   └── NoResponseError           EC2 did not respond
     ├── InstanceError                 (.instance_id, .state, .console_tail, .instance)
-    │   ├── BootError                 it will never be ready: panic, power-off, termination
-    │   │   └── CloudInitError        cloud-init ended in error
+    │   ├── BootError                 a failed boot: panic, power-off, termination
+    │   │   └── CloudInitError        cloud-init finished with an error
     │   ├── InstanceTimeoutError      (also PycloudlibTimeoutError)
     │   │   └── BootTimeoutError
-    │   └── InstanceStateError        refused here: deleted already, no address, ...
+    │   └── InstanceStateError        the instance is deleted, has no address, ...
     ├── FleetError                    some instances of a fleet failed (.errors, .results, .fleet)
     ├── SSHError
-    │   ├── SSHConnectionError        no connection, or one that was lost
-    │   │   └── SSHNegotiationError   host and client have no algorithm in common
-    │   ├── LoginShellError           the login runs something else (.output, .advised_user)
-    │   ├── SSHAuthenticationError    the key was refused
-    │   ├── HostKeyError              not the host it was before, or claims to be
+    │   ├── SSHConnectionError        the connection failed or was lost
+    │   │   └── SSHNegotiationError   no algorithm in common
+    │   ├── LoginShellError           the login does not run commands (.output, .advised_user)
+    │   ├── SSHAuthenticationError    the key was rejected
+    │   ├── HostKeyError              the host key does not match
     │   ├── CommandTimeoutError       (also PycloudlibTimeoutError)
     │   └── TransferError
-    ├── CommandError                  Result.check() of a command that failed (.result)
-    ├── CleanupError                  everything that could not be deleted (.errors)
+    ├── CommandError                  a failed command, from Result.check() (.result)
+    ├── CleanupError                  the resources that could not be deleted (.errors)
     └── LocalEC2Error                 the local EC2, on this machine
-        ├── LocalEC2NotRunningError   none of that name is running
+        ├── LocalEC2NotRunningError   none of this name is running
         ├── ImageError                a disk image that cannot be built or used
         └── MachineError              a virtual machine that did not start
 """
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 class ResourceType(Enum):
-    """The kinds of resources that can be missing."""
+    """The types of resources that can be missing."""
 
     IMAGE = "image"
     INSTANCE = "instance"
@@ -68,14 +68,14 @@ class ResourceType(Enum):
 
 
 class PycloudlibException(Exception):  # noqa: N818  (the name that suites catch)
-    """Root of every exception of this library."""
+    """The root of this library's exceptions."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exception's own way calls the class with the message alone, which most classes here do not take.
+        # Exception's default calls the class with the message alone, which most classes here do not accept.
         return _rebuild, (type(self), self.args, self._state())
 
     def _state(self) -> dict[str, object]:
-        # An instance holds connections, which belong to this process.
+        # An instance has connections, which cannot leave this process.
         return {name: None if name == "instance" else value for name, value in self.__dict__.items()}
 
 
@@ -87,7 +87,7 @@ def _rebuild(cls: type[PycloudlibException], args: tuple[object, ...], state: di
 
 
 class PycloudlibError(PycloudlibException):
-    """Root of every error of this library. One that ended a launch tells of the instance, whatever its kind."""
+    """The root of this library's errors. An error that ended a launch has the attributes of the instance."""
 
     instance_id: str = ""
     state: str = ""
@@ -100,10 +100,10 @@ class CloudSetupError(PycloudlibError):
 
 
 class ConfigError(CloudSetupError, ValueError):
-    """The settings cannot be used.
+    """The settings are invalid.
 
     Args:
-        problems: one line each: where it is, what was found and what is allowed.
+        problems: one line for each problem: its place, the value, and what is allowed.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -115,15 +115,15 @@ class ConfigError(CloudSetupError, ValueError):
 
 
 class CredentialsError(CloudSetupError):
-    """There are no AWS credentials, or they were refused."""
+    """There are no AWS credentials, or AWS rejected them."""
 
 
 class KeyPairError(CloudSetupError):
-    """An SSH key cannot be used: unreadable, malformed, protected by a passphrase, or of another pair."""
+    """An SSH key is invalid: unreadable, malformed, protected by a passphrase, or from another pair."""
 
 
 class UnsetSSHKeyError(KeyPairError):
-    """An SSH key is needed and none is configured."""
+    """An SSH key is required, but none is configured."""
 
 
 class MissingPrerequisiteError(PycloudlibError):
@@ -131,15 +131,15 @@ class MissingPrerequisiteError(PycloudlibError):
 
 
 class InvalidArgumentError(PycloudlibError, ValueError):
-    """An argument was refused before anything was asked of the cloud."""
+    """An argument is invalid, and no request was sent to the cloud."""
 
 
 class InvalidTagNameError(InvalidArgumentError):
-    """A tag that cannot name resources.
+    """A tag cannot be a resource name.
 
     Args:
-        tag: the refused tag.
-        rules_failed: the rules that it breaks.
+        tag: the invalid tag.
+        rules_failed: the rules that it violates.
     """
 
     def __init__(self, tag: str, rules_failed: Sequence[str]) -> None:
@@ -149,13 +149,13 @@ class InvalidTagNameError(InvalidArgumentError):
 
 
 class CloudError(PycloudlibError):
-    """EC2 refused a call.
+    """EC2 rejected a request.
 
     Args:
-        message: one line for the user.
-        code: the AWS error code, as in https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+        message: the complete message, one line.
+        code: the AWS error code. See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
         operation: the AWS action, such as "RunInstances".
-        request_id: what AWS support asks for.
+        request_id: the request id, for AWS support.
     """
 
     def __init__(self, message: str, *, code: str = "", operation: str = "", request_id: str = "") -> None:
@@ -169,14 +169,14 @@ class ResourceNotFoundError(CloudError):
     """The requested resource does not exist.
 
     Args:
-        resource_type: the kind of resource.
-        resource_id: the id that does not exist, such as "ami-0123456789abcdef0".
-        resource_name: the name that does not exist.
-        message: one line for the user; default: names the kind, the id, the name and the details.
+        resource_type: the type of the resource.
+        resource_id: the id, such as "ami-0123456789abcdef0".
+        resource_name: the name.
+        message: the complete message, one line; default: built from the type, the id, the name, and the details.
         code: the AWS error code.
         operation: the AWS action.
-        request_id: what AWS support asks for.
-        **details: further facts for the default message.
+        request_id: the request id, for AWS support.
+        **details: further details for the default message.
     """
 
     resource_type: ResourceType | None = None
@@ -208,7 +208,7 @@ def _missing(resource_type: ResourceType | None, facts: Mapping[str, object]) ->
 
 
 class ImageNotFoundError(ResourceNotFoundError, ValueError):
-    """No such AMI."""
+    """The AMI does not exist."""
 
     resource_type = ResourceType.IMAGE
 
@@ -217,7 +217,7 @@ class ImageNotFoundError(ResourceNotFoundError, ValueError):
 
 
 class InstanceNotFoundError(ResourceNotFoundError):
-    """No such instance."""
+    """The instance does not exist."""
 
     resource_type = ResourceType.INSTANCE
 
@@ -226,7 +226,7 @@ class InstanceNotFoundError(ResourceNotFoundError):
 
 
 class KeyPairNotFoundError(ResourceNotFoundError):
-    """No such key pair in EC2."""
+    """The EC2 key pair does not exist."""
 
     resource_type = ResourceType.KEY_PAIR
 
@@ -235,7 +235,7 @@ class KeyPairNotFoundError(ResourceNotFoundError):
 
 
 class NetworkNotFoundError(ResourceNotFoundError):
-    """No such VPC, subnet or network interface."""
+    """The VPC, subnet, or network interface does not exist."""
 
     resource_type = ResourceType.NETWORK
 
@@ -244,11 +244,11 @@ class NetworkNotFoundError(ResourceNotFoundError):
 
 
 class PermissionDeniedError(CloudError):
-    """The credentials do not allow the call."""
+    """The credentials lack the permission for the request."""
 
 
 class IllegalStateError(CloudError):
-    """The state of the resource does not allow the call."""
+    """The state of the resource does not allow the request."""
 
 
 class CapacityError(CloudError):
@@ -256,17 +256,17 @@ class CapacityError(CloudError):
 
 
 class ThrottledError(CloudError):
-    """EC2 received too many calls from this account."""
+    """EC2 throttled the request."""
 
 
 class PycloudlibTimeoutError(PycloudlibError, TimeoutError):
-    """Something waited for did not happen in time.
+    """A wait timed out.
 
     Args:
-        message: one line for the user, complete.
-        what: what was waited for.
-        seconds: how long.
-        last_seen: the last state seen, in words; empty when nothing was.
+        message: the complete message, one line.
+        what: what was awaited.
+        seconds: the timeout.
+        last_seen: the last state; empty if none was seen.
     """
 
     def __init__(self, message: str, *, what: str = "", seconds: float = 0.0, last_seen: str = "") -> None:
@@ -281,14 +281,14 @@ class NoResponseError(PycloudlibTimeoutError):
 
 
 class InstanceError(PycloudlibError):
-    """Something is wrong with one instance.
+    """An error of one instance.
 
     Args:
-        message: one line for the user.
-        instance_id: the instance, such as "i-0123456789abcdef0".
-        state: the last state seen, in EC2's words; empty when unknown.
-        console_tail: the end of its console log; printed below the message.
-        instance: the instance itself, for those who keep it.
+        message: the complete message, one line.
+        instance_id: the instance id, such as "i-0123456789abcdef0".
+        state: the last EC2 state; empty if unknown.
+        console_tail: the end of the console log, which is printed below the message.
+        instance: the instance object, for callers that keep it.
     """
 
     def __init__(
@@ -314,25 +314,25 @@ class InstanceError(PycloudlibError):
 
 
 class BootError(InstanceError):
-    """The instance will never be ready: it panicked, powered off, was terminated, or refuses the key."""
+    """The boot failed: the kernel panicked, or the instance powered off, was terminated, or rejects the key."""
 
 
 class CloudInitError(BootError):
-    """cloud-init ended in error inside the instance."""
+    """cloud-init finished with an error in the instance."""
 
 
 class InstanceTimeoutError(InstanceError, PycloudlibTimeoutError):
-    """Something of one instance did not happen in time.
+    """A wait for an instance timed out.
 
     Args:
-        message: one line for the user.
-        what: what was waited for.
-        seconds: how long.
-        last_seen: the last state seen, in words.
-        instance_id: the instance.
-        state: the last state seen, in EC2's words.
-        console_tail: the end of its console log.
-        instance: the instance itself.
+        message: the complete message, one line.
+        what: what was awaited.
+        seconds: the timeout.
+        last_seen: the last state.
+        instance_id: the instance id.
+        state: the last EC2 state.
+        console_tail: the end of the console log.
+        instance: the instance object.
     """
 
     def __init__(
@@ -365,17 +365,17 @@ class BootTimeoutError(InstanceTimeoutError):
 
 
 class InstanceStateError(InstanceError):
-    """The instance is in no state for what was asked: deleted already, without an address, ..."""
+    """The state of the instance does not allow the call: it is deleted, has no address, ..."""
 
 
 class FleetError(PycloudlibError):
-    """Some instances of a fleet failed; the others did what they were told.
+    """Some instances of a fleet failed; the others completed the operation.
 
     Args:
-        what: what failed, as in "to be ready".
-        errors: what went wrong, by instance id.
-        results: what the others gave back, by instance id.
-        fleet: all of them.
+        what: the failed operation, as in "to be ready".
+        errors: the errors, by instance id.
+        results: the results of the other instances, by instance id.
+        fleet: the whole fleet.
     """
 
     def __init__(
@@ -397,36 +397,36 @@ class FleetError(PycloudlibError):
         super().__init__("\n  ".join([f"{len(self.errors)} of {count} instances failed {what}:", *reasons]))
 
     def _state(self) -> dict[str, object]:
-        # The instances hold connections, which belong to this process.
+        # The instances have connections, which cannot leave this process.
         return {**self.__dict__, "fleet": None}
 
 
 class SSHError(PycloudlibError):
-    """Something went wrong between here and the instance's sshd."""
+    """The root of SSH errors."""
 
 
 class SSHConnectionError(SSHError):
-    """No connection could be made, or it was lost. Trying again may help."""
+    """The connection failed or was lost. A retry may succeed."""
 
     unresponsive: bool = False
-    """Whether the host accepted the TCP connection and then did not answer in time."""
+    """Whether the host accepted the TCP connection but did not respond in time."""
 
 
 class SSHAuthenticationError(SSHError):
-    """The instance refused the key. Trying again helps only until cloud-init has installed it."""
+    """The instance rejected the key. A retry succeeds only while cloud-init has yet to install the key."""
 
 
 class SSHNegotiationError(SSHConnectionError):
-    """Host and client have no algorithm in common. Trying again does not help."""
+    """The host and the client have no algorithm in common. A retry cannot succeed."""
 
 
 class LoginShellError(SSHError):
-    """The login runs something else instead of commands: a forced command, nologin, or an expired password.
+    """The login does not run commands: a forced command, nologin, or an expired password.
 
     Args:
-        message: one line for the user.
-        output: what it printed, on one line.
-        advised_user: the user as whom it advises to log in; empty without such advice.
+        message: the complete message, one line.
+        output: its output, on one line.
+        advised_user: the login user that the output advises; empty without such advice.
     """
 
     def __init__(self, message: str, *, output: str = "", advised_user: str = "") -> None:
@@ -436,17 +436,17 @@ class LoginShellError(SSHError):
 
 
 class HostKeyError(SSHError):
-    """The host's key is not the one expected of it."""
+    """The host key does not match the expected one."""
 
 
 class CommandTimeoutError(SSHError, PycloudlibTimeoutError):
-    """A command did not end within its timeout.
+    """A command timed out.
 
     Args:
-        message: one line for the user.
+        message: the complete message, one line.
         what: the command.
         seconds: the timeout.
-        last_seen: the last output, in short.
+        last_seen: the end of the last output.
     """
 
 
@@ -459,7 +459,7 @@ class CommandError(PycloudlibError):
 
     Args:
         message: the command and both of its streams.
-        result: everything it gave back.
+        result: the command's result.
     """
 
     def __init__(self, message: str, *, result: Result) -> None:
@@ -471,7 +471,7 @@ class CleanupError(PycloudlibError):
     """Some resources could not be deleted.
 
     Args:
-        errors: what went wrong, one for each resource that is left.
+        errors: the errors, one for each remaining resource.
     """
 
     def __init__(self, errors: Sequence[Exception]) -> None:
@@ -481,15 +481,15 @@ class CleanupError(PycloudlibError):
 
 
 class LocalEC2Error(PycloudlibError):
-    """The local EC2 cannot do what was asked, on this machine."""
+    """An error of the local EC2 on this machine."""
 
 
 class LocalEC2NotRunningError(LocalEC2Error):
-    """No local EC2 of that name is running."""
+    """No local EC2 of this name is running."""
 
 
 class ImageError(LocalEC2Error):
-    """A disk image cannot be built, or cannot be used."""
+    """A disk image cannot be built or used."""
 
 
 class MachineError(LocalEC2Error):

@@ -1,4 +1,4 @@
-"""What any instance offers, whatever cloud it runs in: commands, scripts and files over SSH."""
+"""The base class of instances: commands, scripts, and file transfers over SSH."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 
 
 class BaseInstance(ABC):
-    """A machine in a cloud, reached over SSH. As a context manager it is deleted in the end.
+    """An instance with access over SSH. As a context manager, delete the instance on exit.
 
     Args:
-        instance_id: the cloud's id for it.
-        username: who logs in.
-        key_pair: the key that is offered; None for an instance that nobody logs in to.
-        port: where its sshd listens; default 22.
-        host_keys: who it may be; default: whoever answered first.
+        instance_id: the cloud's instance id.
+        username: the login user.
+        key_pair: the key pair for the login; None to disable logins.
+        port: the port of sshd; default 22.
+        host_keys: the accepted host keys; default: trust the first one.
     """
 
     _type = "base"
@@ -47,7 +47,7 @@ class BaseInstance(ABC):
     """Seconds for a TCP connection."""
 
     banner_timeout: float = 15.0
-    """Seconds for the first line of its sshd."""
+    """Seconds for the SSH identification string of sshd."""
 
     def __init__(
         self,
@@ -67,58 +67,58 @@ class BaseInstance(ABC):
 
     @property
     def id(self) -> str:
-        """The cloud's id for it."""
+        """The cloud's instance id."""
         return self._id
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """Its name."""
+        """The name."""
 
     @property
     @abstractmethod
     def ip(self) -> str:
-        """The address at which it is reached."""
+        """The address to connect to."""
 
     @abstractmethod
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until it is ready to be used."""
+        """Wait until the instance is ready."""
 
     @abstractmethod
     def wait_for_restart(self, old_boot_id: str) -> None:
-        """Wait until it has booted again and is ready."""
+        """Wait until the instance has rebooted and is ready."""
 
     @abstractmethod
     def wait_for_stop(self) -> None:
-        """Wait until it is stopped."""
+        """Wait until the instance is stopped."""
 
     @abstractmethod
     def wait_for_delete(self) -> None:
-        """Wait until it is gone."""
+        """Wait until the instance is deleted."""
 
     @abstractmethod
     def get_boot_id(self) -> str:
-        """Ask the guest which boot this is."""
+        """Return the boot id of the guest."""
 
     @abstractmethod
     def console_log(self) -> str:
-        """What the machine printed on its console."""
+        """Return the console log."""
 
     @abstractmethod
     def restart(self, wait: bool = True) -> None:
-        """Boot it again."""
+        """Reboot the instance."""
 
     @abstractmethod
     def shutdown(self, wait: bool = True) -> None:
-        """Stop it."""
+        """Stop the instance."""
 
     @abstractmethod
     def start(self, wait: bool = True) -> None:
-        """Start it after it was stopped."""
+        """Start the stopped instance."""
 
     @abstractmethod
     def delete(self, wait: bool = True) -> list[Exception]:
-        """Delete it."""
+        """Delete the instance."""
 
     def execute(
         self,
@@ -136,25 +136,24 @@ class BaseInstance(ABC):
         """Run a command in the guest.
 
         Args:
-            command: a string runs in `sh -c`, a list as it is.
-            stdin: what the command reads; default nothing.
-            description: what is logged and shown in errors instead of the command; default the command.
-            use_sudo: whether the whole command, redirections too, runs as root; default no.
-            no_log: whether nothing of the command is logged; default no.
-            get_pty: whether it gets a terminal; default no.
-            timeout: seconds for all of it: connecting, waiting for a free session, and the command; default: as long as
-                it takes.
-            env: variables set for it; default none.
-            on_output: is given each piece of output as it comes, with "stdout" or "stderr" before it; the result then
-                holds none of it. Default: the result holds all.
+            command: a string, which `sh -c` runs, or a list of a program and its arguments.
+            stdin: the standard input; default empty.
+            description: the text that replaces the command in logs and errors; default the command.
+            use_sudo: whether to run the whole command as root, including redirections; default no.
+            no_log: whether to keep the command out of logs; default no.
+            get_pty: whether to allocate a pseudo-terminal; default no.
+            timeout: seconds for connecting, waiting for a free session, and the command together; default no limit.
+            env: environment variables for the command; default none.
+            on_output: called with "stdout" or "stderr" and each piece of output as it arrives. The result then has no
+                output. Default: the result has all output.
 
         Returns:
-            Its output on both streams and its exit status; a command that fails does not raise.
+            The output on both streams and the exit status. A failed command does not raise.
 
         Raises:
-            CommandTimeoutError: it did not end in time.
+            CommandTimeoutError: the command did not end in time.
             LoginShellError: the login shell is a restricted one, such as rbash, that does not find sh.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         return self.execute_by(
@@ -182,18 +181,18 @@ class BaseInstance(ABC):
         env: Mapping[str, str] | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
     ) -> Result:
-        """Run a command in the guest, as execute() does, together with others.
+        """Run a command in the guest by a deadline. See `execute()`.
 
         Args:
             deadline: when to give up.
-            command: as for execute(), and so are the others.
-            stdin: what the command reads.
-            description: what is logged and shown in errors instead of the command.
-            use_sudo: whether the whole command runs as root.
-            no_log: whether nothing of the command is logged.
-            get_pty: whether it gets a terminal.
-            env: variables set for it.
-            on_output: is given each piece of output as it comes.
+            command: the command; see `execute()` for this and the other arguments.
+            stdin: the standard input.
+            description: the text that replaces the command in logs and errors.
+            use_sudo: whether to run the whole command as root.
+            no_log: whether to keep the command out of logs.
+            get_pty: whether to allocate a pseudo-terminal.
+            env: environment variables for the command.
+            on_output: called with each piece of output as it arrives.
         """
         try:
             connection = self._connected(deadline)
@@ -214,14 +213,14 @@ class BaseInstance(ABC):
         )
 
     def host_key(self) -> HostKey:
-        """The public key that its sshd proved to have, and that was accepted as the setting `host_keys` demands.
+        """Return the verified host key of sshd, which was accepted according to the setting `host_keys`.
 
         Returns:
-            Its type and the key itself; `known_hosts_line()` is what OpenSSH takes.
+            The key type and the key; `known_hosts_line()` returns it in OpenSSH's format.
 
         Raises:
-            HostKeyError: it is not the host that was expected.
-            SSHError: the guest could not be asked.
+            HostKeyError: the host key does not match the expected one.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         self._connected().open()
@@ -230,148 +229,158 @@ class BaseInstance(ABC):
         return accepted
 
     def run_script(self, script: str | bytes, description: str | None = None) -> Result:
-        """Run a script in the guest, from a file that only the login user can read and that is removed in the end.
+        """Run a script in the guest from a temporary file that only the login user can read.
 
         The file is in $TMPDIR or /tmp, or else in the first of $HOME, /var/tmp, $XDG_RUNTIME_DIR, and /dev/shm that is
-        not mounted noexec. Without such a directory the exit status is 126.
+        not
+        mounted noexec. Without such a directory the exit status is 126.
 
         Args:
-            script: its whole text; the first line says what runs it ("#!/bin/bash"), else `sh` does.
-            description: what is logged and shown in errors; default "a script".
+            script: the whole script. The first line names the interpreter ("#!/bin/bash"); default `sh`.
+            description: the text for logs and errors; default "a script".
 
         Returns:
-            Its output on both streams and its exit status; a script that fails does not raise.
+            The output on both streams and the exit status. A failed script does not raise.
 
         Raises:
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         return self.execute(RUN_SCRIPT, stdin=script, description=description or "a script", no_log=True)
 
     def push_file(self, local_path: str | PathLike[str], remote_path: str | PathLike[str]) -> None:
-        """Copy a file into the guest, as the login user.
+        """Copy a file to the guest as the login user.
 
         Args:
-            local_path: the file here.
-            remote_path: where it goes; a relative path begins in the login user's home.
+            local_path: the local file.
+            remote_path: the destination; a relative path starts in the login user's home directory.
 
         Raises:
-            TransferError: it could not be read or written.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            TransferError: a file could not be read or written.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         transfer.push(self._connected(), local_path, str(remote_path))
 
     def pull_file(self, remote_path: str | PathLike[str], local_path: str | PathLike[str]) -> None:
-        """Copy a file out of the guest, as the login user.
+        """Copy a file from the guest as the login user.
 
         Args:
-            remote_path: the file in the guest; a relative path begins in the login user's home.
-            local_path: where it goes.
+            remote_path: the file in the guest; a relative path starts in the login user's home directory.
+            local_path: the destination.
 
         Raises:
-            TransferError: it could not be read or written.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            TransferError: a file could not be read or written.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         transfer.pull(self._connected(), str(remote_path), local_path)
 
     def push_dir(self, local_path: str | PathLike[str], remote_path: str | PathLike[str]) -> None:
-        """Copy what is in a directory into one of the guest, as the login user.
+        """Copy the contents of a directory to a directory in the guest as the login user.
 
-        Modes, times of files, empty directories and symbolic links are kept, owners are not. What is in the guest's
-        directory already stays, or is replaced by what has the same name. Sockets, pipes and devices are left out with
-        a warning. A transfer that fails leaves what has been copied by then.
+        Keep modes, file times, empty directories, and symbolic links, but not owners. Existing files in the guest
+        remain
+        unless one of the same name replaces them. Sockets, pipes, and devices are skipped with a warning. A failed
+        transfer leaves the files copied so far.
 
         Args:
-            local_path: the directory here; its content is copied, not the directory itself.
-            remote_path: the directory that gets it, made with its parents if missing; a relative path begins in the
-                login user's home.
+            local_path: the local directory, whose contents are copied, not the directory itself.
+            remote_path: the destination directory, which is created with its parents if missing. A relative path starts
+                in
+                the login user's home directory.
 
         Raises:
-            TransferError: it could not be read or written.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            TransferError: a file could not be read or written.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         tree.push_tree(self._connected(), local_path, str(remote_path))
 
     def pull_dir(self, remote_path: str | PathLike[str], local_path: str | PathLike[str]) -> None:
-        """Copy what is in a directory of the guest into one here, as the login user.
+        """Copy the contents of a directory in the guest to a local directory as the login user.
 
-        As with push_dir(); and nothing is written outside of the directory here, whatever the guest sends: symbolic
-        links that lead out of it are left out with a warning, and those that are here already are not followed.
+        See `push_dir()`. Nothing is written outside of the local directory, whatever the guest sends: symbolic links
+        that
+        lead out of it are skipped with a warning, and existing ones are not followed.
 
         Args:
-            remote_path: the directory in the guest; its content is copied, not the directory itself. A relative path
-                begins in the login user's home.
-            local_path: the directory that gets it, made with its parents if missing.
+            remote_path: the directory in the guest, whose contents are copied, not the directory itself. A relative
+                path
+                starts in the login user's home directory.
+            local_path: the destination directory, which is created with its parents if missing.
 
         Raises:
-            TransferError: it could not be read or written.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            TransferError: a file could not be read or written.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         tree.pull_tree(self._connected(), str(remote_path), local_path)
 
     def install(self, packages: str | Sequence[str]) -> Result:
-        """Install packages as root, with apt, dnf, yum or zypper, whichever the guest has; nothing is asked.
+        """Install packages as root, noninteractively, with the guest's apt, dnf, yum, or zypper.
 
-        With apt, the lists of packages are fetched first if the guest has none. A program that installs something
-        at the same time, such as the daily upgrade of a fresh machine, is waited for, up to five minutes.
+        With apt, update the package lists first if the guest has none. Wait up to five minutes for another package
+        manager
+        process, such as the daily upgrade of a fresh machine.
 
         Args:
-            packages: names, as the guest's package manager takes them; in a string, blanks separate them.
+            packages: the package names; a string may contain several, separated by spaces.
 
         Returns:
-            What the package manager printed.
+            The output of the package manager.
 
         Raises:
-            InvalidArgumentError: there is no package, or a name that is none.
-            CommandError: it failed, or the guest has no package manager that is known here.
-            PycloudlibTimeoutError: another program was installing something all the time.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            InvalidArgumentError: there is no package, or a name is invalid.
+            CommandError: the installation failed, or the guest has no supported package manager.
+            PycloudlibTimeoutError: another package manager process did not end in time.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         return guest_packages.install(self.execute, packages)
 
     def update(self) -> Result:
-        """Get the lists of packages anew and upgrade what is installed, as root; nothing is asked.
+        """Update the package lists and upgrade the installed packages as root, noninteractively.
 
-        Configuration files that were changed in the guest stay as they are.
+        Configuration files that were modified in the guest are kept.
 
         Returns:
-            What the package manager printed as it upgraded.
+            The output of the upgrade.
 
         Raises:
-            CommandError: it failed, or the guest has no package manager that is known here.
-            PycloudlibTimeoutError: another program was installing something all the time.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            CommandError: the upgrade failed, or the guest has no supported package manager.
+            PycloudlibTimeoutError: another package manager process did not end in time.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         return guest_packages.update(self.execute)
 
     def clean(self) -> None:
-        """Remove what makes it differ from other instances, so that an image of it boots as a first boot.
+        """Remove the instance's identity, so that instances of an image of it run their first boot.
 
-        Afterwards it is good for a shutdown and an image, no more; started again, it has a first boot itself, and
-        other host keys. What goes: the state and logs of cloud-init (as with `cloud-init clean --logs`), the machine
-        id, the SSH host keys, the journal, the random seed, DHCP leases, /etc/resolv.conf and /etc/hostname. What
-        stays: users with their authorized keys, other logs, and cloud-init's seed directory; also host keys, name
-        server and host name where the next boot would not write new ones, as without cloud-init.
+        Afterward, only shut the instance down and create the image; if started again, it also runs a first boot and has
+        new
+        host keys. Removed: the state and logs of cloud-init (as with `cloud-init clean --logs`), the machine id, the
+        SSH
+        host keys, the journal, the random seed, DHCP leases, /etc/resolv.conf, and /etc/hostname. Kept: users with
+        their
+        authorized keys, other logs, and cloud-init's seed directory. Host keys, name server, and host name are also
+        kept
+        if the next boot would not create new ones, as without cloud-init.
 
         Raises:
-            CommandError: something could not be removed; with what, and why.
-            SSHError: the guest could not be asked, or was lost meanwhile.
+            CommandError: something could not be removed; the message has the reason.
+            SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
         guest_clean.clean(self.execute)
         self._host_keys.forget()
 
     def _connected(self, deadline: Deadline | None = None) -> Connection:
-        """Return the connection to where the instance is now; its first use opens it.
+        """Return the connection to the instance's current address, which the first use opens.
 
         Args:
-            deadline: when to give up finding out where that is; default none.
+            deadline: when to stop looking up the address; default never.
         """
         return self._connected_to(self._target())
 
@@ -406,7 +415,7 @@ class BaseInstance(ABC):
         )
 
     def __del__(self) -> None:
-        """Close the connection; the next command opens another one. Suites written for pycloudlib call this."""
+        """Close the connection; the next command opens a new one. Test suites for pycloudlib call this."""
         if self._connection is not None:
             self._disconnect()
 
@@ -426,19 +435,19 @@ class BaseInstance(ABC):
 
 
 def _same_place(one: Target, other: Target) -> bool:
-    """Whether both lead to the same login, however patiently."""
+    """Return whether both have the same login, regardless of timeouts."""
     return (one.address, one.username, one.private_key_path) == (other.address, other.username, other.private_key_path)
 
 
 def raise_unless_secondary(errors: Sequence[Exception], exception: BaseException | None) -> None:
-    """Raise what a clean-up could not do; but when something else went wrong before, only note it there.
+    """Raise a CleanupError, or add it as a note to an earlier exception.
 
     Args:
-        errors: what could not be deleted, one for each resource; empty when nothing is left.
-        exception: what ended the body of the `with` statement, if anything did.
+        errors: the errors, one for each remaining resource; empty if everything is deleted.
+        exception: the exception that ended the `with` block, if any.
 
     Raises:
-        CleanupError: with all of the errors.
+        CleanupError: some resources could not be deleted.
     """
     if not errors:
         return

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first one cleans up and ends, the second one ends at once and says how to clean up."""
+"""Ctrl-C and SIGTERM: the first signal cleans up and exits; the second exits immediately with cleanup instructions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pycloudlib.tags import Ownership
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 TERMINATED = 128 + signal.SIGTERM
-"""The exit status of what SIGTERM ended."""
+"""The exit status after SIGTERM."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. Whatever heeds Ctrl-C heeds it in the same way."""
+    """SIGTERM was received. It is handled like Ctrl-C."""
 
 
 def sweep_command(run: str = "") -> str:
-    """The command that deletes what a run created.
+    """Return the command that deletes the resources of a run.
 
     Args:
-        run: its id, or how that begins; default that of this process.
+        run: the run id, or a prefix of it; default this process's run.
     """
     return f"pycloudlib sweep --owner any --run {run or Ownership.of_this_process().run} --yes"
 
@@ -35,17 +35,18 @@ def sweep_command(run: str = "") -> str:
 def cleaning_up_once(
     advice: str = "", *, is_needed: Callable[[], bool] = lambda: True, stderr: int = 2
 ) -> Iterator[None]:
-    """Let SIGINT and SIGTERM unwind the stack, so that every `with` block inside cleans up; but only once.
+    """Let the first SIGINT or SIGTERM unwind the stack, so that every `with` block inside cleans up.
 
-    The first signal raises KeyboardInterrupt, or its kind Terminated, which comes out as SystemExit with status 143.
-    The second one, also while things are being deleted, ends the process at once and prints how to delete what is left.
-    A signal that is ignored stays so. Outside the main thread it does nothing, since signals come to that one.
+    The first signal raises KeyboardInterrupt, or its subclass Terminated, which becomes SystemExit with status 143. The
+    second signal, also during the cleanup, exits immediately and prints how to delete the rest. Ignored signals remain
+    ignored. Outside the main thread this is a no-op, since only the main thread receives signals.
 
     Args:
-        advice: the command that is printed; default sweep_command().
-        is_needed: tells whether there is anything to clean up; while there is not, signals do what they did before.
-            Default: there always is.
-        stderr: the file descriptor that the advice is printed to; default standard error.
+        advice: the printed command; default `sweep_command()`.
+        is_needed: returns whether there is anything to clean up; if not, the previous signal handlers apply. Default:
+            there
+            always is.
+        stderr: the file descriptor for the advice; default standard error.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -77,7 +78,7 @@ class _Handler:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         __tracebackhide__ = True  # pytest shows what was interrupted, not this
         if self._came:
-            # Whatever Python would do before its end might take as long as what is given up here.
+            # Exit without Python's own cleanup, which might take as long as the aborted one.
             os.write(self._stderr, f"\npycloudlib: gave up; what is left is deleted by: {self._advice}\n".encode())
             os._exit(128 + number)
         if not self._is_needed():

@@ -1,7 +1,7 @@
-"""SSH key pairs: find, load and generate them.
+"""SSH key pairs: lookup, loading, and generation.
 
-EC2 takes ED25519 and RSA keys, and no others:
-https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ImportKeyPair.html
+EC2 supports only ED25519 and RSA keys.
+See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ImportKeyPair.html
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 KeyType = Literal["ed25519", "rsa"]
 
 DEFAULT_NAMES = ("id_ed25519", "id_rsa")
-"""Private keys looked for in ~/.ssh when none is configured: those of the types that EC2 takes."""
+"""The default private keys in ~/.ssh, of the types that EC2 supports."""
 
 RSA_BITS = 4096
 
@@ -37,15 +37,15 @@ _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 
 @dataclass(frozen=True, init=False)
 class KeyPair:
-    """A key pair, by the files that hold it. The files are read on use; load() checks them at once.
+    """A key pair, referenced by its files. The files are read on use; `load()` validates them immediately.
 
     Args:
-        public_key_path: the file of the public key; or that of the private key, when there is only that one.
-        private_key_path: the file of the private key; default the public key's path without ".pub".
-        name: the name under which EC2 knows it; default none.
+        public_key_path: the public key file; or the private key file if there is no other.
+        private_key_path: the private key file; default the public key's path without ".pub".
+        name: the name of the key pair in EC2; default none.
 
     Raises:
-        KeyPairError: a path begins with "~", and there is no such home directory.
+        KeyPairError: a path starts with "~", and the home directory does not exist.
     """
 
     public_key_path: Path
@@ -70,17 +70,17 @@ class KeyPair:
         private_key_path: str | PathLike[str] | None = None,
         name: str | None = None,
     ) -> KeyPair:
-        """Make a key pair of files that exist, checked.
+        """Return a validated key pair of existing files.
 
         Args:
-            public_key_path: the public key in OpenSSH's format; or a private key, as the `.pem` file written from
-                EC2's CreateKeyPair is, which then is used for both.
+            public_key_path: the public key in OpenSSH's format; or a private key for both, such as the `.pem` file of
+                EC2's
+                CreateKeyPair.
             private_key_path: the private key; default the public key's path without the suffix ".pub".
-            name: the name under which EC2 knows it; default none.
+            name: the name of the key pair in EC2; default none.
 
         Raises:
-            KeyPairError: a file cannot be read, holds no such key or one with a passphrase, or the two keys do not
-                belong together.
+            KeyPairError: a file cannot be read, is not a key, or has a passphrase; or the keys do not match.
         """
         pair = cls(public_key_path, private_key_path, name)
         pair.check()
@@ -93,16 +93,16 @@ class KeyPair:
         name: str | None = None,
         key_type: KeyType = "ed25519",
     ) -> KeyPair:
-        """Write a new key pair, the private key readable by its owner only.
+        """Generate a key pair and write it to files. Only the owner can read the private key.
 
         Args:
-            directory: where to; made if need be.
-            name: the file name of the private key, default "id_ed25519" or "id_rsa"; that of the public key has ".pub"
-                added.
-            key_type: "ed25519" or "rsa".
+            directory: the directory, which is created if missing.
+            name: the file name of the private key; default "id_ed25519" or "id_rsa". The public key's file name is this
+                name with ".pub".
+            key_type: "ed25519" (default) or "rsa".
 
         Raises:
-            KeyPairError: a file of that name exists already, or cannot be written.
+            KeyPairError: a file of this name exists, or cannot be written.
         """
         private_path = _expanded(directory) / (name or f"id_{key_type}")
         public_path = private_path.with_name(f"{private_path.name}.pub")
@@ -112,15 +112,15 @@ class KeyPair:
 
     @classmethod
     def save(cls, private_key_path: str | PathLike[str], private_key: str, name: str | None = None) -> KeyPair:
-        """Write a private key that was given as a text, readable by its owner only, and its public key beside it.
+        """Write a private key to a file that only its owner can read, and its public key to a file beside it.
 
         Args:
-            private_key_path: where to; the public key's file has ".pub" added.
-            private_key: in OpenSSH's or PEM format, as create_key_pair() and EC2's CreateKeyPair give it.
-            name: the name under which EC2 knows it; default none.
+            private_key_path: the private key's file; the public key's file is this path with ".pub".
+            private_key: the key in OpenSSH's or PEM format, as `create_key_pair()` and EC2's CreateKeyPair return it.
+            name: the name of the key pair in EC2; default none.
 
         Raises:
-            KeyPairError: it is no private key, or a file of that name exists already, or cannot be written.
+            KeyPairError: the text is not a private key, or a file of this name exists or cannot be written.
         """
         private_path = _expanded(private_key_path)
         public_path = private_path.with_name(f"{private_path.name}.pub")
@@ -130,10 +130,10 @@ class KeyPair:
 
     @property
     def public_key_content(self) -> str:
-        """The public key in OpenSSH's format, as ImportKeyPair takes it.
+        """The public key in OpenSSH's format, as for ImportKeyPair.
 
         Raises:
-            KeyPairError: the file cannot be read, or holds no key.
+            KeyPairError: the file cannot be read, or is not a key.
         """
         text = _read(self.public_key_path, "public")
         if _PRIVATE_KEY.search(text):
@@ -143,15 +143,15 @@ class KeyPair:
 
     @property
     def public_key_fingerprint(self) -> str:
-        """The public key's fingerprint as OpenSSH shows it: "SHA256:..."."""
+        """The fingerprint of the public key in OpenSSH's format: "SHA256:..."."""
         digest = hashlib.sha256(_public_blob_in(self.public_key_content, self.public_key_path)).digest()
         return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
     def check(self) -> None:
-        """Check that both keys can be used and belong together.
+        """Validate both keys, and check that they match.
 
         Raises:
-            KeyPairError: what is wrong, and with which file.
+            KeyPairError: a key is invalid; the message names the file and the reason.
         """
         public_blob = _public_blob_in(self.public_key_content, self.public_key_path)
         private_key = _private_key_in(_read(self.private_key_path, "private"), self.private_key_path)
@@ -167,16 +167,16 @@ def find_key_pair(
     private_key_path: Path | None = None,
     name: str | None = None,
 ) -> KeyPair:
-    """Load the configured key pair, or else the first usual one in ~/.ssh: id_ed25519, id_rsa.
+    """Load the configured key pair, or else the first default one in ~/.ssh: id_ed25519 or id_rsa.
 
     Args:
-        public_key_path: as configured; default none.
-        private_key_path: as configured; default the one beside the public key.
-        name: the name under which EC2 knows it; default none.
+        public_key_path: the configured public key; default none.
+        private_key_path: the configured private key; default the one beside the public key.
+        name: the name of the key pair in EC2; default none.
 
     Raises:
-        UnsetSSHKeyError: none is configured and ~/.ssh holds none; says how to make one.
-        KeyPairError: the pair cannot be used.
+        UnsetSSHKeyError: none is configured and ~/.ssh has none; the message says how to create one.
+        KeyPairError: the key pair is invalid.
     """
     if public_key_path is not None:
         return KeyPair.load(public_key_path, private_key_path, name)
@@ -197,16 +197,16 @@ def find_key_pair(
 
 
 def generate_key_pair_texts(key_type: KeyType = "ed25519") -> tuple[str, str]:
-    """Make a new key pair.
+    """Generate a key pair.
 
     Args:
-        key_type: "ed25519" or "rsa" (4096 bits).
+        key_type: "ed25519" (default) or "rsa" (4096 bits).
 
     Returns:
-        The public and the private key, as texts in OpenSSH's format.
+        The public and the private key, as strings in OpenSSH's format.
 
     Raises:
-        InvalidArgumentError: another type.
+        InvalidArgumentError: the key type is unknown.
     """
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (slow to import)
 
@@ -250,10 +250,10 @@ def _is_file(path: Path) -> bool:
 
 
 def decode_key(data: bytes) -> str:
-    r"""Decode the content of a key file, as editors and shells of any system save it.
+    r"""Decode the content of a key file, in any common encoding and with any line ending.
 
     Args:
-        data: the content. A byte order mark names UTF-8 or UTF-16; without one it is UTF-8.
+        data: the content: UTF-8, or the encoding of its byte order mark (UTF-8 or UTF-16).
 
     Returns:
         The text, without the mark and with "\n" as the line ending.
@@ -274,7 +274,7 @@ def _read(path: Path, half: str) -> str:
     except OSError as error:
         raise KeyPairError(f"{half} key {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
-        # Not chained: that error quotes what the file holds.
+        # Do not chain: the original error quotes the file.
         raise KeyPairError(f"{half} key {path} is not a key in OpenSSH's or PEM format") from None
 
 
@@ -290,7 +290,7 @@ def _write_both(private_path: Path, private_text: str, public_path: Path, public
 def _create_file(path: Path, text: str, mode: int) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Born with its mode: a file that is created first and restricted afterwards can be read in between.
+        # Create the file with its mode: a later chmod would leave it readable in between.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
         raise KeyPairError(f"{path} exists already; a key is never overwritten") from error
@@ -315,7 +315,7 @@ def _private_key_in(text: str, path: Path) -> PrivateKeyTypes | SSHPrivateKeyTyp
         if "BEGIN OPENSSH PRIVATE KEY" in text
         else serialization.load_pem_private_key
     )
-    # Its errors are not chained: nothing that was near a private key belongs in a traceback.
+    # Do not chain: a traceback must not contain parts of a private key.
     try:
         return load(text.encode(), password=None)
     except TypeError:
@@ -353,7 +353,7 @@ def _public_blob_in(text: str, path: Path) -> bytes:
         blob = base64.b64decode(fields[1], validate=True)
     except binascii.Error:
         raise KeyPairError(_why_no_public_key(text, path)) from None
-    # The key repeats its type: its length in four bytes, then its text.
+    # The key starts with its type: the length in four bytes, then the text.
     key_type = fields[0].encode()
     if not blob.startswith(len(key_type).to_bytes(4, "big") + key_type):
         raise KeyPairError(_why_no_public_key(text, path))

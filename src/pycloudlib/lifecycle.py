@@ -1,4 +1,4 @@
-"""The ledger of created resources: record each one, delete all of them in reverse order of dependency."""
+"""The ledger of created resources, which deletes them in reverse order of dependency."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from pycloudlib.errors import IllegalStateError, PycloudlibError, PycloudlibTime
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT = 120.0
-"""Seconds for which undo_all() waits for create calls that other threads have in flight."""
+"""Seconds for which `undo_all()` waits for create calls in flight in other threads."""
 
 MAX_WORKERS = 16
-"""Resources that are deleted at the same time."""
+"""Maximum number of concurrent deletions."""
 
 WAKE_INTERVAL = 0.2
-"""Seconds after which a thread that waits notices a signal at the latest."""
+"""Maximum seconds until a waiting thread notices a signal."""
 
 
 class UndoOrder(IntEnum):
@@ -44,11 +44,12 @@ class Entry:
     """A recorded resource.
 
     Args:
-        kind: in words for the user, such as "instance".
-        resource_id: its id, or the name of what has no id.
-        undo: deletes it, and waits until it is gone. It fails by raising, or by returning a list of exceptions. It is a
-            no-op for a resource that is gone.
-        order: see UndoOrder.
+        kind: the kind in messages, such as "instance".
+        resource_id: the id, or the name of a resource without an id.
+        undo: deletes the resource, and waits until it is gone. On failure, it raises or returns a list of exceptions.
+            It
+            is a no-op if the resource is gone.
+        order: the deletion order; see UndoOrder.
     """
 
     kind: str
@@ -58,14 +59,15 @@ class Entry:
 
 
 class Ledger:
-    """The resources that a run created, each with the call that deletes it. Thread-safe.
+    """The resources that a run created, each with its deletion call. Thread-safe.
 
-    Every resource recorded by the time undo_all() returns has been undone or is reported. While undo_all() runs, and
-    after close(), creating() refuses new create calls. A create call already in flight by then is waited for, and what
-    it created is undone too.
+    `undo_all()` undoes or reports every resource that is recorded before it returns. While it runs, and after
+    `close()`, `creating()` rejects new create calls. `undo_all()` waits for create calls already in flight, and undoes
+    their resources too.
 
     Args:
-        by_hand: says, given kind and id, how a user deletes it without this library; default: nothing is said.
+        by_hand: returns, given a kind and an id, how a user deletes the resource without this library; default: errors
+            do not say so.
     """
 
     def __init__(self, by_hand: Callable[[str, str], str] | None = None) -> None:
@@ -84,28 +86,28 @@ class Ledger:
         """Record a resource on the line after its creation.
 
         Args:
-            kind: in words for the user, such as "instance".
-            resource_id: its id, or the name of what has no id.
-            undo: deletes it, see Entry.
-            order: see UndoOrder.
+            kind: the kind in messages, such as "instance".
+            resource_id: the id, or the name of a resource without an id.
+            undo: deletes the resource; see Entry.
+            order: the deletion order; see UndoOrder.
         """
         with self._lock:
             self._entries[resource_id] = Entry(kind, resource_id, undo, int(order))
 
     @contextmanager
     def creating(self, kind: str, tag: str, undo: Callable[[], object], *, order: int) -> Iterator[CreateCall]:
-        """Record a create call before it is made, because its response may be lost.
+        """Record a create call before making it, because its response may be lost.
 
-        The entry stays recorded until CreateCall.created() or forget() removes it.
+        The entry stays recorded until `CreateCall.created()` or `forget()` removes it.
 
         Args:
-            kind: what the call may have created, in words for the user.
+            kind: the kind of resource that the call may create, in messages.
             tag: the idempotency tag of the call.
-            undo: finds what the call created by that tag, and deletes it.
-            order: see UndoOrder.
+            undo: finds the call's resources by that tag, and deletes them.
+            order: the deletion order; see UndoOrder.
 
         Raises:
-            IllegalStateError: the ledger is being undone, or is closed; nothing may be created now.
+            IllegalStateError: the ledger is being undone, or is closed.
         """
         with self._lock:
             self._refuse_creation()
@@ -120,43 +122,43 @@ class Ledger:
                 self._answered.notify_all()
 
     def forget(self, resource_id: str) -> None:
-        """Drop a resource that is deleted, or that is to be kept. No-op if it is not recorded."""
+        """Drop a resource that is deleted or to be kept. No-op if it is not recorded."""
         with self._lock:
             self._entries.pop(resource_id, None)
             self._failed.discard(resource_id)
 
     def ids(self, kind: str) -> list[str]:
-        """Return the ids recorded under a kind, in the order of creation."""
+        """Return the recorded ids of a kind, in the order of creation."""
         return [entry.resource_id for entry in self._all() if entry.kind == kind]
 
     @property
     def has_failures(self) -> bool:
-        """Whether anything could not be deleted and is still recorded."""
+        """Whether a recorded resource could not be deleted."""
         with self._lock:
             return bool(self._failed)
 
     def failed_in(self, ids: Iterable[str]) -> list[str]:
-        """Return those that could not be deleted, so that waiting until they are gone is pointless.
+        """Return the resources that could not be deleted, so that waiting for their deletion is pointless.
 
         Args:
-            ids: ids of resources.
+            ids: the resource ids.
         """
         with self._lock:
             return [resource_id for resource_id in ids if resource_id in self._failed]
 
     @property
     def is_being_undone(self) -> bool:
-        """Whether undo_all() is running."""
+        """Whether `undo_all()` is running."""
         with self._lock:
             return self._pending_undos > 0
 
     def close(self) -> None:
-        """Refuse create calls from now on; undo_all() still works."""
+        """Reject later create calls; `undo_all()` still works."""
         with self._lock:
             self._closed = True
 
     def open(self) -> None:
-        """Accept create calls again after close()."""
+        """Accept create calls again after `close()`."""
         with self._lock:
             self._closed = False
 
@@ -171,17 +173,18 @@ class Ledger:
     def undo_all(self, max_workers: int = MAX_WORKERS, *, caller: int | None = None) -> list[Exception]:
         """Delete everything recorded: the highest order first, resources of the same order in parallel.
 
-        Everything is tried, whatever fails. What is deleted is forgotten; what could not be deleted stays recorded, so
-        that it can be tried again. Resources recorded meanwhile are deleted too. Ctrl-C does not stop the work:
-        KeyboardInterrupt is raised when the work is done. A second one is raised at once.
+        Errors do not stop the work. Deleted resources are dropped; undeletable ones stay recorded for another attempt.
+        Resources recorded meanwhile are deleted too. Ctrl-C does not stop the work: KeyboardInterrupt is raised when it
+        is
+        done. A second Ctrl-C raises immediately.
 
         Args:
             max_workers: the maximum number of concurrent deletions; default 16.
-            caller: the thread on whose behalf this is called; it has no create call in flight. Default: the current
-                one.
+            caller: the thread on whose behalf this is called, which has no create call in flight; default the current
+                thread.
 
         Returns:
-            What went wrong, each naming its resource; empty when nothing is left.
+            The errors, each naming its resource; empty if everything is deleted.
 
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed meanwhile.
@@ -191,7 +194,7 @@ class Ledger:
         try:
             finish_despite_interrupt(lambda: failures.extend(self._undo_until_empty(max_workers, thread)))
         except KeyboardInterrupt:
-            # Nobody gets the list now.
+            # The exception replaces the returned list.
             for failure in failures:
                 log.error("could not delete %s", failure)
             raise
@@ -215,7 +218,7 @@ class Ledger:
                     self._pending_undos -= 1
 
     def _wait_for_calls(self, caller: int) -> None:
-        """Wait until no other thread has a create call in flight: its response names what there is to delete."""
+        """Wait for other threads' create calls in flight, because their responses name the resources to delete."""
         deadline = Deadline.after(CALL_TIMEOUT)
         with self._answered:
             if not self._answered.wait_for(lambda: not self._tags_of_others(caller), deadline.timeout):
@@ -225,7 +228,7 @@ class Ledger:
         while group := self._next_group(run):
             order = group[0].order
             if run.order is not None and order > run.order:
-                # Late: a resource that failed may have failed because of it, and gets another attempt.
+                # Recorded late: the failed resources may depend on this one, so retry them.
                 run.retry({entry.resource_id for entry in self._all() if entry.order < order})
             run.order = order
             run.tried |= {entry.resource_id for entry in group}
@@ -237,13 +240,13 @@ class Ledger:
         return [*(error for errors in run.failures.values() for error in errors), *unanswered]
 
     def _next_group(self, run: _UndoRun) -> list[Entry]:
-        """Return the untried resources of the highest order, the newest first. When there is none, the run is over."""
+        """Return the untried resources of the highest order, the newest first. Without any, end the run."""
         with self._lock:
             run.in_flight = [self._entries[tag] for tag in self._tags_of_others(run.caller)]
             skipped = run.tried | {entry.resource_id for entry in run.in_flight}
             left = [entry for entry in self._entries.values() if entry.resource_id not in skipped]
             if not left:
-                # Under the same lock: what is recorded from now on is no matter of this run, see CreateCall.created().
+                # Hold the lock: later resources do not belong to this run; see CreateCall.created().
                 run.is_over = True
                 self._pending_undos -= 1
                 return []
@@ -267,7 +270,7 @@ class Ledger:
         return failures
 
     def _undo(self, entry: Entry) -> list[Exception]:
-        # Another undo, or another thread, may have deleted it meanwhile.
+        # Another undo or thread may have deleted it meanwhile.
         if entry.resource_id not in self:
             return []
         log.debug("deleting %s %s", entry.kind, entry.resource_id)
@@ -304,7 +307,7 @@ class Ledger:
             )
 
     def _replace(self, tag: str, entries: Iterable[Entry], begun: int, *, keep_call: bool) -> _Outcome:
-        """Replace the entry of a create call by what it created; see CreateCall.created()."""
+        """Replace the entry of a create call with its resources; see `CreateCall.created()`."""
         with self._lock:
             for entry in entries:
                 self._entries[entry.resource_id] = entry
@@ -317,7 +320,7 @@ class Ledger:
 
 
 class _Outcome(Enum):
-    """What becomes of a resource that was just created."""
+    """The fate of a resource that was just created."""
 
     RECORDED = 1
     UNDONE_BY_OTHERS = 2
@@ -326,7 +329,7 @@ class _Outcome(Enum):
 
 @dataclass
 class _UndoRun:
-    """The state of one undo_all()."""
+    """The state of one `undo_all()` call."""
 
     max_workers: int
     caller: int
@@ -343,12 +346,12 @@ class _UndoRun:
 
 
 class CreateCall:
-    """A create call in flight; see Ledger.creating().
+    """A create call in flight; see `Ledger.creating()`.
 
     Args:
-        ledger: where it is recorded.
-        tag: its idempotency tag.
-        begun: how many times undo_all() had begun when the call was recorded.
+        ledger: the ledger that records the call.
+        tag: the idempotency tag of the call.
+        begun: the number of `undo_all()` calls when the call was recorded.
     """
 
     def __init__(self, ledger: Ledger, tag: str, begun: int) -> None:
@@ -357,15 +360,16 @@ class CreateCall:
         self._begun = begun
 
     def created(self, entries: Iterable[Entry], *, keep_call: bool = False) -> None:
-        """Record what the call created, in place of the call.
+        """Record the resources of the call in place of the call.
 
         Args:
-            entries: what it created.
-            keep_call: whether the call stays recorded too; default no.
+            entries: the created resources.
+            keep_call: whether to keep the call recorded too; default no.
 
         Raises:
-            IllegalStateError: the ledger was undone or closed since the call began. What it created is deleted: by the
-                thread in undo_all() while that runs, else here.
+            IllegalStateError: the ledger was undone or closed since the call began. The resources are deleted: by the
+                thread
+                in `undo_all()` while it runs, or else here.
         """
         recorded = list(entries)
         outcome = self._ledger._replace(self._tag, recorded, self._begun, keep_call=keep_call)
@@ -380,16 +384,16 @@ class CreateCall:
 
 
 def finish_despite_interrupt(work: Callable[[], object]) -> None:
-    """Do some work to its end even if Ctrl-C is pressed.
+    """Run a function to its end even if Ctrl-C is pressed.
 
     Args:
-        work: runs in another thread, because Ctrl-C interrupts the main thread only.
+        work: the function, which runs in another thread, because Ctrl-C interrupts only the main thread.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; raised after the work is done, or at once when pressed again.
+        KeyboardInterrupt: Ctrl-C was pressed; raised after the function ends, or immediately when pressed again.
     """
     crashes: list[BaseException] = []
-    # Not join(): a thread whose join() was interrupted counts as ended, in Python up to 3.12.
+    # Do not use join(): up to Python 3.12, an interrupted join() marks the thread as ended.
     ended = threading.Condition()
     is_over = False
 
@@ -411,7 +415,7 @@ def finish_despite_interrupt(work: Callable[[], object]) -> None:
             if worker.ident is None:
                 worker.start()
             with ended:
-                # Wake up now and then: a signal that arrives just before the wait begins does not end it.
+                # Wake up periodically: a signal just before the wait does not end it.
                 ended.wait_for(lambda: is_over, WAKE_INTERVAL)
         except KeyboardInterrupt as error:
             if interrupt:
@@ -436,7 +440,7 @@ def _errors_of(undo: Callable[[], object]) -> list[BaseException]:
     try:
         outcome = undo()
     except BaseException as error:
-        # Any kind: nobody else would see it in this thread.
+        # Catch everything: otherwise the thread would swallow it.
         return [error]
     if isinstance(outcome, (list, tuple)):
         return [item for item in outcome if isinstance(item, BaseException)]
@@ -445,7 +449,7 @@ def _errors_of(undo: Callable[[], object]) -> list[BaseException]:
 
 @contextmanager
 def _helpers(work: Callable[[], None], count: int) -> Iterator[None]:
-    # Daemons, and no executor: an executor's threads would delay the exit of a user who gives up.
+    # Use daemon threads: an executor's threads would delay the exit of an interrupted process.
     helpers = [threading.Thread(target=work, daemon=True) for _ in range(count)]
     started = []
     try:

@@ -1,6 +1,6 @@
-"""The clouds that pycloudlib has and this distribution does not: names to import, and a clear error on use.
+"""pycloudlib's clouds that this distribution does not support: names to import, and a clear error on use.
 
-Suites that run on several clouds import all of them, name their classes in annotations, and pass them to isinstance().
+Test suites for several clouds import all of them, name their classes in annotations, and pass them to isinstance().
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pycloudlib.instance import BaseInstance
 
 
 def unsupported(name: str) -> CloudSetupError:
-    """Return the error for a name that is only there to be imported.
+    """Return the error for a name that exists only for imports.
 
     Args:
-        name: of the class or function that was called.
+        name: the class or function that was called.
     """
     return CloudSetupError(
         f"pycloudlib-ec2 supports Amazon EC2 only, so {name} cannot be used; "

@@ -1,7 +1,7 @@
-"""Progress of what takes long: a log record for each stage that an instance or an image reaches.
+"""Progress of long operations: a log record for each stage that an instance or an image reaches.
 
-The records go to the logger "pycloudlib.progress", at level INFO, and nobody sees them unless asked for. In a program
-that runs without a terminal, such as a CI job, show() prints them.
+The logger is "pycloudlib.progress" and the level INFO, so the records are hidden by default. In a program without a
+terminal, such as a CI job, `show()` prints them.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from typing import TYPE_CHECKING, TextIO
 NAME = "pycloudlib.progress"
 
 MANY = 10
-"""Of more instances that boot at the same time, only the last stage of each is reported."""
+"""The number of concurrently booting instances beyond which only the last stage of each is reported."""
 
 logger = logging.getLogger(NAME)
 
 
 def report(resource_id: str, stage: str, seconds: float, *, level: int = logging.INFO) -> None:
-    """Report that a resource reached a stage.
+    """Log that a resource reached a stage.
 
     Args:
-        resource_id: such as "i-0123456789abcdef0".
-        stage: in words, as in "is running".
-        seconds: since it was requested.
-        level: of the record; default INFO.
+        resource_id: the resource id, such as "i-0123456789abcdef0".
+        stage: the stage, as in "is running".
+        seconds: the seconds since the request.
+        level: the log level; default INFO.
     """
     logger.log(level, "%s %s after %.1f s", resource_id, stage, seconds)
 
 
 def show() -> None:
-    """Print progress to standard error from now on, a line for each stage; no-op where that is a terminal."""
+    """Print progress to standard error from now on, one line per stage. No-op if it is a terminal."""
     if not _is_seen_anyway() and not any(isinstance(handler, _Lines) for handler in logger.handlers):
         _add(_Lines(sys.stderr))
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
-    """Print progress to standard error for as long as the context lasts, as show() does.
+    """Print progress to standard error while the context is active. See `show()`.
 
-    The lines go to what is standard error now, even when it is redirected meanwhile, as pytest does.
+    The lines go to the current standard error, even if it is redirected later, as pytest does.
     """
     if _is_seen_anyway() or logger.isEnabledFor(logging.INFO):
         yield
@@ -75,15 +75,15 @@ else:
 
 
 class _Lines(_StreamHandler):
-    """Prints the messages alone."""
+    """Prints only the messages."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
-        """Ignore that nobody reads: what is done matters more than its progress."""
+        """Ignore a closed stream: the operation matters more than its progress."""
 
 
 def _add(lines: _Lines) -> None:
     lines.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(lines)
     logger.setLevel(logging.INFO)
-    # Once is enough, whatever handlers the program has besides.
+    # Print only once, whatever other handlers the program has.
     logger.propagate = False

@@ -1,6 +1,6 @@
-"""The Ubuntu and Debian releases: code names and version numbers. Every other module takes them from here.
+"""The Ubuntu and Debian releases: code names and version numbers, the single source for all modules.
 
-Version numbers are those of https://releases.ubuntu.com and https://www.debian.org/releases.
+The version numbers are from https://releases.ubuntu.com and https://www.debian.org/releases.
 """
 
 from __future__ import annotations
@@ -60,17 +60,17 @@ DEBIAN_RELEASE_VERSION_MAP: Mapping[str, str] = MappingProxyType(
 """Version numbers by code name, oldest first."""
 
 LTS_RELEASES = ("trusty", "xenial", "bionic", "focal", "jammy", "noble", "resolute")
-"""Code names of Ubuntu's long-term releases, oldest first."""
+"""Code names of Ubuntu's LTS releases, oldest first."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """One release of a distribution.
+    """A release of a distribution.
 
     Args:
         distribution: "ubuntu" or "debian".
-        code_name: such as "noble".
-        version: such as "24.04".
+        code_name: the code name, such as "noble".
+        version: the version number, such as "24.04".
     """
 
     distribution: str
@@ -79,7 +79,7 @@ class Release:
 
     @property
     def is_lts(self) -> bool:
-        """Whether it is one of Ubuntu's long-term releases."""
+        """Whether this is an Ubuntu LTS release."""
         return self.code_name in LTS_RELEASES
 
 
@@ -88,19 +88,19 @@ RELEASES = tuple(
     for distribution, versions in ((UBUNTU, UBUNTU_RELEASE_VERSION_MAP), (DEBIAN, DEBIAN_RELEASE_VERSION_MAP))
     for code_name, version in versions.items()
 )
-"""Every release this library knows."""
+"""All known releases."""
 
 _BY_NAME = {name: release for release in RELEASES for name in (release.code_name, release.version)}
 
 
 def find_release(name: str) -> Release:
-    """Find a release by its code name or its version number.
+    """Return a release by its code name or version number.
 
     Args:
-        name: such as "noble", "24.04", "bookworm" or "12"; letters of either case.
+        name: the case-insensitive name, such as "noble", "24.04", "bookworm", or "12".
 
     Raises:
-        InvalidArgumentError: there is none; names the nearest one, or all that are known if none is near.
+        InvalidArgumentError: the release is unknown; the message suggests the closest one, or lists all.
     """
     wanted = name.strip().lower() if isinstance(name, str) else repr(name)
     if wanted in _BY_NAME:

@@ -1,24 +1,24 @@
-"""What a command gave back."""
+"""The result of a command."""
 
 from __future__ import annotations
 
 from pycloudlib.errors import CommandError
 
 SHOWN_STREAM_LENGTH = 4000
-"""Characters of each stream that an error message shows: its end, where the reason usually stands."""
+"""Characters of each stream in an error message: its end, which usually has the reason."""
 
 
 class Result(str):
-    """The outcome of a command: a str of its standard output, trailing white space removed.
+    """The result of a command: a str of its standard output without trailing whitespace.
 
-    It is true when the command succeeded, whatever it printed.
+    It is true if the command succeeded, regardless of the output.
 
     Args:
-        stdout: standard output, as bytes or text.
-        stderr: standard error, as bytes or text.
-        return_code: exit status; 128 + n for a command ended by signal n; default 0.
+        stdout: the standard output, as bytes or text.
+        stderr: the standard error, as bytes or text; default empty.
+        return_code: the exit status; 128 + n if signal n killed the command; default 0.
         command: the command, for messages; default none.
-        duration: seconds it ran; default 0.
+        duration: the run time in seconds; default 0.
     """
 
     raw_stdout: bytes
@@ -36,7 +36,7 @@ class Result(str):
         command: str = "",
         duration: float = 0.0,
     ) -> Result:
-        """Make the text of the standard output and keep the rest beside it."""
+        """Create the string of the standard output, with the rest as attributes."""
         result = super().__new__(cls, _text(stdout).rstrip())
         result.raw_stdout = _raw(stdout)
         result.raw_stderr = _raw(stderr)
@@ -47,12 +47,12 @@ class Result(str):
 
     @property
     def stdout(self) -> str:
-        """Standard output, trailing white space removed; bytes that are not UTF-8 become U+FFFD."""
+        """The standard output without trailing whitespace; bytes that are not UTF-8 become U+FFFD."""
         return str(self)
 
     @property
     def stderr(self) -> str:
-        """Standard error, trailing white space removed; bytes that are not UTF-8 become U+FFFD."""
+        """The standard error without trailing whitespace; bytes that are not UTF-8 become U+FFFD."""
         return _text(self.raw_stderr).rstrip()
 
     @property
@@ -66,10 +66,10 @@ class Result(str):
         return not self.ok
 
     def check(self) -> Result:
-        """Give back this result, or raise if the command failed.
+        """Return this result, or raise if the command failed.
 
         Raises:
-            CommandError: with the command and both streams.
+            CommandError: the command failed; the message has the command and both streams.
         """
         if self.ok:
             return self

@@ -1,4 +1,4 @@
-"""What the value of each setting may be."""
+"""The valid values of each setting."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ HOST_KEYS_MODES: tuple[HostKeysMode, ...] = ("console", "pinned", "insecure")
 CLOUD_INIT_FAILURES: tuple[CloudInitFailure, ...] = ("raise", "warn")
 
 MAX_SECONDS = 10 * 365 * 86400
-"""Longer than anybody waits, and short enough for every clock and date."""
+"""Longer than any useful timeout, and short enough for every clock and date."""
 
 
 MAX_SHOWN = 80
-"""Characters of a refused value that a message shows."""
+"""Characters of an invalid value that a message shows."""
 
 
 class RefusedError(Exception):
-    """A value is refused; its text says what is allowed."""
+    """A value is invalid; the message says what is allowed."""
 
 
 def described(value: object) -> str:
-    """A value in words, for a message."""
+    """Return a description of a value for a message."""
     if not isinstance(value, (str, int, float)):
         return type_name(value)
     shown = repr(value)
@@ -39,7 +39,7 @@ def described(value: object) -> str:
 
 
 def type_name(value: object) -> str:
-    """The type of a value, as TOML calls it."""
+    """Return TOML's name for the type of a value."""
     names = {str: "a text", bool: "a boolean", int: "an integer", float: "a float", list: "an array", dict: "a table"}
     return next((name for kind, name in names.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
@@ -71,10 +71,10 @@ def _url(value: object) -> str:
 
 
 def is_loopback(url: str | None) -> bool:
-    """Tell whether a URL leads to this computer, by its host: localhost, 127.0.0.0/8 or ::1.
+    """Return whether the host of a URL is this computer: localhost, 127.0.0.0/8, or ::1.
 
     Args:
-        url: None, or what is no URL, leads nowhere.
+        url: the URL; None or an invalid URL is not.
     """
     try:
         host = (urlsplit(url or "").hostname or "").rstrip(".")
@@ -138,7 +138,7 @@ def _cloud_init_failure(value: object) -> CloudInitFailure:
 
 
 def _boolean(value: object) -> bool:
-    # A variable of the environment is always a text.
+    # An environment variable is always a string.
     named = {"true": True, "false": False}.get(value.strip().lower()) if isinstance(value, str) else value
     if not isinstance(named, bool):
         raise RefusedError("must be true or false")
@@ -188,4 +188,4 @@ CHECKS: Mapping[str, Callable[[object], Any]] = {
     "wait_on_launch": _boolean,
     "cloud_init_failure": _cloud_init_failure,
 }
-"""For each key, what makes a checked value of what was given."""
+"""The validator of each key, which returns the validated value."""

@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def lazy_submodules(package: str) -> Callable[[str], ModuleType]:
-    """Return a module's `__getattr__` that imports the submodule of the wanted name.
+    """Return a module's `__getattr__` that imports the submodule of the requested name.
 
     Args:
         package: the package's `__name__`.
@@ -20,7 +20,7 @@ def lazy_submodules(package: str) -> Callable[[str], ModuleType]:
             try:
                 return import_module(submodule)
             except ModuleNotFoundError as error:
-                # Another name is that of a missing dependency.
+                # Another name means a missing dependency.
                 if error.name != submodule:
                     raise
         raise AttributeError(f"module {package!r} has no attribute {name!r}")

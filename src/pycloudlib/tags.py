@@ -1,6 +1,6 @@
-"""Names of resources, and the tags that say whose they are.
+"""Resource names, and the tags for ownership.
 
-What a tag may hold: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
+See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from datetime import datetime, timedelta, timezone
 from pycloudlib.errors import InvalidArgumentError, InvalidTagNameError
 
 OWN_PREFIX = "pycloudlib:"
-"""What the keys of this library's own tags begin with; nobody else may set such a tag."""
+"""The prefix of this library's own tag keys, which callers cannot set."""
 NAME = "Name"
 RUN = f"{OWN_PREFIX}run"
 OWNER = f"{OWN_PREFIX}owner"
 CREATED = f"{OWN_PREFIX}created"
 EXPIRES = f"{OWN_PREFIX}expires"
 USERNAME = f"{OWN_PREFIX}username"
-"""Who logs in where an image was launched that was made of an instance."""
+"""The login user of instances that are launched from an image of an instance."""
 CREATION = f"{OWN_PREFIX}creation"
-"""Another value in each call that creates something, so that what came of a call can be found if its answer is lost."""
+"""The idempotency tag, unique for each create call, to find the call's resources if its response is lost."""
 
 STATE = f"{OWN_PREFIX}state"
-"""Of a VPC: whether it has all of its parts, so that another process may use it."""
+"""Whether a VPC is complete, so that other processes may use it."""
 
 MAX_NAME_LENGTH = 63
 MAX_KEY_LENGTH = 128
@@ -37,20 +37,20 @@ MAX_VALUE_LENGTH = 256
 MAX_TAGS = 50
 
 _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""Characters that XML, and so EC2, has no way to write."""
+"""Characters that XML, and thus EC2, cannot represent."""
 
 _REFUSED_CHARACTERS = re.compile(r"[^\w \-+=.:/@]")
 
 
 def validate_tag(tag: str) -> None:
-    """Check that a tag can name resources.
+    """Raise unless a tag can be a resource name.
 
     Raises:
-        InvalidTagNameError: with every rule that it breaks.
+        InvalidTagNameError: the tag is invalid; the message has every violated rule.
     """
     if not isinstance(tag, str):
         raise InvalidTagNameError(repr(tag), ["Must be a string"])
-    # Suites written for pycloudlib compare these texts.
+    # Test suites for pycloudlib compare these texts.
     rules = {
         "All letters must be lowercase": not any(character.isupper() for character in tag),
         f"Must be between 1 and {MAX_NAME_LENGTH} characters long": 1 <= len(tag) <= MAX_NAME_LENGTH,
@@ -63,20 +63,20 @@ def validate_tag(tag: str) -> None:
 
 
 def utc_now() -> datetime:
-    """The current time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(timezone.utc)
 
 
 def timestamped(tag: str, now: Callable[[], datetime] = utc_now, *, max_length: int | None = None) -> str:
-    """Return the tag with a suffix that makes it unique, even among workers that call this in the same second.
+    """Return the tag with a unique suffix, even among workers that call this in the same second.
 
     Args:
         tag: the prefix of the new tag.
         now: returns the current time; default the real one.
-        max_length: characters that the new tag may have; default any number.
+        max_length: the maximum number of characters of the new tag; default no limit.
 
     Returns:
-        The tag, the time in UTC and six random hexadecimal digits: "tag-20261120-161500-3fa94c". If that exceeds
+        The tag, the time in UTC, and six random hexadecimal digits: "tag-20261120-161500-3fa94c". If that exceeds
         `max_length`: the tag and ten random hexadecimal digits.
     """
     dated = f"{tag}-{now().astimezone(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
@@ -84,19 +84,19 @@ def timestamped(tag: str, now: Callable[[], datetime] = utc_now, *, max_length: 
 
 
 def iso_time(moment: datetime) -> str:
-    """The time in UTC as ISO 8601 writes it, to the second: "2026-11-20T16:15:00Z"."""
+    """Return the time in UTC in ISO 8601 format with a resolution of seconds: "2026-11-20T16:15:00Z"."""
     return f"{moment.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @dataclass(frozen=True)
 class Ownership:
-    """Who creates resources, so that a later run can tell which ones nobody needs any more.
+    """The owner of created resources, so that a later run can find orphaned ones.
 
     Args:
-        run: unique for each process and each run of pytest-xdist.
+        run: the run id, unique for each process; the workers of a pytest-xdist run share a prefix.
         owner: "user@host".
-        ttl: seconds from a resource's creation until it may be deleted; default: it never expires.
-        now: what tells the time; default the real one.
+        ttl: seconds from a resource's creation until it expires; default never.
+        now: returns the current time; default the real one.
     """
 
     run: str
@@ -106,27 +106,27 @@ class Ownership:
 
     @classmethod
     def of_this_process(cls, ttl: int | None = None, now: Callable[[], datetime] = utc_now) -> Ownership:
-        """The ownership of whatever this process creates.
+        """Return the ownership of this process.
 
         Args:
-            ttl: seconds from a resource's creation until it may be deleted; default: it never expires.
-            now: what tells the time; default the real one.
+            ttl: seconds from a resource's creation until it expires; default never.
+            now: returns the current time; default the real one.
         """
         return cls(run=_run_of_this_process(), owner=f"{_user()}@{socket.gethostname()}", ttl=ttl, now=now)
 
     def tags(
         self, name: str, extra: Mapping[str, str] | None = None, *, creation: str = "", username: str = ""
     ) -> dict[str, str]:
-        """The tags of a resource that is created now.
+        """Return the tags of a resource that is created now.
 
         Args:
-            name: its name, as the tag "Name" shows it.
-            extra: more tags; they may replace "Name", but none of this library's own.
-            creation: of which call this is a part; default none that could be told.
-            username: of an image: who logs in to its instances; default nobody that could be told.
+            name: the tag "Name".
+            extra: further tags, which may replace "Name", but none of this library's own; default none.
+            creation: the idempotency tag of the call; default none.
+            username: the login user of an image's instances; default unknown.
 
         Raises:
-            InvalidArgumentError: EC2 would refuse one of the further tags, or one is this library's own.
+            InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
         """
         created = self.now()
         own = {RUN: self.run, OWNER: self.owner, CREATED: iso_time(created)}
@@ -142,18 +142,18 @@ class Ownership:
 
 
 def tag_specifications(resource_types: Iterable[str], tags: Mapping[str, str]) -> list[dict[str, object]]:
-    """The parameter TagSpecifications of the EC2 calls that create something, such as RunInstances.
+    """Return the parameter TagSpecifications of a create call, such as RunInstances.
 
     Args:
-        resource_types: as EC2 names them: "instance", "volume", "network-interface", ...
-        tags: what each of them is tagged with.
+        resource_types: EC2's resource types: "instance", "volume", "network-interface", ...
+        tags: the tags of each resource.
     """
     pairs = [{"Key": key, "Value": value} for key, value in tags.items()]
     return [{"ResourceType": resource_type, "Tags": list(pairs)} for resource_type in resource_types]
 
 
 def _run_of_this_process() -> str:
-    # What all workers of one pytest-xdist run share comes first, so that the run can be found by its beginning.
+    # Start with the id that all workers of one pytest-xdist run share, so that a prefix finds the run.
     worker = (os.environ.get("PYTEST_XDIST_TESTRUNUID"), os.environ.get("PYTEST_XDIST_WORKER"))
     return "-".join([*filter(None, worker), str(os.getpid()), _random_part(os.getpid())])
 
@@ -162,8 +162,8 @@ _RANDOM_PARTS: dict[int, str] = {}
 
 
 def _random_part(pid: int) -> str:
-    # By process id, because a forked process must not share its parent's. setdefault() is atomic, unlike @cache, of
-    # which two threads at once may get two.
+    # Key by process id, because a forked process must not share its parent's part. setdefault() is atomic; with @cache,
+    # concurrent threads could get two parts.
     return _RANDOM_PARTS.setdefault(pid, secrets.token_hex(4))
 
 
@@ -171,7 +171,7 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
-        # A container's user often has a number only.
+        # A container's user often has no name, only a number.
         return f"uid-{os.getuid()}"
 
 
@@ -184,7 +184,7 @@ def _check_further_tags(tags: Mapping[str, str], room: int) -> None:
 
 
 def is_sendable(text: object) -> bool:
-    """Whether this is a text without characters that EC2 has no way to write, such as NUL."""
+    """Return whether a value is a string that EC2 can represent, without characters such as NUL."""
     return isinstance(text, str) and not _UNSENDABLE.search(text)
 
 

@@ -1,10 +1,10 @@
-"""Parse a TOML file in which only one section is ours.
+"""Parse a TOML file of which this library owns a single section.
 
-A settings file is shared with other clouds, and what stands in their sections is none of this library's business. The
-`toml` package reads TOML 0.5: it refuses mixed arrays, and hexadecimal, octal and binary integers, and it loses keys
-behind a multi-line string with CRLF line ends. So tomllib comes first, which reads all of TOML 1.0, where Python has it
-(3.11 and later). `toml` comes second, for Python 3.10 and for the files that it alone takes. When neither of them reads
-the whole file, each section is parsed on its own, and one that does not parse counts only if it is ours.
+Other clouds share the settings file, and their sections may be invalid. The `toml` package parses TOML 0.5: it rejects
+mixed arrays, and hexadecimal, octal, and binary integers. It also loses keys after a multi-line string with CRLF line
+endings. So use tomllib first, which parses all of TOML 1.0, on Python 3.11 and later. Use `toml` second, for Python
+3.10 and for files that only it accepts. If neither parses the whole file, parse each section on its own, and report
+an invalid section only if it is this library's.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if sys.version_info >= (3, 11):
     PARSERS = (tomllib.loads, toml.loads)
 else:
     PARSERS = (toml.loads,)
-"""In the order in which they are tried; the last one words the error."""
+"""The parsers in the order of use; the error is the last one's."""
 
 _FAULTS = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
-"""What the parsers raise. toml trips over some mistakes without saying where they are."""
+"""The exceptions of the parsers. toml fails on some mistakes without a line number."""
 
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?(?:"{3,5}|\Z)'
@@ -49,7 +49,7 @@ _HEADER = re.compile(r"[ \t]*\[\[?[ \t]*(?:\"(?P<basic>[^\"\n]*)\"|'(?P<literal>
 
 
 class TomlSyntaxError(Exception):
-    """A file, or the section that is ours, is not valid TOML. The text says why, and quotes nothing of the file."""
+    """A file, or this library's section of it, is not valid TOML. The message does not quote the file."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         self.line = line
@@ -57,14 +57,14 @@ class TomlSyntaxError(Exception):
 
 
 def parse(text: str, *, own: str) -> Table:
-    """Parse a file; a section of others that is not valid TOML is left out.
+    """Parse a file, skipping other sections that are not valid TOML.
 
     Args:
-        text: the file.
+        text: the contents of the file.
         own: the name of the section that must be valid.
 
     Raises:
-        TomlSyntaxError: the section of that name is not valid TOML, or what is not valid may belong to it.
+        TomlSyntaxError: the section `own` is not valid TOML, or an invalid part may belong to it.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     try:
@@ -95,7 +95,7 @@ def _parse(text: str) -> Table:
             return dict(loads(text))
         except _FAULTS as error:
             fault = error
-    # Not chained: the parsers quote the file, which may hold a secret.
+    # Do not chain: the parsers quote the file, which may contain a secret.
     if isinstance(fault, toml.TomlDecodeError):
         raise TomlSyntaxError(_reason(fault), fault.lineno) from None
     raise TomlSyntaxError("") from None
@@ -104,12 +104,12 @@ def _parse(text: str) -> Table:
 def _reason(error: toml.TomlDecodeError) -> str:
     if error.msg.startswith("What?"):
         return "a name is used twice"
-    # What follows the first of these may be quoted from the file.
+    # The text after the first of these may quote the file.
     return re.split(r"[:'\"?{]", error.msg)[0].strip().rstrip(".").lower()
 
 
 def _sections(text: str, own: str) -> Iterator[tuple[str, str]]:
-    """Yield each section, with its sub-tables, as the file with the lines of all others blank: so line numbers hold."""
+    """Yield each section with its sub-tables. Blank the lines of other sections, to preserve line numbers."""
     lines = text.split("\n")
     starts = _header_lines(text, own)
     names = ["", *starts.values()]
@@ -120,7 +120,7 @@ def _sections(text: str, own: str) -> Iterator[tuple[str, str]]:
 
 
 def _header_lines(text: str, own: str) -> dict[int, str]:
-    """Find the lines with a table header, by number from 0; with the first part of the table's name."""
+    """Return the first part of each table name, by the line number of its header, from 0."""
     found: dict[int, str] = {}
     own_header = re.compile(rf"[ \t]*\[\[?[ \t]*{re.escape(own)}[ \t]*[.\]]")
     depth = line = start = 0

@@ -1,4 +1,4 @@
-"""The one place that waits: every loop that waits for something calls wait_until()."""
+"""All waiting: every loop that waits for a condition calls `wait_until()`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["BACKOFF", "SYSTEM_CLOCK", "Clock", "Deadline", "SystemClock", "acqui
 T = TypeVar("T")
 
 BACKOFF = 1.5
-"""The factor by which each pause is longer than the one before, until max_interval."""
+"""The growth factor of the pauses, up to `max_interval`."""
 
 
 def wait_until(
@@ -31,26 +31,26 @@ def wait_until(
     jitter: float = 0.0,
     last_seen: Callable[[], object] | None = None,
 ) -> T:
-    """Call `check` until it returns something true, and return that.
+    """Call `check` until it returns a true value, and return that value.
 
-    The first call comes at once, the last one at the deadline, so that nothing is missed in the last pause. Whatever
-    `check` raises passes through.
+    The first call is immediate, and the last one is at the deadline, so that nothing is missed during the last pause.
+    Exceptions of `check` propagate.
 
     Args:
         check: the condition; a true result ends the wait. It must not block beyond the deadline itself.
-        what: the thing awaited, as in "i-0123 to be running"; for the message.
-        deadline: when to give up; one that has passed already allows one call.
+        what: what is awaited, as in "i-0123 to be running", for the message.
+        deadline: when to give up; one that has passed allows a single call.
         interval: seconds before the second call, or a callable that returns the length of each pause; default 0.1.
-        max_interval: seconds up to which the pauses grow; default: they do not grow.
-        jitter: the fraction by which a pause may be shorter, at random, so that callers that began together do not
-            call together; 0 to 1, default 0.
-        last_seen: returns the last state seen, for the message; default none.
+        max_interval: the longest pause in seconds; default: the pauses do not grow.
+        jitter: the maximum fraction, 0 to 1, by which to shorten a pause at random, so that concurrent callers do not
+            call in lockstep; default 0.
+        last_seen: returns the last state for the message; default none.
 
     Returns:
         The first true result.
 
     Raises:
-        PycloudlibTimeoutError: what was awaited, for how long, and the last state seen.
+        PycloudlibTimeoutError: the deadline passed; the message has `what`, the timeout, and the last state.
     """
     clock = deadline.clock
 
@@ -58,7 +58,7 @@ def wait_until(
         if callable(interval):
             return min(interval(), deadline.remaining)
         longest = interval if max_interval is None else max_interval
-        # The exponent is bounded because a float overflows after some 1750 attempts.
+        # Bound the exponent, because a float overflows after about 1750 attempts.
         wanted = min(interval * BACKOFF ** min(attempts.attempt_number - 1, 64), longest)
         spread = wanted * (1 - jitter * random.random())  # noqa: S311  (spreads load, hides nothing)
         return min(spread, deadline.remaining)
@@ -73,7 +73,7 @@ def wait_until(
         sleep=clock.sleep,
         retry_error_callback=give_up,
     )
-    # A false result never comes back: it ends in give_up().
+    # A false result ends in give_up().
     return cast("T", attempts(check))
 
 
@@ -82,19 +82,19 @@ def call_within(
 ) -> T:
     """Make a call that cannot be interrupted, and stop waiting for it at the deadline.
 
-    It runs in a thread of its own and may go on there after the deadline; its outcome is then discarded.
+    The call runs in its own thread and may outlive the deadline; its result is then discarded.
 
     Args:
-        call: only reads, so that it does no harm when it outlives its caller.
-        what: the thing awaited, as in "the console log of i-0123"; for the message.
+        call: the call, which must be read-only, so that outliving its caller is harmless.
+        what: what is awaited, as in "the console log of i-0123", for the message.
         deadline: when to stop waiting.
-        late: what to raise at the deadline; default: a PycloudlibTimeoutError that says what was awaited.
+        late: the exception at the deadline; default a PycloudlibTimeoutError with `what`.
 
     Returns:
-        What the call returned.
+        The result of the call.
 
     Raises:
-        PycloudlibTimeoutError: it did not return in time.
+        PycloudlibTimeoutError: the call did not return in time.
     """
     if deadline.timeout is None:
         return call()
@@ -119,15 +119,15 @@ def call_within(
 
 @contextmanager
 def acquired(lock: threading.Lock, *, what: str, deadline: Deadline) -> Iterator[None]:
-    """Hold a lock for as long as the context lasts, and wait for it until the deadline.
+    """Hold a lock while the context is active, and wait for it until the deadline.
 
     Args:
         lock: the lock.
-        what: the thing awaited, as in "another thread to create a VPC"; for the message.
+        what: what is awaited, as in "another thread to create a VPC", for the message.
         deadline: when to give up.
 
     Raises:
-        PycloudlibTimeoutError: another thread held it until the deadline.
+        PycloudlibTimeoutError: another thread held the lock until the deadline.
     """
     seconds = deadline.timeout
     if not lock.acquire(timeout=-1 if seconds is None else seconds):
@@ -139,12 +139,12 @@ def acquired(lock: threading.Lock, *, what: str, deadline: Deadline) -> Iterator
 
 
 def timed_out(what: str, deadline: Deadline, last_seen: str = "") -> PycloudlibTimeoutError:
-    """Return the error of a wait that ended at its deadline.
+    """Return the exception of a wait that timed out.
 
     Args:
-        what: the thing awaited.
+        what: what was awaited.
         deadline: the deadline that passed.
-        last_seen: the last state seen; default none.
+        last_seen: the last state; default none.
     """
     message = f"waited {deadline.seconds:g} s for {what}" + (f"; last seen: {last_seen}" if last_seen else "")
     return PycloudlibTimeoutError(message, what=what, seconds=deadline.seconds, last_seen=last_seen)
