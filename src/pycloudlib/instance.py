@@ -232,8 +232,7 @@ class BaseInstance(ABC):
         """Run a script in the guest from a temporary file that only the login user can read.
 
         The file is in $TMPDIR or /tmp, or else in the first of $HOME, /var/tmp, $XDG_RUNTIME_DIR, and /dev/shm that is
-        not
-        mounted noexec. Without such a directory the exit status is 126.
+        not mounted noexec. Without such a directory the exit status is 126.
 
         Args:
             script: the whole script. The first line names the interpreter ("#!/bin/bash"); default `sh`.
@@ -280,15 +279,13 @@ class BaseInstance(ABC):
         """Copy the contents of a directory to a directory in the guest as the login user.
 
         Keep modes, file times, empty directories, and symbolic links, but not owners. Existing files in the guest
-        remain
-        unless one of the same name replaces them. Sockets, pipes, and devices are skipped with a warning. A failed
-        transfer leaves the files copied so far.
+        remain unless one of the same name replaces them. Sockets, pipes, and devices are skipped with a warning. A
+        failed transfer leaves the files copied so far.
 
         Args:
             local_path: the local directory, whose contents are copied, not the directory itself.
             remote_path: the destination directory, which is created with its parents if missing. A relative path starts
-                in
-                the login user's home directory.
+                in the login user's home directory.
 
         Raises:
             TransferError: a file could not be read or written.
@@ -301,13 +298,11 @@ class BaseInstance(ABC):
         """Copy the contents of a directory in the guest to a local directory as the login user.
 
         See `push_dir()`. Nothing is written outside of the local directory, whatever the guest sends: symbolic links
-        that
-        lead out of it are skipped with a warning, and existing ones are not followed.
+        that lead out of it are skipped with a warning, and existing ones are not followed.
 
         Args:
             remote_path: the directory in the guest, whose contents are copied, not the directory itself. A relative
-                path
-                starts in the login user's home directory.
+                path starts in the login user's home directory.
             local_path: the destination directory, which is created with its parents if missing.
 
         Raises:
@@ -321,8 +316,7 @@ class BaseInstance(ABC):
         """Install packages as root, noninteractively, with the guest's apt, dnf, yum, or zypper.
 
         With apt, update the package lists first if the guest has none. Wait up to five minutes for another package
-        manager
-        process, such as the daily upgrade of a fresh machine.
+        manager process, such as the daily upgrade of a fresh machine.
 
         Args:
             packages: the package names; a string may contain several, separated by spaces.
@@ -359,14 +353,10 @@ class BaseInstance(ABC):
         """Remove the instance's identity, so that instances of an image of it run their first boot.
 
         Afterward, only shut the instance down and create the image; if started again, it also runs a first boot and has
-        new
-        host keys. Removed: the state and logs of cloud-init (as with `cloud-init clean --logs`), the machine id, the
-        SSH
-        host keys, the journal, the random seed, DHCP leases, /etc/resolv.conf, and /etc/hostname. Kept: users with
-        their
-        authorized keys, other logs, and cloud-init's seed directory. Host keys, name server, and host name are also
-        kept
-        if the next boot would not create new ones, as without cloud-init.
+        new host keys. Removed are the machine id, the SSH host keys, the journal, the random seed, DHCP leases,
+        /etc/resolv.conf, and /etc/hostname. The state and logs of cloud-init are removed too, as with `cloud-init clean
+        --logs`. Kept: users with their authorized keys, other logs, and cloud-init's seed directory. Host keys, name
+        server, and host name are also kept if the next boot would not create new ones, as without cloud-init.
 
         Raises:
             CommandError: something could not be removed; the message has the reason.

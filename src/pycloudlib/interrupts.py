@@ -44,8 +44,7 @@ def cleaning_up_once(
     Args:
         advice: the printed command; default `sweep_command()`.
         is_needed: returns whether there is anything to clean up; if not, the previous signal handlers apply. Default:
-            there
-            always is.
+            there always is.
         stderr: the file descriptor for the advice; default standard error.
     """
     if threading.current_thread() is not threading.main_thread():

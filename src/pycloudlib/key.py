@@ -74,8 +74,7 @@ class KeyPair:
 
         Args:
             public_key_path: the public key in OpenSSH's format; or a private key for both, such as the `.pem` file of
-                EC2's
-                CreateKeyPair.
+                EC2's CreateKeyPair.
             private_key_path: the private key; default the public key's path without the suffix ".pub".
             name: the name of the key pair in EC2; default none.
 

@@ -47,8 +47,7 @@ class Entry:
         kind: the kind in messages, such as "instance".
         resource_id: the id, or the name of a resource without an id.
         undo: deletes the resource, and waits until it is gone. On failure, it raises or returns a list of exceptions.
-            It
-            is a no-op if the resource is gone.
+            It is a no-op if the resource is gone.
         order: the deletion order; see UndoOrder.
     """
 
@@ -175,8 +174,7 @@ class Ledger:
 
         Errors do not stop the work. Deleted resources are dropped; undeletable ones stay recorded for another attempt.
         Resources recorded meanwhile are deleted too. Ctrl-C does not stop the work: KeyboardInterrupt is raised when it
-        is
-        done. A second Ctrl-C raises immediately.
+        is done. A second Ctrl-C raises immediately.
 
         Args:
             max_workers: the maximum number of concurrent deletions; default 16.
@@ -368,8 +366,7 @@ class CreateCall:
 
         Raises:
             IllegalStateError: the ledger was undone or closed since the call began. The resources are deleted: by the
-                thread
-                in `undo_all()` while it runs, or else here.
+                thread in `undo_all()` while it runs, or else here.
         """
         recorded = list(entries)
         outcome = self._ledger._replace(self._tag, recorded, self._begun, keep_call=keep_call)

@@ -3,8 +3,8 @@
 Other clouds share the settings file, and their sections may be invalid. The `toml` package parses TOML 0.5: it rejects
 mixed arrays, and hexadecimal, octal, and binary integers. It also loses keys after a multi-line string with CRLF line
 endings. So use tomllib first, which parses all of TOML 1.0, on Python 3.11 and later. Use `toml` second, for Python
-3.10 and for files that only it accepts. If neither parses the whole file, parse each section on its own, and report
-an invalid section only if it is this library's.
+3.10 and for files that only it accepts. If neither parses the whole file, parse each section on its own, and report an
+invalid section only if it is this library's.
 """
 
 from __future__ import annotations

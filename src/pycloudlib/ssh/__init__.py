@@ -1,1 +1,1 @@
-"""The only door to paramiko: connections, host keys, commands and transfers."""
+"""SSH: the only package that imports paramiko. Connections, host keys, commands, and file transfers."""

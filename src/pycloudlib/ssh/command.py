@@ -1,4 +1,4 @@
-"""Run a command, and take both of its streams at once."""
+"""Run a command, and read both of its output streams concurrently."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from pycloudlib.waiting import timed_out
 logger = logging.getLogger(__name__)
 
 READ_SIZE = 4 * 1024 * 1024
-"""Bytes read at once: more than the window, so always all there is; what stays behind is moved in memory each time."""
+"""Bytes per read: more than the window, so a read drains the buffer; paramiko would move the rest in memory."""
 
 WRITE_SIZE = 32 * 1024
-"""Bytes of standard input sent at once: the largest packet that every server takes."""
+"""Bytes of standard input per packet: the largest size that every server accepts."""
 
 STDOUT, STDERR = "stdout", "stderr"
 
 EXEC = "exec "
-"""How a line begins that replaces the login shell."""
+"""The prefix of a line that replaces the login shell."""
 
 COMMAND_NOT_FOUND = 127
-"""The exit status of every shell for a command that it does not find."""
+"""Every shell's exit status for a command that it does not find."""
 
 # "rbash: line 1: exec: restricted", "zsh:exec:1: cat: restricted"
 _EXEC_REFUSED = re.compile(r"\bexec\b.*: restricted\s*$")
 _SH_NOT_FOUND = re.compile(r"\bsh: (?:command )?not found|not found: sh\b")
 
 NO_EXIT_STATUS = -1
-"""What paramiko says when the host has sent none."""
+"""paramiko's value if the host sent no exit status."""
 
 HELPER_END_TIMEOUT = 2.0
-"""Seconds to wait for a helping thread; it has been told to end by then, so it does at once."""
+"""Seconds to wait for a helper thread, which was already told to end."""
 
 SHOWN_OUTPUT_LENGTH = 500
-"""Characters of the last output that the message of a time-out shows."""
+"""Characters of the last output in the message of a timeout."""
 
 
 def run(
@@ -64,47 +64,47 @@ def run(
     no_log: bool = False,
     on_output: Callable[[str, bytes], None] | None = None,
 ) -> Result:
-    """Run a command and wait until it has ended and nothing holds its output open any more.
+    """Run a command, and wait until it has exited and both output streams are closed.
 
-    It is sent once: a connection that is lost after that is an error, for nobody knows what the command has done.
+    The command is sent once. If the connection is lost afterward, raise, because the effect of the command is unknown.
 
     Args:
-        connection: where; opened again before the command is sent, if it was lost.
-        command: a string is run by `sh -c`; a list is a program and its arguments.
-        stdin: its standard input, any amount; default empty.
-        use_sudo: run all of it as root, redirections included; default no.
-        env: set for the command, under sudo too; default nothing.
-        get_pty: give it a terminal, on which both streams are one; default no.
-        deadline: when to give up, be it connecting, waiting for a session, or the command; default none. The command
-            itself is left alone: it may run on.
-        description: what is logged, and shown in the result and in errors, in the command's place; default the command.
-        no_log: log nothing of the command, and keep it out of the result and of errors; default no.
-        on_output: is given each piece of output as it comes, with "stdout" or "stderr" before it; nothing of it is kept
-            then. What it raises ends the session. Default: all output is kept, for the result.
+        connection: the connection, which is reopened first if it was lost.
+        command: a string, which `sh -c` runs, or a list of a program and its arguments.
+        stdin: the standard input, of any size; default empty.
+        use_sudo: whether to run the whole command as root, including redirections; default no.
+        env: environment variables for the command, also under sudo; default none.
+        get_pty: whether to allocate a pseudo-terminal, which merges both streams; default no.
+        deadline: when to stop connecting, waiting for a session, and waiting for the command; default never. The
+            command itself is not killed.
+        description: the text that replaces the command in logs, the result, and errors; default the command.
+        no_log: whether to keep the command out of logs, the result, and errors; default no.
+        on_output: called with "stdout" or "stderr" and each piece of output as it arrives. The result then has no
+            output. An exception of the callback ends the session. Default: the result has all output.
 
     Returns:
-        Both streams and the exit status; 128 + n for a command that signal n ended.
+        Both streams and the exit status; 128 + n if signal n killed the command.
 
     Raises:
-        InvalidArgumentError: there is no command, or no host could take it.
+        InvalidArgumentError: there is no command, or no host could run it.
         LoginShellError: the login shell is a restricted one that does not find sh.
-        CommandTimeoutError: it did not end in time; with its last output.
-        SSHConnectionError: there is no connection, or it was lost while the command ran.
-        SSHError: as for Connection.open().
+        CommandTimeoutError: the command did not end in time; the message has its last output.
+        SSHConnectionError: the connection failed, or was lost while the command ran.
+        SSHError: see `Connection.open()`.
     """
     line = command_line(command, use_sudo=use_sudo, env=env)
     if connection.refuses_exec:
         line = line.removeprefix(EXEC)
     data = _input_bytes(stdin)
     if stdin is None and not get_pty:
-        # Rather than sending an end of file, which sshd takes for a breach of protocol, and hangs up, when the command
-        # has ended in the meantime.
+        # Do not send EOF: if the command has exited meanwhile, sshd treats that as a protocol violation and
+        # disconnects.
         line += NO_STDIN
     what = shown(command, description, no_log=no_log)
     logger.debug("%s: %s", connection.target, what)
     deadline = deadline or Deadline.never()
     if deadline.has_passed:
-        # A command that nobody waits for must not begin.
+        # Do not start a command whose deadline has passed.
         raise not_started(what, deadline, timed_out(f"its turn on {connection.target}", deadline))
 
     def send(line: str) -> Result:
@@ -124,15 +124,16 @@ def run(
 
 
 def is_restricted(connection: Connection, result: Result | None = None, deadline: Deadline | None = None) -> bool:
-    """Return whether the login shell is a restricted one, such as rbash, which refuses `exec`.
+    """Return whether the login shell is a restricted one, such as rbash, which rejects `exec`.
 
     Args:
-        connection: where; it remembers the answer.
-        result: of a command that began with `exec`; only a refusal is followed up. Default: ask the shell.
-        deadline: when to give up asking; default none.
+        connection: the connection, which caches the answer.
+        result: the result of a command that began with `exec`, to probe the shell only after a rejection; default:
+            probe the shell.
+        deadline: when to stop probing; default never.
     """
     if connection.refuses_exec is None and (result is None or _refuses_exec(result)):
-        # The command itself may have printed that; a program that does nothing prints nothing.
+        # The command itself may have printed the message; a program without output cannot.
         probe = _sent(connection, f"{EXEC}true{NO_STDIN}", None, "true", deadline or Deadline.never())
         connection.refuses_exec = _refuses_exec(probe)
         if connection.refuses_exec:
@@ -154,7 +155,7 @@ def _sent(
     get_pty: bool = False,
     on_output: Callable[[str, bytes], None] | None = None,
 ) -> Result:
-    """Send a line to the login shell, and return what came of it."""
+    """Send a line to the login shell, and return its result."""
     started = time.monotonic()
     try:
         with connection.session(deadline) as channel:
@@ -173,12 +174,12 @@ def _sent(
 
 
 def shown(command: str | Sequence[str], description: str | None, *, no_log: bool) -> str:
-    """Return the text that stands for a command in errors and results.
+    """Return the text that represents a command in errors and results.
 
     Args:
         command: the command.
-        description: what its caller calls it, if anything.
-        no_log: whether nothing of the command may be seen.
+        description: the caller's description, if any.
+        no_log: whether to hide the command.
     """
     if description:
         return description
@@ -188,12 +189,12 @@ def shown(command: str | Sequence[str], description: str | None, *, no_log: bool
 
 
 def not_started(command: str, deadline: Deadline, why: Exception) -> CommandTimeoutError:
-    """Return the error of a command that was not even started at its deadline.
+    """Return the error for a command that was not started by its deadline.
 
     Args:
-        command: as shown() returns it.
+        command: the text of `shown()`.
         deadline: the deadline that passed.
-        why: what was awaited meanwhile.
+        why: the error of the preceding wait.
     """
     return CommandTimeoutError(
         f"the command was not started within {deadline.seconds:g} s: {command}; {why}",
@@ -204,23 +205,23 @@ def not_started(command: str, deadline: Deadline, why: Exception) -> CommandTime
 
 
 class _Wakeup(threading.Event):
-    """What a channel's buffers report to: something has come, or the end has.
+    """An event for a channel's buffers: data has arrived, or the stream has ended.
 
-    Each buffer also reports when it is empty again, and that must not undo what the other one has reported. (paramiko's
-    own Channel.fileno() loses a report in just this way, now and then.)
+    An emptied buffer clears its event, which must not drop the other buffer's notification. (paramiko's own
+    Channel.fileno() occasionally loses a notification in this way.)
     """
 
     def clear(self) -> None:
-        """Do nothing: this is what an emptied buffer calls."""
+        """Ignore the call of an emptied buffer."""
 
     def next(self) -> None:
-        """Wait for the next report."""
+        """Wait for the next notification."""
         self.wait()
         super().clear()
 
 
 class _Streams:
-    """Both output streams of a command, as they come."""
+    """Both output streams of a command."""
 
     def __init__(self, channel: paramiko.Channel, on_output: Callable[[str, bytes], None] | None) -> None:
         self._channel = channel
@@ -241,16 +242,16 @@ class _Streams:
 
     @property
     def last_output(self) -> str:
-        """The end of what came last, on either stream."""
+        """The end of the last output, on either stream."""
         return self._last.decode(errors="replace").rstrip()[-SHOWN_OUTPUT_LENGTH:]
 
     def collect(self) -> None:
-        """Take everything until both streams have ended."""
+        """Read until both streams have ended."""
         channel = self._channel
         ended = False
         while not ended:
             self._wakeup.next()
-            # Asked before the buffers are emptied: nothing comes after the end.
+            # Check before draining the buffers: no data follows the end.
             ended = bool(channel.eof_received) or channel.closed
             while channel.recv_ready():
                 self._take(STDOUT, channel.recv(READ_SIZE))
@@ -287,7 +288,7 @@ def _converse(
 
 @contextmanager
 def _feeding(channel: paramiko.Channel, stdin: bytes | None, deadline: Deadline) -> Iterator[None]:
-    """Send standard input beside whatever else is done; what the command does not want is not sent."""
+    """Send standard input while the context is active; drop what the command does not read."""
     if stdin is None:
         yield
         return
@@ -298,7 +299,7 @@ def _feeding(channel: paramiko.Channel, stdin: bytes | None, deadline: Deadline)
     finally:
         with suppress(*FOREIGN_ERRORS):
             channel.close()
-        # It may wait for a host that reads nothing.
+        # The thread may be blocked by a host that reads nothing.
         feeder.join(deadline.at_most(HELPER_END_TIMEOUT).remaining)
 
 
@@ -306,7 +307,7 @@ def _feed(channel: paramiko.Channel, data: bytes) -> None:
     transport = channel.get_transport()
     if isinstance(transport, Transport):
         transport.send_only_while_open(channel)
-    # A command that ends without reading it all is no error, just as in a pipe.
+    # A command that exits before reading all of its input is not an error, as in a pipe.
     with suppress(*FOREIGN_ERRORS):
         sent = 0
         while sent < len(data):
@@ -321,7 +322,7 @@ def _feed(channel: paramiko.Channel, data: bytes) -> None:
 def _closed_at(
     deadline: Deadline, channel: paramiko.Channel, error: Callable[[], CommandTimeoutError]
 ) -> Iterator[None]:
-    """Close the channel at the deadline, which ends whatever waits for it."""
+    """Close the channel at the deadline, which ends every wait on it."""
     if deadline.timeout is None:
         yield
         return
@@ -350,7 +351,7 @@ def _closed_at(
 
 
 def _input_bytes(stdin: str | bytes | None) -> bytes | None:
-    """Standard input as it is sent; errors say nothing of what is in it."""
+    """Encode the standard input; errors do not quote it."""
     if stdin is None or isinstance(stdin, bytes):
         return stdin
     if not isinstance(stdin, str):

@@ -1,8 +1,8 @@
-r"""The line that a host's login shell runs, built so that every login shell reads it in the same way.
+r"""The command line for the host's login shell, in a form that every login shell parses the same way.
 
-sshd passes a command to the user's login shell, whichever that is. Single quotes protect almost everything in all of
-them. The exceptions: csh and tcsh take neither a newline nor "!" between single quotes, and fish reads "\\" and "\'"
-there as escapes. An inner sh puts those characters in, after the login shell is done with the line.
+sshd passes a command to the user's login shell. All shells take almost every character between single quotes literally.
+The exceptions: csh and tcsh reject a newline and expand "!", and fish unescapes "\\" and "\'". An inner sh inserts
+those characters after the login shell has parsed the line.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 ASSIGNMENT = re.compile(rf"{ENV_NAME.pattern}=")
 
 MAX_LINE_LENGTH = 128 * 1024 - 1
-"""Bytes that Linux takes as one argument of a program (MAX_ARG_STRLEN), which a command is to the login shell."""
+"""Linux's limit in bytes for one argument of a program (MAX_ARG_STRLEN); the login shell gets the command as one."""
 
 PLAIN_WORDS = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./:@+,][A-Za-z0-9_./:@%+,-]*)*")
-"""Words in which no shell expands anything. Options are left out: shells differ in those of their own commands."""
+"""Words that no shell expands. Options are excluded: the options of built-in commands differ between shells."""
 
 BUILT_INTO_EVERY_SHELL = {"echo", "false", "true"}
-"""Commands that every login shell runs as sh does, given plain words. No user has an alias for them."""
+"""Commands that every login shell runs like sh, given plain words. No user has an alias for them."""
 
 ON_EVERY_HOST = {"cat", "date", "hostname", "id", "ls", "sync", "uname", "uptime", "whoami"}
-"""Programs that exist wherever sh does. A login shell that does not find a program may not exit with 127."""
+"""Programs on every host with sh. A login shell may not exit with 127 if it does not find a program."""
 
 BUILT_INTO_SH_ALONE = {
     ".", ":", "alias", "bg", "break", "cd", "command", "continue", "eval", "exec", "exit", "export", "fc", "fg",
     "getopts", "hash", "jobs", "read", "readonly", "return", "set", "shift", "times", "trap", "type", "ulimit", "umask",
     "unalias", "unset", "wait",
 }  # fmt: skip
-"""Commands of sh that no program stands for."""
+"""Built-in commands of sh without a program of the same name."""
 
 BARE_WORD = re.compile(r"[A-Za-z0-9_./:,+-][A-Za-z0-9_./:,+@%=-]*")
-"""A word that needs no quotes. "=" and "%" mean something at the beginning of a word, in zsh and in csh."""
+"""A word that needs no quotes. A leading "=" is special in zsh, and a leading "%" in csh."""
 
 UNSAFE = re.compile(r"(\n|!(?![ =])|\\(?=[\\'!\n]|\Z))")
-"""Characters that not every shell takes literally between single quotes."""
+"""Characters that some shells do not take literally between single quotes."""
 
 UNSAFE_PARTS: Mapping[str, tuple[str, str]] = {
-    # Without a process: the default IFS ends with a newline, csh leaves "! " alone, and fish leaves "\x" alone.
+    # Without a subprocess: the default IFS ends with a newline, csh keeps "! ", and fish keeps "\x".
     "\n": ("$_nl", "_nl=${IFS#??}"),
     "!": ("$_ex", '_ex="! ";_ex=${_ex%?}'),
     "\\": ("$_bs", '_bs="\\x";_bs=${_bs%x}'),
 }
-"""How an inner sh writes each of them, and the assignments before it."""
+"""The inner sh's notation of each, and the assignment before it."""
 
 NO_STDIN = " </dev/null"
 
@@ -60,19 +60,20 @@ def command_line(
     use_sudo: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> str:
-    r"""Build the line that the login shell of the host runs.
+    r"""Return the command line for the host's login shell.
 
     Args:
-        command: a string is run by `sh -c`, or by the login shell where that makes no difference; a list is a program
-            and its arguments, each passed on exactly as it is.
-        use_sudo: run all of it as root, redirections included; default no.
-        env: set for the command, under sudo too; default nothing.
+        command: a string, which `sh -c` runs, or the login shell if that makes no difference; or a list of a program
+            and its arguments, each passed literally.
+        use_sudo: whether to run the whole command as root, including redirections; default no.
+        env: environment variables for the command, also under sudo; default none.
 
     Returns:
         The line, such as "exec sudo -n -- env A=1 sh -c -- 'echo \"$A\" > /root/file'".
 
     Raises:
-        InvalidArgumentError: no command, an impossible name in `env`, a NUL character, or a line too long for Linux.
+        InvalidArgumentError: the command is empty, a name in `env` is invalid, there is a NUL character, or the line is
+            too long for Linux.
     """
     prefix = (["sudo", "-n", "--"] if use_sudo else []) + _env_words(env or {})
     line = _line(command, prefix)
@@ -87,13 +88,13 @@ def command_line(
 
 
 def encoded(line: str) -> bytes:
-    """Return the line as bytes; those that Python could not decode from a file name are themselves again.
+    """Encode a line, restoring the bytes that Python could not decode from a file name.
 
     Args:
         line: the line, or a part of it.
 
     Raises:
-        InvalidArgumentError: it holds a lone surrogate.
+        InvalidArgumentError: the line has a lone surrogate.
     """
     try:
         return line.encode(errors="surrogateescape")
@@ -116,29 +117,29 @@ def _line(command: str | Sequence[str], prefix: Sequence[str]) -> str:
         words = _checked_words(command)
         script = shlex.join(words)
         if not prefix and not _needs_sh(words[0]):
-            # A program rather than a shell's own command, for an `echo` treats backslashes in many ways.
+            # Run a program rather than a built-in command: shells' `echo` commands treat backslashes differently.
             return _exec_line(words) if re.search(r"[\n!\\]", script) else _quoted_line(words)
-    # "--" because a command may begin with "-".
+    # "--" because a command may start with "-".
     return _exec_line([*prefix, "sh", "-c", "--", script])
 
 
 def _needs_sh(first_word: str) -> bool:
-    """Return whether the first word of a list is for sh: a command of its own, or an assignment before a program."""
+    """Return whether the first word of a list needs sh: a built-in command, or an assignment before a program."""
     return first_word in BUILT_INTO_SH_ALONE or ASSIGNMENT.match(first_word) is not None
 
 
 def _exec_line(words: Sequence[str]) -> str:
-    """Return the line that runs a program in the login shell's place, which spares a process: 0.3 ms."""
+    """Return the line that replaces the login shell with a program, which saves a process: 0.3 ms."""
     plain = f"exec {_quoted_line(words)}"
     if not any(map(UNSAFE.search, words)):
         return plain
     portable = _two_stage_line(words)
-    # Better a line for most login shells than none.
+    # A line for most login shells is better than none.
     return portable if len(encoded(portable)) + len(NO_STDIN) <= MAX_LINE_LENGTH else plain
 
 
 def _two_stage_line(words: Sequence[str]) -> str:
-    """Return a line that runs an sh, which puts the unsafe characters between the other parts of the words."""
+    """Return a line that runs an sh, which inserts the unsafe characters between the other parts of the words."""
     arguments: list[str] = []
     shown: list[str] = []
     used: dict[str, None] = {}
@@ -166,7 +167,7 @@ def _quoted_line(words: Sequence[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    # shlex.quote() leaves "=x" and "%x" without quotes.
+    # shlex.quote() does not quote "=x" and "%x".
     if BARE_WORD.fullmatch(word):
         return word
     inner = word.replace("'", """'"'"'""")
@@ -180,7 +181,7 @@ def _checked_words(command: Sequence[str]) -> Sequence[str]:
         raise InvalidArgumentError("there is no command to run: the list is empty")
     for position, word in enumerate(command):
         if not isinstance(word, str):
-            # Not what it is: it may be secret.
+            # Do not show the value, which may be secret.
             raise InvalidArgumentError(f"word {position} of the command is a {type(word).__name__}; it must be a text")
     return command
 

@@ -1,4 +1,4 @@
-"""One connection to one host: opened, reopened after a loss, and closed."""
+"""A connection to one host, which is opened, reopened after a loss, and closed."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ __all__ = ["Connection", "State", "Target"]
 logger = logging.getLogger(__name__)
 
 MAX_SESSIONS = 8
-"""Sessions open at once over one connection; further ones wait. sshd's own limit, MaxSessions, is 10 by default, and it
-counts those that have just ended for some milliseconds."""
+"""The maximum number of concurrent sessions per connection; further ones wait. sshd's own limit, MaxSessions, is 10 by
+default, and includes sessions that ended some milliseconds ago."""
 
 SESSION_TIMEOUT = 30.0
-"""Seconds that the host has for opening a session; paramiko's default is an hour."""
+"""Seconds for the host to open a session; paramiko's default is an hour."""
 
 NO_ANSWER = "Timeout opening channel"
-"""How paramiko's message begins when the host has not answered within SESSION_TIMEOUT."""
+"""The start of paramiko's message if the host did not respond within SESSION_TIMEOUT."""
 
 REFUSAL_TIMEOUT = 10.0
-"""Seconds after which a host that refuses another session is believed."""
+"""Seconds to retry while the host rejects another session."""
 
 
 class State(Enum):
-    """The life of a connection: NEW, OPEN (even while lost, until it is opened again), CLOSED for good."""
+    """The states of a connection: NEW, OPEN (also while lost, until it is reopened), and finally CLOSED."""
 
     NEW = "new"
     OPEN = "open"
@@ -58,15 +58,15 @@ class State(Enum):
 
 
 class Connection:
-    """A connection to one host, for any number of threads.
+    """A thread-safe connection to one host.
 
-    The first use opens it; the next use after a loss opens it again. Each attempt to connect is made once: callers that
-    wait for a host call again upon SSHConnectionError. No method waits longer than its deadline, whatever other threads
-    do; close() does not wait for them at all.
+    The first use opens it; the next use after a loss reopens it. There are no retries: callers that wait for a host
+    call again after SSHConnectionError. No method blocks beyond its deadline, whatever other threads do; `close()` does
+    not wait for them at all.
 
     Args:
-        target: where to connect, and the login user.
-        host_keys: the host keys that are accepted; the same object for every connection to an instance.
+        target: the host and the login user.
+        host_keys: the accepted host keys; the same object for every connection to an instance.
     """
 
     def __init__(self, target: Target, host_keys: HostKeys) -> None:
@@ -76,52 +76,52 @@ class Connection:
         self._transport: paramiko.Transport | None = None
         self._attempt: paramiko.Transport | None = None
         self._key: paramiko.PKey | None = None
-        # Guards the fields above, for moments. The other one is held by the thread that connects.
+        # Guards the fields above, briefly. The connecting thread holds the other lock.
         self._lock = threading.Lock()
         self._connecting = threading.Lock()
         self._sessions = threading.BoundedSemaphore(MAX_SESSIONS)
         self.sftp_works = True
-        """Whether the host speaks SFTP, as far as is known."""
+        """Whether the host supports SFTP, as far as is known."""
         self.refuses_exec: bool | None = None
-        """Whether its login shell is a restricted one, which refuses `exec`; None until that matters."""
+        """Whether the login shell is a restricted one, which rejects `exec`; None until probed."""
         self.is_known_as_noisy = False
-        """Whether it was reported that its login shell prints something before every command."""
+        """Whether a warning was logged that the login shell prints something before every command."""
 
     @property
     def state(self) -> State:
-        """The state of the connection."""
+        """The state."""
         return self._state
 
     @property
     def is_alive(self) -> bool:
-        """Whether it is open and, as far as this side has noticed, not lost."""
+        """Whether the connection is open and not known to be lost."""
         return self._live() is not None
 
     def is_lost(self, error: BaseException) -> bool:
-        """Return whether an error that ended its use came with the end of the connection."""
+        """Return whether an error was caused by the loss of the connection."""
         transport = self._transport
         return transport is None or is_lost(transport, error)
 
     @property
     def transport(self) -> paramiko.Transport:
-        """The live transport, opened if there is none. Raises as open() does."""
+        """The live transport, which is opened if there is none. It raises like `open()`."""
         return self.open()
 
     def open(self, deadline: Deadline | None = None) -> paramiko.Transport:
-        """Connect and log in; a no-op while the connection is alive.
+        """Connect and log in. No-op while the connection is alive.
 
         Args:
-            deadline: when to give up; default none, so that the time-outs of the target alone apply.
+            deadline: when to give up; default never: only the target's timeouts apply.
 
         Returns:
             The live transport.
 
         Raises:
-            SSHError: the connection is closed already, or was closed meanwhile.
-            KeyPairError: the private key cannot be used.
-            SSHConnectionError: the host cannot be reached.
-            SSHAuthenticationError: the host refused the key.
-            HostKeyError: the host key is not an accepted one.
+            SSHError: the connection is closed, or was closed meanwhile.
+            KeyPairError: the private key is invalid.
+            SSHConnectionError: the host is unreachable.
+            SSHAuthenticationError: the host rejected the key.
+            HostKeyError: the host key is not accepted.
             PycloudlibTimeoutError: another thread was connecting until the deadline.
         """
         live = self._live()
@@ -136,7 +136,7 @@ class Connection:
             self._connecting.release()
 
     def close(self) -> None:
-        """Close it for good; commands and attempts under way end with an SSHError. No-op if closed."""
+        """Close the connection permanently. Commands and attempts in progress raise SSHError. No-op if it is closed."""
         with self._lock:
             self._state = State.CLOSED
             transports = [self._transport, self._attempt]
@@ -147,19 +147,18 @@ class Connection:
 
     @contextmanager
     def session(self, deadline: Deadline | None = None) -> Iterator[paramiko.Channel]:
-        """Open a session channel for one command or one transfer, and close it in the end.
+        """Open a session channel for one command or transfer, and close it on exit.
 
-        A connection that turns out to be lost is opened again, once. Nothing has been sent over the channel by then, so
-        nothing can happen twice.
+        Reopen a lost connection once. Nothing was sent over the channel by then, so nothing is executed twice.
 
         Args:
-            deadline: when to give up opening it, and sending over it in this thread; default none.
+            deadline: when to stop opening the session, and sending over it in this thread; default never.
 
         Yields:
-            A channel without any request on it yet.
+            A channel without any request yet.
 
         Raises:
-            SSHError: as for open(), and SSHConnectionError when the host refuses another session.
+            SSHError: see `open()`; SSHConnectionError if the host rejects another session.
             PycloudlibTimeoutError: no session was free until the deadline.
         """
         deadline = deadline or Deadline.never()
@@ -211,13 +210,13 @@ class Connection:
             with self._lock:
                 self._attempt = None
             if isinstance(error, errors.SSHError):
-                # That the attempt was aborted is the better reason.
+                # The abort is the better reason.
                 self._refuse_if_closed()
             raise
         return transport
 
     def _begin(self, transport: paramiko.Transport) -> None:
-        """Let close() abort the attempt."""
+        """Register the attempt, so that `close()` can abort it."""
         with self._lock:
             self._attempt = transport
         self._refuse_if_closed()
@@ -263,7 +262,7 @@ def _acquired(lock: threading.Lock | threading.BoundedSemaphore, deadline: Deadl
 
 
 def _free_session(transport: paramiko.Transport, deadline: Deadline) -> paramiko.Channel:
-    """Open a session channel as soon as the host has one to give."""
+    """Open a session channel once the host has a free one."""
 
     def session() -> paramiko.Channel | None:
         try:
@@ -271,7 +270,7 @@ def _free_session(transport: paramiko.Transport, deadline: Deadline) -> paramiko
         except paramiko.SSHException as error:
             if str(error).startswith(NO_ANSWER):
                 raise TimeoutError from error
-            # Not only ChannelException: of two refusals at once, paramiko keeps the reason of one.
+            # Catch more than ChannelException: of two concurrent rejections, paramiko keeps only one reason.
             if transport.is_active():
                 return None
             raise

@@ -1,8 +1,8 @@
-"""The SSH errors of this library as paramiko's and Python's own too.
+"""This library's SSH errors, which are also paramiko's and Python's own.
 
-Suites catch `paramiko.SSHException` around execute(), and `FileNotFoundError` around push_file() and pull_file(). The
-classes of pycloudlib.errors cannot derive from paramiko's, because importing that module must stay cheap. This package
-raises subclasses of them that do.
+Test suites catch `paramiko.SSHException` around `execute()`, and `FileNotFoundError` around `push_file()` and
+`pull_file()`. The classes of pycloudlib.errors cannot derive from paramiko's, because importing that module must stay
+cheap. This package raises subclasses that do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pycloudlib import errors
 
 
 class _Portable:
-    """Show the message alone, and pickle the attributes that OSError keeps outside of `__dict__`."""
+    """Show only the message, and pickle the attributes that OSError keeps outside of `__dict__`."""
 
     args: tuple[Any, ...]
 
@@ -43,24 +43,24 @@ def _rebuild(cls: type[_Portable], args: tuple[object, ...], state: Mapping[str,
 
 
 class SSHError(errors.SSHError, paramiko.SSHException):
-    """Something went wrong between here and the instance's sshd."""
+    """The root of SSH errors."""
 
 
 class SSHConnectionError(errors.SSHConnectionError, paramiko.SSHException):
-    """No connection could be made, or it was lost."""
+    """The connection failed or was lost."""
 
 
 class SSHNegotiationError(errors.SSHNegotiationError, IncompatiblePeer):
-    """Host and client have no algorithm in common."""
+    """The host and the client have no algorithm in common."""
 
 
 class HostUnreachableError(_Portable, SSHConnectionError, NoValidConnectionsError):
-    """No TCP connection could be made.
+    """The TCP connection failed.
 
     Args:
-        message: one line for the user.
-        address: host and port.
-        error: the reason, as the socket raised it.
+        message: the complete message, one line.
+        address: the host and the port.
+        error: the exception of the socket.
     """
 
     def __init__(self, message: str, address: tuple[str, int], error: Exception) -> None:
@@ -69,11 +69,11 @@ class HostUnreachableError(_Portable, SSHConnectionError, NoValidConnectionsErro
 
 
 class SSHAuthenticationError(errors.SSHAuthenticationError, paramiko.AuthenticationException):
-    """The instance refused the key."""
+    """The instance rejected the key."""
 
 
 class PrivateKeyError(errors.KeyPairError, paramiko.SSHException):
-    """The private key cannot be used."""
+    """The private key is invalid."""
 
 
 class PassphraseError(PrivateKeyError, paramiko.PasswordRequiredException):
@@ -81,13 +81,13 @@ class PassphraseError(PrivateKeyError, paramiko.PasswordRequiredException):
 
 
 class HostKeyError(errors.HostKeyError, paramiko.BadHostKeyException):
-    """The host's key is not the one expected of it.
+    """The host key does not match the expected one.
 
     Args:
-        message: one line for the user.
+        message: the complete message, one line.
         hostname: the host.
-        got: the type of the key that the host has, and the key itself.
-        expected: the same of the key that it should have; None when none is known.
+        got: the type and the blob of the host's key.
+        expected: the type and the blob of the expected key; default none, if it is unknown.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class HostKeyError(errors.HostKeyError, paramiko.BadHostKeyException):
 
     @property
     def key(self) -> paramiko.PKey:  # type: ignore[override]
-        """The key that the host has."""
+        """The host's key."""
         return paramiko.PKey.from_type_string(*self._got)
 
     @property
     def expected_key(self) -> paramiko.PKey | None:  # type: ignore[override]
-        """The key that it should have; None when none is known."""
+        """The expected key; None if it is unknown."""
         return paramiko.PKey.from_type_string(*self._expected) if self._expected else None
 
     def __str__(self) -> str:
@@ -118,20 +118,20 @@ class HostKeyError(errors.HostKeyError, paramiko.BadHostKeyException):
 
 
 class CommandTimeoutError(errors.CommandTimeoutError, paramiko.SSHException):
-    """A command did not end within its timeout."""
+    """A command timed out."""
 
 
 class TransferProtocolError(errors.TransferError, paramiko.SSHException):
-    """The host does not transfer files in any way that this library knows."""
+    """The host supports no file transfer method of this library."""
 
 
 class TransferOSError(_Portable, errors.TransferError, OSError):
-    """A file could not be read or written, here or on the host.
+    """A file could not be read or written, locally or on the host.
 
     Args:
-        message: one line for the user.
+        message: the complete message, one line.
         number: the `errno`; default none.
-        filename: the path, here or on the host; default none.
+        filename: the path, local or on the host; default none.
     """
 
     def __init__(self, message: str, number: int | None = None, filename: str | None = None) -> None:
@@ -148,23 +148,23 @@ class TransferFileNotFoundError(TransferOSError, FileNotFoundError):
 
 
 class TransferFileExistsError(TransferOSError, FileExistsError):
-    """A file exists already."""
+    """A file exists."""
 
 
 class TransferPermissionError(TransferOSError, PermissionError):
-    """The user may not read or write a file."""
+    """The user lacks the permission to read or write a file."""
 
 
 class TransferIsADirectoryError(TransferOSError, IsADirectoryError):
-    """A path is a directory, and a file is needed."""
+    """A path is a directory instead of a file."""
 
 
 class TransferNotADirectoryError(TransferOSError, NotADirectoryError):
-    """A path is not a directory, and a directory is needed."""
+    """A path is not a directory."""
 
 
 class TransferTimeoutError(TransferOSError, TimeoutError):
-    """The host stopped answering."""
+    """The host stopped responding."""
 
 
 _TRANSFER_ERRORS: Mapping[int, type[TransferOSError]] = {
@@ -179,12 +179,12 @@ _TRANSFER_ERRORS: Mapping[int, type[TransferOSError]] = {
 
 
 def transfer_error(message: str, number: int | None = None, filename: str | None = None) -> TransferOSError:
-    """Make the TransferError that is also the OSError of an `errno`.
+    """Return the TransferError that is also the OSError of an `errno`.
 
     Args:
-        message: one line for the user.
+        message: the complete message, one line.
         number: the `errno`; default none.
-        filename: the path, here or on the host; default none.
+        filename: the path, local or on the host; default none.
     """
     kind = TransferOSError if number is None else _TRANSFER_ERRORS.get(number, TransferOSError)
     return kind(message, number, filename)

@@ -1,4 +1,4 @@
-"""Who may this host be: the keys that a host is known by, held for one instance across its reconnects."""
+"""Host key verification: the known keys of one instance across its reconnects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONSOLE_BLOCK = re.compile(
     r"-----BEGIN SSH HOST KEY KEYS-----(?P<lines>.*?)-----END SSH HOST KEY KEYS-----",
     re.DOTALL,
 )
-# Behind whatever the kernel or the journal printed on the same line; every SSH key's base64 begins with AAAA.
+# Ignore kernel or journal output on the same line; the base64 of every SSH key starts with AAAA.
 CONSOLE_KEY = re.compile(r"\b(?P<kind>(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[\w@.-]+)[ \t]+(?P<blob>AAAA[A-Za-z0-9+/]+={0,2})")
 
 
@@ -33,8 +33,8 @@ class HostKey:
     """A public host key.
 
     Args:
-        kind: its type, such as "ssh-ed25519".
-        blob: the key itself, as in the SSH protocol.
+        kind: the key type, such as "ssh-ed25519".
+        blob: the key blob of the SSH protocol.
     """
 
     kind: str
@@ -42,15 +42,15 @@ class HostKey:
 
     @property
     def fingerprint(self) -> str:
-        """Its fingerprint, as ssh-keygen prints it: "SHA256:..."."""
+        """The fingerprint in ssh-keygen's format: "SHA256:..."."""
         digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode()
         return f"SHA256:{digest.rstrip('=')}"
 
     def known_hosts_line(self, host: str) -> str:
-        """The line of a known_hosts file that makes OpenSSH accept this key, and no other, of a host.
+        """Return the known_hosts line with which OpenSSH accepts only this key of a host.
 
         Args:
-            host: its name or address, "[address]:port", or an alias for ssh's option HostKeyAlias.
+            host: the name or address, "[address]:port", or an alias for ssh's option HostKeyAlias.
         """
         return f"{host} {self.kind} {base64.b64encode(self.blob).decode()}\n"
 
@@ -59,17 +59,17 @@ class HostKey:
 
 
 class HostKeys:
-    """What is known about the keys of one host, across every connection to it.
+    """The known keys of one host, shared by every connection to it.
 
-    The file ~/.ssh/known_hosts is neither read nor written: addresses in a cloud are used again by other hosts.
+    The file ~/.ssh/known_hosts is neither read nor written, because clouds reuse addresses.
 
     Args:
-        mode: "console": only the keys that the host printed on its console are accepted, and none before they are
-            learned. "pinned" (default): the key of the first connection is accepted if the console's keys, when they
-            are learned, hold it, and no other one after that. "insecure": every key is accepted.
+        mode: the verification mode; default "pinned". "console" accepts only the keys that the host printed on its
+            console, and none before they are learned. "pinned" accepts the key of the first connection, if it is among
+            the learned keys of the console, and no other key after that. "insecure" accepts every key.
 
     Raises:
-        InvalidArgumentError: there is no such mode.
+        InvalidArgumentError: the mode is unknown.
     """
 
     def __init__(self, mode: Mode = "pinned") -> None:
@@ -83,19 +83,19 @@ class HostKeys:
 
     @property
     def accepted(self) -> HostKey | None:
-        """The key with which the host was let in last, in any mode; None when it was not yet."""
+        """The last accepted key of the host, in any mode; None before the first connection."""
         with self._lock:
             return self._accepted
 
     @property
     def is_contradicted(self) -> bool:
-        """Whether a key was pinned that is none of those that the console was found to show."""
+        """Whether the console shows keys, but not the pinned one."""
         with self._lock:
             return self._pinned is not None and bool(self._console) and self._pinned not in self._console
 
     @property
     def known_kinds(self) -> tuple[str, ...]:
-        """The types of the keys that would be accepted; none when any type would be."""
+        """The types of the acceptable keys; empty if any type is acceptable."""
         with self._lock:
             if self.mode == "insecure":
                 return ()
@@ -103,13 +103,13 @@ class HostKeys:
         return tuple(dict.fromkeys(key.kind for key in known))
 
     def learn(self, keys: Iterable[str]) -> None:
-        """Take the keys that the host printed on its console, in the place of those learned before.
+        """Replace the learned keys with those that the host printed on its console.
 
         Args:
-            keys: one public key each: "type base64", and perhaps a comment. None at all changes nothing.
+            keys: one public key each: "type base64", with an optional comment. Without keys, this is a no-op.
 
         Raises:
-            InvalidArgumentError: one of them is no public key.
+            InvalidArgumentError: a key is invalid.
         """
         learned = tuple(_parse(key) for key in keys)
         if not learned:
@@ -118,26 +118,26 @@ class HostKeys:
             self._console = learned
 
     def drop_pin(self) -> None:
-        """Forget the key of the first connection, but not those of the console: another key may come, if it is one."""
+        """Forget the pinned key, but not the console's keys: accept another key if it is among them."""
         with self._lock:
             self._pinned = None
 
     def forget(self) -> None:
-        """Forget every key: the host is about to make new ones, as it does when cloud-init starts afresh."""
+        """Forget every key: the host is about to generate new ones, as in a first boot of cloud-init."""
         with self._lock:
             self._console = ()
             self._pinned = None
 
     def check(self, kind: str, blob: bytes, *, host: str) -> None:
-        """Refuse a host that is not the one expected.
+        """Verify the key of a host.
 
         Args:
-            kind: the type of the key that the host proved to have, such as "ssh-ed25519".
-            blob: the key itself, as in the SSH protocol.
+            kind: the key type, such as "ssh-ed25519".
+            blob: the key blob of the SSH protocol.
             host: the host, for the message.
 
         Raises:
-            HostKeyError: the key is not the one expected, or none is known yet in the mode "console".
+            HostKeyError: the key is not the expected one, or none is known yet in the mode "console".
         """
         key = HostKey(kind, blob)
         with self._lock:
@@ -183,7 +183,7 @@ class HostKeys:
 
 
 class KeyOwners:
-    """Which instance was first seen with which host key: two that share one cannot be told apart."""
+    """The instance that first used each host key: instances that share a key are indistinguishable."""
 
     def __init__(self) -> None:
         self._owners: dict[HostKey, str] = {}
@@ -191,15 +191,15 @@ class KeyOwners:
         self._lock = threading.Lock()
 
     def note(self, key: HostKey, owner: str) -> str | None:
-        """Take note of who has a key.
+        """Record the owner of a key.
 
         Args:
             key: the key.
-            owner: who has it, such as an instance id.
+            owner: the owner, such as an instance id.
 
         Returns:
-            Who else has the same one; None when nobody has, as far as is known, or when that was told before: a fleet
-            of a thousand has one key a thousand times.
+            The first owner of a shared key; None if the key is not shared, or if that was reported before: a fleet of a
+            thousand instances may share one key.
         """
         with self._lock:
             first = self._owners.setdefault(key, owner)
@@ -210,14 +210,13 @@ class KeyOwners:
 
 
 def keys_from_console(text: str) -> list[str]:
-    """Find the host keys that cloud-init printed on the console (its module keys_to_console).
+    """Return the host keys that cloud-init printed on the console (its module keys_to_console).
 
     Args:
-        text: the console log, with whatever else is on it (EC2's GetConsoleOutput).
+        text: the console log, with any other output (EC2's GetConsoleOutput).
 
     Returns:
-        One "type base64" for each key of the last complete block, which is the latest boot's; an empty list when there
-        is none yet.
+        "type base64" for each key of the last complete block, which is the latest boot's; empty if there is none yet.
     """
     blocks = CONSOLE_BLOCK.findall(text.replace("\r", ""))
     if not blocks:
@@ -233,7 +232,7 @@ def _parse(line: str) -> HostKey:
         blob = base64.b64decode(encoded, validate=True)
     except binascii.Error:
         blob = b""
-    # The key itself begins with its type, as an SSH string: four bytes of length, then the name.
+    # The key starts with its type as an SSH string: four bytes of length, then the name.
     if not kind or blob[4 : 4 + len(kind)] != kind.encode():
         raise InvalidArgumentError(f"not a public host key: {line.strip()[:60]!r}; it must be 'type base64'")
     return HostKey(kind, blob)

@@ -1,4 +1,4 @@
-"""The directory on this side of a transfer: what is in it, and a way to fill it that never leads out of it."""
+"""The local directory of a transfer: its entries, and safe writes that never leave it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from pycloudlib.ssh.transfer_faults import RefusedError
 logger = logging.getLogger(__name__)
 
 PERMISSIONS = 0o777
-"""What is kept of a mode that comes from a host: a set-user-ID program of the host is none here."""
+"""The bits that are kept of a host's mode: a set-user-ID program of the host is not one here."""
 
 ROOT = PurePosixPath()
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, directory or symbolic link in a directory.
+    """A file, directory, or symbolic link in a directory.
 
     Args:
-        name: its path below the directory.
-        path: its whole path.
-        status: what lstat() says about it.
+        name: the path relative to the directory.
+        path: the whole path.
+        status: the result of lstat().
     """
 
     name: str
@@ -40,31 +40,31 @@ class Entry:
 
     @property
     def mode(self) -> int:
-        """Its permission bits, with set-user-ID and the like."""
+        """The permission bits, including set-user-ID and the like."""
         return stat.S_IMODE(self.status.st_mode)
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
+        """Whether the entry is a directory."""
         return stat.S_ISDIR(self.status.st_mode)
 
     @property
     def is_link(self) -> bool:
-        """Whether it is a symbolic link."""
+        """Whether the entry is a symbolic link."""
         return stat.S_ISLNK(self.status.st_mode)
 
 
 def entries(root: Path) -> Iterator[Entry]:
-    """Give what is in a directory, a directory before what is in it; links are not followed.
+    """Yield the entries of a directory, parents first, without following links.
 
     Args:
         root: the directory.
 
     Yields:
-        Files, directories and symbolic links; anything else is left out with a warning.
+        Files, directories, and symbolic links; others are skipped with a warning.
 
     Raises:
-        OSError: something cannot be looked at.
+        OSError: an entry is inaccessible.
     """
     for folder, folders, files in os.walk(root, onerror=_give_up):
         for name in sorted([*folders, *files]):
@@ -77,23 +77,23 @@ def entries(root: Path) -> Iterator[Entry]:
 
 
 def warn_left_out(name: str, why: str) -> None:
-    """Log that something is not copied, and why.
+    """Log that an entry is not copied, and why.
 
     Args:
-        name: of what is left out.
+        name: the name of the entry.
         why: the reason.
     """
     logger.warning("%s is left out: %s", name, why)
 
 
 class LocalTree:
-    """A directory here that is filled with what comes from a host.
+    """A local directory that receives entries from a host.
 
-    Nothing is ever written outside of it: names that lead out are refused, and so are symbolic links where a directory
-    is expected. What is there already stays, or is replaced by what has the same name.
+    Nothing is ever written outside of it: names that lead out are rejected, and so are symbolic links in place of a
+    directory. Existing entries remain unless one of the same name replaces them.
 
     Args:
-        root: the directory; made if missing.
+        root: the directory, which is created if missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -104,12 +104,12 @@ class LocalTree:
         self._attributes: list[tuple[Path, int, float]] = []
 
     def directory(self, name: str, mode: int, modified: float) -> None:
-        """Make a directory; it gets its mode and time in finish().
+        """Create a directory; `finish()` sets its mode and time.
 
         Args:
-            name: its path below the root, or "." for the root itself, which keeps its mode unless it is new.
-            mode: its permission bits.
-            modified: when it was changed last, in seconds.
+            name: the path relative to the root, or "." for the root itself, which keeps its mode unless it is new.
+            mode: the permission bits.
+            modified: the modification time in seconds since the epoch.
         """
         inner = _inner(name)
         path = self._real_folder(inner)
@@ -118,15 +118,15 @@ class LocalTree:
 
     @contextmanager
     def file(self, name: str, mode: int, modified: float) -> Iterator[BinaryIO]:
-        """Make a file, or replace one in one step at the end.
+        """Create a file, or replace one atomically at the end.
 
         Args:
-            name: its path below the root.
-            mode: its permission bits.
-            modified: when it was changed last, in seconds.
+            name: the path relative to the root.
+            mode: the permission bits.
+            modified: the modification time in seconds since the epoch.
 
         Yields:
-            What its content is written to.
+            The file to write to.
         """
         with self._replaced(name) as temporary:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -136,11 +136,11 @@ class LocalTree:
             os.utime(temporary, (modified, modified))
 
     def link(self, name: str, target: str) -> None:
-        """Make a symbolic link; one that leads out of the directory is left out, for it means another file here.
+        """Create a symbolic link. Skip one that leads out of the directory, because it means another file here.
 
         Args:
-            name: its path below the root.
-            target: where it leads.
+            name: the path relative to the root.
+            target: the target of the link.
         """
         if _leads_out(name, target):
             warn_left_out(name, f"it is a link that leads out of the directory, to {target}")
@@ -149,18 +149,18 @@ class LocalTree:
             temporary.symlink_to(target)
 
     def hard_link(self, name: str, other: str) -> None:
-        """Give a file that came before a second name.
+        """Create a hard link to an earlier file.
 
         Args:
-            name: the second name's path below the root.
-            other: the first name's.
+            name: the path of the link relative to the root.
+            other: the path of the earlier file.
         """
         source = self._place(other)
         with self._replaced(name) as temporary:
             os.link(source, temporary, follow_symlinks=False)
 
     def finish(self) -> None:
-        """Give every directory its mode and time, which until now would have been in the way."""
+        """Set the mode and time of every directory, which earlier would have prevented or been changed by writes."""
         for path, mode, modified in reversed(self._attributes):
             path.chmod(mode & PERMISSIONS)
             os.utime(path, (modified, modified))

@@ -1,4 +1,4 @@
-"""The one private key that a connection offers."""
+"""The private key of a connection."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ FileVersion = tuple[int, int, int]
 
 _LOADING = threading.Lock()
 _loaded: dict[Path, tuple[FileVersion, paramiko.PKey]] = {}
-"""The keys that were loaded, each with the version of its file. To load an RSA key takes 0.3 s, because its primes are
-checked; a fleet has one key for all of its connections."""
+"""The loaded keys, each with the version of its file. Loading an RSA key takes 0.3 s, because its primes are checked; a
+fleet has one key for all of its connections."""
 
 
 def load_private_key(path: Path) -> paramiko.PKey:
-    """Load a private key: RSA, Ed25519 or ECDSA, in OpenSSH's format or as PEM, as EC2's CreateKeyPair writes it.
+    """Load a private key (RSA, Ed25519, or ECDSA) in OpenSSH's or PEM format, such as from EC2's CreateKeyPair.
 
-    A certificate beside it (`-cert.pub`) is left alone: an instance knows the plain key. A file is read again if it has
-    changed.
+    A certificate beside it (`-cert.pub`) is ignored: an instance knows only the key. A changed file is read again.
 
     Args:
         path: the private key's file.
 
     Returns:
-        The key, as paramiko wants it.
+        The key as a paramiko object.
 
     Raises:
-        KeyPairError: it cannot be read, is no private key, or is protected by a passphrase.
+        KeyPairError: the file cannot be read, is not a private key, or is protected by a passphrase.
     """
     with _LOADING:
         version = _version(path)
@@ -57,7 +56,7 @@ def load_private_key(path: Path) -> paramiko.PKey:
 
 
 def _version(path: Path) -> FileVersion:
-    """Return what changes whenever the file does."""
+    """Return a value that changes whenever the file does."""
     try:
         found = path.stat()
     except OSError as error:
@@ -68,9 +67,9 @@ def _version(path: Path) -> FileVersion:
 def _load(path: Path) -> paramiko.PKey:
     key = _parse(_without_byte_order_mark(_read(path)), path)
     if isinstance(key, RSAPrivateKey):
-        # From the text it would be checked once more.
+        # paramiko would check a key in text form once more.
         return paramiko.RSAKey(key=key)
-    # paramiko cannot read PKCS#8, nor a file without the certificate beside it: so it gets one format, in memory.
+    # paramiko reads neither PKCS#8 nor a file without its certificate, so convert the key to one format in memory.
     text = io.StringIO(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode())
     if isinstance(key, Ed25519PrivateKey):
         return paramiko.Ed25519Key.from_private_key(text)
@@ -103,7 +102,7 @@ def _parse(data: bytes, path: Path) -> SupportedKey:
             f"ssh-keygen -p -N '' -f {path}"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        # The parser's own message may quote the file, so it is not passed on.
+        # Do not chain: the parser's message may quote the file.
         raise PrivateKeyError(f"{path} is not a private key that can be used (RSA, Ed25519 or ECDSA)") from None
     if not isinstance(key, SupportedKey):
         raise PrivateKeyError(

@@ -1,7 +1,7 @@
 """A program on the host whose standard streams carry data, whatever the login shell prints before it starts.
 
-Start-up files such as .bashrc and .cshrc may print something, to either stream. The program therefore begins both of
-its streams with a random mark, and everything before the mark is noise.
+Startup files such as .bashrc and .cshrc may print to either stream. The program therefore starts both of its streams
+with a random mark, and the output before the mark is noise.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.transfer_faults import IDLE_TIMEOUT, HostProtocolError, refused_by_host
 
 PIECE_SIZE = 256 * 1024
-"""Bytes read or written at once."""
+"""Bytes per read or write."""
 
 MAX_NOISE_SIZE = 1024 * 1024
-"""Bytes that a login shell may print."""
+"""Maximum bytes of the login shell's own output."""
 
 SHOWN_NOISE_LENGTH = 100
-"""Characters of it that a message shows."""
+"""Characters of that output in a message."""
 
 
 class RemoteProgram:
     """A script that sh runs on the host.
 
     Args:
-        channel: where it runs.
-        mark: how both of its streams begin.
+        channel: the session channel.
+        mark: the mark at the start of both streams.
     """
 
     def __init__(self, channel: paramiko.Channel, mark: bytes) -> None:
@@ -43,13 +43,13 @@ class RemoteProgram:
         self._pending = bytearray()
         self._has_begun = False
         self.noise = b""
-        """What the login shell printed to standard output before the script began."""
+        """The output of the login shell on standard output before the script started."""
 
     def begin(self) -> None:
-        """Wait until the script has begun.
+        """Wait until the script has started.
 
         Raises:
-            HostProtocolError: the login shell did not run it.
+            HostProtocolError: the login shell did not run the script.
         """
         seen = b""
         while self._mark not in seen:
@@ -61,10 +61,10 @@ class RemoteProgram:
         self._has_begun = True
 
     def read(self, size: int = PIECE_SIZE) -> bytes:
-        """Read standard output; nothing at its end.
+        """Read from standard output; return an empty value at its end.
 
         Args:
-            size: bytes, at most.
+            size: the maximum number of bytes.
         """
         if not self._has_begun:
             self.begin()
@@ -74,17 +74,17 @@ class RemoteProgram:
         return self._channel.recv(size)
 
     def write(self, data: bytes) -> None:
-        """Write to standard input; small pieces are sent together, by flush() at the latest.
+        """Write to standard input. Small pieces are buffered until `flush()`.
 
         Args:
-            data: any amount.
+            data: the data, of any size.
         """
         self._pending += data
         if len(self._pending) >= PIECE_SIZE:
             self.flush()
 
     def flush(self) -> None:
-        """Send what was written."""
+        """Send the buffered data."""
         data = bytes(self._pending)
         self._pending.clear()
         sent = 0
@@ -95,7 +95,7 @@ class RemoteProgram:
             sent += accepted
 
     def end_input(self) -> None:
-        """Send what was written, and the end of standard input."""
+        """Send the buffered data and the end of standard input."""
         self.flush()
         self._channel.shutdown_write()
 
@@ -103,11 +103,11 @@ class RemoteProgram:
         """Wait for the end of the script.
 
         Returns:
-            What it printed to standard error, in one line.
+            The standard error, on one line.
 
         Raises:
-            RefusedError: it failed.
-            HostProtocolError: the login shell did not run it.
+            RefusedError: the script failed.
+            HostProtocolError: the login shell did not run the script.
             EOFError: the connection was lost.
         """
         while self.read():
@@ -134,12 +134,12 @@ class RemoteProgram:
 
 @contextmanager
 def running(connection: Connection, script: str, *arguments: str) -> Iterator[RemoteProgram]:
-    """Start a script on the host.
+    """Run a script on the host while the context is active.
 
     Args:
-        connection: where; opened again first, if it was lost.
-        script: a script for sh, which sets LC_ALL where it depends on messages.
-        arguments: its "$1" and so on.
+        connection: the connection, which is reopened first if it was lost.
+        script: a script for sh, which must set LC_ALL if it depends on messages.
+        arguments: the positional parameters of the script.
     """
     mark = secrets.token_hex(8)
     framed = f"printf {mark}; printf {mark} >&2; {script}"
@@ -153,16 +153,16 @@ def running(connection: Connection, script: str, *arguments: str) -> Iterator[Re
 
 
 def ask(connection: Connection, script: str, *arguments: str) -> list[str]:
-    """Run a script on the host, and return the words that it prints.
+    """Run a script on the host, and return the words of its output.
 
     Args:
-        connection: where; opened again first, if it was lost.
+        connection: the connection, which is reopened first if it was lost.
         script: a script for sh.
-        arguments: its "$1" and so on.
+        arguments: the positional parameters of the script.
 
     Raises:
-        RefusedError: it failed.
-        HostProtocolError: the login shell did not run it.
+        RefusedError: the script failed.
+        HostProtocolError: the login shell did not run the script.
     """
     with running(connection, script, *arguments) as program:
         program.end_input()
@@ -174,7 +174,7 @@ def ask(connection: Connection, script: str, *arguments: str) -> list[str]:
 
 
 def shown(output: bytes) -> str:
-    """Return the beginning of some output, as messages show it.
+    """Return the start of some output for a message.
 
     Args:
         output: any bytes.
@@ -188,11 +188,11 @@ def copy(source: BinaryIO, size: int, program: RemoteProgram) -> int:
 
     Args:
         source: an open file.
-        size: bytes.
-        program: what reads them.
+        size: the number of bytes.
+        program: the program.
 
     Returns:
-        The bytes that are missing, because the file is shorter.
+        The number of missing bytes, if the file is shorter.
     """
     left = size
     while left and (piece := source.read(min(left, PIECE_SIZE))):

@@ -1,8 +1,8 @@
-"""Read a file of the host over SFTP, as fast as the connection gives it.
+"""Read a file of the host over SFTP at the full speed of the connection.
 
-paramiko's SFTPFile.prefetch() sends a request per 32 KiB from a thread of its own. With a bound on the requests in
-flight, that thread sleeps 10 ms whenever they are used up, so the host runs out of work; without one, some servers hang
-(paramiko issues 1779 and 1788). Here a single thread reads answers and sends the next requests, many in one packet.
+paramiko's SFTPFile.prefetch() sends a request per 32 KiB from its own thread. With a limit on the requests in flight,
+that thread sleeps 10 ms whenever the limit is reached, so the host runs idle. Without one, some servers hang (paramiko
+issues 1779 and 1788). Here a single thread reads responses and sends the next requests, many per packet.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ import paramiko
 from paramiko.sftp import CMD_DATA, CMD_READ, CMD_STATUS, SFTP_EOF, SFTP_PERMISSION_DENIED
 
 PIECE_SIZE = 32 * 1024
-"""Bytes of one SFTP request: the most that every server takes."""
+"""Bytes of one SFTP request: the maximum that every server supports."""
 
 REQUESTS_IN_FLIGHT = 128
-"""Requests that the host may have to answer: twice the window of a channel, so that it never waits for one."""
+"""The number of outstanding requests: twice the window of a channel, so that the host never runs idle."""
 
 REQUESTS_AT_ONCE = 32
-"""Requests sent in one packet."""
+"""Requests per packet."""
 
 READ_SIZE = 4 * 1024 * 1024
-"""Bytes read at once: more than the window, so always all there is."""
+"""Bytes per read: more than the window, so a read drains the buffer."""
 
 HEADER = struct.Struct(">IBI")
-"""Length, type, and request id of an answer (draft-ietf-secsh-filexfer-02, section 3)."""
+"""The length, type, and request id of a response (draft-ietf-secsh-filexfer-02, section 3)."""
 
 LENGTH = struct.Struct(">I")
 
 MAX_ANSWER_SIZE = 256 * 1024
-"""Bytes of the longest answer that a server sends. A longer one is no SFTP."""
+"""The size of the longest valid response in bytes. A longer one is not SFTP."""
 
 
 class SFTPReader:
-    """One file that is read. Nothing else may use the session meanwhile, nor after an error.
+    """A read of one file. Nothing else may use the session meanwhile, or after an error.
 
     Args:
         sftp: an open session.
-        file: the file, opened in it for reading.
-        target: where the content is written, from its present position on.
+        file: the file, opened in that session for reading.
+        target: the file to write to, from its current position.
     """
 
     def __init__(self, sftp: paramiko.SFTPClient, file: paramiko.SFTPFile, target: BinaryIO) -> None:
@@ -62,20 +62,20 @@ class SFTPReader:
         """Read the whole file.
 
         Args:
-            size: its size, as far as is known. It is read to its end even so, because a log may grow, and the files of
-                /proc have no size.
+            size: the expected size. The file is read to its end in any case, because a log may grow, and files in /proc
+                have no size.
 
         Returns:
-            The bytes that were read.
+            The number of bytes read.
 
         Raises:
-            OSError: the host could not read it, or the target could not be written.
+            OSError: the host could not read the file, or the target could not be written.
             EOFError: the host closed the session.
         """
         offset = 0
         todo: list[tuple[int, int]] = []
         while True:
-            # One request goes beyond the size: the end of the file takes no round trip of its own then.
+            # Send one request beyond the size, so that detecting the end needs no extra round trip.
             while offset <= size and not self._at_end and len(todo) + len(self._in_flight) < REQUESTS_IN_FLIGHT:
                 todo.append((offset, PIECE_SIZE))
                 offset += PIECE_SIZE
@@ -100,7 +100,7 @@ class SFTPReader:
             self._channel.sendall(packets)
 
     def _take_answer(self) -> list[tuple[int, int]]:
-        """Take one answer; return what has to be asked again, because the host gave less than it was asked for."""
+        """Handle one response; return the range to request again after a short read."""
         length, kind, number = HEADER.unpack(self._bytes(HEADER.size))
         if length > MAX_ANSWER_SIZE or number not in self._in_flight:
             raise paramiko.SFTPError(f"an answer of {length} bytes to request {number}, which is no SFTP")

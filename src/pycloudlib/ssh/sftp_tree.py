@@ -1,4 +1,4 @@
-"""Directories over SFTP, file by file: slow, and for names in UTF-8 only, but every host can do it."""
+"""Directory transfers over SFTP, file by file: slow, and only for names in UTF-8, but supported by every host."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pycloudlib.ssh.transport import FOREIGN_ERRORS
 
 
 def push(connection: Connection, root: Path, remote: str, mode: int | None) -> None:
-    """Copy what is in a local directory into a directory that the host has.
+    """Copy the contents of a local directory to an existing directory of the host.
 
     Args:
-        connection: where.
+        connection: the connection.
         root: the local directory.
         remote: the host's directory.
-        mode: the permission bits that the host's directory gets in the end; None to leave them.
+        mode: the permission bits to set on the host's directory at the end; None to keep them.
     """
     folders: list[tuple[str, int]] = [] if mode is None else [(remote, mode)]
     with sftp_session(connection) as sftp:
@@ -35,16 +35,16 @@ def push(connection: Connection, root: Path, remote: str, mode: int | None) -> N
                 folders.append((path, entry.mode))
             else:
                 _replace(sftp, entry, path)
-        # In the end, and the innermost first: a directory that nobody may write to takes nothing.
+        # Last, and innermost first: a read-only directory accepts no files.
         for path, folder_mode in reversed(folders):
             sftp.chmod(path, folder_mode)
 
 
 def pull(connection: Connection, remote: str, tree: LocalTree) -> None:
-    """Copy what is in a directory of the host into a local one.
+    """Copy the contents of a directory of the host to a local one.
 
     Args:
-        connection: where.
+        connection: the connection.
         remote: the host's directory.
         tree: the local directory.
     """

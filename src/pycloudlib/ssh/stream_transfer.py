@@ -1,4 +1,4 @@
-"""Files through the standard streams of a program on the host, where it speaks no SFTP."""
+"""File transfers through the standard streams of a program, for hosts without SFTP."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.remote_program import RemoteProgram, copy, running
 from pycloudlib.ssh.transfer_faults import RefusedError
 
-# What is not read after an error is read in the end, for sshd would close the channel under what is still being sent.
-# The size tells a whole file from one whose connection was lost.
+# Drain the input after an error, because sshd would close the channel during the transfer. Compare the size to detect a
+# lost connection.
 WRITE = (
     "export LC_ALL=C; to=$1; "
     "fail() { echo \"$1\" >&2; cat >/dev/null; exit 1; }; "
@@ -38,16 +38,16 @@ def push(connection: Connection, source: BinaryIO, remote: str, temporary: str) 
     """Copy an open file to the host, with its permission bits.
 
     Args:
-        connection: where.
-        source: read from its beginning to the size that it has now.
+        connection: the connection.
+        source: the file, read from its beginning up to its current size.
         remote: the destination.
-        temporary: the name of the file, beside the destination, that is renamed in the end.
+        temporary: the name of the temporary file beside the destination, which is renamed at the end.
 
     Returns:
-        The program that did it.
+        The program that wrote the file.
 
     Raises:
-        RefusedError: the host could not write it, or the file became shorter.
+        RefusedError: the host could not write the file, or the source was truncated.
         HostProtocolError: the login shell does not run programs.
     """
     status = os.fstat(source.fileno())
@@ -62,18 +62,18 @@ def push(connection: Connection, source: BinaryIO, remote: str, temporary: str) 
 
 
 def pull(connection: Connection, remote: str, target: BinaryIO) -> RemoteProgram:
-    """Copy a file of the host into an open file.
+    """Copy a file of the host to an open file.
 
     Args:
-        connection: where.
-        remote: the file.
-        target: what it is written to.
+        connection: the connection.
+        remote: the file on the host.
+        target: the file to write to.
 
     Returns:
-        The program that did it.
+        The program that read the file.
 
     Raises:
-        RefusedError: the host could not read it.
+        RefusedError: the host could not read the file.
         HostProtocolError: the login shell does not run programs.
     """
     with running(connection, READ, remote) as program:

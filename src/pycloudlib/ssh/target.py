@@ -1,4 +1,4 @@
-"""Where to connect, as whom, and how patiently."""
+"""The target of a connection: host, login user, and timeouts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ HIGHEST_PORT = 65535
 
 @dataclass(frozen=True)
 class Target:
-    """Where to connect, as whom, and how patiently.
+    """The target of a connection: host, login user, and timeouts.
 
     Args:
-        host: a name, an IPv4 or an IPv6 address.
-        username: who logs in.
+        host: a name, an IPv4 address, or an IPv6 address.
+        username: the login user.
         private_key_path: the only key that is offered.
-        port: default 22.
+        port: the port of sshd; default 22.
         connect_timeout: seconds for the TCP connection; default 10.
-        banner_timeout: seconds for the first line of the host's sshd; default 15.
-        auth_timeout: seconds for the answer to the login; default 30.
-        keepalive: seconds of silence after which a sign of life is sent; default 15, 0 for none. A host that is gone
-            is noticed within four times as long.
+        banner_timeout: seconds for the SSH identification string of sshd; default 15.
+        auth_timeout: seconds for the authentication response; default 30.
+        keepalive: seconds of silence before a keepalive is sent; default 15, 0 for none. A dead host is detected within
+            four times as long.
 
     Raises:
-        InvalidArgumentError: no host, no user, or no such port.
+        InvalidArgumentError: the host or the user is empty, or the port is invalid.
     """
 
     host: str
@@ -40,7 +40,7 @@ class Target:
 
     def __post_init__(self) -> None:
         if not self.host:
-            # A socket would take an empty host for localhost.
+            # A socket would treat an empty host as localhost.
             raise InvalidArgumentError("there is no host to connect to: its name or address is empty")
         if not self.username:
             raise InvalidArgumentError(f"there is no user to log in as at {self.host}: the name is empty")
@@ -49,7 +49,7 @@ class Target:
 
     @property
     def address(self) -> str:
-        """Host and port, as in "10.0.0.1:22" and "[::1]:22"."""
+        """The host and the port, as in "10.0.0.1:22" and "[::1]:22"."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 

@@ -1,4 +1,4 @@
-"""Push a file to the host, and pull one from it: over SFTP, or through cat where the host does not speak it."""
+"""Push a file to the host, or pull one from it: over SFTP, or through cat if the host does not support it."""
 
 from __future__ import annotations
 
@@ -28,20 +28,21 @@ NEW_FILE_MODE = 0o644
 
 
 def push(connection: Connection, local: str | os.PathLike[str], remote: str) -> None:
-    """Copy a local file to the host; permission bits are kept.
+    """Copy a local file to the host, with its permission bits.
 
-    The destination is replaced in one step at the end: it is never seen half-written, and a transfer that fails leaves
-    it as it was. A symbolic link stays; what it points to is replaced.
+    The destination is replaced atomically at the end. It is never incomplete, and a failed transfer does not change it.
+    A symbolic link remains; its target is replaced.
 
     Args:
-        connection: where; opened again first, if it was lost.
-        local: the file to copy.
-        remote: the whole destination path, not only its directory; a relative one starts in the user's home.
+        connection: the connection, which is reopened first if it was lost.
+        local: the local file.
+        remote: the whole destination path, not only its directory; a relative path starts in the home directory.
 
     Raises:
-        TransferError: a path that is missing, no regular file, or not permitted; no room; with both paths.
-        SSHConnectionError: there is no connection, or it was lost.
-        SSHError: as for Connection.open().
+        TransferError: a path is missing, not a regular file, or not permitted, or the disk is full; the message has
+            both paths.
+        SSHConnectionError: the connection failed or was lost.
+        SSHError: see `Connection.open()`.
     """
     path = Path(local)
     logger.debug("push %s to %s:%s", path, connection.target, remote)
@@ -58,20 +59,21 @@ def push(connection: Connection, local: str | os.PathLike[str], remote: str) -> 
 
 
 def pull(connection: Connection, remote: str, local: str | os.PathLike[str]) -> None:
-    """Copy a file of the host to here.
+    """Copy a file of the host to a local one.
 
-    The destination is replaced in one step at the end: it is never seen half-written, and a transfer that fails leaves
-    it as it was. A new file gets the permissions 0644, less the umask; one that is replaced keeps its own.
+    The destination is replaced atomically at the end. It is never incomplete, and a failed transfer does not change it.
+    A new file gets the mode 0644, less the umask; a replaced file keeps its mode.
 
     Args:
-        connection: where; opened again first, if it was lost.
-        remote: the file to copy; a relative path starts in the user's home.
+        connection: the connection, which is reopened first if it was lost.
+        remote: the file on the host; a relative path starts in the home directory.
         local: the whole destination path, not only its directory.
 
     Raises:
-        TransferError: a path that is missing, no regular file, or not permitted; no room; with both paths.
-        SSHConnectionError: there is no connection, or it was lost.
-        SSHError: as for Connection.open().
+        TransferError: a path is missing, not a regular file, or not permitted, or the disk is full; the message has
+            both paths.
+        SSHConnectionError: the connection failed or was lost.
+        SSHError: see `Connection.open()`.
     """
     logger.debug("pull %s:%s to %s", connection.target, remote, local)
     with translated(connection, f"cannot pull {connection.target}:{remote} to {local}", remote):
@@ -90,13 +92,13 @@ def pull(connection: Connection, remote: str, local: str | os.PathLike[str]) -> 
 
 @contextmanager
 def sftp_session(connection: Connection) -> Iterator[paramiko.SFTPClient]:
-    """Open a session that speaks SFTP.
+    """Open an SFTP session.
 
     Args:
-        connection: where; opened again first, if it was lost.
+        connection: the connection, which is reopened first if it was lost.
 
     Raises:
-        HostProtocolError: the host does not speak SFTP.
+        HostProtocolError: the host does not support SFTP.
     """
     with connection.session() as channel:
         channel.settimeout(IDLE_TIMEOUT)
@@ -106,7 +108,7 @@ def sftp_session(connection: Connection) -> Iterator[paramiko.SFTPClient]:
         except TimeoutError:
             raise
         except paramiko.SFTPError as error:
-            # The program that serves SFTP is a child of the login shell: "Garbage packet received".
+            # The SFTP server is a child of the login shell, whose output causes "Garbage packet received".
             raise HostProtocolError("its login shell prints something, which breaks SFTP") from error
         except FOREIGN_ERRORS as error:
             if connection.is_lost(error):
@@ -158,8 +160,8 @@ def upload(sftp: paramiko.SFTPClient, source: BinaryIO, path: str) -> None:
 
     Args:
         sftp: an open session.
-        source: read to its end.
-        path: of the new file.
+        source: the file, read to its end.
+        path: the path of the new file.
     """
     mode = stat.S_IMODE(os.fstat(source.fileno()).st_mode)
     sent = 0
@@ -170,7 +172,7 @@ def upload(sftp: paramiko.SFTPClient, source: BinaryIO, path: str) -> None:
         while piece:
             following = source.read(PIECE_SIZE)
             if not following:
-                # paramiko looks at the answers to the earlier writes only when one is made that is not pipelined.
+                # paramiko checks the responses to pipelined writes only during a write that is not pipelined.
                 target.set_pipelined(False)
             target.write(piece)
             sent += len(piece)
@@ -186,15 +188,15 @@ def download(sftp: paramiko.SFTPClient, remote: str, target: BinaryIO) -> None:
 
     Args:
         sftp: an open session.
-        remote: the file to read.
-        target: what it is written to.
+        remote: the file on the host.
+        target: the file to write to.
     """
     attributes = sftp.stat(remote)
     if not stat.S_ISREG(attributes.st_mode or 0):
         mode = attributes.st_mode or 0
         raise RefusedError(f"{remote} is {_kind(mode)}, not a file", _number(mode), remote)
     expected = attributes.st_size or 0
-    # Closed only after success: an error leaves answers unread, and the session with them.
+    # Close only after success: an error leaves unread responses in the session.
     source = sftp.open(remote, "rb")
     received = SFTPReader(sftp, source, target).read(expected)
     source.close()
@@ -228,12 +230,12 @@ def _source(path: Path) -> BinaryIO:
 
 
 def temporary_name() -> str:
-    """Make up a name, which nobody else has, for a file that is not whole yet."""
+    """Return a unique name for an incomplete file."""
     return f".{secrets.token_hex(8)}.part"
 
 
 def _new_file(path: Path) -> BinaryIO:
-    # The kernel applies the umask; asking for it would change it for every thread.
+    # The kernel applies the umask; reading it would change it for every thread.
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, NEW_FILE_MODE), "wb")
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a transfer, said in one line: on which side, and why."""
+"""Errors of transfers, as one-line messages with the side and the reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycloudlib.ssh.errors import SSHConnectionError, TransferProtocolError, tra
 from pycloudlib.ssh.transport import FOREIGN_ERRORS, reason
 
 IDLE_TIMEOUT = 60.0
-"""Seconds without any answer of the host after which a transfer is given up."""
+"""Seconds without a response of the host before a transfer is aborted."""
 
 LOCAL_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -33,16 +33,16 @@ HOST_REASONS = {
     "File too large": errno.EFBIG,
     "Read-only file system": errno.EROFS,
 }
-"""What programs on the host print in the locale C, and the `errno` behind it."""
+"""The messages of programs on the host in the locale C, with their `errno`."""
 
 
 class RefusedError(Exception):
-    """A transfer that cannot be done.
+    """A transfer was rejected.
 
     Args:
-        reason: why.
-        number: the `errno` that stands for the reason; default none.
-        filename: the path that it is about; default the host's path of the transfer.
+        reason: the reason.
+        number: the `errno` of the reason; default none.
+        filename: the affected path; default the host's path of the transfer.
     """
 
     def __init__(self, reason: str, number: int | None = None, filename: object = None) -> None:
@@ -52,14 +52,14 @@ class RefusedError(Exception):
 
 
 class HostProtocolError(Exception):
-    """A host that does not do what a transfer needs, such as SFTP, whatever the file."""
+    """The host lacks a requirement of transfers, such as SFTP, regardless of the file."""
 
 
 def refused_by_host(text: str) -> RefusedError:
-    """Make the error for what a program on the host printed as it failed.
+    """Return the error for the output of a failed program on the host.
 
     Args:
-        text: what it printed, in the locale C.
+        text: its output in the locale C.
     """
     number = next((number for words, number in HOST_REASONS.items() if words in text), None)
     return RefusedError(f"{text} (on the host)", number)
@@ -67,15 +67,15 @@ def refused_by_host(text: str) -> RefusedError:
 
 @contextmanager
 def translated(connection: Connection, attempt: str, remote: str) -> Iterator[None]:
-    """Turn whatever goes wrong into this library's errors.
+    """Translate exceptions inside the block into this library's.
 
     Args:
-        connection: what the transfer uses.
-        attempt: what could not be done then, as in "cannot push a to host:b".
+        connection: the connection of the transfer.
+        attempt: the failed action, as in "cannot push a to host:b".
         remote: the host's path of the transfer.
 
     Raises:
-        TransferError: with the attempt and the reason.
+        TransferError: the transfer failed; the message has the action and the reason.
         SSHConnectionError: the connection was lost.
     """
     try:
@@ -95,7 +95,7 @@ def translated(connection: Connection, attempt: str, remote: str) -> Iterator[No
 
 
 def _is_local(error: BaseException) -> bool:
-    """Whether an error is this side's: paramiko gives those of the host neither a file name nor such a number."""
+    """Return whether an error is local: paramiko's errors of the host have no file name and no such `errno`."""
     return isinstance(error, OSError) and (error.filename is not None or error.errno in LOCAL_WRITE_ERRORS)
 
 
@@ -114,6 +114,6 @@ def _explained(error: BaseException) -> str:
         return f"{reason(error)} (here)"
     if isinstance(error, TimeoutError):
         return f"no answer from the host within {IDLE_TIMEOUT:g} s"
-    # SFTP has no code for a full disk: sftp-server says "Failure".
+    # SFTP has no code for a full disk: sftp-server reports "Failure".
     why = "it says only 'Failure', as when its disk is full" if str(error) == "Failure" else reason(error)
     return f"{why} (on the host)"

@@ -1,4 +1,4 @@
-"""One attempt to connect: socket, key exchange, host key, authentication."""
+"""A connection attempt: socket, key exchange, host key verification, and authentication."""
 
 from __future__ import annotations
 
@@ -32,33 +32,32 @@ from pycloudlib.ssh.target import Target
 from pycloudlib.waiting import wait_until
 
 FOREIGN_ERRORS = (paramiko.SSHException, EOFError, OSError)
-"""Whatever paramiko raises when a connection or its host does not do what it should."""
+"""The exceptions of paramiko for a misbehaving connection or host."""
 
 KEY_EXCHANGE_TIMEOUT = 30.0
-"""Seconds for the key exchange, after the banner; a host under software emulation needs some of them."""
+"""Seconds for the key exchange after the identification string; a host under software emulation needs some of them."""
 
 MIN_TIMEOUT = 0.001
-"""Seconds that a socket gets at least, even at its deadline."""
+"""Minimum seconds for a socket, even at its deadline."""
 
 CLOSE_TIMEOUT = 2.0
-"""Seconds to wait for paramiko's thread to end; its socket is shut down by then, so it takes milliseconds."""
+"""Seconds to wait for paramiko's thread, which ends within milliseconds after the shutdown of its socket."""
 
 KEEPALIVES_MISSED = 4
-"""After how many signs of life without an acknowledgement a host counts as gone."""
+"""The number of unacknowledged keepalives after which a host counts as dead."""
 
 IDLE_INTERVAL = 2.0
-"""Seconds after which the thread of an idle connection looks whether a sign of life is due. paramiko does so ten times
-a second, which takes a fifth of a core for a thousand connections."""
+"""Seconds between the keepalive checks of an idle connection's thread. paramiko checks ten times a second, which costs
+a fifth of a core for a thousand connections."""
 
 READ_AHEAD_SIZE = 64 * 1024
-"""Bytes read from the socket at once: two of the largest packets."""
+"""Bytes per socket read: two of the largest packets."""
 
 TURN_TIMEOUT = 0.1
-"""Seconds to wait at once for the turn to send, before the connection is looked at again."""
+"""Seconds to wait for the send lock before checking the connection again."""
 
 LAST_SEND_TIMEOUT = 0.05
-"""Seconds that sending gets at least, also at the deadline: a channel that is closed without a message stays open on
-the host."""
+"""Minimum seconds for sending, even at the deadline: without a close message, the channel stays open on the host."""
 
 SIGNAL_NUMBERS = {
     "HUP": 1,
@@ -75,12 +74,12 @@ SIGNAL_NUMBERS = {
     "ALRM": 14,
     "TERM": 15,
 }
-"""The signals that RFC 4254, section 6.10, names, with their numbers on Linux."""
+"""The signals of RFC 4254, section 6.10, with their numbers on Linux."""
 
 KILLED_BY_SIGNAL = 128
 
 LOG_NAME = "paramiko.pycloudlib"
-"""The logger of this library's transports, apart from those of other users of paramiko in the process."""
+"""The logger of this library's transports, separate from other users of paramiko in the process."""
 
 SILENT = logging.CRITICAL + 1
 
@@ -90,9 +89,9 @@ _sender = threading.local()
 
 @contextmanager
 def sending_until(deadline: Deadline) -> Iterator[None]:
-    """Let nothing that this thread sends wait beyond a deadline for a host that reads nothing.
+    """Bound the sends of this thread by a deadline, in case the host does not read.
 
-    A message that the host does not take raises TimeoutError. Nothing of it is sent then, so the connection stays
+    A message that the host does not accept raises TimeoutError. No part of it is sent then, so the connection stays
     usable.
 
     Args:
@@ -107,22 +106,21 @@ def sending_until(deadline: Deadline) -> Iterator[None]:
 
 
 def _silence_unless_asked_for() -> None:
-    """Hold back what paramiko logs: for every attempt to reach a host that boots, an error with a traceback.
+    """Suppress paramiko's logs, which have an error with a traceback for every connection attempt to a booting host.
 
-    What goes wrong is raised as this library's errors. A caller who sets the level of LOG_NAME, or that of "paramiko"
-    to DEBUG, gets what they ask for.
+    This library raises its own exceptions instead. Respect an explicit level of LOG_NAME, and "paramiko" at DEBUG.
     """
     logger = logging.getLogger(LOG_NAME)
     if logger.level in (logging.NOTSET, SILENT):
         is_asked_for = logging.NOTSET < logging.getLogger("paramiko").level <= logging.DEBUG
         level = logging.NOTSET if is_asked_for else SILENT
         if logger.level != level:
-            # Setting it again makes every logger of the process look its level up anew.
+            # Setting the level would invalidate the level caches of all loggers in the process.
             logger.setLevel(level)
 
 
 def _channel_request(channel: paramiko.Channel, message: paramiko.Message) -> None:
-    """Handle a request of the host on a channel; paramiko itself drops the signal that ended a command."""
+    """Handle a channel request of the host; paramiko itself drops the signal that killed a command."""
     if message.get_text() == "exit-signal":
         message.get_boolean()
         channel.exit_status = KILLED_BY_SIGNAL + SIGNAL_NUMBERS.get(message.get_text(), 0)
@@ -134,22 +132,22 @@ def _channel_request(channel: paramiko.Channel, message: paramiko.Message) -> No
 
 
 class _ReadAheadSocket(socket.socket):
-    """A socket that takes what has come at once; paramiko asks for each packet in two pieces.
+    """A socket that reads ahead, because paramiko reads each packet in two parts.
 
-    Measured against a plain socket: 2 to 12 % less for a command, 10 % more throughput.
+    Measured against a plain socket: 2 to 12 % less time for a command, and 10 % more throughput.
     """
 
     _ahead = b""
     _readable: select.poll | None = None
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """Return at most `size` bytes, from what was read ahead if there is any."""
+        """Return at most `size` bytes, from the buffer if it has any."""
         data = self._ahead or self._received(size, flags)
         self._ahead = data[size:]
         return data[:size]
 
     def _received(self, size: int, flags: int) -> bytes:
-        # recv() makes its buffer before it waits: an idle connection would hold 64 KiB.
+        # recv() allocates its buffer before it blocks, so an idle connection would hold 64 KiB.
         if self._readable is None:
             self._readable = select.poll()
             self._readable.register(self, select.POLLIN)
@@ -160,7 +158,7 @@ class _ReadAheadSocket(socket.socket):
 
 
 def _first(offered: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """What is offered, with what is wanted of it first."""
+    """Return the offered names, with the wanted ones first."""
     names = tuple(offered)
     preferred = [name for name in wanted if name in names]
     return tuple(dict.fromkeys([*preferred, *names]))
@@ -176,22 +174,22 @@ class _Packetizer(Packetizer):
     _handshake_deadline = math.inf
 
     def start_handshake(self, timeout: float) -> None:
-        """Begin the key exchange."""
+        """Start the timeout of the key exchange."""
         self._handshake_deadline = time.monotonic() + timeout
 
     def handshake_timed_out(self) -> bool:
-        """Return whether the key exchange has taken too long."""
+        """Return whether the key exchange timed out."""
         return time.monotonic() >= self._handshake_deadline
 
     def complete_handshake(self) -> None:
-        """Take the key exchange as done, or as given up."""
+        """End the timeout of the key exchange."""
         self._handshake_deadline = math.inf
 
 
 class Transport(paramiko.Transport):
-    """A transport that hears which signal ended a command, and that survives three races of paramiko's.
+    """A transport that reports the signal that killed a command, and avoids three races of paramiko.
 
-    It takes parts of paramiko that are not public; there is no other way.
+    It uses private parts of paramiko, because there is no public interface for this.
     """
 
     _channel_handler_table = {  # noqa: RUF012
@@ -208,9 +206,9 @@ class Transport(paramiko.Transport):
         self._only = threading.local()
 
     def run(self) -> None:
-        """Serve the connection until its end, then wake everyone who waits for it.
+        """Serve the connection until its end, then wake all waiters.
 
-        paramiko wakes nobody if the connection was closed from this side before this thread noticed.
+        paramiko wakes nobody if this side closed the connection before this thread noticed.
         """
         try:
             super().run()
@@ -221,35 +219,35 @@ class Transport(paramiko.Transport):
                 self.auth_handler.abort()
 
     def forget_login(self) -> None:
-        """Free what only the login needed, 2.5 KB."""
+        """Free the state of the login, 2.5 KB."""
         self.completion_event = None
         if self.auth_handler is not None:
             self.auth_handler.auth_event = None
 
     def send_only_while_open(self, channel: paramiko.Channel) -> None:
-        """Let this thread, from now on, send only what belongs to a channel, and only until its end.
+        """Restrict this thread to messages of one channel, while it is open.
 
-        Otherwise what is sent in the moment in which the host closes the channel comes after the answer to that, which
-        is a breach of protocol: sshd hangs up, and every other command on the connection is lost.
+        A message that is sent just after the host closed the channel is a protocol violation: sshd disconnects, and
+        every other command on the connection is lost.
 
         Args:
-            channel: the one that this thread feeds.
+            channel: the channel to which this thread writes.
         """
         self._only.channel = channel
 
     def _filter_algorithm(self, type_: str) -> tuple[str, ...]:
-        # Called 16 times per connection; none is disabled here.
+        # Called 16 times per connection; no algorithm is disabled here.
         names: tuple[str, ...] = getattr(self, f"_preferred_{type_}")
         return names
 
     def _parse_debug(self, message: paramiko.Message) -> None:
-        # paramiko goes through each character, for a log that is off: 5 % of the time that a connection takes.
+        # paramiko formats each character for a disabled log, which takes 5 % of the connection time.
         if self.logger.isEnabledFor(logging.DEBUG):
             super()._parse_debug(message)  # type: ignore[misc]
 
     def _send_user_message(self, data: paramiko.Message) -> None:
-        # paramiko changes the keys every 512 MiB. A channel that the host closes in that moment is answered by the
-        # very thread that changes them: it would wait for itself, for 30 s, and then drop the connection.
+        # paramiko rekeys every 512 MiB. If the host closes a channel meanwhile, the rekeying thread itself would
+        # respond, wait for itself for 30 s, and drop the connection.
         if threading.current_thread() is self and not self.clear_to_send.is_set():
             self._held_back.append(data)
             return
@@ -260,7 +258,7 @@ class Transport(paramiko.Transport):
             self._send_in_time(data, deadline if deadline.remaining else Deadline.after(LAST_SEND_TIMEOUT))
 
     def _send_in_time(self, data: paramiko.Message, deadline: Deadline) -> None:
-        """Send a message as soon as the host takes it, or not at all."""
+        """Send a message once the host accepts it, or not at all."""
 
         def is_sent() -> bool:
             if not self.is_active():
@@ -282,7 +280,7 @@ class Transport(paramiko.Transport):
             raise TimeoutError(str(error)) from None
 
     def _send_message(self, data: paramiko.Message) -> None:
-        # The answer to a closed channel is sent under the same lock of paramiko's as this, after `closed` is set.
+        # paramiko responds to a channel close under the same lock, after setting `closed`.
         channel = getattr(self._only, "channel", None)
         if channel is not None and channel.closed:
             return
@@ -296,18 +294,18 @@ class Transport(paramiko.Transport):
 
 
 def _is_writable(sock: socket.socket | paramiko.Channel, deadline: Deadline) -> bool:
-    """Wait until the kernel takes more data for the host."""
+    """Wait until the kernel accepts more data for the host."""
     ready = select.poll()
     try:
         ready.register(sock, select.POLLOUT)
     except ValueError:
-        # Another thread has closed it.
+        # Another thread has closed the socket.
         raise EOFError from None
     return bool(ready.poll(deadline.remaining * 1000))
 
 
 class _ClosedPipe(BufferedPipe):  # type: ignore[type-arg]
-    """A buffer that has ended, and takes nothing any more."""
+    """A buffer that has ended, and drops all data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -326,11 +324,11 @@ def close_channel(channel: paramiko.Channel) -> None:
     """Close a channel and free its buffers, 7 KB: paramiko's thread keeps the channel of the last message.
 
     Args:
-        channel: nobody uses it any more.
+        channel: the channel, which must be unused.
     """
     with suppress(*FOREIGN_ERRORS):
         channel.close()
-    # Under the lock under which paramiko's thread closes it. What the host sends after that is dropped.
+    # Hold the lock under which paramiko's thread closes the channel. Later data of the host is dropped.
     with channel.lock:
         if channel.closed:
             channel.in_buffer = channel.in_stderr_buffer = _CLOSED_PIPE
@@ -338,19 +336,19 @@ def close_channel(channel: paramiko.Channel) -> None:
 
 
 def log_in(transport: Transport, target: Target, key: paramiko.PKey, host_keys: HostKeys, deadline: Deadline) -> None:
-    """Exchange keys with the host, check its host key, and authenticate, once.
+    """Exchange keys with the host, verify its host key, and authenticate, once.
 
     Args:
-        transport: over a connected socket.
-        target: the login user, and the time-out of each step.
-        key: the private key that is offered.
-        host_keys: the host keys that are accepted; checked after the key exchange and before authentication.
-        deadline: when to give up, if that is earlier.
+        transport: the transport over a connected socket.
+        target: the login user, and the timeout of each step.
+        key: the private key.
+        host_keys: the accepted host keys, which are checked after the key exchange and before the authentication.
+        deadline: when to give up, if earlier.
 
     Raises:
-        SSHConnectionError: the host does not speak SSH, or was lost.
-        SSHAuthenticationError: the host refused the key.
-        HostKeyError: the host key is not an accepted one.
+        SSHConnectionError: the host does not speak SSH, or the connection was lost.
+        SSHAuthenticationError: the host rejected the key.
+        HostKeyError: the host key is not accepted.
     """
     began = deadline.clock.now()
     try:
@@ -362,7 +360,7 @@ def log_in(transport: Transport, target: Target, key: paramiko.PKey, host_keys: 
         transport.set_keepalive(target.keepalive)
         transport.forget_login()
     except FOREIGN_ERRORS as error:
-        # The errors of this package are paramiko's too.
+        # This package's errors are also paramiko's.
         if isinstance(error, SSHError):
             raise
         failure = _connection_error(target, error)
@@ -375,13 +373,13 @@ def _idle_interval(target: Target) -> float:
 
 
 def is_lost(transport: paramiko.Transport, error: BaseException) -> bool:
-    """Tell whether an error came with the end of the connection.
+    """Return whether an error was caused by the loss of the connection.
 
-    paramiko tells those who wait on a connection of its end a moment before it calls it inactive.
+    paramiko wakes waiters a moment before it marks the connection as inactive.
 
     Args:
-        transport: the connection.
-        error: what was raised to somebody who used it.
+        transport: the transport.
+        error: the error of a user of the transport.
     """
     if isinstance(error, EOFError) or str(error).startswith("EOF"):
         transport.join(CLOSE_TIMEOUT)
@@ -389,12 +387,12 @@ def is_lost(transport: paramiko.Transport, error: BaseException) -> bool:
 
 
 def close_transport(transport: paramiko.Transport) -> None:
-    """Close a transport, its socket and its thread, whatever state it is in."""
+    """Close a transport, its socket, and its thread, in any state."""
     with suppress(OSError):
-        # Wakes paramiko's thread at once; closing the socket alone leaves it waiting on a descriptor that may by then
-        # be another connection's.
+        # Wake paramiko's thread immediately. After a mere close, it would wait on a descriptor that may already belong
+        # to another connection.
         transport.sock.shutdown(socket.SHUT_RDWR)
-    # The garbage collector may close it in its own thread.
+    # The garbage collector may call this in the transport's own thread.
     if transport.is_alive() and transport is not threading.current_thread():
         transport.join(CLOSE_TIMEOUT)
     transport.close()
@@ -402,7 +400,7 @@ def close_transport(transport: paramiko.Transport) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Say in a few words what went wrong.
+    """Return a short reason for an error.
 
     Args:
         error: one of FOREIGN_ERRORS.
@@ -420,15 +418,15 @@ def connect_socket(target: Target, deadline: Deadline) -> socket.socket:
     """Open the TCP connection.
 
     Args:
-        target: where, and for how long to try.
-        deadline: when to give up, if that is earlier.
+        target: the host, the port, and the timeout.
+        deadline: when to give up, if earlier.
 
     Raises:
-        SSHConnectionError: the host cannot be reached.
+        SSHConnectionError: the host is unreachable.
     """
     seconds = deadline.at_most(target.connect_timeout).remaining
     try:
-        # 0 would make the socket non-blocking.
+        # 0 would make the socket nonblocking.
         connected = socket.create_connection((target.host, target.port), timeout=max(seconds, MIN_TIMEOUT))
     except TimeoutError as error:
         raise HostUnreachableError(
@@ -439,10 +437,10 @@ def connect_socket(target: Target, deadline: Deadline) -> socket.socket:
     except (OSError, UnicodeError) as error:
         message = str(_connection_error(target, error))
         raise HostUnreachableError(message, (target.host, target.port), error) from error
-    # Without it, every command waits for the other side's delayed acknowledgement: 44 ms instead of 2.
+    # Otherwise every command waits for the peer's delayed acknowledgment: 44 ms instead of 2.
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if target.keepalive and hasattr(socket, "TCP_USER_TIMEOUT"):
-        # paramiko sends keep-alives and does not look for the answers; so the kernel does.
+        # paramiko sends keepalives but ignores missing responses, so let the kernel detect them.
         milliseconds = int(target.keepalive * KEEPALIVES_MISSED * 1000)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return _ReadAheadSocket(connected.family, connected.type, connected.proto, connected.detach())
@@ -454,7 +452,8 @@ def _exchange_keys(transport: Transport, target: Target, host_keys: HostKeys, de
     transport.handshake_timeout = min(KEY_EXCHANGE_TIMEOUT, whole.remaining)
     if kinds := host_keys.known_kinds:
         wishes = transport.get_security_options()
-        # Known types come first rather than alone, so that a host without them is refused with both fingerprints.
+        # Prefer known types rather than require them, so that the error for a host without them shows both
+        # fingerprints.
         wishes.key_types = _first(wishes.key_types, _algorithms(kinds))
     done = threading.Event()
     transport.start_client(event=done)
@@ -471,7 +470,7 @@ def _authenticate(transport: paramiko.Transport, target: Target, key: paramiko.P
     transport.auth_publickey(target.username, key, answered)
     handler = transport.auth_handler
     if not transport.is_active():
-        # It may have ended just before it knew this event.
+        # The transport may have ended just before it knew this event.
         answered.set()
     seconds = deadline.at_most(target.auth_timeout).remaining
     if not answered.wait(seconds):
@@ -484,7 +483,7 @@ def _authenticate(transport: paramiko.Transport, target: Target, key: paramiko.P
             f"{target.address} refused the key {target.private_key_path} for the user {target.username}"
             + (f": {reason(error)}" if error else "")
         )
-    # PAM refuses accounts that have expired, and all of them while the system is booting up.
+    # PAM rejects expired accounts, and all accounts during system startup.
     if said := _banner(handler):
         raise SSHConnectionError(
             f"cannot log in to {target.address} as {target.username}: the host closed the connection: {said}"
@@ -493,13 +492,13 @@ def _authenticate(transport: paramiko.Transport, target: Target, key: paramiko.P
 
 
 def _banner(handler: AuthHandler | None) -> str:
-    """Return on one line what the host said during authentication (SSH_MSG_USERAUTH_BANNER, RFC 4252)."""
+    """Return the host's message during authentication (SSH_MSG_USERAUTH_BANNER, RFC 4252), on one line."""
     banner: str | bytes = getattr(handler, "banner", None) or ""
     return " ".join((banner.decode(errors="replace") if isinstance(banner, bytes) else banner).split())
 
 
 def _algorithms(kinds: Iterable[str]) -> list[str]:
-    """The signature algorithms for these types of keys: an RSA key has two."""
+    """Return the signature algorithms for some key types: an RSA key has two."""
     names: list[str] = []
     for kind in kinds:
         names += ["rsa-sha2-512", "rsa-sha2-256"] if kind == "ssh-rsa" else [kind]

@@ -1,4 +1,4 @@
-"""Push a directory to the host, and pull one from it: as one tar archive, or over SFTP where the host has no tar."""
+"""Push a directory to the host, or pull one from it: as a tar archive, or over SFTP if the host has no tar."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 
 HAS_TAR = "if command -v tar >/dev/null 2>&1; then echo tar; fi"
 
-# One line each, for a csh takes no more between quotes.
+# One line each: csh accepts no newline between quotes.
 BEFORE_PUSH = (
     f'if [ -d "$1" ]; then echo old; elif LC_ALL=C mkdir -p -- "$1"; then echo new; else exit 1; fi; {HAS_TAR}'
 )
@@ -35,15 +35,15 @@ BEFORE_PULL = (
 
 TELL = r'printf "%s\n" "$said" | head -n 3 >&2'
 
-# What tar says is kept until its end, so that nobody has to listen to it meanwhile; and what it does not read any more
-# after an error is read in its place, for sshd would close the channel under what is still being sent.
+# Buffer tar's messages until its end, so that nobody must read them meanwhile. Drain the input after an error, because
+# sshd would close the channel during the transfer.
 UNPACK = (
     'keep=--keep-directory-symlink; tar $keep --version </dev/null >/dev/null 2>&1 || keep=; '
     'said=$(LC_ALL=C tar $keep -C "$1" -xpof - 2>&1); status=$?; cat >/dev/null; '
     f'if [ $status = 0 ] && [ -n "$2" ]; then chmod "$2" "$1"; status=$?; fi; {TELL}; exit $status'
 )  # fmt: skip
 
-# With 1, GNU tar says that files changed as they were read, as logs do; with busybox, that is any error.
+# With GNU tar, exit status 1 means that files changed while they were read, such as logs; with busybox, any error.
 PACK = (
     'exec 3>&1; said=$(LC_ALL=C tar -C "$1" -cf - . 2>&1 >&3 3>&-); status=$?; '
     f"if [ $status = 1 ] && tar --version 2>/dev/null | grep -q GNU; then status=0; fi; {TELL}; exit $status"
@@ -51,17 +51,19 @@ PACK = (
 
 
 def push_tree(connection: Connection, local: str | os.PathLike[str], remote: str) -> None:
-    """Copy what is in a local directory into a directory of the host.
+    """Copy the contents of a local directory to a directory of the host.
 
     Args:
-        connection: where; opened again first, if it was lost.
-        local: the directory whose content is copied.
-        remote: the directory that gets it, made with its parents if missing; a relative one starts in the user's home.
+        connection: the connection, which is reopened first if it was lost.
+        local: the local directory.
+        remote: the destination directory, which is created with its parents if missing; a relative path starts in the
+            home directory.
 
     Raises:
-        TransferError: a path that is missing, no directory, or not permitted; no room; with both paths.
-        SSHConnectionError: there is no connection, or it was lost.
-        SSHError: as for Connection.open().
+        TransferError: a path is missing, not a directory, or not permitted, or the disk is full; the message has both
+            paths.
+        SSHConnectionError: the connection failed or was lost.
+        SSHError: see `Connection.open()`.
     """
     root = Path(local)
     logger.debug("push the directory %s to %s:%s", root, connection.target, remote)
@@ -78,17 +80,19 @@ def push_tree(connection: Connection, local: str | os.PathLike[str], remote: str
 
 
 def pull_tree(connection: Connection, remote: str, local: str | os.PathLike[str]) -> None:
-    """Copy what is in a directory of the host into a local one.
+    """Copy the contents of a directory of the host to a local directory.
 
     Args:
-        connection: where; opened again first, if it was lost.
-        remote: the directory whose content is copied; a relative one starts in the user's home.
-        local: the directory that gets it, made with its parents if missing. Nothing is written outside of it.
+        connection: the connection, which is reopened first if it was lost.
+        remote: the directory on the host; a relative path starts in the home directory.
+        local: the destination directory, which is created with its parents if missing. Nothing is written outside of
+            it.
 
     Raises:
-        TransferError: a path that is missing, no directory, or not permitted; no room; with both paths.
-        SSHConnectionError: there is no connection, or it was lost.
-        SSHError: as for Connection.open().
+        TransferError: a path is missing, not a directory, or not permitted, or the disk is full; the message has both
+            paths.
+        SSHConnectionError: the connection failed or was lost.
+        SSHError: see `Connection.open()`.
     """
     logger.debug("pull the directory %s:%s to %s", connection.target, remote, local)
     with translated(connection, f"cannot pull {connection.target}:{remote} to {local}", remote):
@@ -112,7 +116,7 @@ def _push_archive(connection: Connection, root: Path, remote: str, mode: int | N
 
 
 def _pack(entry: Entry, program: RemoteProgram) -> None:
-    """Send one member, straight away: a tarfile.TarFile would remember them all."""
+    """Send one member immediately: a tarfile.TarFile would keep all members in memory."""
     member = tarfile.TarInfo(entry.name)
     member.mode, member.mtime = entry.mode, int(entry.status.st_mtime)
     if entry.is_directory:
@@ -131,7 +135,7 @@ def _pack(entry: Entry, program: RemoteProgram) -> None:
 
 
 def _header(member: tarfile.TarInfo) -> bytes:
-    # GNU's format takes any bytes as a name, of any length.
+    # GNU's format supports names of any bytes and length.
     return member.tobuf(tarfile.GNU_FORMAT, tarfile.ENCODING, "surrogateescape")
 
 
@@ -140,11 +144,11 @@ def _pull_archive(connection: Connection, remote: str, tree: LocalTree) -> None:
         try:
             with tarfile.open(mode="r|", fileobj=_Source(program), bufsize=PIECE_SIZE) as archive:
                 while member := archive.next():
-                    # It remembers all members, in memory that grows with their number.
+                    # Drop the list of members, whose memory would grow with their number.
                     archive.members = []  # type: ignore[attr-defined]
                     _extract(archive, member, tree)
         except tarfile.TarError as error:
-            # What tar itself says is the better reason.
+            # tar's own message is the better reason.
             _look_at_outcome(program)
             raise RefusedError(f"what came is no proper archive: {error}") from error
         _look_at_outcome(program)

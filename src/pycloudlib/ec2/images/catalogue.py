@@ -259,8 +259,7 @@ class Images:
         """Return the newest image, by creation date (DescribeImages).
 
         In AWS's other partitions, such as GovCloud and China, publishers have other accounts. If a publisher's account
-        there
-        is unknown or has no such image, fall back to SSM's public parameters (GetParameters).
+        there is unknown or has no such image, fall back to SSM's public parameters (GetParameters).
 
         Args:
             query: the query, with the owners of the partition "aws".

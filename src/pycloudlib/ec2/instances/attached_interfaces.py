@@ -68,8 +68,7 @@ class InstanceWithInterfaces(DescribedInstance):
 
         The interface is in the subnet and the security groups of the primary interface. The guest decides whether to
         configure it. After an error, nothing is left. (CreateNetworkInterface, AttachNetworkInterface; for public
-        addresses
-        AllocateAddress, AssociateAddress)
+        addresses AllocateAddress, AssociateAddress)
 
         Args:
             ipv4_address_count: the number of private IPv4 addresses, at least 1; default 1.
@@ -101,8 +100,7 @@ class InstanceWithInterfaces(DescribedInstance):
         """Detach and delete a network interface of this instance, and release its public addresses.
 
         Elastic addresses that another program allocated are not released. (DetachNetworkInterface,
-        DeleteNetworkInterface,
-        ReleaseAddress)
+        DeleteNetworkInterface, ReleaseAddress)
 
         Args:
             ip_address: any address of the interface: private, public, or IPv6.

@@ -222,9 +222,8 @@ class Poller:
     """Describes instances: batches the queries of many threads into one call (DescribeInstances).
 
     AWS allows an account some 10 to 20 calls per second, for all of its jobs together. So at most one call is in
-    flight.
-    Later queries join the next call, which also covers all watched instances. With more instances, or under throttling,
-    responses may be older.
+    flight. Later queries join the next call, which also covers all watched instances. With more instances, or under
+    throttling, responses may be older.
 
     A separate thread makes the calls while there are queries. A caller stops waiting at its deadline, however long the
     call takes.
@@ -272,8 +271,7 @@ class Poller:
         Args:
             instance_id: the instance id.
             max_age: the maximum age of a cached response, in seconds; default 0, for a new query. It may be exceeded if
-                many
-                instances are watched, or under throttling.
+                many instances are watched, or under throttling.
             deadline: when to stop waiting for a response; default never.
 
         Returns:
@@ -325,8 +323,7 @@ class Poller:
         """Start the thread that makes the calls, unless it runs. Return False if no thread can be started.
 
         Check the thread itself rather than a flag. If a signal interrupted the caller between setting the flag and
-        starting
-        the thread, every later caller would wait forever.
+        starting the thread, every later caller would wait forever.
         """
         if self._server is not None and self._server.is_alive():
             return True

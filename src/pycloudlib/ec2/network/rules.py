@@ -41,8 +41,7 @@ class Rule:
         from_port: the first port, or the ICMP type, -1 for all types; None if ports do not apply.
         to_port: the last port, or the ICMP code, -1 for all codes; None if ports do not apply.
         source: the source, or for egress the destination: a CIDR block ("203.0.113.0/24", "::/0"), or the id of a
-            security
-            group ("sg-...") or a prefix list ("pl-...").
+            security group ("sg-...") or a prefix list ("pl-...").
         description: the description, which has no effect; default none.
     """
 
