@@ -24,8 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from pycloudlib.local.network.document import to_document, topology_from
+from pycloudlib.local.network.faults import Fault, fault_from
 from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE, KernelRoute, RouteKind, routing
-from pycloudlib.local.network.namespaces.ruleset import Faults, ruleset
+from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.ruleset_changes import changes
 from pycloudlib.local.network.namespaces.service_addresses import HOST, service_addresses
 from pycloudlib.local.network.topology import Topology, Vpc
@@ -66,11 +67,9 @@ class PacketLab:
         """Create namespaces for a topology, after removing those of the one before. Interfaces that run get a guest."""
         self._call("build", topology=to_document(topology))
 
-    def apply(self, topology: Topology, faults: Faults | None = None) -> None:
+    def apply(self, topology: Topology, *faults: Fault) -> None:
         """Apply other rules and routes to the namespaces that there are."""
-        wanted = faults or Faults()
-        loss = [[*pair, percent] for pair, percent in wanted.loss.items()]
-        self._call("apply", topology=to_document(topology), cut=sorted(wanted.cut), loss=loss)
+        self._call("apply", topology=to_document(topology), faults=[fault.to_document() for fault in faults])
 
     def reaches(
         self,
@@ -229,7 +228,7 @@ class _Lab:
                 namespace.add_address(name, f"169.254.254.{own}", 30)
                 namespace.add_address(name, f"fe80::{own}", 64)
                 self._neighbors[vpc_id][name] = {"ip": f"169.254.254.{peer}", "ip6": f"fe80::{peer}"}
-        self._apply(wanted, Faults())
+        self._apply(wanted, [])
 
     def _build_vpc(self, vpc: Vpc) -> None:
         namespace = self._vpcs[vpc.vpc_id] = _Namespace()
@@ -282,11 +281,10 @@ class _Lab:
             guest.add_route("::/0", gateway=gateway)
         return guest
 
-    def apply(self, topology: dict[str, Any], cut: list[list[str]], loss: list[list[Any]]) -> None:
-        pairs = frozenset((one, other) for one, other in cut)
-        self._apply(topology_from(topology), Faults(pairs, {(one, other): percent for one, other, percent in loss}))
+    def apply(self, topology: dict[str, Any], faults: list[dict[str, Any]]) -> None:
+        self._apply(topology_from(topology), [fault_from(fault.pop("fault_id"), fault) for fault in faults])
 
-    def _apply(self, topology: Topology, faults: Faults) -> None:
+    def _apply(self, topology: Topology, faults: list[Fault]) -> None:
         for vpc in topology.vpcs.values():
             namespace, devices = self._vpcs[vpc.vpc_id], self._devices[vpc.vpc_id]
             self._route(vpc, namespace, devices)

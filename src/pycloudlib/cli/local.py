@@ -13,6 +13,7 @@ from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.local_exec import exec_
+from pycloudlib.cli.local_fault import fault
 from pycloudlib.cli.local_image import image
 from pycloudlib.cli.local_network import network, reach
 from pycloudlib.cli.output import print_json
@@ -32,6 +33,7 @@ def local() -> None:
 
 
 local.add_command(exec_)
+local.add_command(fault)
 local.add_command(image)
 local.add_command(network)
 local.add_command(reach)

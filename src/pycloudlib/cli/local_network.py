@@ -58,20 +58,21 @@ def network(name: str, as_json: bool) -> None:
 @name_option
 @json_option
 def reach(source: str, destination: str, traffic: str, name: str, as_json: bool) -> None:
-    """Tell whether SOURCE reaches DESTINATION, and which rule, ACL, route or gateway decides.
+    """Tell whether SOURCE reaches DESTINATION, and which rule, ACL, route, gateway or fault decides.
 
     SOURCE and DESTINATION are an instance or a network interface (by id or Name tag), an IP address, "internet", or
     "host" for this machine. Exit status 1 when it does not.
     """
     from pycloudlib.local.daemon import require_server
-    from pycloudlib.local.documents import fetch_network
+    from pycloudlib.local.documents import fetch_faults, fetch_network
     from pycloudlib.local.network.reach import reach as find_reach
 
     protocol, port = _parse(traffic)
     info = require_server(name)
     found = fetch_network(info)
-    near, far = (_resolve(text, found.names) for text in (source, destination))
-    answer = find_reach(found.topology, near, far, protocol, port)
+    near, far = (resolve(text, found.names) for text in (source, destination))
+    faults = fetch_faults(info) if info.network == "namespaces" else []
+    answer = find_reach(found.topology, near, far, protocol, port, faults=faults)
     if as_json:
         print_json(dataclasses.asdict(answer))
     else:
@@ -92,9 +93,15 @@ def _parse(traffic: str) -> tuple[str, int | None]:
     return found["protocol"].lower(), port
 
 
-def _resolve(text: str, names: Mapping[str, str]) -> str:
-    """Return the id of the instance or interface with a Name tag; what is no such name stays as it is."""
-    found = [resource_id for resource_id, name in names.items() if name == text and resource_id.startswith(_NAMED)]
+def resolve(text: str, names: Mapping[str, str], prefixes: tuple[str, ...] = _NAMED) -> str:
+    """Return the id of the resource with a Name tag; what is no such name stays as it is.
+
+    Args:
+        text: a name, or anything else.
+        names: the names of resources, by id.
+        prefixes: those of the ids; default: instances and interfaces.
+    """
+    found = [resource_id for resource_id, name in names.items() if name == text and resource_id.startswith(prefixes)]
     if len(found) > 1:
         raise LocalEC2Error(f"{text!r} is the name of several: {', '.join(sorted(found))}; give an id")
     return found[0] if found else text

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,7 @@ from typing import Any
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError, MissingPrerequisiteError
 from pycloudlib.local import paths
+from pycloudlib.local.network.faults import CERTAIN, LOSS, PARTITION, Fault, new_fault_id
 from pycloudlib.local.options import URL_PATH, ServerInfo, ServerOptions
 from pycloudlib.local.server_directories import (
     LOG_FILE,
@@ -147,6 +149,57 @@ class LocalEC2:
         process, self._process, self._info = self._process, None, None
         process.terminate()
         _hang_up(process)
+
+    def partition(self, one: str, other: str = "all") -> AbstractContextManager[str]:
+        """Drop all packets between two ends, in both directions, for the duration of a `with` block.
+
+        It needs the namespaces network. Open connections stall, as they do when a network fails. The fault ends with
+        the block, with its instances, and with the server. Faults may overlap: each ends on its own.
+
+        Args:
+            one: an instance id, or an availability zone.
+            other: another one; default "all": everything else, with the host and the internet.
+
+        Returns:
+            A context manager whose value is the fault's id.
+
+        Raises:
+            LocalEC2Error: it is not running, has no namespaces network, or does not have an instance or zone.
+        """
+        return self._fault(PARTITION, one, other, CERTAIN)
+
+    def packet_loss(self, one: str, other: str = "all", *, percent: int) -> AbstractContextManager[str]:
+        """Drop a share of the packets between two ends, in each direction, for the duration of a `with` block.
+
+        Otherwise like partition().
+
+        Args:
+            one: an instance id, or an availability zone.
+            other: another one; default "all".
+            percent: how many of 100 packets are dropped, 1 to 100.
+
+        Returns:
+            A context manager whose value is the fault's id.
+
+        Raises:
+            LocalEC2Error: as in partition(), or the percentage is invalid.
+        """
+        return self._fault(LOSS, one, other, percent)
+
+    @contextlib.contextmanager
+    def _fault(self, kind: str, one: str, other: str, percent: int) -> Iterator[str]:
+        from pycloudlib.local.documents import put_fault, remove_faults  # noqa: PLC0415  (most uses need none of it)
+
+        info = self._info or require_server(self.name)
+        fault = Fault(new_fault_id(), kind, (one, other), percent)
+        try:
+            put_fault(info, fault)
+            yield fault.fault_id
+        finally:
+            # Without the server, the fault is gone. The response to put_fault() may have been lost.
+            running = _server_in(self.directory)
+            if info.network == "namespaces" and running is not None and running.pid == info.pid:
+                remove_faults(info, fault.fault_id)
 
     def __enter__(self) -> LocalEC2:
         self.start(end_with_this_process=True)

@@ -1,4 +1,4 @@
-"""What a running local EC2 tells of itself beside EC2's API."""
+"""What a running local EC2 tells of itself beside EC2's API, and its network faults."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.document import topology_from
+from pycloudlib.local.network.faults import Fault
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.topology import Topology
 from pycloudlib.local.options import ServerInfo
@@ -58,15 +59,67 @@ def fetch_entrance(info: ServerInfo, vpc_id: str = "") -> Entrance:
     return Entrance(**_fetch(info, f"entrance/{vpc_id}"))
 
 
-def _fetch(info: ServerInfo, name: str) -> Any:
+def fetch_faults(info: ServerInfo) -> list[Fault]:
+    """Return the network faults of a running local EC2.
+
+    Raises:
+        LocalEC2Error: it does not answer, or has no namespaces network.
+    """
+    _require_namespaces(info)
+    return [
+        Fault(one["fault_id"], one["kind"], (one["between"][0], one["between"][1]), one["percent"])
+        for one in _fetch(info, "faults")["faults"]
+    ]
+
+
+def put_fault(info: ServerInfo, fault: Fault) -> None:
+    """Add a network fault to a running local EC2. Idempotent.
+
+    Raises:
+        LocalEC2Error: it does not answer, has no namespaces network, or rejects the fault.
+    """
+    _require_namespaces(info)
+    document = fault.to_document()
+    _fetch(info, f"faults/{document.pop('fault_id')}", "PUT", json.dumps(document).encode())
+
+
+def remove_faults(info: ServerInfo, fault_id: str = "") -> list[str]:
+    """Remove a network fault of a running local EC2, or all.
+
+    Args:
+        info: the local EC2.
+        fault_id: default: all.
+
+    Returns:
+        The ids of the removed faults; empty if the fault is gone already.
+
+    Raises:
+        LocalEC2Error: it does not answer, or has no namespaces network.
+    """
+    _require_namespaces(info)
+    removed: list[str] = _fetch(info, f"faults/{fault_id}", "DELETE")["removed"]
+    return removed
+
+
+def _require_namespaces(info: ServerInfo) -> None:
+    if info.network != "namespaces":
+        machines = "user networking" if info.network else "simulated machines"
+        raise LocalEC2Error(
+            f"the local EC2 at {info.endpoint_url} has {machines}, and so no network faults: start it with "
+            "`--network namespaces`"
+        )
+
+
+def _fetch(info: ServerInfo, name: str, method: str = "GET", body: bytes | None = None) -> Any:
     from botocore.auth import SigV4Auth  # noqa: PLC0415  (slow to import, and most uses of a local EC2 need none of it)
     from botocore.awsrequest import AWSRequest  # noqa: PLC0415
     from botocore.credentials import Credentials  # noqa: PLC0415
 
     url = f"{info.endpoint_url.rstrip('/')}/local-api/{name}"
-    signed = AWSRequest("GET", url)
+    signed = AWSRequest(method, url, data=body)
     SigV4Auth(Credentials(info.access_key_id, info.secret_access_key), "ec2", info.region).add_auth(signed)
-    request = urllib.request.Request(url, headers=dict(signed.headers.items()))  # noqa: S310  (its URL is http)
+    headers = dict(signed.headers.items())
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310  (its URL is http)
     # Whatever proxy the environment names, this is on loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

@@ -32,6 +32,7 @@ from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choo
 from pycloudlib.local.machines.driver import MachineDriver
 from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
 from pycloudlib.local.network import user_mode
+from pycloudlib.local.network.faults import NetworkFaults, fault_from
 from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.options import ACCESS_KEY_ID, SECRET_ACCESS_KEY, ServerInfo, ServerOptions
 from pycloudlib.local.server_directories import owned
@@ -300,6 +301,7 @@ def _http_server(
             known_keys(key) if key else None,
             options.region,
             _documents(driver, options.region, listener.getsockname()[1]),
+            operations=_operations(driver.faults),
         ),
     )
     thread = threading.Thread(target=server.serve_forever, args=(POLL_SECONDS,), name="http", daemon=True)
@@ -316,7 +318,9 @@ def _documents(driver: MachineDriver, region: str, port: int) -> dict[str, Calla
     from pycloudlib.local.api.models import topology  # noqa: PLC0415
 
     documents: dict[str, Callable[[str], Any]] = {"network": lambda _: topology.network_document()}
-    open_vpc = driver.open_vpc
+    open_vpc, faults = driver.open_vpc, driver.faults
+    if faults is not None:
+        documents["faults"] = lambda _: {"faults": [fault.to_document() for fault in faults.current()]}
     if open_vpc is None:
         return documents
 
@@ -327,6 +331,23 @@ def _documents(driver: MachineDriver, region: str, port: int) -> dict[str, Calla
         return asdict(open_vpc(vpc_id, port))
 
     return {**documents, "entrance": entrance}
+
+
+def _operations(faults: NetworkFaults | None) -> dict[tuple[str, str], Callable[[str, Any], Any]]:
+    """Return what changes the server beside EC2's API."""
+    if faults is None:
+        return {}
+    from pycloudlib.local.api.models import topology  # noqa: PLC0415
+
+    def put(fault_id: str, document: Any) -> dict[str, Any]:
+        fault = fault_from(fault_id, document)
+        faults.put(fault, topology.topology())
+        return fault.to_document()
+
+    return {
+        ("PUT", "faults"): put,
+        ("DELETE", "faults"): lambda fault_id, _: {"removed": faults.remove(fault_id)},
+    }
 
 
 @contextlib.contextmanager

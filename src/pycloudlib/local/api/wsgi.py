@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.api import query_signatures
-from pycloudlib.local.api.http_messages import ClientGoneError, Environ, Refusal, error_document, receive_body
+from pycloudlib.local.api.http_messages import ClientGoneError, Environ, Refusal, body_of, error_document, receive_body
 from pycloudlib.local.api.services import service_name, unsupported
 from pycloudlib.local.api.signatures import FindKey, refusal_of
 
@@ -23,6 +23,10 @@ _FAILED = Refusal("500 Internal Server Error", "InternalError", "The local EC2 f
 Application = Callable[[Environ, Any], Iterable[bytes]]
 Document = Callable[[str], Any]
 """Returns a document, given the rest of the URL path after its name; raises LocalEC2Error to reject it."""
+
+Operation = Callable[[str, Any], Any]
+"""Changes the local EC2, given the rest of the URL path and the JSON body (None if empty), and returns a document;
+raises LocalEC2Error to reject the request."""
 
 MOTO_API = "/moto-api/"
 """The path of moto's own API, such as its reset; requests are unsigned."""
@@ -39,6 +43,7 @@ class LocalEC2Application:
         find_key: returns the credentials with an access key; None to accept any credentials.
         region: the region of requests with a version 2 signature, which names none; default "us-east-1".
         documents: the documents below LOCAL_API, by name.
+        operations: the operations below LOCAL_API, by method and name, such as ("PUT", "faults"); default none.
     """
 
     def __init__(
@@ -48,12 +53,15 @@ class LocalEC2Application:
         find_key: FindKey | None = None,
         region: str = "us-east-1",
         documents: Mapping[str, Document] | None = None,
+        *,
+        operations: Mapping[tuple[str, str], Operation] | None = None,
     ) -> None:
         self._application = application
         self._path = path.rstrip("/")
         self._find_key = find_key
         self._region = region
         self._documents = documents or {}
+        self._operations = operations or {}
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Handle a request."""
@@ -62,7 +70,7 @@ class LocalEC2Application:
             return _answer(start_response, "404 Not Found", "text/plain", f"The API is at {self._path}\n")
         refusal = receive_body(environ) or self._check_signature(environ)
         if not refusal and below.startswith(LOCAL_API):
-            return self._tell(below.removeprefix(LOCAL_API), start_response)
+            return self._tell(environ, below.removeprefix(LOCAL_API), start_response)
         refusal = refusal or _check_service(environ, below)
         if refusal:
             return _refuse(environ, start_response, refusal)
@@ -76,13 +84,17 @@ class LocalEC2Application:
             mounted |= {"SCRIPT_NAME": "", "RAW_URI": str(environ.get("RAW_URI", "")).removeprefix(self._path)}
         return self._without_html(mounted, start_response)
 
-    def _tell(self, path: str, start_response: Any) -> Iterable[bytes]:
+    def _tell(self, environ: Environ, path: str, start_response: Any) -> Iterable[bytes]:
         name, _, subject = path.partition("/")
-        document = self._documents.get(name)
+        document, operation = self._documents.get(name), self._operations.get((environ["REQUEST_METHOD"], name))
         if document is None:
             return _answer(start_response, "404 Not Found", "text/plain", f"There is no document {name}\n")
+        if operation is None and environ["REQUEST_METHOD"] not in _METHODS:
+            return _answer(
+                start_response, "405 Method Not Allowed", "text/plain", f"The document {name} is read-only\n"
+            )
         try:
-            told = json.dumps(document(subject))
+            told = json.dumps(operation(subject, _json_body(environ)) if operation else document(subject))
         except LocalEC2Error as error:
             return _answer(start_response, "409 Conflict", "text/plain", str(error))
         return _answer(start_response, "200 OK", "application/json", told)
@@ -132,6 +144,14 @@ def _check_service(environ: Environ, below: str) -> Refusal | None:
     if service == "ec2" and (below != "/" or environ["REQUEST_METHOD"] not in _METHODS):
         return Refusal("400 Bad Request", "InvalidAction", f"EC2's API takes GET and POST requests at /, not {below}")
     return None
+
+
+def _json_body(environ: Environ) -> Any:
+    body = body_of(environ)
+    try:
+        return json.loads(body) if body else None
+    except ValueError as error:
+        raise LocalEC2Error(f"the body is not JSON: {error}") from error
 
 
 def _as_query(environ: Environ) -> Environ:

@@ -15,6 +15,7 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.machines.qemu_interfaces import QemuInterface, QemuNetwork, TapInterface
 from pycloudlib.local.network.attachment import NetworkAttachment
+from pycloudlib.local.network.faults import NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetadataServer
 from pycloudlib.local.network.namespaces.entrance import Entrance
@@ -23,7 +24,7 @@ from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target
 from pycloudlib.local.network.namespaces.public_ports import public_ports
 from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.service_addresses import METADATA, METADATA_IPV6
-from pycloudlib.local.network.topology import Topology
+from pycloudlib.local.network.topology import Topology, Vpc
 from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,10 @@ class NamespaceNetwork(QemuNetwork):
         self._api_port = 0
         self.topology_listener = self._apply
         self.open_vpc = self._open_entrance
-        self._fabric = Fabric(directory, ruleset, on_open=self._open_vpc, on_close=self._close_vpc, on_lost=self._lost)
+        self._fabric = Fabric(
+            directory, self._ruleset, on_open=self._open_vpc, on_close=self._close_vpc, on_lost=self._lost
+        )
+        self.faults: NetworkFaults = NetworkFaults(self._fabric.reapply)
         self._forwarder = Forwarder(self._client_socket)
         self._forwarding = threading.Lock()
         self._ssh_port = ssh_port
@@ -88,6 +92,7 @@ class NamespaceNetwork(QemuNetwork):
 
     def _apply(self, topology: Topology) -> None:
         self._topology = topology
+        self.faults.follow(topology)
         try:
             self._fabric.apply(topology)
         except LocalEC2Error:
@@ -99,6 +104,9 @@ class NamespaceNetwork(QemuNetwork):
                 entered = list(self._entered.values())
             for forwarder in entered:
                 _forward(forwarder, self._loopback_ports())
+
+    def _ruleset(self, vpc: Vpc, topology: Topology, devices: Mapping[str, str]) -> str:
+        return ruleset(vpc, topology, devices, self.faults.current())
 
     def _public_ports(self, *, privileged: bool) -> Mapping[str, Mapping[int, Target]]:
         return public_ports(self._topology, self._ssh_port, privileged=privileged)

@@ -36,6 +36,7 @@ class QemuDriver(MachineDriver):
         network.on_lost = self._network_lost
         self.topology_listener = network.topology_listener
         self.open_vpc = network.open_vpc
+        self.faults = network.faults
         self._addresses = user_mode.LoopbackAddresses(host.options.ssh_port)
         self._machines: dict[Machine, tuple[QemuHardware, ThreadMailbox]] = {}
         self._lock = threading.Lock()

@@ -16,6 +16,7 @@ from pycloudlib.local.machines.qemu_devices import QemuDevice, option
 from pycloudlib.local.machines.qmp import QMP
 from pycloudlib.local.network import user_mode
 from pycloudlib.local.network.attachment import NetworkAttachment
+from pycloudlib.local.network.faults import NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataServer
 from pycloudlib.local.network.namespaces.entrance import Entrance
@@ -81,6 +82,8 @@ class QemuNetwork(ABC):
     """Called with the complete network after each change of the records; None if they do not affect this one."""
     open_vpc: Callable[[str, int], Entrance] | None = None
     """Returns the entrance to a VPC, given its id and the port of the EC2 API; None without VPC networks."""
+    faults: NetworkFaults | None = None
+    """The network faults; None without VPC networks."""
 
     def __init__(self) -> None:
         self.on_lost: Callable[[str], object] = lambda _: None

@@ -9,9 +9,11 @@ neither a guest's firewall nor its listening ports.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.faults import CERTAIN, Fault, places
 from pycloudlib.local.network.namespaces.service_addresses import (
     METADATA,
     METADATA_IPV6,
@@ -45,7 +47,7 @@ class Reach:
     Args:
         reachable: whether the destination is reachable.
         component: the id of the deciding component: a security group or its rule, a network ACL, a route table, a
-            gateway, or an interface.
+            gateway, an interface, or a network fault.
         reason: the component's effect, in one sentence.
         path: the components on the path, one line each; default none.
     """
@@ -59,7 +61,15 @@ class Reach:
         return self.reachable
 
 
-def reach(topology: Topology, source: str, destination: str, protocol: str = "tcp", port: int | None = None) -> Reach:
+def reach(
+    topology: Topology,
+    source: str,
+    destination: str,
+    protocol: str = "tcp",
+    port: int | None = None,
+    *,
+    faults: Iterable[Fault] = (),
+) -> Reach:
     """Return whether a source can reach a destination, and which component decides.
 
     Args:
@@ -69,6 +79,7 @@ def reach(topology: Topology, source: str, destination: str, protocol: str = "tc
         destination: the destination, in the same forms.
         protocol: "tcp" (default), "udp", "icmp" for echo requests, or an IP protocol number as text.
         port: the destination port; required for "tcp" and "udp".
+        faults: network faults; default none. One that drops all packets decides.
 
     Raises:
         LocalEC2Error: an interface or instance is unknown, the port is missing, or neither end is in a VPC.
@@ -83,9 +94,14 @@ def reach(topology: Topology, source: str, destination: str, protocol: str = "tc
         if isinstance(near, Inside) and _is_loopback(destination):
             raise _Stop(near.name, f"{destination} is a loopback address, which leads a guest to itself")
         component, reason = walk.walk(near, far, *_packets(near.address, far.address, protocol, port))
+        walk.meet_faults(near, far, faults)
     except _Stop as stop:
         return Reach(False, stop.component, stop.reason, tuple(walk.path))
     return Reach(True, component, reason, tuple(walk.path))
+
+
+def _places(end: End) -> frozenset[str]:
+    return places(end.vpc, end.interface) if isinstance(end, Inside) else frozenset()
 
 
 class _Stop(Exception):  # noqa: N818  (not an error: it ends the walk)
@@ -112,6 +128,16 @@ class _Walk:
         if near.is_host:
             return self._from_host(far, sent, answer)
         return self._from_internet(near, far, sent, answer)
+
+    def meet_faults(self, near: End, far: End, faults: Iterable[Fault]) -> None:
+        """Note the faults on a path that the rules allow; one that drops all packets ends it."""
+        if isinstance(near, Inside) and isinstance(far, Outside) and _is_service_address(near.vpc, far.address):
+            return
+        for fault in faults:
+            if fault.affects(_places(near), _places(far)):
+                if fault.percent == CERTAIN:
+                    raise _Stop(fault.fault_id, f"{fault.fault_id} drops all packets: {fault}")
+                self.path.append(f"{fault.fault_id} drops {fault.percent} % of the packets: {fault}")
 
     def _between_guests(self, near: Inside, far: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
         if near.interface is far.interface:

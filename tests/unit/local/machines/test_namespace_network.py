@@ -16,6 +16,7 @@ import pytest
 from pycloudlib.deadline import Deadline
 from pycloudlib.local.machines.namespace_network import NamespaceNetwork
 from pycloudlib.local.machines.qemu_interfaces import TapInterface
+from pycloudlib.local.network.faults import Fault
 from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.network.topology import Interface, Topology
 from pycloudlib.local.network.user_mode import LoopbackAddresses, choose_ssh_port
@@ -143,3 +144,25 @@ def test_machines_are_told_when_the_helper_was_killed(network: NamespaceNetwork,
         os.kill(network.helper_pid, signal.SIGKILL)
         wait_until(lambda: reasons, what="the loss to be reported", deadline=Deadline.after(PATIENCE))
     assert "helper" in reasons[0]
+
+
+def test_fault_lasts_until_its_instance_is_gone(network: NamespaceNetwork, site: Topology) -> None:
+    assert network.topology_listener is not None
+    assert network.faults is not None
+    with guest_of(network, site) as (guest, public_ip):
+        guest.call("serve", port=PORT)
+        other = interface("b", "10.0.1.6")
+        both = lab(*site.vpcs["vpc-1"].interfaces.values(), other)
+        network.topology_listener(both)
+        tap = network.interface(other.attachment)
+        assert isinstance(tap, TapInterface)
+        tap.arguments(3)
+        (fd,) = tap.take_fds()
+        with Guest(fd, other.attachment.mac, ["10.0.1.6/24"], ["10.0.1.1"]) as peer:
+            assert peer.peer_seen_at("10.0.1.5", PORT) == "10.0.1.6"
+            network.faults.put(Fault("fault-1", "partition", ("i-a", "i-b")), both)
+            assert peer.is_cut_off_from("10.0.1.5", PORT)
+            with socket.create_connection((public_ip, PORT), PATIENCE) as connection:
+                assert connection.recv(100) == b"198.51.100.1"
+            network.topology_listener(site)
+            assert network.faults.current() == []

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
-from pycloudlib.local.network.namespaces.matches import FAMILIES, elements, family_of, in_blocks, of_traffic, words
+from pycloudlib.local.network.faults import ALL, CERTAIN, Fault
+from pycloudlib.local.network.namespaces.matches import FAMILIES, elements, in_blocks, of_traffic, words
 from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE, subnet_marks
 from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
 from pycloudlib.local.network.topology import (
@@ -35,34 +35,15 @@ from pycloudlib.local.network.topology import (
 TABLE = "inet ec2"
 LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
-ALL = 100
-"""Percent."""
-
 _TYPES = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
 _DHCP, _DHCPV6, _DNS, _NTP = 67, 547, 53, 123
-
-
-@dataclass(frozen=True)
-class Faults:
-    """Faults on order, between addresses; each in one direction.
-
-    Args:
-        cut: pairs of source and destination whose packets are dropped.
-        loss: the percentage of packets that are dropped, by such a pair.
-    """
-
-    cut: frozenset[tuple[str, str]] = frozenset()
-    loss: Mapping[tuple[str, str], int] = field(default_factory=dict)
-
-
-NO_FAULTS = Faults()
 
 
 def ruleset(
     vpc: Vpc,
     topology: Topology,
     devices: Mapping[str, str],
-    faults: Faults = NO_FAULTS,
+    faults: Collection[Fault] = (),
     host_ports: Collection[int] = (),
 ) -> str:
     """Compose the nftables commands for a VPC's namespace. They replace what a previous ruleset has set.
@@ -72,7 +53,7 @@ def ruleset(
         topology: all VPCs, for the members of security groups of peered ones.
         devices: the names of devices, by the id of the interface or of the VPC peering connection. The device that
             leads to the internet is INTERNET_DEVICE.
-        faults: which packets to drop although the rules let them pass.
+        faults: network faults, which drop packets that the rules allow; default none.
         host_ports: TCP ports that guests reach at the host's address.
     """
     return "\n".join(_Ruleset(vpc, topology, devices, faults, host_ports).lines()) + "\n"
@@ -80,7 +61,12 @@ def ruleset(
 
 class _Ruleset:
     def __init__(
-        self, vpc: Vpc, topology: Topology, devices: Mapping[str, str], faults: Faults, host_ports: Collection[int]
+        self,
+        vpc: Vpc,
+        topology: Topology,
+        devices: Mapping[str, str],
+        faults: Collection[Fault],
+        host_ports: Collection[int],
     ) -> None:
         self._vpc = vpc
         self._topology = topology
@@ -336,16 +322,32 @@ class _Ruleset:
         )
 
     def _faults_chain(self) -> Iterator[str]:
-        for family in FAMILIES:
-            pairs = [f"{one} . {other}" for one, other in sorted(self._faults.cut) if family_of(one) == family]
-            yield from _set(f"cut_{family}", f"{_TYPES[family]} . {_TYPES[family]}", pairs)
-        rules = [f"{family} saddr . {family} daddr @cut_{family} drop" for family in FAMILIES]
-        for (one, other), percent in sorted(self._faults.loss.items()):
-            family = family_of(one)
-            # A number below 100 is all that nftables takes.
-            chance = f"numgen random mod 100 < {percent}" if percent < ALL else ""
-            rules.append(words(f"{family} saddr {one} {family} daddr {other}", chance, "drop"))
-        yield from _chain("faults", "type filter hook forward priority -300;", rules)
+        peers = {one for peering in self._topology.peerings.values() for one in self._peered(peering.vpc_ids)}
+        vpcs = [self._vpc, *(self._topology.vpcs[vpc_id] for vpc_id in sorted(peers - {self._vpc.vpc_id}))]
+        rules: list[str] = []
+        for fault in self._faults:
+            ends = [end for end in fault.between if end != ALL]
+            chance = f"numgen random mod {CERTAIN} < {fault.percent}" if fault.percent < CERTAIN else ""
+            for family in FAMILIES:
+                names = [f"{fault.fault_id}.{number}.{family}" for number in range(len(ends))]
+                for name, end in zip(names, ends, strict=True):
+                    members = (
+                        one for interface in fault.interfaces(end, vpcs) for one in _addresses(interface, family)
+                    )
+                    yield from _set(name, _TYPES[family], dict.fromkeys(members))
+                other = f"@{names[1]}" if len(names) > 1 else f"!= @{names[0]}"
+                for near, far in (("saddr", "daddr"), ("daddr", "saddr")):
+                    rules.append(words(f"{family} {near} @{names[0]} {family} {far} {other}", chance, "drop"))
+        yield from _chain("faults", "", rules)
+        for hook, rule in {
+            "forward": "jump faults",
+            "input": f"ip daddr {HOST} jump faults",
+            "output": f"ip saddr {HOST} jump faults",
+        }.items():
+            yield from _chain(f"faults_{hook}", f"type filter hook {hook} priority -300;", [rule])
+
+    def _peered(self, vpc_ids: tuple[str, str]) -> tuple[str, ...]:
+        return vpc_ids if self._vpc.vpc_id in vpc_ids else ()
 
 
 def with_host(cidr: str) -> Iterator[str]:

@@ -9,10 +9,10 @@ import pytest
 
 from pycloudlib.local.network.namespaces.matches import in_blocks, of_traffic
 from pycloudlib.local.network.namespaces.routing import KernelRoute, RouteKind, routing
-from pycloudlib.local.network.namespaces.ruleset import Faults, ruleset, with_host
+from pycloudlib.local.network.namespaces.ruleset import ruleset, with_host
 from pycloudlib.local.network.topology import Route, Target, Topology, Traffic
 from support.packet_lab import INTERNET, INTERNET_IPV6, PacketLab, why_not
-from support.reach_cases import A6, B6, C6, D6, A, B, C, D, P
+from support.reach_cases import B6, C6, D6, A, B, C, D, P
 from support.sample_topologies import (
     ANYWHERE,
     entry,
@@ -281,25 +281,6 @@ def test_destination_check(packets: PacketLab) -> None:
     assert not packets.arrives("eni-c", FOREIGN, at="eni-d", expected=False)
     packets.apply(changed(topology, "eni-d", source_dest_check=False))
     assert packets.arrives("eni-c", FOREIGN, at="eni-d", expected=True)
-
-
-def test_partition_opens_and_heals(packets: PacketLab) -> None:
-    packets.connect("eni-a", C)
-    packets.apply(BASE, Faults(frozenset({(A, C), (A6, C6)})))
-    check_not(packets, "eni-a", C)
-    check_not(packets, "eni-a", C6)
-    check(packets, "eni-a", D)
-    assert not packets.talks(expected=False)
-    packets.apply(BASE)
-    check(packets, "eni-a", C)
-    assert packets.talks(expected=True)
-
-
-def test_total_loss_is_one_way(packets: PacketLab) -> None:
-    packets.apply(BASE, Faults(loss={(A, C): 100}))
-    check_not(packets, "eni-a", C, "udp")
-    packets.apply(BASE, Faults(loss={(A, C): 0}))
-    check(packets, "eni-a", C, "udp")
 
 
 def test_many_and_overlapping_rules_are_applied(packets: PacketLab) -> None:

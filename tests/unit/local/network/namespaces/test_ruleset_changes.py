@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from pycloudlib.local.network.namespaces.ruleset import Faults, ruleset
+from pycloudlib.local.network.faults import Fault
+from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.ruleset_changes import changes
 from pycloudlib.local.network.topology import Topology
 from support.packet_lab import PacketLab, why_not
 from support.reach_cases import BASE, CASES
 from support.sample_topologies import ANYWHERE, group, interface, lab, rule, with_groups
 
+PARTITION = Fault("fault-1", "partition", ("i-a", "i-c"))
+LOSS = Fault("fault-2", "loss", ("us-east-1a", "all"), 30)
 DEVICES = {"eni-a": "eni1", "eni-b": "eni2", "eni-c": "eni3", "eni-d": "eni4", "pcx-1": "pcx1"}
 
 
@@ -58,10 +61,11 @@ def test_rule_changes_one_chain() -> None:
     )
 
 
-def test_fault_adds_elements() -> None:
-    cut = text(BASE, faults=Faults(frozenset({("10.0.1.5", "10.0.2.5")})))
-    assert changes(text(BASE), cut) == "add element inet ec2 cut_ip { 10.0.1.5 . 10.0.2.5 }\n"
-    assert changes(cut, text(BASE)) == "delete element inet ec2 cut_ip { 10.0.1.5 . 10.0.2.5 }\n"
+def test_fault_changes_its_own_sets_and_chain() -> None:
+    cut = text(BASE, faults=[PARTITION])
+    assert "add set inet ec2 fault-1.0.ip { type ipv4_addr; }\n" in changes(text(BASE), cut)
+    assert all("fault" in command for command in changes(text(BASE), cut).splitlines())
+    assert all("fault" in command for command in changes(cut, text(BASE)).splitlines())
 
 
 def test_changes_lead_to_the_same_rules_as_the_whole(packets: PacketLab) -> None:
@@ -70,9 +74,11 @@ def test_changes_lead_to_the_same_rules_as_the_whole(packets: PacketLab) -> None
     wanted = [
         text(BASE),
         *(text(case.topology) for case in CASES if "vpc-1" in case.topology.vpcs),
-        text(BASE, faults=Faults(loss={("10.0.1.5", "10.0.2.5"): 30}), host_ports=[3128]),
+        text(BASE, faults=[LOSS], host_ports=[3128]),
         text(lab(interface("a", "10.0.1.5"), interface("new", "10.0.2.99", "sg-web"))),
         text(replace(BASE, vpcs={**BASE.vpcs, "vpc-1": smaller})),
+        text(BASE, faults=[PARTITION, LOSS]),
+        text(BASE, faults=[PARTITION]),
         text(BASE),
     ]
     before = ""

@@ -1,0 +1,112 @@
+"""`pycloudlib local fault`: network faults of a local EC2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from pycloudlib.cli.cloud import json_option
+from pycloudlib.cli.command_words import SuggestingGroup
+from pycloudlib.cli.examples import examples
+from pycloudlib.cli.local_network import name_option, resolve
+from pycloudlib.cli.output import print_json
+from pycloudlib.errors import ResourceNotFoundError
+
+if TYPE_CHECKING:
+    from pycloudlib.local import ServerInfo
+
+INSTANCES = ("i-",)
+
+
+@click.group(cls=SuggestingGroup)
+def fault() -> None:
+    """Cut or disturb the network between machines of a local EC2.
+
+    It needs the namespaces network. A fault ends with `heal`, with its instances, and with the local EC2.
+    """
+
+
+@fault.command(
+    epilog=examples(
+        "pycloudlib local fault partition web database",
+        "pycloudlib local fault partition us-east-1a us-east-1b",
+        "pycloudlib local fault partition web all",
+    )
+)
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@name_option
+def partition(one: str, other: str, name: str) -> None:
+    """Drop all packets between A and B; print the fault's id.
+
+    A and B are instances (by id or Name tag), availability zones, or "all" for everything else, with the host and the
+    internet.
+    """
+    from pycloudlib.local.network.faults import CERTAIN, PARTITION
+
+    _put(name, PARTITION, one, other, CERTAIN)
+
+
+@fault.command(epilog=examples("pycloudlib local fault loss web database 30"))
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.argument("percent", type=click.IntRange(1, 100))
+@name_option
+def loss(one: str, other: str, percent: int, name: str) -> None:
+    """Drop PERCENT of the packets between A and B, in each direction; print the fault's id.
+
+    A and B are as in `partition`.
+    """
+    from pycloudlib.local.network.faults import LOSS
+
+    _put(name, LOSS, one, other, percent)
+
+
+@fault.command("list", epilog=examples("pycloudlib local fault list", "pycloudlib local fault list --json"))
+@name_option
+@json_option
+def list_(name: str, as_json: bool) -> None:
+    """List the faults."""
+    from pycloudlib.local.daemon import require_server
+    from pycloudlib.local.documents import fetch_faults
+
+    faults = fetch_faults(require_server(name))
+    if as_json:
+        print_json([one.to_document() for one in faults])
+        return
+    for one in faults:
+        click.echo(f"{one.fault_id}  {one}")
+
+
+@fault.command(epilog=examples("pycloudlib local fault heal", "pycloudlib local fault heal fault-0123456789abcdef"))
+@click.argument("fault_id", metavar="[ID]", required=False, default="")
+@name_option
+def heal(fault_id: str, name: str) -> None:
+    """Remove the fault with an id, or all; print the ids."""
+    from pycloudlib.local.daemon import require_server
+    from pycloudlib.local.documents import remove_faults
+
+    removed = remove_faults(require_server(name), fault_id)
+    if fault_id and not removed:
+        raise ResourceNotFoundError(message=f"there is no fault {fault_id!r}: `pycloudlib local fault list` lists them")
+    for one in removed:
+        click.echo(one)
+
+
+def _put(name: str, kind: str, one: str, other: str, percent: int) -> None:
+    from pycloudlib.local.daemon import require_server
+    from pycloudlib.local.documents import put_fault
+    from pycloudlib.local.network.faults import Fault, new_fault_id
+
+    info = require_server(name)
+    fault = Fault(new_fault_id(), kind, (_instance(one, info), _instance(other, info)), percent)
+    put_fault(info, fault)
+    click.echo(fault.fault_id)
+
+
+def _instance(text: str, info: ServerInfo) -> str:
+    """Return the id of the instance with a Name tag; other text stays as it is."""
+    from pycloudlib.local.documents import fetch_network
+
+    return resolve(text, fetch_network(info).names, INSTANCES)

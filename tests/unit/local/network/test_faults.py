@@ -1,0 +1,265 @@
+"""Network faults, and that packets obey them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.attachment import Address
+from pycloudlib.local.network.faults import Fault, NetworkFaults, fault_from, new_fault_id
+from pycloudlib.local.network.reach import reach
+from pycloudlib.local.network.topology import Topology
+from support.packet_lab import INTERNET, PacketLab, why_not
+from support.reach_cases import A6, B6, C6, A, B, C, D, P
+from support.sample_topologies import interface, lab
+
+A_SECOND = "10.0.1.55"
+
+
+def zoned(topology: Topology) -> Topology:
+    """Put subnet-2 and subnet-3 into a zone of their own each."""
+    vpc = topology.vpcs["vpc-1"]
+    zones = {"subnet-1": "us-east-1a", "subnet-2": "us-east-1b", "subnet-3": "us-east-1c"}
+    subnets = {one: replace(subnet, zone=zones[one]) for one, subnet in vpc.subnets.items()}
+    return replace(topology, vpcs={**topology.vpcs, "vpc-1": replace(vpc, subnets=subnets)})
+
+
+def with_second_address(topology: Topology) -> Topology:
+    vpc = topology.vpcs["vpc-1"]
+    one = vpc.interfaces["eni-a"]
+    attachment = replace(one.attachment, addresses=(*one.attachment.addresses, Address(A_SECOND)))
+    vpc = replace(vpc, interfaces={**vpc.interfaces, "eni-a": replace(one, attachment=attachment)})
+    return replace(topology, vpcs={**topology.vpcs, "vpc-1": vpc})
+
+
+BASE = zoned(
+    lab(
+        interface("a", A, public=True),
+        interface("b", B),
+        interface("c", C),
+        interface("d", D),
+        interface("p", P, ipv6=False),
+    )
+)
+BUILT = with_second_address(BASE)
+
+
+def partition(one: str, other: str, fault_id: str = "fault-1") -> Fault:
+    return Fault(fault_id, "partition", (one, other))
+
+
+@pytest.fixture(scope="module")
+def namespaces() -> Iterator[PacketLab]:
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    with PacketLab() as packets:
+        packets.build(BUILT)
+        yield packets
+
+
+@pytest.fixture
+def packets(namespaces: PacketLab) -> PacketLab:
+    namespaces.apply(BASE)
+    return namespaces
+
+
+def passes(packets: PacketLab, source: str, address: str) -> None:
+    assert packets.reaches(source, address, expected=True)
+
+
+def is_cut(packets: PacketLab, source: str, address: str) -> None:
+    assert not packets.reaches(source, address, expected=False)
+
+
+def test_partition_of_instances_opens_and_heals(packets: PacketLab) -> None:
+    packets.connect("eni-a", C)
+    packets.apply(BASE, partition("i-a", "i-c"))
+    for source, address in (("eni-a", C), ("eni-a", C6), ("eni-c", A), ("eni-c", A6)):
+        is_cut(packets, source, address)
+    assert not packets.talks(expected=False)
+    for source, address in (("eni-a", D), ("eni-b", C), ("eni-a", INTERNET), ("host@vpc-1", A)):
+        passes(packets, source, address)
+    packets.apply(BASE)
+    passes(packets, "eni-a", C)
+    assert packets.talks(expected=True)
+
+
+def test_partition_follows_addresses(packets: PacketLab) -> None:
+    packets.apply(BUILT)
+    passes(packets, "eni-b", A_SECOND)
+    packets.apply(BUILT, partition("i-b", "i-a"))
+    is_cut(packets, "eni-b", A_SECOND)
+    packets.apply(BASE, partition("i-b", "i-a"))
+    is_cut(packets, "eni-b", A)
+    packets.apply(BUILT, partition("i-b", "i-a"))
+    is_cut(packets, "eni-b", A_SECOND)
+
+
+def test_partition_of_zones(packets: PacketLab) -> None:
+    packets.apply(BASE, partition("us-east-1a", "us-east-1b"))
+    for source, address in (("eni-a", B), ("eni-d", B6), ("eni-b", A)):
+        is_cut(packets, source, address)
+    for source, address in (("eni-a", D), ("eni-a", C), ("eni-b", C)):
+        passes(packets, source, address)
+
+
+def test_partition_from_everything(packets: PacketLab) -> None:
+    packets.apply(BASE, partition("i-a", "all"))
+    for source, address in (("eni-a", D), ("eni-b", A6), ("eni-a", INTERNET), ("host@vpc-1", A)):
+        is_cut(packets, source, address)
+    for source, address in (("eni-b", D), ("host@vpc-1", D)):
+        passes(packets, source, address)
+
+
+def test_zone_cut_off_from_everything_has_itself(packets: PacketLab) -> None:
+    packets.apply(BASE, partition("us-east-1a", "all"))
+    passes(packets, "eni-a", D)
+    is_cut(packets, "eni-a", INTERNET)
+    is_cut(packets, "eni-b", A)
+
+
+def test_partition_of_peered_vpcs(packets: PacketLab) -> None:
+    passes(packets, "eni-b", P)
+    packets.apply(BASE, partition("i-p", "i-b"))
+    is_cut(packets, "eni-b", P)
+
+
+def test_overlapping_faults_heal_independently(packets: PacketLab) -> None:
+    instances, zones = partition("i-a", "i-b"), partition("us-east-1a", "us-east-1b", "fault-2")
+    packets.apply(BASE, instances, zones)
+    is_cut(packets, "eni-a", B)
+    packets.apply(BASE, instances)
+    is_cut(packets, "eni-a", B)
+    passes(packets, "eni-d", B)
+    packets.apply(BASE, zones)
+    is_cut(packets, "eni-a", B)
+    is_cut(packets, "eni-d", B)
+    packets.apply(BASE)
+    passes(packets, "eni-a", B)
+
+
+def test_total_loss(packets: PacketLab) -> None:
+    packets.apply(BASE, Fault("fault-1", "loss", ("i-a", "i-c"), 100))
+    assert not packets.reaches("eni-a", C, "udp", expected=False)
+
+
+def test_loss_lets_some_packets_pass(packets: PacketLab) -> None:
+    packets.apply(BASE, Fault("fault-1", "loss", ("i-a", "i-c"), 50))
+    # Each attempt has four chances; the laboratory repeats it until one succeeds.
+    assert packets.reaches("eni-a", C, "udp", expected=True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "source", "destination", "component"),
+    [
+        (partition("i-a", "i-c"), "i-c", A, "fault-1"),
+        (partition("us-east-1b", "us-east-1a"), "eni-a", "eni-b", "fault-1"),
+        (partition("i-a", "all"), "host", "i-a", "fault-1"),
+        (partition("i-a", "all"), "i-a", "internet", "fault-1"),
+        (partition("i-a", "all"), "i-a", "169.254.169.254", "vpc-1"),
+        (partition("us-east-1a", "all"), "i-a", "i-d", "sgr-1"),
+    ],
+)
+def test_reach_knows_partitions(fault: Fault, source: str, destination: str, component: str) -> None:
+    protocol, port = ("tcp", 80)
+    answer = reach(BASE, source, destination, protocol, port, faults=[fault])
+    assert (answer.component, answer.reachable) == (component, component != "fault-1")
+    assert reach(BASE, source, destination, protocol, port)
+
+
+def test_reach_notes_loss() -> None:
+    answer = reach(BASE, "i-a", "i-c", "icmp", faults=[Fault("fault-1", "loss", ("i-a", "i-c"), 30)])
+    assert answer
+    assert answer.path[-1] == "fault-1 drops 30 % of the packets: 30 % loss between i-a and i-c"
+
+
+def test_faults_end_with_their_instance() -> None:
+    faults = NetworkFaults(lambda: None)
+    for fault in (
+        partition("i-a", "i-b"),
+        partition("i-c", "i-d", "fault-2"),
+        partition("us-east-1a", "i-a", "fault-3"),
+    ):
+        faults.put(fault, BASE)
+    faults.follow(zoned(lab(interface("b", B), interface("c", C), interface("d", D))))
+    assert [fault.fault_id for fault in faults.current()] == ["fault-2"]
+
+
+def test_changes_are_applied() -> None:
+    applied: list[list[Fault]] = []
+    faults = NetworkFaults(lambda: applied.append(faults.current()))
+    one, other = partition("i-a", "i-b"), partition("i-a", "all", "fault-2")
+    faults.put(one, BASE)
+    faults.put(other, BASE)
+    assert faults.remove("fault-3") == []
+    assert faults.remove("fault-1") == ["fault-1"]
+    assert faults.remove() == ["fault-2"]
+    assert applied == [[one], [one, other], [one, other], [other], []]
+
+
+def test_fault_that_the_network_rejects_is_not_kept() -> None:
+    def fail() -> None:
+        raise LocalEC2Error("the helper has ended")
+
+    faults = NetworkFaults(fail)
+    with pytest.raises(LocalEC2Error, match="helper"):
+        faults.put(partition("i-a", "i-b"), BASE)
+    assert faults.current() == []
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        ("i-0", "unknown instance 'i-0': it does not exist, or is terminated"),
+        (
+            "us-east-1f",
+            "unknown end 'us-east-1f': give an instance id, an availability zone that has a subnet, or 'all'",
+        ),
+    ],
+)
+def test_unknown_end_is_refused(end: str, message: str) -> None:
+    faults = NetworkFaults(lambda: None)
+    with pytest.raises(LocalEC2Error, match=message):
+        faults.put(partition("i-a", end), BASE)
+
+
+def test_document_is_read_back() -> None:
+    for fault in (partition("i-a", "all", new_fault_id()), Fault("fault-2", "loss", ("i-a", "us-east-1b"), 30)):
+        document = fault.to_document()
+        assert fault_from(document.pop("fault_id"), document) == fault
+
+
+def test_everything_is_the_second_end() -> None:
+    assert fault_from("fault-1", {"kind": "partition", "between": ["all", "i-a"]}).between == ("i-a", "all")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "delay"}, "faults of the kind 'delay' are not supported: choose partition or loss"),
+        ({"rate": 5}, "faults do not have 'rate'"),
+        ({"percent": 50}, "a partition drops all packets"),
+        ({"kind": "loss"}, "invalid percent None"),
+        ({"kind": "loss", "percent": 0}, "invalid percent 0: give a whole number from 1 to 100"),
+        ({"kind": "loss", "percent": True}, "invalid percent True"),
+        ({"between": ["i-a"]}, "names the two ends"),
+        ({"between": "ab"}, "names the two ends"),
+        ({"between": ["i-a", 5]}, "names the two ends"),
+        ({"between": ["all", "all"]}, "both ends of the fault are 'all'"),
+    ],
+)
+def test_malformed_fault_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(LocalEC2Error, match=message):
+        fault_from("fault-1", {"kind": "partition", "between": ["i-a", "i-b"], **changes})
+
+
+def test_invalid_id_and_body_are_refused() -> None:
+    with pytest.raises(LocalEC2Error, match="invalid fault id 'x; flush ruleset'"):
+        fault_from("x; flush ruleset", {"kind": "partition", "between": ["i-a", "i-b"]})
+    with pytest.raises(LocalEC2Error, match="a fault is a JSON object"):
+        fault_from("fault-1", None)
