@@ -1,1 +1,1 @@
-"""What is asked of the operating system inside an instance."""
+"""Commands for the operating system inside an instance."""

@@ -1,4 +1,4 @@
-"""The boot id of the guest: which boot is this?"""
+"""The boot id of the guest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pycloudlib.errors import CommandError, InvalidArgumentError
 from pycloudlib.guest.framing import Run, ask
 
 BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
-"""A new UUID in each boot; see proc(5)."""
+"""A new UUID for each boot; see proc(5)."""
 
 BOOT_ID_TIMEOUT = 10.0
-"""Seconds; a guest that is going down may take the command and never answer."""
+"""Seconds; a guest that is shutting down may accept the command and never respond."""
 
 _BOOT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -24,12 +24,12 @@ def boot_id(run: Run, *, timeout: float = BOOT_ID_TIMEOUT) -> str:
         timeout: seconds; default 10.
 
     Returns:
-        A UUID, as the kernel writes it.
+        A UUID in the kernel's notation.
 
     Raises:
         CommandError: the guest has no boot id.
         LoginShellError: the login shell does not run commands.
-        SSHError: the guest could not be reached.
+        SSHError: the connection failed or was lost.
     """
     answer = ask(run, f"cat {BOOT_ID_PATH}", timeout=timeout, description="read the boot id").check()
     found = _BOOT_ID.fullmatch(answer.strip())
@@ -39,13 +39,13 @@ def boot_id(run: Run, *, timeout: float = BOOT_ID_TIMEOUT) -> str:
 
 
 def checked_boot_id(value: object) -> str:
-    """Return the boot id that a caller passed.
+    """Validate a caller's boot id.
 
     Args:
-        value: what get_boot_id() returned; output that a login shell printed before it is ignored.
+        value: the result of `get_boot_id()`; ignore output of the login shell before it.
 
     Raises:
-        InvalidArgumentError: there is no UUID in it.
+        InvalidArgumentError: the value has no UUID.
     """
     found = _BOOT_ID.findall(value) if isinstance(value, str) else []
     if not found:

@@ -1,4 +1,4 @@
-"""What makes one guest differ from another is removed, so that an image of it boots as a first boot."""
+"""Removal of a guest's identity, so that instances of an image of it run their first boot."""
 
 from __future__ import annotations
 
@@ -72,19 +72,19 @@ done
 step sync
 exit "$((failures > 0))"
 """
-"""Run by sh as root. Every step is tried, so that all that went wrong is told at once."""
+"""A script that sh runs as root. Errors do not stop it, so that it reports all of them."""
 
 
 def clean(run: RunAsRoot, *, root: str = "") -> None:
-    """Remove what makes a guest differ from another, in one command.
+    """Remove the guest's identity in one command.
 
     Args:
         run: runs a command in the guest.
-        root: the directory that is taken for the guest's root; default its real one.
+        root: the directory to treat as the guest's root; default the real one.
 
     Raises:
-        CommandError: something could not be removed; with what, and why.
-        SSHError: the guest could not be asked.
+        CommandError: something could not be removed; the message has the reason.
+        SSHError: the connection failed or was lost.
     """
     result = run(CLEAN, description="clean the guest", use_sudo=True, env={"ROOT": root})
     if result.failed:

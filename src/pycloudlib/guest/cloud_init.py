@@ -1,9 +1,8 @@
-"""Waiting in the guest until cloud-init has ended, and reading how it ended.
+"""Wait in the guest until cloud-init finishes, and read its result.
 
-The files in /run/cloud-init and systemd's states of cloud-init's units tell both, in every version from 0.7.9 on.
-`cloud-init status` is asked only where they do not tell: its options, exit statuses, and texts differ between versions,
-and up to 23.3 its `--wait` returns while a later stage still runs once an earlier one reported an error, or never
-returns if a stage was killed.
+The files in /run/cloud-init and systemd's states of cloud-init's units provide both, in every version since 0.7.9. Use
+`cloud-init status` only as a fallback: its options, exit statuses, and texts differ between versions. Up to 23.3, its
+`--wait` returns during a later stage if an earlier one reported an error, or never returns if a stage was killed.
 
 See https://docs.cloud-init.io/en/latest/explanation/boot.html and
 https://docs.cloud-init.io/en/latest/explanation/return_codes.html
@@ -30,7 +29,7 @@ from pycloudlib.guest.framing import Frame, Run, ask
 logger = logging.getLogger(__name__)
 
 RECOVERABLE_CODE = 2
-"""The exit status of `cloud-init status` after recoverable errors, from 23.4 on."""
+"""The exit status of `cloud-init status` after recoverable errors, since 23.4."""
 
 STATUS_DIRECTORY = "/run/cloud-init"
 """The directory of status.json and result.json."""
@@ -42,24 +41,24 @@ SHUTDOWN_SCHEDULE = "/run/systemd/shutdown/scheduled"
 """systemd's record of `shutdown +5`."""
 
 NOLOGIN = "/run/nologin"
-"""The file by which systemd and logind keep users from logging in while the machine boots or goes down."""
+"""The file with which systemd and logind reject logins during startup and shutdown."""
 
 PENDING_LOOKS = 240
-"""Looks, four a second, for which a process that outlives the final stage may still change the power state."""
+"""Polls, four per second, during which a process that outlives the final stage may still change the power state."""
 
 SETTLING_LOOKS = 24
-"""Looks, four a second, for which systemd may not have begun the reboot that cloud-init asked logind for; that waits up
-to 5 s for programs that delay it (InhibitDelayMaxSec in logind.conf(5))."""
+"""Polls, four per second, during which systemd may not have started the reboot that cloud-init requested. logind
+delays it up to 5 s for inhibitors (InhibitDelayMaxSec in logind.conf(5))."""
 
 ENDING_LOOKS = 6
-"""Looks for which a reboot may be invisible after cloud-init was seen to end: its own process is gone, and systemd has
-not begun."""
+"""Polls during which a reboot may be invisible after cloud-init finished: its own process has exited, and systemd has
+not started the reboot."""
 
 UNCLEAR_LOOKS = 15
-"""Answers of `cloud-init status` without a status, one every two seconds, after which it counts as not running."""
+"""Responses of `cloud-init status` without a status, one every two seconds, after which it counts as not running."""
 
 LONGEST_WAIT = 86_400
-"""Seconds after which the script in the guest ends when there is no deadline: nobody may be waiting any more."""
+"""Seconds after which the script in the guest exits without a deadline, since nobody may be waiting anymore."""
 
 # From the last stage to the first. cloud-init 24.3 renamed cloud-init.service to cloud-init-network.service, and runs
 # all stages in one process, cloud-init-main.service.
@@ -76,7 +75,7 @@ SCRIPT = "wait_for_cloud_init.sh"
 
 
 class CloudInitVerdict(Enum):
-    """How cloud-init ended."""
+    """The ways in which cloud-init finishes."""
 
     DONE = "done"
     RECOVERABLE = "done, with recoverable errors"
@@ -87,12 +86,12 @@ class CloudInitVerdict(Enum):
 
 @dataclass(frozen=True)
 class CloudInitOutcome:
-    """How cloud-init ended, and what it reported.
+    """The result of cloud-init.
 
     Args:
-        verdict: how it ended.
-        text: its errors and warnings, on one line; empty when there are none.
-        boot_id: the boot in which it ended; empty if the guest has none.
+        verdict: the way in which it finished.
+        text: its errors and warnings, on one line; default none.
+        boot_id: the boot id at the end; empty if the guest has none.
     """
 
     verdict: CloudInitVerdict
@@ -103,22 +102,22 @@ class CloudInitOutcome:
 def wait_for_cloud_init(
     run: Run, *, deadline: Deadline, on_progress: Callable[[str], None] | None = None
 ) -> CloudInitOutcome:
-    """Wait in the guest until cloud-init has ended and the machine is not about to reboot.
+    """Wait in the guest until cloud-init finishes and no reboot is imminent.
 
-    In a guest without cloud-init, or with a disabled one, wait until systemd has booted the system.
+    If cloud-init is not installed or is disabled, wait until systemd has started the system.
 
     Args:
         run: runs a command in the guest.
         deadline: when to give up.
-        on_progress: called with one line whenever the thing awaited changes; default: not at all.
+        on_progress: called with one line whenever the awaited stage changes; default none.
 
     Returns:
-        How it ended: a unit of cloud-init is neither starting nor about to start, and the result is written.
+        The result: no unit of cloud-init is starting or about to start, and the result file is written.
 
     Raises:
-        CommandTimeoutError: it did not end in time.
+        CommandTimeoutError: cloud-init did not finish in time.
         LoginShellError: the login shell does not run commands.
-        SSHError: the guest could not be reached, or went away meanwhile.
+        SSHError: the connection failed or was lost.
     """
     frame = Frame(on_progress)
     result = run(
@@ -129,7 +128,7 @@ def wait_for_cloud_init(
     )
     answer = frame.answer(result)
     if not frame.is_complete:
-        # The guest is going down, or systemd restarts the unit that the session runs in.
+        # The guest is shutting down, or systemd restarts the session's unit.
         return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, answer.stderr)
     ending = _Ending.parse(answer)
     return replace(_outcome(ending, run, deadline), boot_id=ending.boot_id)
@@ -155,22 +154,22 @@ def _script(deadline: Deadline) -> str:
 
 @cache
 def _program() -> str:
-    """Return the script without its comments: each line takes time to quote, and to send."""
+    """Return the script without comments, which would take time to quote and to send."""
     lines = resources.files("pycloudlib.guest").joinpath(SCRIPT).read_text().splitlines()
     return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
 @dataclass(frozen=True)
 class _Ending:
-    """What the guest tells about the end of cloud-init.
+    """The guest's report on the end of cloud-init.
 
     Args:
-        how: "finished", "idle" if cloud-init does not run and left no result, "stopping" if the machine goes down.
+        how: "finished"; "idle" if cloud-init does not run and left no result; "stopping" during a shutdown.
         boot_id: the boot id.
-        failed: the units of cloud-init that failed.
-        asked: what `cloud-init status` said; None if nobody asked.
-        status: the content of status.json; None if it is missing or damaged.
-        result: the content of result.json; likewise.
+        failed: the failed units of cloud-init.
+        asked: the result of `cloud-init status`; None if it was not run.
+        status: the contents of status.json; None if it is missing or damaged.
+        result: the contents of result.json; None if it is missing or damaged.
     """
 
     how: str
@@ -182,7 +181,7 @@ class _Ending:
 
     @classmethod
     def parse(cls, answer: str) -> _Ending:
-        """Read the sections that the script prints."""
+        """Parse the sections of the script's output."""
         pieces = re.split(r"^=(how|boot|failed|code|said|status|result)$", answer, flags=re.MULTILINE)
         sections = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
         code = sections.get("code", "")
@@ -197,12 +196,12 @@ class _Ending:
 
     @property
     def has_result(self) -> bool:
-        """Whether result.json exists, be it damaged."""
+        """Whether result.json exists, even if it is damaged."""
         return self.how == "finished" or self.result is not None
 
     @property
     def errors(self) -> list[str]:
-        """What cloud-init reported, in the order of its stages."""
+        """cloud-init's errors, in the order of its stages."""
         reported = [error for stage in self._stages.values() for error in _texts(stage.get("errors"))]
         return list(dict.fromkeys([*reported, *_texts((self.result or {}).get("errors"))]))
 
@@ -220,7 +219,7 @@ class _Ending:
 
     @property
     def unfinished(self) -> list[str]:
-        """The stages that began and did not end: something killed them."""
+        """The stages that started and did not finish, because they were killed."""
         return [
             name
             for name, stage in self._stages.items()
@@ -229,11 +228,11 @@ class _Ending:
 
     @property
     def problems(self) -> list[str]:
-        """What makes this an end in error."""
+        """The errors that make the result an error."""
         problems = self.errors or [f"its stage {stage} did not end" for stage in self.unfinished]
         if not self.has_result and not problems:
             problems = ["it ended without a result"]
-        # A unit may fail for other reasons than cloud-init, such as a command that a distribution runs after it.
+        # A unit may fail for other reasons than cloud-init, such as a distribution's own command in it.
         is_well = self.has_result and self.asked is not None and self.asked.word == "done"
         return problems if is_well else [*problems, *(f"{unit} failed" for unit in self.failed)]
 
@@ -244,11 +243,11 @@ class _Ending:
 
 @dataclass(frozen=True)
 class _Status:
-    """What `cloud-init status --long` said.
+    """The result of `cloud-init status --long`.
 
     Args:
-        code: its exit status. 2 means recoverable errors from 23.4 on, and wrong usage in versions without `status`.
-        text: both of its streams.
+        code: the exit status. 2 means recoverable errors since 23.4, and wrong usage in versions without `status`.
+        text: both output streams.
     """
 
     code: int
@@ -256,7 +255,7 @@ class _Status:
 
     @property
     def word(self) -> str:
-        """The status; empty if the text holds none, but a usage message or a traceback."""
+        """The status; empty for a usage message or a traceback."""
         found = re.search(r"^\.*status: *(.+)$", self.text, re.MULTILINE)
         return found[1].strip() if found else ""
 
@@ -270,7 +269,7 @@ def _outcome(ending: _Ending, run: Run, deadline: Deadline) -> CloudInitOutcome:
     if not ending.how:
         return CloudInitOutcome(CloudInitVerdict.INTERRUPTED)
     if ending.how == "stopping" and ending.problems:
-        # A stage that the shutdown killed reports that as an error.
+        # A stage that the shutdown killed reports an error.
         return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, "the machine is going down")
     if ending.status is None and ending.result is None:
         return _outcome_without_files(ending.asked or _ask_status(run, deadline), ending.failed)

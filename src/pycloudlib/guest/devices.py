@@ -1,4 +1,4 @@
-"""The guest's disks: the path under which a volume appears."""
+"""The guest's disks: the device paths of volumes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.guest.framing import Run
 
 QUESTION_TIMEOUT = 30.0
-"""Seconds for one look at the guest's disks."""
+"""Seconds for one query of the guest's disks."""
 
 NEVER = Deadline.never()
 
 LAST_LOOK = 2.0
-"""Seconds that the guest gets at least, also at the deadline."""
+"""Minimum seconds for the guest to respond, even at the deadline."""
 
 # The serial number of an NVMe disk is the volume id. On Xen there is none, and the disk has the name under which the
 # volume was attached, with xvd for sd.
@@ -31,27 +31,27 @@ done
 
 
 def device_of_volume(run: Run, volume_id: str, device_name: str, deadline: Deadline = NEVER) -> str | None:
-    """Return the path of a volume in the guest; None until it appears.
+    """Return the device path of a volume in the guest; None until it appears.
 
     Args:
         run: runs a command in the guest.
-        volume_id: such as "vol-0123456789abcdef0".
-        device_name: what it was attached as, such as "/dev/sdf".
+        volume_id: the volume id, such as "vol-0123456789abcdef0".
+        device_name: the device name of the attachment, such as "/dev/sdf".
         deadline: when to stop waiting for the guest; default never.
 
     Raises:
         CommandTimeoutError: the guest did not respond in time.
-        SSHError: the guest could not be reached.
+        SSHError: the connection failed or was lost.
     """
     serial = volume_id.replace("-", "")
     script = f"SERIAL={serial}; NAMES='{' '.join(_names(device_name))}'\n{_BY_SERIAL}{_BY_NAME}exit 1"
     found = run(script, timeout=deadline.at_most(QUESTION_TIMEOUT).at_least(LAST_LOOK).remaining)
-    # Lines before it are what the login shell's start-up files print.
+    # Startup files of the login shell may print lines before it.
     return found.stdout.splitlines()[-1] if found.ok and found.stdout else None
 
 
 def _names(device_name: str) -> list[str]:
-    """Return the names that a disk without a serial number may have."""
+    """Return the possible names of a disk without a serial number."""
     name = device_name.removeprefix("/dev/")
     as_on_xen = f"/dev/xvd{name[2:]}" if name.startswith("sd") else f"/dev/{name}"
     return list(dict.fromkeys([as_on_xen, f"/dev/{name}"]))

@@ -1,9 +1,9 @@
-"""A switch inside the guest that powers it off when its time is over, even if nobody is left who would delete it.
+"""A switch inside the guest that powers it off when it expires, even if nothing else deletes it.
 
-It travels as one more part of the user data: a boothook, which cloud-init runs early in every boot, so the switch is
-set again after a restart. It leaves nothing on the disk that another machine made of it would run.
+The switch is an additional part of the user data: a boothook, which cloud-init runs early in every boot, so a restart
+sets it again. It leaves nothing on the disk that another instance of an image would run.
 
-https://docs.cloud-init.io/en/latest/explanation/format.html
+See https://docs.cloud-init.io/en/latest/explanation/format.html
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from datetime import datetime, timezone
 from pycloudlib.errors import InvalidArgumentError
 
 FILE_NAME = "pycloudlib-expiry"
-"""Of the part of the user data."""
+"""The file name of the user data part."""
 
 PLAIN_SIZE = 16 * 1024
-"""Bytes of user data that EC2 takes: what would be longer is compressed, which cloud-init undoes."""
+"""EC2's limit for user data in bytes; longer user data is compressed, which cloud-init reverses."""
 
 _MIME_MARK = b"mime-version:"
 _MIME_MARK_WITHIN = 4096
 _GZIP_MARK = b"\x1f\x8b"
 
-# Nothing is waited for, because the boot, of which this is a part, has to go on: all of it is done in the background,
-# and the timer depends on nothing that comes later. It counts towards both, the moment and the seconds until then, as
-# the clock may be set meanwhile. Where systemd sets no timer, a process sleeps.
+# Do not block, because the boot must continue: run in the background, with a timer without later dependencies. Set both
+# a calendar time and a delay, because the clock may change meanwhile. Without a systemd timer, a process sleeps.
 _SCRIPT = """#cloud-boothook
 #!/bin/sh
 # Powers this machine off at {moment}, as whoever launched it asked.
@@ -53,18 +52,18 @@ exit 0
 
 
 def with_expiry(user_data: str | bytes | None, expires: datetime) -> bytes:
-    """Add the switch to user data, and leave the meaning of what is there as it is.
+    """Add the switch to user data without changing its meaning.
 
-    The given user data stays one part, or all of its parts, in their order and with their headers, and comes first, so
-    that cloud-init gives scripts the names that they would have alone. Compressed user data is unpacked, as cloud-init
-    would do, and the whole compressed again.
+    The given user data remains one part, or all of its parts in their order and with their headers. It comes first, so
+    that cloud-init gives scripts the same names as without the switch. Compressed user data is decompressed, as
+    cloud-init would do, and the result is compressed again.
 
     Args:
-        user_data: whatever cloud-init takes; None for none.
-        expires: when the guest is powered off, with its time zone.
+        user_data: the user data in any form that cloud-init accepts; None for no user data.
+        expires: when to power the guest off, timezone-aware.
 
     Returns:
-        User data for the launch. It may be longer than EC2 takes, if what was given is nearly that long already.
+        The user data for the launch. It may exceed EC2's limit if the given user data is close to it.
 
     Raises:
         InvalidArgumentError: the time has no time zone.
@@ -95,7 +94,7 @@ def _script_part(expires: datetime) -> bytes:
 
 
 def _unpacked(data: bytes) -> bytes:
-    """What cloud-init sees: it unpacks what it can, and takes everything else as it is."""
+    """Decompress user data like cloud-init, which keeps everything else as it is."""
     if not data.startswith(_GZIP_MARK):
         return data
     try:
@@ -106,15 +105,15 @@ def _unpacked(data: bytes) -> bytes:
 
 def _as_part(data: bytes) -> bytes:
     if _MIME_MARK in data[:_MIME_MARK_WITHIN].lower():
-        # A message already: as it is, byte by byte. cloud-init looks through nested ones as if they were flat.
+        # Keep a message byte by byte. cloud-init flattens nested messages.
         return data
-    # The type that cloud-init itself gives to what is no message, before it looks at its beginning.
+    # The content type that cloud-init itself assigns to other data before it inspects the first line.
     headers = b"Content-Type: text/x-not-multipart\nContent-Transfer-Encoding: base64\n\n"
     return headers + encodebytes(data)
 
 
 def _joined(*parts: bytes) -> bytes:
-    # Made of the content: so it stands nowhere in it, and the same user data gives the same result.
+    # Derive the boundary from the content: it cannot occur there, and the same user data gives the same result.
     boundary = f"=={hashlib.sha256(b''.join(parts)).hexdigest()[:32]}==".encode()
     begin = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="' + boundary + b'"\n\n'
     return begin + b"".join(b"--" + boundary + b"\n" + part + b"\n" for part in parts) + b"--" + boundary + b"--\n"

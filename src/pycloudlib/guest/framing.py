@@ -1,4 +1,4 @@
-"""Framed answers: what a command in the guest prints, told from what the login shell's start-up files print."""
+"""Framed output: separate a guest command's output from that of the login shell's startup files."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pycloudlib.errors import LoginShellError
 from pycloudlib.result import Result
 
 SHOWN_LENGTH = 300
-"""Characters of unexpected output that an error message shows."""
+"""Characters of unexpected output in an error message."""
 
-# cloud-init's default for root where root logins are disabled (disable_root_opts); it says so, then sleeps for 10 s.
+# cloud-init's default for root if root logins are disabled (disable_root_opts): a message, then a sleep of 10 s.
 REDIRECTED_LOGIN = re.compile(r"Please login as the user [\"']?(?P<user>[^\s\"']+)[\"']? rather than the user")
 
 
 class Run(Protocol):
-    """A callable that runs a command in the guest: BaseInstance.execute() is one."""
+    """A callable that runs a command in the guest, such as `BaseInstance.execute()`."""
 
     def __call__(
         self,
@@ -34,11 +34,11 @@ class Run(Protocol):
 class Frame:
     """The output of one command between two random marks.
 
-    A start-up file that prints (`echo Welcome` in .bashrc) prints before the first mark. A forced command, or a login
-    shell such as nologin, prints no mark at all.
+    The output of a startup file (`echo Welcome` in .bashrc) precedes the first mark. A forced command, or a login shell
+    such as nologin, prints no mark.
 
     Args:
-        on_note: called with each note that the command writes with `note TEXT`, as it comes; default: ignore notes.
+        on_note: called immediately with each note that the command writes with `note TEXT`; default none.
     """
 
     def __init__(self, on_note: Callable[[str], None] | None = None) -> None:
@@ -60,14 +60,14 @@ class Frame:
         )
 
     def feed(self, stream: str, piece: bytes) -> None:
-        """Take output as it arrives.
+        """Process output as it arrives.
 
         Args:
             stream: "stdout" or "stderr".
             piece: the output.
 
         Raises:
-            LoginShellError: a forced command advises to log in as another user; it would hold the session for long.
+            LoginShellError: a forced command advises another login user; it would block the session for long.
         """
         if stream == "stdout":
             self._stdout += piece
@@ -78,10 +78,10 @@ class Frame:
         self._report_notes()
 
     def answer(self, result: Result) -> Result:
-        """Return what the command itself printed.
+        """Return the result with only the command's own output.
 
         Args:
-            result: the result of the script; its output is what feed() got if it holds none itself.
+            result: the result of the script; if it has no output, use that of `feed()`.
 
         Raises:
             LoginShellError: the command did not run.
@@ -96,7 +96,7 @@ class Frame:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the command ran to its end: neither the guest nor its shell went away meanwhile."""
+        """Whether the command ran to its end, without a loss of the guest or its shell."""
         return f"\n{self._mark} end\n".encode() in self._stdout
 
     @property
@@ -130,21 +130,21 @@ class Frame:
 
 
 def ask(run: Run, command: str, *, timeout: float, description: str) -> Result:
-    """Run a command in the guest and return what it printed itself.
+    """Run a command in the guest, and return only its own output.
 
     Args:
         run: runs a command in the guest.
         command: a shell script.
         timeout: seconds.
-        description: what to log and show in errors instead of the command.
+        description: the text that replaces the command in logs and errors.
 
     Returns:
-        The result; its standard output holds nothing that the login shell printed on its own.
+        The result; its standard output excludes that of the login shell.
 
     Raises:
         LoginShellError: the login shell does not run commands.
         CommandTimeoutError: the command did not end in time.
-        SSHError: the guest could not be reached, or was lost meanwhile.
+        SSHError: the connection failed or was lost.
     """
     frame = Frame()
     return frame.answer(run(frame.script(command), timeout=timeout, description=description))

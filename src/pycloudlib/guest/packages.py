@@ -1,4 +1,4 @@
-"""Packages of the guest: installed and upgraded by the package manager that it has."""
+"""Packages of the guest: installation and upgrades with its package manager."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pycloudlib.result import Result
 from pycloudlib.waiting import wait_until
 
 LOCK_TIMEOUT = 300.0
-"""Seconds to wait for another program that installs something, such as the daily upgrade of a fresh machine."""
+"""Seconds to wait for another package manager process, such as the daily upgrade of a fresh machine."""
 
 LOCK_INTERVAL = 2.0
 
 PACKAGE = re.compile(r"[A-Za-z0-9_./@][^\s\0]*(?<!-)")
-"""A name, perhaps with a version, a path or a URL. Whatever begins with another sign is an option, or asks for a
-removal, and so does a "-" at the end in apt."""
+"""A name, optionally with a version, a path, or a URL. Any other first character means an option or a removal, and so
+does a trailing "-" in apt."""
 
 APT_OPTIONS = (
     "-q",
@@ -30,7 +30,7 @@ APT_OPTIONS = (
 )  # fmt: skip
 
 APT_LOCKED = "Could not get lock"
-"""DPkg::Lock::Timeout covers dpkg's own lock, but not that of the package lists."""
+"""DPkg::Lock::Timeout covers dpkg's own lock, but not the lock of the package lists."""
 
 APT_LISTS = "/var/lib/apt/lists/*_Packages*"
 
@@ -39,14 +39,14 @@ ERROR_LINE = re.compile(r"(?:E|Error|ERROR|error): *(.*)")
 
 @dataclass(frozen=True)
 class PackageManager:
-    """A program that installs packages, and how it is told to ask nothing.
+    """A package manager and its noninteractive commands.
 
     Args:
-        program: its name.
-        install: the command that packages are added to.
-        refresh: the command that gets the lists of packages; empty where upgrading does it.
-        upgrade: the command that upgrades what is installed.
-        env: variables set for each of them.
+        program: the name of the program.
+        install: the command to which package names are appended.
+        refresh: the command that updates the package lists; empty if the upgrade does so.
+        upgrade: the command that upgrades the installed packages.
+        env: environment variables for each command; default none.
     """
 
     program: str
@@ -61,7 +61,7 @@ APT = PackageManager(
     install=("apt-get", *APT_OPTIONS, "install"),
     refresh=("apt-get", *APT_OPTIONS, "update"),
     upgrade=("apt-get", *APT_OPTIONS, "--with-new-pkgs", "upgrade"),
-    # LANGUAGE changes nothing but the language of messages, one of which is looked for.
+    # LANGUAGE affects only the messages, of which one is matched.
     env={"DEBIAN_FRONTEND": "noninteractive", "LANGUAGE": "en"},
 )
 DNF = PackageManager(
@@ -85,24 +85,24 @@ ZYPPER = PackageManager(
 )
 
 PACKAGE_MANAGERS = (APT, ZYPPER, DNF, YUM)
-"""In the order in which they are looked for: who has zypper may have dnf besides, and who has dnf may have yum."""
+"""In the order of lookup: systems with zypper may also have dnf, and systems with dnf may also have yum."""
 
 
 def install(run: RunAsRoot, packages: str | Sequence[str]) -> Result:
-    """Install packages. With apt, the lists of packages are fetched first if the guest has none.
+    """Install packages. With apt, update the package lists first if the guest has none.
 
     Args:
         run: runs a command in the guest.
-        packages: names, as the guest's package manager takes them; in a string, blanks separate them.
+        packages: the package names; a string may contain several, separated by spaces.
 
     Returns:
-        What the package manager printed.
+        The output of the package manager.
 
     Raises:
-        InvalidArgumentError: there is no package, or a name that is none.
-        CommandError: it failed, or the guest has no package manager that is known here.
-        PycloudlibTimeoutError: another program was installing something all the time.
-        SSHError: the guest could not be asked.
+        InvalidArgumentError: there is no package, or a name is invalid.
+        CommandError: the installation failed, or the guest has no supported package manager.
+        PycloudlibTimeoutError: another package manager process did not end in time.
+        SSHError: the connection failed or was lost.
     """
     names = _checked(packages)
     manager = _package_manager(run)
@@ -112,18 +112,18 @@ def install(run: RunAsRoot, packages: str | Sequence[str]) -> Result:
 
 
 def update(run: RunAsRoot) -> Result:
-    """Get the lists of packages anew, and upgrade what is installed.
+    """Update the package lists, and upgrade the installed packages.
 
     Args:
         run: runs a command in the guest.
 
     Returns:
-        What the package manager printed as it upgraded.
+        The output of the upgrade.
 
     Raises:
-        CommandError: it failed, or the guest has no package manager that is known here.
-        PycloudlibTimeoutError: another program was installing something all the time.
-        SSHError: the guest could not be asked.
+        CommandError: the upgrade failed, or the guest has no supported package manager.
+        PycloudlibTimeoutError: another package manager process did not end in time.
+        SSHError: the connection failed or was lost.
     """
     manager = _package_manager(run)
     if manager.refresh:
@@ -181,7 +181,7 @@ def _manage(run: RunAsRoot, manager: PackageManager, command: Sequence[str], pur
 
 
 def _reason(result: Result) -> str:
-    """The first line that calls itself an error, or else the last one."""
+    """Return the first error line, or else the last line."""
     lines = [line.strip() for line in (*result.stderr.splitlines(), *result.stdout.splitlines()) if line.strip()]
     for line in lines:
         if error := ERROR_LINE.match(line):

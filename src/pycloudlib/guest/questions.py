@@ -1,4 +1,4 @@
-"""Many questions put to the guest by one command: logging in and starting a program cost more than most answers."""
+"""Run many probes in the guest with one command, because logins and program starts cost more than most probes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pycloudlib.errors import SSHError
 from pycloudlib.result import Result
 
 SECONDS_PER_QUESTION = 120
-"""After which the guest itself gives up a question, so that one that hangs does not take the others with it."""
+"""Seconds after which the guest itself aborts a probe, so that one that hangs does not block the others."""
 
 TIMED_OUT = 124
-"""What timeout(1) ends with."""
+"""The exit status of timeout(1)."""
 
 
 class Execute(Protocol):
-    """Something that runs a command in the guest as root: BaseInstance.execute() is one."""
+    """A callable that runs a command in the guest as root, such as `BaseInstance.execute()`."""
 
     def __call__(
         self,
@@ -37,11 +37,11 @@ class Execute(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a question brought.
+    """The result of a probe.
 
     Args:
-        text: both of its streams, as they came; without the last line's end.
-        status: its exit status.
+        text: both output streams, interleaved, without the final newline.
+        status: the exit status; default 0.
     """
 
     text: str
@@ -54,24 +54,24 @@ class Answer:
 
     @property
     def lines(self) -> list[str]:
-        """The lines that are not empty."""
+        """The nonempty lines."""
         return [line for line in self.text.splitlines() if line.strip()]
 
 
 def ask(execute: Execute, questions: Mapping[str, str], *, timeout: float) -> dict[str, Answer]:
-    """Put all questions, as root, in one command.
+    """Run all probes as root in one command.
 
     Args:
         execute: runs a command in the guest.
-        questions: shell commands by name. None gets standard input, and each is given up after two minutes.
+        questions: shell commands by name, without standard input; each is aborted after two minutes.
         timeout: seconds for all of them.
 
     Returns:
-        The answer to each.
+        The result of each probe, by name.
 
     Raises:
-        CommandTimeoutError: they were not all answered in time.
-        SSHError: the guest could not be asked, or does not let its user become root.
+        CommandTimeoutError: the probes did not end in time.
+        SSHError: the connection failed or was lost, or the user cannot become root.
     """
     mark = secrets.token_hex(8)
     done = execute(
@@ -90,9 +90,9 @@ def ask(execute: Execute, questions: Mapping[str, str], *, timeout: float) -> di
 
 
 def _script(questions: Mapping[str, str], mark: str) -> str:
-    """Every answer is one line: nothing that a guest prints can be taken for another answer.
+    """Return the script. Each result is encoded on one line, so that no output can be mistaken for another result.
 
-    The first line is empty, because a login shell may print something without the end of a line.
+    The first line is empty, because a login shell may print text without a newline.
     """
     head = f"""\
 export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"

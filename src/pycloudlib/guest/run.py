@@ -1,4 +1,4 @@
-"""What the rooms of this package ask for: something that runs a command in the guest as root."""
+"""The protocol of a callable that runs a command in the guest as root."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycloudlib.result import Result
 
 
 class RunAsRoot(Protocol):
-    """Something that runs a command in the guest, as root when told so: BaseInstance.execute() is one."""
+    """A callable that runs a command in the guest, optionally as root, such as `BaseInstance.execute()`."""
 
     def __call__(
         self,
@@ -19,4 +19,4 @@ class RunAsRoot(Protocol):
         use_sudo: bool = False,
         env: Mapping[str, str] | None = None,
     ) -> Result:
-        """Run a string in `sh -c`, or a list as it is, with these variables set."""
+        """Run a string with `sh -c`, or a list as it is, with these environment variables."""

@@ -1,10 +1,10 @@
-"""Run a script of the caller's from a file of the guest."""
+"""Run a caller's script from a temporary file in the guest."""
 
 from __future__ import annotations
 
-# One line, because every login shell takes one as it is. mktemp lets nobody else read the file, whatever the umask,
-# which is the script's own; the trap removes the file however the script ends. An empty file is a script that succeeds,
-# unless its directory is mounted noexec.
+# One line, because every login shell accepts one as it is. mktemp creates a private file regardless of the umask, which
+# the script may change; the trap removes the file in any case. An empty script succeeds unless its directory is mounted
+# noexec.
 RUN_SCRIPT = (
     "script=; trap 'rm -f \"$script\"' EXIT HUP INT TERM; "
     'for folder in "${TMPDIR:-/tmp}" "$HOME" /var/tmp "${XDG_RUNTIME_DIR:-/run}" /dev/shm; do '
@@ -14,4 +14,5 @@ RUN_SCRIPT = (
     ' ${XDG_RUNTIME_DIR:-/run}, and /dev/shm are not writable, or mounted noexec" >&2; exit 126; fi; '
     'cat >"$script" && "$script" </dev/null'
 )
-"""The command: the script is on its standard input. Its exit status is the script's; 126 if no directory will do."""
+"""The command, which reads the script from standard input. Its exit status is the script's, or 126 without a suitable
+directory."""

@@ -1,1 +1,1 @@
-"""Where the time of a boot goes: read from the guest, kept as JSON, drawn as a picture."""
+"""Boot timelines: read from the guest, stored as JSON, and drawn as pictures."""

@@ -1,4 +1,4 @@
-"""Boots of real instances, asked where their time went."""
+"""The boot timelines of real instances."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from pycloudlib.timeline.model import BootRecord
 
 TIMEOUT = 300.0
-"""Seconds for the questions: under emulation, programs start slowly."""
+"""Seconds for all probes: under emulation, programs start slowly."""
 
 
 def of_launched_instance(instance: EC2Instance, label: str) -> BootRecord:
-    """The boot of an instance that was launched, started or restarted here, and waited for.
+    """Return the boot record of an instance that was launched, started, or restarted, and awaited here.
 
     Args:
         instance: the instance.
-        label: what its boot is compared by, such as the image's name.
+        label: the group of the boot in comparisons, such as the image's name.
 
     Raises:
-        InstanceError: it does not tell the time.
-        SSHError: it could not be asked.
+        InstanceError: the guest does not report the time of its boot.
+        SSHError: the connection failed or was lost.
     """
     answers = ask(instance.execute, QUESTIONS, timeout=TIMEOUT)
     record = boot_record(answers, instance.timeline, label=label, image_id=instance.image_id, instance_id=instance.id)
@@ -34,14 +34,14 @@ def of_launched_instance(instance: EC2Instance, label: str) -> BootRecord:
 
 
 def of_running_instance(instance: EC2Instance) -> BootRecord:
-    """The latest boot of an instance that somebody else waited for: seconds since its kernel started.
+    """Return the record of the latest boot of a running instance: seconds since its kernel started.
 
     Args:
         instance: the instance.
 
     Raises:
-        InstanceError: it does not tell the time.
-        SSHError: it could not be asked.
+        InstanceError: the guest does not report the time of its boot.
+        SSHError: the connection failed or was lost.
     """
     answers = ask(instance.execute, QUESTIONS, timeout=TIMEOUT)
     record = boot_by_itself(

@@ -1,4 +1,4 @@
-"""Pictures of boots, as SVG that stands alone: in light and dark, with a title, a description and no script."""
+"""Pictures of boots as self-contained SVG: light and dark, with a title and a description, and without scripts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pycloudlib.timeline.summary import difference, runs_by_label, spread_of
 
 WIDTH = 960
 LEFT = 232
-"""Where the bars begin; their names are to the left of it."""
+"""The left end of the bars, after their names."""
 RIGHT = 806
-"""Where they may end; what they come to is to the right of it."""
+"""The right limit of the bars, before their totals."""
 ROW = 34
 BAR = 20
 AXIS = 22
 MOST_UNITS = 14
 NARROWEST = 26
-"""A bar that is narrower has no number in it."""
+"""The width below which a bar has no number."""
 LONGEST_NAME = 30
 
 STYLE = """
@@ -42,7 +42,7 @@ _ids = count(1)
 
 
 def overview(records: Sequence[BootRecord]) -> str:
-    """One bar for each boot, made of its stages, with what it took more or less than the first one.
+    """Draw one bar per boot, made of its stages, with the difference to the first boot.
 
     Args:
         records: the boots, from top to bottom.
@@ -57,7 +57,7 @@ def overview(records: Sequence[BootRecord]) -> str:
 
 
 def spread(records: Sequence[BootRecord]) -> str:
-    """For each image, how its boots differ: a dot for each, a line over all of them, a thick mark at their median.
+    """Draw the spread of each image's boots: a dot per boot, a line for the range, and a thick mark at the median.
 
     Args:
         records: the boots, in any order.
@@ -86,7 +86,7 @@ def spread(records: Sequence[BootRecord]) -> str:
 
 
 def detail(record: BootRecord) -> str:
-    """What went on inside the guest: cloud-init's stages, and the units that took longest.
+    """Draw the inside of a boot: cloud-init's stages, and the slowest units.
 
     Args:
         record: the boot.
@@ -118,14 +118,14 @@ def detail(record: BootRecord) -> str:
 
 
 def shown_spans(record: BootRecord) -> list[Span]:
-    """Cloud-init's stages and the slowest units, in the order in which they began."""
+    """Return cloud-init's stages and the slowest units, sorted by their start."""
     units = sorted((span for span in record.spans if span.kind == "unit"), key=lambda span: -span.seconds)
     stages = [span for span in record.spans if span.kind != "unit"]
     return sorted([*stages, *units[:MOST_UNITS]], key=lambda span: span.start)
 
 
 class _Scale:
-    """Seconds to the left and right of a picture."""
+    """The horizontal scale of a picture, in seconds."""
 
     def __init__(self, longest: float) -> None:
         self._step = _round_step(max(longest, 1e-3) / 8)
@@ -135,7 +135,7 @@ class _Scale:
         return LEFT + (RIGHT - LEFT) * seconds / self._longest
 
     def grid(self, top: float, height: float) -> Iterator[str]:
-        """Lines at round seconds, and the seconds below them."""
+        """Yield lines at round numbers of seconds, with labels below."""
         for number in range(int(self._longest / self._step + 1e-9) + 1):
             seconds = number * self._step
             x = self(seconds)
@@ -178,7 +178,7 @@ def _totals(seconds: float, first: float, y: float, is_first: bool) -> Iterator[
 
 
 def _milestones(record: BootRecord, scale: _Scale, top: float) -> Iterator[str]:
-    """The names of the moments, as far as there is room for them."""
+    """Yield the names of the milestones that have enough room."""
     names = {"kernel": "kernel", "userspace": "systemd", "reachable": "sshd", "logged_in": "login", "ready": "ready"}
     taken = -math.inf
     for stage, name in names.items():
@@ -190,7 +190,7 @@ def _milestones(record: BootRecord, scale: _Scale, top: float) -> Iterator[str]:
 
 
 def _shortened(text: str) -> str:
-    """Without its middle, if it is too long: dates at the end of a name tell as much as its beginning."""
+    """Shorten a long text in the middle: dates at the end of a name are as informative as its start."""
     if len(text) <= LONGEST_NAME:
         return text
     half = LONGEST_NAME // 2

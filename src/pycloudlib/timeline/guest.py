@@ -1,4 +1,4 @@
-"""What the guest tells of its own boot: systemd's units and cloud-init's stages, put on the clock of whoever waits."""
+"""The guest's report on its own boot: systemd's units and cloud-init's stages, relative to the launch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pycloudlib.guest.questions import Answer
 from pycloudlib.timeline.model import STAGES, BootRecord, Span
 
 QUESTIONS: Mapping[str, str] = {
-    # First of all, so that little time passes between it and the moment at which the question was put.
+    # First, so that little time passes after the start of the command.
     "clock": "date +%s.%N; cut -d' ' -f1 /proc/uptime",
     "userspace": "systemctl show -p UserspaceTimestampMonotonic -p FinishTimestampMonotonic",
     "units": (
@@ -22,11 +22,11 @@ QUESTIONS: Mapping[str, str] = {
     ),
     "cloud_init": "cloud-init analyze dump",
 }
-"""Shell commands by the name of the answer."""
+"""Shell commands by the name of the probe."""
 
 MICROSECONDS = 1e6
 SHORTEST = 0.01
-"""Seconds; what takes less is not worth a line."""
+"""Seconds below which a unit is omitted."""
 
 STAGE_NAMES = {
     "init-local": "init-local: data source, network configuration",
@@ -37,19 +37,19 @@ STAGE_NAMES = {
 
 
 class Milestones(Protocol):
-    """When somebody who waited saw the instance come how far: EC2Instance.timeline is such."""
+    """The milestones of a boot, as seen by a waiting caller, such as `EC2Instance.timeline`."""
 
     @property
     def requested(self) -> datetime:
-        """The moment, in UTC."""
+        """The time of the request, in UTC."""
 
     @property
     def running(self) -> float | None:
-        """Seconds from then until EC2 called it running."""
+        """Seconds from the request until EC2 reported it as running."""
 
     @property
     def reachable(self) -> float | None:
-        """Seconds until its sshd answered."""
+        """Seconds until its sshd responded."""
 
     @property
     def logged_in(self) -> float | None:
@@ -57,19 +57,19 @@ class Milestones(Protocol):
 
     @property
     def ready(self) -> float | None:
-        """Seconds until cloud-init was done."""
+        """Seconds until cloud-init finished."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Milestones of a boot that nobody waited for.
+    """The milestones of a boot without a waiting caller.
 
     Args:
-        requested: the moment that seconds are counted from, in UTC.
-        running: seconds until EC2 called it running; default unknown.
-        reachable: seconds until its sshd answered; default unknown.
+        requested: the start of the time scale, in UTC.
+        running: seconds until EC2 reported it as running; default unknown.
+        reachable: seconds until its sshd responded; default unknown.
         logged_in: seconds until the key was accepted; default unknown.
-        ready: seconds until cloud-init was done; default unknown.
+        ready: seconds until cloud-init finished; default unknown.
     """
 
     requested: datetime
@@ -82,22 +82,22 @@ class Seen:
 def boot_record(
     answers: Mapping[str, Answer], seen: Milestones, *, label: str, image_id: str, instance_id: str
 ) -> BootRecord | None:
-    """Put what the guest says and what was seen from outside on one clock.
+    """Combine the guest's report and the milestones on one time scale.
 
     Args:
-        answers: of the guest, to QUESTIONS.
-        seen: from outside.
-        label: what the boot is compared by.
-        image_id: the AMI.
-        instance_id: the instance.
+        answers: the guest's results of QUESTIONS.
+        seen: the milestones.
+        label: the group of the boot in comparisons.
+        image_id: the AMI id.
+        instance_id: the instance id.
 
     Returns:
-        The boot; None when the guest does not tell the time.
+        The boot record; None if the guest does not report the time.
     """
     booted = _kernel_started(answers["clock"])
     if booted is None:
         return None
-    # Both clocks are set by NTP or by the host, so that they agree better than any question and its answer would tell.
+    # NTP or the host sets both clocks, so they agree better than a round trip could measure.
     zero = seen.requested.timestamp()
     kernel = max(0.0, booted - zero)
     reached = {"kernel": kernel}
@@ -120,16 +120,16 @@ def boot_record(
 
 
 def boot_by_itself(answers: Mapping[str, Answer], *, label: str, image_id: str, instance_id: str) -> BootRecord | None:
-    """What a machine tells that nobody waited for: seconds are counted from the start of its kernel.
+    """Return the record of a boot without a waiting caller: seconds since the kernel started.
 
     Args:
-        answers: of the guest, to QUESTIONS.
-        label: what the boot is compared by.
-        image_id: the AMI.
-        instance_id: the instance.
+        answers: the guest's results of QUESTIONS.
+        label: the group of the boot in comparisons.
+        image_id: the AMI id.
+        instance_id: the instance id.
 
     Returns:
-        The boot; None when the guest does not tell the time.
+        The boot record; None if the guest does not report the time.
     """
     booted = _kernel_started(answers["clock"])
     if booted is None:
@@ -146,7 +146,7 @@ def boot_by_itself(answers: Mapping[str, Answer], *, label: str, image_id: str, 
 
 
 def _kernel_started(clock: Answer) -> float | None:
-    """The time of the guest's clock at which its kernel started, in seconds since 1970."""
+    """Return the start of the kernel on the guest's clock, in seconds since the epoch."""
     try:
         now, uptime = map(float, clock.text.split())
     except ValueError:
@@ -155,7 +155,7 @@ def _kernel_started(clock: Answer) -> float | None:
 
 
 def _cloud_init(dump: Answer, zero: float) -> list[Span]:
-    """The stages of the latest boot; each module is a part of one, and told by cloud-init itself."""
+    """Return the stages of the latest boot, without their modules, which cloud-init itself reports."""
     try:
         events: list[dict[str, Any]] = json.loads(dump.text)
     except ValueError:
@@ -175,7 +175,7 @@ def _cloud_init(dump: Answer, zero: float) -> list[Span]:
 
 
 def _units(text: str, kernel: float) -> Iterator[Span]:
-    """Each unit from the moment at which it was started until it was up; one that ran once, until it was over."""
+    """Yield each unit, from its start until it was active; a one-shot unit until it finished."""
     for block in text.split("\n\n"):
         begun = _property(block, "InactiveExitTimestampMonotonic")
         up = _property(block, "ActiveEnterTimestampMonotonic") or _property(block, "InactiveEnterTimestampMonotonic")
@@ -185,6 +185,6 @@ def _units(text: str, kernel: float) -> Iterator[Span]:
 
 
 def _property(text: str, name: str) -> float:
-    """A moment that systemd tells, in seconds since the kernel started; 0 when it has not come."""
+    """Return a systemd timestamp in seconds since the kernel started; 0 if it is not reached."""
     found = re.search(rf"^{name}=(\d+)$", text, re.MULTILINE)
     return int(found.group(1)) / MICROSECONDS if found else 0.0

@@ -1,4 +1,4 @@
-"""What is known about where the time of a boot went; and how it is kept in a file."""
+"""Boot records, and their JSON format."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ STAGES: Mapping[str, str] = {
     "logged_in": "until somebody can log in",
     "ready": "until cloud-init is done",
 }
-"""How far a boot can have come, in this order, and what goes on until then."""
+"""The stages of a boot, in order, with the activity before each."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Something that took time.
+    """A time span.
 
     Args:
-        name: such as "ssh.service".
+        name: the name, such as "ssh.service".
         kind: "cloud-init" or "unit".
-        start: seconds since the boot was requested.
-        seconds: how long it took.
+        start: seconds since the request of the boot.
+        seconds: the duration in seconds.
     """
 
     name: str
@@ -45,12 +45,12 @@ class BootRecord:
     """One boot of one instance.
 
     Args:
-        label: what it is compared by: the image's name, or what somebody called it.
-        image_id: the AMI.
-        instance_id: the instance.
-        requested: the moment that seconds are counted from: ISO 8601 in UTC.
-        reached: seconds until it had come to each stage, as far as is known.
-        spans: cloud-init's stages and systemd's units.
+        label: the group of the boot in comparisons: the image's name, or a given label.
+        image_id: the AMI id.
+        instance_id: the instance id.
+        requested: the start of the time scale: ISO 8601 in UTC.
+        reached: seconds until each known stage.
+        spans: cloud-init's stages and systemd's units; default none.
     """
 
     label: str
@@ -62,12 +62,12 @@ class BootRecord:
 
     @property
     def total(self) -> float:
-        """Seconds until the last stage that it came to."""
+        """Seconds until the last reached stage."""
         return max(self.reached.values(), default=0.0)
 
     @property
     def phases(self) -> list[Span]:
-        """The stages as spans without a gap; one that was over before the one before it takes no time."""
+        """The stages as contiguous spans; a stage that was reached before the previous one has no duration."""
         found: list[Span] = []
         at = 0.0
         for stage in STAGES:
@@ -80,19 +80,19 @@ class BootRecord:
 
 
 def to_json(records: Sequence[BootRecord]) -> str:
-    """Write boots as JSON."""
+    """Serialize boot records as JSON."""
     return json.dumps({"version": VERSION, "boots": [asdict(record) for record in records]}, indent=1) + "\n"
 
 
 def from_json(text: str, source: str) -> list[BootRecord]:
-    """Read what to_json() wrote.
+    """Parse the JSON of `to_json()`.
 
     Args:
         text: the JSON.
-        source: where it is from, for errors.
+        source: the origin, for errors.
 
     Raises:
-        InvalidArgumentError: it is no such JSON.
+        InvalidArgumentError: the text has another format or version.
     """
     try:
         told: dict[str, Any] = json.loads(text)
@@ -106,10 +106,10 @@ def from_json(text: str, source: str) -> list[BootRecord]:
 
 
 def read(path: Path) -> list[BootRecord]:
-    """Read the boots of a file.
+    """Read the boot records of a file.
 
     Raises:
-        InvalidArgumentError: it cannot be read, or holds something else.
+        InvalidArgumentError: the file cannot be read, or has another format.
     """
     try:
         return from_json(path.read_text(encoding="utf-8"), str(path))

@@ -1,4 +1,4 @@
-"""Boots as an HTML page that stands alone, or as a part of one: pictures, and the tables behind them."""
+"""Boots as a self-contained HTML page, or as a fragment of one: pictures with their tables."""
 
 from __future__ import annotations
 
@@ -68,15 +68,15 @@ PAGE = """<!doctype html>
 
 
 def environment() -> Environment:
-    """A jinja2 environment in which what machines say is text, and never markup."""
+    """Return a jinja2 environment that escapes all values."""
     return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
 
 
 def fragment(records: Sequence[BootRecord]) -> str:
-    """The part of a page that shows boots.
+    """Return the HTML fragment for some boots.
 
     Args:
-        records: the boots, the one that the others are compared with first.
+        records: the boots, the reference of the comparison first.
     """
     from markupsafe import Markup  # noqa: PLC0415  (comes with jinja2)
 
@@ -102,10 +102,10 @@ def fragment(records: Sequence[BootRecord]) -> str:
 
 
 def page(records: Sequence[BootRecord]) -> str:
-    """A page with boots side by side.
+    """Return an HTML page that compares boots.
 
     Args:
-        records: the boots, the one that the others are compared with first.
+        records: the boots, the reference of the comparison first.
     """
     from markupsafe import Markup  # noqa: PLC0415
 

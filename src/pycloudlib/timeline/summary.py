@@ -1,4 +1,4 @@
-"""Boots side by side, in numbers: how much slower, and how far apart."""
+"""Comparisons of boots in numbers: differences and spreads."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pycloudlib.timeline.model import BootRecord
 
 @dataclass(frozen=True)
 class Spread:
-    """How far apart some numbers are.
+    """The spread of some numbers.
 
     Args:
-        low: the smallest.
-        median: the one in the middle.
-        high: the largest.
+        low: the minimum.
+        median: the median.
+        high: the maximum.
     """
 
     low: float
@@ -25,12 +25,12 @@ class Spread:
 
 
 def spread_of(seconds: Sequence[float]) -> Spread:
-    """How far apart they are; there is at least one."""
+    """Return the spread of at least one number."""
     return Spread(min(seconds), statistics.median(seconds), max(seconds))
 
 
 def runs_by_label(records: Sequence[BootRecord]) -> dict[str, list[BootRecord]]:
-    """The boots of each image, in the order in which images first come."""
+    """Return the boots of each label, in the order of first occurrence."""
     groups: dict[str, list[BootRecord]] = {}
     for record in records:
         groups.setdefault(record.label, []).append(record)
@@ -38,12 +38,12 @@ def runs_by_label(records: Sequence[BootRecord]) -> dict[str, list[BootRecord]]:
 
 
 def has_spread(records: Sequence[BootRecord]) -> bool:
-    """Whether an image was booted more than once."""
+    """Return whether a label has more than one boot."""
     return any(len(runs) > 1 for runs in runs_by_label(records).values())
 
 
 def difference(seconds: float, first: float) -> str:
-    """How much more or less it is than the first, as in "+3.1 s (+12 %)"."""
+    """Return the difference to the first value, as in "+3.1 s (+12 %)"."""
     more = seconds - first
     share = f" ({more / first:+.0%})".replace("%", " %") if first else ""
     return f"{more:+.1f} s{share}"

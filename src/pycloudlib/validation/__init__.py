@@ -1,4 +1,4 @@
-"""Checks that an image must pass, as pytest tests on a machine that is launched from it."""
+"""Validation of images: pytest tests on an instance that is launched from the image."""
 
 from pycloudlib.validation.facts import Facts, Launch
 from pycloudlib.validation.life import Life

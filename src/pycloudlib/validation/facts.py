@@ -1,4 +1,4 @@
-"""What is known about a machine that was launched from the image: all that checks judge, as plain texts."""
+"""The findings about an instance of the image, as plain text: the input of all checks."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from pycloudlib.guest.questions import Answer
 from pycloudlib.validation.verdicts import not_applicable
 
 NOT_FOUND = 127
-"""The exit status of a shell that does not find the program."""
+"""A shell's exit status for a missing program."""
 
 CLOCK_SLACK = 5
-"""Seconds by which the guest's clock may be set, and its start be rounded, after files were written."""
+"""Seconds of tolerance for changes of the guest's clock, and for the rounding of its start, after files were written.
+"""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What was launched.
+    """The launch of the instance.
 
     Args:
-        instance_id: the machine.
-        image_id: the AMI.
-        image_name: its name.
-        image_size_gb: GiB of its root volume.
-        volume_size_gb: GiB of the root volume that the machine got.
-        username: who logs in.
-        public_key: the key that it was launched with, as in authorized_keys.
-        private_ip: its private IPv4 address.
-        ipv6_addresses: its IPv6 addresses; empty when it has none.
-        private_dns_name: what EC2 calls it inside the VPC; empty when EC2 does not.
-        boot_timeout: seconds within which somebody must be able to log in.
+        instance_id: the instance id.
+        image_id: the AMI id.
+        image_name: the name of the image.
+        image_size_gb: the size of the image's root volume in GiB.
+        volume_size_gb: the size of the instance's root volume in GiB.
+        username: the login user.
+        public_key: the public key of the launch, in the format of authorized_keys.
+        private_ip: the private IPv4 address.
+        ipv6_addresses: the IPv6 addresses; default none.
+        private_dns_name: the private DNS name; empty without one.
+        boot_timeout: seconds within which a login must succeed; default 600.
     """
 
     instance_id: str
@@ -50,15 +51,15 @@ class Launch:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known about one boot of a machine.
+    """The findings about one boot of an instance.
 
     Args:
-        launch: what was launched.
-        console: its console log; empty when EC2 gives none.
-        boot_error: why it was given up; empty when it became ready.
-        logged_in_after: seconds from the launch until somebody could log in; None when nobody could.
-        answers: what its guest answered; empty when it could not be asked.
-        not_asked: why it could not be asked; empty when it was.
+        launch: the launch.
+        console: the console log; empty if EC2 returns none.
+        boot_error: why the boot failed; empty if the instance became ready.
+        logged_in_after: seconds from the launch until the first login; None without one.
+        answers: the results of the guest's probes; empty if they could not run.
+        not_asked: why the probes could not run; empty if they did.
     """
 
     launch: Launch
@@ -69,36 +70,36 @@ class Facts:
     not_asked: str = ""
 
     def answer(self, question: str) -> Answer:
-        """What the guest answered; a check of a guest that could not be asked does not apply.
+        """Return the result of a probe. Skip the check if the probes could not run.
 
         Args:
-            question: its name, as in `questions.QUESTIONS`.
+            question: the name of the probe, as in `questions.QUESTIONS`.
         """
         if not self.answers:
             not_applicable(self.not_asked or "the guest could not be asked")
         return self.answers[question]
 
     def text(self, question: str) -> str:
-        """The text of an answer, whatever its exit status."""
+        """Return the output of a probe, regardless of its exit status."""
         return self.answer(question).text
 
     def lines(self, question: str) -> list[str]:
-        """The lines of an answer that are not empty."""
+        """Return the nonempty lines of a probe's output."""
         return self.answer(question).lines
 
     def console_text(self) -> str:
-        """The console log; a check of a machine without one does not apply."""
+        """Return the console log. Skip the check if there is none."""
         if not self.console:
             not_applicable("EC2 gives no console log of this machine")
         return self.console
 
     def to_json(self) -> str:
-        """Write all of it as JSON."""
+        """Serialize the findings as JSON."""
         return json.dumps(asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Facts:
-        """Read what to_json() wrote."""
+        """Parse the JSON of `to_json()`."""
         told: dict[str, Any] = json.loads(text)
         launch = dict(told["launch"])
         launch["ipv6_addresses"] = tuple(launch["ipv6_addresses"])

@@ -1,4 +1,4 @@
-"""What checks are given, by the names of their arguments."""
+"""The fixtures of checks."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from pycloudlib.ec2.instance import EC2Instance
 
 LIFE = pytest.StashKey[Life]()
-"""Where the plugin leaves the machine when it is launched."""
+"""The stash key under which the plugin stores the launched instance."""
 
 
 @pytest.fixture(scope="session")
 def life(pytestconfig: pytest.Config) -> Life:
-    """The machine's further life."""
+    """The further lifecycle of the instance."""
     return pytestconfig.stash[LIFE]
 
 
 @pytest.fixture(scope="session")
 def facts(life: Life) -> Facts:
-    """What is known about the machine."""
+    """The findings about the instance."""
     return life.facts
 
 
 @pytest.fixture(scope="session")
 def instance(life: Life) -> EC2Instance:
-    """The machine itself, for checks that ask for more."""
+    """The instance itself, for checks that need more than findings."""
     return life.instance

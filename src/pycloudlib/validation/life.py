@@ -1,4 +1,4 @@
-"""The machine's further life, each step taken once: what is added to it, how it boots again, what is made of it."""
+"""The further lifecycle of the instance, each step taken once: added devices, restarts, and an image of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 VOLUME_GIB = 1
 PLUG_TIMEOUT = 120.0
-"""Seconds until what was plugged in must be usable."""
+"""Seconds until a hotplugged device must be usable."""
 
 DATA_FILE = "/var/tmp/pycloudlib-validation-data"  # noqa: S108  (in the guest, and nobody else is there)
 KEPT = ("boot_id", "machine_id", "host_public_keys", "user_data_runs")
@@ -29,12 +29,12 @@ ASK_TIMEOUT = 300.0
 
 @dataclass(frozen=True)
 class AddedVolume:
-    """A volume that was added to the running machine.
+    """A volume that was added to the running instance.
 
     Args:
-        device: the device in the guest; empty when none came up.
-        size: bytes that the guest sees.
-        wanted: bytes that it has.
+        device: the device in the guest; empty if none appeared.
+        size: the size in bytes, as the guest sees it.
+        wanted: the actual size in bytes.
     """
 
     device: str
@@ -44,11 +44,11 @@ class AddedVolume:
 
 @dataclass(frozen=True)
 class AddedInterface:
-    """A network interface that was added to the running machine.
+    """A network interface that was added to the running instance.
 
     Args:
-        ip: its private address.
-        addresses: what the guest has on its interfaces.
+        ip: the private address.
+        addresses: the addresses of the guest's interfaces.
     """
 
     ip: str
@@ -57,13 +57,13 @@ class AddedInterface:
 
 @dataclass(frozen=True)
 class Booted:
-    """What the machine was before it booted again, and what it is afterwards: answers to the questions KEPT, and data.
+    """The state of the instance before and after another boot: the results of the probes KEPT, and data in a file.
 
     Args:
-        before: texts by the name of the question.
-        after: the same.
-        data_before: what was in a file.
-        data_after: what is in it now.
+        before: the results by the name of the probe.
+        after: the same after the boot.
+        data_before: the contents of the file; default empty.
+        data_after: the contents after the boot; default empty.
     """
 
     before: dict[str, str]
@@ -73,11 +73,11 @@ class Booted:
 
 
 class Life:
-    """The further life of a machine, step by step as checks ask for it.
+    """The further lifecycle of an instance; checks request the steps.
 
     Args:
-        subject: the machine.
-        facts: what is known about it.
+        subject: the instance and its image.
+        facts: the findings about the instance.
     """
 
     def __init__(self, subject: Subject, facts: Facts) -> None:
@@ -86,14 +86,14 @@ class Life:
 
     @property
     def instance(self) -> EC2Instance:
-        """The machine; a check of one that nobody can log in to does not apply."""
+        """The instance. Skip the check if no login is possible."""
         if self._subject.instance is None or not self.facts.answers:
             not_applicable(self.facts.not_asked or "the guest could not be asked")
         return self._subject.instance
 
     @cached_property
     def added_volume(self) -> AddedVolume:
-        """Add a volume, and see what the guest makes of it."""
+        """Add a volume, and look it up in the guest."""
         instance = self.instance
         self._subject.progress("adding a volume")
         volume = instance.add_volume(size=VOLUME_GIB)
@@ -132,7 +132,7 @@ class Life:
 
     @cached_property
     def restarted(self) -> Booted:
-        """Restart it."""
+        """Restart the instance."""
         instance = self.instance
         before = self._kept()
         self._subject.progress("restarting it")
@@ -141,7 +141,7 @@ class Life:
 
     @cached_property
     def stopped_and_started(self) -> Booted:
-        """Write some data, stop it, and start it again."""
+        """Write some data, stop the instance, and start it again."""
         instance = self.instance
         before = self._kept()
         data = f"written in boot {before['boot_id']}"
@@ -154,7 +154,7 @@ class Life:
 
     @cached_property
     def copy(self) -> Facts:
-        """Make an image of it, and launch that; the machine itself stays stopped."""
+        """Create an image of the instance, and launch it; the instance itself remains stopped."""
         instance = self.instance
         self._subject.progress("making an image of it")
         instance.clean()

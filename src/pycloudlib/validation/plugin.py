@@ -1,4 +1,4 @@
-"""The pytest plugin of a validation: it launches the machine once checks are collected, and takes down outcomes."""
+"""The pytest plugin of a validation: launches the instance after the collection, and records the outcomes."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from pycloudlib.validation.subject import Subject
 
 LAST = "lifecycle"
-"""The group of checks that leave the machine another one than it was."""
+"""The group of checks that modify the instance."""
 
 CHECKS = Path(__file__).parent / "checks"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check.
+    """The outcome of a check.
 
     Args:
-        group: its file, such as "console".
-        title: its name, in words.
-        outcome: "passed", "failed" or "skipped".
-        message: what was found, or why it was skipped; empty when it passed.
-        reason: why an image has to pass it.
-        remedy: what to do about one that does not.
-        seconds: how long it took.
+        group: the group of the check, from its file name, such as "console".
+        title: the title of the check.
+        outcome: "passed", "failed", or "skipped".
+        message: the finding, or why it was skipped; empty if it passed.
+        reason: why an image must pass the check.
+        remedy: how to repair an image that does not.
+        seconds: the duration in seconds.
     """
 
     group: str
@@ -53,7 +53,7 @@ class ValidationPlugin:
     """The hooks of one validation.
 
     Args:
-        subject: the machine to be launched.
+        subject: the image to launch.
     """
 
     def __init__(self, subject: Subject) -> None:
@@ -65,7 +65,7 @@ class ValidationPlugin:
         self.error: PycloudlibError | None = None
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Let the markers be known: one for each group."""
+        """Register a marker for each group."""
         for path in sorted(CHECKS.glob("test_*.py")):
             config.addinivalue_line("markers", f"{_group(path)}: the checks of this file")
 
@@ -74,17 +74,17 @@ class ValidationPlugin:
         item.add_marker(_group(item.path))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Take down what cannot be imported, in one line each."""
+        """Record import errors, one line each."""
         if report.failed:
             self.collection_errors.append(f"{report.nodeid}: {_last_line(report.longreprtext)}")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Let what changes the machine come last; the rest stays in its order."""
+        """Move the checks that modify the instance to the end, in stable order."""
         items.sort(key=lambda item: item.get_closest_marker(LAST) is not None)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        """Launch the machine when there is something to check."""
+        """Launch the instance if there are checks to run."""
         if session.testsfailed or not session.items or session.config.option.collectonly:
             return None
         reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -103,12 +103,12 @@ class ValidationPlugin:
         self._subject.progress = lambda _: None
         return None
 
-    # An old-style wrapper, for pluggy before 1.2.
+    # Use an old-style wrapper, for pluggy before 1.2.
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, Result[pytest.TestReport], None]:
-        """Let a failure tell its reason and its remedy, and take the outcome down."""
+        """Add the reason and the remedy to a failure, and record the outcome."""
         outcome = yield
         if outcome.excinfo:
             return
@@ -125,7 +125,7 @@ class ValidationPlugin:
             )
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Keep Ctrl-C and SIGTERM apart for whoever started this."""
+        """Record Ctrl-C or SIGTERM for the caller."""
         if not isinstance(excinfo.value, pytest.Session.Interrupted):
             self.interrupt = excinfo.value
 

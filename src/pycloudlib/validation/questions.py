@@ -1,20 +1,20 @@
-"""What the guest is asked, once for all checks. No answer holds a secret: no password hash, no private key."""
+"""The probes of the guest, run once for all checks. Their results have no password hashes or private keys."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 RUNS_FILE = "/var/tmp/pycloudlib-validation-runs"  # noqa: S108  (in the guest, and nobody else is there)
-"""A line for each time that the user data ran."""
+"""The file with one line for each run of the user data."""
 
 USER_DATA = f"""\
 #cloud-config
 runcmd:
 - [sh, -c, 'cat /proc/sys/kernel/random/boot_id >>{RUNS_FILE}']
 """
-"""What the machine is launched with."""
+"""The user data of the launch."""
 
-# Places where people and build tools leave things; whole packages of test data are under /usr.
+# The directories of leftovers of people and build tools; packages may install test data under /usr.
 _PLACES = "/root /home /etc /var /opt /srv /usr/local"
 
 _ASK_NETWORK = r"""python3 - <<'END'
@@ -56,7 +56,7 @@ print(json.dumps(found))
 END
 """
 
-# What apt would fetch first, fetched by what apt fetches with: a repository that answers is enough.
+# Fetch apt's first file with apt's own helper: one repository that responds is enough.
 _ASK_REPOSITORY = r"""
 if command -v apt-get >/dev/null; then
     uri=$(apt-get --print-uris update 2>/dev/null | sed -n "1s/^'\([^']*\)'.*/\1/p")
@@ -126,4 +126,4 @@ QUESTIONS: Mapping[str, str] = {
     "nvme_timeout": "cat /sys/module/nvme_core/parameters/io_timeout",
     "architecture": "uname -m",
 }
-"""Shell commands that root runs, by the name of the answer."""
+"""Shell commands for root, by the name of the probe."""

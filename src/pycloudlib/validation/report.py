@@ -1,4 +1,4 @@
-"""A validation as one HTML page that stands alone: what failed, every check, where the time went, the console."""
+"""A validation as a self-contained HTML page: failures, all checks, the boot timeline, and the console."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ SIGNS = {"passed": "✓", "failed": "✗", "skipped": "∅"}
 
 
 def page(validation: Validation, records: Sequence[BootRecord]) -> str:
-    """The page.
+    """Return the HTML page.
 
     Args:
-        validation: what came of the checks.
-        records: where the time of its boots went; none for a machine that never came up.
+        validation: the outcomes of the checks.
+        records: the boot records; empty if the boot failed.
     """
     failures = [one for one in validation.outcomes if one.outcome == "failed"]
     return (
@@ -77,6 +77,6 @@ def page(validation: Validation, records: Sequence[BootRecord]) -> str:
 
 
 def verdict(validation: Validation) -> str:
-    """In one line: "3 failed, 35 passed, 2 skipped"."""
+    """Return a summary such as "3 failed, 35 passed, 2 skipped"."""
     counts = ((outcome, validation.count(outcome)) for outcome in ("failed", "passed", "skipped"))
     return ", ".join(f"{number} {outcome}" for outcome, number in counts if number) or "nothing was checked"

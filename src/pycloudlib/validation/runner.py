@@ -1,4 +1,4 @@
-"""A run of the checks: pytest, in this process, with nothing of the user's own settings for it."""
+"""Run the checks with pytest in this process, isolated from the user's own pytest settings."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from pycloudlib.validation.subject import Subject
 SETTINGS = Path(__file__).parent / "pytest.ini"
 
 FOREIGN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "CI", "BUILD_NUMBER")
-"""Variables that are meant for the user's own tests. In CI pytest would say everything about a failure twice."""
+"""Variables for the user's own tests. With CI set, pytest would print each failure twice."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which checks are run.
+    """The selection of checks.
 
     Args:
         keywords: an expression for pytest's -k; default all.
         markers: an expression for pytest's -m; default all.
-        directories: further checks.
+        directories: the directories of further checks; default none.
     """
 
     keywords: str = ""
@@ -39,33 +39,33 @@ class Selection:
 
 @dataclass(frozen=True)
 class Validation:
-    """What came of it.
+    """The result of a validation.
 
     Args:
-        facts: what is known about the machine.
-        outcomes: of each check, in the order in which they were run.
+        facts: the findings about the instance.
+        outcomes: the outcome of each check, in the order of execution.
     """
 
     facts: Facts
     outcomes: tuple[Outcome, ...]
 
     def count(self, outcome: str) -> int:
-        """How many checks ended in this way: "passed", "failed" or "skipped"."""
+        """Return the number of checks with an outcome: "passed", "failed", or "skipped"."""
         return sum(one.outcome == outcome for one in self.outcomes)
 
 
 def validate(subject: Subject, selection: Selection, *, junit: Path | None = None) -> Validation:
-    """Run the checks on a machine of the image, printing what comes of each as pytest does.
+    """Run the checks on an instance of the image, printing the outcomes like pytest.
 
     Args:
-        subject: the machine to be launched.
-        selection: which checks.
-        junit: where a report in JUnit's format goes; default nowhere.
+        subject: the image to launch.
+        selection: the selection of checks.
+        junit: the path of a JUnit report; default none.
 
     Raises:
         InvalidArgumentError: no check matches, or one cannot be imported.
-        PycloudlibError: the image could not be launched at all.
-        KeyboardInterrupt: somebody ended it.
+        PycloudlibError: the launch failed.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     plugin = ValidationPlugin(subject)
     arguments = _arguments(selection, junit)
@@ -100,7 +100,7 @@ def _arguments(selection: Selection, junit: Path | None) -> list[str]:
 
 @contextmanager
 def _inside(directory: Path) -> Iterator[None]:
-    """Be in a directory: pytest names tests relative to where it is called."""
+    """Change the working directory while the context is active: pytest names tests relative to it."""
     before = Path.cwd()
     os.chdir(directory)
     try:

@@ -1,4 +1,4 @@
-"""The machine that is launched from the image: brought up once, asked once, and then led through its life."""
+"""The image under validation: launch an instance of it, run the probes, and keep the instance for further steps."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MORE_GIB = 2
-"""By so much the root volume is larger than the image, so that there is something to grow into."""
+"""GiB by which the root volume exceeds the image, so that the file system can grow."""
 
 ASK_TIMEOUT = 900.0
-"""Seconds for all questions: under emulation, programs start slowly."""
+"""Seconds for all probes: under emulation, programs start slowly."""
 
 CONSOLE_TIMEOUT = 300.0
-"""Seconds until there is a console log; on AWS it takes some minutes."""
+"""Seconds until the console log must be available; on AWS it takes some minutes."""
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be launched.
+    """The launch options of a validation.
 
     Args:
-        image_id: the AMI.
-        instance_type: default "t3.micro".
-        username: who logs in; default: as the image tells.
-        boot_timeout: seconds until somebody must be able to log in, and cloud-init must have ended; default: as set.
-        label: what the image is called in pictures; default its name.
+        image_id: the AMI id.
+        instance_type: the instance type; default "t3.micro".
+        username: the login user; default the image's.
+        boot_timeout: seconds until the login must succeed and cloud-init must finish; default the setting's.
+        label: the label of the image in pictures; default its name.
     """
 
     image_id: str
@@ -54,12 +54,12 @@ class Request:
 
 
 class Subject:
-    """One image, and the machines that are launched from it; whoever made `ec2` cleans up.
+    """An image and its instances; the owner of `ec2` cleans up.
 
     Args:
-        ec2: where.
-        request: what.
-        progress: told what is going on, in one line each.
+        ec2: the EC2 session.
+        request: the launch options.
+        progress: called with one line for each step; default none.
     """
 
     def __init__(self, ec2: EC2, request: Request, progress: Progress = lambda _: None) -> None:
@@ -72,29 +72,29 @@ class Subject:
 
     @property
     def ec2(self) -> EC2:
-        """Where its machines are."""
+        """The EC2 session."""
         return self._ec2
 
     @property
     def image_name(self) -> str:
-        """The AMI's name, or its id."""
+        """The name of the image, or else its id."""
         return self._image.name or self._image.id
 
     def launch(self) -> Facts:
-        """Launch a machine in a network of its own, wait for it, and ask it everything.
+        """Launch an instance in its own network, wait for it, and run all probes.
 
         Raises:
-            PycloudlibError: EC2 refused. A machine that does not come up is a fact, and no error.
+            PycloudlibError: EC2 rejected a request. A failed boot is a finding instead.
         """
         self.progress(f"launching {self._image.id} ({self.image_name})")
         self.instance, facts, self.record = self._launched(self._image.id)
         return facts
 
     def launch_copy(self, image_id: str) -> Facts:
-        """The same for an image that was made of the machine.
+        """Launch an image that was created from the instance, run all probes, and delete the new instance.
 
         Args:
-            image_id: the AMI.
+            image_id: the AMI id.
         """
         self.progress(f"launching {image_id}, which was made of it")
         copy, facts, _ = self._launched(image_id)
@@ -110,7 +110,7 @@ class Subject:
             self._ec2.get_or_create_vpc(self._ec2.tag),
             wait=False,
             disk_size_gb=size,
-            # The name of an image that was made of it does not tell.
+            # The name of an image of the instance does not reveal the login user.
             username=self.instance.username if self.instance else self._request.username,
             enable_ipv6=True,
             MetadataOptions={"HttpTokens": "required", "HttpEndpoint": "enabled"},
@@ -120,7 +120,7 @@ class Subject:
         error = self._wait(instance)
         facts = Facts(
             launch=self._launch_of(instance, image_id, size),
-            # Whoever waited for a login in vain has waited for the console too.
+            # A failed wait for a login has already waited for the console.
             console=_console(instance, CONSOLE_TIMEOUT if instance.timeline.logged_in else 0.0),
             boot_error=error,
             logged_in_after=instance.timeline.logged_in,
@@ -143,7 +143,7 @@ class Subject:
         return instance, replace(facts, answers=_only_asked(answers)), record
 
     def _wait(self, instance: EC2Instance) -> str:
-        """Why it did not come up; nothing when it did. That cloud-init failed is for its own checks."""
+        """Return why the boot failed; empty if it succeeded. Separate checks report a cloud-init error."""
         try:
             instance.wait(cloud_init_failure="warn")
         except InstanceError as error:

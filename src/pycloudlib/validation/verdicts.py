@@ -1,4 +1,4 @@
-"""What makes a pytest test a check of an image: a reason and a remedy, and how it says that it failed."""
+"""The definition of a check: a pytest test with a reason and a remedy, and functions to fail or skip it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _ADVICE = "__pycloudlib_advice__"
 
 @dataclass(frozen=True)
 class Advice:
-    """What a check tells beside what it found.
+    """The advice of a check.
 
     Args:
-        reason: why an image has to pass it; empty for a plain test.
-        remedy: what to do about an image that does not.
+        reason: why an image must pass the check; empty for a plain test.
+        remedy: how to repair an image that does not.
     """
 
     reason: str = ""
@@ -28,15 +28,15 @@ class Advice:
 
 
 def check(*, reason: str, remedy: str) -> Callable[[Test], Test]:
-    """Make a test a check: its failure tells why it matters and what to do.
+    """Turn a test into a check, whose failure shows a reason and a remedy.
 
     Args:
-        reason: why an image has to pass it.
-        remedy: what to do about an image that does not.
+        reason: why an image must pass the check.
+        remedy: how to repair an image that does not.
     """
 
     def decorate(test: Test) -> Test:
-        # No marker of pytest's, which would have to be made known wherever such a module is imported.
+        # Not a pytest marker, which every importing suite would have to register.
         setattr(test, _ADVICE, Advice(reason, remedy))
         return test
 
@@ -44,46 +44,46 @@ def check(*, reason: str, remedy: str) -> Callable[[Test], Test]:
 
 
 def advice_of(test: object) -> Advice:
-    """What a test tells beside what it found; nothing, if it is no check.
+    """Return the advice of a test; empty if it is not a check.
 
     Args:
-        test: the function.
+        test: the test function.
     """
     found = getattr(test, _ADVICE, None)
     return found if isinstance(found, Advice) else Advice()
 
 
 def fail(message: str) -> NoReturn:
-    """Say what is wrong with the image.
+    """Fail the check.
 
     Args:
-        message: what was found, in one line or several.
+        message: the finding, one or several lines.
     """
     pytest.fail(message, pytrace=False)
 
 
 def not_applicable(why: str) -> NoReturn:
-    """Skip a check that says nothing about this image, or about this launch of it.
+    """Skip a check that does not apply to this image or launch.
 
     Args:
-        why: in one line.
+        why: the reason, one line.
     """
     pytest.skip(why)
 
 
 def title(test_name: str) -> str:
-    """The name of a check as it is shown: "test_no_failed_units[x]" is "no failed units [x]"."""
+    """Return the title of a check: "test_no_failed_units[x]" becomes "no failed units [x]"."""
     name, bracket, parameters = test_name.partition("[")
     words = re.sub(r"^(test|check)_", "", name).replace("_", " ")
     return f"{words} [{parameters}" if bracket else words
 
 
 def listed(found: list[str], limit: int = 8) -> str:
-    """Lines of a message: what was found, not more than can be read.
+    """Return findings as lines of a message, truncated to stay readable.
 
     Args:
-        found: one line each.
-        limit: how many are shown; default 8.
+        found: the findings, one line each.
+        limit: the maximum number of lines; default 8.
     """
     shown = [f"  {line}" for line in found[:limit]]
     more = len(found) - limit
