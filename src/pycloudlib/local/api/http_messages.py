@@ -18,6 +18,9 @@ Environ = dict[str, Any]
 MAX_BODY = 4 * 1024 * 1024
 """The maximum length of a request body in bytes, far above EC2's largest requests."""
 
+_MAX_DIGITS = 20
+"""The maximum length of a Content-Length."""
+
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """The characters that XML 1.0 does not allow."""
 
@@ -138,13 +141,14 @@ def _check_framing(environ: Environ) -> Refusal | None:
     """Reject a request whose length is undefined or too large (RFC 9112, section 6)."""
     chunked = "wsgi.input_terminated" in environ
     length = environ.get("CONTENT_LENGTH") or "0"
-    if not chunked and "HTTP_TRANSFER_ENCODING" in environ:
+    if environ.get("HTTP_TRANSFER_ENCODING", "chunked").strip().lower() != "chunked":
         return Refusal("501 Not Implemented", "MalformedQueryString", "The only Transfer-Encoding here is chunked")
     if chunked and "CONTENT_LENGTH" in environ:
         return _malformed("A request has a Content-Length or a Transfer-Encoding, not both")
     if not (length.isascii() and length.isdigit()):
         return _malformed("The Content-Length is not a number")
-    return _too_large() if int(length) > MAX_BODY else None
+    # int() refuses numbers of thousands of digits.
+    return _too_large() if len(length) > _MAX_DIGITS or int(length) > MAX_BODY else None
 
 
 def _incomplete() -> Refusal:

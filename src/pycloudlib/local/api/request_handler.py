@@ -77,7 +77,13 @@ class RequestHandler(MotoRequestHandler):
 
     def run_wsgi(self) -> None:
         """Call the application, and send its response."""
-        environ = self.make_environ()
+        try:
+            environ = self.make_environ()
+        except ValueError as error:
+            # Not send_error, whose log line parses the target again.
+            self.close_connection = True
+            self._respond(*self._error("400 Bad Request", "MalformedQueryString", f"Bad request target: {error}"))
+            return
         try:
             status, headers, body = self._call_application(environ)
         except ConnectionError:
@@ -85,16 +91,17 @@ class RequestHandler(MotoRequestHandler):
             return
         except Exception:
             logger.exception("%s failed", self.path)
-            document = error_document("InternalError", "The local EC2 failed; its log says how")
-            status, headers = "500 Internal Server Error", [("Content-Type", self.error_content_type)]
-            body = document.encode()
+            status, headers, body = self._error(
+                "500 Internal Server Error", "InternalError", "The local EC2 failed; its log says how"
+            )
         self._is_received = body_is_received(environ)
         if not self._is_received or not self._keeps_alive():
             self.close_connection = True
-        try:
-            self._respond(status, headers, body)
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
+        self._respond(status, headers, body)
+
+    def _error(self, status: str, code: str, reason: str) -> tuple[str, Headers, bytes]:
+        headers = [("Content-Type", self.error_content_type)]
+        return status, headers, error_document(code, reason).encode()
 
     def _wait_for_request(self) -> bool:
         """Wait for the first byte of a request; return whether one arrived."""
@@ -141,7 +148,10 @@ class RequestHandler(MotoRequestHandler):
         if self.close_connection:
             lines.append("Connection: close")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        self.wfile.write(head + body if has_body and self.command != "HEAD" else head)
+        try:
+            self.wfile.write(head + body if has_body and self.command != "HEAD" else head)
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
 
     def _discard(self) -> None:
         """Read what the client still sends: closing earlier would reset the connection and lose the response."""

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-re
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import re
 import secrets
@@ -28,6 +29,8 @@ _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[^/,\s]+)/(?P<day>\d{8})/(?P<region>[^/,\s]+)/(?P<service>[^/,\s]+)"
     r"/aws4_request,\s*SignedHeaders=(?P<headers>[^,\s]+),\s*Signature=(?P<signature>[0-9a-f]{64})"
 )
+
+_BODY_HASH = "x-amz-content-sha256"
 
 _NOT_VALID = "AWS was not able to validate the provided access credentials"
 _NO_MATCH = (
@@ -116,9 +119,14 @@ def _signature(environ: Environ, key: Key, told: re.Match[str]) -> str:
     """Return the signature that botocore would compute for the request."""
     signer = SigV4Auth(Credentials(key.access_key_id, key.secret_access_key), told["service"], told["region"])
     headers = {name: _header(environ, name) for name in told["headers"].split(";")}
+    body = body_of(environ)
+    if _BODY_HASH in headers:
+        # botocore signs the hash in this header, and does not compare it with the body.
+        headers[_BODY_HASH] = hashlib.sha256(body).hexdigest()
     query = environ.get("QUERY_STRING", "")
-    url = f"http://{environ.get('HTTP_HOST', '')}{environ.get('PATH_INFO', '')}{f'?{query}' if query else ''}"
-    request = AWSRequest(environ["REQUEST_METHOD"], url, headers=headers, data=body_of(environ))
+    # The host is among the signed headers. As part of the URL, a malformed host could not be parsed.
+    url = f"http://localhost{environ.get('PATH_INFO', '')}{f'?{query}' if query else ''}"
+    request = AWSRequest(environ["REQUEST_METHOD"], url, headers=headers, data=body)
     request.context["timestamp"] = environ["HTTP_X_AMZ_DATE"]
     to_sign = signer.string_to_sign(request, signer.canonical_request(request))
     return str(signer.signature(to_sign, request))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -112,10 +113,16 @@ def test_each_one_has_credentials_of_its_own_and_shows_no_secret(local: LocalEC2
     assert len(local.secret_access_key) >= 40
 
 
-def signed(body: bytes = b"Action=DescribeRegions", *, at: datetime | None = None, key: Key = KEY) -> dict[str, Any]:
+def signed(
+    body: bytes = b"Action=DescribeRegions", *, key: Key = KEY, more: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """A request as WSGI has it, signed by botocore."""
     credentials = Credentials(key.access_key_id, key.secret_access_key, key.session_token or None)
-    headers = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "Host": "127.0.0.1:1"}
+    headers = {
+        "Content-Type": "application/x-www-form-urlencoded; charset=utf-8",
+        "Host": "127.0.0.1:1",
+        **(more or {}),
+    }
     request = AWSRequest("POST", "http://127.0.0.1:1/", headers=headers, data=body)
     signer = SigV4Auth(credentials, "ec2", "us-east-1")
     signer.add_auth(request)
@@ -151,6 +158,7 @@ def test_a_body_can_be_read_after_the_check() -> None:
         ("PATH_INFO", "/elsewhere", "SignatureDoesNotMatch"),
         ("QUERY_STRING", "Action=RunInstances", "SignatureDoesNotMatch"),
         ("HTTP_HOST", "127.0.0.1:2", "SignatureDoesNotMatch"),
+        ("HTTP_HOST", "[::1", "SignatureDoesNotMatch"),
         ("HTTP_X_AMZ_DATE", "yesterday", "SignatureDoesNotMatch"),
         ("HTTP_X_AMZ_DATE", "", "SignatureDoesNotMatch"),
         ("HTTP_AUTHORIZATION", "", "AuthFailure"),
@@ -159,6 +167,14 @@ def test_a_body_can_be_read_after_the_check() -> None:
 )
 def test_what_was_changed_on_the_way_is_refused(name: str, value: Any, refused: str) -> None:
     assert code(signed() | {name: value}) == refused
+
+
+def test_a_hash_in_a_header_does_not_vouch_for_another_body() -> None:
+    body = b"Action=DescribeVpcs"
+    digest = hashlib.sha256(body).hexdigest()
+    environ = signed(body, more={"X-Amz-Content-SHA256": digest}) | {"HTTP_X_AMZ_CONTENT_SHA256": digest}
+    assert code(environ) == ""
+    assert code(environ | {"wsgi.input": BytesIO(b"Action=DeleteVpc...")}) == "SignatureDoesNotMatch"
 
 
 def test_an_old_request_is_refused() -> None:
