@@ -28,9 +28,10 @@ TARGET_KEY = "SpotInstances"
 RESOURCE_TYPE = "aws:ec2:spot-instance"
 MOST_WAIT = timedelta(minutes=15)
 
-_ARN = re.compile(r"arn:[^:]+:ec2:[^:]+:[^:]+:instance/(?P<id>i-[0-9a-f]+)")
-_MINUTES = re.compile(r"PT(\d+)M")
-_SELECTION = re.compile(r"ALL|(?P<kind>COUNT|PERCENT)\((?P<number>\d+)\)")
+_MINUTES = re.compile(r"PT([0-9]{1,2})M")
+_SELECTION = re.compile(r"ALL|(?P<kind>COUNT|PERCENT)\((?P<number>[1-9][0-9]{0,5})\)")
+_ALL = 100
+"""Percent."""
 _TARGET_MEMBERS = {"resourceType", "resourceArns", "resourceTags", "selectionMode"}
 
 
@@ -57,26 +58,55 @@ class LocalExperiments(FISBackend):
         experiment_options: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Start an experiment, which schedules the interruptions (StartExperiment)."""
-        started = super().start_experiment(client_token, experiment_template_id, experiment_options, tags)
-        experiment = self.experiments[started["id"]]
-        if experiment.status != "pending":
-            return started
+        """Start an experiment, which schedules the interruptions (StartExperiment).
+
+        A repeated client token returns the experiment that it started.
+        """
+        if (experiment_options or {}).get("actionsMode", "run-all") != "run-all":
+            raise _invalid("The local EC2 does not have the actionsMode 'skip-all' of experiments")
         with LocalRecords.cloud.lock:
-            try:
-                for action in experiment.actions.values():
-                    self._interrupt(action, experiment.targets)
-            except ServiceException as error:
-                experiment.status = "failed"
-                raise _invalid(error.message or "") from error
+            known = set(self.experiments)
+            started = super().start_experiment(client_token, experiment_template_id, experiment_options, tags)
+            if started["id"] not in known:
+                self._interrupt(self.experiments[started["id"]])
         return started
 
-    def _interrupt(self, action: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
+    def list_experiments(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the experiments (ListExperiments)."""
+        for experiment in self.experiments.values():
+            experiment.advance()
+        return super().list_experiments(*args, **kwargs)
+
+    def _interrupt(self, experiment: Any) -> None:
+        """Interrupt all instances of an experiment, or none."""
         records = regional_backends(self.account_id)[self.region_name]
-        wait = _wait(action)
-        target = targets[action["targets"][TARGET_KEY]]
-        for instance in _resolve(records, target):
-            records.interrupt_spot_instance(instance, wait)
+        waits: dict[str, timedelta] = {}
+        try:
+            for action in experiment.actions.values():
+                for instance in self._resolve(records, experiment.targets[action["targets"][TARGET_KEY]]):
+                    records.check_interruptible(instance)
+                    if instance.id in waits:
+                        raise _invalid(f"The instance '{instance.id}' is a target of two actions")
+                    waits[instance.id] = _wait(action)
+        except ServiceException as error:
+            experiment.status = "failed"
+            raise _invalid(error.message or "") from error
+        for instance_id, wait in waits.items():
+            records.interrupt_spot_instance(records.controllers[instance_id].instance, wait)
+
+    def _resolve(self, records: Any, target: Mapping[str, Any]) -> list[LocalInstance]:
+        instances = [controller.instance for controller in records.controllers.values()]
+        running = [one for one in instances if one.is_spot and one.state == "running"]
+        if target.get("resourceArns"):
+            prefix = f"arn:{self.partition}:ec2:{self.region_name}:{self.account_id}:instance/"
+            found = [one for one in running if f"{prefix}{one.id}" in target["resourceArns"]]
+        else:
+            tags = target["resourceTags"].items()
+            found = [one for one in running if tags <= {tag["key"]: tag["value"] for tag in one.get_tags()}.items()]
+        selected = found[: _count(target["selectionMode"], len(found))]
+        if not selected:
+            raise _invalid("Target resolution returned empty set")
+        return selected
 
 
 def install() -> None:
@@ -99,10 +129,15 @@ def _check_actions(actions: Mapping[str, Any], targets: Mapping[str, Any]) -> No
         if action.get("startAfter") or set(action.get("parameters") or {}) - {"durationBeforeInterruption"}:
             raise _invalid(f"The action {name} may have the parameter durationBeforeInterruption only")
         _wait(action)
-        target = targets.get(str((action.get("targets") or {}).get(TARGET_KEY)))
+        if set(action.get("targets") or {}) != {TARGET_KEY}:
+            raise _invalid(f"The action {name} has a target {TARGET_KEY}, and no other")
+        target = targets.get(action["targets"][TARGET_KEY])
         if target is None:
-            raise _invalid(f"The action {name} needs a target {TARGET_KEY}")
+            raise _invalid(f"The target {action['targets'][TARGET_KEY]} of the action {name} does not exist")
         _check_target(target)
+    unused = sorted(set(targets) - {action["targets"][TARGET_KEY] for action in actions.values()})
+    if unused:
+        raise _invalid(f"No action has the target {', '.join(unused)}")
 
 
 def _check_target(target: Mapping[str, Any]) -> None:
@@ -113,7 +148,8 @@ def _check_target(target: Mapping[str, Any]) -> None:
         raise _invalid(f"The local EC2 does not have {', '.join(unknown)} of targets")
     if bool(target.get("resourceArns")) == bool(target.get("resourceTags")):
         raise _invalid("A target needs resourceArns or resourceTags")
-    if not _SELECTION.fullmatch(str(target.get("selectionMode"))):
+    selection = _SELECTION.fullmatch(str(target.get("selectionMode")))
+    if selection is None or (selection["kind"] == "PERCENT" and int(selection["number"]) > _ALL):
         raise _invalid(f"Invalid selection mode '{target.get('selectionMode')}'")
 
 
@@ -126,23 +162,13 @@ def _wait(action: Mapping[str, Any]) -> timedelta:
     return wait
 
 
-def _resolve(records: Any, target: Mapping[str, Any]) -> list[LocalInstance]:
-    instances = [controller.instance for controller in records.controllers.values()]
-    running = [one for one in instances if one.is_spot and one.state == "running"]
-    if target.get("resourceArns"):
-        wanted = {found["id"] for found in map(_ARN.fullmatch, target["resourceArns"]) if found}
-        found = [one for one in running if one.id in wanted]
-    else:
-        tags = target["resourceTags"].items()
-        found = [one for one in running if tags <= {tag["key"]: tag["value"] for tag in one.get_tags()}.items()]
-    selection = _SELECTION.fullmatch(target["selectionMode"])
-    if not found or selection is None:
-        raise _invalid("Target resolution returned empty set")
-    if selection["kind"] == "COUNT":
-        return found[: int(selection["number"])]
-    if selection["kind"] == "PERCENT":
-        return found[: math.floor(len(found) * int(selection["number"]) / 100)]
-    return found
+def _count(selection_mode: str, found: int) -> int:
+    """Return how many of the found targets a selection mode selects."""
+    selection = _SELECTION.fullmatch(selection_mode)
+    if selection is None or selection["kind"] is None:
+        return found
+    number = int(selection["number"])
+    return number if selection["kind"] == "COUNT" else math.floor(found * number / _ALL)
 
 
 def _invalid(reason: str) -> JsonRESTError:

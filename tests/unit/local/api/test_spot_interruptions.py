@@ -62,6 +62,10 @@ def start(fis: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     return fis.start_experiment(experimentTemplateId=template_id)["experiment"]
 
 
+def state(fis: Any, experiment: dict[str, Any]) -> str:
+    return str(fis.get_experiment(id=experiment["id"])["experiment"]["state"]["status"])
+
+
 def test_an_experiment_ends_a_spot_instance(client: EC2Client, ec2: PlainEC2, fis: Any) -> None:
     interrupted, spared = ec2.launch(**SPOT), ec2.launch(**SPOT)
     request_id = ec2.instance(interrupted)["SpotInstanceRequestId"]
@@ -105,12 +109,67 @@ def test_only_running_spot_instances_are_targets(ec2: PlainEC2, fis: Any, *, spo
         template(arns("i-0123456789abcdef0"), targets={}),
         template({"resourceTags": {"a": "b"}, "filters": [{"path": "State.Name", "values": ["running"]}]}),
         template({"resourceTags": {"a": "b"}, "selectionMode": "SOME"}),
+        template({"resourceTags": {"a": "b"}, "selectionMode": "COUNT(0)"}),
+        template({"resourceTags": {"a": "b"}, "selectionMode": "PERCENT(101)"}),
+        pytest.param(
+            template(arns("i-0123456789abcdef0"), parameters={"durationBeforeInterruption": f"PT{'9' * 5000}M"}),
+            id="5000 digits",
+        ),
+        template(arns("i-0123456789abcdef0"), targets={"SpotInstances": "spot", "Instances": "spot"}),
+        {"targets": {name: template({"resourceTags": {"a": "b"}})["targets"]["spot"] for name in ("spot", "unused")}},
         template({}),
     ],
 )
 def test_what_an_experiment_cannot_do_is_refused(fis: Any, change: dict[str, Any]) -> None:
     wanted = {**template(arns("i-0123456789abcdef0")), **change}
     assert refusal(fis.create_experiment_template, **wanted) == "ValidationException"
+
+
+def test_repeated_client_token_returns_the_same_experiment(client: EC2Client, ec2: PlainEC2, fis: Any) -> None:
+    instance_id = ec2.launch(**SPOT)
+    template_id = fis.create_experiment_template(**template(arns(instance_id)))["experimentTemplate"]["id"]
+    once = {"experimentTemplateId": template_id, "clientToken": "once"}
+    first, second = (fis.start_experiment(**once)["experiment"] for _ in range(2))
+    assert first["id"] == second["id"]
+    assert state(fis, first) != "failed"
+    wait_for(client, instance_id, "terminated")
+
+
+def test_experiment_interrupts_all_its_targets_or_none(client: EC2Client, ec2: PlainEC2, fis: Any) -> None:
+    spared, interrupted = ec2.launch(**SPOT), ec2.launch(**SPOT)
+    start(fis, template(arns(interrupted), parameters={"durationBeforeInterruption": "PT15M"}))
+    assert refusal(start, fis=fis, wanted=template(arns(spared, interrupted))) == "ValidationException"
+    both = template(arns(spared))
+    both["actions"]["again"] = both["actions"]["interrupt"]
+    assert refusal(start, fis=fis, wanted=both) == "ValidationException"
+    request_id = ec2.instance(spared)["SpotInstanceRequestId"]
+    (request,) = client.describe_spot_instance_requests(SpotInstanceRequestIds=[request_id])["SpotInstanceRequests"]
+    assert request["Status"]["Code"] == "fulfilled"
+
+
+@pytest.mark.parametrize(("before", "after"), [("us-east-1", "eu-west-1"), ("123456789012", "999999999999")])
+def test_targets_are_of_the_same_region_and_account(ec2: PlainEC2, fis: Any, before: str, after: str) -> None:
+    (arn,) = arns(ec2.launch(**SPOT))["resourceArns"]
+    wanted = template({"resourceArns": [arn.replace(before, after)]})
+    assert refusal(start, fis=fis, wanted=wanted) == "ValidationException"
+
+
+def test_a_percentage_of_less_than_one_target_is_refused(ec2: PlainEC2, fis: Any) -> None:
+    wanted = template({**arns(ec2.launch(**SPOT)), "selectionMode": "PERCENT(99)"})
+    assert refusal(start, fis=fis, wanted=wanted) == "ValidationException"
+
+
+def test_experiments_without_actions_are_refused(ec2: PlainEC2, fis: Any) -> None:
+    made = fis.create_experiment_template(**template(arns(ec2.launch(**SPOT))))["experimentTemplate"]
+    preview = {"experimentTemplateId": made["id"], "experimentOptions": {"actionsMode": "skip-all"}}
+    assert refusal(fis.start_experiment, **preview) == "ValidationException"
+
+
+def test_listed_experiments_complete(ec2: PlainEC2, fis: Any) -> None:
+    started = start(fis, template(arns(ec2.launch(**SPOT))))
+    for _ in range(3):
+        states = {one["id"]: one["state"]["status"] for one in fis.list_experiments()["experiments"]}
+    assert states[started["id"]] == "completed"
 
 
 def test_other_actions_of_fis_are_refused_by_name(fis: Any) -> None:

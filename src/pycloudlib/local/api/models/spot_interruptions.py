@@ -53,10 +53,7 @@ class SpotInterruptionRecords(SpotRequestRecords):
         Raises:
             EC2ClientError: the instance is not a running spot instance, or has an interruption already.
         """
-        if not instance.is_spot or instance.state != "running":
-            raise EC2ClientError("IncorrectInstanceState", f"The instance '{instance.id}' is no running Spot Instance")
-        if instance.id in self._interruptions:
-            raise EC2ClientError("IncorrectInstanceState", f"The instance '{instance.id}' is interrupted already")
+        self.check_interruptible(instance)
         now = datetime.now(timezone.utc)
         noticed = now + max(wait - LEAST_WAIT, timedelta())
         ends = noticed + timedelta(seconds=self.cloud.spot_notice_seconds)
@@ -68,6 +65,17 @@ class SpotInterruptionRecords(SpotRequestRecords):
         timer.daemon = True
         timer.start()
         logger.info("%s is interrupted at %s", instance.id, ends)
+
+    def check_interruptible(self, instance: LocalInstance) -> None:
+        """Require a running spot instance without an interruption.
+
+        Raises:
+            EC2ClientError: the instance is another one (IncorrectInstanceState).
+        """
+        if not instance.is_spot or instance.state != "running":
+            raise EC2ClientError("IncorrectInstanceState", f"The instance '{instance.id}' is no running Spot Instance")
+        if instance.id in self._interruptions:
+            raise EC2ClientError("IncorrectInstanceState", f"The instance '{instance.id}' is interrupted already")
 
     def interruption_of(self, instance: LocalInstance) -> SpotInterruption | None:
         """Return the interruption of an instance; None without one."""
