@@ -37,7 +37,6 @@ _ROLES = frozenset(
         "GetRolePolicy",
         "ListAttachedRolePolicies",
         "ListEntitiesForPolicy",
-        "ListInstanceProfileTags",
         "ListInstanceProfiles",
         "ListInstanceProfilesForRole",
         "ListPolicies",
@@ -126,21 +125,28 @@ def service_name(environ: Environ) -> str | None:
     return signed[1].lower() if signed else None
 
 
-def unsupported(environ: dict[str, Any], name: str, path: str) -> str | None:
-    """Return why a request is unsupported; None if it is supported.
+def action_of(environ: dict[str, Any], name: str, path: str) -> str:
+    """Return the action of a request, such as "GetParameter".
 
     Args:
         environ: the WSGI environ; its body remains readable.
         name: the service that the request is signed for.
         path: the path of the request below the endpoint.
     """
+    return _experiment_action(environ, path) if name == "fis" else _action(environ)
+
+
+def unsupported(name: str, action: str) -> str | None:
+    """Return why an action is unsupported; None if it is supported.
+
+    Args:
+        name: the service that the request is signed for.
+        action: the action.
+    """
     service = SERVICES.get(name)
     if service is None:
         return f"The local EC2 does not have the service '{name}'; it has {', '.join(SERVICES)}"
-    if service.actions is None:
-        return None
-    action = _experiment_action(environ, path) if name == "fis" else _action(environ)
-    if action in service.actions:
+    if service.actions is None or action in service.actions:
         return None
     return f"The local EC2 does not have the action '{action}' of {name}; it has {', '.join(sorted(service.actions))}"
 

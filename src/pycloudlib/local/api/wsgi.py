@@ -11,7 +11,8 @@ from xml.sax.saxutils import escape
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.api import query_signatures
 from pycloudlib.local.api.http_messages import ClientGoneError, Environ, Refusal, body_of, error_document, receive_body
-from pycloudlib.local.api.services import service_name, unsupported
+from pycloudlib.local.api.input_shapes import malformed
+from pycloudlib.local.api.services import action_of, service_name, unsupported
 from pycloudlib.local.api.signatures import FindKey, refusal_of
 
 logger = logging.getLogger(__name__)
@@ -138,12 +139,19 @@ def _check_service(environ: Environ, below: str) -> Refusal | None:
     if service is None:
         reason = "AWS was not able to validate the provided access credentials: sign with version 2 or 4"
         return Refusal("401 Unauthorized", "AuthFailure", reason)
-    missing = unsupported(environ, service, below)
+    if service == "ec2":
+        return _check_query_request(environ, below)
+    action = action_of(environ, service, below)
+    missing = unsupported(service, action)
     if missing is not None:
         return Refusal("400 Bad Request", "UnsupportedOperation", missing)
-    if service == "ec2" and (below != "/" or environ["REQUEST_METHOD"] not in _METHODS):
-        return Refusal("400 Bad Request", "InvalidAction", f"EC2's API takes GET and POST requests at /, not {below}")
-    return None
+    return malformed(environ, service, action)
+
+
+def _check_query_request(environ: Environ, below: str) -> Refusal | None:
+    if below == "/" and environ["REQUEST_METHOD"] in _METHODS:
+        return None
+    return Refusal("400 Bad Request", "InvalidAction", f"EC2's API takes GET and POST requests at /, not {below}")
 
 
 def _json_body(environ: Environ) -> Any:

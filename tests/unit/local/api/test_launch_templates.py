@@ -244,3 +244,12 @@ def test_name_of_other_characters_is_refused(client: EC2Client, name: str) -> No
     wanted = {"LaunchTemplateName": name, "LaunchTemplateData": {"InstanceType": "t3.micro"}}
     code = refusal(lambda **given: call("CreateLaunchTemplate", given), **wanted)
     assert code == "InvalidLaunchTemplateName.MalformedException"
+
+
+@pytest.mark.parametrize("name", ["MinVersion", "MaxVersion"])
+@pytest.mark.parametrize("version", ["x", "$Latest", "-1", pytest.param("9" * 5000, id="5000 digits")])
+def test_invalid_version_bounds_are_refused(client: EC2Client, name: str, version: str) -> None:
+    data = {"InstanceType": "t3.micro"}
+    template_id = template(client, f"bounds-{name}-{version[:8].strip(chr(36))}", **data)
+    bounds: dict[str, Any] = {"LaunchTemplateId": template_id, name: version}
+    assert refusal(client.describe_launch_template_versions, **bounds) == "InvalidParameterValue"

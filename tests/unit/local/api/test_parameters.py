@@ -106,6 +106,7 @@ def test_get_parameters_by_path_pages(ssm: Any) -> None:
     assert names == sorted(set(names))
     assert all(one["Value"].startswith("ami-") for one in parameters)
     assert all_below(ssm, path) == []
+    assert {one["Name"] for one in all_below(ssm, "/aws/service", Recursive=True)} > set(names)
     directly = [one["Name"] for one in all_below(ssm, f"{path}/12/latest/")]
     assert directly == [f"{path}/12/latest/amd64", f"{path}/12/latest/arm64"]
 
@@ -127,6 +128,12 @@ def test_public_parameters_cannot_be_written(ssm: Any) -> None:
 def test_filters_of_public_parameters_are_refused(ssm: Any) -> None:
     asked = {"Path": "/aws/service/debian", "ParameterFilters": [{"Key": "Type", "Values": ["String"]}]}
     assert refusal(ssm.get_parameters_by_path, **asked) == "ValidationException"
+
+
+@pytest.mark.parametrize("path", ["/aws/service/debian", "/mine"])
+@pytest.mark.parametrize("token", ["x", pytest.param("9" * 5000, id="5000 digits")])
+def test_invalid_tokens_are_refused(ssm: Any, path: str, token: str) -> None:
+    assert refusal(ssm.get_parameters_by_path, Path=path, NextToken=token) == "ValidationException"
 
 
 def test_other_actions_of_ssm_are_refused_by_name(ssm: Any) -> None:

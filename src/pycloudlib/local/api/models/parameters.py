@@ -78,7 +78,10 @@ class LocalParameterStore(SimpleSystemManagerBackend):
         max_results: int = MAX_RESULTS,
     ) -> tuple[list[Parameter], str | None]:
         """Return the parameters directly below a path, or all below it if `recursive` (GetParametersByPath)."""
-        if not path.startswith(PUBLIC):
+        if not re.fullmatch(r"[0-9]{0,9}", next_token or ""):
+            raise ValidationException("The specified token isn't valid.")
+        folder = path.rstrip("/") + "/"
+        if not folder.startswith(PUBLIC):
             return super().get_parameters_by_path(path, recursive, filters, next_token, max_results)
         if filters:
             raise ValidationException("The local EC2 has no ParameterFilters for public parameters")
@@ -87,9 +90,6 @@ class LocalParameterStore(SimpleSystemManagerBackend):
                 f"1 validation error detected: Value '{max_results}' at 'maxResults' failed to satisfy constraint: "
                 f"Member must have value between 1 and {MAX_RESULTS}"
             )
-        if not re.fullmatch(r"\d*", next_token or ""):
-            raise ValidationException("The specified token isn't valid.")
-        folder = path.rstrip("/") + "/"
         below = [
             parameter
             for name, parameter in self._public().items()

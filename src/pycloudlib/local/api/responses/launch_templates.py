@@ -15,6 +15,7 @@ from pycloudlib.local.api.moto_adapter import (
 )
 
 _NAME = re.compile(r"[a-zA-Z0-9()./_-]{3,128}")
+_VERSION = re.compile(r"[0-9]{1,18}")
 _NEWEST = ("$Latest", "$Default")
 
 
@@ -122,7 +123,7 @@ class LaunchTemplateResponse(EC2Response):
             template = self.ec2_backend.launch_template(self.params)
             if wanted:
                 return [self.ec2_backend.launch_template_version(template, one) for one in wanted]
-            least, most = self._get_int_param("MinVersion"), self._get_int_param("MaxVersion")
+            least, most = self._version_bound("MinVersion"), self._version_bound("MaxVersion")
             return [
                 one
                 for one in template.versions
@@ -135,6 +136,14 @@ class LaunchTemplateResponse(EC2Response):
             )
         templates = self.ec2_backend.launch_templates.values()
         return [self.ec2_backend.launch_template_version(one, version) for one in templates for version in wanted]
+
+    def _version_bound(self, name: str) -> int | None:
+        text = self._get_param(name)
+        if text is None:
+            return None
+        if not _VERSION.fullmatch(text):
+            raise EC2ClientError("InvalidParameterValue", f"Value ({text}) for parameter {name} is invalid")
+        return int(text)
 
     def _template(self, template: LaunchTemplate) -> dict[str, Any]:
         return {

@@ -1,0 +1,104 @@
+"""Validation of requests by botocore's input shapes, for the services that moto implements.
+
+moto reads members without validating them: a member that is missing or has another type would be an InternalError.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs
+
+from botocore.model import OperationModel, OperationNotFoundError, ServiceModel, Shape
+from botocore.session import get_session
+from botocore.validate import ParamValidator
+
+from pycloudlib.local.api.http_messages import Refusal, body_of
+
+Environ = dict[str, Any]
+
+_BAD = "400 Bad Request"
+_INTEGERS = ("integer", "long")
+_MAX_DIGITS = 19
+
+
+def malformed(environ: Environ, service: str, action: str) -> Refusal | None:
+    """Validate the members of a request.
+
+    Args:
+        environ: the WSGI environ; its body remains readable.
+        service: the service, such as "ssm".
+        action: the action, such as "GetParameter".
+
+    Returns:
+        The reason to reject the request; None to accept it.
+    """
+    model = _service_model(service)
+    try:
+        operation = model.operation_model(action)
+    except OperationNotFoundError:
+        return None  # moto rejects it
+    if operation.input_shape is None:
+        return None
+    if model.metadata["protocol"] == "query":
+        problems = list(_problems_of_query(environ, operation))
+        return Refusal(_BAD, "ValidationError", "; ".join(problems)) if problems else None
+    return _check_json(environ, operation)
+
+
+@cache
+def _service_model(service: str) -> ServiceModel:
+    return get_session().get_service_model(service)
+
+
+def _problems_of_query(environ: Environ, operation: OperationModel) -> Iterator[str]:
+    form = _parameters(environ) | _parse(body_of(environ).decode(errors="replace"))
+    shape: Any = operation.input_shape
+    given = {name.partition(".")[0] for name in form}
+    for name in shape.required_members:
+        if name not in given:
+            yield f"Missing required parameter in input: {name}"
+    for name, member in shape.members.items():
+        if name in form:
+            yield from _problems_of_integer(name, form[name], member)
+
+
+def _problems_of_integer(name: str, text: str, shape: Shape) -> Iterator[str]:
+    if shape.type_name not in _INTEGERS:
+        return
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS):
+        yield f"Invalid value for parameter {name}: {text} is not an integer"
+        return
+    limits: Mapping[str, int] = shape.metadata
+    if not limits.get("min", int(text)) <= int(text) <= limits.get("max", int(text)):
+        yield f"Invalid value for parameter {name}: {text} is not from {limits.get('min')} to {limits.get('max')}"
+
+
+def _check_json(environ: Environ, operation: OperationModel) -> Refusal | None:
+    shape: Any = operation.input_shape
+    located = {name: one.serialization.get("location") for name, one in shape.members.items()}
+    query = _parameters(environ)
+    problems: list[str] = []
+    for name, member in shape.members.items():
+        parameter = str(member.serialization.get("name", name))
+        if located[name] == "querystring" and parameter in query:
+            problems += _problems_of_integer(name, query[parameter], member)
+    if environ["REQUEST_METHOD"] == "POST":
+        try:
+            body = json.loads(body_of(environ) or b"{}")
+        except (ValueError, RecursionError):
+            return Refusal(_BAD, "SerializationException", "The request body is not valid JSON")
+        report = ParamValidator().validate(body, shape)
+        problems += report.generate_report().splitlines()
+    return Refusal(_BAD, "ValidationException", "; ".join(problems)) if problems else None
+
+
+def _parameters(environ: Environ) -> dict[str, str]:
+    return _parse(environ.get("QUERY_STRING", ""))
+
+
+def _parse(text: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(text, keep_blank_values=True).items()}
