@@ -1,4 +1,4 @@
-"""The command line: one file per command."""
+"""The command-line interface: one file per command."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def main() -> None:
 
 
 def _open_missing_streams() -> None:
-    """Stand in for the standard streams that a service manager or `2>&-` left closed.
+    """Replace standard streams that a service manager or `2>&-` closed.
 
-    Otherwise they are None, and the first files that are opened get their numbers.
+    Otherwise they are None, and the first opened files get their descriptors.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

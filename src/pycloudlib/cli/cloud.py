@@ -1,4 +1,4 @@
-"""Which EC2 a command works with, and as whom it logs in: the options that commands share."""
+"""The shared options for the EC2 endpoint and the login."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CONFIG_NAMES = ("--config", "--config-file")
 
 @dataclass(frozen=True)
 class Cloud:
-    """Which EC2 is meant, as far as the command line says.
+    """The EC2 endpoint according to the command line.
 
     Args:
         config_file: the settings file; default the usual one.
-        region: the region.
-        profile: a profile of ~/.aws/config.
-        endpoint_url: where EC2 is.
-        local: whether the local EC2 is meant that runs on this machine.
+        region: the region; default the settings'.
+        profile: a profile of ~/.aws/config; default the settings'.
+        endpoint_url: the URL of an endpoint other than AWS's; default the settings'.
+        local: whether to use the local EC2 that runs on this machine; default no.
     """
 
     config_file: Path | None = None
@@ -41,14 +41,14 @@ class Cloud:
     local: bool = False
 
     def settings(self, **overrides: object) -> Settings:
-        """Read the settings.
+        """Load the settings.
 
         Args:
-            **overrides: further ones that the command line says; None says nothing.
+            **overrides: further settings of the command line; None counts as unset.
 
         Raises:
-            ConfigError: they cannot be used; with every problem found.
-            LocalEC2Error: the local EC2 is meant, and none runs.
+            ConfigError: the settings are invalid; the message names every problem.
+            LocalEC2Error: `local` is set, and no local EC2 is running.
         """
         from pycloudlib.config import load_settings
 
@@ -58,19 +58,19 @@ class Cloud:
         info = running_local_ec2()
         there = {key: value for key, value in info.settings().items() if key != "region" or self.region is None}
         settings = load_settings(self.config_file, overrides={**said, **there, **overrides})
-        # What the account at AWS knows the key by, nobody knows here.
+        # The name of a key pair at AWS is unknown to the local EC2.
         return replace(settings, key_name=None)
 
     def open(self, tag: str = "pycloudlib", **overrides: object) -> EC2:
-        """Open EC2.
+        """Open an EC2 session.
 
         Args:
-            tag: names what is created.
-            **overrides: as for settings().
+            tag: the name prefix of created resources; default "pycloudlib".
+            **overrides: further settings; see `settings()`.
 
         Raises:
-            CloudSetupError: the settings or the credentials cannot be used.
-            LocalEC2Error: the local EC2 is meant, and none runs.
+            CloudSetupError: the settings or the credentials are invalid.
+            LocalEC2Error: `local` is set, and no local EC2 is running.
         """
         from pycloudlib import EC2
 
@@ -78,7 +78,7 @@ class Cloud:
 
     @property
     def words(self) -> list[str]:
-        """The options that lead here again."""
+        """The command-line options for this endpoint."""
         named = (
             ("--config", self.config_file),
             ("--region", self.region),
@@ -91,12 +91,12 @@ class Cloud:
 
 @dataclass(frozen=True)
 class Login:
-    """How an instance of another run is found and logged in to.
+    """The login to an instance of another run.
 
     Args:
-        cloud: where it is.
-        key: the key's file, private or public; default the configured one.
-        username: who logs in; default as the settings or the image say.
+        cloud: the EC2 endpoint.
+        key: the key file, private or public; default the configured one.
+        username: the login user; default the settings' or the image's.
     """
 
     cloud: Cloud
@@ -104,25 +104,25 @@ class Login:
     username: str | None = None
 
     def open(self) -> EC2:
-        """Open EC2, with this key.
+        """Open an EC2 session with this key.
 
         Raises:
-            CloudSetupError: the settings or the credentials cannot be used.
+            CloudSetupError: the settings or the credentials are invalid.
         """
         return self.cloud.open(**key_settings(self.key))
 
     def instance(self, instance_id: str) -> EC2Instance:
-        """Find one instance.
+        """Return an existing instance.
 
         Raises:
-            InstanceNotFoundError: there is none.
-            CloudSetupError: the settings or the credentials cannot be used.
+            InstanceNotFoundError: the instance does not exist.
+            CloudSetupError: the settings or the credentials are invalid.
         """
         return self.open().get_instance(instance_id, username=self.username)
 
     @property
     def words(self) -> list[str]:
-        """The options that lead there again."""
+        """The command-line options for this login."""
         words = list(self.cloud.words)
         if self.key is not None:
             words += ["--key", str(self.key)]
@@ -132,10 +132,10 @@ class Login:
 
 
 def key_settings(key: Path | None) -> dict[str, Any]:
-    """The settings that make this key the one in use.
+    """Return the settings that select a key.
 
     Args:
-        key: the key's file, private or public; None for the configured one.
+        key: the key file, private or public; None for the configured one.
     """
     if key is None:
         return {}
@@ -143,10 +143,10 @@ def key_settings(key: Path | None) -> dict[str, Any]:
 
 
 def running_local_ec2() -> ServerInfo:
-    """Find the local EC2 that is meant when none is named: that named "default", or the only one.
+    """Return the default local EC2: the one named "default", or else the only running one.
 
     Raises:
-        LocalEC2Error: none runs, or several do.
+        LocalEC2Error: none is running, or several are.
     """
     from pycloudlib.local.daemon import DEFAULT_NAME, running_servers
 
@@ -187,11 +187,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def cloud_options(callback: Callback, *, own_local: bool = False) -> Callback:
-    """Give a command the options that say which EC2 is meant; it gets them as `cloud`.
+    """Add the options for the EC2 endpoint to a command, which receives them as `cloud`.
 
     Args:
         callback: the command's function.
-        own_local: whether `--local` means a local EC2 that the command starts itself; default the one that runs.
+        own_local: whether `--local` means a local EC2 that the command starts itself; default the running one.
     """
 
     @wraps(callback)
@@ -212,7 +212,7 @@ def cloud_options(callback: Callback, *, own_local: bool = False) -> Callback:
 
 
 def login_options(callback: Callback) -> Callback:
-    """Give a command the options that say how it logs in, and where; it gets them as `login`."""
+    """Add the options for the login to a command, which receives them as `login`."""
 
     @wraps(callback)
     def with_login(*, cloud: Cloud, key: Path | None, username: str | None, **others: Any) -> Any:
@@ -222,7 +222,7 @@ def login_options(callback: Callback) -> Callback:
 
 
 def options_among(arguments: Sequence[str]) -> list[str]:
-    """The words of a command line that say which EC2 is meant, for another command line.
+    """Return the options for the EC2 endpoint in a command line, for another command line.
 
     Args:
         arguments: the whole command line.
@@ -239,7 +239,7 @@ def options_among(arguments: Sequence[str]) -> list[str]:
 
 
 def with_options(callback: Callback, options: Sequence[Callable[[Callback], Callback]]) -> Callback:
-    """Give a command several options, which help shows in this order."""
+    """Add several options to a command, in the order of its help."""
     for option in reversed(options):
         callback = option(callback)
     return callback

@@ -1,4 +1,4 @@
-"""How the words of a command line are read: the command for the guest after two hyphens, and mistyped names."""
+"""Parsing of command lines: the guest's command after two hyphens, and suggestions for mistyped names."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ DASHES = "--"
 
 
 class SuggestingGroup(click.Group):
-    """A group that suggests the nearest command for a mistyped one."""
+    """A group that suggests the closest command for a mistyped one."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name.
+        """Return the command of the arguments.
 
         Raises:
-            click.UsageError: there is none; with the nearest one.
+            click.UsageError: the command is unknown; the message suggests the closest one.
         """
         try:
             return super().resolve_command(ctx, args)
@@ -31,10 +31,10 @@ class SuggestingGroup(click.Group):
 
 
 class TakesCommand(click.Command):
-    """A click command whose function gets what stands after `--` as `command`.
+    """A click command that receives the arguments after `--` as `command`.
 
     Args:
-        optional: whether there may be none; default no.
+        optional: whether the guest's command is optional; default no.
     """
 
     def __init__(self, *arguments: Any, optional: bool = False, **options: Any) -> None:
@@ -42,7 +42,7 @@ class TakesCommand(click.Command):
         self.optional = optional
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep everything after the hyphens from being taken for options."""
+        """Parse options only before the hyphens."""
         before: list[str] = args
         command: tuple[str, ...] = ()
         if DASHES in args:
@@ -61,15 +61,15 @@ class TakesCommand(click.Command):
         return rest
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """What the first line of the help shows."""
+        """Return the parts of the usage line."""
         return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]" if self.optional else "-- COMMAND..."]
 
 
 def instance_ids(_: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Check that the arguments of a command are ids of instances, each once.
+    """Validate arguments as instance ids, and remove duplicates.
 
     Raises:
-        click.BadParameter: one is not.
+        click.BadParameter: an argument is not an instance id.
     """
     for word in words:
         if not word.startswith("i-"):

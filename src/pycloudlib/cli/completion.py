@@ -1,4 +1,4 @@
-"""`pycloudlib completion`: what makes a shell complete its commands and options."""
+"""`pycloudlib completion`: shell completion of commands and options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pycloudlib console`: what a machine prints on its console."""
+"""`pycloudlib console`: the console log of an instance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 OVERLAP = 200
-"""Characters of the end of the last look, by which it is found in the next one: EC2 keeps the last 64 KiB only."""
+"""Characters at the end of a log that locate it in the next one: EC2 keeps only the last 64 KiB."""
 
 
 @click.command(
@@ -39,11 +39,11 @@ def console(*, cloud: Cloud, instance_id: str, wait: float | None, follow: bool)
 
 
 def added(before: str, now: str) -> str:
-    """What a console log has that it had not at the last look.
+    """Return the new part of a console log.
 
     Args:
-        before: the last look.
-        now: this one; its beginning may be gone.
+        before: the previous log.
+        now: the current log, whose start may be truncated.
     """
     if now.startswith(before):
         return now[len(before) :]
@@ -61,7 +61,7 @@ def _follow(instance: EC2Instance) -> None:
 
     def look() -> bool:
         nonlocal seen
-        # Asked first, so that nothing which is printed before the end is missed.
+        # Query the state first, so that no output before the end is missed.
         ended = instance.state.is_ending
         try:
             text = instance.console_log(timeout=0)

@@ -1,4 +1,4 @@
-"""`pycloudlib delete`: machines and images."""
+"""`pycloudlib delete`: deletion of instances and images."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Doomed:
-    """What is to be deleted.
+    """A resource to delete.
 
     Args:
-        id: its id.
-        what: in words, for the question.
+        id: the resource id.
+        what: a description for the confirmation prompt.
         is_ours: whether this library created it.
-        begin: begins to delete it; gives back what went wrong.
-        finish: waits until it is gone; gives back what went wrong.
+        begin: starts the deletion; returns the errors.
+        finish: waits until it is gone; returns the errors.
     """
 
     id: str
@@ -108,7 +108,7 @@ def _ask(doomed: Sequence[Doomed]) -> None:
 
 
 def _delete(doomed: Sequence[Doomed], *, wait: bool) -> dict[str, Sequence[Exception]]:
-    """What went wrong, by id. All are told to go before any is waited for."""
+    """Return the errors by id. Start all deletions before waiting for any."""
     errors = {one.id: one.begin() for one in doomed}
     for one in doomed:
         if wait and not errors[one.id]:

@@ -1,4 +1,4 @@
-"""What a launch needs, looked at one by one: the settings, EC2, the SSH key, and the programs on this machine."""
+"""A check of each requirement of a launch: the settings, EC2, the SSH key, and the programs on this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pycloudlib.local import ServerInfo
 
 EXTRAS = {"local": "moto", "cli": "rich", "pytest": "pytest", "report": "jinja2"}
-"""A module of each extra, by which it is known to be installed."""
+"""A module of each extra, by which to detect the extra."""
 
 MACHINE_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 KVM = Path("/dev/kvm")
@@ -37,7 +37,7 @@ BOTO3 = "boto3's own chain"
 
 
 class State(Enum):
-    """What came of a look: all right, worth knowing, or missing, so that no launch would work."""
+    """The result of a check: OK, a note, or missing, so that no launch can succeed."""
 
     OK = "ok"
     NOTE = "note"
@@ -46,13 +46,13 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """A checked requirement.
 
     Args:
-        name: what.
-        state: how it is.
-        found: what there is, in words.
-        remedy: what to do; empty when nothing is to be done.
+        name: the name of the requirement.
+        state: the result.
+        found: a description of the finding.
+        remedy: how to fix it; default none.
     """
 
     name: str
@@ -63,12 +63,12 @@ class Check:
 
 @dataclass(frozen=True)
 class SettingOrigin:
-    """A setting that something says.
+    """A setting with its origin.
 
     Args:
-        key: its key.
-        value: its value; of a secret, that there is one.
-        origin: where it is from.
+        key: the key.
+        value: the value; for a secret, only that it is set.
+        origin: the origin.
     """
 
     key: str
@@ -78,11 +78,11 @@ class SettingOrigin:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """All that was looked at.
+    """The results of all checks.
 
     Args:
-        checks: one by one.
-        settings: those that something says.
+        checks: the checks.
+        settings: the settings that are set.
     """
 
     checks: Sequence[Check]
@@ -90,16 +90,16 @@ class Diagnosis:
 
     @property
     def is_ready(self) -> bool:
-        """Whether a launch would work, as far as can be told without one."""
+        """Whether a launch can succeed, as far as is known without one."""
         return all(one.state is not State.MISSING for one in self.checks)
 
 
 def diagnose(cloud: Cloud, key: Path | None) -> Diagnosis:
-    """Look at everything that a launch needs.
+    """Check every requirement of a launch.
 
     Args:
-        cloud: which EC2 is meant.
-        key: the SSH key that the command line names; default the configured one.
+        cloud: the EC2 endpoint.
+        key: the SSH key of the command line; None for the configured one.
     """
     checks = [_python(), _extras()]
     settings = None
@@ -172,7 +172,7 @@ def _ec2(settings: Settings) -> Iterator[Check]:
 
 
 def _credentials_without_region(settings: Settings) -> Iterator[Check]:
-    """Whether there are credentials: everything that is missing is to be told at once."""
+    """Check the credentials without a region, so that everything missing is reported at once."""
     from pycloudlib.ec2.api.session import open_session
 
     with suppress(PycloudlibError):
@@ -258,7 +258,7 @@ def _machines_of(info: ServerInfo) -> str:
 
 
 def _lack_of_kvm() -> tuple[str, str]:
-    """Why /dev/kvm cannot be opened, and what to do."""
+    """Return why /dev/kvm is inaccessible, and the remedy."""
     if not KVM.exists():
         return "there is none", ""
     status = KVM.stat()
@@ -314,7 +314,7 @@ def _origins(settings: Settings) -> Iterator[SettingOrigin]:
 
 
 def _as_options(origins: Mapping[str, str], cloud: Cloud) -> dict[str, str]:
-    """Where settings are from, with the options of the command line under their own names."""
+    """Return the origins of settings, with the names of command-line options."""
     options = {"region": "--region" if cloud.region else "--local", "profile": "--profile"}
     options |= {"private_key_path": "--key", "public_key_path": "--key"}
     otherwise = "--local" if cloud.local else "--endpoint-url"

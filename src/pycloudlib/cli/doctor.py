@@ -1,4 +1,4 @@
-"""`pycloudlib doctor`: what is configured and from where, and what is missing."""
+"""`pycloudlib doctor`: the configuration with its origins, and missing requirements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations as they are written on a command line."""
+"""Durations on the command line."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 import click
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-"""Seconds of each."""
+"""Seconds per unit."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhdw]?)")
 
 
 def as_seconds(_: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    """Read the value of an option: a number with a unit, such as 90s, 30m, 2h, 3d or 1w; without one, seconds.
+    """Parse the value of an option: a number with a unit, such as 90s, 30m, 2h, 3d, or 1w; the default unit is seconds.
 
     Args:
         parameter: the option.
-        text: what was written; None when the option was not given.
+        text: the value; None if the option is absent.
 
     Raises:
-        click.BadParameter: it is no duration.
+        click.BadParameter: the value is not a duration.
     """
     if text is None:
         return None

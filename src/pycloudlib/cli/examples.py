@@ -1,13 +1,13 @@
-"""The examples below the help of each command."""
+"""The examples below each command's help."""
 
 from __future__ import annotations
 
 
 def examples(*lines: str) -> str:
-    """Make the end of a command's help.
+    """Return the epilog of a command's help.
 
     Args:
-        lines: a command line each.
+        lines: the example command lines.
     """
-    # click takes the backspace for: leave this paragraph as it is.
+    # The backspace tells click to keep the line breaks of this paragraph.
     return "\n".join(["\b", "Example:" if len(lines) == 1 else "Examples:", *(f"  {line}" for line in lines)])

@@ -1,4 +1,4 @@
-"""`pycloudlib exec`: a command in one machine, or in several at once."""
+"""`pycloudlib exec`: a command on one or several instances."""
 
 from __future__ import annotations
 

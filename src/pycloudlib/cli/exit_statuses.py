@@ -1,4 +1,4 @@
-"""What the exit status of a command says; docs/command-line.md shows it as a table."""
+"""The exit statuses of commands; docs/command-line.md lists them in a table."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FAILED = 1
 WRONG_USAGE = 2
 NOT_FOUND = 3
 TIMED_OUT = 124
-"""As coreutils' `timeout` has it."""
+"""The status of coreutils' `timeout`."""
 INTERRUPTED = 130
-"""After Ctrl-C; as shells have it."""
+"""The status of shells after Ctrl-C."""
 UNREACHABLE = 255
-"""As OpenSSH has it."""
+"""The status of OpenSSH."""
 
 _BY_KIND: tuple[tuple[type[PycloudlibError], int], ...] = (
     (PycloudlibTimeoutError, TIMED_OUT),
@@ -36,13 +36,13 @@ _BY_KIND: tuple[tuple[type[PycloudlibError], int], ...] = (
 
 
 def status_of(error: Exception) -> int:
-    """The exit status of a command that ended in this error."""
+    """Return the exit status for an error."""
     if isinstance(error, FleetError):
         return common_status(error.errors.values())
     return next((status for kind, status in _BY_KIND if isinstance(error, kind)), FAILED)
 
 
 def common_status(errors: Iterable[Exception]) -> int:
-    """The exit status of a command that ended in several errors: theirs if it is the same for all, else FAILED."""
+    """Return the exit status for several errors: their status if it is the same for all, or else FAILED."""
     statuses = {status_of(error) for error in errors}
     return statuses.pop() if len(statuses) == 1 else FAILED

@@ -1,4 +1,4 @@
-"""A command in one guest, or in several at once, with its output as it comes."""
+"""A command in one or several guests, with output as it arrives."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from pycloudlib import EC2Instance, Result
 
 AT_ONCE = 32
-"""Guests in which the command runs at the same time."""
+"""Maximum number of guests that run the command concurrently."""
 
 OnOutput = Callable[[str, bytes], None]
 Execute = Callable[["EC2Instance", OnOutput | None], "Result"]
 
 
 class _NobodyReadsError(Exception):
-    """What is printed goes nowhere; not an OSError, which would be taken for the connection's."""
+    """The output stream is closed; not an OSError, which would be mistaken for one of the connection."""
 
 
 class _Printer:
-    """Prints what comes from several guests, whole lines at a time; from one guest, everything as it is."""
+    """Prints the output of several guests in whole lines, and that of one guest unchanged."""
 
     def __init__(self, *, several: bool) -> None:
         self._several = several
@@ -44,7 +44,7 @@ class _Printer:
                 raise _NobodyReadsError from error
 
     def finish(self, instance_id: str) -> None:
-        """Print what stands on a last line without an end."""
+        """Print a last line without a newline."""
         for stream in ("stdout", "stderr"):
             if self._unfinished.get((instance_id, stream)):
                 self.take(instance_id, stream, b"\n")
@@ -68,21 +68,21 @@ def run_in(
     timeout: float | None = None,
     stdin: bytes | None = None,
 ) -> int:
-    """Run a command in guests, and print its output as it comes.
+    """Run a command in guests, and print the output as it arrives.
 
     Args:
-        instances: where.
-        command: a single word is a line for the guest's shell; several are a program and its arguments.
-        use_sudo: whether it runs as root; default no.
-        timeout: seconds until it is given up; default none.
-        stdin: what it reads; default nothing.
+        instances: the instances.
+        command: a single word is a line for the guest's shell; several words are a program and its arguments.
+        use_sudo: whether to run the command as root; default no.
+        timeout: seconds; default no limit.
+        stdin: the standard input; default empty.
 
     Returns:
-        The exit status: of one guest, the command's own; of several, 0 if it was so everywhere, else 1.
+        The exit status: with one guest, the command's; with several, 0 if it is 0 for all, or else 1.
 
     Raises:
-        PycloudlibError: the one guest could not be asked; of several, each is reported.
-        OSError: nobody reads the output.
+        PycloudlibError: the connection to the only guest failed; with several guests, each error is reported instead.
+        OSError: the output stream is closed.
     """
     several = len(instances) > 1
     printer = _Printer(several=several)
@@ -111,14 +111,14 @@ def collect_from(
     timeout: float | None = None,
     stdin: bytes | None = None,
 ) -> list[dict[str, object]]:
-    """Run a command in guests, and give what came of it as `--json` prints it.
+    """Run a command in guests, and return the results in the format of `--json`.
 
     Args:
-        instances: where.
-        command: as for run_in().
-        use_sudo: as for run_in().
-        timeout: as for run_in().
-        stdin: as for run_in().
+        instances: the instances.
+        command: the command; see `run_in()` for this and the other arguments.
+        use_sudo: whether to run the command as root; default no.
+        timeout: seconds; default no limit.
+        stdin: the standard input; default empty.
     """
     from pycloudlib.ec2.api.fan_out import fan_out
 
@@ -130,7 +130,7 @@ def collect_from(
 
 
 def shell_line_or_words(command: Sequence[str]) -> str | list[str]:
-    """A single word as a line for the guest's shell, several as a program and its arguments."""
+    """Return a single word as a line for the guest's shell, or several words as a program and its arguments."""
     return command[0] if len(command) == 1 else list(command)
 
 

@@ -1,4 +1,4 @@
-"""Which image of a release is meant: the options that commands share."""
+"""The shared options for the image of a release."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ _OPTIONS = (
 
 
 def image_options(callback: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which image of a release is meant."""
+    """Add the options for the image of a release to a command."""
     for option in reversed(_OPTIONS):
         callback = option(callback)
     return callback
 
 
 def image_kind(name: str) -> ImageType:
-    """What `--image-type` calls by this name."""
+    """Return the image type of a value of `--image-type`."""
     from pycloudlib import ImageType
 
     return ImageType[name.upper().replace("-", "_")]
 
 
 def newest_image(ec2: EC2, image: str, *, daily: bool, arch: str, image_type: str) -> str:
-    """Give the AMI that is meant.
+    """Return the AMI id of an image.
 
     Args:
-        ec2: where.
+        ec2: the EC2 session.
         image: an AMI id, or a release.
-        daily: whether the daily build of a release is meant.
-        arch: of a release.
-        image_type: of a release; one of IMAGE_TYPES.
+        daily: whether to use the daily build of a release.
+        arch: the architecture of a release.
+        image_type: the image type of a release; one of IMAGE_TYPES.
 
     Raises:
-        InvalidArgumentError: there is no such release.
-        ImageNotFoundError: there is no image of it.
+        InvalidArgumentError: the release is unknown.
+        ImageNotFoundError: no image matches.
     """
     if image.startswith("ami-"):
         return image

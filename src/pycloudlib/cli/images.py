@@ -1,4 +1,4 @@
-"""`pycloudlib images`: one's own images, or those of a release."""
+"""`pycloudlib images`: the account's images, or those of a release."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _of_release(ec2: EC2, release: str, *, daily: bool, arch: str, image_type: s
     query = release_query(release, daily=daily, arch=arch, image_type=image_kind(image_type))
     here = query.in_partition(meta.partition, at_aws=is_aws(meta.endpoint_url))
     if not here.owners:
-        # In this partition only the newest one can be told from everybody's images.
+        # In this partition, only the newest image is known to be the publisher's.
         find = ec2.daily_image if daily else ec2.released_image
         return {"owner": None, "image_id": find(release, arch=arch, image_type=image_kind(image_type))}
     filters = {name.replace("-", "_"): value for name, value in here.filters.items()}

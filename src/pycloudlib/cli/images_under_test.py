@@ -1,4 +1,4 @@
-"""What `validate` and `timeline` are given as IMAGE: an AMI id, a release, or a disk file; and the EC2 that has it."""
+"""The IMAGE argument of `validate` and `timeline`: an AMI id, a release, or a disk file; and the EC2 session for it."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ AMI = "ami-"
 
 @dataclass(frozen=True)
 class Disk:
-    """How a disk file boots.
+    """The boot options of a disk file.
 
     Args:
-        release: whose login user and names it has; default none.
-        kernel: the kernel to boot with; default the disk's own boot loader.
-        initrd: what the kernel is started with; default none.
+        release: the release, which determines the login user and names; default none.
+        kernel: the kernel; default the disk's own boot loader.
+        initrd: the initrd of the kernel; default none.
         kernel_arguments: the kernel's command line; default empty.
     """
 
@@ -44,11 +44,11 @@ class Disk:
 
 @dataclass(frozen=True)
 class Place:
-    """Where images are launched.
+    """The place of launches.
 
     Args:
-        cloud: which EC2; where it is local, one that lasts as long as the command. A disk file always is there.
-        disk: how a disk file boots.
+        cloud: the EC2 endpoint. A local one lasts as long as the command. Disk files always use a local one.
+        disk: the boot options of disk files.
     """
 
     cloud: Cloud
@@ -68,7 +68,7 @@ _DISK_OPTIONS = (
 
 
 def place_options(callback: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say where an image is launched; it gets them as `place`."""
+    """Add the options for the place of launches to a command, which receives them as `place`."""
 
     @wraps(callback)
     def with_place(
@@ -80,14 +80,14 @@ def place_options(callback: Callable[..., None]) -> Callable[..., None]:
 
 
 def require_extras(command: str, needed: Mapping[str, str]) -> None:
-    """Refuse, before anything is launched, what cannot be done with what is installed.
+    """Raise, before launching anything, if an extra is not installed.
 
     Args:
-        command: the command's name.
-        needed: the extra that brings each module.
+        command: the name of the command.
+        needed: the extra of each required module.
 
     Raises:
-        MissingPrerequisiteError: one is not installed.
+        MissingPrerequisiteError: an extra is not installed.
     """
     for module, extra in needed.items():
         if find_spec(module) is None:
@@ -95,26 +95,26 @@ def require_extras(command: str, needed: Mapping[str, str]) -> None:
 
 
 def check_writing(paths: Iterable[Path | None]) -> None:
-    """Refuse before anything is launched, rather than when there is something to write."""
+    """Raise, before launching anything, if the directory of an output file does not exist."""
     for path in paths:
         if path is not None and not path.absolute().parent.is_dir():
             raise click.UsageError(f"cannot write {path}: there is no directory {path.parent}")
 
 
 def is_disk(image: str) -> bool:
-    """Whether IMAGE names a disk file, by being one or by looking like a path."""
+    """Return whether IMAGE is a disk file: an existing file, or a path."""
     return not image.startswith(AMI) and ("/" in image or Path(image).is_file())
 
 
 @contextmanager
 def connected(place: Place, tag: str, *, needs_local: bool, own_key: bool = True) -> Iterator[EC2]:
-    """An EC2; all that it made is deleted in the end.
+    """Open an EC2 session, and delete all created resources on exit.
 
     Args:
-        place: where.
-        tag: names what is created.
-        needs_local: whether there is a disk file among the images.
-        own_key: whether it has a key that nobody but this command has; default yes, otherwise that of the settings.
+        place: the place of launches.
+        tag: the name prefix of created resources.
+        needs_local: whether an image is a disk file.
+        own_key: whether to generate a key pair for this command; default yes, otherwise use the settings'.
     """
     from pycloudlib import EC2, KeyPair
 
@@ -132,7 +132,7 @@ def connected(place: Place, tag: str, *, needs_local: bool, own_key: bool = True
 def _local_settings(undo: ExitStack) -> io.StringIO:
     from pycloudlib.local import LocalEC2
 
-    # From the beginning, as on EC2: a boot that goes on from a saved one is not the image's own.
+    # Boot from scratch, as on EC2: a warm start is not the image's own boot.
     with plain_step("starting a local EC2"):
         local = undo.enter_context(LocalEC2(warm_start=False))
     return io.StringIO(local.info.settings_toml())
@@ -140,12 +140,12 @@ def _local_settings(undo: ExitStack) -> io.StringIO:
 
 @dataclass(frozen=True)
 class Launchable:
-    """What IMAGE turned out to be.
+    """A resolved IMAGE argument.
 
     Args:
-        image_id: the AMI.
-        label: what it is called in pictures.
-        username: who logs in; None where the AMI tells.
+        image_id: the AMI id.
+        label: the label in pictures.
+        username: the login user; default the AMI's.
     """
 
     image_id: str
@@ -155,25 +155,29 @@ class Launchable:
 
 @contextmanager
 def offered_disks(images: Iterable[str], disk: Disk) -> Iterator[dict[str, Launchable]]:
-    """The disk files among images, offered by every local EC2 of this user as long as the context lasts.
+    """Offer disk files as AMIs on every local EC2 of this user while the context is active.
 
-    It is entered before `connected`: a disk is not taken away from under a machine. No look-up of a release finds it.
+    Enter this context before `connected`, so that a disk is not removed from under an instance. Lookups of releases do
+    not find these AMIs.
 
     Args:
-        images: AMI ids, releases and disk files.
-        disk: how a disk file boots.
+        images: AMI ids, releases, and disk files.
+        disk: the boot options of disk files.
+
+    Yields:
+        The AMIs by disk file.
     """
     with ExitStack() as undo:
         yield {image: undo.enter_context(_offered(Path(image), disk)) for image in images if is_disk(image)}
 
 
 def launchable(ec2: EC2, image: str, offered: Mapping[str, Launchable]) -> Launchable:
-    """The AMI that IMAGE names.
+    """Return the AMI of an IMAGE argument.
 
     Args:
-        ec2: where it is launched.
+        ec2: the EC2 session.
         image: an AMI id, a release, or a disk file.
-        offered: what offered_disks() gave.
+        offered: the result of `offered_disks()`.
     """
     if image in offered:
         return offered[image]
@@ -196,7 +200,7 @@ def _offered(disk_file: Path, disk: Disk) -> Iterator[Launchable]:
             kernel_arguments=disk.kernel_arguments,
         )
     try:
-        # The name of this AMI tells nobody who logs in.
+        # The name of this AMI does not reveal the login user.
         yield Launchable(added.image_id, disk_file.stem, added.username or None)
     finally:
         catalogue.remove(added.image_id)

@@ -1,4 +1,4 @@
-"""What commands say about an instance, in one form everywhere."""
+"""The attributes of an instance in the output of all commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLUMNS = ("id", "state", "address", "type", "age", "name")
 
 
 def facts(instance: EC2Instance) -> dict[str, str | None]:
-    """What `--json` prints of an instance, as last seen."""
+    """Return the attributes of an instance for `--json`, as of its latest description."""
     seen = instance.description
     launched = tags.iso_time(seen.launched) if seen.launched else None
     return {
@@ -34,19 +34,19 @@ def facts(instance: EC2Instance) -> dict[str, str | None]:
 
 
 def row(instance: EC2Instance) -> list[str]:
-    """What a table shows of an instance; see COLUMNS."""
+    """Return the table row of an instance; see COLUMNS."""
     said = {key: value or "" for key, value in facts(instance).items()}
     said["age"] = span_since(said["created"])
     return [said[column] for column in COLUMNS]
 
 
 def is_ours(resource_tags: dict[str, str]) -> bool:
-    """Whether this library created what has these tags."""
+    """Return whether this library created the resource with these tags."""
     return tags.RUN in resource_tags
 
 
 def span_since(moment: str) -> str:
-    """How long ago something was, in one unit: "3d", "2h", "5m", "40s"; empty when nobody knows."""
+    """Return the age of a time in one unit: "3d", "2h", "5m", "40s"; empty if the time is unknown."""
     try:
         then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
     except ValueError:
@@ -55,7 +55,7 @@ def span_since(moment: str) -> str:
 
 
 def short_span(seconds: float) -> str:
-    """A span of time in one unit: "3d", "2h", "5m", "40s"."""
+    """Return a duration in one unit: "3d", "2h", "5m", "40s"."""
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= 2 * length:
             return f"{int(seconds // length)}{unit}"

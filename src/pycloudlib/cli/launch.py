@@ -1,4 +1,4 @@
-"""`pycloudlib launch`: a machine for as long as the command lasts, or one to keep."""
+"""`pycloudlib launch`: an instance for the duration of the command, or one to keep."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def launch(
         with step(f"launching {image_id}"):
             instances = _launched(ec2, image_id, count, **request)
         if keep:
-            # It is in the machine by now, and who keeps that should not have to look for this as well.
+            # Delete the key pair from EC2: the kept instance already has the public key.
             for name in ec2.created_keys:
                 ec2.delete_key(name)
         used_at_once = bool(command) or shell
@@ -160,7 +160,7 @@ def _tell(instances: Sequence[EC2Instance], ec2: EC2, login: Login, *, as_json: 
 def _how_to(instance: EC2Instance, ec2: EC2, login: Login) -> dict[str, str]:
     delete = ["pycloudlib", "delete", *login.cloud.words, instance.id]
     if ec2.created_vpcs:
-        # It goes with the VPC that was made for it.
+        # The instance is deleted with the VPC that was created for it.
         delete = [*sweep_command().split(), *login.cloud.words]
     return {
         "reach": shown(["pycloudlib", "ssh", *login.words, instance.id]),
@@ -170,7 +170,7 @@ def _how_to(instance: EC2Instance, ec2: EC2, login: Login) -> dict[str, str]:
 
 
 def _ssh_command(instance: EC2Instance) -> str:
-    """The command, or nothing where its file of host keys cannot be written: a launch does not fail for that."""
+    """Return the ssh command; empty if the known_hosts file cannot be written, which is no reason to fail a launch."""
     try:
         return shown(ssh_words(instance))
     except SSHError:

@@ -1,4 +1,4 @@
-"""How long what a command creates stays: as long as the command, or longer if all went well."""
+"""The lifetime of a command's resources: the duration of the command, or longer if it succeeds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def cleaned_up(ec2: EC2, *, keep: bool = False) -> Iterator[None]:
-    """Delete in the end what was created in the block.
+    """Delete the resources of the block on exit.
 
     Args:
-        ec2: where.
-        keep: whether it stays, unless the block fails; default no.
+        ec2: the EC2 session.
+        keep: whether to keep them unless the block fails; default no.
 
     Raises:
-        CleanupError: something could not be deleted.
+        CleanupError: some resources could not be deleted.
     """
     try:
         yield

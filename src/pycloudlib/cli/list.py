@@ -1,4 +1,4 @@
-"""`pycloudlib list`: the machines that there are."""
+"""`pycloudlib list`: the existing instances."""
 
 from __future__ import annotations
 

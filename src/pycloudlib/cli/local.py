@@ -1,4 +1,4 @@
-"""`pycloudlib local`: the life of a local EC2 that runs as a daemon."""
+"""`pycloudlib local`: a local EC2 that runs as a daemon."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def start(name: str, write_config: Path | None, as_json: bool, **options: Any) -
     try:
         _tell(name, info, write_config, as_json=as_json)
     except BaseException:
-        # Nobody would know where it is.
+        # Otherwise its endpoint would be unknown.
         server.stop()
         raise
 

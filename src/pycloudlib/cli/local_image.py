@@ -100,7 +100,7 @@ def _tell(image: Image, *, as_json: bool) -> None:
 
 
 def _facts(image: Image) -> dict[str, str]:
-    """What `--json` prints of an image."""
+    """Return the attributes of an image for `--json`."""
     return {"image_id": image.image_id, "name": image.name, "owner_id": image.owner_id, "disk": str(image.disk)}
 
 

@@ -1,4 +1,4 @@
-"""`pycloudlib local network` and `pycloudlib local reach`: the network of a local EC2, and who reaches whom."""
+"""`pycloudlib local network` and `pycloudlib local reach`: the network of a local EC2, and reachability in it."""
 
 from __future__ import annotations
 
@@ -94,12 +94,12 @@ def _parse(traffic: str) -> tuple[str, int | None]:
 
 
 def resolve(text: str, names: Mapping[str, str], prefixes: tuple[str, ...] = _NAMED) -> str:
-    """Return the id of the resource with a Name tag; what is no such name stays as it is.
+    """Return the id of the resource with a Name tag, or the text itself without one.
 
     Args:
-        text: a name, or anything else.
+        text: a name, or any other text.
         names: the names of resources, by id.
-        prefixes: those of the ids; default: instances and interfaces.
+        prefixes: the prefixes of matching ids; default those of instances and interfaces.
     """
     found = [resource_id for resource_id, name in names.items() if name == text and resource_id.startswith(prefixes)]
     if len(found) > 1:
@@ -108,7 +108,7 @@ def resolve(text: str, names: Mapping[str, str], prefixes: tuple[str, ...] = _NA
 
 
 def _warn(info: ServerInfo) -> None:
-    """Say when packets do not meet what is recorded."""
+    """Warn if packets do not follow the recorded network."""
     if info.driver == "simulated":
         click.echo("Machines are simulated: this is what is recorded; there are no packets.", err=True)
     elif getattr(info, "network", "user") != "namespaces":

@@ -1,4 +1,4 @@
-"""The user's own OpenSSH, told the host key that was verified and the one key to offer."""
+"""The user's own OpenSSH, with the verified host key and the configured key."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ PROGRAM = "ssh"
 
 
 def require_openssh() -> None:
-    """Check that OpenSSH's client is installed.
+    """Raise unless OpenSSH's client is installed.
 
     Raises:
-        MissingPrerequisiteError: it is not; says how to install it.
+        MissingPrerequisiteError: it is not installed; the message says how to install it.
     """
     if shutil.which(PROGRAM) is None:
         raise MissingPrerequisiteError("ssh is not installed, needed to open a session: apt-get install openssh-client")
 
 
 def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Sequence[str] = ()) -> list[str]:
-    """Verify who the host is, and give the words of the ssh command that reaches it and no other host.
+    """Verify the host key, and return the arguments of an ssh command that accepts no other host.
 
     Args:
-        instance: it is connected to.
-        options: further ones of OpenSSH, such as "LocalForward=8080 localhost:80".
-        command: what is run instead of a shell.
+        instance: the instance, to which a connection is opened.
+        options: further OpenSSH options, such as "LocalForward=8080 localhost:80"; default none.
+        command: the command to run instead of a shell; default none.
 
     Raises:
-        HostKeyError: it is not the host that was expected.
-        SSHError: it cannot be reached.
+        HostKeyError: the host key does not match the expected one.
+        SSHError: the connection failed or was lost.
         UnsetSSHKeyError: there is no key.
     """
     if instance.key_pair is None:
@@ -47,7 +47,7 @@ def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Seque
     settings = [
         "IdentitiesOnly=yes",
         "StrictHostKeyChecking=yes",
-        # The address may be another host's one day; the id never is.
+        # The address may belong to another host later; the id never does.
         f"HostKeyAlias={instance.id}",
         f"UserKnownHostsFile={_quoted(known_hosts)}",
         "GlobalKnownHostsFile=/dev/null",
@@ -62,14 +62,14 @@ def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Seque
 
 
 def forget_host(instance_id: str) -> None:
-    """Delete the known_hosts file that ssh_words() wrote, if any. No-op where no such file can be."""
-    # The instance is deleted, whether or not this user has a home directory, and one that can be written to.
+    """Delete the known_hosts file of `ssh_words()`. No-op if it does not exist or is inaccessible."""
+    # The instance is deleted even if this user has no writable home directory.
     with suppress(OSError, PycloudlibError):
         _known_hosts_path(instance_id).unlink()
 
 
 def shown(words: Sequence[str]) -> str:
-    """The words as a shell takes them."""
+    """Return the arguments quoted for a shell."""
     return shlex.join(words)
 
 
@@ -87,7 +87,7 @@ def _write_known_hosts(instance: EC2Instance) -> Path:
 
 
 def _known_hosts_path(instance_id: str) -> Path:
-    # The local EC2's directory of what can be made again is the whole program's.
+    # The local EC2's cache directory belongs to the whole program.
     from pycloudlib.local.paths import cache_dir
 
     try:
@@ -97,6 +97,6 @@ def _known_hosts_path(instance_id: str) -> Path:
 
 
 def _quoted(path: Path) -> str:
-    """The path as a setting of OpenSSH's, which splits at blanks and reads something into percent signs."""
+    """Quote a path for an OpenSSH option, which splits at spaces and expands percent signs."""
     text = str(path).replace("%", "%%")
     return f'"{text}"' if " " in text else text

@@ -1,4 +1,4 @@
-"""What commands print: tables and facts for people, lines with tabs for pipes, JSON for programs."""
+"""The output of commands: tables for terminals, tab-separated lines for pipes, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Mapping, Sequence
 import click
 
 LONG = frozenset({"name"})
-"""Columns that are broken where the terminal is too narrow."""
+"""The columns that wrap if the terminal is too narrow."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 def print_json(data: object) -> None:
-    """Print JSON, to standard output."""
+    """Print JSON to standard output."""
     click.echo(json.dumps(data, indent=2))
 
 
 def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table: with a header on a terminal, else a line for each row, with tabs between the cells.
+    """Print a table: with a header on a terminal, or else one line of tab-separated cells per row.
 
     Args:
         columns: the header.
-        rows: the cells of each; as many as there are columns.
+        rows: the rows, with one cell per column.
     """
     if not sys.stdout.isatty():
         for row in rows:
@@ -39,20 +39,20 @@ def print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in columns:
-        # An id is copied from here, so it is never broken.
+        # Never wrap an id, because users copy it.
         table.add_column(title, no_wrap=title not in LONG, overflow="fold")
     for row in rows:
-        # As text: a name may hold what rich would take for markup.
+        # Use Text: a name may contain rich's markup.
         table.add_row(*(Text(_one_line(cell)) for cell in row))
     Console(highlight=False).print(table)
 
 
 def print_facts(facts: Mapping[str, str], *, err: bool = False) -> None:
-    """Print names and what they stand for, a line each: aligned on a terminal, else with a tab between.
+    """Print names and values, one per line: aligned on a terminal, or else tab-separated.
 
     Args:
-        facts: by name; those that are empty are left out.
-        err: whether to standard error; default to standard output.
+        facts: the values by name; empty ones are omitted.
+        err: whether to print to standard error; default standard output.
     """
     said = {name: value for name, value in facts.items() if value}
     on_terminal = (sys.stderr if err else sys.stdout).isatty()

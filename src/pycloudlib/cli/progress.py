@@ -1,4 +1,4 @@
-"""What is being done, and for how long: on standard error, so that standard output carries nothing but data."""
+"""The progress of a command, on standard error, so that standard output has only data."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Say what is being done while the block lasts, and how long it took.
+    """Show a step and its duration while the block runs.
 
-    On a terminal it is one line with a clock; elsewhere it is a plain line in the beginning and one in the end. A
-    block that fails gets no last line, since an error follows.
+    On a terminal, this is one line with a clock; elsewhere, a plain line at the start and one at the end. A failed
+    block has no last line, since an error follows.
 
     Args:
-        text: what is being done, as in "launching ami-1234".
+        text: the step, as in "launching ami-1234".
     """
     started = time.monotonic()
     if sys.stderr.isatty():
@@ -38,10 +38,10 @@ def step(text: str) -> Iterator[None]:
 
 @contextmanager
 def plain_step(text: str) -> Iterator[None]:
-    """Say what is being done while the block lasts, as step() does, but not on a terminal.
+    """Show a step like `step()`, but not on a terminal.
 
     Args:
-        text: what is being done, as in "starting a local EC2".
+        text: the step, as in "starting a local EC2".
     """
     if sys.stderr.isatty():
         yield
@@ -56,7 +56,7 @@ def _animation() -> Progress:
 
     class Visible(Console):
         def show_cursor(self, show: bool = True) -> bool:
-            """Leave the cursor alone: a second Ctrl-C ends the process before anybody could show it again."""
+            """Do not hide the cursor: a second Ctrl-C ends the process before it could be shown again."""
             return False
 
     text = TextColumn("{task.description}", markup=False)

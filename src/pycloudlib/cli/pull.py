@@ -1,4 +1,4 @@
-"""`pycloudlib pull`: files and directories out of a machine."""
+"""`pycloudlib pull`: files and directories from an instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pycloudlib push`: files and directories into a machine."""
+"""`pycloudlib push`: files and directories to an instance."""
 
 from __future__ import annotations
 

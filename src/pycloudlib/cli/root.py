@@ -1,4 +1,4 @@
-"""The `pycloudlib` command: its groups, and what an error looks like."""
+"""The `pycloudlib` command: its subcommands, and error messages."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "pycloudlib.cli.doctor:doctor",
     "completion": "pycloudlib.cli.completion:completion",
 }
-"""Where each command is, in the order in which help lists them."""
+"""The function of each command, in the order of the help."""
 
 PROGRAM = "pycloudlib"
 
 
 class LazyGroup(SuggestingGroup):
-    """A group whose commands are imported when they are asked for."""
+    """A group that imports its commands on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of the commands, in the order of the table."""
+        """Return the names of the commands, in the order of the table."""
         return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; None when there is none."""
+        """Return the command of a name; None if it is unknown."""
         if cmd_name not in COMMANDS:
             return None
         module, _, attribute = COMMANDS[cmd_name].partition(":")
@@ -79,12 +79,12 @@ def root(context: click.Context, verbose: bool) -> None:
     )
     context.with_resource(progress.shown())
     if not verbose:
-        # It logs a traceback for each attempt at a machine that still boots.
+        # paramiko logs a traceback for each connection attempt to a booting instance.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
 def run() -> int:
-    """Run the command that the command line names.
+    """Run the command of the command line.
 
     Returns:
         The exit status: see exit_statuses.py; 130 after Ctrl-C, 143 after SIGTERM.
@@ -96,7 +96,7 @@ def run() -> int:
         click.echo(f"{PROGRAM}: {error}", err=True)
         return status_of(error)
     except click.exceptions.Abort as abort:
-        # click makes this one of every KeyboardInterrupt; before 8.2 without a cause.
+        # click converts every KeyboardInterrupt to Abort; before 8.2, without a cause.
         if isinstance(abort.__context__, Terminated):
             click.echo(f"{PROGRAM}: terminated", err=True)
             return TERMINATED
@@ -112,7 +112,7 @@ def run() -> int:
 
 
 class _LogHandler(_StreamHandler):
-    """Writes to what standard error is at the moment, which is not the terminal itself while progress is shown."""
+    """Writes to the current standard error, which is not the terminal itself while progress is shown."""
 
     @property
     def stream(self) -> TextIO:
@@ -120,11 +120,11 @@ class _LogHandler(_StreamHandler):
 
     @stream.setter
     def stream(self, _: TextIO) -> None:
-        """Ignore what it is set to."""
+        """Ignore the assignment."""
 
 
 def _name_among(arguments: Sequence[str]) -> list[str]:
-    """The option that names a local EC2, with its value."""
+    """Return the option that names a local EC2, with its value."""
     for at, word in enumerate(arguments):
         if word == "--name":
             return [*arguments[at : at + 2]]
@@ -134,7 +134,7 @@ def _name_among(arguments: Sequence[str]) -> list[str]:
 
 
 def _advice(arguments: Sequence[str]) -> str:
-    """The command that removes what a command left that was given up."""
+    """Return the command that deletes the resources of an aborted command."""
     words = [word for word in arguments if not word.startswith("-")]
     if words[:2] == ["local", "start"]:
         return shlex.join([PROGRAM, "local", "stop", *_name_among(arguments)])

@@ -1,4 +1,4 @@
-"""The file that `local start --write-config` writes: for its owner alone, and never over other settings."""
+"""The file of `local start --write-config`: readable only by its owner, and never replacing other settings."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ HEADER = "# Written by: pycloudlib local start"
 
 
 def check_writing(path: Path, name: str) -> None:
-    """Refuse, before anything is started, a file that cannot or must not be written.
+    """Raise, before starting anything, if the file cannot be written or must not be replaced.
 
     Args:
         path: the file.
-        name: of the local EC2 that is about to be started.
+        name: the name of the local EC2 that is about to start.
 
     Raises:
-        LocalEC2Error: it is no file, is in no directory, or holds other settings: those of a user, or of another local
-            EC2 that runs.
+        LocalEC2Error: it is not a file, its directory does not exist, or it has other settings: a user's, or those of
+            another running local EC2.
     """
     if path.exists() and not path.is_file():
         raise LocalEC2Error(f"cannot write {path}: it is no file")
@@ -41,20 +41,20 @@ def check_writing(path: Path, name: str) -> None:
 
 
 def write(path: Path, name: str, info: ServerInfo) -> None:
-    """Write the settings of a local EC2, readable by the user alone.
+    """Write the settings of a local EC2 to a file that only the user can read.
 
     Args:
         path: the file.
-        name: of the local EC2.
-        info: what it is.
+        name: the name of the local EC2.
+        info: the server's endpoint and settings.
 
     Raises:
-        LocalEC2Error: as for check_writing(), also when another start has written it since; or there is no room.
+        LocalEC2Error: see `check_writing()`; also if another start has written the file since, or the disk is full.
     """
     try:
-        # With --auth they are credentials; without, they look like some, so they are kept like some.
+        # With --auth these are credentials; without, they look like some, so protect them as well.
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8", errors="replace") as file:
-            # Two starts that write the same file check and write it one after the other.
+            # Serialize concurrent starts with the same file.
             fcntl.flock(file, fcntl.LOCK_EX)
             _refuse_other_settings(file.read(), path, name)
             os.fchmod(file.fileno(), 0o600)
@@ -69,7 +69,7 @@ def _replace(file: TextIO, text: str) -> None:
     try:
         os.write(file.fileno(), text.encode())
     except OSError:
-        # An empty file is nobody's: the next start may write it.
+        # An empty file has no owner, so the next start may write it.
         file.truncate(0)
         raise
 
@@ -86,7 +86,7 @@ def _refuse_other_settings(text: str, path: Path, name: str) -> None:
 
 
 def _running_owner(text: str) -> str | None:
-    """Return the name of the running local EC2 to which these settings lead; None when there is none."""
+    """Return the name of the running local EC2 with these settings; None without one."""
     from pycloudlib.local.daemon import running_servers
 
     lines = text.splitlines()

@@ -1,4 +1,4 @@
-"""`pycloudlib snapshot`: an image of a machine."""
+"""`pycloudlib snapshot`: an image of an instance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Another program that goes on in the place of this one."""
+"""Replace this process with another program."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import NoReturn
 
 
 def become(words: Sequence[str]) -> NoReturn:
-    """Let another program go on in the place of this one, with its terminal and its exit status.
+    """Replace this process with another program, which inherits the terminal and determines the exit status.
 
     Args:
         words: the program and its arguments.
 
     Raises:
-        OSError: it cannot be run.
+        OSError: the program cannot be run.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    # Python ignores it, and what is ignored stays so in the other program.
+    # Python ignores SIGPIPE, and the other program would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.execvp(words[0], list(words))  # noqa: S606  (no shell is what is wanted)

@@ -112,7 +112,7 @@ def _print(report: SweepReport) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        # Nobody can widen a file or a pipe, and ids that are cut off are of no use.
+        # Do not truncate ids in files and pipes.
         console.width = max(console.width, 240)
     if report.found:
         console.print(_table(report))
@@ -130,7 +130,7 @@ def _table(report: SweepReport) -> Table:
     reasons = {one.leftover: one.reason for one in report.left}
     table = Table(box=None, pad_edge=False)
     for title in ("kind", "id", "region", "name", "run", "owner", "age", "expires", "state"):
-        # An id is copied from here, so it is never broken.
+        # Never wrap an id, because users copy it.
         table.add_column(title, no_wrap=title == "id", overflow="fold")
     if not report.dry_run:
         table.add_column("outcome", overflow="fold")
@@ -140,7 +140,7 @@ def _table(report: SweepReport) -> Table:
         cells += [_expiry(one.expires, now), one.state]
         if not report.dry_run:
             cells.append("left" if one in reasons else "deleted")
-        # As text: a name may hold what rich would take for markup.
+        # Use Text: a name may contain rich's markup.
         table.add_row(*(Text(cell) for cell in cells))
     return table
 

@@ -1,4 +1,4 @@
-"""`pycloudlib timeline`: where the time of a boot goes, in numbers and as a picture."""
+"""`pycloudlib timeline`: the time of each boot stage, in numbers and as a picture."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _print(records: Sequence[BootRecord]) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        # Nobody can widen a file or a pipe.
+        # Do not wrap tables in files and pipes.
         console.width = max(console.width, 160)
     table = Table(box=None, pad_edge=False)
     table.add_column("image", overflow="fold")
@@ -156,7 +156,7 @@ def _print(records: Sequence[BootRecord]) -> None:
     for record in records:
         seconds = [f"{record.reached[stage]:.1f}" if stage in record.reached else "" for stage in STAGES]
         compared = difference(record.total, records[0].total) if record is not records[0] else ""
-        # As text: a name may hold what rich would take for markup.
+        # Use Text: a name may contain rich's markup.
         table.add_row(*map(Text, (record.label, record.instance_id, *seconds, compared)))
     console.print(table)
     for label, runs in runs_by_label(records).items():

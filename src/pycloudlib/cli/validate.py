@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pycloudlib.validation.subject import Subject
 
 NOT_JUDGED = 3
-"""The exit status when nothing was found out about the image."""
+"""The exit status if the image could not be validated."""
 
 
 @click.command(
@@ -115,7 +115,7 @@ def _check_image(image: str) -> None:
 
 @contextmanager
 def _errors_as_statuses() -> Iterator[None]:
-    """Tell an image that failed from one of which nothing is known."""
+    """Distinguish a failed image from one that could not be validated."""
     from pycloudlib.errors import InvalidArgumentError, PycloudlibError
 
     try:

@@ -1,4 +1,4 @@
-"""What was asked of EC2 in this process, so that a failed test can show it."""
+"""The EC2 API calls of this process, for the report of a failed test."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing import Any
 from pycloudlib.tags import utc_now
 
 KEPT_CALLS = 10_000
-"""Older ones are forgotten."""
+"""The number of calls that are kept."""
 
 SECRETS = frozenset({"UserData"})
-"""Parameters that may hold a secret."""
+"""The parameters that may contain secrets."""
 
 _IDS = re.compile(r"\bi-[0-9a-f]{8,17}\b")
 
 
 @dataclass(frozen=True)
 class ApiCall:
-    """One call, and how it ended.
+    """An API call and its outcome.
 
     Args:
-        line: when, what, how it ended and how long it took.
-        instances: the ids that its parameters, or the answer to a call that changes something, name.
+        line: the time, the operation, the outcome, and the duration.
+        instances: the instance ids in the parameters, or in the response of a call that changes something.
     """
 
     line: str
@@ -36,7 +36,7 @@ class ApiCall:
 
 
 class ApiCalls:
-    """The latest calls of one client. Any thread may make calls at any time.
+    """The latest calls of one client. Thread-safe.
 
     Args:
         client: a boto3 EC2 client.
@@ -51,10 +51,10 @@ class ApiCalls:
         events.register("after-call-error.ec2", self._fail)
 
     def of(self, instance_id: str) -> list[str]:
-        """The calls that name an instance, one line each, oldest first.
+        """Return the calls with an instance id, one line each, oldest first.
 
         Args:
-            instance_id: such as "i-0123456789abcdef0".
+            instance_id: the instance id, such as "i-0123456789abcdef0".
         """
         return [call.line for call in list(self._calls) if instance_id in call.instances]
 

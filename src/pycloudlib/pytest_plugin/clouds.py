@@ -1,4 +1,4 @@
-"""From the options to an open EC2, and its end."""
+"""Open EC2 according to the options, and close it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ NO_LOCAL_IMAGE = (
 
 
 def open_cloud(run: Run, region: str | None = None) -> EC2:
-    """Open EC2 as the options say.
+    """Open EC2 according to the options.
 
     Args:
         run: the run.
-        region: another region than that of the options.
+        region: the region; default that of the options.
 
     Raises:
         LocalEC2Error: the local EC2 did not start.
-        CloudSetupError: nothing is configured, or something is wrong with it.
+        CloudSetupError: the configuration is missing or invalid.
     """
     options = run.options
     if options.local:
@@ -59,14 +59,14 @@ def open_cloud(run: Run, region: str | None = None) -> EC2:
 
 
 def open_or_skip(run: Run, region: str | None = None) -> EC2:
-    """Open EC2 for tests; without a configuration they are skipped, or fail where it is required.
+    """Open EC2 for tests. Without a configuration, skip the tests, or fail them if a cloud is required.
 
     Args:
         run: the run.
-        region: another region than that of the options.
+        region: the region; default that of the options.
 
     Raises:
-        CloudSetupError: something is wrong with the configuration.
+        CloudSetupError: the configuration is invalid.
     """
     try:
         ec2 = open_cloud(run, region)
@@ -83,24 +83,24 @@ def open_or_skip(run: Run, region: str | None = None) -> EC2:
 
 
 def is_unconfigured(error: CloudSetupError) -> bool:
-    """Tell whether an error means that nothing is configured, rather than something wrong.
+    """Return whether an error means that the configuration is missing, rather than invalid.
 
     Args:
-        error: what opening EC2 ended in.
+        error: the error of opening EC2.
     """
     return isinstance(error, UnsetSSHKeyError) or not isinstance(error, (ConfigError, KeyPairError))
 
 
 def close_cloud(run: Run, ec2: EC2, session: pytest.Session) -> None:
-    """Keep what is to live on, and delete everything else.
+    """Keep the instances that the options select, and delete all other resources.
 
     Args:
         run: the run.
-        ec2: what was opened.
-        session: what everything belongs to that belongs to no test.
+        ec2: the EC2 session.
+        session: the pytest session, which owns all instances without a test.
 
     Raises:
-        CleanupError: with everything that could not be deleted.
+        CleanupError: some resources could not be deleted.
     """
     run.instances.add_direct(ec2, session)
     errors: list[Exception] = []
@@ -117,7 +117,7 @@ def close_cloud(run: Run, ec2: EC2, session: pytest.Session) -> None:
 
 
 def advice(run: Run) -> str:
-    """What deletes what is left when cleaning up is given up."""
+    """Return how to delete the rest after an aborted cleanup."""
     if run.is_worker:
         return "the controller of this run"
     if run.options.local and run.options.keep is When.NEVER:
@@ -129,16 +129,16 @@ def advice(run: Run) -> str:
 
 
 def find_image(run: Run, ec2: EC2, name: str) -> str:
-    """Find the AMI that is meant.
+    """Return the AMI id of an image.
 
     Args:
         run: the run.
-        ec2: where.
-        name: an AMI id, or a release, whose newest released image is meant.
+        ec2: the EC2 session.
+        name: an AMI id, or a release for its newest released image.
 
     Raises:
-        ImageNotFoundError: there is none.
-        InvalidArgumentError: no such release.
+        ImageNotFoundError: no image matches.
+        InvalidArgumentError: the release is unknown.
     """
     if re.fullmatch(r"ami-[0-9a-f]+", name):
         return name

@@ -1,4 +1,4 @@
-"""The fixtures that a suite asks for. Each may be overridden in a conftest.py, as any fixture."""
+"""The fixtures for test suites. A conftest.py can override each one, as usual."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def cloud(request: pytest.FixtureRequest) -> Iterator[EC2]:
-    """EC2, as the options say; whatever is created by it is deleted in the end. Its parameter may be a region."""
+    """EC2, according to the options. All created resources are deleted at the end. The parameter may be a region."""
     from pycloudlib.interrupts import cleaning_up_once
     from pycloudlib.pytest_plugin.api_calls import ApiCalls
     from pycloudlib.pytest_plugin.clouds import advice, close_cloud, open_or_skip
@@ -34,7 +34,7 @@ def cloud(request: pytest.FixtureRequest) -> Iterator[EC2]:
 
 @pytest.fixture(scope="session")
 def cloud_launch_defaults() -> Mapping[str, Any]:
-    """Arguments of EC2.launch() for every instance of the suite; override it to say some, such as a VPC."""
+    """Arguments of EC2.launch() for every instance of the suite. Override this fixture to set some, such as a VPC."""
     return {}
 
 
@@ -42,7 +42,7 @@ def cloud_launch_defaults() -> Mapping[str, Any]:
 def cloud_image(request: pytest.FixtureRequest, cloud: EC2, cloud_launch_defaults: Mapping[str, Any]) -> str:
     """The AMI id of the image under test, prepared if the suite prepares it.
 
-    Its parameter may be another image than that of `--cloud-image`: an AMI id or a release.
+    The parameter may be another image than that of `--cloud-image`: an AMI id or a release.
     """
     from pycloudlib.pytest_plugin.clouds import find_image
     from pycloudlib.pytest_plugin.prepared import prepared_image
@@ -56,9 +56,9 @@ def cloud_image(request: pytest.FixtureRequest, cloud: EC2, cloud_launch_default
 def launch_instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> Iterator[Callable[..., EC2Instance]]:
-    """Launches instances, which are deleted after the test: `launch_instance(image=None, **arguments of EC2.launch())`.
+    """A function that launches instances: `launch_instance(image=None, **arguments of EC2.launch())`.
 
-    What is not said is as for `instance`.
+    The instances are deleted after the test. Arguments have the same defaults as for `instance`.
     """
     launch, close = _launching(request, cloud, cloud_image, cloud_launch_defaults)
     yield launch
@@ -69,7 +69,7 @@ def launch_instance(
 def instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
-    """An instance for one test. Its parameter may hold arguments of EC2.launch(), and `image`."""
+    """An instance for one test. The parameter may have arguments of EC2.launch(), and `image`."""
     return _one(request, cloud, cloud_image, cloud_launch_defaults)
 
 
@@ -77,7 +77,7 @@ def instance(
 def class_instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
-    """An instance for all tests of a class; markers count that stand on the class. Parameters as for `instance`."""
+    """An instance for all tests of a class. Markers on the class apply. Parameters as for `instance`."""
     return _one(request, cloud, cloud_image, cloud_launch_defaults)
 
 
@@ -85,7 +85,7 @@ def class_instance(
 def module_instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
-    """An instance for all tests of a module; markers count that are its `pytestmark`. Parameters as for `instance`."""
+    """An instance for all tests of a module. Markers in its `pytestmark` apply. Parameters as for `instance`."""
     return _one(request, cloud, cloud_image, cloud_launch_defaults)
 
 
@@ -93,13 +93,13 @@ def module_instance(
 def session_instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
-    """An instance for the whole session, one in each worker. Parameters as for `instance`; no marker counts."""
+    """An instance for the whole session, one per worker. Parameters as for `instance`; markers do not apply."""
     return _one(request, cloud, cloud_image, cloud_launch_defaults)
 
 
 def _one(request: pytest.FixtureRequest, cloud: EC2, image_id: str, defaults: Mapping[str, Any]) -> EC2Instance:
     launch, close = _launching(request, cloud, image_id, defaults)
-    # Not after a yield: an instance that is never ready is let go as well.
+    # Register the finalizer first, so that an instance whose launch fails is also released.
     request.addfinalizer(close)
     return launch(**_parameter(request))
 

@@ -1,4 +1,4 @@
-"""The entry point: what pytest calls before anybody has asked for anything."""
+"""The entry point: the hooks that pytest calls at startup."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options, and add markers, fixtures and reports."""
+    """Read the options, and register markers, fixtures, and reports."""
     from pycloudlib.pytest_plugin import fixtures, markers, report
     from pycloudlib.pytest_plugin.run import RUN, Run
     from pycloudlib.pytest_plugin.workers import Controller
@@ -51,17 +51,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Undo what was begun for the run."""
+    """Release the resources of the run."""
     from pycloudlib.pytest_plugin.run import RUN
 
     if RUN in config.stash:
         config.stash[RUN].close()
 
 
-# pluggy before 1.2, which pytest 7.0 may run on, has no other kind of wrapper.
+# Use an old-style wrapper: pluggy before 1.2, which pytest 7.0 may use, supports no other.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Result[pytest.CollectReport], None]:
-    """Check the markers of collected tests: report a wrong one as an error of its module or class."""
+    """Validate the markers of collected tests. Report an invalid one as an error of its module or class."""
     outcome = yield
     report = None if outcome.excinfo else outcome.get_result()
     if report is None or not report.passed:
@@ -70,10 +70,10 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, R
 
     problems = problems_of_markers(one for one in report.result if isinstance(one, pytest.Item))
     if problems:
-        # Not a UsageError, for which pytest-xdist has no room.
+        # Not a UsageError, which pytest-xdist cannot transfer.
         report.outcome, report.longrepr, report.result = "failed", "\n".join(problems), []
 
 
 def _stderr() -> int:
-    """Standard error, as it is while pytest captures nothing."""
+    """Return a duplicate of standard error, from before pytest captures it."""
     return os.dup(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2)

@@ -1,4 +1,4 @@
-"""The hooks that a suite may implement in its conftest.py."""
+"""The hooks that a suite can implement in its conftest.py."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 @pytest.hookspec
 def pytest_cloud_prepare_image(instance: EC2Instance, config: pytest.Config) -> None:
-    """Prepare the image under test, once for the run: install what all tests need.
+    """Prepare the image under test once for the run: install what all tests need.
 
-    Called with an instance of the image; what it has become is made into the image that all instances of the run are
-    launched from. It is not called when no test asks for an instance. What it raises fails those that do.
+    The plugin calls this hook with an instance of the image. It then creates an image of that instance, from which it
+    launches all instances of the run. The hook is not called if no test requests an instance. An exception fails the
+    tests that do.
 
     Args:
-        instance: it is ready, and is deleted afterwards.
+        instance: the ready instance, which is deleted afterward.
         config: pytest's configuration.
     """

@@ -1,4 +1,4 @@
-"""The instances of a run: who launched them, who uses them, and whether they live on."""
+"""The instances of a run, with the fixtures and tests that use them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Node = pytest.Item | pytest.Collector
 
 DIRECT = "cloud"
-"""The fixture by which what is launched without one of ours counts as launched."""
+"""The fixture of instances that were launched without this plugin's fixtures."""
 
 
 @dataclass(eq=False)
@@ -23,12 +23,12 @@ class Launched:
     """An instance that was launched in this process.
 
     Args:
-        instance: itself.
-        cloud: what launched it.
-        fixture: by which fixture.
-        node: for which test, class, module, or for the whole session.
-        failed: whether a test failed that used it.
-        is_reachable: whether its logs could be asked for, as far as is known.
+        instance: the instance.
+        cloud: the EC2 session that launched it.
+        fixture: the fixture that launched it.
+        node: the test, class, module, or session that owns it.
+        failed: whether a test that used it failed; default no.
+        is_reachable: whether its logs are accessible, as far as is known; default yes.
     """
 
     instance: EC2Instance
@@ -39,7 +39,7 @@ class Launched:
     is_reachable: bool = True
 
     def is_used_by(self, item: pytest.Item) -> bool:
-        """Tell whether a test uses it."""
+        """Return whether a test uses the instance."""
         if self.fixture == DIRECT:
             return self.node is item or self.instance in getattr(item, "funcargs", {}).values()
         return self.node in item.listchain() and self.fixture in getattr(item, "fixturenames", ())
@@ -47,41 +47,41 @@ class Launched:
 
 @dataclass
 class Instances:
-    """All that were launched and are not deleted yet, oldest first."""
+    """The instances that were launched and not deleted yet, oldest first."""
 
     _launched: dict[str, Launched] = field(default_factory=dict)
 
     def add(self, launched: Launched) -> None:
-        """Take note of one."""
+        """Add an instance."""
         self._launched[launched.instance.id] = launched
 
     def remove(self, launched: Launched) -> None:
-        """Drop one that is deleted or kept."""
+        """Remove an instance that is deleted or kept."""
         self._launched.pop(launched.instance.id, None)
 
     def launched_by(self, cloud: EC2) -> list[Launched]:
-        """Those that an EC2 object launched."""
+        """Return the instances of an EC2 session."""
         return [one for one in self._launched.values() if one.cloud is cloud]
 
     def used_by(self, item: pytest.Item, clouds: Iterable[EC2] = ()) -> list[Launched]:
-        """Those that a test uses.
+        """Return the instances that a test uses.
 
         Args:
             item: the test.
-            clouds: what else may have launched some meanwhile, without our fixtures.
+            clouds: the EC2 sessions that may have launched instances without this plugin's fixtures; default none.
         """
         for cloud in clouds:
             self.add_direct(cloud, item)
         return [one for one in self._launched.values() if one.is_used_by(item)]
 
     def add_direct(self, cloud: EC2, node: Node) -> None:
-        """Take note of what was launched without our fixtures.
+        """Add the instances that were launched without this plugin's fixtures.
 
         Args:
-            cloud: what may have launched some.
-            node: for what.
+            cloud: the EC2 session.
+            node: the owner of new instances.
         """
         for instance in cloud.created_instances:
-            # What a fixture let go is still there until EC2 has ended it.
+            # An instance that a fixture released exists until EC2 has terminated it.
             if instance.id not in self._launched and not instance.deletion_requested:
                 self.add(Launched(instance, cloud, DIRECT, node))

@@ -1,4 +1,4 @@
-"""Instances that live on after their tests, and how their user reaches and deletes them."""
+"""Instances that are kept after their tests, with the commands to log in and to delete them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SSH_PORT = 22
 
 @dataclass(frozen=True)
 class Kept:
-    """An instance that lives on.
+    """A kept instance.
 
     Args:
-        instance_id: its id.
-        reach: the command that logs in to it.
-        expires: when it expires.
+        instance_id: the instance id.
+        reach: the command that logs in.
+        expires: the expiration time.
         delete: the command that deletes it.
     """
 
@@ -40,15 +40,15 @@ class Kept:
 
 
 def keep(cloud: EC2, instance: EC2Instance, sweep_arguments: Sequence[str]) -> Kept:
-    """Let an instance live on.
+    """Keep an instance.
 
     Args:
-        cloud: what launched it.
-        instance: itself.
-        sweep_arguments: what leads `pycloudlib sweep` to the same cloud.
+        cloud: the EC2 session that launched it.
+        instance: the instance.
+        sweep_arguments: the options of `pycloudlib sweep` for the same cloud.
 
     Raises:
-        CloudError: EC2 refused; it is not kept.
+        CloudError: EC2 rejected the request; the instance is not kept.
     """
     run = cloud.keep(instance)
     expires = instance.tags.get(EXPIRES) or "never"

@@ -1,4 +1,4 @@
-"""Launching for a fixture."""
+"""Launches for a fixture."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Launcher:
-    """Launches for one fixture, and in the end deletes or keeps what it launched.
+    """Launches instances for one fixture, and deletes or keeps them at the end.
 
     Args:
         run: the run.
-        cloud: what launches.
-        fixture: the fixture's name.
-        node: for which test, class, module, or for the whole session.
+        cloud: the EC2 session.
+        fixture: the name of the fixture.
+        node: the test, class, module, or session that owns the instances.
     """
 
     def __init__(self, run: Run, cloud: EC2, fixture: str, node: Node) -> None:
@@ -32,14 +32,14 @@ class Launcher:
         self._launched: list[Launched] = []
 
     def launch(self, image_id: str, **arguments: Any) -> EC2Instance:
-        """Launch an instance. One that never becomes ready stays until close(), so that its logs can be collected.
+        """Launch an instance. If it does not become ready, keep it until `close()`, so that its logs can be collected.
 
         Args:
-            image_id: the AMI.
-            **arguments: of EC2.launch().
+            image_id: the AMI id.
+            **arguments: the arguments of EC2.launch().
 
         Raises:
-            PycloudlibError: as EC2.launch().
+            PycloudlibError: see `EC2.launch()`.
         """
         try:
             instance = self._cloud.launch(image_id, **arguments, keep_on_failure=True)
@@ -56,20 +56,20 @@ class Launcher:
         self._run.instances.add(launched)
 
     def close(self) -> None:
-        """Delete what it launched, and wait for nothing: the cloud's own clean-up does.
+        """Delete the instances without waiting, which the cloud's own cleanup does.
 
         Raises:
-            CleanupError: with everything that could not be deleted.
+            CleanupError: some instances could not be deleted.
         """
         errors = [error for launched in self._taken() for error in _let_go(self._run, launched)]
         if errors:
             raise CleanupError(errors)
 
     def discard(self) -> None:
-        """Delete what it launched, even where instances are to be kept.
+        """Delete the instances, even if the options select them to be kept.
 
         Raises:
-            CleanupError: with everything that could not be deleted.
+            CleanupError: some instances could not be deleted.
         """
         errors = [error for launched in self._taken() for error in launched.instance.delete(wait=False)]
         if errors:
@@ -83,7 +83,7 @@ class Launcher:
 
 
 def _let_go(run: Run, launched: Launched) -> list[Exception]:
-    """Keep an instance that is to live on, else delete it."""
+    """Keep an instance that the options select, or else delete it."""
     if launched.instance.deletion_requested:
         return []
     if not run.options.keep.applies(failed=launched.failed):

@@ -1,4 +1,4 @@
-"""The local EC2 of a run: one for all of its workers."""
+"""The local EC2 of a run, shared by all workers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LocalAccess:
-    """How a local EC2 is reached, in texts and numbers that can be sent to a worker.
+    """The access to a local EC2, as strings and numbers for a worker.
 
     Args:
-        name: of the local EC2.
-        endpoint_url: of its API.
+        name: the name of the local EC2.
+        endpoint_url: the URL of its API.
         region: its region.
-        access_key_id: credentials that it takes.
-        secret_access_key: credentials that it takes.
-        ssh_port: of every instance's sshd.
-        public_key_path: of the key that its instances let in.
-        error: why it did not start; empty when it did.
+        access_key_id: a valid access key id.
+        secret_access_key: the matching secret access key.
+        ssh_port: the port of sshd on every instance; default 22.
+        public_key_path: the public key of its instances.
+        error: why it did not start; empty if it did.
     """
 
     name: str = ""
@@ -44,23 +44,23 @@ class LocalAccess:
     error: str = ""
 
     def to_mapping(self) -> dict[str, str | int]:
-        """Write it as texts and numbers."""
+        """Return the access as strings and numbers."""
         return asdict(self)
 
     @classmethod
     def from_mapping(cls, facts: Mapping[str, Any]) -> LocalAccess:
-        """Read it back."""
+        """Return the access of `to_mapping()`."""
         return cls(**{one.name: facts[one.name] for one in fields(cls)})
 
     def connect(self, options: CloudOptions, region: str | None = None) -> EC2:
-        """Open it; whatever settings there are elsewhere, this leads to it.
+        """Open the local EC2, regardless of other settings.
 
         Args:
-            options: tag, time to live and host keys are used.
-            region: another region than the one it was started with.
+            options: the options, of which tag, TTL, and host keys are used.
+            region: the region; default the local EC2's.
 
         Raises:
-            LocalEC2Error: it did not start; says why.
+            LocalEC2Error: the local EC2 did not start; the message has the reason.
         """
         from pycloudlib.ec2.cloud import EC2
 
@@ -81,11 +81,11 @@ class LocalAccess:
 
 
 class LocalRun:
-    """Starts a local EC2, and stops it in the end unless something in it is kept.
+    """Starts a local EC2, and stops it at the end unless an instance is kept.
 
     Args:
-        options: what the run wants.
-        directory: where the SSH key of its instances is written.
+        options: the options of the run.
+        directory: the directory for the SSH key of its instances.
     """
 
     def __init__(self, options: CloudOptions, directory: Path) -> None:
@@ -105,7 +105,7 @@ class LocalRun:
             self._local = local
             key_pair = KeyPair.generate(directory / "key")
         except PycloudlibError as error:
-            # Tests that need no cloud run all the same.
+            # Tests without a cloud still run.
             return LocalAccess(error=str(error))
         return LocalAccess(
             local.name,
@@ -118,7 +118,7 @@ class LocalRun:
         )
 
     def stop(self) -> None:
-        """End it, with every instance."""
+        """Stop the local EC2 with all instances."""
         local, self._local = self._local, None
         if local is not None:
             local.stop()

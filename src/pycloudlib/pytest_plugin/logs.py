@@ -1,4 +1,4 @@
-"""What an instance tells when a test has failed: its console, cloud-init's logs, its journal, and EC2's API calls."""
+"""The logs of an instance after a failed test: console, cloud-init's logs, journal, and EC2 API calls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CONSOLE = "console.log"
 API_CALLS = "api-calls.log"
 NOT_COLLECTED = "not-collected.txt"
-"""What could not be had, and why."""
+"""The logs that could not be collected, and why."""
 
 GUEST_LOGS = {
     "cloud-init-status.txt": "cloud-init status --long",
@@ -26,39 +26,39 @@ GUEST_LOGS = {
     "cloud-init-output.log": "cat /var/log/cloud-init-output.log",
     "journal.log": "journalctl --no-pager --boot --output=short-precise --lines=50000",
 }
-"""The commands that print them, as root."""
+"""The commands that print the logs, as root."""
 
 COMMAND_TIMEOUT = 60.0
-"""Seconds for one of these."""
+"""Seconds for one of these commands."""
 
 MAX_NAME = 100
-"""Characters of a directory's name that are a test's own."""
+"""Maximum characters of a test's name in a directory name."""
 
 
 def directory_of(nodeid: str) -> str:
-    """Name the directory of a test.
+    """Return the name of a test's directory.
 
     Args:
-        nodeid: as pytest names the test.
+        nodeid: pytest's name of the test.
     """
     plain = nodeid.replace("::", "-").replace("/", "-")
     name = re.sub(r"[^\w.-]+", "-", plain)[:MAX_NAME].strip("-")
     if name == plain:
         return name
-    # Another test may differ in nothing but what was replaced or cut off.
+    # Other tests may differ only in replaced or truncated characters.
     return f"{name}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
 
 
 def collect(launched: Launched, directory: Path, calls: Sequence[str]) -> list[str]:
-    """Write what an instance tells into files; whatever cannot be had is noted, and nothing is raised.
+    """Write the logs of an instance to files. Missing logs are noted, without an exception.
 
     Args:
         launched: the instance.
-        directory: where to; made if need be.
-        calls: the API calls that name it.
+        directory: the directory, which is created if missing.
+        calls: the API calls for the instance.
 
     Returns:
-        What could not be had, and why, one line each.
+        The missing logs, with the reasons, one line each.
     """
     notes: list[str] = []
     try:
@@ -77,7 +77,7 @@ def collect(launched: Launched, directory: Path, calls: Sequence[str]) -> list[s
 
 
 def _collect_from_guest(instance: EC2Instance, directory: Path, notes: list[str]) -> bool:
-    """Whether the guest could be reached."""
+    """Return whether the guest is reachable."""
     for name, command in GUEST_LOGS.items():
         error = _note(notes, name, partial(_pull, instance, command, directory / name))
         if isinstance(error, SSHError):
@@ -96,7 +96,7 @@ def _note(notes: list[str], name: str, step: Callable[[], None]) -> Exception | 
     try:
         step()
     except Exception as error:
-        # Whatever it is, it must not hide why the test failed.
+        # No exception may hide why the test failed.
         notes.append(f"{name}: {' '.join(str(error).splitlines()[:1]) or type(error).__name__}")
         return error
     return None

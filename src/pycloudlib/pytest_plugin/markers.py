@@ -1,4 +1,4 @@
-"""The markers: what an instance is launched with, said on a test, a class or a module."""
+"""The markers, which set launch arguments for a test, a class, or a module."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ LAUNCH_ARGUMENTS = frozenset(
         "wait",
     }
 )
-"""What EC2.launch() takes, besides parameters of RunInstances and what others decide."""
+"""The arguments of EC2.launch() that a marker can set, besides parameters of RunInstances."""
 
 _ARGUMENTS = {USER_DATA: "user_data", INSTANCE_TYPE: "instance_type"}
-"""The markers for one argument alone."""
+"""The markers for a single argument."""
 
 DECIDED_ELSEWHERE: Mapping[str, str] = {
     "image_id": f"use the marker {IMAGE}",
@@ -45,13 +45,13 @@ DECIDED_ELSEWHERE: Mapping[str, str] = {
 
 
 def problems_of_markers(items: Iterable[pytest.Item]) -> list[str]:
-    """Check the arguments of every marker on every test.
+    """Validate the arguments of all markers.
 
     Args:
         items: the tests.
 
     Returns:
-        What is wrong, one line each, with the test that has it.
+        The problems, one line each, with the test.
     """
     marked = ((item, mark) for item in items for mark in item.iter_markers())
     return [f"{item.nodeid}: {problem}" for item, mark in marked for problem in _problems(mark)]
@@ -66,7 +66,7 @@ def _problems(mark: pytest.Mark) -> list[str]:
     if len(mark.args) != 1 or mark.kwargs:
         return [f"marker {mark.name}: takes one argument, {allowed}, and has {_shown(mark)}"]
     if not check(mark.args[0]):
-        # User data may hold a secret.
+        # User data may contain a secret.
         found = type(mark.args[0]).__name__ if mark.name == USER_DATA else repr(mark.args[0])
         return [f"marker {mark.name}: takes {allowed}, not {found}"]
     return []
@@ -78,16 +78,16 @@ def _launch_problems(mark: pytest.Mark) -> list[str]:
 
 
 def problem_of_argument(name: object) -> str:
-    """Tell what is wrong with the name of an argument of a launch; empty when nothing is.
+    """Return the problem with the name of a launch argument; empty without one.
 
     Args:
-        name: what may be one.
+        name: the name.
     """
     if not isinstance(name, str):
         return f"the name of an argument must be a text, not {name!r}"
     if name in DECIDED_ELSEWHERE:
         return f"{name} cannot be given here: {DECIDED_ELSEWHERE[name]}"
-    # The parameters of RunInstances begin with a capital; EC2.launch() knows all of them, and the nearest.
+    # Parameters of RunInstances start with a capital letter; EC2.launch() validates them, and suggests the closest one.
     if name in LAUNCH_ARGUMENTS or name[:1].isupper():
         return ""
     nearest = difflib.get_close_matches(name, LAUNCH_ARGUMENTS, n=1)
@@ -112,20 +112,20 @@ def _shown(mark: pytest.Mark) -> str:
 
 
 def marked_image(node: pytest.Collector | pytest.Item) -> str | None:
-    """The image that the nearest marker names; None without one.
+    """Return the image of the closest marker; None without one.
 
     Args:
-        node: a test, a class or a module.
+        node: a test, a class, or a module.
     """
     mark = node.get_closest_marker(IMAGE)
     return mark.args[0] if mark else None
 
 
 def marked_arguments(node: pytest.Collector | pytest.Item) -> dict[str, Any]:
-    """The arguments of EC2.launch() that the markers say; nearer ones win.
+    """Return the arguments of EC2.launch() from the markers; closer markers take precedence.
 
     Args:
-        node: a test, a class or a module.
+        node: a test, a class, or a module.
     """
     arguments: dict[str, Any] = {}
     for mark in reversed(list(node.iter_markers())):

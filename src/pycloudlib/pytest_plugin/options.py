@@ -1,4 +1,4 @@
-"""The plugin's options: each on the command line, in the environment and in pytest's configuration file."""
+"""The plugin's options, from the command line, the environment, and pytest's configuration file."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ _FALSE = ("0", "false", "no", "off", "")
 
 
 class When(Enum):
-    """When something is done with an instance."""
+    """The condition for keeping an instance, or for collecting its logs."""
 
     NEVER = "never"
     ON_FAILURE = "on-failure"
     ALWAYS = "always"
 
     def applies(self, *, failed: bool) -> bool:
-        """Tell whether it is done.
+        """Return whether the condition is met.
 
         Args:
-            failed: whether a test failed that used the instance.
+            failed: whether a test that used the instance failed.
         """
         return self is When.ALWAYS or (self is When.ON_FAILURE and failed)
 
 
 @dataclass(frozen=True)
 class CloudOptions:
-    """What the options say, checked.
+    """The validated options.
 
     Args:
-        local: whether a local EC2 is started for the run.
-        config: the settings file; None for the usual one.
-        region: such as "eu-central-1"; None for that of the settings.
-        profile: a profile of ~/.aws/config; None for that of the settings.
+        local: whether to start a local EC2 for the run.
+        config: the settings file; None for the default one.
+        region: the region, such as "eu-central-1"; None for the settings'.
+        profile: a profile of ~/.aws/config; None for the settings'.
         image: the image under test: an AMI id or a release.
-        instance_type: what is launched unless something else is asked for.
-        tag: what the names of everything begin with.
-        ttl: seconds after which what is created expires; None for that of the settings.
-        keep: when instances live on.
-        logs: when the logs of instances are collected.
-        logs_dir: where to.
-        host_keys: how an instance proves who it is; None for that of the settings.
+        instance_type: the default instance type.
+        tag: the name prefix of created resources.
+        ttl: seconds after which created resources expire; None for the settings'.
+        keep: when to keep instances.
+        logs: when to collect the logs of instances.
+        logs_dir: the directory for the logs.
+        host_keys: how to verify host keys; None for the settings'.
         required: whether a missing configuration fails tests, instead of skipping them.
     """
 
@@ -76,20 +76,20 @@ class CloudOptions:
 
     @property
     def sweep_arguments(self) -> list[str]:
-        """What leads `pycloudlib sweep` to the same cloud."""
+        """The options of `pycloudlib sweep` for the same cloud."""
         given = {"--config-file": self.config, "--region": self.region, "--profile": self.profile}
         return [word for name, value in given.items() if value for word in (name, str(value))]
 
 
 @dataclass(frozen=True)
 class Option:
-    """One option.
+    """An option.
 
     Args:
-        name: as on the command line, without "--cloud-".
-        help: one line.
-        metavar: what stands for its value; empty for a switch.
-        choices: what its value may be; empty for anything.
+        name: the name on the command line, without "--cloud-".
+        help: the help text, one line.
+        metavar: the placeholder of the value; empty for a flag.
+        choices: the valid values; default any.
     """
 
     name: str
@@ -99,22 +99,22 @@ class Option:
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
+        """The name on the command line."""
         return f"--cloud-{self.name}"
 
     @property
     def ini(self) -> str:
-        """Its name in pytest's configuration file."""
+        """The name in pytest's configuration file."""
         return f"cloud_{self.name}".replace("-", "_")
 
     @property
     def variable(self) -> str:
-        """Its name in the environment."""
+        """The environment variable."""
         return f"PYCLOUDLIB_{self.name}".replace("-", "_").upper()
 
     @property
     def is_switch(self) -> bool:
-        """Whether it takes no value."""
+        """Whether the option is a flag without a value."""
         return not self.metavar
 
 
@@ -138,7 +138,7 @@ OPTIONS = (
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Let pytest know the options."""
+    """Register the options with pytest."""
     group = parser.getgroup("cloud", "instances in EC2 (pycloudlib)")
     for option in OPTIONS:
         more: dict[str, Any] = {"metavar": option.metavar} if option.metavar else {}
@@ -164,10 +164,10 @@ class _Finding:
 
 
 def read_options(config: pytest.Config) -> CloudOptions:
-    """Read the options: the command line wins over the environment, and that over the configuration file.
+    """Read the options. The command line takes precedence over the environment, and that over the configuration file.
 
     Raises:
-        pytest.UsageError: with everything that is wrong, and where it is said.
+        pytest.UsageError: an option is invalid; the message has every problem and its place.
     """
     problems: list[str] = []
     found = {option.name: finding for option in OPTIONS if (finding := _find(config, option, problems))}
@@ -200,7 +200,7 @@ def read_options(config: pytest.Config) -> CloudOptions:
 
 
 def _find(config: pytest.Config, option: Option, problems: list[str]) -> _Finding | None:
-    """An empty text says nothing, wherever it stands."""
+    """Find the value of an option. An empty string counts as unset."""
     here = config.invocation_params.dir
     places = {
         option.flag: config.getoption(option.ini),
@@ -210,14 +210,14 @@ def _find(config: pytest.Config, option: Option, problems: list[str]) -> _Findin
         if value not in (None, ""):
             return _Finding(where, value, here)
     value = _from_file(config, option, problems)
-    # pytest 7 says [] of an option that is not set.
+    # pytest 7 returns [] for an unset option.
     if value in (None, "", []):
         return None
     return _Finding(f"{option.ini} in {config.inipath}", value, config.inipath.parent if config.inipath else here)
 
 
 def _from_file(config: pytest.Config, option: Option, problems: list[str]) -> Any:
-    """The option's value in pytest's configuration file, which pytest checks in part."""
+    """Return the option's value in pytest's configuration file, which pytest validates in part."""
     allowed = "true or false" if option.is_switch else "a text"
     where = f"{option.ini} in {config.inipath}"
     try:

@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PREPARE_TIMEOUT = 2 * 3600.0
-"""Seconds for another worker to prepare the image: it boots, is told to install things, and is made into an image."""
+"""Seconds for another worker to prepare the image: boot an instance, install packages, and create the image."""
 
 
 def prepared_image(request: pytest.FixtureRequest, cloud: EC2, base_image_id: str, arguments: Mapping[str, Any]) -> str:
-    """Give the prepared image: made here, or by another worker on this computer.
+    """Return the prepared image, created here or by another worker on this computer.
 
     Args:
-        request: of the fixture that gives it.
-        cloud: where.
-        base_image_id: the image that is prepared.
-        arguments: of EC2.launch().
+        request: the request of the calling fixture.
+        cloud: the EC2 session.
+        base_image_id: the image to prepare.
+        arguments: the arguments of EC2.launch().
 
     Returns:
-        The AMI id; that of the base image where the suite prepares nothing.
+        The AMI id; the base image's if the suite has no preparation.
 
     Raises:
-        PycloudlibError: preparing it failed, here or at another worker.
+        PycloudlibError: the preparation failed, here or in another worker.
     """
     if not request.config.hook.pytest_cloud_prepare_image.get_hookimpls():
         return base_image_id
@@ -65,13 +65,13 @@ def _prepare(
     request.addfinalizer(launcher.close)
     instance = launcher.launch(base_image_id, **{**arguments, "wait": True})
     request.config.hook.pytest_cloud_prepare_image(instance=instance, config=request.config)
-    # Not left to snapshot(), which would start it again.
+    # Do not leave this to snapshot(), which would start the instance again.
     instance.clean()
     instance.shutdown()
     image_id = cloud.snapshot(instance, clean=False, tags={"prepared-from": base_image_id})
     launcher.discard()
     if run.is_worker:
-        # Other workers may need it when this one is done.
+        # Other workers may need the image after this one ends.
         cloud.leave_to_sweep(image_id)
     logger.info("prepared %s from %s", image_id, base_image_id)
     return image_id
@@ -79,7 +79,7 @@ def _prepare(
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock, which the kernel takes from a worker that dies."""
+    """Hold a lock, which the kernel releases if the worker dies."""
     with path.open("w") as file:
         wait_until(
             lambda: _is_locked(file),

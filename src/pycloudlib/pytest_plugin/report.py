@@ -1,4 +1,4 @@
-"""What reports tell of instances: where their logs are, JUnit properties, and which ones live on."""
+"""Reports on instances: the location of logs, JUnit properties, and kept instances."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from pluggy import Result
 
 PREPARE = "pytest_cloud_prepare_image"
-"""The hook of the suite, in which an error may be the suite's own."""
+"""The suite's hook, whose errors may be the suite's own."""
 SECTION = "cloud logs"
 KEPT = "pycloudlib_kept"
-"""The attribute of a report under which a worker tells the controller what it kept."""
+"""The report attribute with the instances that a worker kept, for the controller."""
 USED = "pycloudlib_regions"
-"""The attribute of a report under which a worker tells the controller where it uses the cloud."""
+"""The report attribute with the regions that a worker uses, for the controller."""
 
 
 @dataclass
 class Told:
-    """What has been told of a test already.
+    """The data that was already reported for a test.
 
     Args:
         properties: the instances whose properties are in the report.
@@ -43,12 +43,12 @@ class Told:
 TOLD = pytest.StashKey[Told]()
 
 
-# An old-style wrapper: see hooks.py.
+# Use an old-style wrapper: see hooks.py.
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, Result[pytest.TestReport], None]:
-    """Add to a report what there is to tell of the test's instances."""
+    """Add the data of the test's instances to a report."""
     run = run_of(item.config)
     used = run.instances.used_by(item, run.clouds)
     told = item.stash.setdefault(TOLD, Told())
@@ -63,7 +63,7 @@ def pytest_runtest_makereport(
 
 
 def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
-    """Let an error of our fixtures speak for itself: where in this library it was raised tells nothing of the suite."""
+    """Reduce an error of this plugin's fixtures to its message: the library's frames do not help the suite."""
     excinfo = call.excinfo
     if excinfo is None or call.when != "setup" or item.config.getoption("fulltrace"):
         return
@@ -119,11 +119,11 @@ def _tell_controller(run: Run, report: pytest.TestReport) -> None:
 
 
 def heed_report(run: Run, report: Any) -> None:
-    """Take note, in the controller, of what a worker's report tells.
+    """Process a worker's report in the controller.
 
     Args:
-        run: the controller's.
-        report: of a test.
+        run: the controller's run.
+        report: the report of a test.
     """
     run.regions |= set(getattr(report, USED, ()))
     for kept in getattr(report, KEPT, ()):
@@ -132,7 +132,7 @@ def heed_report(run: Run, report: Any) -> None:
 
 @pytest.hookimpl
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Tell which instances live on, and what could not be swept."""
+    """Print the kept instances, and the resources that could not be swept."""
     run = run_of(config)
     if run.kept:
         terminalreporter.section("instances that live on")

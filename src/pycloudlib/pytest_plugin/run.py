@@ -1,4 +1,4 @@
-"""One run of pytest, as one process sees it: alone, as a worker of pytest-xdist, or as the controller of workers."""
+"""A pytest run as seen by one process: alone, as a pytest-xdist worker, or as the controller."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from pycloudlib.pytest_plugin.api_calls import ApiCalls
 
 INPUT = "pycloudlib"
-"""What the controller sends to a worker stands under this key."""
+"""The key of the controller's data in a worker's input."""
 
 IN_USE = "in-use-"
-"""How the names of the files in the run's directory begin that tell in which regions tests have asked for the cloud."""
+"""The prefix of files in the run's directory that name the regions in use."""
 
 
 @dataclass
 class Run:
-    """What one process knows of the run.
+    """The state of the run in one process.
 
     Args:
-        options: what the run wants.
-        run_id: what pytest-xdist calls the run; empty without workers.
-        worker_input: what the controller sent; None in the controller, and without workers.
-        token: names the directory of the run, so that nobody else can guess it.
-        stderr: the file descriptor of standard error, whatever pytest captures.
-        instances: those that were launched here.
-        clouds: what is open here, and what was asked of it.
-        regions: where tests have asked for the cloud.
-        kept: the instances that live on, by id.
-        unreported: those of them that the controller does not know of yet.
-        unswept: what the controller could not delete in the end.
-        undo: what is to be done at the end of this process, the latest first.
+        options: the options of the run.
+        run_id: pytest-xdist's run id; empty without workers.
+        worker_input: the controller's data; None in the controller, and without workers.
+        token: the unpredictable name of the run's directory.
+        stderr: the file descriptor of standard error, unaffected by pytest's capture.
+        instances: the instances that were launched here.
+        clouds: the EC2 sessions opened here, with their API calls.
+        regions: the regions in which tests requested the cloud.
+        kept: the kept instances, by id.
+        unreported: the kept instances that the controller does not know yet.
+        unswept: the resources that the controller could not delete at the end.
+        undo: the cleanup functions of this process, called in reverse order.
     """
 
     options: CloudOptions
@@ -65,12 +65,12 @@ class Run:
 
     @property
     def is_worker(self) -> bool:
-        """Whether this is a worker of pytest-xdist."""
+        """Whether this process is a pytest-xdist worker."""
         return self.worker_input is not None
 
     @property
     def directory(self) -> Path:
-        """A directory that all processes of this run on this computer share; made when it is first asked for."""
+        """The directory that all processes of this run on this computer share, created on first use."""
         if self._directory is None:
             token = self.worker_input[INPUT]["token"] if self.worker_input is not None else self.token
             self._directory = _shared_directory(token)
@@ -79,29 +79,29 @@ class Run:
         return self._directory
 
     def begin_with_workers(self, run_id: str) -> None:
-        """Take note, in the controller, that there are workers.
+        """Record, in the controller, that there are workers.
 
         Args:
-            run_id: what pytest-xdist calls the run.
+            run_id: pytest-xdist's run id.
         """
         self.run_id = run_id
         self.directory  # noqa: B018  (made now, so that what workers write there is found and removed)
 
     def input_for_worker(self, local: LocalAccess) -> dict[str, Any]:
-        """What the controller sends to a worker, in texts and numbers.
+        """Return the controller's data for a worker, as strings and numbers.
 
         Args:
-            local: how the local EC2 is reached.
+            local: the access to the local EC2.
         """
         return {"token": self.token, "local": local.to_mapping()}
 
     def _remove_directory(self) -> None:
-        # The key of an instance that is kept on the local EC2 is in there.
+        # The directory contains the key of instances that are kept on the local EC2.
         if not (self.kept and self.options.local):
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def local_access(self) -> LocalAccess:
-        """How the local EC2 of the run is reached; it is started when it is first asked for."""
+        """Return the access to the run's local EC2, which is started on first use."""
         if self.worker_input is not None:
             return LocalAccess.from_mapping(self.worker_input[INPUT]["local"])
         if self._local_run is None:
@@ -114,27 +114,27 @@ class Run:
             self._local_run.stop()
 
     def note_use(self, region: str) -> None:
-        """Take note that a test has asked for the cloud; the controller sees it, on this computer at once.
+        """Record that a test requested the cloud. The controller learns of it, on this computer immediately.
 
         Args:
-            region: where.
+            region: the region.
         """
         self.regions.add(region)
         (self.directory / f"{IN_USE}{region}").touch()
 
     def regions_in_use(self) -> set[str]:
-        """Where tests have asked for the cloud, as far as is known here."""
+        """Return the regions in which tests requested the cloud, as far as this process knows."""
         files = self._directory.glob(f"{IN_USE}*") if self._directory is not None else ()
         return self.regions | {file.name.removeprefix(IN_USE) for file in files}
 
     def keep(self, launched: Launched) -> None:
-        """Let an instance live on.
+        """Keep an instance.
 
         Args:
             launched: the instance.
 
         Raises:
-            CloudError: EC2 refused; it is not kept.
+            CloudError: EC2 rejected the request; the instance is not kept.
         """
         kept = keep(launched.cloud, launched.instance, self.options.sweep_arguments)
         if self.options.local:
@@ -143,16 +143,16 @@ class Run:
         self.note_kept(kept)
 
     def note_kept(self, kept: Kept) -> None:
-        """Take note of an instance that lives on, here or at a worker."""
+        """Record a kept instance of this process or a worker."""
         self.kept[kept.instance_id] = kept
 
     def take_unreported(self) -> list[dict[str, str]]:
-        """Give what was kept since the last time, in texts that can be sent to the controller."""
+        """Return the newly kept instances since the last call, as strings for the controller."""
         taken, self.unreported = self.unreported, []
         return [asdict(kept) for kept in taken]
 
     def close(self) -> None:
-        """Undo what this process did for the run, the latest first."""
+        """Call the cleanup functions of this process in reverse order."""
         while self.undo:
             self.undo.pop()()
 
@@ -167,5 +167,5 @@ RUN = pytest.StashKey[Run]()
 
 
 def run_of(config: pytest.Config) -> Run:
-    """The run that a configuration belongs to."""
+    """Return the run of a configuration."""
     return config.stash[RUN]

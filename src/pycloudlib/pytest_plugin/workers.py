@@ -1,4 +1,4 @@
-"""The controller of a run with workers (pytest-xdist): what it gives to them, and what it sweeps after them."""
+"""The controller of a run with pytest-xdist workers: sends them data, and sweeps after them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TOO_FAR = (
 
 
 class Controller:
-    """What the controller of workers does; without workers, nothing.
+    """The hooks of the controller; no-ops without workers.
 
     Args:
-        run: the run, as the controller sees it.
+        run: the controller's run.
     """
 
     def __init__(self, run: Run) -> None:
@@ -32,7 +32,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Tell a worker where the local EC2 is, which is started for the first of them."""
+        """Send a worker the access to the local EC2, which is started for the first worker."""
         run = self._run
         if not run.run_id:
             run.begin_with_workers(node.workerinput["testrunuid"])
@@ -45,17 +45,17 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object | None) -> None:
-        """Take note of a worker that ended as it should, and so has told all that it knows."""
+        """Record a worker that ended normally, and so has reported everything."""
         if error is None:
             self._remote.discard(node.gateway.id)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take note of what a worker tells."""
+        """Process a worker's report."""
         heed_report(self._run, report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Sweep the run, when no worker is left; what could not be deleted makes it a failed one."""
+        """Sweep the run after the last worker; fail the run if resources could not be deleted."""
         run = self._run
         if not run.run_id or (run.options.local and not run.kept):
             return
@@ -64,7 +64,7 @@ class Controller:
             for region in sorted(regions):
                 self._sweep(region)
         elif self._remote:
-            # A worker elsewhere died without a word: it may have begun.
+            # A remote worker died without a report, so it may have created resources.
             self._sweep(None)
         if run.unswept and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
