@@ -46,7 +46,7 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
 
 def _print(checks: Sequence[Check], settings: Sequence[SettingOrigin]) -> None:
     width = max(len(one.name) for one in checks)
-    # click leaves the colours out where there is no terminal; NO_COLOR is left to us.
+    # click omits colors without a terminal; NO_COLOR is not its concern.
     for one in checks:
         state = f"{one.state.value:<7}"
         click.echo(f"{_coloured(state, one.state)}  {one.name:<{width}}  {one.found}")

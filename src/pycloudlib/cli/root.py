@@ -139,6 +139,6 @@ def _advice(arguments: Sequence[str]) -> str:
     if words[:2] == ["local", "start"]:
         return shlex.join([PROGRAM, "local", "stop", *_name_among(arguments)])
     if words[:1] == ["local"] or "sweep" in arguments:
-        # The next command of this kind removes what this one left.
+        # Repeating the command cleans up after this one.
         return shlex.join([PROGRAM, *arguments])
     return shlex.join([*shlex.split(sweep_command()), *options_among(arguments)])

@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the hooks that a suite may implement."""
+    """Register the hooks that a suite can implement."""
     from pycloudlib.pytest_plugin import hookspecs
 
     pluginmanager.add_hookspecs(hookspecs)

@@ -1,1 +1,1 @@
-"""How EC2 is asked: session, errors, and what every noun needs."""
+"""The base of all EC2 calls: session, errors, retries, and shared context."""

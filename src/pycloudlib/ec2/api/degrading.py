@@ -125,7 +125,7 @@ class Degrading:
             _leave_out(parameter, params)
 
     def _retry_without(self, response: Any, request_dict: dict[str, Any], **_: object) -> float | None:
-        """Tell botocore to retry the call immediately without the rejected parameters, or not to retry."""
+        """Return 0.0 to retry immediately without the rejected parameters, or None if there are none."""
         error = response[1].get("Error", {}) if response else {}
         message = error.get("Message") or ""
         if error.get("Code") not in CERTAIN_CODES and not _SAYS_UNKNOWN.search(message):

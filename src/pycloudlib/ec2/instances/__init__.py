@@ -1,1 +1,1 @@
-"""What an instance is made of: its launch, its boot, its state, and what is attached to it."""
+"""The parts of an instance: launch, boot, state, and attached devices."""

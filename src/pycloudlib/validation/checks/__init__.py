@@ -1,1 +1,1 @@
-"""The checks that come with the library, one concept per file."""
+"""The library's own checks, one topic per file."""

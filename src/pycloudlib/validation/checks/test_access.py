@@ -1,4 +1,4 @@
-"""Who gets in: the owner with the launch's key, and nobody else."""
+"""Access: only the owner can log in, and only with the launch's key."""
 
 from pycloudlib.validation.facts import Facts
 from pycloudlib.validation.verdicts import check, fail, listed
@@ -7,24 +7,24 @@ OPTIONS_WITH_COMMAND = 'command="'
 
 
 def sshd(facts: Facts) -> dict[str, str]:
-    """Sshd's settings, in lower case, as `sshd -T` tells them."""
+    """Return sshd's settings with lowercase names, as `sshd -T` prints them."""
     pairs = (line.split(maxsplit=1) for line in facts.lines("sshd"))
     return {pair[0].lower(): pair[1].strip() for pair in pairs if len(pair) > 1}
 
 
 def accounts(facts: Facts, state: str) -> list[str]:
-    """The accounts whose password is in this state: "empty", "set" or "locked"."""
+    """Return the accounts with a password state: "empty", "set", or "locked"."""
     pairs = (line.split() for line in facts.lines("passwords"))
     return [pair[0] for pair in pairs if len(pair) > 1 and pair[1] == state]
 
 
 def key_of(line: str) -> str:
-    """The key itself in a line of authorized_keys."""
+    """Return the key in a line of authorized_keys."""
     return next((word for word in line.split() if word.startswith("AAAA")), "")
 
 
 def authorized(facts: Facts) -> list[tuple[str, str]]:
-    """File and line of each key that lets somebody in."""
+    """Return the file and the line of each authorized key."""
     pairs = (line.partition(": ") for line in facts.lines("authorized_keys"))
     return [(file, line) for file, _, line in pairs if key_of(line)]
 
@@ -35,7 +35,7 @@ def authorized(facts: Facts) -> list[tuple[str, str]]:
     "false for cloud-init.",
 )
 def test_no_password_login(facts: Facts) -> None:
-    """Sshd takes no passwords."""
+    """Password authentication is disabled."""
     settings = sshd(facts)
     taken = [
         name for name in ("passwordauthentication", "kbdinteractiveauthentication") if settings.get(name, "no") != "no"
@@ -49,7 +49,7 @@ def test_no_password_login(facts: Facts) -> None:
     remedy="PermitRootLogin no in /etc/ssh/sshd_config.d, or disable_root: true for cloud-init, which is its default.",
 )
 def test_no_root_login(facts: Facts) -> None:
-    """The launch's key does not let in root."""
+    """The launch's key does not allow root logins."""
     if sshd(facts).get("permitrootlogin") in ("no", "forced-commands-only") or facts.launch.username == "root":
         return
     launch_key = key_of(facts.launch.public_key)
@@ -74,7 +74,7 @@ def test_no_empty_passwords(facts: Facts) -> None:
     remedy="passwd --lock ACCOUNT for each, before the image is made.",
 )
 def test_no_passwords(facts: Facts) -> None:
-    """No account has a password that came with the image."""
+    """No account has a password from the image."""
     found = accounts(facts, "set")
     if found:
         fail(f"accounts with a password: {', '.join(found)}")
@@ -85,7 +85,7 @@ def test_no_passwords(facts: Facts) -> None:
     remedy="rm /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys before the image is made.",
 )
 def test_no_authorized_keys_are_left(facts: Facts) -> None:
-    """The launch's key is the only one that lets anybody in."""
+    """The launch's key is the only authorized key."""
     launch_key = key_of(facts.launch.public_key)
     found = [f"{file}: {line[-60:]}" for file, line in authorized(facts) if key_of(line) != launch_key]
     if found:
@@ -97,7 +97,7 @@ def test_no_authorized_keys_are_left(facts: Facts) -> None:
     remedy="rm /root/.*_history /home/*/.*_history before the image is made.",
 )
 def test_no_shell_history_is_left(facts: Facts) -> None:
-    """No history of a shell or another program."""
+    """There is no history file of a shell or another program."""
     found = facts.lines("histories")
     if found:
         fail(f"left behind:\n{listed(found)}")
@@ -108,7 +108,7 @@ def test_no_shell_history_is_left(facts: Facts) -> None:
     remedy="Remove it before the image is made, and replace it wherever it is used.",
 )
 def test_no_private_keys_are_left(facts: Facts) -> None:
-    """No private key in the places where people and build tools leave them; the host's own are another check's."""
+    """There are no private keys in users' and build tools' directories, apart from host keys."""
     found = facts.lines("private_keys")
     if found:
         fail(f"private keys:\n{listed(found)}")

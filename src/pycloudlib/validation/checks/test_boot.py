@@ -1,4 +1,4 @@
-"""The machine comes up, and lets its owner in."""
+"""The instance boots, and accepts its owner's login."""
 
 from pycloudlib.validation.facts import Facts
 from pycloudlib.validation.verdicts import check, fail
@@ -10,7 +10,7 @@ from pycloudlib.validation.verdicts import check, fail
     "argument of the kernel, the drivers in the initramfs, DHCP, sshd, and whether cloud-init installs the key.",
 )
 def test_boots_to_login_in_time(facts: Facts) -> None:
-    """Somebody can log in with the launch's key, within `--boot-timeout`."""
+    """A login with the launch's key succeeds within `--boot-timeout`."""
     if facts.logged_in_after is None:
         fail(facts.boot_error or "nobody could log in")
     if facts.logged_in_after > facts.launch.boot_timeout:

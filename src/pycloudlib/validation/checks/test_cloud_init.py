@@ -1,4 +1,4 @@
-"""cloud-init does its work, and has nothing to complain about."""
+"""cloud-init finishes without problems."""
 
 import json
 import re
@@ -14,17 +14,17 @@ KNOWN_WARNINGS = {
         "Debian's own images: cloud-init asks ifupdown for the interface that udev has brought up a moment before"
     ),
 }
-"""Warnings that say nothing about an image, and why."""
+"""Warnings that do not concern the image, with the reasons."""
 
 
 def has_cloud_init(facts: Facts) -> None:
-    """Skip what is about cloud-init in an image without it."""
+    """Skip the check if the image has no cloud-init."""
     if facts.answer("cloud_init_version").status == NOT_FOUND:
         not_applicable("there is no cloud-init in this image")
 
 
 def result(facts: Facts) -> dict[str, Any]:
-    """What cloud-init's final stage wrote down."""
+    """Return the record of cloud-init's final stage."""
     has_cloud_init(facts)
     try:
         told: dict[str, Any] = json.loads(facts.text("cloud_init_result"))["v1"]
@@ -34,7 +34,7 @@ def result(facts: Facts) -> dict[str, Any]:
 
 
 def status(facts: Facts) -> str:
-    """The word that `cloud-init status` says."""
+    """Return the status word of `cloud-init status`."""
     has_cloud_init(facts)
     found = re.search(r"^\.*status: (.+)$", facts.text("cloud_init_status"), re.MULTILINE)
     return found.group(1).strip() if found else facts.text("cloud_init_status") or "nothing"
@@ -46,9 +46,9 @@ def status(facts: Facts) -> str:
     "it is disabled, remove /etc/cloud/cloud-init.disabled and cloud-init=disabled from the kernel's command line.",
 )
 def test_cloud_init_ends(facts: Facts) -> None:
-    """cloud-init ran, and came to its end."""
+    """cloud-init ran and finished."""
     said = status(facts)
-    # How it ended is the next check's.
+    # The next check judges its result.
     if not said.startswith(("done", "error", "degraded")):
         fail(f"cloud-init's status is: {said}")
 
@@ -59,7 +59,7 @@ def test_cloud_init_ends(facts: Facts) -> None:
     "module out.",
 )
 def test_no_errors_or_warnings(facts: Facts) -> None:
-    """cloud-init ended without errors, and without warnings in its log."""
+    """cloud-init finished without errors, and without warnings in its log."""
     errors = [str(error) for error in result(facts).get("errors", [])]
     known = re.compile("|".join(KNOWN_WARNINGS))
     logged = [line for line in facts.lines("cloud_init_problems") if ENTRY.search(line) and not known.search(line)]
@@ -72,7 +72,7 @@ def test_no_errors_or_warnings(facts: Facts) -> None:
     remedy="Read the traceback in /var/log/cloud-init.log or /var/log/cloud-init-output.log; mend what it names.",
 )
 def test_no_tracebacks(facts: Facts) -> None:
-    """No traceback in cloud-init's logs but those of warnings and errors, which test_no_errors_or_warnings tells."""
+    """cloud-init's logs have no tracebacks, apart from those of warnings and errors, see test_no_errors_or_warnings."""
     has_cloud_init(facts)
     found = [block for block in blocks(facts.text("cloud_init_tracebacks")) if not is_reported(block)]
     if found:
@@ -80,12 +80,12 @@ def test_no_tracebacks(facts: Facts) -> None:
 
 
 def blocks(text: str) -> list[list[str]]:
-    """The pieces that grep gives, each a traceback with the lines before it."""
+    """Return grep's matches: each traceback with its context."""
     return [block.splitlines() for block in re.split(r"^--$", text, flags=re.MULTILINE) if "Traceback" in block]
 
 
 def is_reported(block: list[str]) -> bool:
-    """Whether the lines before a traceback hold the warning or the error that it belongs to."""
+    """Return whether the context of a traceback contains the warning or error that it belongs to."""
     before = block[: next(number for number, line in enumerate(block) if "Traceback" in line)]
     return any(entry["level"] not in ("DEBUG", "INFO") for entry in map(ENTRY.search, before) if entry)
 
@@ -109,7 +109,7 @@ def test_data_source_is_ec2(facts: Facts) -> None:
     "user data.",
 )
 def test_schema_is_valid(facts: Facts) -> None:
-    """`cloud-init schema` finds the user data and the vendor data valid."""
+    """`cloud-init schema` accepts the user data and the vendor data."""
     has_cloud_init(facts)
     answer = facts.answer("cloud_init_schema")
     if "invalid choice: 'schema'" in answer.text:
@@ -124,7 +124,7 @@ def test_schema_is_valid(facts: Facts) -> None:
     "the machine that the image was made of: `cloud-init clean` before the image is made.",
 )
 def test_user_data_ran_once(facts: Facts) -> None:
-    """The launch's user data ran, and no more than once."""
+    """The launch's user data ran exactly once."""
     has_cloud_init(facts)
     answer = facts.answer("user_data_runs")
     runs = len(answer.lines) if answer.ok else 0

@@ -1,4 +1,4 @@
-"""What the serial console shows: the only witness of a machine that does not come up."""
+"""The serial console, the only source of information about an instance that does not boot."""
 
 import re
 
@@ -18,7 +18,7 @@ TROUBLE = re.compile(
     r"|hard LOCKUP"
     r"|Call Trace:"
 )
-"""What the kernel prints when it is in trouble."""
+"""The kernel's messages about severe errors."""
 
 
 @check(
@@ -26,7 +26,7 @@ TROUBLE = re.compile(
     remedy="Look the message up for this kernel, and update or replace the kernel, or the module that it names.",
 )
 def test_no_kernel_trouble(facts: Facts) -> None:
-    """No panic, oops, BUG, stall or hung task on the console."""
+    """The console shows no panic, oops, BUG, stall, or hung task."""
     found = [line.strip() for line in facts.console_text().splitlines() if TROUBLE.search(line)]
     if found:
         fail(f"the kernel was in trouble:\n{listed(found)}")
@@ -38,7 +38,7 @@ def test_no_kernel_trouble(facts: Facts) -> None:
     remedy="Add console=ttyS0 to the kernel's command line (for GRUB: GRUB_CMDLINE_LINUX, then update-grub).",
 )
 def test_console_is_on_ttys0(facts: Facts) -> None:
-    """The kernel's console is on ttyS0 (on arm64 also ttyAMA0), with a login on it."""
+    """The kernel's console is ttyS0 (on arm64 also ttyAMA0), with a login prompt."""
     devices = facts.text("console_devices").split()
     if not {"ttyS0", "ttyAMA0"} & set(devices):
         fail(f"the console is on {' '.join(devices) or 'no device'}, not on ttyS0")

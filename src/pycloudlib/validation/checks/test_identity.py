@@ -1,4 +1,4 @@
-"""The machine is itself, and not a copy of the one that the image was made of."""
+"""The instance has its own identity, not that of the image's source."""
 
 import re
 
@@ -13,7 +13,7 @@ MACHINE_ID = re.compile(r"[0-9a-f]{32}")
     remedy="echo uninitialized >/etc/machine-id before the image is made, and remove /var/lib/dbus/machine-id.",
 )
 def test_machine_id_is_fresh(facts: Facts) -> None:
-    """The machine id was drawn at this machine's first boot."""
+    """The machine id was generated during the instance's first boot."""
     answer = facts.answer("machine_id")
     machine_id, changed = [*answer.lines, "", ""][:2]
     if not MACHINE_ID.fullmatch(machine_id):
@@ -28,7 +28,7 @@ def test_machine_id_is_fresh(facts: Facts) -> None:
     "and let manage_etc_hosts or nss-myhostname resolve it.",
 )
 def test_hostname_is_the_instances(facts: Facts) -> None:
-    """The host name is the one that EC2 gave, and it resolves."""
+    """The host name is the one from EC2, and it resolves."""
     name, *resolved = facts.lines("hostname") or [""]
     given = facts.launch.private_dns_name.partition(".")[0]
     if given and name.partition(".")[0] != given:

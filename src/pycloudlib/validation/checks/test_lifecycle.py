@@ -1,11 +1,11 @@
-"""The machine's further life. These checks come last, since each leaves the machine another one than it was."""
+"""The further lifecycle. These checks run last, since each one modifies the instance."""
 
 from pycloudlib.validation.life import Booted, Life
 from pycloudlib.validation.verdicts import check, fail, listed
 
 
 def changed(booted: Booted, *names: str) -> list[str]:
-    """What is not as it was before, of what should be."""
+    """Return the probes whose results should be unchanged, but are not."""
     return [name.replace("_", " ") for name in names if booted.before[name] != booted.after[name]]
 
 
@@ -14,7 +14,7 @@ def changed(booted: Booted, *names: str) -> list[str]:
     remedy="Let the kernel have the drivers nvme and, for older instance types, xen-blkfront, and udev run.",
 )
 def test_added_volume_is_seen(life: Life) -> None:
-    """A volume that is added to the running machine is seen, in its size."""
+    """A volume that is added to the running instance appears with its size."""
     added = life.added_volume
     if not added.device:
         fail("no device came up for the volume")
@@ -28,7 +28,7 @@ def test_added_volume_is_seen(life: Life) -> None:
     "or a configuration of networkd or NetworkManager that matches every interface.",
 )
 def test_added_interface_is_configured(life: Life) -> None:
-    """A network interface that is added to the running machine gets its address."""
+    """A network interface that is added to the running instance is configured with its address."""
     added = life.added_interface
     if f" {added.ip}/" not in added.addresses:
         fail(f"{added.ip} is on no interface:\n{listed(added.addresses.splitlines())}")
@@ -40,7 +40,7 @@ def test_added_interface_is_configured(life: Life) -> None:
     "cloud-init's per-instance modules.",
 )
 def test_restart_changes_the_boot_id(life: Life) -> None:
-    """It boots again when it is told to, as the same machine, and runs no user data again."""
+    """The instance reboots with the same identity, and does not run its user data again."""
     booted = life.restarted
     if booted.before["boot_id"] == booted.after["boot_id"]:
         fail("it still has the boot id of the boot before")
@@ -55,7 +55,7 @@ def test_restart_changes_the_boot_id(life: Life) -> None:
     "the network not depend on yesterday's address.",
 )
 def test_stop_and_start_keep_data(life: Life) -> None:
-    """After a stop and a start, it is the same machine with the same data."""
+    """After a stop and a start, the instance has the same identity and data."""
     booted = life.stopped_and_started
     if booted.data_after != booted.data_before:
         fail(f"a file that held {booted.data_before!r} holds {booted.data_after!r}")
@@ -72,7 +72,7 @@ def test_stop_and_start_keep_data(life: Life) -> None:
     "machine id anew.",
 )
 def test_an_image_of_it_boots_as_a_first_boot(life: Life) -> None:
-    """A machine that is launched from an image of it is another one, and runs its user data."""
+    """An instance of an image of this one has its own identity, and runs its user data."""
     copy = life.copy
     if copy.boot_error:
         fail(copy.boot_error)

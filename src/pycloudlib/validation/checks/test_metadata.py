@@ -1,4 +1,4 @@
-"""The instance metadata service is reached, in its safe version."""
+"""The instance metadata service is reachable with version 2."""
 
 from pycloudlib.validation.checks.test_cloud_init import result
 from pycloudlib.validation.checks.test_network import asked
@@ -14,7 +14,7 @@ NO_DATA_SOURCE = ("DataSourceNone", "", None)
     remedy="Let no firewall and no route in the image stand between the instance and 169.254.169.254.",
 )
 def test_version_2_is_usable(facts: Facts) -> None:
-    """A token is given for the asking, and with it the metadata tell the instance's own id."""
+    """The service issues a token, and with it returns the instance's own id."""
     status, text = asked(facts)["v2"]
     if status != OK or text != facts.launch.instance_id:
         fail(f"asked for the instance id, the metadata service says: {text or status}")
@@ -26,7 +26,7 @@ def test_version_2_is_usable(facts: Facts) -> None:
     "ImdsSupport=v2.0 for the AMI.",
 )
 def test_version_1_is_not_needed(facts: Facts) -> None:
-    """cloud-init finds its data where version 1 is refused."""
+    """cloud-init finds its data if version 1 is disabled."""
     status, _ = asked(facts)["v1"]
     if status == OK:
         not_applicable("version 1 of the metadata service was not refused")

@@ -1,4 +1,4 @@
-"""The network is up, in both of its versions, and names are looked up."""
+"""The network is configured for IPv4 and IPv6, and names resolve."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from pycloudlib.validation.verdicts import check, fail, not_applicable
 
 
 def asked(facts: Facts) -> dict[str, Any]:
-    """What a small program in the guest got from the name server and from the metadata service."""
+    """Return the responses of the name server and of the metadata service to a small program in the guest."""
     answer = facts.answer("network")
     if not answer.ok:
         not_applicable("there is no Python 3 in the guest to ask with")
@@ -21,7 +21,7 @@ def asked(facts: Facts) -> dict[str, Any]:
     remedy="Let the primary interface be configured by DHCP, whatever its name is.",
 )
 def test_ipv4_is_up(facts: Facts) -> None:
-    """The private address is on an interface, and there is a way out."""
+    """The private address is on an interface, and there is a default route."""
     if not facts.launch.private_ip:
         not_applicable("this instance has IPv6 only")
     if f" {facts.launch.private_ip}/" not in facts.text("addresses"):
@@ -35,7 +35,7 @@ def test_ipv4_is_up(facts: Facts) -> None:
     remedy="Let the primary interface be configured by DHCPv6 with router advertisements, and do not disable IPv6.",
 )
 def test_ipv6_is_up(facts: Facts) -> None:
-    """Every IPv6 address that EC2 gave is on an interface."""
+    """Every IPv6 address from EC2 is on an interface."""
     if not facts.launch.ipv6_addresses:
         not_applicable("this instance has no IPv6 address")
     missing = [one for one in facts.launch.ipv6_addresses if f" {one}/" not in facts.text("addresses")]
@@ -49,7 +49,7 @@ def test_ipv6_is_up(facts: Facts) -> None:
     "relic.",
 )
 def test_names_are_looked_up(facts: Facts) -> None:
-    """The name server answers; with what is the network's affair."""
+    """The name server responds, with any result."""
     found = asked(facts)["dns"]
     if found != "answered":
         fail(f"names cannot be looked up: {found}")
@@ -61,6 +61,6 @@ def test_names_are_looked_up(facts: Facts) -> None:
     "sources).",
 )
 def test_ena_driver_is_there(facts: Facts) -> None:
-    """The kernel has the driver of the Elastic Network Adapter."""
+    """The kernel has the Elastic Network Adapter's driver."""
     if not facts.answer("module_ena").ok:
         fail(f"there is no module ena: {facts.text('module_ena')}")

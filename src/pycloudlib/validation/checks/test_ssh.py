@@ -1,4 +1,4 @@
-"""The host's keys: its own, kept well, and shown where they can be trusted."""
+"""The host keys: the instance's own, protected, and shown on the console."""
 
 from pycloudlib.ssh.host_keys import keys_from_console
 from pycloudlib.validation.facts import CLOCK_SLACK, Facts
@@ -6,7 +6,7 @@ from pycloudlib.validation.verdicts import check, fail, listed, not_applicable
 
 
 def host_keys(facts: Facts) -> list[list[str]]:
-    """Mode, owner, time of the last change and path of each file of a host key."""
+    """Return the mode, owner, modification time, and path of each host key file."""
     answer = facts.answer("host_keys")
     found = [
         line.split(maxsplit=3) for line in answer.lines if line.endswith((".pub", "_key")) and "cannot" not in line
@@ -22,7 +22,7 @@ def host_keys(facts: Facts) -> list[list[str]]:
     "(true).",
 )
 def test_host_keys_are_the_machines_own(facts: Facts) -> None:
-    """Every host key was made by this machine, after it was first started."""
+    """This instance generated every host key after its first start."""
     started = int(facts.text("btime"))
     old = [path for _, _, changed, path in host_keys(facts) if int(changed) < started - CLOCK_SLACK]
     if old:
@@ -35,7 +35,7 @@ def test_host_keys_are_the_machines_own(facts: Facts) -> None:
     "/etc/ssh/ssh_host_*_key.pub",
 )
 def test_host_keys_have_the_right_permissions(facts: Facts) -> None:
-    """Private host keys are root's alone (or read by a group of sshd's), and nobody else writes the public ones."""
+    """Only root (or sshd's group) can read private host keys, and only root can write public ones."""
     wrong = [
         f"{path}: {owner}, mode {mode}"
         for mode, owner, _, path in host_keys(facts)
@@ -50,10 +50,10 @@ def test_host_keys_have_the_right_permissions(facts: Facts) -> None:
     remedy="Let cloud-init's module keys-to-console run (in cloud_final_modules), and /dev/console lead to ttyS0.",
 )
 def test_host_keys_are_on_the_console(facts: Facts) -> None:
-    """Every host key is in the block that cloud-init prints on the console."""
+    """The block that cloud-init prints on the console has every host key."""
     console = facts.console_text()
     shown = {key.split()[1] for key in keys_from_console(console)}
     have = [line.split() for line in facts.lines("host_public_keys")]
-    # The kernel may print into the middle of a line, so one that was shown whole is enough.
+    # The kernel may print in the middle of a line, so one complete copy of a key is enough.
     if not shown & {words[1] for words in have if len(words) > 1}:
         fail("the console shows none of the host keys" if not shown else "the console shows other host keys")

@@ -1,4 +1,4 @@
-"""The root file system is all of its volume, with room in it; what is to be mounted is mounted."""
+"""The root file system fills its volume and has free space, and all file systems of fstab are mounted."""
 
 import re
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from pycloudlib.validation.verdicts import check, fail, listed, not_applicable
 
 GIB = 1024**3
 GROWN = 0.9
-"""Of the volume: partitions, boot loaders and the file system's own tables take the rest."""
+"""The minimum fraction of the volume: partitions, boot loaders, and the file system's metadata use the rest."""
 FULL = 0.92
-"""Of what there is; the blocks that are kept for root count as room."""
+"""The maximum fraction of used space, not counting the blocks that are reserved for root."""
 LONG_ENOUGH = 255
 """Seconds of NVMe time-out: the most that kernels before 4.15 take, https://docs.aws.amazon.com/ebs/latest/userguide/timeout-nvme-ebs-volumes.html"""
 FIELDS = 3
@@ -20,13 +20,13 @@ UNSTABLE = re.compile(r"/dev/(sd|xvd|nvme|vd|hd)")
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of fstab.
+    """An entry of fstab.
 
     Args:
-        device: what is mounted.
-        place: where.
+        device: the device or label.
+        place: the mount point.
         kind: the type of the file system.
-        options: how.
+        options: the mount options.
     """
 
     device: str
@@ -36,7 +36,7 @@ class Entry:
 
 
 def fstab(facts: Facts) -> list[Entry]:
-    """The entries that are mounted by themselves."""
+    """Return the entries that are mounted automatically."""
     lines = (line.split() for line in facts.lines("fstab") if not line.lstrip().startswith("#"))
     entries = [Entry(words[0], words[1], words[2], (*words, "")[FIELDS]) for words in lines if len(words) >= FIELDS]
     return [entry for entry in entries if "noauto" not in entry.options.split(",")]
@@ -60,7 +60,7 @@ def test_root_fills_its_volume(facts: Facts) -> None:
     remedy="Remove what is not needed (caches, downloads, old kernels, logs), or make the image's volume larger.",
 )
 def test_root_has_room(facts: Facts) -> None:
-    """There is room in the root file system, and was in the image; inodes too."""
+    """The root file system has free space and inodes, and so had the image."""
     size, used, free, _, inodes = facts.text("root").replace("%", "").split()
     if int(used) > FULL * (int(used) + int(free)):
         fail(f"the root file system is full: {int(free) / GIB:.1f} of {int(size) / GIB:.1f} GiB are free")
@@ -75,7 +75,7 @@ def test_root_has_room(facts: Facts) -> None:
     remedy="Remove the line from /etc/fstab, or add nofail; or let the device be in the image's block device mapping.",
 )
 def test_fstab_is_mounted(facts: Facts) -> None:
-    """Everything in fstab is mounted, and findmnt finds no error in it."""
+    """Every entry of fstab is mounted, and findmnt reports no error."""
     mounted = {line.split()[1] for line in facts.lines("mounts")}
     missing = [entry.place for entry in fstab(facts) if entry.place not in mounted and entry.place not in NO_PLACE]
     if missing:
@@ -91,7 +91,7 @@ def test_fstab_is_mounted(facts: Facts) -> None:
     remedy="Name them by LABEL= or UUID= in /etc/fstab.",
 )
 def test_fstab_names_no_devices(facts: Facts) -> None:
-    """Fstab names file systems, not devices."""
+    """Entries of fstab use no unstable device names."""
     found = [entry.device for entry in fstab(facts) if UNSTABLE.match(entry.device)]
     if found:
         fail(f"/etc/fstab names devices: {', '.join(found)}")
@@ -102,7 +102,7 @@ def test_fstab_names_no_devices(facts: Facts) -> None:
     remedy="Let /etc/fstab or a .swap unit say what swap there is, and `swapon --all` agree.",
 )
 def test_swap_is_as_configured(facts: Facts) -> None:
-    """All swap of fstab is on; without any there, none is on but what is in memory (zram)."""
+    """Swap is active if fstab has any; otherwise, only swap in memory (zram) is."""
     wanted = [entry.device for entry in fstab(facts) if entry.kind == "swap"]
     active = [line.split()[0] for line in facts.lines("swaps") if "zram" not in line]
     if wanted and not active:
@@ -116,7 +116,7 @@ def test_swap_is_as_configured(facts: Facts) -> None:
     remedy="Install a kernel with the module nvme, and have it in the initramfs.",
 )
 def test_nvme_driver_is_there(facts: Facts) -> None:
-    """The kernel has the driver of NVMe devices."""
+    """The kernel has the NVMe driver."""
     if not facts.answer("module_nvme").ok:
         fail(f"there is no module nvme: {facts.text('module_nvme')}")
 
@@ -127,7 +127,7 @@ def test_nvme_driver_is_there(facts: Facts) -> None:
     remedy="Add nvme_core.io_timeout=4294967295 to the kernel's command line.",
 )
 def test_nvme_timeout_is_long(facts: Facts) -> None:
-    """An NVMe device may take as long as it needs to answer."""
+    """The NVMe I/O timeout is at least 255 s."""
     answer = facts.answer("nvme_timeout")
     if not answer.ok or not answer.text.isdigit():
         not_applicable("this kernel has no NVMe time-out")

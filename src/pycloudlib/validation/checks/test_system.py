@@ -1,4 +1,4 @@
-"""The operating system is in order: its units, its clock and its packages."""
+"""The operating system works: its units, clock, and packages."""
 
 import re
 
@@ -6,14 +6,14 @@ from pycloudlib.validation.facts import NOT_FOUND, Facts
 from pycloudlib.validation.verdicts import check, fail, listed, not_applicable
 
 CLOUD_INIT_UNIT = re.compile(r"cloud-(init|config|final)[\w-]*\.")
-"""They fail with the modules in them, which the checks of cloud-init tell."""
+"""These units fail with cloud-init's modules, which the checks of cloud-init report."""
 
 UNREACHABLE = re.compile(
     r"Could( not|n't) resolve|ould not be resolved|Temporary failure|Could not connect|Cannot initiate the connection"
     r"|Connection (timed out|refused|failed)|Unable to connect|Failed to connect|Timeout was reached"
     r"|Network is unreachable|No route to host"
 )
-"""What is said when nothing answers: the network's affair."""
+"""The messages of an unreachable repository, which is a problem of the network."""
 
 TIMED_OUT = 124
 
@@ -23,7 +23,7 @@ TIMED_OUT = 124
     remedy="`systemctl status UNIT` and `journalctl -b -u UNIT` tell why; mend it, or mask it if nobody needs it.",
 )
 def test_no_failed_units(facts: Facts) -> None:
-    """No unit of systemd has failed."""
+    """No systemd unit has failed."""
     if facts.answer("failed_units").status == NOT_FOUND:
         not_applicable("there is no systemd in this image")
     units = [line.strip(" ●*").split()[0] for line in facts.lines("failed_units")]
@@ -37,7 +37,7 @@ def test_no_failed_units(facts: Facts) -> None:
     remedy="Install and enable chrony or systemd-timesyncd; on AWS with the server 169.254.169.123.",
 )
 def test_clock_is_kept(facts: Facts) -> None:
-    """A service keeps the clock by NTP."""
+    """A service synchronizes the clock with NTP."""
     if "active" not in facts.text("time_services").split():
         fail("none of chrony, systemd-timesyncd, ntpd, ntpsec and openntpd runs")
 
@@ -58,7 +58,7 @@ def test_time_zone_is_utc(facts: Facts) -> None:
     remedy="dpkg --configure -a and apt-get -f install, or dnf check, before the image is made.",
 )
 def test_packages_are_consistent(facts: Facts) -> None:
-    """The package manager works, and finds all packages whole."""
+    """The package manager works, and reports no damaged packages."""
     answer = facts.answer("packages")
     if answer.status == NOT_FOUND:
         not_applicable("no package manager that is known here")
@@ -72,7 +72,7 @@ def test_packages_are_consistent(facts: Facts) -> None:
     "whoever built the image.",
 )
 def test_repository_answers(facts: Facts) -> None:
-    """A package repository is configured and answers; where none can be reached, the check does not apply."""
+    """A package repository is configured and responds; skipped if none is reachable."""
     answer = facts.answer("repository")
     if answer.status == NOT_FOUND:
         not_applicable("no package manager that is known here")
