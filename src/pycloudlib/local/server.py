@@ -273,7 +273,7 @@ def _http_server(
     from pycloudlib.local.api.applications import make_application  # noqa: PLC0415
     from pycloudlib.local.api.credentials import known_keys  # noqa: PLC0415
     from pycloudlib.local.api.http_server import HTTPServer  # noqa: PLC0415
-    from pycloudlib.local.api.models import parameters, topology  # noqa: PLC0415
+    from pycloudlib.local.api.models import parameters, roles, topology  # noqa: PLC0415
     from pycloudlib.local.api.models.base import LocalCloud  # noqa: PLC0415
     from pycloudlib.local.api.moto_adapter import cache_lookups  # noqa: PLC0415
 
@@ -290,6 +290,7 @@ def _http_server(
     )
     parameters.install()
     experiments.install()
+    roles.install()
     backend.require_region(options.region)
     if driver.topology_listener is not None:
         topology.on_change(driver.topology_listener)

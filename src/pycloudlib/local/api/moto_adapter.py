@@ -88,7 +88,7 @@ from moto.ec2.utils import (
 )
 from moto.fis.models import FISBackend, fis_backends
 from moto.iam.exceptions import NotFoundException
-from moto.iam.models import InstanceProfile, iam_backends
+from moto.iam.models import IAMBackend, InstanceProfile, iam_backends
 from moto.moto_api import recorder
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.ssm.exceptions import ParameterVersionNotFound, ValidationException
@@ -114,6 +114,7 @@ __all__ = [
     "ElasticAddress",
     "EmptyResult",
     "FISBackend",
+    "IAMBackend",
     "Instance",
     "InstanceProfile",
     "InstanceState",
@@ -168,6 +169,7 @@ __all__ = [
     "camelcase_to_underscores",
     "change_class",
     "draw_canonical_ipv6_blocks",
+    "end_sessions",
     "find_instance_profile",
     "fixed_transforms",
     "format_timestamp",
@@ -177,6 +179,7 @@ __all__ = [
     "install_backend",
     "install_experiments",
     "install_parameter_store",
+    "install_roles",
     "known_regions",
     "make_application",
     "make_request",
@@ -232,6 +235,11 @@ def install_experiments(backend: type[FISBackend]) -> None:
     fis_backends.backend = backend
 
 
+def install_roles(backend: type[IAMBackend]) -> None:
+    """Make a class moto's IAM backend. Call it before the first use of IAM in this process."""
+    iam_backends.backend = backend
+
+
 def parameter_store(account_id: str, region: str) -> Any:
     """Return an account's SSM backend in a region."""
     return ssm_backends[account_id][region]
@@ -261,6 +269,12 @@ def assumed_role(access_key_id: str) -> AssumedRole | None:
             if found is not None:
                 return found
     return None
+
+
+def end_sessions(account_id: str, partition: str, role_arn: str) -> None:
+    """Delete the temporary credentials of a role."""
+    backend = sts_backends[account_id][partition]
+    backend.assumed_roles = [one for one in backend.assumed_roles if one.role_arn != role_arn]
 
 
 def urls_of(service: str) -> Any:

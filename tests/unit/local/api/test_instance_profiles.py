@@ -17,6 +17,7 @@ from pycloudlib.local import LocalEC2
 from pycloudlib.local.api.backend import LocalEC2Backend
 from pycloudlib.local.api.credentials import known_keys
 from pycloudlib.local.api.models.instance_profiles import InstanceProfileRecords
+from pycloudlib.local.api.moto_adapter import end_sessions
 from pycloudlib.local.api.signatures import Key
 from pycloudlib.local.images.simulated import SimulatedCatalog
 from pycloudlib.local.network.metadata import InstanceMetadata, look_up
@@ -218,6 +219,21 @@ def test_credentials_are_renewed_hours_before_they_expire(records: InstanceProfi
     second = credentials(now + timedelta(minutes=61))
     assert second.access_key_id != first.access_key_id
     assert first.expires > now + timedelta(hours=5)
+
+
+@pytest.mark.usefixtures("role")
+def test_revoked_credentials_are_renewed_at_once(records: InstanceProfileRecords, instance: Any) -> None:
+    def credentials() -> Any:
+        profile = records.profile_metadata(instance)
+        assert profile is not None
+        return profile.credentials
+
+    first = credentials()
+    (association,) = records.iam_instance_profile_associations.values()
+    (role,) = association.iam_instance_profile.roles  # type: ignore[attr-defined]
+    end_sessions(records.account_id, "aws", role.arn)
+    assert known_keys(Key("LOCAL", "secret"))(first.access_key_id) is None
+    assert known_keys(Key("LOCAL", "secret"))(credentials().access_key_id) is not None
 
 
 def test_the_metadata_follow_the_association(records: LocalEC2Backend, metadata: Metadata, role: Any) -> None:

@@ -19,6 +19,7 @@ from moto.ec2.responses import EC2Response
 from moto.fis.models import FISBackend
 from moto.fis.responses import FISResponse
 from moto.iam.models import IAMBackend
+from moto.iam.responses import IamResponse
 from moto.moto_api import recorder
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.ssm.models import SimpleSystemManagerBackend
@@ -113,6 +114,17 @@ def test_install_experiments_replaces_motos_class(monkeypatch: pytest.MonkeyPatc
     assert "fis_backends" in inspect.getsource(FISResponse.fis_backend.fget)
 
 
+def test_install_roles_replaces_motos_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Local(IAMBackend):
+        pass
+
+    fresh: Any = BackendDict(IAMBackend, "iam", use_boto3_regions=False, additional_regions=["aws"])
+    monkeypatch.setattr(moto_adapter, "iam_backends", fresh)
+    moto_adapter.install_roles(Local)
+    assert isinstance(fresh[ACCOUNT]["aws"], Local)
+    assert "iam_backends" in inspect.getsource(IamResponse.backend.fget)
+
+
 def test_urls_of_a_service_lead_to_its_response_class() -> None:
     module = moto_adapter.urls_of("ssm")
     assert list(module.url_paths.values()) == [SimpleSystemManagerResponse.dispatch]
@@ -137,6 +149,18 @@ def test_assumed_roles_are_found_by_their_access_key() -> None:
     assert role.session_token
     assert role.expiration.tzinfo is None
     assert role.arn == f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/i-1"
+
+
+def test_sessions_of_a_role_end() -> None:
+    first, second = (
+        moto_adapter.assume_role(
+            ACCOUNT, REGION, role_arn=f"arn:aws:iam::{ACCOUNT}:role/{name}", session_name="i-1", seconds=900
+        )
+        for name in ("ended", "going-on")
+    )
+    moto_adapter.end_sessions(ACCOUNT, "aws", first.role_arn)
+    assert moto_adapter.assumed_role(first.access_key_id) is None
+    assert moto_adapter.assumed_role(second.access_key_id) is second
 
 
 def test_requests_are_recorded_if_moto_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

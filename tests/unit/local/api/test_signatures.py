@@ -86,6 +86,21 @@ def test_temporary_credentials_for_a_role_are_taken_with_their_token(local: Loca
     assert refusal(client(local, **forged, token=made["SessionToken"]).describe_regions) == "SignatureDoesNotMatch"
 
 
+def test_credentials_of_a_deleted_role_are_refused(local: LocalEC2) -> None:
+    iam = client(local, "iam")
+    made = {}
+    for name in ("deleted", "kept"):
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
+        made[name] = client(local, "sts").assume_role(RoleArn=role["Arn"], RoleSessionName="test")["Credentials"]
+    iam.delete_role(RoleName="deleted")
+    connected = {
+        name: client(local, key=one["AccessKeyId"], secret=one["SecretAccessKey"], token=one["SessionToken"])
+        for name, one in made.items()
+    }
+    assert refusal(connected["deleted"].describe_regions) == "AuthFailure"
+    assert connected["kept"].describe_regions()["Regions"]
+
+
 def test_the_library_says_what_to_check(local: LocalEC2) -> None:
     settings = local.info.settings_toml().replace(local.secret_access_key, "guessed")
     with pytest.raises(CredentialsError, match="check access_key_id, secret_access_key"):

@@ -12,6 +12,7 @@ from pycloudlib.local.api.moto_adapter import (
     Instance,
     InstanceProfile,
     assume_role,
+    assumed_role,
     find_instance_profile,
     random_iam_instance_profile_association_id,
 )
@@ -144,7 +145,7 @@ class InstanceProfileRecords(LocalRecords):
 
     def _credentials(self, instance: Instance, role_arn: str, now: datetime) -> RoleCredentials:
         known = self._role_credentials.get((instance.id, role_arn))
-        if known is not None and now < known.updated + RENEWED_AFTER:
+        if known is not None and now < known.updated + RENEWED_AFTER and assumed_role(known.access_key_id):
             return known
         made: AssumedRole = assume_role(
             self.account_id,
