@@ -376,5 +376,6 @@ def _lost(connection: Connection, command: str, error: BaseException) -> SSHConn
     if connection.is_alive:
         return SSHConnectionError(f"{connection.target} ended a command without an exit status: {command}")
     return SSHConnectionError(
-        f"the connection to {connection.target} was lost while a command ran ({reason(error)}): {command}"
+        f"the connection to {connection.target} was lost while a command ran "
+        f"({reason(connection.cause_of_loss(error))}): {command}"
     )

@@ -102,6 +102,11 @@ class Connection:
         transport = self._transport
         return transport is None or is_lost(transport, error)
 
+    def cause_of_loss(self, error: BaseException) -> BaseException:
+        """Return why the connection was lost, as far as known: an error of its user may only say that it ended."""
+        saved = None if self._transport is None else self._transport.saved_exception
+        return saved or error
+
     @property
     def transport(self) -> paramiko.Transport:
         """The live transport, which is opened if there is none. It raises like `open()`."""
