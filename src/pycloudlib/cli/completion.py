@@ -20,10 +20,11 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete commands.
+    """Print the completion script of a shell.
 
-    For bash it needs the package bash-completion; for zsh, ~/.zfunc has to be in fpath before compinit. Or let the
-    shell's start-up file evaluate it each time: eval "$(pycloudlib completion bash)".
+    bash needs the package bash-completion; zsh needs ~/.zfunc in fpath before compinit. Alternatively, evaluate the
+    script
+    in the shell's startup file: eval "$(pycloudlib completion bash)".
     """
     root = context.find_root()
     completion_class = get_completion_class(shell)

@@ -30,7 +30,7 @@ OVERLAP = 200
 @click.option("-f", "--follow", is_flag=True, help="Go on printing as it grows, until the machine ends.")
 @cloud_options
 def console(*, cloud: Cloud, instance_id: str, wait: float | None, follow: bool) -> None:
-    """Print what a machine printed on its console. On AWS it may take minutes until something shows."""
+    """Print the console log of an instance. On AWS it may take minutes until there is one."""
     instance = cloud.open().get_instance(instance_id)
     if follow:
         _follow(instance)

@@ -56,10 +56,11 @@ class Doomed:
 @json_option
 @cloud_options
 def delete(*, cloud: Cloud, ids: tuple[str, ...], yes: bool, force: bool, wait: bool, as_json: bool) -> int:
-    """Delete machines and images.
+    """Delete instances and images.
 
-    An image goes with the snapshots behind it. Nothing is deleted unless all of them exist and were created by this
-    library, or --force is given.
+    An image is deleted with its snapshots. Nothing is deleted unless all of them exist and this library created them,
+    or
+    --force is given.
     """
     ec2 = cloud.open()
     doomed = [_found(ec2, one) for one in dict.fromkeys(ids)]

@@ -24,10 +24,11 @@ _STYLES = {State.OK: "green", State.NOTE: "yellow", State.MISSING: "red"}
 @json_option
 @cloud_options
 def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
-    """Tell what is set up, from where, and what is missing.
+    """Show the configuration with its origins, and what is missing.
 
-    With the same options it looks at what `pycloudlib launch` would use. The exit status is 0 when a launch would work,
-    else 1. No secret is shown.
+    With the same options, it checks what `pycloudlib launch` would use. The exit status is 0 if a launch can succeed,
+    or
+    else 1. Secrets are not shown.
     """
     with step("looking around"):
         diagnosis = diagnose(cloud, key)

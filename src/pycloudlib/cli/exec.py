@@ -41,15 +41,17 @@ def exec_(
     with_stdin: bool,
     as_json: bool,
 ) -> int:
-    """Run a command in one machine or several.
+    """Run a command on one or several instances.
 
-    Its output is printed as it comes.
+    The output is printed as it arrives.
 
-    A COMMAND of one word is a line for the guest's shell; one of several words is a program and its arguments, passed
-    on as they are.
+    A COMMAND of one word is a line for the guest's shell. Several words are a program and its arguments, which are
+    passed
+    literally.
 
-    Of one machine, the exit status is the command's own: 255 when it could not be asked, 124 when the time was over. Of
-    several, each line begins with the machine's id, and the exit status is 0 if it was so everywhere, else 1.
+    With one instance, the exit status is the command's, 255 if the connection fails, or 124 after a timeout. With
+    several, each line starts with the instance's id. The exit status is then 0 if the command's status is 0 on all, or
+    else 1.
     """
     ec2 = login.open()
     instances = [ec2.get_instance(one, username=login.username) for one in ids]

@@ -76,12 +76,13 @@ def launch(
     image_type: str,
     **request: Any,
 ) -> int:
-    """Launch a machine; it is deleted when the command ends.
+    """Launch an instance, and delete it when the command ends.
 
-    IMAGE is an AMI id, or a release such as noble, 24.04 or bookworm: then the newest released image of it is taken.
+    IMAGE is an AMI id, or a release such as noble, 24.04, or bookworm for its newest released image.
 
-    The machine is waited for until it is ready, and deleted when the command ends: after COMMAND, if there is one, with
-    its exit status; else at Ctrl-C. With --keep it stays. One that is not ready in time is deleted in any case.
+    The command waits until the instance is ready. It deletes the instance after COMMAND, with COMMAND's exit status, or
+    without COMMAND after Ctrl-C. With --keep, the instance remains. An instance that is not ready in time is always
+    deleted.
     """
     _check_usage(command=command, shell=shell, as_json=as_json, count=count)
     overrides = {"ttl": ttl, "boot_timeout": timeout, **key_settings(key)}

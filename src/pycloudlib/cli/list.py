@@ -42,9 +42,9 @@ def list_(
     everybodys: bool,
     as_json: bool,
 ) -> None:
-    """List the machines that this library launched.
+    """List the instances that this library launched.
 
-    Those of everybody who uses it in this account and region; without those that are terminated.
+    The list has all users' instances in this account and region, except for terminated ones.
     """
     filters: dict[str, Any] = {"instance-state-name": list(states or ALIVE)}
     if not everybodys:

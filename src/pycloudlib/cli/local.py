@@ -105,7 +105,7 @@ local.add_command(reach)
 )
 @json_option
 def start(name: str, write_config: Path | None, as_json: bool, **options: Any) -> None:
-    """Start a local EC2 and print the settings that lead to it.
+    """Start a local EC2, and print its settings.
 
     \b
     Example:
@@ -150,7 +150,7 @@ def _remind_of_images() -> None:
 @local.command(epilog=examples("pycloudlib local status", "pycloudlib local status --json"))
 @json_option
 def status(as_json: bool) -> None:
-    """List the local EC2s that run; exit status 1 when there is none."""
+    """List the running local EC2s. The exit status is 1 if there is none."""
     from pycloudlib.local.daemon import running_servers
 
     servers = running_servers()
@@ -176,7 +176,7 @@ def _status_line(name: str, info: ServerInfo) -> str:
 @local.command(epilog=examples("pycloudlib local stop"))
 @name_option
 def stop(name: str) -> None:
-    """Stop a local EC2; its instances end with it."""
+    """Stop a local EC2 with its instances."""
     from pycloudlib.local.daemon import stop_server
 
     stop_server(name)
@@ -187,7 +187,7 @@ def stop(name: str) -> None:
 @name_option
 @click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
 def logs(name: str, follow: bool) -> None:
-    """Print the log of a local EC2: the calls it got, and what became of its machines."""
+    """Print the log of a local EC2: its API calls, and the events of its instances."""
     from pycloudlib.local.daemon import log_file
 
     path = log_file(name)

@@ -22,7 +22,7 @@ GIB = 1024**3
 
 @click.group(cls=SuggestingGroup)
 def image() -> None:
-    """Build, add, list and remove the images that a local EC2 offers."""
+    """Build, add, list, and remove the images that a local EC2 offers."""
 
 
 @image.command(epilog=examples("pycloudlib local image build"))
@@ -30,7 +30,7 @@ def image() -> None:
 @click.option("--force", is_flag=True, help="Build it again even if there is one.")
 @json_option
 def build(release: str, force: bool, as_json: bool) -> None:
-    """Build the default image from Debian's packages; takes a minute or two and needs no download again."""
+    """Build the default image from Debian's packages in a minute or two. Later builds need no downloads."""
     from pycloudlib.local.images.builder import build as build_image
 
     progress = partial(click.echo, err=as_json)
@@ -40,7 +40,7 @@ def build(release: str, force: bool, as_json: bool) -> None:
 @image.command("list", epilog=examples("pycloudlib local image list --json"))
 @json_option
 def list_images(as_json: bool) -> None:
-    """List the images, as the AMIs that they are offered as."""
+    """List the images with their AMI ids."""
     images = _catalogue().images()
     if as_json:
         print_json([_facts(one) for one in images])
@@ -69,7 +69,7 @@ def list_images(as_json: bool) -> None:
 )
 @json_option
 def add(release: str, disk_file: Path, name: str | None, image_type: str, as_json: bool) -> None:
-    """Offer any other disk image, under the owner and name pattern of its distribution.
+    """Add a disk image, under its distribution's owner and name pattern.
 
     \b
     Example:
@@ -82,7 +82,7 @@ def add(release: str, disk_file: Path, name: str | None, image_type: str, as_jso
 @image.command(epilog=examples("pycloudlib local image remove ami-0123456789abcdef0"))
 @click.argument("image", metavar="IMAGE")
 def remove(image: str) -> None:
-    """Remove an image, by AMI id or name, and its disk."""
+    """Remove an image and its disk, by AMI id or name."""
     catalogue = _catalogue()
     try:
         catalogue.find(image)

@@ -28,7 +28,7 @@ name_option = click.option("--name", default="default", show_default=True, help=
 @name_option
 @json_option
 def network(name: str, as_json: bool) -> None:
-    """Draw the network of a local EC2: VPCs, subnets, machines, routes, and what is open to whom."""
+    """Draw the network of a local EC2: VPCs, subnets, instances, routes, and allowed traffic."""
     from pycloudlib.local.daemon import require_server
     from pycloudlib.local.documents import fetch_network
     from pycloudlib.local.network.drawing import draw
@@ -58,10 +58,10 @@ def network(name: str, as_json: bool) -> None:
 @name_option
 @json_option
 def reach(source: str, destination: str, traffic: str, name: str, as_json: bool) -> None:
-    """Tell whether SOURCE reaches DESTINATION, and which rule, ACL, route, gateway or fault decides.
+    """Show whether SOURCE can reach DESTINATION, and which rule, ACL, route, gateway, or fault decides.
 
     SOURCE and DESTINATION are an instance or a network interface (by id or Name tag), an IP address, "internet", or
-    "host" for this machine. Exit status 1 when it does not.
+    "host" for this machine. The exit status is 1 if SOURCE cannot reach DESTINATION.
     """
     from pycloudlib.local.daemon import require_server
     from pycloudlib.local.documents import fetch_faults, fetch_network

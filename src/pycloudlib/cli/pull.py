@@ -22,10 +22,11 @@ from pycloudlib.cli.progress import step
 @click.argument("destination", metavar="[LOCAL]", type=click.Path(path_type=Path), default=".")
 @login_options
 def pull(*, login: Login, instance_id: str, source: str, destination: Path) -> None:
-    """Copy a file or a directory out of a machine.
+    """Copy a file or a directory from an instance.
 
-    LOCAL is where it goes; for a file it may be a directory that exists. Default: this directory, in which what is in
-    a directory gets a new one of its name.
+    LOCAL is the destination. For a file it may be an existing directory; for a directory it receives the contents.
+    Default:
+    the same name in the current directory.
     """
     instance = login.instance(instance_id)
     is_directory = instance.execute(["test", "-d", source]).ok

@@ -23,12 +23,12 @@ from pycloudlib.cli.progress import step
 @click.argument("destination", metavar="[REMOTE]", default="")
 @login_options
 def push(*, login: Login, instance_id: str, source: Path, destination: str) -> None:
-    """Copy a file or a directory into a machine.
+    """Copy a file or a directory to an instance.
 
-    Of a directory, what is in it is copied. It is written as the login user.
+    The contents of a directory are copied, not the directory itself. The login user owns the copies.
 
-    REMOTE is where it goes: a path, or with a slash at its end the directory for a file. Default: its own name, in the
-    home directory.
+    REMOTE is the destination path; a trailing slash means a directory for the file. Default: the same name in the home
+    directory.
     """
     instance = login.instance(instance_id)
     name = source.absolute().name

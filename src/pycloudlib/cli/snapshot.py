@@ -39,10 +39,10 @@ def snapshot(
     timeout: float | None,
     as_json: bool,
 ) -> None:
-    """Make an image of a machine, with all of its volumes.
+    """Create an image of an instance and all of its volumes.
 
-    Its AMI id is printed. The machine is shut down for it, and started again. The image stays: `pycloudlib delete`
-    deletes it, with the snapshots behind it. When the command fails or is interrupted, no image is left.
+    The command prints the AMI id. It stops the instance for the image, and starts it again. The image remains until
+    `pycloudlib delete` deletes it with its snapshots. If the command fails or is interrupted, it leaves no image.
     """
     ec2 = login.open()
     instance = ec2.get_instance(instance_id, username=login.username)

@@ -28,12 +28,13 @@ from pycloudlib.cli.successor import become
 @click.option("--print", "only_print", is_flag=True, help="Print the ssh command instead of running it.")
 @login_options
 def ssh(*, login: Login, instance_id: str, command: Sequence[str], options: Sequence[str], only_print: bool) -> None:
-    """Open a session in a machine, with your own OpenSSH.
+    """Open a session on an instance with your own OpenSSH.
 
-    With a COMMAND, run that instead. The exit status is that of ssh.
+    With a COMMAND, run that instead. The exit status is ssh's.
 
-    The host key is verified first, as the setting host_keys demands, and ssh accepts no other one. Neither
-    ~/.ssh/known_hosts nor an agent has a say; the rest of ~/.ssh/config counts.
+    The host key is first verified according to the setting host_keys, and ssh accepts no other key. ~/.ssh/known_hosts
+    and
+    the agent are not used; the rest of ~/.ssh/config applies.
     """
     if not only_print:
         require_openssh()

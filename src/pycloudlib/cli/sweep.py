@@ -52,10 +52,10 @@ def sweep(
     local: bool,
     as_json: bool,
 ) -> None:
-    """List what earlier runs left; with --yes, delete it.
+    """List or delete the resources that earlier runs left.
 
-    That is what runs of this library created; it is found by the tags that this library puts on everything, and nothing
-    without them is touched. The exit status is 0 when nothing is left, 1 when something is, and 2 for wrong usage.
+    Without --yes, they are only listed. Only resources with this library's tags are found and deleted. The exit
+    status is 0 if nothing remains, 1 if something does, and 2 for wrong usage.
 
     \b
     Example:

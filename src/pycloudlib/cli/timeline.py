@@ -60,12 +60,13 @@ def timeline(
     html: Path | None,
     svg: Path | None,
 ) -> None:
-    """Show where the time of boots went, side by side.
+    """Compare the time that boots spent in each stage.
 
-    The first one is what the others are compared with.
+    The first boot is the reference of the comparison.
 
-    SOURCE is a file that --save wrote, here or by validate; the id of an instance that runs, which tells of its own
-    boot; or an image to be launched: an AMI id, a release, or a disk file.
+    SOURCE is a file from --save (here or of validate), the id of a running instance, or an image to launch: an AMI id,
+    a
+    release, or a disk file.
     """
     from pycloudlib.errors import InvalidArgumentError
     from pycloudlib.timeline.model import to_json

@@ -81,11 +81,13 @@ def validate(
     save: Path | None,
     save_facts: Path | None,
 ) -> None:
-    """Check whether an image is as one on EC2 should be.
+    """Validate an image for EC2.
 
-    IMAGE is an AMI id, a release such as bookworm or 24.04, or a disk file, which is launched on a local EC2. A machine
-    of it is launched, and deleted in the end. The exit status is 0 when all checks passed, 1 when one failed, 2 for
-    wrong usage, a check that cannot be imported too, and 3 when nothing could be found out.
+    IMAGE is an AMI id, a release such as bookworm or 24.04, or a disk file, which is launched on a local EC2. The
+    command
+    launches an instance of the image, and deletes it at the end. The exit status is 0 if all checks passed, and 1 if
+    one
+    failed. It is 2 for wrong usage, or if a check cannot be imported, and 3 if the image could not be validated.
     """
     require_extras("validate", {"pytest": "pytest", **({"jinja2": "report"} if html else {})})
     check_writing((junit, html, save, save_facts))
