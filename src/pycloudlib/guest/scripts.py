@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 # One line, because every login shell accepts one as it is. mktemp creates a private file regardless of the umask, which
-# the script may change; the trap removes the file in any case. An empty script succeeds unless its directory is mounted
-# noexec.
+# is left to the script; the trap removes the file in any case. Executing the file while it is empty detects a directory
+# that is mounted noexec.
 RUN_SCRIPT = (
     "script=; trap 'rm -f \"$script\"' EXIT HUP INT TERM; "
     'for folder in "${TMPDIR:-/tmp}" "$HOME" /var/tmp "${XDG_RUNTIME_DIR:-/run}" /dev/shm; do '

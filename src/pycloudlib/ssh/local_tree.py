@@ -160,7 +160,7 @@ class LocalTree:
             os.link(source, temporary, follow_symlinks=False)
 
     def finish(self) -> None:
-        """Set the mode and time of every directory, which earlier would have prevented or been changed by writes."""
+        """Set the mode and time of every directory last, since writes need permissions and change times."""
         for path, mode, modified in reversed(self._attributes):
             path.chmod(mode & PERMISSIONS)
             os.utime(path, (modified, modified))

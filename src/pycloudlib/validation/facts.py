@@ -14,8 +14,7 @@ NOT_FOUND = 127
 """A shell's exit status for a missing program."""
 
 CLOCK_SLACK = 5
-"""Seconds of tolerance for changes of the guest's clock, and for the rounding of its start, after files were written.
-"""
+"""Seconds of tolerance for changes of the guest's clock after files were written, and for the rounding of its start."""
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,7 @@ MANY_IN_ONE_STATE = 50
 takes EC2 some milliseconds to write, and this process half a millisecond to parse: 3 s per poll of a thousand."""
 
 WHOLE_RECORD_INTERVAL = 30.0
-"""Seconds after which to read an unchanged instance's record again: its addresses may have changed, or it may be gone.
-"""
+"""Seconds after which to read the record of an unchanged instance again, since its addresses may have changed."""
 
 MAX_THROTTLED_PAUSE = 8.0
 """Maximum seconds to pause after EC2 throttled a call."""
@@ -301,7 +300,7 @@ class Poller:
         return question.found
 
     def forget(self, instance_id: str) -> None:
-        """Drop cached responses about an instance: its state was just told to change."""
+        """Drop cached responses about an instance after requesting a state change."""
         with self._lock:
             self._seen.pop(instance_id, None)
             self._changed.add(instance_id)

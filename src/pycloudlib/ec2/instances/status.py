@@ -103,7 +103,7 @@ class Status:
         return description
 
     def expect_change(self) -> None:
-        """Ignore earlier responses: the instance's state was just told to change."""
+        """Ignore earlier responses after requesting a state change."""
         self._poller.forget(self._id)
 
     def wait_for_stop(self, deadline: Deadline) -> None:
