@@ -6,6 +6,7 @@ moto reads members without validating them: a member that is missing or has anot
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -22,6 +23,14 @@ Environ = dict[str, Any]
 _BAD = "400 Bad Request"
 _INTEGERS = ("integer", "long")
 _MAX_DIGITS = 19
+_TOKEN = re.compile(r"[0-9]{0,9}")
+_TOPIC = re.compile(r"arn:[^:]+:sns:[^:]+:[^:]+:[^:]+(:[^:]+)?")
+_PATTERNS = {"Marker": _TOKEN, "NextToken": _TOKEN, "TopicArn": _TOPIC, "TargetArn": _TOPIC}
+"""Patterns of strings that moto takes apart. Its pagination tokens are numbers."""
+_CODES = {"sns": "InvalidParameter"}
+"""The error codes of query services that do not have "ValidationError"."""
+_RECIPIENTS = {"TopicArn", "TargetArn", "PhoneNumber"}
+"""Publish needs one of these, which the model does not say."""
 
 
 def malformed(environ: Environ, service: str, action: str) -> Refusal | None:
@@ -44,8 +53,8 @@ def malformed(environ: Environ, service: str, action: str) -> Refusal | None:
         return None
     if model.metadata["protocol"] == "query":
         problems = list(_problems_of_query(environ, operation))
-        return Refusal(_BAD, "ValidationError", "; ".join(problems)) if problems else None
-    return _check_json(environ, operation)
+        return Refusal(_BAD, _CODES.get(service, "ValidationError"), "; ".join(problems)) if problems else None
+    return _check_json(environ, operation, service)
 
 
 @cache
@@ -60,9 +69,17 @@ def _problems_of_query(environ: Environ, operation: OperationModel) -> Iterator[
     for name in shape.required_members:
         if name not in given:
             yield f"Missing required parameter in input: {name}"
+    if operation.name == "Publish" and not given & _RECIPIENTS:
+        yield f"Missing parameter in input: one of {', '.join(sorted(_RECIPIENTS))}"
     for name, member in shape.members.items():
         if name in form:
             yield from _problems_of_integer(name, form[name], member)
+            yield from _problems_of_text(name, form[name])
+
+
+def _problems_of_text(name: str, text: str) -> Iterator[str]:
+    if name in _PATTERNS and not _PATTERNS[name].fullmatch(text):
+        yield f"Invalid value for parameter {name}: {text}"
 
 
 def _problems_of_integer(name: str, text: str, shape: Shape) -> Iterator[str]:
@@ -77,7 +94,7 @@ def _problems_of_integer(name: str, text: str, shape: Shape) -> Iterator[str]:
         yield f"Invalid value for parameter {name}: {text} is not from {limits.get('min')} to {limits.get('max')}"
 
 
-def _check_json(environ: Environ, operation: OperationModel) -> Refusal | None:
+def _check_json(environ: Environ, operation: OperationModel, service: str) -> Refusal | None:
     shape: Any = operation.input_shape
     located = {name: one.serialization.get("location") for name, one in shape.members.items()}
     query = _parameters(environ)
@@ -93,6 +110,8 @@ def _check_json(environ: Environ, operation: OperationModel) -> Refusal | None:
             return Refusal(_BAD, "SerializationException", "The request body is not valid JSON")
         report = ParamValidator().validate(body, shape)
         problems += report.generate_report().splitlines()
+        if service == "ssm" and not problems and body.get("NextToken"):
+            problems += _problems_of_text("NextToken", body["NextToken"])
     return Refusal(_BAD, "ValidationException", "; ".join(problems)) if problems else None
 
 

@@ -61,6 +61,7 @@ def test_body_that_is_not_json_is_refused(api: QueryAPI, body: bytes) -> None:
         ("GetParameters", {"Names": [1]}),
         ("GetParametersByPath", {"Path": "/", "MaxResults": "x"}),
         ("PutParameter", {"Name": "x", "Value": 5}),
+        ("DescribeParameters", {"NextToken": "x"}),
     ],
 )
 def test_members_of_json_have_the_type_of_the_model(api: QueryAPI, action: str, body: Any) -> None:
@@ -92,7 +93,7 @@ def test_parameters_in_the_query_string_are_validated(api: QueryAPI) -> None:
     ("service", "parameters"),
     [
         ("iam", {"Action": "SetDefaultPolicyVersion"}),
-        ("sns", {"Action": "CreateTopic"}),
+        ("iam", {"Action": "ListRoles", "Marker": "x"}),
         ("sts", {"Action": "AssumeRole"}),
         ("sts", {"DurationSeconds": "long"}),
         ("sts", {"DurationSeconds": "899"}),
@@ -104,6 +105,22 @@ def test_query_requests_have_the_members_of_the_model(api: QueryAPI, service: st
     role = {"Action": "AssumeRole", "RoleArn": "arn:aws:iam::123456789012:role/a", "RoleSessionName": "a"}
     reply = api.send(parameters if "Action" in parameters else {**role, **parameters}, service)
     assert (reply.status, reply.code) == (400, "ValidationError")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"Action": "CreateTopic"},
+        {"Action": "ListTopics", "NextToken": "x"},
+        {"Action": "Publish", "Message": "x"},
+        {"Action": "Publish", "Message": "x", "TargetArn": "x"},
+        {"Action": "Subscribe", "TopicArn": "x", "Protocol": "http", "Endpoint": "http://127.0.0.1:1/"},
+        {"Action": "GetTopicAttributes", "TopicArn": "x"},
+    ],
+)
+def test_sns_names_invalid_parameters(api: QueryAPI, parameters: dict[str, str]) -> None:
+    reply = api.send(parameters, "sns")
+    assert (reply.status, reply.code) == (400, "InvalidParameter")
 
 
 def test_query_parameters_may_be_in_the_url(api: QueryAPI) -> None:
