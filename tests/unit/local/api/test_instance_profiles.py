@@ -17,7 +17,7 @@ from pycloudlib.local import LocalEC2
 from pycloudlib.local.api.backend import LocalEC2Backend
 from pycloudlib.local.api.credentials import known_keys
 from pycloudlib.local.api.models.instance_profiles import InstanceProfileRecords
-from pycloudlib.local.api.moto_adapter import end_sessions
+from pycloudlib.local.api.moto_adapter import EC2ClientError, end_sessions, set_instance_state
 from pycloudlib.local.api.signatures import Key
 from pycloudlib.local.images.simulated import SimulatedCatalog
 from pycloudlib.local.network.metadata import InstanceMetadata, look_up
@@ -234,6 +234,15 @@ def test_revoked_credentials_are_renewed_at_once(records: InstanceProfileRecords
     end_sessions(records.account_id, "aws", role.arn)
     assert known_keys(Key("LOCAL", "secret"))(first.access_key_id) is None
     assert known_keys(Key("LOCAL", "secret"))(credentials().access_key_id) is not None
+
+
+@pytest.mark.usefixtures("role")
+def test_refused_replacement_leaves_the_association(records: LocalEC2Backend, instance: Any) -> None:
+    (association,) = records.iam_instance_profile_associations.values()
+    set_instance_state(instance, "shutting-down", None, "")
+    with pytest.raises(EC2ClientError, match="is not in the 'running' or 'stopped' states"):
+        records.replace_iam_instance_profile_association(association.association_id, "reader")
+    assert list(records.iam_instance_profile_associations.values()) == [association]
 
 
 def test_the_metadata_follow_the_association(records: LocalEC2Backend, metadata: Metadata, role: Any) -> None:

@@ -85,10 +85,7 @@ class InstanceProfileRecords(LocalRecords):
             EC2ClientError: the instance has a profile (IncorrectState), or is terminated or shutting down
                 (IncorrectInstanceState).
         """
-        if instance.state not in _ALIVE:
-            raise EC2ClientError(
-                "IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'running' or 'stopped' states."
-            )
+        _check_alive(instance)
         if instance.id in self.iam_instance_profile_associations:
             raise EC2ClientError("IncorrectState", f"There is an existing association for instance {instance.id}")
         association = ProfileAssociation(random_iam_instance_profile_association_id(), instance, profile)
@@ -111,9 +108,14 @@ class InstanceProfileRecords(LocalRecords):
         iam_instance_profile_name: str | None = None,
         iam_instance_profile_arn: str | None = None,
     ) -> ProfileAssociation:
-        """Replace an association by one with a new id (ReplaceIamInstanceProfileAssociation)."""
+        """Replace an association by one with a new id (ReplaceIamInstanceProfileAssociation).
+
+        Raises:
+            EC2ClientError: the instance is terminated or shutting down (IncorrectInstanceState).
+        """
         profile = self.find_profile(iam_instance_profile_name, iam_instance_profile_arn)
         association = self._association(association_id)
+        _check_alive(association.instance)
         del self.iam_instance_profile_associations[association.instance_id]
         return self.associate_profile(association.instance, profile)
 
@@ -174,3 +176,10 @@ class InstanceProfileRecords(LocalRecords):
             if association.association_id == association_id:
                 return association  # type: ignore[return-value]
         raise EC2ClientError("NoSuchAssociation", f"An invalid association-id of '{association_id}' was given")
+
+
+def _check_alive(instance: Instance) -> None:
+    if instance.state not in _ALIVE:
+        raise EC2ClientError(
+            "IncorrectInstanceState", f"The instance '{instance.id}' is not in the 'running' or 'stopped' states."
+        )
