@@ -158,7 +158,7 @@ def _json_body(environ: Environ) -> Any:
     body = body_of(environ)
     try:
         return json.loads(body) if body else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LocalEC2Error(f"the body is not JSON: {error}") from error
 
 

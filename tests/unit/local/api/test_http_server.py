@@ -295,3 +295,15 @@ def test_client_that_has_closed_its_socket_is_gone(
     client.close()
     with pytest.raises(ClientGoneError):
         require_client({"werkzeug.socket": server})
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 100_000], ids=["open", "nested"])
+def test_operations_of_the_local_ec2_take_json(body: bytes) -> None:
+    application = LocalEC2Application(
+        tell_path, "", documents={"echo": str}, operations={("POST", "echo"): lambda _, told: told}
+    )
+    with serving(application) as (_, connect):
+        client = connect()
+        client.send(f"POST /local-api/echo HTTP/1.1\nContent-Length: {len(body)}\n\n", body)
+        reply = client.reply()
+    assert (reply.status, reply.text.startswith("the body is not JSON")) == (409, True)
