@@ -117,7 +117,7 @@ case(
         "Ipv6Addresses.Ipv6Address": lambda w: w.ipv6_block.replace("::/56", "::77"),
         "Ipv6AddressCount": 1,
         "Placement.AvailabilityZone": "us-east-1b",
-        "BlockDeviceMappings.DeviceName": "/dev/sdf",
+        "BlockDeviceMappings.DeviceName": "/dev/sdh",
         "BlockDeviceMappings.Ebs.SnapshotId": lambda w: w.image_snapshot,
         "BlockDeviceMappings.Ebs.VolumeSize": 5,
         "BlockDeviceMappings.Ebs.Iops": 3200,
@@ -241,7 +241,7 @@ case(
     of_image,
     {
         "Name": lambda w: w.name("chosen"),
-        "BlockDeviceMappings.DeviceName": "/dev/sdg",
+        "BlockDeviceMappings.DeviceName": "/dev/sdh",
         "BlockDeviceMappings.Ebs.SnapshotId": lambda w: w.image_snapshot,
         "BlockDeviceMappings.Ebs.VolumeSize": 5,
         "TagSpecifications.ResourceType": "snapshot",

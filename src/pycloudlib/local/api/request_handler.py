@@ -22,9 +22,13 @@ DISCARD_SECONDS = 2.0
 DISCARD_BYTES = 64 * 1024 * 1024
 """The limits on data that a client sends after a rejected request: seconds without data, and bytes."""
 
+SMALL_RESPONSE = 64 * 1024
+"""Bytes. The parts of a larger response are not joined: many connections may share one."""
+
 _NO_BODY = (204, 304)
 
 Headers = Sequence[tuple[str, str]]
+Body = Sequence[bytes]
 
 
 class ServerOfConnections(Protocol):
@@ -99,9 +103,9 @@ class RequestHandler(MotoRequestHandler):
             self.close_connection = True
         self._respond(status, headers, body)
 
-    def _error(self, status: str, code: str, reason: str) -> tuple[str, Headers, bytes]:
+    def _error(self, status: str, code: str, reason: str) -> tuple[str, Headers, Body]:
         headers = [("Content-Type", self.error_content_type)]
-        return status, headers, error_document(code, reason).encode()
+        return status, headers, [error_document(code, reason).encode()]
 
     def _wait_for_request(self) -> bool:
         """Wait for the first byte of a request; return whether one arrived."""
@@ -114,7 +118,7 @@ class RequestHandler(MotoRequestHandler):
         finally:
             self.connection.settimeout(READ_SECONDS)
 
-    def _call_application(self, environ: Environ) -> tuple[str, Headers, bytes]:
+    def _call_application(self, environ: Environ) -> tuple[str, Headers, Body]:
         started: list[tuple[str, Headers]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], object]:
@@ -123,7 +127,7 @@ class RequestHandler(MotoRequestHandler):
 
         chunks = self.server.app(environ, start_response)
         try:
-            body = b"".join(chunks)
+            body = list(chunks)
         finally:
             close = getattr(chunks, "close", None)
             if close is not None:
@@ -137,21 +141,27 @@ class RequestHandler(MotoRequestHandler):
         options = ",".join(self.headers.get_all("Connection", [])).lower().split(",")
         return "close" not in (option.strip() for option in options)
 
-    def _respond(self, status: str, headers: Headers, body: bytes) -> None:
+    def _respond(self, status: str, headers: Headers, body: Body) -> None:
         """Send a response, with one system call if it fits the socket's send buffer."""
         lines = [f"{self.protocol_version} {status}"]
         lines += [f"{name}: {value}" for name, value in headers if name.lower() != "content-length"]
         lines += [f"Date: {self.date_time_string()}", f"Server: {self.version_string()}"]
         has_body = int(status.split(maxsplit=1)[0]) not in _NO_BODY
         if has_body:
-            lines.append(f"Content-Length: {len(body)}")
+            lines.append(f"Content-Length: {sum(map(len, body))}")
         if self.close_connection:
             lines.append("Connection: close")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         try:
-            self.wfile.write(head + body if has_body and self.command != "HEAD" else head)
+            self._write([head, *body] if has_body and self.command != "HEAD" else [head])
         except (ConnectionError, TimeoutError):
             self.close_connection = True
+
+    def _write(self, parts: Sequence[bytes]) -> None:
+        if sum(map(len, parts)) <= SMALL_RESPONSE:
+            parts = [b"".join(parts)]
+        for part in parts:
+            self.wfile.write(part)
 
     def _discard(self) -> None:
         """Read what the client still sends: closing earlier would reset the connection and lose the response."""
