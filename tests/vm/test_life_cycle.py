@@ -140,7 +140,7 @@ def test_no_machine_outlives_its_server(number: signal.Signals, image_id: str) -
             wait_until(
                 lambda: not any(map(is_alive, [*machines, info.pid])),
                 what="everything to be gone",
-                deadline=Deadline.after(120),
+                deadline=Deadline.after(300),
             )
         wait_until(lambda: not server.directory.exists(), what="the directory to be gone", deadline=Deadline.after(120))
     finally:
