@@ -94,6 +94,7 @@ class RequestHandler(MotoRequestHandler):
             self.close_connection = True
             return
         except Exception:
+            # A bug in the application: the client gets an error, and the connection goes on.
             logger.exception("%s failed", self.path)
             status, headers, body = self._error(
                 "500 Internal Server Error", "InternalError", "The local EC2 failed; its log says how"
