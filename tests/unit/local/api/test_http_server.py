@@ -6,6 +6,7 @@ import logging
 import socket
 import struct
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -147,6 +148,24 @@ def test_content_length_is_that_of_the_body(connect: Callable[[], Client]) -> No
     assert client.get("/cloud/moto-api/x").text == "GET /moto-api/x"
     assert client.get("/elsewhere").status == 404
     assert client.get("/cloud/moto-api/y").text == "GET /moto-api/y"
+
+
+def test_large_shared_body_is_not_copied() -> None:
+    shared = bytes(16 * 1024 * 1024)
+
+    def share(_: Environ, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"own part", shared]
+
+    with serving(share) as (_, connect):
+        client = connect()
+        tracemalloc.start()
+        try:
+            client.send("GET / HTTP/1.1\nHost: localhost\n\n")
+            assert client.socket.recv(12) == b"HTTP/1.1 200"
+            assert tracemalloc.get_traced_memory()[1] < len(shared) / 2
+        finally:
+            tracemalloc.stop()
 
 
 def test_responses_to_head_have_no_body(connect: Callable[[], Client]) -> None:
