@@ -35,6 +35,7 @@ DESCRIPTION_FILE = "image.json"
 LOCK_FILE = ".lock"
 PARTIAL = ".partial-"
 AMI_DIGITS = 17
+LEGACY_BIOS = "legacy-bios"
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,12 @@ class Image:
         root_device_name: the AMI's root device.
         release: the code name, or the name that the user chose.
         username: the login user; empty if unknown.
-        source: "built", "added", or "simulated".
+        source: "built", "added", "pulled", or "simulated".
         deprecation_time: the deprecation time, in the format of `creation_date`; empty for never (default).
         recipe: the recipe hash of a built image; empty for others (default).
         warm_initrd: the initramfs for boot snapshots; None if unsupported (default).
+        boot_mode: "legacy-bios" (default), "uefi", or "uefi-preferred".
+        origin: the URL of a pulled image; empty for others (default).
     """
 
     image_id: str
@@ -82,6 +85,8 @@ class Image:
     deprecation_time: str = ""
     recipe: str = ""
     warm_initrd: Path | None = None
+    boot_mode: str = LEGACY_BIOS
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,12 @@ class Entry:
         kernel_arguments: the kernel command line.
         root_device_name: the root device of the AMIs.
         username: the login user; empty if unknown.
-        source: "built" or "added".
+        source: "built", "added", or "pulled".
         architecture: the architecture; default "x86_64".
         recipe: the recipe hash of a built image; empty for others (default).
         warm_initrd: the file name of the initramfs for boot snapshots; empty without one (default).
+        boot_mode: "legacy-bios" (default), "uefi", or "uefi-preferred".
+        origin: the URL of a pulled image; empty for others (default).
         offers: the AMIs that offer the disk.
     """
 
@@ -120,6 +127,8 @@ class Entry:
     architecture: str = "x86_64"
     recipe: str = ""
     warm_initrd: str = ""
+    boot_mode: str = LEGACY_BIOS
+    origin: str = ""
     offers: tuple[Offer, ...] = ()
 
 
@@ -154,7 +163,7 @@ class Catalog:
 
         Args:
             release: a code name, a version number, or the name of an added image.
-            source: "built" or "added"; default either.
+            source: "built", "added", or "pulled"; default any.
         """
         wanted = distribution(release).release
         of_release = (image for image in self.images() if image.release == wanted)
@@ -259,7 +268,7 @@ class Catalog:
 
         Args:
             partial: the directory from `new_entry`.
-            entry: the description of the entry, without offers.
+            entry: the description of the entry; with offers, their names are used unchanged.
             name: the AMI's name; default the names of its distribution.
             image_type: the image type of the distribution's names; default "generic".
 
@@ -271,7 +280,7 @@ class Catalog:
         """
         with self._locked():
             taken = {image.name for image in self.images()}
-            offers = _own_offer(name, taken) if name else _free_offers(entry, image_type, taken)
+            offers = _offers(entry, name, image_type, taken)
             (partial / DESCRIPTION_FILE).write_text(json.dumps(asdict(replace(entry, offers=offers)), indent=2) + "\n")
             key = self._free_key(offers[-1].name)
             partial.rename(self.directory / key)
@@ -367,6 +376,8 @@ def _image(directory: Path, entry: Entry, offer: Offer) -> Image:
         source=entry.source,
         recipe=entry.recipe,
         warm_initrd=directory / entry.warm_initrd if entry.warm_initrd else None,
+        boot_mode=entry.boot_mode,
+        origin=entry.origin,
     )
 
 
@@ -374,10 +385,22 @@ def _image_id(key: str, name: str) -> str:
     return "ami-" + hashlib.sha256(f"{key}\0{name}".encode()).hexdigest()[:AMI_DIGITS]
 
 
+def _offers(entry: Entry, name: str | None, image_type: str, taken: set[str]) -> tuple[Offer, ...]:
+    for offer in entry.offers:
+        _require_free(offer.name, taken)
+    if entry.offers:
+        return entry.offers
+    return _own_offer(name, taken) if name else _free_offers(entry, image_type, taken)
+
+
 def _own_offer(name: str, taken: set[str]) -> tuple[Offer, ...]:
+    _require_free(name, taken)
+    return (Offer(name, SELF, f"{name}, added to the local EC2"),)
+
+
+def _require_free(name: str, taken: set[str]) -> None:
     if name in taken:
         raise ImageError(f"there is an image {name!r} already: remove it first, or give another name")
-    return (Offer(name, SELF, f"{name}, added to the local EC2"),)
 
 
 def _free_offers(entry: Entry, image_type: str, taken: set[str]) -> tuple[Offer, ...]:

@@ -34,7 +34,7 @@ _PRO = {
 IMAGE_TYPES = (GENERIC, MINIMAL, *_PRO)
 """The image types that Ubuntu publishes; Pro types exist for LTS releases only."""
 
-_NAMED = {"x86_64": "amd64", "arm64": "arm64"}
+NAMED = {"x86_64": "amd64", "arm64": "arm64"}
 """The architectures' names in Debian and Ubuntu."""
 
 
@@ -92,16 +92,30 @@ class Distribution:
         Raises:
             InvalidArgumentError: the distribution has no images of the type.
         """
-        self.require_type(image_type)
         again = f".{repeat}" if repeat else ""
         if self.known is None:
+            self.require_type(image_type)
             return (Offer(f"{self.release}{again}", SELF, f"{self.release}, added to the local EC2"),)
-        if self.known.distribution == DEBIAN:
-            return self._debian(f"{created:%Y%m%d-%H%M}{again}", _NAMED[architecture])
-        serial = f"{created:%Y%m%d}{again}"
+        serial = f"{created:%Y%m%d-%H%M}" if self.known.distribution == DEBIAN else f"{created:%Y%m%d}"
+        return self.offers_of(f"{serial}{again}", image_type=image_type, architecture=architecture)
+
+    def offers_of(self, serial: str, *, image_type: str = GENERIC, architecture: str = "x86_64") -> tuple[Offer, ...]:
+        """Return the AMIs of a build of Debian or Ubuntu: the daily, if the type has dailies, then the release.
+
+        Args:
+            serial: the serial of the build, such as "20240423".
+            image_type: one of `IMAGE_TYPES`; default "generic".
+            architecture: "x86_64" (default) or "arm64".
+
+        Raises:
+            InvalidArgumentError: the distribution has no images of the type.
+        """
+        self.require_type(image_type)
+        if self.known is not None and self.known.distribution == DEBIAN:
+            return self._debian(serial, NAMED[architecture])
         if image_type in _PRO:
-            return (self._pro(*_PRO[image_type], serial, _NAMED[architecture]),)
-        return self._ubuntu("minimal" if image_type == MINIMAL else "server", serial, _NAMED[architecture])
+            return (self._pro(*_PRO[image_type], serial, NAMED[architecture]),)
+        return self._ubuntu("minimal" if image_type == MINIMAL else "server", serial, NAMED[architecture])
 
     def further_offers(self, created: datetime, *, architecture: str = "x86_64") -> tuple[Offer, ...]:
         """Return the AMIs of all types but generic: Ubuntu's minimal images, and Pro images of LTS releases.

@@ -181,7 +181,7 @@ class CatalogueAmi(LocalAmi):
             image.image_id,
             name=image.name,
             description=image.description,
-            traits=ImageTraits(image.architecture, image.root_device_name, "legacy-bios"),
+            traits=ImageTraits(image.architecture, image.root_device_name, image.boot_mode),
             devices=[root],
             owner_id=image.owner_id,
             created=datetime.strptime(image.creation_date, "%Y-%m-%dT%H:%M:%S.%fZ"),
