@@ -26,6 +26,8 @@ class MachineDriver(ABC):
     """Returns the entrance to a VPC, given its id and the port of the EC2 API; None without VPC networks."""
     faults: NetworkFaults | None = None
     """The network faults; None without VPC networks."""
+    host_address: str | None = None
+    """The address that the host has for machines whose security groups take effect; None if they do not."""
 
     @abstractmethod
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:
@@ -53,6 +55,10 @@ class MachineDriver(ABC):
             reported: called once from another thread, with whether the guest became reachable in time. Never called
                 without an address, or once the result is not needed.
         """
+
+    def forwards_ssh(self, public_ip: str) -> bool:
+        """Return whether a public address leads to the guest's sshd now; security groups may forbid it."""
+        return True
 
     @abstractmethod
     def close(self) -> None:

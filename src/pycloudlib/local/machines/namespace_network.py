@@ -21,9 +21,9 @@ from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetad
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.fabric import Fabric
 from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target
-from pycloudlib.local.network.namespaces.public_ports import public_ports
+from pycloudlib.local.network.namespaces.public_ports import public_ports, ssh_is_open
 from pycloudlib.local.network.namespaces.ruleset import ruleset
-from pycloudlib.local.network.namespaces.service_addresses import METADATA, METADATA_IPV6
+from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
 from pycloudlib.local.network.topology import Topology, Vpc
 from pycloudlib.waiting import wait_until
 
@@ -42,6 +42,8 @@ class NamespaceNetwork(QemuNetwork):
         directory: the directory of the helper processes' files; it must exist and be absolute.
         ssh_port: the port on public addresses that forwards to sshd.
     """
+
+    host_address = HOST
 
     def __init__(self, directory: Path, ssh_port: int) -> None:
         super().__init__()
@@ -82,6 +84,10 @@ class NamespaceNetwork(QemuNetwork):
         finally:
             with self._lock:
                 del self._sources[instance_id]
+
+    def forwards_ssh(self, public_ip: str) -> bool:
+        """Return whether the security groups open the guest's sshd to the host."""
+        return ssh_is_open(self._topology, public_ip)
 
     def close(self) -> None:
         """End all networks and the servers in them."""

@@ -37,6 +37,7 @@ class QemuDriver(MachineDriver):
         self.topology_listener = network.topology_listener
         self.open_vpc = network.open_vpc
         self.faults = network.faults
+        self.host_address = network.host_address
         self._addresses = user_mode.LoopbackAddresses(host.options.ssh_port)
         self._machines: dict[Machine, tuple[QemuHardware, ThreadMailbox]] = {}
         self._lock = threading.Lock()
@@ -74,6 +75,10 @@ class QemuDriver(MachineDriver):
                 reported(answers)
 
         threading.Thread(target=watch, name=f"reachability-{public_ip}", daemon=True).start()
+
+    def forwards_ssh(self, public_ip: str) -> bool:
+        """Return whether a public address leads to the guest's sshd now."""
+        return self._network.forwards_ssh(public_ip)
 
     def close(self) -> None:
         """Destroy all machines immediately, and wait for their threads."""

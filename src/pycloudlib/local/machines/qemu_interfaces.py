@@ -84,6 +84,8 @@ class QemuNetwork(ABC):
     """Returns the entrance to a VPC, given its id and the port of the EC2 API; None without VPC networks."""
     faults: NetworkFaults | None = None
     """The network faults; None without VPC networks."""
+    host_address: str | None = None
+    """The address that the host has for machines; None if security groups have no effect."""
 
     def __init__(self) -> None:
         self.on_lost: Callable[[str], object] = lambda _: None
@@ -104,6 +106,10 @@ class QemuNetwork(ABC):
             directory: the machine's directory.
             describe: returns the current metadata.
         """
+
+    def forwards_ssh(self, public_ip: str) -> bool:
+        """Return whether a public address leads to the guest's sshd now."""
+        return True
 
     @abstractmethod
     def close(self) -> None:

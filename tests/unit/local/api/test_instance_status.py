@@ -8,7 +8,9 @@ import pytest
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.local import LocalEC2
+from pycloudlib.local.api.backend import LocalEC2Backend
 from pycloudlib.local.api.models.instance_status import panicked
+from pycloudlib.local.images.simulated import SimulatedCatalog
 from pycloudlib.waiting import wait_until
 from support.local_network import Launch, wait_for
 from support.query_api import QueryAPI
@@ -81,3 +83,32 @@ def test_clients_older_than_attached_ebs_status_do_not_get_it(local: LocalEC2, l
     api, asked = QueryAPI(local), {"InstanceId__1": launch()}
     assert "attachedEbsStatus" not in api.ask("DescribeInstanceStatus", **asked, Version="2014-10-01").text
     assert "attachedEbsStatus" in api.ask("DescribeInstanceStatus", **asked).text
+
+
+def test_request_for_metadata_is_enough_where_no_rule_opens_ssh(
+    records: LocalEC2Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on EC2, whose status checks do not depend on security groups."""
+    image = next(image for image in SimulatedCatalog().images() if image.architecture == "x86_64")
+    launched = records.run_instances(
+        image.image_id,
+        1,
+        None,
+        [],
+        instance_type="t3.micro",
+        is_instance_type_default=False,
+        region_name="us-east-1",
+        associate_public_ip=True,
+    ).instances[0]
+    wait_until(lambda: launched.state == "running", what="the instance to run", deadline=Deadline.after(60))
+    controller = records.controllers[launched.id]
+
+    def status_after_a_request() -> str:
+        controller.metadata()
+        status: str = controller.status()["InstanceStatus"]["Status"]
+        return status
+
+    controller._new_guest()
+    assert status_after_a_request() == "initializing"
+    monkeypatch.setattr(records.cloud.driver, "forwards_ssh", lambda public_ip: public_ip != launched.public_ip)
+    assert status_after_a_request() == "ok"

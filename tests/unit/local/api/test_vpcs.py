@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from pycloudlib.local.api.backend import LocalEC2Backend
 from support.local_network import Launch, Network, create, wait_for
 from support.plain_ec2 import connect, refusal
 
@@ -218,3 +219,21 @@ def test_route_to_a_nat_gateway_that_does_not_exist_is_refused(client: EC2Client
     table_id = client.create_route_table(VpcId=network.vpc_id)["RouteTable"]["RouteTableId"]
     route = {"RouteTableId": table_id, "NatGatewayId": "nat-0123456789abcdef0"}
     assert refusal(client.create_route, DestinationCidrBlock="9.0.0.0/8", **route) == "InvalidNatGatewayID.NotFound"
+
+
+@pytest.mark.parametrize(("host", "sources"), [(None, []), ("198.51.100.1", ["198.51.100.1/32"])])
+def test_default_group_of_the_default_vpc_allows_ssh_from_the_host_if_groups_take_effect(
+    records: LocalEC2Backend, host: str | None, sources: list[str]
+) -> None:
+    records.cloud.driver.host_address = host
+    other = LocalEC2Backend("us-east-1", "210987654321")
+    allowed = {
+        vpc.is_default: [
+            (rule.ip_protocol, rule.from_port, rule.to_port, rule.ip_range["CidrIp"])
+            for group in other.groups[vpc.id].values()
+            for rule in group.ingress_rules
+            if rule.ip_range
+        ]
+        for vpc in (other.default_vpc, other.create_vpc("10.0.0.0/16"))
+    }
+    assert allowed == {True: [("tcp", 22, 22, source) for source in sources], False: []}

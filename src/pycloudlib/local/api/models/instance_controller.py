@@ -207,8 +207,8 @@ class InstanceController(MachineOwner):
     def metadata(self) -> InstanceMetadata:
         """Return the instance's current metadata."""
         with self._lock:
-            if not self.instance.public_ip and self._guest is GuestStatus.INITIALIZING:
-                # Without a public address, a metadata request is the only evidence that the network works.
+            if self._guest is GuestStatus.INITIALIZING and not self._has_reachable_sshd():
+                # A metadata request is the only evidence that the network works.
                 self._set_guest(GuestStatus.OK)
             return instance_metadata(self.instance, self.reservation_id, self._public_key)
 
@@ -231,6 +231,10 @@ class InstanceController(MachineOwner):
     def _new_guest(self) -> None:
         self._guest_run += 1
         self._set_guest(GuestStatus.INITIALIZING)
+
+    def _has_reachable_sshd(self) -> bool:
+        address = self.instance.public_ip
+        return address is not None and self._driver.forwards_ssh(address)
 
     def _awaits(self, run: int) -> bool:
         return run == self._guest_run and self._guest is GuestStatus.INITIALIZING and self.instance.state == "running"

@@ -13,6 +13,7 @@ from pycloudlib.local.api.moto_adapter import (
     EC2ClientError,
     InvalidCIDRBlockParameterError,
     Route,
+    SecurityGroupRule,
     Subnet,
     VPCGatewayAttachment,
     change_class,
@@ -36,13 +37,25 @@ class VpcRecords(GatewayRecords):
         super().__init__(region_name, account_id)
 
     def create_default_vpc(self) -> VPC:
-        """Create the default VPC, with an internet gateway and a default route to it (CreateDefaultVpc)."""
+        """Create the default VPC, with an internet gateway and a default route to it (CreateDefaultVpc).
+
+        Unlike on EC2, its default security group allows SSH from the host, where security groups take effect:
+        otherwise, an instance that is launched without a VPC or a group would be unreachable.
+        """
         vpc: VPC = super().create_default_vpc()
+        if self.cloud.driver.host_address is not None:
+            self._allow_ssh(vpc.id, self.cloud.driver.host_address)
         gateway = self.create_internet_gateway()
         self.attach_internet_gateway(gateway.id, vpc.id)
         (table,) = self.describe_route_tables(filters={"vpc-id": [vpc.id]})
         self.create_route(table.id, "0.0.0.0/0", gateway_id=gateway.id)
         return vpc
+
+    def _allow_ssh(self, vpc_id: str, address: str) -> None:
+        group = self.get_default_security_group(vpc_id)
+        assert group is not None  # noqa: S101  (every new VPC has one)
+        source = {"CidrIp": f"{address}/32", "Description": "the host"}
+        group.add_ingress_rule(SecurityGroupRule(self, "tcp", group.id, "22", "22", source, is_egress=False))
 
     def create_vpc(self, cidr_block: str, *args: Any, **kwargs: Any) -> VPC:
         """Create a VPC with the region's default DHCP options (CreateVpc).

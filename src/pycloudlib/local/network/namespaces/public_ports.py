@@ -35,6 +35,17 @@ def public_ports(topology: Topology, ssh_port: int, *, privileged: bool) -> dict
     }
 
 
+def ssh_is_open(topology: Topology, public_ip: str) -> bool:
+    """Return whether security groups open SSH to the host at a public address."""
+    return any(
+        SSH_PORT in opened
+        for vpc in topology.vpcs.values()
+        for interface in vpc.interfaces.values()
+        if any(address.public_ip == public_ip for address in interface.attachment.addresses)
+        for opened in opened_to_host(vpc, interface)
+    )
+
+
 def opened_to_host(vpc: Vpc, interface: Interface) -> Iterator[range]:
     """Yield the ranges of TCP ports that an interface's security groups open to the host."""
     groups = [vpc.groups[group_id] for group_id in interface.group_ids if group_id in vpc.groups]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pycloudlib.local.network.namespaces.forwarder import Target
-from pycloudlib.local.network.namespaces.public_ports import MAX_PORTS, public_ports
+from pycloudlib.local.network.namespaces.public_ports import MAX_PORTS, public_ports, ssh_is_open
 from pycloudlib.local.network.topology import SecurityGroup
 from support.sample_topologies import group, interface, lab, rule
 
@@ -46,3 +46,17 @@ def test_public_ports_of_all_traffic_are_limited_and_include_ssh() -> None:
 
 def test_public_ports_of_a_closed_group_are_none() -> None:
     assert ports_of(group("sg")) == {}
+
+
+def test_ssh_is_open_if_a_rule_of_the_interface_says_so() -> None:
+    def is_open(security_group: SecurityGroup, public_ip: str) -> bool:
+        topology = lab(
+            interface("a", "10.0.1.5", security_group.group_id, public=True),
+            groups={security_group.group_id: security_group},
+        )
+        return ssh_is_open(topology, public_ip)
+
+    opened = group("sg", rule(1, "tcp", 22, cidrs=["198.51.100.1/32"]))
+    assert is_open(opened, PUBLIC_IP)
+    assert not is_open(opened, "127.9.9.9")
+    assert not is_open(group("sg", rule(1, "tcp", 2222, cidrs=["0.0.0.0/0"])), PUBLIC_IP)
