@@ -280,6 +280,23 @@ def test_a_dry_run_of_what_would_be_refused_is_refused(client: EC2Client) -> Non
     assert refused[0] == "InvalidInstanceID.Malformed"
 
 
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"ImageId": "ami-0123456789abcdef0"}, "InvalidAMIID.NotFound"),
+        ({"ImageId": "resolve:ssm:nope"}, "SsmInvalidParameter"),
+        ({"KeyName": "nobodys"}, "InvalidKeyPair.NotFound"),
+        ({"InstanceType": "t4g.small"}, "InvalidParameterValue"),
+        ({}, "DryRunOperation"),
+    ],
+)
+def test_a_dry_run_of_a_launch_looks_at_what_it_names(
+    client: EC2Client, image: str, parameters: dict[str, Any], code: str
+) -> None:
+    wanted = {"ImageId": image, "MinCount": 1, "MaxCount": 1, "InstanceType": "t3.small", **parameters}
+    assert refusal(client.run_instances, **wanted, DryRun=True)[0] == code
+
+
 # In pages
 
 

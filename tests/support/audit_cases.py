@@ -1328,6 +1328,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "MinCount": "unit/local/api/test_backend.py::test_a_launch_that_ec2_would_refuse_is_refused_with_its_code",
     },
     "StopInstances": {"Force": "unit/local/machines/test_machine.py::test_forced_stop_overtakes_graceful_one"},
+    "DetachVolume": {"Force": "unit/local/api/test_forced_detachment.py::test_force_repeats_the_request"},
     "DetachNetworkInterface": {
         "Force": "unit/local/machines/test_machine.py::test_forced_unplug_ends_without_the_guest"
     },
@@ -1351,6 +1352,8 @@ AS_ON_EC2: Mapping[str, frozenset[str]] = {
     # A rule is found without its description.
     "RevokeSecurityGroupIngress": frozenset({"IpPermissions.IpRanges.Description"}),
     "RevokeSecurityGroupEgress": frozenset({"IpPermissions.IpRanges.Description"}),
+    # A termination always cuts the power.
+    "TerminateInstances": frozenset({"Force", "SkipOsShutdown"}),
     # botocore sends the endpoint's own region, whatever it is told.
     "CopySnapshot": frozenset({"DestinationRegion"}),
 }

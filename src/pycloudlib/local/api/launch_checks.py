@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pycloudlib.local.api.models.instance_types import describe_type
+from pycloudlib.local.api.models.instance_types import check_architecture, describe_type
+from pycloudlib.local.api.models.parameters import resolved_image_id
 from pycloudlib.local.api.models.placement_groups import PlacementGroup
 from pycloudlib.local.api.moto_adapter import EC2ClientError
 
@@ -27,11 +28,13 @@ def check_launch(backend: Any, parameters: Mapping[str, Any]) -> None:
         parameters: the parameters of the request, by botocore's names.
 
     Raises:
-        EC2ClientError: a zone, type, group, price, credit mode, user data, or instance profile is invalid.
+        EC2ClientError: an image, zone, type, group, price, credit mode, user data, or instance profile is invalid.
     """
     describe_type(parameters.get("InstanceType"))
     _check_credits(parameters)
     _check_market(parameters.get("InstanceMarketOptions") or {})
+    _check_image(backend, parameters)
+    backend.described_key_pairs([parameters["KeyName"]] if parameters.get("KeyName") else [], [])
     _check_group_names(backend, parameters.get("SecurityGroups") or [], parameters.get("SubnetId"))
     placement = parameters.get("Placement") or {}
     _check_placement(backend, placement, _subnets(backend, parameters))
@@ -87,6 +90,12 @@ def _check_placement_group(group: PlacementGroup, instance_type: str | None) -> 
             f"{group.strategy.capitalize()} placement groups are not supported by the '{described['InstanceType']}' "
             "instance type. Specify a supported instance type or change the placement group strategy, and try again.",
         )
+
+
+def _check_image(backend: Any, parameters: Mapping[str, Any]) -> None:
+    image_id = resolved_image_id(backend.account_id, backend.region_name, parameters.get("ImageId") or "")
+    ami = backend.launchable_image(image_id)
+    check_architecture(parameters.get("InstanceType"), str(ami.architecture))
 
 
 def _check_credits(parameters: Mapping[str, Any]) -> None:

@@ -140,7 +140,8 @@ class Unplug:
 
     Args:
         resource_id: the volume or network interface.
-        force: whether to disconnect the device without waiting for the guest; default no.
+        force: whether to disconnect an interface without waiting for the guest, or to ask the guest again for a disk;
+            default no.
     """
 
     resource_id: str

@@ -135,7 +135,7 @@ class Hardware(ABC):
 
         Args:
             resource_id: the volume or network interface.
-            force: whether to disconnect the device at once, whatever the guest does; default no.
+            force: whether to disconnect an interface at once, or to repeat the request for a disk; default no.
 
         Returns:
             Whether the device is already unplugged or disconnected; otherwise the hardware signals Released later.

@@ -91,8 +91,8 @@ class PciSlots:
         Args:
             resource_id: the volume or network interface.
             qmp: QEMU's monitor; None without a QEMU process.
-            force: whether to disconnect the device at once; default no. It keeps its slot until the guest has released
-                it.
+            force: whether to disconnect the device at once, or to repeat the request for one that cannot be
+                disconnected; default no. The device keeps its slot until the guest has released it.
 
         Returns:
             Whether the device is unplugged or disconnected; otherwise QEMU reports the guest's release later.
@@ -107,7 +107,9 @@ class PciSlots:
         elif device is not None and qmp is not None:
             _ask_to_release(device, qmp, force=force)
             self._leaving[resource_id] = self._plugged.pop(resource_id)
-        if resource_id in self._leaving and qmp is not None and force:
+        elif resource_id in self._leaving and qmp is not None and force:
+            _ask_to_release(self._leaving[resource_id], qmp, force=True)
+        if force and qmp is not None and resource_id in self._leaving and self._leaving[resource_id].can_disconnect:
             self._disconnect(self._leaving[resource_id], qmp)
         return resource_id not in self._leaving or resource_id in self._disconnected
 

@@ -20,6 +20,9 @@ class QemuDevice(ABC):
         resource_id: the volume or network interface.
     """
 
+    can_disconnect = True
+    """Whether the backend can be removed while the guest has the device."""
+
     def __init__(self, resource_id: str) -> None:
         self.resource_id = resource_id
 
@@ -69,6 +72,8 @@ class QemuDisk(QemuDevice):
         disk: the volume.
         bus: the bus of the disk.
     """
+
+    can_disconnect = False  # QEMU keeps the block node of a device in use
 
     def __init__(self, disk: Disk, bus: DiskBus) -> None:
         super().__init__(disk.volume_id)

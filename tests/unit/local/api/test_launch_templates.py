@@ -177,6 +177,19 @@ def test_versions_merge_their_source(client: EC2Client, image_id: str) -> None:
     assert [one["VersionNumber"] for one in deleted["UnsuccessfullyDeletedLaunchTemplateVersions"]] == [2]
 
 
+def test_version_number_is_not_used_again(client: EC2Client, image_id: str) -> None:
+    template(client, "shrunk", ImageId=image_id)
+
+    def add() -> int:
+        data: Any = {"InstanceType": "t3.large"}
+        added = client.create_launch_template_version(LaunchTemplateName="shrunk", LaunchTemplateData=data)
+        return int(added["LaunchTemplateVersion"]["VersionNumber"])
+
+    assert add() == 2
+    client.delete_launch_template_versions(LaunchTemplateName="shrunk", Versions=["2"])
+    assert add() == 3
+
+
 @pytest.mark.parametrize("specification", [{"Tags": [{"Key": "a", "Value": "b"}]}, {"ResourceType": "instance"}])
 def test_incomplete_tag_specifications_are_refused(client: EC2Client, specification: Any) -> None:
     data: Any = {"TagSpecifications": [specification]}

@@ -16,8 +16,11 @@ SOME_QEMU = cast("QMP", object())
 
 
 class NotingDevice(QemuDevice):
-    def __init__(self, resource_id: str, *, faults: dict[str, Exception] | None = None) -> None:
+    def __init__(
+        self, resource_id: str, *, faults: dict[str, Exception] | None = None, can_disconnect: bool = True
+    ) -> None:
         super().__init__(resource_id)
+        self.can_disconnect = can_disconnect
         self.faults = faults or {}
         self.done: list[Any] = []
 
@@ -121,7 +124,26 @@ def test_forced_unplug_disconnects_what_the_guest_was_asked_to_release(slots: Pc
     slots.plug(data, SOME_QEMU)
     assert not slots.unplug("data", SOME_QEMU)
     assert slots.unplug("data", SOME_QEMU, force=True)
-    assert data.done == ["plug@3", "unplug", "release"]
+    assert data.done == ["plug@3", "unplug", "unplug", "release"]
+
+
+def test_forced_unplug_of_a_disk_repeats_the_request(slots: PciSlots) -> None:
+    data = NotingDevice("data", can_disconnect=False)
+    slots.plug(data, SOME_QEMU)
+    assert not slots.unplug("data", SOME_QEMU, force=True)
+    assert not slots.unplug("data", SOME_QEMU, force=True)
+    assert data.done == ["plug@3", "unplug", "unplug"]
+    assert slots.released("dev-data", SOME_QEMU) == "data"
+    assert data.done == ["plug@3", "unplug", "unplug", "release"]
+
+
+def test_disk_whose_guest_cannot_be_asked_again_is_still_on_its_way(slots: PciSlots) -> None:
+    data = NotingDevice("data", can_disconnect=False)
+    slots.plug(data, SOME_QEMU)
+    assert not slots.unplug("data", SOME_QEMU)
+    data.faults["unplug"] = MachineError("already in the process of unplug")
+    assert not slots.unplug("data", SOME_QEMU, force=True)
+    assert slots.released("dev-data", SOME_QEMU) == "data"
 
 
 def test_forced_unplug_disconnects_when_the_guest_cannot_be_asked(slots: PciSlots) -> None:

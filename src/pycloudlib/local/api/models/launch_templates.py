@@ -17,6 +17,10 @@ _RENAMED = {"RamDiskId": "RamdiskId", "ElasticGpuSpecifications": "ElasticGpuSpe
 class LaunchTemplateRecords(LocalRecords):
     """The launch templates of one account in one region."""
 
+    def __init__(self, region_name: str, account_id: str) -> None:
+        self._last_versions: dict[str, int] = {}
+        super().__init__(region_name, account_id)
+
     def launch_template(self, reference: Parameters) -> LaunchTemplate:
         """Return a launch template by LaunchTemplateId or LaunchTemplateName.
 
@@ -56,11 +60,15 @@ class LaunchTemplateRecords(LocalRecords):
     def add_launch_template_version(
         self, template: LaunchTemplate, data: Parameters, *, source_version: str | None, description: str | None
     ) -> LaunchTemplateVersion:
-        """Create a version; missing members come from the source version (CreateLaunchTemplateVersion)."""
+        """Create a version; missing members come from the source version (CreateLaunchTemplateVersion).
+
+        The number of a deleted version is not given again.
+        """
         source = self.launch_template_version(template, source_version).data if source_version else {}
-        number = 1 + max(one.number for one in template.versions)
+        number = 1 + max(self._last_versions.get(template.id, 0), *(one.number for one in template.versions))
         version = LaunchTemplateVersion(template, number, {**source, **data}, description or "")
         template.versions.append(version)
+        self._last_versions[template.id] = number
         return version
 
     def remove_launch_template_version(self, template: LaunchTemplate, version: str) -> LaunchTemplateVersion:

@@ -265,9 +265,9 @@ class VolumeRecords(LocalRecords):
             )
 
     def detach_volume(
-        self, volume_id: str, instance_id: str | None = None, device_path: str | None = None
+        self, volume_id: str, instance_id: str | None = None, device_path: str | None = None, *, force: bool = False
     ) -> VolumeAttachment:
-        """Detach a volume once the guest has released it (DetachVolume)."""
+        """Detach a volume once the guest has released it; with `force`, ask the guest again (DetachVolume)."""
         volume = self.get_volume(volume_id)
         attachment = volume.attachment
         if attachment is None:
@@ -278,7 +278,7 @@ class VolumeRecords(LocalRecords):
             raise InvalidVolumeAttachmentError(volume_id, instance_id)
         if device_path and device_path != attachment.device:
             raise InvalidVolumeDetachmentError(volume_id, instance.id, device_path)
-        if attachment.status == "detaching":
+        if attachment.status == "detaching" and not force:
             raise EC2ClientError("IncorrectState", f"Volume '{volume_id}' is in the 'detaching' state.")
         if attachment.device == instance.root_device_name and instance.state != "stopped":
             raise EC2ClientError(
@@ -287,7 +287,7 @@ class VolumeRecords(LocalRecords):
             )
         self._set_attachment(volume, "detaching")
         self.controllers[instance.id].machine.submit(
-            Unplug(volume_id), partial(self._volume_unplugged, instance, volume_id)
+            Unplug(volume_id, force=force), partial(self._volume_unplugged, instance, volume_id)
         )
         return attachment
 

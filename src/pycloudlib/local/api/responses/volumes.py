@@ -57,6 +57,25 @@ class VolumeResponse(EC2Response):
             }
         )
 
+    def detach_volume(self) -> ActionResult:
+        """DetachVolume."""
+        attachment = self.ec2_backend.detach_volume(
+            self._get_param("VolumeId"),
+            self._get_param("InstanceId"),
+            self._get_param("Device"),
+            force=self._get_bool_param("Force", False),
+        )
+        return ActionResult(
+            {
+                "VolumeId": attachment.volume.id,
+                "InstanceId": attachment.instance.id,
+                "Device": attachment.device,
+                "State": "detaching",
+                "AttachTime": attachment.attach_time,
+                "DeleteOnTermination": attachment.delete_on_termination,
+            }
+        )
+
     def describe_instance_attribute(self) -> ActionResult:
         """DescribeInstanceAttribute; what moto says of the volumes cannot be read."""
         if self._get_param("Attribute") != "blockDeviceMapping":
