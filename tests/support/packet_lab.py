@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE, KernelR
 from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.ruleset_changes import changes
 from pycloudlib.local.network.namespaces.service_addresses import HOST, service_addresses
+from pycloudlib.local.network.namespaces.shaping import shaping
 from pycloudlib.local.network.topology import Topology, Vpc
 
 INTERNET, INTERNET_IPV6 = "203.0.113.9", "2001:db8:ffff::9"
@@ -108,6 +110,18 @@ class PacketLab:
         """
         wanted = {"source": source, "address": address, "at": at, "sender": sender}
         return bool(self._call("send", seconds=PATIENCE if expected else SILENCE, **wanted))
+
+    def arrivals(self, source: str, address: str, count: int) -> int:
+        """Send datagrams, and return how many arrive."""
+        return int(self._call("arrivals", source=source, address=address, count=count))
+
+    def overflows(self, source: str, address: str) -> bool:
+        """Send more than the queue of a slow rate holds; tell whether a queue dropped some, instead of all arriving."""
+        return bool(self._call("overflows", source=source, address=address))
+
+    def round_trip(self, source: str, address: str) -> float:
+        """Return the seconds from a datagram to its answer."""
+        return float(self._call("round_trip", source=source, address=address))
 
     def connect(self, source: str, address: str, port: int = 8080) -> None:
         """Open a connection, for talks() to use."""
@@ -285,12 +299,17 @@ class _Lab:
         self._apply(topology_from(topology), [fault_from(fault.pop("fault_id"), fault) for fault in faults])
 
     def _apply(self, topology: Topology, faults: list[Fault]) -> None:
+        from pycloudlib.local.network.namespaces.queues import set_queue
+
         for vpc in topology.vpcs.values():
             namespace, devices = self._vpcs[vpc.vpc_id], self._devices[vpc.vpc_id]
             self._route(vpc, namespace, devices)
             namespace.enter()
             wanted = ruleset(vpc, topology, devices, faults, [3128])
             _run_nft("-f", "-", commands=changes(self._rulesets.get(vpc.vpc_id, ""), wanted))
+            classes = shaping(vpc, topology, devices, faults)
+            for device in (*devices.values(), INTERNET_DEVICE):
+                set_queue(namespace.netlink, namespace.index(device), [asdict(one) for one in classes.get(device, [])])
             self._rulesets[vpc.vpc_id] = wanted
 
     def run_nft(self, commands: str) -> list[str]:
@@ -343,6 +362,55 @@ class _Lab:
                         if b"is there anybody" in heard.recv(65536):
                             return True
         return False
+
+    def arrivals(self, source: str, address: str, count: int) -> int:
+        client, server = self._socket(source, "udp", address, None), self._server(source, address, "udp", 8080)
+        assert server is not None
+        arrived = 0
+        with client, server:
+            for _ in range(count):
+                client.sendto(b"counted", (address, 8080))
+                arrived += sum(one == b"counted" for one in _received(server))
+            # Packets stay in order: after the last one has arrived, no other is on its way.
+            for _ in _attempts(PATIENCE):
+                client.sendto(b"the last one", (address, 8080))
+                _readable(server, SILENCE)
+                received = _received(server)
+                arrived += sum(one == b"counted" for one in received)
+                if b"the last one" in received:
+                    return arrived
+        raise AssertionError("nothing arrives")
+
+    def overflows(self, source: str, address: str) -> bool:
+        client, server = self._socket(source, "udp", address, None), self._server(source, address, "udp", 8080)
+        assert server is not None
+        arrived, before, count = 0, self._dropped_by_queues(), 300
+        with client, server:
+            for _ in range(count):
+                client.sendto(bytes(1400), (address, 8080))
+                arrived += len(_received(server))
+            for _ in _attempts(PATIENCE):
+                _readable(server, SILENCE)
+                arrived += len(_received(server))
+                if self._dropped_by_queues() > before:
+                    return True
+                if arrived == count:
+                    return False
+        raise AssertionError(f"{arrived} of {count} datagrams arrived, and no queue dropped one")
+
+    def round_trip(self, source: str, address: str) -> float:
+        client, server = self._socket(source, "udp", address, None), self._server(source, address, "udp", 8080)
+        assert server is not None
+        with client, server:
+            began = time.monotonic()
+            client.sendto(b"hello", (address, 8080))
+            server.sendto(*server.recvfrom(1000))
+            client.recv(1000)
+            return time.monotonic() - began
+
+    def _dropped_by_queues(self) -> int:
+        queues = [queue for namespace in self._vpcs.values() for queue in namespace.netlink.get_qdiscs()]
+        return sum(queue.get_nested("TCA_STATS2", "TCA_STATS_QUEUE")["drops"] for queue in queues)
 
     def connect(self, source: str, address: str, port: int) -> bool:
         client = self._socket(source, "tcp", address, None)
@@ -455,6 +523,14 @@ def _attempts(seconds: float) -> Iterator[None]:
 
 def _readable(one: socket.socket, seconds: float) -> bool:
     return bool(select.select([one], [], [], seconds)[0])
+
+
+def _received(one: socket.socket) -> list[bytes]:
+    """Return what has arrived already."""
+    received = []
+    while _readable(one, 0):
+        received.append(one.recv(65536))
+    return received
 
 
 def _addresses(attachment: Any) -> list[str]:

@@ -63,6 +63,36 @@ def loss(one: str, other: str, percent: int, name: str) -> None:
     _put(name, LOSS, one, other, percent)
 
 
+@fault.command(epilog=examples("pycloudlib local fault delay us-east-1a us-east-1b 50"))
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.argument("milliseconds", type=click.IntRange(1, 60_000))
+@name_option
+def delay(one: str, other: str, milliseconds: int, name: str) -> None:
+    """Delay the packets between A and B by MILLISECONDS, in each direction; print the fault's id.
+
+    A and B are as in `partition`. It needs a kernel with netem.
+    """
+    from pycloudlib.local.network.faults import DELAY
+
+    _put(name, DELAY, one, other, milliseconds)
+
+
+@fault.command(epilog=examples("pycloudlib local fault rate web database 1000"))
+@click.argument("one", metavar="A")
+@click.argument("other", metavar="B")
+@click.argument("kbit_per_second", metavar="KBIT_PER_SECOND", type=click.IntRange(8, 10_000_000))
+@name_option
+def rate(one: str, other: str, kbit_per_second: int, name: str) -> None:
+    """Limit the packets between A and B to KBIT_PER_SECOND, in each direction; print the fault's id.
+
+    A and B are as in `partition`. The rate is that of each network interface that receives packets.
+    """
+    from pycloudlib.local.network.faults import RATE
+
+    _put(name, RATE, one, other, kbit_per_second)
+
+
 @fault.command("list", epilog=examples("pycloudlib local fault list", "pycloudlib local fault list --json"))
 @name_option
 @json_option
@@ -94,13 +124,13 @@ def heal(fault_id: str, name: str) -> None:
         click.echo(one)
 
 
-def _put(name: str, kind: str, one: str, other: str, percent: int) -> None:
+def _put(name: str, kind: str, one: str, other: str, amount: int) -> None:
     from pycloudlib.local.daemon import require_server
     from pycloudlib.local.documents import put_fault
     from pycloudlib.local.network.faults import Fault, new_fault_id
 
     info = require_server(name)
-    fault = Fault(new_fault_id(), kind, (_instance(one, info), _instance(other, info)), percent)
+    fault = Fault(new_fault_id(), kind, (_instance(one, info), _instance(other, info)), amount)
     put_fault(info, fault)
     click.echo(fault.fault_id)
 

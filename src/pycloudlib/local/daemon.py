@@ -22,7 +22,7 @@ from typing import Any
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError, MissingPrerequisiteError
 from pycloudlib.local import paths
-from pycloudlib.local.network.faults import CERTAIN, LOSS, PARTITION, Fault, new_fault_id
+from pycloudlib.local.network.faults import CERTAIN, DELAY, LOSS, PARTITION, RATE, Fault, new_fault_id
 from pycloudlib.local.options import URL_PATH, ServerInfo, ServerOptions
 from pycloudlib.local.server_directories import (
     LOG_FILE,
@@ -186,12 +186,51 @@ class LocalEC2:
         """
         return self._fault(LOSS, one, other, percent)
 
+    def delay(self, one: str, other: str = "all", *, milliseconds: int) -> AbstractContextManager[str]:
+        """Delay the packets between two ends, in each direction, for the duration of a `with` block.
+
+        It needs a kernel with netem. Packets to the host itself are not delayed. The delays of several faults add up.
+        Otherwise like partition().
+
+        Args:
+            one: an instance id, or an availability zone.
+            other: another one; default "all".
+            milliseconds: the delay, 1 to 60000; the round-trip time grows by twice as much.
+
+        Returns:
+            A context manager whose value is the fault's id.
+
+        Raises:
+            LocalEC2Error: as in partition(), the kernel has no netem, or the delay is invalid.
+        """
+        return self._fault(DELAY, one, other, milliseconds)
+
+    def rate_limit(self, one: str, other: str = "all", *, kbit_per_second: int) -> AbstractContextManager[str]:
+        """Limit the rate between two ends, in each direction, for the duration of a `with` block.
+
+        The rate is that of each network interface that receives packets. More packets than that wait in a queue, and
+        are dropped when it is full. Packets to the host itself are not limited. Of several faults, the lowest rate
+        applies. Otherwise like partition().
+
+        Args:
+            one: an instance id, or an availability zone.
+            other: another one; default "all".
+            kbit_per_second: the rate in kbit/s, 8 to 10000000.
+
+        Returns:
+            A context manager whose value is the fault's id.
+
+        Raises:
+            LocalEC2Error: as in partition(), or the rate is invalid.
+        """
+        return self._fault(RATE, one, other, kbit_per_second)
+
     @contextlib.contextmanager
-    def _fault(self, kind: str, one: str, other: str, percent: int) -> Iterator[str]:
+    def _fault(self, kind: str, one: str, other: str, amount: int) -> Iterator[str]:
         from pycloudlib.local.documents import put_fault, remove_faults  # noqa: PLC0415  (most uses need none of it)
 
         info = self._info or require_server(self.name)
-        fault = Fault(new_fault_id(), kind, (one, other), percent)
+        fault = Fault(new_fault_id(), kind, (one, other), amount)
         try:
             put_fault(info, fault)
             yield fault.fault_id

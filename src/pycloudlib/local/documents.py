@@ -11,7 +11,7 @@ from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.document import topology_from
-from pycloudlib.local.network.faults import Fault
+from pycloudlib.local.network.faults import Fault, fault_from
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.topology import Topology
 from pycloudlib.local.options import ServerInfo
@@ -66,10 +66,7 @@ def fetch_faults(info: ServerInfo) -> list[Fault]:
         LocalEC2Error: it does not answer, or has no namespaces network.
     """
     _require_namespaces(info)
-    return [
-        Fault(one["fault_id"], one["kind"], (one["between"][0], one["between"][1]), one["percent"])
-        for one in _fetch(info, "faults")["faults"]
-    ]
+    return [fault_from(one.pop("fault_id"), one) for one in _fetch(info, "faults")["faults"]]
 
 
 def put_fault(info: ServerInfo, fault: Fault) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.error
 import urllib.request
@@ -72,6 +73,23 @@ def test_partition_ends_with_its_block(local: LocalEC2) -> None:
     assert fetch_faults(local.info) == []
 
 
+def test_rate_and_delay_end_with_their_block(local: LocalEC2) -> None:
+    with local.rate_limit("us-east-1c", kbit_per_second=64) as fault_id:
+        assert fetch_faults(local.info) == [Fault(fault_id, "rate", ("us-east-1c", "all"), 64)]
+    assert fetch_faults(local.info) == []
+    with contextlib.ExitStack() as block:
+        try:
+            fault_id = block.enter_context(local.delay(*ZONES, milliseconds=50))
+        except LocalEC2Error as error:
+            assert str(error) == (  # noqa: PT017  (a kernel without netem)
+                "this kernel does not have netem, which a delay needs: try `sudo modprobe -a sch_netem`, or use a "
+                "kernel that has it"
+            )
+        else:
+            assert fetch_faults(local.info) == [Fault(fault_id, "delay", ZONES, 50)]
+    assert fetch_faults(local.info) == []
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_fault_ends_with_an_error(local: LocalEC2, error: type[BaseException]) -> None:
     with pytest.raises(error), local.partition(*ZONES):
@@ -94,6 +112,8 @@ def test_unknown_instance_is_refused(local: LocalEC2) -> None:
     with pytest.raises(LocalEC2Error, match=r"^unknown instance 'i-0'"), local.partition("i-0", "us-east-1a"):
         pytest.fail("entered the block")
     with pytest.raises(LocalEC2Error, match="invalid percent 0"), local.packet_loss(*ZONES, percent=0):
+        pytest.fail("entered the block")
+    with pytest.raises(LocalEC2Error, match="invalid kbit_per_second 7"), local.rate_limit(*ZONES, kbit_per_second=7):
         pytest.fail("entered the block")
 
 
@@ -143,13 +163,16 @@ def test_simulated_machines_have_no_faults(server: LocalEC2) -> None:
 def test_command_adds_lists_and_heals(command: QuickCommandLine) -> None:
     one = command.run(*FAULT, "partition", *ZONES, "--name", NAME).stdout.strip()
     other = command.run(*FAULT, "loss", "us-east-1c", "all", "30", "--name", NAME).stdout.strip()
+    rate = command.run(*FAULT, "rate", *ZONES, "1000", "--name", NAME).stdout.strip()
     assert command.run(*FAULT, "list", "--name", NAME).stdout == (
         f"{one}  partition between us-east-1a and us-east-1b\n{other}  30 % loss between us-east-1c and all\n"
+        f"{rate}  1000 kbit/s between us-east-1a and us-east-1b\n"
     )
     listed = json.loads(command.run(*FAULT, "list", "--json", "--name", NAME).stdout)
     assert listed[1] == {"fault_id": other, "kind": "loss", "between": ["us-east-1c", "all"], "percent": 30}
     assert command.run(*FAULT, "heal", one, "--name", NAME).stdout == f"{one}\n"
-    assert command.run(*FAULT, "heal", "--name", NAME).stdout == f"{other}\n"
+    assert listed[2]["kbit_per_second"] == 1000
+    assert command.run(*FAULT, "heal", "--name", NAME).stdout == f"{other}\n{rate}\n"
     assert command.run(*FAULT, "list", "--name", NAME).stdout == ""
 
 
@@ -159,6 +182,8 @@ def test_command_explains_what_it_refuses(command: QuickCommandLine) -> None:
     assert "unknown end 'web': give an instance id" in command.complaint(
         *FAULT, "loss", "web", "all", "5", "--name", NAME
     )
+    unknown = command.complaint(*FAULT, "delay", "i-0", "all", "5", "--name", NAME)
+    assert unknown == "unknown instance 'i-0': it does not exist, or is terminated"
     gone = command.complaint(*FAULT, "heal", "fault-1", "--name", NAME, status=3)
     assert gone == "there is no fault 'fault-1': `pycloudlib local fault list` lists them"
     absent = command.complaint(*FAULT, "list", "--name", "absent", status=3)

@@ -8,14 +8,14 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.machines.qemu_interfaces import QemuInterface, QemuNetwork, TapInterface
 from pycloudlib.local.network.attachment import NetworkAttachment
-from pycloudlib.local.network.faults import NetworkFaults
+from pycloudlib.local.network.faults import DELAY, RATE, Fault, NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetadataServer
 from pycloudlib.local.network.namespaces.entrance import Entrance
@@ -24,6 +24,7 @@ from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target
 from pycloudlib.local.network.namespaces.public_ports import public_ports, ssh_is_open
 from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
+from pycloudlib.local.network.namespaces.shaping import TrafficClass, shaping
 from pycloudlib.local.network.topology import Topology, Vpc
 from pycloudlib.waiting import wait_until
 
@@ -33,6 +34,8 @@ LOOPBACK = "127.0.0.1"
 METADATA_PORT = 80
 REPORT_SECONDS = 60.0
 """The seconds until an interface of the records must have appeared in the network."""
+QUEUES = {DELAY: ("htb", "netem"), RATE: ("htb", "tbf")}
+"""The kinds of queues that a kind of fault needs."""
 
 
 class NamespaceNetwork(QemuNetwork):
@@ -56,9 +59,14 @@ class NamespaceNetwork(QemuNetwork):
         self.topology_listener = self._apply
         self.open_vpc = self._open_entrance
         self._fabric = Fabric(
-            directory, self._ruleset, on_open=self._open_vpc, on_close=self._close_vpc, on_lost=self._lost
+            directory,
+            self._ruleset,
+            shaping=self._shaping,
+            on_open=self._open_vpc,
+            on_close=self._close_vpc,
+            on_lost=self._lost,
         )
-        self.faults: NetworkFaults = NetworkFaults(self._fabric.reapply)
+        self.faults: NetworkFaults = NetworkFaults(self._fabric.reapply, self._require_queues)
         self._forwarder = Forwarder(self._client_socket)
         self._forwarding = threading.Lock()
         self._ssh_port = ssh_port
@@ -113,6 +121,20 @@ class NamespaceNetwork(QemuNetwork):
 
     def _ruleset(self, vpc: Vpc, topology: Topology, devices: Mapping[str, str]) -> str:
         return ruleset(vpc, topology, devices, self.faults.current())
+
+    def _shaping(
+        self, vpc: Vpc, topology: Topology, devices: Mapping[str, str]
+    ) -> Mapping[str, Sequence[TrafficClass]]:
+        return shaping(vpc, topology, devices, self.faults.current())
+
+    def _require_queues(self, fault: Fault) -> None:
+        kinds = QUEUES.get(fault.kind)
+        missing = self._fabric.missing_queues(kinds) if kinds else []
+        if missing:
+            raise LocalEC2Error(
+                f"this kernel does not have {' and '.join(missing)}, which a {fault.kind} needs: "
+                f"try `sudo modprobe -a {' '.join(f'sch_{kind}' for kind in missing)}`, or use a kernel that has it"
+            )
 
     def _public_ports(self, *, privileged: bool) -> Mapping[str, Mapping[int, Target]]:
         return public_ports(self._topology, self._ssh_port, privileged=privileged)

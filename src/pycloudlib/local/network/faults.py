@@ -1,4 +1,4 @@
-"""Network faults: partitions and packet loss between instances and availability zones.
+"""Network faults: partitions, packet loss, delays, and rates between instances and availability zones.
 
 A fault names instances and zones, not addresses, so it applies to addresses that they get later, too.
 """
@@ -9,14 +9,13 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.topology import Interface, Topology, Vpc
 
-PARTITION, LOSS = "partition", "loss"
-KINDS = (PARTITION, LOSS)
+PARTITION, LOSS, DELAY, RATE = "partition", "loss", "delay", "rate"
 ALL = "all"
 """The end of a fault that stands for everything but the other end: all instances, the host, and the internet."""
 CERTAIN = 100
@@ -24,7 +23,33 @@ CERTAIN = 100
 
 _ID = re.compile(r"fault-[0-9a-f]{1,32}")
 _INSTANCE = "i-"
-_MEMBERS = {"kind", "between", "percent"}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What the amount of a kind of fault means.
+
+    Args:
+        name: its member in documents, which names the unit.
+        least: the smallest amount.
+        most: the largest amount.
+    """
+
+    name: str
+    least: int
+    most: int
+
+
+QUANTITIES = {
+    PARTITION: Quantity("percent", CERTAIN, CERTAIN),
+    LOSS: Quantity("percent", 1, CERTAIN),
+    DELAY: Quantity("milliseconds", 1, 60_000),
+    RATE: Quantity("kbit_per_second", 8, 10_000_000),
+}
+"""The kinds of faults."""
+
+MOST_SHAPING = 32
+"""How many delays and rates there may be at once: each is a bit of a packet's mark."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +58,37 @@ class Fault:
 
     Args:
         fault_id: the id, such as "fault-0123456789abcdef"; the client chooses it, see new_fault_id().
-        kind: "partition" or "loss".
+        kind: "partition", "loss", "delay", or "rate".
         between: the two ends, each an instance id or an availability zone; the second one may be "all".
-        percent: the percentage of packets that are dropped, 1 to 100; default 100.
+        amount: the percentage of packets that are dropped, 1 to 100; the delay in milliseconds, 1 to 60000; or the rate
+            in kbit/s, 8 to 10000000; default 100, the percentage of a partition.
     """
 
     fault_id: str
     kind: str
     between: tuple[str, str]
-    percent: int = CERTAIN
+    amount: int = CERTAIN
 
     def __str__(self) -> str:
         one, other = self.between
-        return f"{'partition' if self.kind == PARTITION else f'{self.percent} % loss'} between {one} and {other}"
+        return f"{_NOUNS[self.kind].format(self.amount)} between {one} and {other}"
+
+    @property
+    def effect(self) -> str:
+        """What it does to packets, as a verb and its object."""
+        if self.cuts:
+            return "drops all packets"
+        return _VERBS[self.kind].format(self.amount)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether it drops all packets."""
+        return self.kind in (PARTITION, LOSS) and self.amount == CERTAIN
+
+    @property
+    def shapes(self) -> bool:
+        """Whether it holds packets back, instead of dropping them: a delay or a rate."""
+        return self.kind in (DELAY, RATE)
 
     def interfaces(self, end: str, vpcs: Collection[Vpc]) -> list[Interface]:
         """Return the interfaces at an end.
@@ -57,7 +100,7 @@ class Fault:
         return [one for vpc in vpcs for one in vpc.interfaces.values() if end in places(vpc, one)]
 
     def affects(self, source: Collection[str], destination: Collection[str]) -> bool:
-        """Return whether the fault drops packets between two places.
+        """Return whether the fault applies to packets between two places.
 
         Args:
             source: see places(); empty for the host and the internet.
@@ -71,7 +114,20 @@ class Fault:
 
     def to_document(self) -> dict[str, Any]:
         """Return the fault as JSON values."""
-        return {**asdict(self), "between": list(self.between)}
+        return {
+            "fault_id": self.fault_id,
+            "kind": self.kind,
+            "between": list(self.between),
+            QUANTITIES[self.kind].name: self.amount,
+        }
+
+
+_NOUNS = {PARTITION: "partition", LOSS: "{} % loss", DELAY: "{} ms delay", RATE: "{} kbit/s"}
+_VERBS = {
+    LOSS: "drops {} % of the packets",
+    DELAY: "delays the packets by {} ms",
+    RATE: "limits the packets to {} kbit/s",
+}
 
 
 def new_fault_id() -> str:
@@ -90,7 +146,8 @@ def fault_from(fault_id: str, document: Any) -> Fault:
 
     Args:
         fault_id: its id.
-        document: an object with `kind`, `between`, and `percent` (of a loss only).
+        document: an object with `kind`, `between`, and the amount: `percent` of a loss, `milliseconds` of a delay, or
+            `kbit_per_second` of a rate.
 
     Raises:
         LocalEC2Error: the document is malformed, or asks for what is not supported.
@@ -98,19 +155,29 @@ def fault_from(fault_id: str, document: Any) -> Fault:
     if not _ID.fullmatch(fault_id):
         raise LocalEC2Error(f"invalid fault id {fault_id!r}: give fault- and 1 to 32 hexadecimal digits")
     if not isinstance(document, Mapping):
-        raise LocalEC2Error("a fault is a JSON object with kind, between, and percent")
-    unknown = sorted(set(document) - _MEMBERS)
-    if unknown:
-        raise LocalEC2Error(f"faults do not have {unknown[0]!r}: give kind, between, and percent")
+        raise LocalEC2Error("a fault is a JSON object with kind, between, and an amount")
     kind = document.get("kind")
-    if kind not in KINDS:
-        raise LocalEC2Error(f"faults of the kind {kind!r} are not supported: choose {' or '.join(KINDS)}")
-    percent = document.get("percent", CERTAIN if kind == PARTITION else None)
-    if type(percent) is not int or not 1 <= percent <= CERTAIN:
-        raise LocalEC2Error(f"invalid percent {percent!r}: give a whole number from 1 to {CERTAIN}")
-    if kind == PARTITION and percent != CERTAIN:
+    if kind not in QUANTITIES:
+        kinds = list(QUANTITIES)
+        raise LocalEC2Error(
+            f"faults of the kind {kind!r} are not supported: choose {', '.join(kinds[:-1])}, or {kinds[-1]}"
+        )
+    quantity = QUANTITIES[kind]
+    unknown = sorted(set(document) - {"kind", "between", quantity.name})
+    if unknown:
+        raise LocalEC2Error(f"faults of the kind {kind} do not have {unknown[0]!r}: give between and {quantity.name}")
+    return Fault(fault_id, kind, _ends(document.get("between")), _amount(kind, quantity, document))
+
+
+def _amount(kind: str, quantity: Quantity, document: Mapping[str, Any]) -> int:
+    amount = document.get(quantity.name, CERTAIN if kind == PARTITION else None)
+    if type(amount) is int and quantity.least <= amount <= quantity.most:
+        return amount
+    if kind == PARTITION:
         raise LocalEC2Error("a partition drops all packets: leave out percent, or choose the kind loss")
-    return Fault(fault_id, kind, _ends(document.get("between")), percent)
+    raise LocalEC2Error(
+        f"invalid {quantity.name} {amount!r}: give a whole number from {quantity.least} to {quantity.most}"
+    )
 
 
 def _ends(between: Any) -> tuple[str, str]:
@@ -127,10 +194,12 @@ class NetworkFaults:
 
     Args:
         on_change: applies the faults to the network, after put() and remove() have changed them.
+        check: raises LocalEC2Error for a fault that the network does not support; default: it supports all.
     """
 
-    def __init__(self, on_change: Callable[[], object]) -> None:
+    def __init__(self, on_change: Callable[[], object], check: Callable[[Fault], object] | None = None) -> None:
         self._on_change = on_change
+        self._check = check
         self._lock = threading.Lock()
         self._faults: dict[str, Fault] = {}
 
@@ -162,7 +231,12 @@ class NetworkFaults:
         for end in fault.between:
             if end != ALL and end not in known:
                 raise LocalEC2Error(_unknown(end))
+        if self._check is not None:
+            self._check(fault)
         with self._lock:
+            others = [one for one in self._faults.values() if one.shapes and one.fault_id != fault.fault_id]
+            if fault.shapes and len(others) >= MOST_SHAPING:
+                raise LocalEC2Error(f"there are {MOST_SHAPING} delays and rates already, and no more at once: heal one")
             self._faults[fault.fault_id] = fault
         try:
             self._on_change()

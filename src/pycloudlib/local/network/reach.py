@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pycloudlib.errors import LocalEC2Error
-from pycloudlib.local.network.faults import CERTAIN, Fault, places
+from pycloudlib.local.network.faults import Fault, places
 from pycloudlib.local.network.namespaces.service_addresses import (
     METADATA,
     METADATA_IPV6,
@@ -135,9 +135,10 @@ class _Walk:
             return
         for fault in faults:
             if fault.affects(_places(near), _places(far)):
-                if fault.percent == CERTAIN:
-                    raise _Stop(fault.fault_id, f"{fault.fault_id} drops all packets: {fault}")
-                self.path.append(f"{fault.fault_id} drops {fault.percent} % of the packets: {fault}")
+                effect = f"{fault.fault_id} {fault.effect}: {fault}"
+                if fault.cuts:
+                    raise _Stop(fault.fault_id, effect)
+                self.path.append(effect)
 
     def _between_guests(self, near: Inside, far: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
         if near.interface is far.interface:

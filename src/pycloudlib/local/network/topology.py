@@ -214,3 +214,13 @@ class Topology:
     def vpc_of(self, interface_id: str) -> Vpc | None:
         """Return the VPC of an interface; None if unknown."""
         return next((vpc for vpc in self.vpcs.values() if interface_id in vpc.interfaces), None)
+
+    def peers_of(self, vpc: Vpc) -> dict[str, Vpc]:
+        """Return the VPCs that are peered with one, by the id of the peering connection."""
+        return {
+            peering_id: self.vpcs[vpc_id]
+            for peering_id, peering in self.peerings.items()
+            if vpc.vpc_id in peering.vpc_ids
+            for vpc_id in peering.vpc_ids
+            if vpc_id != vpc.vpc_id
+        }

@@ -11,11 +11,12 @@ import pytest
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.attachment import Address
 from pycloudlib.local.network.faults import Fault, NetworkFaults, fault_from, new_fault_id
+from pycloudlib.local.network.namespaces.shaping import TrafficClass, shaping
 from pycloudlib.local.network.reach import reach
-from pycloudlib.local.network.topology import Topology
+from pycloudlib.local.network.topology import Peering, Route, RouteTable, Target, Topology
 from support.packet_lab import INTERNET, PacketLab, why_not
 from support.reach_cases import A6, B6, C6, A, B, C, D, P
-from support.sample_topologies import interface, lab
+from support.sample_topologies import PEERING_CIDR, interface, lab, with_routes
 
 A_SECOND = "10.0.1.55"
 
@@ -36,13 +37,29 @@ def with_second_address(topology: Topology) -> Topology:
     return replace(topology, vpcs={**topology.vpcs, "vpc-1": vpc})
 
 
+def with_second_peer(topology: Topology) -> Topology:
+    """Peer subnet-3 with a VPC that has the addresses of the one that subnet-2 is peered with."""
+    twin = replace(topology.vpcs["vpc-2"], vpc_id="vpc-3", interfaces={"eni-q": interface("q", P, ipv6=False)})
+    back = Route("10.0.0.0/16", Target.PEERING, "pcx-2")
+    table = RouteTable("rtb-peered", (Route(PEERING_CIDR, Target.LOCAL, "local"), back))
+    twin = replace(twin, route_tables={"rtb-peered": table})
+    topology = with_routes(topology, "rtb-3", Route(PEERING_CIDR, Target.PEERING, "pcx-2"))
+    return replace(
+        topology,
+        vpcs={**topology.vpcs, "vpc-3": twin},
+        peerings={**topology.peerings, "pcx-2": Peering("pcx-2", ("vpc-1", "vpc-3"))},
+    )
+
+
 BASE = zoned(
-    lab(
-        interface("a", A, public=True),
-        interface("b", B),
-        interface("c", C),
-        interface("d", D),
-        interface("p", P, ipv6=False),
+    with_second_peer(
+        lab(
+            interface("a", A, public=True),
+            interface("b", B),
+            interface("c", C),
+            interface("d", D),
+            interface("p", P, ipv6=False),
+        )
     )
 )
 BUILT = with_second_address(BASE)
@@ -129,6 +146,95 @@ def test_partition_of_peered_vpcs(packets: PacketLab) -> None:
     is_cut(packets, "eni-b", P)
 
 
+def test_fault_of_a_peered_vpc_spares_equal_addresses_in_another(packets: PacketLab) -> None:
+    for fault in (partition("i-p", "i-c"), partition("i-p", "all")):
+        packets.apply(BASE, fault)
+        assert packets.arrives("eni-c", P, at="eni-q", expected=True)
+    packets.apply(BASE, partition("i-q", "i-c"))
+    assert not packets.arrives("eni-c", P, at="eni-q", expected=False)
+    passes(packets, "eni-b", P)
+
+
+def test_loss_between_peered_vpcs_is_not_doubled(packets: PacketLab) -> None:
+    packets.apply(BASE, Fault("fault-1", "loss", ("i-b", "i-p"), 50))
+    # Standard deviation 16; 250 would arrive if both VPCs dropped half.
+    assert 375 < packets.arrivals("eni-b", P, 1000) < 625
+
+
+@pytest.mark.parametrize(
+    ("ends", "source", "address"),
+    [
+        (("i-a", "i-c"), "eni-a", C),
+        (("i-a", "i-c"), "eni-c", A6),
+        (("us-east-1a", "us-east-1b"), "eni-b", D),
+        (("i-a", "all"), "host@vpc-1", A),
+        (("i-a", "all"), "eni-a", INTERNET),
+        (("i-p", "i-b"), "eni-b", P),
+        (("i-p", "i-b"), "eni-p", B),
+    ],
+)
+def test_rate_applies_in_both_directions(packets: PacketLab, ends: tuple[str, str], source: str, address: str) -> None:
+    assert not packets.overflows(source, address)
+    packets.apply(BASE, Fault("fault-1", "rate", ends, 8))
+    passes(packets, source, address)
+    assert packets.overflows(source, address)
+    packets.apply(BASE)
+    assert not packets.overflows(source, address)
+
+
+def test_rate_spares_other_traffic(packets: PacketLab) -> None:
+    packets.apply(BASE, Fault("fault-1", "rate", ("i-a", "i-c"), 8))
+    for source, address in (("eni-a", D), ("eni-d", A), ("eni-b", C), ("host@vpc-1", A), ("eni-a", INTERNET)):
+        assert not packets.overflows(source, address)
+
+
+def test_lowest_rate_applies(packets: PacketLab) -> None:
+    slow, fast = (
+        Fault("fault-1", "rate", ("i-a", "i-b"), 8),
+        Fault("fault-2", "rate", ("us-east-1a", "all"), 10_000_000),
+    )
+    packets.apply(BASE, slow, fast)
+    assert packets.overflows("eni-a", B)
+    assert not packets.overflows("eni-a", C)
+    packets.apply(BASE, fast)
+    assert not packets.overflows("eni-a", B)
+
+
+def test_partition_cuts_what_a_rate_limits(packets: PacketLab) -> None:
+    packets.apply(BASE, Fault("fault-1", "rate", ("i-a", "i-c"), 8), partition("i-a", "i-c", "fault-2"))
+    is_cut(packets, "eni-a", C)
+
+
+def test_delay_applies_in_both_directions(packets: PacketLab) -> None:
+    delayed = Fault("fault-1", "delay", ("i-a", "i-c"), 100)
+    try:
+        packets.apply(BASE, delayed, Fault("fault-2", "delay", ("i-c", "all"), 50))
+    except AssertionError as error:
+        if "No such file or directory" not in str(error):
+            raise
+        pytest.skip("this kernel has no netem")
+    assert packets.round_trip("eni-a", C) >= 0.3
+
+
+def test_classes_of_traffic() -> None:
+    faults = [
+        Fault("fault-1", "delay", ("i-a", "i-c"), 100),
+        partition("i-a", "i-b", "fault-2"),
+        Fault("fault-3", "rate", ("us-east-1c", "all"), 1000),
+        Fault("fault-4", "rate", ("i-a", "i-c"), 500),
+        Fault("fault-5", "delay", ("us-east-1c", "all"), 20),
+    ]
+    devices = {"eni-a": "eni1", "eni-b": "eni2", "eni-c": "eni3"}
+    both, zone = 0b1111, 0b1010
+    assert shaping(BASE.vpcs["vpc-1"], BASE, devices, faults) == {
+        "eni1": [TrafficClass(both, 2, 120, 500)],
+        "eni2": [TrafficClass(zone, 1, 20, 1000)],
+        "eni3": [TrafficClass(zone, 1, 20, 1000), TrafficClass(both, 2, 120, 500)],
+        "igw": [TrafficClass(zone, 1, 20, 1000)],
+    }
+    assert shaping(BASE.vpcs["vpc-1"], BASE, devices, [faults[1]]) == {}
+
+
 def test_overlapping_faults_heal_independently(packets: PacketLab) -> None:
     instances, zones = partition("i-a", "i-b"), partition("us-east-1a", "us-east-1b", "fault-2")
     packets.apply(BASE, instances, zones)
@@ -178,6 +284,14 @@ def test_reach_notes_loss() -> None:
     assert answer.path[-1] == "fault-1 drops 30 % of the packets: 30 % loss between i-a and i-c"
 
 
+def test_reach_notes_delay_and_rate() -> None:
+    faults = [Fault("fault-1", "delay", ("i-a", "i-c"), 30), Fault("fault-2", "rate", ("i-c", "all"), 64)]
+    assert reach(BASE, "i-a", "i-c", "icmp", faults=faults).path[-2:] == (
+        "fault-1 delays the packets by 30 ms: 30 ms delay between i-a and i-c",
+        "fault-2 limits the packets to 64 kbit/s: 64 kbit/s between i-c and all",
+    )
+
+
 def test_faults_end_with_their_instance() -> None:
     faults = NetworkFaults(lambda: None)
     for fault in (
@@ -212,6 +326,29 @@ def test_fault_that_the_network_rejects_is_not_kept() -> None:
     assert faults.current() == []
 
 
+def test_fault_that_the_network_does_not_support_is_not_kept() -> None:
+    def check(fault: Fault) -> None:
+        if fault.kind == "delay":
+            raise LocalEC2Error("no netem")
+
+    faults = NetworkFaults(lambda: None, check)
+    with pytest.raises(LocalEC2Error, match="no netem"):
+        faults.put(Fault("fault-1", "delay", ("i-a", "i-b"), 5), BASE)
+    faults.put(Fault("fault-2", "rate", ("i-a", "i-b"), 8), BASE)
+    assert [fault.fault_id for fault in faults.current()] == ["fault-2"]
+
+
+def test_number_of_delays_and_rates_is_limited() -> None:
+    faults = NetworkFaults(lambda: None)
+    limited = [Fault(f"fault-{number:x}", "rate", ("i-a", "i-b"), 8) for number in range(33)]
+    for _ in range(2):  # putting one again is no further one
+        for fault in limited[:32]:
+            faults.put(fault, BASE)
+    with pytest.raises(LocalEC2Error, match="there are 32 delays and rates already"):
+        faults.put(limited[32], BASE)
+    faults.put(partition("i-a", "i-b", "fault-ff"), BASE)
+
+
 @pytest.mark.parametrize(
     ("end", "message"),
     [
@@ -229,7 +366,12 @@ def test_unknown_end_is_refused(end: str, message: str) -> None:
 
 
 def test_document_is_read_back() -> None:
-    for fault in (partition("i-a", "all", new_fault_id()), Fault("fault-2", "loss", ("i-a", "us-east-1b"), 30)):
+    for fault in (
+        partition("i-a", "all", new_fault_id()),
+        Fault("fault-2", "loss", ("i-a", "us-east-1b"), 30),
+        Fault("fault-3", "delay", ("i-a", "i-b"), 60_000),
+        Fault("fault-4", "rate", ("i-a", "i-b"), 8),
+    ):
         document = fault.to_document()
         assert fault_from(document.pop("fault_id"), document) == fault
 
@@ -241,8 +383,11 @@ def test_everything_is_the_second_end() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "delay"}, "faults of the kind 'delay' are not supported: choose partition or loss"),
-        ({"rate": 5}, "faults do not have 'rate'"),
+        ({"kind": "flood"}, "faults of the kind 'flood' are not supported: choose partition, loss, delay, or rate"),
+        ({"rate": 5}, "faults of the kind partition do not have 'rate': give between and percent"),
+        ({"kind": "delay", "percent": 5}, "faults of the kind delay do not have 'percent': give between and millisec"),
+        ({"kind": "delay", "milliseconds": 60_001}, "invalid milliseconds 60001: give a whole number from 1 to 60000"),
+        ({"kind": "rate", "kbit_per_second": 7.5}, "invalid kbit_per_second 7.5: give a whole number from 8 to 10000"),
         ({"percent": 50}, "a partition drops all packets"),
         ({"kind": "loss"}, "invalid percent None"),
         ({"kind": "loss", "percent": 0}, "invalid percent 0: give a whole number from 1 to 100"),

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from pycloudlib.local.network.namespaces.service_addresses import (
     resolver_of,
     service_addresses,
 )
+from pycloudlib.local.network.namespaces.shaping import TrafficClass
 from pycloudlib.local.network.namespaces.slirp import Slirp
 from pycloudlib.local.network.topology import Peering, Topology, Vpc
 
@@ -37,8 +38,15 @@ logger = logging.getLogger(__name__)
 Ruleset = Callable[[Vpc, Topology, Mapping[str, str]], str]
 """Composes a VPC's nftables commands, which replace its previous ones; see ruleset.ruleset()."""
 
+Shaping = Callable[[Vpc, Topology, Mapping[str, str]], Mapping[str, Sequence[TrafficClass]]]
+"""Returns the classes of traffic of a VPC's devices, by device; see shaping.shaping()."""
+
 BACKLOG = 128
 """How many connections a listening socket queues."""
+
+
+def _no_shaping(_vpc: Vpc, _topology: Topology, _devices: Mapping[str, str]) -> Mapping[str, Sequence[TrafficClass]]:
+    return {}
 
 
 def _ignore(_: str) -> None:
@@ -57,6 +65,12 @@ class _LiveVpc:
     dnsmasq: dict[str, Any] | None = None
     routing: list[dict[str, Any]] = field(default_factory=list)
     ruleset: str = ""
+    shaping: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def forget_internet_device(self) -> None:
+        """Forget what ended with the device that leads to the internet."""
+        self.routing.clear()
+        self.shaping.pop(slirp.DEVICE, None)
 
 
 class Fabric:
@@ -73,6 +87,7 @@ class Fabric:
     Args:
         directory: where the helper and its programs keep logs and files; it must exist, and be absolute.
         ruleset: composes the nftables commands of a VPC; default ruleset.ruleset(), without faults and host ports.
+        shaping: returns the classes of traffic of a VPC's devices; default: none.
         on_open: called with a VPC's id when its namespace was created (again), before an interface is connected to it:
             the moment to listen in it by listen(). From the thread that caused it; it may call this object.
         on_close: called with a VPC's id after its namespace was deleted: the moment to close those sockets.
@@ -88,12 +103,14 @@ class Fabric:
         directory: Path,
         ruleset: Ruleset = ruleset,
         *,
+        shaping: Shaping = _no_shaping,
         on_open: Callable[[str], object] = _ignore,
         on_close: Callable[[str], object] = _ignore,
         on_lost: Callable[[str], object] = _ignore,
     ) -> None:
         self._directory = directory
         self._ruleset = ruleset
+        self._shaping = shaping
         self._on_open = on_open
         self._on_close = on_close
         self._on_lost = on_lost
@@ -193,6 +210,16 @@ class Fabric:
                     if vpc_id in self._topology.vpcs:
                         self._apply_ruleset(self._topology.vpcs[vpc_id], live)
                     return
+
+    def missing_queues(self, kinds: Sequence[str]) -> list[str]:
+        """Return which kinds of queues this kernel lacks.
+
+        Args:
+            kinds: "htb", "tbf", or "netem".
+        """
+        with self._lock:
+            missing: list[str] = self._call("missing_queues", "", kinds=list(kinds))[0]
+            return missing
 
     def device(self, interface_id: str) -> str | None:
         """Return the name of an interface's tap, such as "eni7"; None if it has none."""
@@ -320,16 +347,17 @@ class Fabric:
             log=self._directory / f"slirp4netns-{vpc.vpc_id}.log",
             on_restart=functools.partial(self._on_internet_restart, vpc.vpc_id),
         )
-        live.routing.clear()
+        live.forget_internet_device()
 
     def _on_internet_restart(self, vpc_id: str) -> None:
-        """Set the routes anew that ended with the device."""
+        """Set the routes and the queue anew that ended with the device."""
         with self._lock:
             live, vpc = self._vpcs.get(vpc_id), self._topology.vpcs.get(vpc_id)
             if live is not None and vpc is not None:
-                live.routing.clear()
+                live.forget_internet_device()
                 try:
                     self._apply_routing(vpc, live)
+                    self._apply_shaping(vpc, live)
                 except LocalEC2Error as error:
                     logger.error("no route to the internet: %s", error)
 
@@ -385,7 +413,18 @@ class Fabric:
             self._call("change_interface", vpc.vpc_id, interface_id=interface_id, **wanted)
             live.addressing[interface_id] = wanted
 
+    def _apply_shaping(self, vpc: Vpc, live: _LiveVpc) -> None:
+        classes = self._shaping(vpc, self._topology, self._devices(vpc.vpc_id, live))
+        wanted = {device: [asdict(one) for one in own] for device, own in classes.items()}
+        for device in {**live.shaping, **wanted}:
+            if wanted.get(device) != live.shaping.get(device):
+                self._call("apply_shaping", vpc.vpc_id, device=device, classes=wanted.get(device, []))
+                live.shaping.pop(device, None)
+                if device in wanted:
+                    live.shaping[device] = wanted[device]
+
     def _apply_ruleset(self, vpc: Vpc, live: _LiveVpc) -> None:
+        self._apply_shaping(vpc, live)
         wanted = self._ruleset(vpc, self._topology, self._devices(vpc.vpc_id, live))
         if wanted != live.ruleset:
             try:

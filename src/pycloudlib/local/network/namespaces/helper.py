@@ -22,6 +22,7 @@ from typing import Any
 from pycloudlib.errors import PycloudlibError
 from pycloudlib.local.network.namespaces import protocol, syscalls
 from pycloudlib.local.network.namespaces.dnsmasq import Dnsmasq, DnsmasqSettings
+from pycloudlib.local.network.namespaces.queues import missing_kinds
 from pycloudlib.local.network.namespaces.vpc_namespace import VpcNamespace
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ class Helper:
             "remove_interface": self.remove_interface,
             "apply_ruleset": self.apply_ruleset,
             "apply_routing": self.apply_routing,
+            "apply_shaping": self.apply_shaping,
+            "missing_queues": self.missing_queues,
             "connect_vpcs": self.connect_vpcs,
             "disconnect_vpcs": self.disconnect_vpcs,
             "configure_dnsmasq": self.configure_dnsmasq,
@@ -133,6 +136,16 @@ class Helper:
         namespace.enter()
         namespace.apply_routing(tables)
         return Answer()
+
+    def apply_shaping(self, vpc_id: str, *, device: str, classes: Sequence[Mapping[str, Any]]) -> Answer:
+        """Set the classes of traffic of a device. No-op if there is none."""
+        self._vpcs[vpc_id].apply_shaping(device, classes)
+        return Answer()
+
+    def missing_queues(self, _vpc_id: str, *, kinds: Sequence[str]) -> Answer:
+        """Return which kinds of queues this kernel lacks; no VPC is needed."""
+        syscalls.setns(self._home, syscalls.CLONE_NEWNET)
+        return Answer(missing_kinds(kinds))
 
     def connect_vpcs(self, vpc_id: str, *, other_id: str, device: str) -> Answer:
         """Connect two VPCs by a pair of devices of this name."""

@@ -20,6 +20,7 @@ from pycloudlib.local.network.faults import ALL, CERTAIN, Fault
 from pycloudlib.local.network.namespaces.matches import FAMILIES, elements, in_blocks, of_traffic, words
 from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE, subnet_marks
 from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
+from pycloudlib.local.network.namespaces.shaping import CLASSES, shaping, shaping_faults
 from pycloudlib.local.network.topology import (
     AclEntry,
     GroupRule,
@@ -53,7 +54,7 @@ def ruleset(
         topology: all VPCs, for the members of security groups of peered ones.
         devices: the names of devices, by the id of the interface or of the VPC peering connection. The device that
             leads to the internet is INTERNET_DEVICE.
-        faults: network faults, which drop packets that the rules allow; default none.
+        faults: network faults, which drop packets that the rules allow, or give them a class; default none.
         host_ports: TCP ports that guests reach at the host's address.
     """
     return "\n".join(_Ruleset(vpc, topology, devices, faults, host_ports).lines()) + "\n"
@@ -79,6 +80,11 @@ class _Ruleset:
             if interface.interface_id in devices
         }
         self._peerings = sorted(devices[peering_id] for peering_id in topology.peerings if peering_id in devices)
+        self._peers = {
+            devices[peering_id]: peer for peering_id, peer in topology.peers_of(vpc).items() if peering_id in devices
+        }
+        classes = shaping(vpc, topology, devices, faults).values()
+        self._classes = {one.mark: one.number for own in classes for one in own}
 
     def lines(self) -> Iterator[str]:
         # Adding it first makes deleting it succeed; the table changes as a whole.
@@ -322,32 +328,47 @@ class _Ruleset:
         )
 
     def _faults_chain(self) -> Iterator[str]:
-        peers = {one for peering in self._topology.peerings.values() for one in self._peered(peering.vpc_ids)}
-        vpcs = [self._vpc, *(self._topology.vpcs[vpc_id] for vpc_id in sorted(peers - {self._vpc.vpc_id}))]
-        rules: list[str] = []
+        rules: list[str] = ["meta mark set 0"] if self._classes else []
+        marks = {fault.fault_id: 1 << place for place, fault in enumerate(shaping_faults(self._faults))}
         for fault in self._faults:
+            effect = f"meta mark set meta mark or {marks[fault.fault_id]}" if fault.shapes else _drop(fault)
             ends = [end for end in fault.between if end != ALL]
-            chance = f"numgen random mod {CERTAIN} < {fault.percent}" if fault.percent < CERTAIN else ""
             for family in FAMILIES:
                 names = [f"{fault.fault_id}.{number}.{family}" for number in range(len(ends))]
                 for name, end in zip(names, ends, strict=True):
-                    members = (
-                        one for interface in fault.interfaces(end, vpcs) for one in _addresses(interface, family)
-                    )
-                    yield from _set(name, _TYPES[family], dict.fromkeys(members))
+                    yield from _set(name, f"ifname . {_TYPES[family]}", self._members_of_end(fault, end, family))
                 other = f"@{names[1]}" if len(names) > 1 else f"!= @{names[0]}"
-                for near, far in (("saddr", "daddr"), ("daddr", "saddr")):
-                    rules.append(words(f"{family} {near} @{names[0]} {family} {far} {other}", chance, "drop"))
+                source, destination = f"iifname . {family} saddr", f"oifname . {family} daddr"
+                for near, far in ((source, destination), (destination, source)):
+                    rules.append(words(f"{near} @{names[0]} {far} {other}", effect))
+        rules += [f"meta mark {mark} meta priority set {CLASSES}:{number:x}" for mark, number in self._classes.items()]
         yield from _chain("faults", "", rules)
-        for hook, rule in {
-            "forward": "jump faults",
-            "input": f"ip daddr {HOST} jump faults",
-            "output": f"ip saddr {HOST} jump faults",
+        # A packet to a peered VPC meets the faults there, and not twice.
+        leaves = [f"oifname {elements(self._peerings)} return"] if self._peerings else []
+        for hook, hook_rules in {
+            "forward": [*leaves, "jump faults"],
+            "input": [f"ip daddr {HOST} jump faults"],
+            "output": [f"ip saddr {HOST} jump faults"],
         }.items():
-            yield from _chain(f"faults_{hook}", f"type filter hook {hook} priority -300;", [rule])
+            yield from _chain(f"faults_{hook}", f"type filter hook {hook} priority -300;", hook_rules)
 
-    def _peered(self, vpc_ids: tuple[str, str]) -> tuple[str, ...]:
-        return vpc_ids if self._vpc.vpc_id in vpc_ids else ()
+    def _members_of_end(self, fault: Fault, end: str, family: str) -> dict[str, None]:
+        """Return the addresses of an end, each with the device at which it is in this namespace."""
+        own = {interface.interface_id: device for device, interface in self._interfaces.items()}
+        members = [
+            (own[interface.interface_id], interface)
+            for interface in fault.interfaces(end, [self._vpc])
+            if interface.interface_id in own
+        ]
+        for device, peer in self._peers.items():
+            members += [(device, interface) for interface in fault.interfaces(end, [peer])]
+        return dict.fromkeys(
+            f"{device} . {address}" for device, interface in members for address in _addresses(interface, family)
+        )
+
+
+def _drop(fault: Fault) -> str:
+    return "drop" if fault.cuts else f"numgen random mod {CERTAIN} < {fault.amount} drop"
 
 
 def with_host(cidr: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from pycloudlib.local.network.namespaces import peering, syscalls, taps
 from pycloudlib.local.network.namespaces.nftables import Nftables
+from pycloudlib.local.network.namespaces.queues import set_queue
 from pycloudlib.local.network.namespaces.service_addresses import HOST
 
 GATEWAY_MAC = "0a:00:00:00:00:01"
@@ -359,6 +360,25 @@ class VpcNamespace:
         """
         self.enter()
         self.nftables.apply(ruleset)
+
+    def apply_shaping(self, device: str, classes: Sequence[Mapping[str, Any]]) -> None:
+        """Give a device exactly these classes of traffic. No-op if there is no device.
+
+        Args:
+            device: its name.
+            classes: each a TrafficClass, as JSON has it.
+        """
+        self.enter()
+        try:
+            index = socket.if_nametoindex(device)
+        except OSError:
+            return
+        try:
+            set_queue(self._netlink, index, classes)
+        except NetlinkError as error:
+            # Other errors of _GONE can mean that the kernel lacks a kind of queue.
+            if error.code != errno.ENODEV:
+                raise
 
     def close(self) -> None:
         """Give the namespace up. It ends with its last tap and socket."""

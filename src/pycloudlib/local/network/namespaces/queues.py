@@ -1,0 +1,118 @@
+"""Queues of network devices (tc), which delay packets and limit their rate. Only the helper uses this."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from pycloudlib.local.network.namespaces.shaping import CLASSES
+
+JUMBO_FRAME = 9_015
+"""Bytes of the largest frame: the MTU, and an Ethernet header."""
+
+_ROOT = CLASSES << 16
+_BYTES_PER_KBIT = 125
+_UNLIMITED = 4_000_000_000
+"""Bytes per second."""
+_QUANTUM = 60_000
+"""Bytes that a class sends in its turn; given, because the kernel's own choice for this rate makes it warn."""
+_DELAYED_PACKETS = 10_000
+"""How many packets a delay holds; more are dropped."""
+_BURST_SECONDS = 0.005
+_WAITING_SECONDS = 0.1
+"""How long a packet waits for its turn before others are dropped, unless frames are larger than that."""
+_WAITING_FRAMES = 10
+_LOOPBACK_INDEX = 1
+_PARENT_ROOT = 0xFFFFFFFF
+_EXAMPLES: Mapping[str, Mapping[str, Any]] = {
+    "htb": {"default": 0},
+    "netem": {"delay": 1000},
+    "tbf": {"rate": 125_000, "burst": JUMBO_FRAME, "limit": JUMBO_FRAME},
+}
+
+
+def set_queue(netlink: IPRoute, index: int, classes: Sequence[Mapping[str, Any]]) -> None:
+    """Give a device a queue with these classes in the place of any that it has.
+
+    Packets of other classes are sent at once, and so are those of no class.
+
+    Args:
+        netlink: the namespace.
+        index: of the device.
+        classes: each a TrafficClass, as JSON has it; none for no queue.
+
+    Raises:
+        NetlinkError: the kernel refused.
+    """
+    with _unless_absent():
+        netlink.tc("del", index=index, parent=_PARENT_ROOT)
+    if not classes:
+        return
+    netlink.tc("add", "htb", index, _ROOT, default=0)
+    try:
+        for one in classes:
+            _add_class(netlink, index, one)
+    except BaseException:
+        netlink.tc("del", index=index, parent=_PARENT_ROOT)
+        raise
+
+
+def missing_kinds(kinds: Sequence[str]) -> list[str]:
+    """Return the kinds of queues that this kernel lacks.
+
+    The loopback device of the namespace that the process is in must have no queue.
+
+    Args:
+        kinds: such as "netem".
+    """
+    with contextlib.closing(IPRoute(groups=0)) as netlink:
+        return [kind for kind in kinds if not _has(netlink, kind)]
+
+
+def _has(netlink: IPRoute, kind: str) -> bool:
+    try:
+        netlink.tc("add", kind, _LOOPBACK_INDEX, _ROOT, **_EXAMPLES[kind])
+    except NetlinkError as error:
+        if error.code != errno.ENOENT:
+            raise
+        return False
+    netlink.tc("del", index=_LOOPBACK_INDEX, parent=_PARENT_ROOT)
+    return True
+
+
+def _add_class(netlink: IPRoute, index: int, one: Mapping[str, Any]) -> None:
+    parent = _ROOT | one["number"]
+    speed = {"rate": _UNLIMITED, "burst": _QUANTUM, "quantum": _QUANTUM}
+    netlink.tc("add-class", "htb", index, parent, parent=_ROOT, **speed)
+    if one["milliseconds"]:
+        handle = (CLASSES + 2 * one["number"]) << 16
+        delay = {"delay": one["milliseconds"] * 1000, "limit": _DELAYED_PACKETS}
+        netlink.tc("add", "netem", index, handle, parent=parent, **delay)
+        # The only class of a delay is the queue of what has been delayed.
+        parent = handle | 1
+    if one["kbit_per_second"]:
+        handle = (CLASSES + 2 * one["number"] + 1) << 16
+        netlink.tc("add", "tbf", index, handle, parent=parent, **_rate(one["kbit_per_second"] * _BYTES_PER_KBIT))
+
+
+def _rate(rate: int) -> dict[str, int]:
+    """Return the parameters of a rate in bytes per second."""
+    return {
+        "rate": rate,
+        "burst": max(JUMBO_FRAME, int(rate * _BURST_SECONDS)),
+        "limit": max(JUMBO_FRAME * _WAITING_FRAMES, int(rate * _WAITING_SECONDS)),
+    }
+
+
+@contextlib.contextmanager
+def _unless_absent() -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in (errno.ENOENT, errno.ENODEV, errno.EINVAL):
+            raise

@@ -1,0 +1,85 @@
+"""Delays and rates as classes of traffic: plain data, for the helper to apply.
+
+The ruleset marks a packet with the bits of all faults that hold it back, and gives it the class of that mark. Each
+device that leads to a receiver has a queue with a class per mark that its packets may have. The packets of one mark
+therefore share a rate on each device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from pycloudlib.local.network.faults import DELAY, RATE, Fault, places
+from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE
+from pycloudlib.local.network.topology import Topology, Vpc
+
+CLASSES = 1
+"""The major number of the queue whose classes these are."""
+
+
+@dataclass(frozen=True)
+class TrafficClass:
+    """How packets of a mark are held back on a device.
+
+    Args:
+        mark: the bits of the faults, each 1 << its place in shaping_faults().
+        number: the minor number of the class, from 1.
+        milliseconds: the delay; 0 for none.
+        kbit_per_second: the rate in kbit/s; 0 for any.
+    """
+
+    mark: int
+    number: int
+    milliseconds: int
+    kbit_per_second: int
+
+
+def shaping_faults(faults: Iterable[Fault]) -> list[Fault]:
+    """Return the faults that hold packets back, instead of dropping them."""
+    return [fault for fault in faults if fault.shapes]
+
+
+def shaping(
+    vpc: Vpc, topology: Topology, devices: Mapping[str, str], faults: Collection[Fault]
+) -> dict[str, list[TrafficClass]]:
+    """Return the classes of traffic of the devices of a VPC's namespace, by device; without devices that have none.
+
+    Args:
+        vpc: the VPC.
+        topology: all VPCs, for the senders in peered ones.
+        devices: the names of devices, by the id of the interface.
+        faults: all network faults.
+    """
+    shaped = shaping_faults(faults)
+    if not shaped:
+        return {}
+    ends = {end for fault in shaped for end in fault.between}
+    outside: frozenset[str] = frozenset()
+    vpcs = [vpc, *topology.peers_of(vpc).values()]
+    senders = {places(one, interface) & ends for one in vpcs for interface in one.interfaces.values()} | {outside}
+    receivers = {
+        devices[interface.interface_id]: places(vpc, interface) & ends
+        for interface in vpc.interfaces.values()
+        if interface.interface_id in devices
+    } | {INTERNET_DEVICE: outside}
+    marks = {
+        device: sorted({_mark(shaped, sender, receiver) for sender in senders} - {0})
+        for device, receiver in receivers.items()
+    }
+    numbers = {mark: number for number, mark in enumerate(sorted({one for own in marks.values() for one in own}), 1)}
+    return {device: [_class(shaped, mark, numbers[mark]) for mark in own] for device, own in marks.items() if own}
+
+
+def _mark(shaped: list[Fault], sender: frozenset[str], receiver: frozenset[str]) -> int:
+    return sum(1 << place for place, fault in enumerate(shaped) if fault.affects(sender, receiver))
+
+
+def _class(shaped: list[Fault], mark: int, number: int) -> TrafficClass:
+    applied = [fault for place, fault in enumerate(shaped) if mark >> place & 1]
+    return TrafficClass(
+        mark,
+        number,
+        milliseconds=sum(fault.amount for fault in applied if fault.kind == DELAY),
+        kbit_per_second=min((fault.amount for fault in applied if fault.kind == RATE), default=0),
+    )
