@@ -42,6 +42,8 @@ PycloudlibException
     └── LocalEC2Error                 the local EC2, on this machine
         ├── LocalEC2NotRunningError   none of this name is running
         ├── ImageError                a disk image that cannot be built or used
+        │   ├── DownloadError         an image that cannot be downloaded (.status)
+        │   └── VerificationError     a download with a wrong checksum or signature
         └── MachineError              a virtual machine that did not start
 """
 
@@ -490,6 +492,23 @@ class LocalEC2NotRunningError(LocalEC2Error):
 
 class ImageError(LocalEC2Error):
     """A disk image cannot be built or used."""
+
+
+class DownloadError(ImageError):
+    """An image, or the index of a publisher's images, cannot be downloaded.
+
+    Args:
+        message: the complete message, one line.
+        status: the HTTP status of the response; default 0, for no response.
+    """
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class VerificationError(ImageError):
+    """The checksum of a downloaded image, or the signature of an index, is wrong."""
 
 
 class MachineError(LocalEC2Error):

@@ -59,6 +59,9 @@ def inspect(path: Path) -> DiskInfo:
     told = json.loads(_qemu_img("info", "--output=json", str(path), what=f"cannot read {path}"))
     if told["format"] not in DISK_FORMATS:
         raise ImageError(f"{path} is no disk image that can be used: it is {told['format']}")
+    external = told.get("format-specific", {}).get("data", {}).get("data-file")
+    if external is not None:
+        raise ImageError(f"{path} is no disk image that can be used: its data is in another file, {external}")
     if told["format"] == "raw":
         _require_signature(path)
     if told["format"] == "qcow2":

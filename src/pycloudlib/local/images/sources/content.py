@@ -1,0 +1,138 @@
+"""The store of pulled disks, addressed by the checksums of their downloads, safe for concurrent processes.
+
+The store lies beside the images of the catalog. Images are hard links to its disks, so that two images with the same
+content share a disk. A lock on the directory of a content shows other processes that it is in use.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local import qemu_img
+from pycloudlib.local.images.sources.published import Checksum
+
+DIRECTORY = ".content"
+DOWNLOAD = "download"
+PARTIAL = "partial"
+DISKS = {"raw": "disk.raw", "qcow2": "disk.qcow2"}
+"""The file name of a disk by its format."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """The content of one download.
+
+    Args:
+        directory: its directory.
+    """
+
+    directory: Path
+
+    @property
+    def partial(self) -> Path:
+        """The file of a download that is not complete."""
+        return self.directory / PARTIAL
+
+    @property
+    def download(self) -> Path:
+        """The verified download; it is gone once the disk is there."""
+        return self.directory / DOWNLOAD
+
+    @property
+    def disk(self) -> Path | None:
+        """The disk; None until it is complete."""
+        disks = (self.directory / name for name in DISKS.values())
+        return next((disk for disk in disks if disk.exists()), None)
+
+
+class ContentStore:
+    """The store of a catalog.
+
+    Args:
+        catalog: the directory of the catalog.
+    """
+
+    def __init__(self, catalog: Path) -> None:
+        self.directory = catalog / DIRECTORY
+
+    @contextmanager
+    def locked(self, checksum: Checksum, on_wait: Callable[[], None]) -> Iterator[Content]:
+        """Hold the lock on a content while the context is active, and create its directory.
+
+        Args:
+            checksum: the checksum of the download.
+            on_wait: called once if another thread or process holds the lock.
+
+        Raises:
+            LocalEC2Error: the directory cannot be created.
+        """
+        directory = self.directory / str(checksum)
+        lock = _lock(directory, on_wait)
+        try:
+            yield Content(directory)
+        finally:
+            # No-op unless it is empty: a failed download leaves no directory.
+            with suppress(OSError):
+                directory.rmdir()
+            os.close(lock)
+
+    def prune(self) -> int:
+        """Remove the contents that no image and no download uses.
+
+        Returns:
+            The number of bytes that were freed.
+        """
+        if not self.directory.is_dir():
+            return 0
+        return sum(_removed(directory) for directory in self.directory.iterdir())
+
+
+def _lock(directory: Path, on_wait: Callable[[], None]) -> int:
+    try:
+        while True:
+            directory.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # The directory may have been removed, and even created again, while this waited.
+            if _is_same(directory, descriptor):
+                return descriptor
+            os.close(descriptor)
+    except OSError as error:
+        raise LocalEC2Error(f"cannot write to {directory}: {error.strerror}") from error
+
+
+def _is_same(directory: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(directory.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _removed(directory: Path) -> int:
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # another process removed it
+        return 0
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        files = [path for path in directory.iterdir() if path.is_file()]
+        if any(path.stat().st_nlink > 1 for path in files):
+            return 0
+        freed = sum(qemu_img.used_bytes(path) for path in files)
+        shutil.rmtree(directory, ignore_errors=True)
+        return freed
+    except OSError:  # in use
+        return 0
+    finally:
+        os.close(descriptor)

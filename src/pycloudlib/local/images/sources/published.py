@@ -1,0 +1,182 @@
+"""What a distribution publishes: the builds of a release, and the disk of one of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Protocol
+
+from pycloudlib.errors import ImageNotFoundError
+from pycloudlib.local.images.distributions import GENERIC, Offer
+from pycloudlib.local.images.sources.site import Site
+from pycloudlib.local.images.sources.web import Web
+
+UEFI = "uefi"
+UEFI_PREFERRED = "uefi-preferred"
+
+CHECKSUM_ONLY = "checksum"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The image that is asked for.
+
+    Args:
+        release: a code name, a version number, or another name that a source knows, such as "fedora-42".
+        daily: whether the daily build is meant; default the released image.
+        architecture: "x86_64" (default) or "arm64".
+        image_type: one of `distributions.IMAGE_TYPES`; default "generic".
+        serial: the serial of the build; default the newest one.
+    """
+
+    release: str
+    daily: bool = False
+    architecture: str = "x86_64"
+    image_type: str = GENERIC
+    serial: str | None = None
+
+    def __str__(self) -> str:
+        words = (
+            "daily" if self.daily else "released",
+            self.image_type if self.image_type != GENERIC else "",
+            f"image of {self.release}",
+            f"for {self.architecture}",
+            f"with serial {self.serial}" if self.serial else "",
+        )
+        return " ".join(word for word in words if word)
+
+    @property
+    def options(self) -> list[str]:
+        """The arguments of `pycloudlib local image pull` for this image."""
+        return [
+            self.release,
+            *(["--daily"] if self.daily else []),
+            *(["--arch", self.architecture] if self.architecture != "x86_64" else []),
+            *(["--image-type", self.image_type] if self.image_type != GENERIC else []),
+            *(["--serial", self.serial] if self.serial else []),
+        ]
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """The checksum of a file.
+
+    Args:
+        algorithm: "sha256" or "sha512".
+        hexdigest: the checksum in lower-case hexadecimal digits.
+    """
+
+    algorithm: str
+    hexdigest: str
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}-{self.hexdigest}"
+
+    def new_hash(self) -> hashlib._Hash:
+        """Return a hash object of the algorithm."""
+        return hashlib.new(self.algorithm)
+
+
+@dataclass(frozen=True)
+class PublishedDisk:
+    """The disk of a build, and the AMI that it is on EC2.
+
+    Args:
+        url: the URL of the file; its suffix names the format.
+        checksum: the checksum of the file.
+        verified_by: what vouches for the checksum: "checksum" if only the server does, else the name of the keyring
+            that verified its signature.
+        serial: the serial of the build.
+        created: the creation time of the AMI.
+        offer: the AMI's name, owner, and description.
+        release: the code name, or the name that the source knows it by.
+        username: the login user.
+        root_device_name: the AMI's root device.
+        architecture: "x86_64" or "arm64".
+        boot_mode: the AMI's boot mode: "legacy-bios", "uefi", or "uefi-preferred".
+        size: the bytes of the file; None if the index does not have it (default).
+    """
+
+    url: str
+    checksum: Checksum
+    verified_by: str
+    serial: str
+    created: datetime
+    offer: Offer
+    release: str
+    username: str
+    root_device_name: str
+    architecture: str
+    boot_mode: str
+    size: int | None = None
+
+
+class Source(Protocol):
+    """A publisher of disk images."""
+
+    @property
+    def name(self) -> str:
+        """The publisher's name, which mirrors are configured by, such as "debian"."""
+
+    @property
+    def base(self) -> str:
+        """The URL of the publisher's own server."""
+
+    def releases(self) -> list[str]:
+        """Return the releases that can be asked for, newest last."""
+
+    def serials(self, web: Web, site: Site, wanted: Wanted) -> list[str]:
+        """Return the serials of all builds, newest first.
+
+        Args:
+            web: the connection.
+            site: the publisher's server, or a mirror.
+            wanted: the image; its serial is ignored.
+        """
+
+    def disk(self, web: Web, site: Site, wanted: Wanted) -> PublishedDisk:
+        """Return the disk of a build: of the wanted serial, or the newest.
+
+        Args:
+            web: the connection.
+            site: the publisher's server, or a mirror.
+            wanted: the image.
+
+        Raises:
+            ImageNotFoundError: there is no such build.
+            DownloadError: the index cannot be downloaded or understood.
+            VerificationError: the signature of the index does not verify.
+        """
+
+
+def chosen_serial(serials: list[str], wanted: Wanted) -> str:
+    """Return the wanted serial, or the newest one.
+
+    Args:
+        serials: all serials, newest first.
+        wanted: the image.
+
+    Raises:
+        ImageNotFoundError: the serial is missing, or there is none at all.
+    """
+    if wanted.serial is None and serials:
+        return serials[0]
+    if wanted.serial in serials:
+        return wanted.serial
+    newest = f"; the newest serials are {', '.join(serials[:3])}" if serials else ""
+    raise ImageNotFoundError(wanted.release, message=f"there is no {wanted} to pull{newest}")
+
+
+def created_at(serial: str) -> datetime:
+    """Return the creation time of a serial, such as "20240423.1" or "20241004-1890".
+
+    A serial has a day and a number, but no time. Count the number as seconds, so that the builds of a day keep their
+    order.
+
+    Raises:
+        ValueError: the serial does not begin with a date.
+    """
+    day = datetime.strptime(serial[:8], "%Y%m%d").replace(tzinfo=timezone.utc)
+    number = "".join(character for character in serial[8:] if character.isdigit())
+    return day + timedelta(seconds=int(number or "0") % 86400)

@@ -1,0 +1,188 @@
+"""Pull images: find the build, download and verify its disk, and register it under its AMI's name."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from pycloudlib.errors import DownloadError, InvalidArgumentError
+from pycloudlib.local import qemu_img
+from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
+from pycloudlib.local.images.sources.content import Content, ContentStore
+from pycloudlib.local.images.sources.debian import Debian
+from pycloudlib.local.images.sources.download import Watch, download
+from pycloudlib.local.images.sources.published import CHECKSUM_ONLY, PublishedDisk, Source, Wanted
+from pycloudlib.local.images.sources.site import Sites, sites_of_environment, variable_of
+from pycloudlib.local.images.sources.unpack import make_disk
+from pycloudlib.local.images.sources.web import Web
+from pycloudlib.releases import find_release
+
+AT_ONCE = 4
+"""The number of concurrent downloads."""
+
+SOURCES: tuple[Source, ...] = (Debian(),)
+PULLED = "pulled"
+
+
+class Reporter:
+    """Receives the progress of pulls, from several threads. This one ignores it."""
+
+    def say(self, line: str) -> None:
+        """Receive a line for a step."""
+
+    def watch(self, wanted: Wanted, done: int, total: int | None) -> None:
+        """Receive the progress of a download.
+
+        Args:
+            wanted: the image.
+            done: the bytes so far.
+            total: the bytes of the whole download; None if unknown.
+        """
+
+
+@dataclass
+class Puller:
+    """Pulls images into a catalog.
+
+    Args:
+        catalog: the catalog.
+        sites: the mirrors, keyrings, and proxy; default those of the environment.
+        reporter: receives the progress; default none.
+    """
+
+    catalog: Catalog
+    sites: Sites = field(default_factory=sites_of_environment)
+    reporter: Reporter = field(default_factory=Reporter)
+
+    def __post_init__(self) -> None:
+        self._stopped = threading.Event()
+        self._web = Web(proxy=self.sites.proxy, stopped=self._stopped)
+        self._store = ContentStore(self.catalog.directory)
+
+    def pull(self, wanted: Sequence[Wanted]) -> list[Image]:
+        """Pull images, several at once. No-op for those that the catalog has already.
+
+        Args:
+            wanted: the images.
+
+        Returns:
+            The images, in this order.
+
+        Raises:
+            ImageNotFoundError: there is no such image.
+            DownloadError: an index or a disk cannot be downloaded.
+            VerificationError: a signature or a checksum is wrong.
+            LocalEC2Error: the disk is full.
+        """
+        for one in wanted:
+            source_of(one.release)
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull") as threads:
+            pulls = [threads.submit(self._pull, one) for one in wanted]
+            try:
+                for done in as_completed(pulls):
+                    done.result()
+            except BaseException:
+                self._stopped.set()
+                threads.shutdown(wait=True, cancel_futures=True)
+                raise
+        return [one.result() for one in pulls]
+
+    def serials(self, wanted: Wanted) -> list[str]:
+        """Return the serials of an image's builds, newest first."""
+        source = source_of(wanted.release)
+        return source.serials(self._web, self.sites.of(source.name, source.base), wanted)
+
+    def _pull(self, wanted: Wanted) -> Image:
+        source = source_of(wanted.release)
+        try:
+            disk = source.disk(self._web, self.sites.of(source.name, source.base), wanted)
+            return self._registered(disk) or self._pulled(wanted, disk)
+        except DownloadError as error:
+            if source.name in self.sites.mirrors:
+                raise DownloadError(
+                    f"{error} (the mirror of {source.name}: see {variable_of(source.name)})", status=error.status
+                ) from error
+            raise
+
+    def _registered(self, disk: PublishedDisk) -> Image | None:
+        for image in self.catalog.images():
+            if (image.name, image.owner_id) == (disk.offer.name, disk.offer.owner_id):
+                self.reporter.say(f"{image.name} is there already")
+                return image
+        return None
+
+    def _pulled(self, wanted: Wanted, disk: PublishedDisk) -> Image:
+        def on_wait() -> None:
+            self.reporter.say(f"waiting for another pull of {disk.offer.name}")
+
+        with self._store.locked(disk.checksum, on_wait) as content:
+            if content.disk is None:
+                self._fetch(wanted, disk, content)
+            return self._registered(disk) or self._register(disk, content)
+
+    def _fetch(self, wanted: Wanted, disk: PublishedDisk, content: Content) -> None:
+        if not content.download.exists():
+            if disk.size is not None:
+                qemu_img.ensure_space(content.directory, disk.size)
+            self.reporter.say(f"downloading {disk.url}")
+            watch: Watch = lambda done, total: self.reporter.watch(wanted, done, total)  # noqa: E731
+            download(self._web, disk.url, content.partial, disk.checksum, watch)
+            content.partial.rename(content.download)
+        make_disk(content, _file_name(disk.url))
+
+    def _register(self, disk: PublishedDisk, content: Content) -> Image:
+        stored = content.disk
+        assert stored is not None  # noqa: S101  (the caller has fetched it)
+        info = qemu_img.inspect(stored)
+        with self.catalog.new_entry() as partial:
+            (partial / stored.name).hardlink_to(stored)
+            entry = Entry(
+                release=disk.release,
+                created=timestamp(disk.created),
+                disk=stored.name,
+                format=info.format,
+                virtual_size=info.virtual_size,
+                kernel="",
+                initrd="",
+                kernel_arguments="",
+                root_device_name=disk.root_device_name,
+                username=disk.username,
+                source=PULLED,
+                architecture=disk.architecture,
+                boot_mode=disk.boot_mode,
+                origin=disk.url,
+                offers=(disk.offer,),
+            )
+            image = self.catalog.commit(partial, entry)
+        self.reporter.say(f"{image.name} is ready: {_verification(disk)}")
+        return image
+
+
+def source_of(release: str) -> Source:
+    """Return the publisher of a release.
+
+    Raises:
+        InvalidArgumentError: the release is unknown.
+    """
+    for source in SOURCES:
+        if release.strip().lower() in source.releases():
+            return source
+    known = find_release(release)
+    for source in SOURCES:
+        if source.name == known.distribution:
+            return source
+    raise InvalidArgumentError(f"{release} cannot be pulled")
+
+
+def _file_name(url: str) -> str:
+    return PurePosixPath(unquote(urlsplit(url).path)).name
+
+
+def _verification(disk: PublishedDisk) -> str:
+    if disk.verified_by == CHECKSUM_ONLY:
+        return f"its {disk.checksum.algorithm} is the one that the server lists; no signature was verified"
+    return f"its {disk.checksum.algorithm} is signed ({disk.verified_by})"

@@ -1,0 +1,162 @@
+"""The HTTP client of pulls: small files at once, large ones with progress and resumed after a cut."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import re
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from pycloudlib.errors import DownloadError, LocalEC2Error
+
+MIB = 2**20
+BLOCK = MIB
+LARGEST_INDEX = 64 * MIB
+TIMEOUT = 30.0
+"""The seconds that a server may be silent."""
+
+SCHEMES = ("http://", "https://")
+_CUT = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+
+
+class Stopped(Exception):  # noqa: N818  (not an error)
+    """The download was stopped by another thread."""
+
+
+class Web:
+    """An HTTP client with the proxies of the environment, or one of its own.
+
+    Args:
+        proxy: the URL of a proxy for all servers except those in `no_proxy`; default those of `http_proxy` and
+            `https_proxy` in the environment.
+        timeout: the seconds that a server may be silent; default 30.
+        stopped: ends downloads when set; default never.
+    """
+
+    def __init__(
+        self, *, proxy: str | None = None, timeout: float = TIMEOUT, stopped: threading.Event | None = None
+    ) -> None:
+        proxies = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
+        self._trusting = urllib.request.build_opener(proxies, _Redirects(may_leave_tls=True))
+        self._strict = urllib.request.build_opener(proxies, _Redirects(may_leave_tls=False))
+        self._timeout = timeout
+        self._stopped = stopped or threading.Event()
+
+    def read(self, url: str) -> bytes:
+        """Return a small file, such as an index. Refuse redirects from HTTPS to HTTP, since the file is not verified.
+
+        Raises:
+            DownloadError: the file is missing, larger than 64 MiB, or the connection failed.
+        """
+        with explained(url), closing(self._open(self._strict, url)) as response:
+            content = bytes(response.read(LARGEST_INDEX + 1))
+            if len(content) > LARGEST_INDEX:
+                raise DownloadError(f"{url} is larger than {LARGEST_INDEX // MIB} MiB: it is not an index of images")
+            promised = response.headers.get("Content-Length")
+            if promised and promised.isdigit() and len(content) < int(promised):
+                raise DownloadError(f"{url} was cut off after {len(content)} of {promised} bytes: try again")
+            return content
+
+    def open(self, url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+        """Open a file whose checksum is known.
+
+        Args:
+            url: the URL of the file.
+            headers: the headers of the request, such as Range.
+        """
+        return self._open(self._trusting, url, headers)
+
+    def blocks(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        """Yield the content of a response.
+
+        Raises:
+            Stopped: another thread stopped the download.
+        """
+        while block := response.read(BLOCK):
+            if self._stopped.is_set():
+                raise Stopped
+            yield block
+
+    def _open(
+        self, opener: urllib.request.OpenerDirector, url: str, headers: dict[str, str] | None = None
+    ) -> http.client.HTTPResponse:
+        if not url.startswith(SCHEMES):
+            raise DownloadError(f"{url} is not the URL of an HTTP server")
+        request = urllib.request.Request(url, headers={"User-Agent": "pycloudlib", **(headers or {})})  # noqa: S310
+        response: http.client.HTTPResponse = opener.open(request, timeout=self._timeout)
+        return response
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    def __init__(self, *, may_leave_tls: bool) -> None:
+        self._may_leave_tls = may_leave_tls
+
+    # Python 3.10 does not know this status.
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+    def redirect_request(  # noqa: PLR0917  (the signature is urllib's)
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith(SCHEMES):
+            raise DownloadError(f"{req.full_url} redirects to {newurl}, which is not the URL of an HTTP server")
+        if newurl.startswith("http://") and req.full_url.startswith("https://") and not self._may_leave_tls:
+            raise DownloadError(f"{req.full_url} redirects to {newurl}, which is not encrypted: name another mirror")
+        # Before Python 3.11, the base class refuses this status.
+        return super().redirect_request(req, fp, 307 if code == 308 else code, msg, headers, newurl)  # noqa: PLR2004
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """Turn the errors of a request into a DownloadError of one line."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise DownloadError(f"{url}: {error.code} {error.reason}", status=error.code) from error
+    except urllib.error.URLError as error:
+        raise DownloadError(f"cannot reach {url}: {reason(error)}") from error
+    except _CUT as error:
+        raise DownloadError(f"{url} was cut off: {reason(error)}") from error
+    except ValueError as error:
+        raise DownloadError(f"{url} is not a URL: {error}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Return the reason of a connection's error in a few words."""
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, BaseException):
+        return reason(inner)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def is_cut(error: BaseException) -> bool:
+    """Return whether an error is a cut connection, which a later attempt may survive."""
+    if isinstance(error, urllib.error.HTTPError):
+        return False
+    if isinstance(error, urllib.error.URLError):
+        return True
+    return isinstance(error, _CUT)
+
+
+def no_space(error: OSError, directory: Path) -> LocalEC2Error:
+    """Return the error for a file that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return LocalEC2Error(f"no room left on the disk: free some in {directory}, then try again")
+    return LocalEC2Error(f"cannot write to {directory}: {error.strerror}")
+
+
+def content_range(value: str | None) -> tuple[int, int | None] | None:
+    """Return the start and the total of a Content-Range header; None if it is missing or malformed."""
+    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", value or "")
+    if found is None:
+        return None
+    return int(found[1]), None if found[2] == "*" else int(found[2])
