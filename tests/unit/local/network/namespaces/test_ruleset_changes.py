@@ -17,6 +17,7 @@ from support.sample_topologies import ANYWHERE, group, interface, lab, rule, wit
 
 PARTITION = Fault("fault-1", "partition", ("i-a", "i-c"))
 LOSS = Fault("fault-2", "loss", ("us-east-1a", "all"), 30)
+RATE = Fault("fault-3", "rate", ("i-a", "all"), 1000)
 DEVICES = {"eni-a": "eni1", "eni-b": "eni2", "eni-c": "eni3", "eni-d": "eni4", "pcx-1": "pcx1"}
 
 
@@ -63,7 +64,7 @@ def test_rule_changes_one_chain() -> None:
 
 def test_fault_changes_its_own_sets_and_chain() -> None:
     cut = text(BASE, faults=[PARTITION])
-    assert "add set inet ec2 fault-1.0.ip { type ipv4_addr; }\n" in changes(text(BASE), cut)
+    assert "add set inet ec2 fault-1.0.ip { type ifname . ipv4_addr; }\n" in changes(text(BASE), cut)
     assert all("fault" in command for command in changes(text(BASE), cut).splitlines())
     assert all("fault" in command for command in changes(cut, text(BASE)).splitlines())
 
@@ -77,7 +78,7 @@ def test_changes_lead_to_the_same_rules_as_the_whole(packets: PacketLab) -> None
         text(BASE, faults=[LOSS], host_ports=[3128]),
         text(lab(interface("a", "10.0.1.5"), interface("new", "10.0.2.99", "sg-web"))),
         text(replace(BASE, vpcs={**BASE.vpcs, "vpc-1": smaller})),
-        text(BASE, faults=[PARTITION, LOSS]),
+        text(BASE, faults=[PARTITION, LOSS, RATE]),
         text(BASE, faults=[PARTITION]),
         text(BASE),
     ]
