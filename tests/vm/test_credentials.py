@@ -15,15 +15,10 @@ from botocore.exceptions import ClientError
 from pycloudlib import EC2, EC2Instance, KeyPair
 from pycloudlib.local import LocalEC2
 from support.imds import asking_imds
+from support.services import TRUST
 
 pytestmark = pytest.mark.vm
 
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
-    }
-)
 CALLER = """
 import datetime, hashlib, hmac, json, sys, urllib.request
 endpoint, host, keys = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
@@ -17,6 +17,7 @@ from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 from pycloudlib.local.api.http_messages import Refusal, body_of
+from pycloudlib.local.api.shape_constraints import leaf, problems_of
 
 Environ = dict[str, Any]
 
@@ -31,6 +32,19 @@ _CODES = {"sns": "InvalidParameter"}
 """The error codes of query services that do not have "ValidationError"."""
 _RECIPIENTS = {"TopicArn", "TargetArn", "PhoneNumber"}
 """Publish needs one of these, which the model does not say."""
+_WITHOUT_EFFECT = {
+    "AssumeRole": {
+        "PolicyArns",
+        "ProvidedContexts",
+        "SerialNumber",
+        "SourceIdentity",
+        "Tags",
+        "TokenCode",
+        "TransitiveTagKeys",
+    },
+    "PutParameter": {"Policies"},
+}
+"""Members, by action, that would have no effect."""
 
 
 def malformed(environ: Environ, service: str, action: str) -> Refusal | None:
@@ -52,8 +66,11 @@ def malformed(environ: Environ, service: str, action: str) -> Refusal | None:
     if operation.input_shape is None:
         return None
     if model.metadata["protocol"] == "query":
-        problems = list(_problems_of_query(environ, operation))
-        return Refusal(_BAD, _CODES.get(service, "ValidationError"), "; ".join(problems)) if problems else None
+        form = _parameters(environ) | _parse(body_of(environ).decode(errors="replace"))
+        problems = list(_problems_of_query(form, operation))
+        if problems:
+            return Refusal(_BAD, _CODES.get(service, "ValidationError"), "; ".join(problems))
+        return _check_effects(action, {name.partition(".")[0] for name in form})
     return _check_json(environ, operation, service)
 
 
@@ -62,8 +79,13 @@ def _service_model(service: str) -> ServiceModel:
     return get_session().get_service_model(service)
 
 
-def _problems_of_query(environ: Environ, operation: OperationModel) -> Iterator[str]:
-    form = _parameters(environ) | _parse(body_of(environ).decode(errors="replace"))
+def _check_effects(action: str, members: Iterable[str]) -> Refusal | None:
+    for name in sorted(_WITHOUT_EFFECT.get(action, set()) & set(members)):
+        return Refusal(_BAD, "UnsupportedOperation", f"The local EC2 does not have the parameter {name} of {action}")
+    return None
+
+
+def _problems_of_query(form: Mapping[str, str], operation: OperationModel) -> Iterator[str]:
     shape: Any = operation.input_shape
     given = {name.partition(".")[0] for name in form}
     for name in shape.required_members:
@@ -75,6 +97,14 @@ def _problems_of_query(environ: Environ, operation: OperationModel) -> Iterator[
         if name in form:
             yield from _problems_of_integer(name, form[name], member)
             yield from _problems_of_text(name, form[name])
+    for name, text in form.items():
+        yield from _problems_of_leaf(name, text, shape)
+
+
+def _problems_of_leaf(name: str, text: str, shape: Shape) -> Iterator[str]:
+    found = leaf(shape, name.split("."))
+    if found is not None and found.type_name == "string":
+        yield from problems_of(f"{name[:1].lower()}{name[1:]}", text, found)
 
 
 def _problems_of_text(name: str, text: str) -> Iterator[str]:
@@ -99,6 +129,7 @@ def _check_json(environ: Environ, operation: OperationModel, service: str) -> Re
     located = {name: one.serialization.get("location") for name, one in shape.members.items()}
     query = _parameters(environ)
     problems: list[str] = []
+    body: dict[str, Any] = {}
     for name, member in shape.members.items():
         parameter = str(member.serialization.get("name", name))
         if located[name] == "querystring" and parameter in query:
@@ -110,9 +141,13 @@ def _check_json(environ: Environ, operation: OperationModel, service: str) -> Re
             return Refusal(_BAD, "SerializationException", "The request body is not valid JSON")
         report = ParamValidator().validate(body, shape)
         problems += report.generate_report().splitlines()
+        if not problems:
+            problems += problems_of("", body, shape)
         if service == "ssm" and not problems and body.get("NextToken"):
             problems += _problems_of_text("NextToken", body["NextToken"])
-    return Refusal(_BAD, "ValidationException", "; ".join(problems)) if problems else None
+    if problems:
+        return Refusal(_BAD, "ValidationException", "; ".join(problems))
+    return _check_effects(operation.name, body)
 
 
 def _parameters(environ: Environ) -> dict[str, str]:

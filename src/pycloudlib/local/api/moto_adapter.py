@@ -21,7 +21,7 @@ from moto import backends
 from moto.core import responses
 from moto.core.exceptions import JsonRESTError, ServiceException
 from moto.core.request import Request
-from moto.core.responses import ActionResult, EmptyResult
+from moto.core.responses import ActionResult, BaseResponse, EmptyResult
 from moto.core.serialize import (
     AttributePickerContext,
     TimestampSerializer,
@@ -87,13 +87,16 @@ from moto.ec2.utils import (
     random_volume_id,
 )
 from moto.fis.models import FISBackend, fis_backends
-from moto.iam.exceptions import NotFoundException
+from moto.iam.exceptions import IAMException, NotFoundException
 from moto.iam.models import IAMBackend, InstanceProfile, iam_backends
+from moto.iam.policy_validation import IAMTrustPolicyDocumentValidator
+from moto.iam.responses import IamResponse
 from moto.moto_api import recorder
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from moto.ssm.exceptions import ParameterVersionNotFound, ValidationException
+from moto.ssm.exceptions import ParameterVersionNotFound, SSMException, ValidationException
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend, ssm_backends
-from moto.sts.models import AssumedRole, sts_backends
+from moto.sts.exceptions import STSClientError
+from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from moto.utilities.utils import get_partition
 
 __all__ = [
@@ -115,6 +118,8 @@ __all__ = [
     "EmptyResult",
     "FISBackend",
     "IAMBackend",
+    "IAMException",
+    "IamResponse",
     "Instance",
     "InstanceProfile",
     "InstanceState",
@@ -145,6 +150,9 @@ __all__ = [
     "Reservation",
     "ResourceAlreadyAssociatedError",
     "Route",
+    "SSMException",
+    "STSBackend",
+    "STSClientError",
     "SecurityGroup",
     "SecurityGroupRule",
     "ServiceException",
@@ -168,6 +176,7 @@ __all__ = [
     "cache_lookups",
     "camelcase_to_underscores",
     "change_class",
+    "check_trust_policy",
     "draw_canonical_ipv6_blocks",
     "end_sessions",
     "find_instance_profile",
@@ -180,6 +189,7 @@ __all__ = [
     "install_experiments",
     "install_parameter_store",
     "install_roles",
+    "install_sessions",
     "known_regions",
     "make_application",
     "make_request",
@@ -195,11 +205,13 @@ __all__ = [
     "regional_backends",
     "remove_subnet_associations",
     "reserved_ips",
+    "roles_of",
     "security_groups_of",
     "set_instance_state",
     "set_security_groups",
     "state_of",
     "urls_of",
+    "urls_with",
     "utcnow",
 ]
 
@@ -240,6 +252,25 @@ def install_roles(backend: type[IAMBackend]) -> None:
     iam_backends.backend = backend
 
 
+def install_sessions(backend: type[STSBackend]) -> None:
+    """Make a class moto's STS backend. Call it before the first use of STS in this process."""
+    sts_backends.backend = backend
+
+
+def check_trust_policy(document: str) -> None:
+    """Validate a trust policy.
+
+    Raises:
+        ServiceException: the document is malformed (MalformedPolicyDocument).
+    """
+    IAMTrustPolicyDocumentValidator(document).validate()
+
+
+def roles_of(account_id: str, partition: str) -> list[Any]:
+    """Return the IAM roles of an account."""
+    return list(iam_backends[account_id][partition].get_roles())
+
+
 def parameter_store(account_id: str, region: str) -> Any:
     """Return an account's SSM backend in a region."""
     return ssm_backends[account_id][region]
@@ -255,10 +286,10 @@ def find_instance_profile(account_id: str, region: str, *, name: str = "", arn: 
 
 
 def assume_role(account_id: str, region: str, *, role_arn: str, session_name: str, seconds: int) -> AssumedRole:
-    """Return temporary credentials for a role (STS AssumeRole)."""
-    return sts_backends[account_id][get_partition(region)].assume_role(
-        region, session_name, role_arn, policy="", duration=seconds, external_id=""
-    )
+    """Return temporary credentials for a role, for up to any time (STS AssumeRole)."""
+    backend = sts_backends[account_id][get_partition(region)]
+    # Not the backend's own method, which limits sessions as STS does.
+    return STSBackend.assume_role(backend, region, session_name, role_arn, policy="", duration=seconds, external_id="")
 
 
 def assumed_role(access_key_id: str) -> AssumedRole | None:
@@ -280,6 +311,12 @@ def end_sessions(account_id: str, partition: str, role_arn: str) -> None:
 def urls_of(service: str) -> Any:
     """Return the `_url_module` with which a backend uses moto's own response class of a service."""
     return import_module(f"moto.{service}.urls")
+
+
+def urls_with(service: str, response: type[BaseResponse]) -> Any:
+    """Return the `_url_module` with which a backend uses another response class than moto's."""
+    urls = urls_of(service)
+    return SimpleNamespace(url_bases=urls.url_bases, url_paths=dict.fromkeys(urls.url_paths, response.dispatch))
 
 
 def regional_backends(account_id: str) -> Any:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.iam.models import iam_backends
 
@@ -23,31 +21,12 @@ from pycloudlib.local.images.simulated import SimulatedCatalog
 from pycloudlib.local.network.metadata import InstanceMetadata, look_up
 from support.local_network import Launch
 from support.plain_ec2 import refusal
+from support.services import TRUST, connect
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
-TRUST = json.dumps(
-    {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
-        ],
-    }
-)
-
 POLICY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
-
-
-def connect(local: LocalEC2, service: str, **credentials: str) -> Any:
-    known = {"aws_access_key_id": local.access_key_id, "aws_secret_access_key": local.secret_access_key}
-    return boto3.client(
-        service,
-        endpoint_url=local.endpoint_url,
-        region_name=local.region,
-        config=Config(retries={"max_attempts": 1}),
-        **{**known, **credentials},
-    )
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +37,7 @@ def iam(local: LocalEC2) -> Any:
 @pytest.fixture
 def profile(iam: Any, request: pytest.FixtureRequest) -> dict[str, Any]:
     """An instance profile with a role, named after the test."""
-    name = request.node.name.replace("[", "-").replace("]", "")
+    name = request.node.name.replace("[", "-").replace("]", "")[-64:]
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
     iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=POLICY)
     created = iam.create_instance_profile(InstanceProfileName=name)["InstanceProfile"]

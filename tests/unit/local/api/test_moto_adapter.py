@@ -18,15 +18,19 @@ from moto.ec2.models.subnets import Subnet, SubnetBackend
 from moto.ec2.responses import EC2Response
 from moto.fis.models import FISBackend
 from moto.fis.responses import FISResponse
+from moto.iam.exceptions import IAMException
 from moto.iam.models import IAMBackend
 from moto.iam.responses import IamResponse
 from moto.moto_api import recorder
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.ssm.models import SimpleSystemManagerBackend
 from moto.ssm.responses import SimpleSystemManagerResponse
+from moto.sts.models import STSBackend
+from moto.sts.responses import TokenResponse
 from werkzeug.test import EnvironBuilder
 
 from pycloudlib.local.api import moto_adapter
+from support.services import TRUST
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 
@@ -255,3 +259,44 @@ def test_fixed_transforms_cannot_be_added_to() -> None:
     assert fixed["Volume.Tags"]
     with pytest.raises(TypeError):
         fixed["Volume.Size"] = str  # type: ignore[index]
+
+
+def test_install_sessions_replaces_motos_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Local(STSBackend):
+        def assume_role(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("the limits of STS apply to requests only")
+
+    fresh: Any = BackendDict(STSBackend, "sts", use_boto3_regions=False, additional_regions=["aws"])
+    monkeypatch.setattr(moto_adapter, "sts_backends", fresh)
+    moto_adapter.install_sessions(Local)
+    assert isinstance(fresh[ACCOUNT]["aws"], Local)
+    assert "sts_backends" in inspect.getsource(TokenResponse.backend.fget)
+    arn = f"arn:aws:iam::{ACCOUNT}:role/reader"
+    made = moto_adapter.assume_role(ACCOUNT, REGION, role_arn=arn, session_name="i-1", seconds=21600)
+    assert made.role_arn == arn
+
+
+def test_trust_policies_are_validated() -> None:
+    with pytest.raises(IAMException) as caught:
+        moto_adapter.check_trust_policy("{}")
+    assert caught.value.code == "MalformedPolicyDocument"
+    moto_adapter.check_trust_policy(TRUST)
+
+
+def test_roles_of_an_account_have_their_arn_and_duration(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh: Any = BackendDict(IAMBackend, "iam", use_boto3_regions=False, additional_regions=["aws"])
+    monkeypatch.setattr(moto_adapter, "iam_backends", fresh)
+    fresh[ACCOUNT]["aws"].create_role("reader", TRUST, "/", None, "", [], 7200)
+    (role,) = moto_adapter.roles_of(ACCOUNT, "aws")
+    assert (role.arn, role.max_session_duration) == (f"arn:aws:iam::{ACCOUNT}:role/reader", 7200)
+    assert role.assume_role_policy_document == TRUST
+
+
+def test_urls_of_a_service_lead_to_another_response_class() -> None:
+    class Local(IamResponse):
+        pass
+
+    module = moto_adapter.urls_with("iam", Local)
+    assert list(module.url_paths) == list(moto_adapter.urls_of("iam").url_paths)
+    assert list(module.url_paths.values()) == [Local.dispatch]
+    assert module.url_bases == moto_adapter.urls_of("iam").url_bases

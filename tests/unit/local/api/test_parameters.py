@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from pycloudlib.cloud import ImageType
 from pycloudlib.ec2.images.queries import release_query
 from pycloudlib.local import LocalEC2
+from support import services
 from support.local_network import Launch
 from support.plain_ec2 import refusal
 
@@ -172,3 +173,43 @@ def test_run_instances_refuses_a_parameter_of_another_type(client: EC2Client, ss
 
 def test_only_run_instances_takes_a_parameter_as_image(client: EC2Client) -> None:
     assert refusal(client.describe_images, ImageIds=[f"resolve:ssm:{NOBLE}"]) == "InvalidAMIID.Malformed"
+
+
+def put(ssm: Any, name: str, **parameters: Any) -> dict[str, Any]:
+    return ssm.put_parameter(**{"Name": name, "Value": "1", "Type": "String", **parameters})
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"Tier": "Gold"}, "ValidationException"),
+        ({"Type": "Number"}, "ValidationException"),
+        ({"Name": "no/slash"}, "ValidationException"),
+        ({"Name": "/a//b"}, "ValidationException"),
+        ({"Name": "a b"}, "ValidationException"),
+        ({"Value": "x" * 4097}, "ValidationException"),
+        ({"Value": "x" * 8193, "Tier": "Advanced"}, "ValidationException"),
+        ({"Description": "x" * 1025}, "ValidationException"),
+        ({"KeyId": "alias/mine"}, "ValidationException"),
+        ({"AllowedPattern": "[0-9"}, "InvalidAllowedPatternException"),
+        ({"AllowedPattern": "^[a-z]+$"}, "ParameterPatternMismatchException"),
+        ({"Policies": "[]"}, "UnsupportedOperation"),
+    ],
+)
+def test_values_of_a_parameter_that_do_not_fit_are_refused(local: LocalEC2, change: dict[str, str], code: str) -> None:
+    ssm = services.connect(local, "ssm")
+    assert refusal(put, **{"ssm": ssm, "name": "/unfit", **change}) == code
+    assert "/unfit" not in {one["Name"] for one in ssm.describe_parameters()["Parameters"]}
+
+
+def test_a_new_version_has_to_match_the_pattern(ssm: Any) -> None:
+    put(ssm, "/patterned", AllowedPattern="^[0-9]+$")
+    assert refusal(put, ssm=ssm, name="/patterned", Value="x", Overwrite=True) == "ParameterPatternMismatchException"
+    assert put(ssm, "/patterned", Value="2", Overwrite=True)["Version"] == 2
+
+
+def test_the_tier_follows_from_the_size_and_stays(ssm: Any) -> None:
+    assert put(ssm, "/tiered", Tier="Intelligent-Tiering")["Tier"] == "Standard"
+    assert put(ssm, "/tiered", Tier="Intelligent-Tiering", Value="x" * 4097, Overwrite=True)["Tier"] == "Advanced"
+    assert put(ssm, "/tiered", Overwrite=True)["Tier"] == "Advanced"
+    assert refusal(put, ssm=ssm, name="/tiered", Tier="Standard", Overwrite=True) == "ValidationException"

@@ -25,6 +25,7 @@ from pycloudlib import EC2
 from pycloudlib.errors import CredentialsError
 from pycloudlib.local import LocalEC2
 from pycloudlib.local.api.signatures import Key, refusal_of
+from support.services import TRUST
 
 PATH = "/services/Cloud"
 KEY = Key("LOCALKEY", "a secret of forty letters")
@@ -74,8 +75,8 @@ def test_a_wrong_access_key_is_refused(local: LocalEC2, key: str) -> None:
 
 
 def test_temporary_credentials_for_a_role_are_taken_with_their_token(local: LocalEC2) -> None:
-    role = {"RoleArn": "arn:aws:iam::123456789012:role/reader", "RoleSessionName": "session"}
-    made = client(local, "sts").assume_role(**role)["Credentials"]
+    role = client(local, "iam").create_role(RoleName="reader", AssumeRolePolicyDocument=TRUST)["Role"]
+    made = client(local, "sts").assume_role(RoleArn=role["Arn"], RoleSessionName="session")["Credentials"]
     keys = {"key": made["AccessKeyId"], "secret": made["SecretAccessKey"]}
     assert client(local, **keys, token=made["SessionToken"]).describe_regions()["Regions"]
     caller = client(local, "sts", **keys, token=made["SessionToken"]).get_caller_identity()
@@ -90,7 +91,7 @@ def test_credentials_of_a_deleted_role_are_refused(local: LocalEC2) -> None:
     iam = client(local, "iam")
     made = {}
     for name in ("deleted", "kept"):
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)["Role"]
         made[name] = client(local, "sts").assume_role(RoleArn=role["Arn"], RoleSessionName="test")["Credentials"]
     iam.delete_role(RoleName="deleted")
     connected = {

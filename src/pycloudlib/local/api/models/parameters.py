@@ -13,6 +13,7 @@ from pycloudlib.local.api.moto_adapter import (
     Parameter,
     ParameterVersionNotFound,
     SimpleSystemManagerBackend,
+    SSMException,
     ValidationException,
     install_parameter_store,
     parameter_store,
@@ -24,6 +25,11 @@ IMAGE = "aws:ec2:image"
 """The data type of parameters whose value is an AMI."""
 RESOLVE = "resolve:ssm:"
 """The prefix of an ImageId that names a parameter."""
+
+STANDARD, ADVANCED, INTELLIGENT = "Standard", "Advanced", "Intelligent-Tiering"
+_SIZES = {STANDARD: 4096, ADVANCED: 8192}
+"""The maximum size of a value in bytes, by tier."""
+_NAME = re.compile(r"[a-zA-Z0-9_.-]+|(/[a-zA-Z0-9_.-]+)+")
 
 MAX_RESULTS = 10
 """The limit of GetParametersByPath and GetParameters."""
@@ -39,6 +45,48 @@ class LocalParameterStore(SimpleSystemManagerBackend):
     @property
     def _url_module(self) -> Any:
         return urls_of("ssm")
+
+    def put_parameter(
+        self,
+        name: str,
+        description: str,
+        value: str,
+        parameter_type: str,
+        allowed_pattern: str,
+        keyid: str,
+        overwrite: bool,
+        tags: list[dict[str, str]],
+        data_type: str,
+        tier: str | None,
+        policies: str | None,
+    ) -> Parameter:
+        """Create a parameter or a version of it (PutParameter).
+
+        Raises:
+            SSMException: the name, the value, the pattern, the tier, or the key does not fit.
+        """
+        if not _NAME.fullmatch(name):
+            raise ValidationException(
+                "Parameter name must be a fully qualified name: letters, numbers, and the symbols .-_, in a hierarchy "
+                "that begins with a slash"
+            )
+        before = self.get_parameter(name)
+        _check_value(value, allowed_pattern or (before.allowed_pattern if before else None))
+        if keyid and (parameter_type or (before.parameter_type if before else "")) != "SecureString":
+            raise ValidationException("KeyId is required for SecureString type parameter only.")
+        return super().put_parameter(
+            name,
+            description,
+            value,
+            parameter_type,
+            allowed_pattern,
+            keyid,
+            overwrite,
+            tags,
+            data_type,
+            _tier(value, tier, before.tier if before else None),
+            policies,
+        )
 
     def get_parameter(self, name: str) -> Parameter | None:
         """Return a parameter; None if it does not exist (GetParameter).
@@ -137,6 +185,44 @@ def resolved_image_id(account_id: str, region: str, image_id: str) -> str:
     if parameter.data_type != IMAGE and not parameter.name.startswith(PUBLIC):
         raise _unresolved(f"Unsupported data type. The following parameter data types are supported: {IMAGE}")
     return str(parameter.value)
+
+
+def _check_value(value: str, allowed_pattern: str | None) -> None:
+    if not allowed_pattern:
+        return
+    try:
+        fits = re.search(allowed_pattern, value)
+    except re.error as error:
+        raise SSMException(
+            "InvalidAllowedPatternException", f"The regular expression {allowed_pattern} is invalid: {error}"
+        ) from error
+    if not fits:
+        raise SSMException(
+            "ParameterPatternMismatchException",
+            f"Parameter value, cannot be validated against allowedPattern: {allowed_pattern}",
+        )
+
+
+def _tier(value: str, wanted: str | None, before: str | None) -> str:
+    """Return the tier of a parameter: the wanted one, or the one that its value needs.
+
+    Raises:
+        SSMException: the value is too long for the tier, or the parameter would get a lower tier.
+    """
+    tier = wanted or before or STANDARD
+    size = len(value.encode())
+    if tier == INTELLIGENT:
+        tier = ADVANCED if before == ADVANCED or size > _SIZES[STANDARD] else STANDARD
+    if tier == STANDARD and before == ADVANCED:
+        raise ValidationException(
+            "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the "
+            "advanced-parameter tier to the standard-parameter tier."
+        )
+    if size > _SIZES[tier]:
+        raise ValidationException(
+            f"{tier} tier parameters support a maximum parameter value of {_SIZES[tier]} characters."
+        )
+    return tier
 
 
 def _unresolved(reason: str) -> EC2ClientError:
