@@ -7,6 +7,7 @@ import io
 import lzma
 import subprocess
 import tarfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ class Fault:
         status: responds with this status instead, and no content; default 0: none.
         location: redirects there.
         cut_after: closes the connection after so many bytes of the content; default -1: never.
+        hold_after: stops sending after so many bytes, until the test sets `release`; default -1: never.
         half_ranges: sends only the first half of each range that is asked for, as servers may.
         shifted_ranges: sends another range than was asked for.
         no_ranges: sends the whole file, whatever range is asked for.
@@ -36,6 +38,7 @@ class Fault:
     status: int = 0
     location: str = ""
     cut_after: int = -1
+    hold_after: int = -1
     half_ranges: bool = False
     shifted_ranges: bool = False
     no_ranges: bool = False
@@ -51,6 +54,8 @@ class ImageServer:
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    holds: threading.Event = field(default_factory=threading.Event)
+    release: threading.Event = field(default_factory=threading.Event)
 
     def ranges(self, path: str) -> list[str]:
         """The Range headers of the requests for a path, "" for a request without one."""
@@ -93,6 +98,12 @@ class ImageServer:
         if (start, end) != (0, len(content)):
             handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(content)}")
         handler.end_headers()
+        if fault.hold_after >= 0:
+            handler.wfile.write(part[: fault.hold_after])
+            handler.wfile.flush()
+            self.holds.set()
+            self.release.wait(60)
+            part = part[fault.hold_after :]
         if fault.cut_after < 0:
             handler.wfile.write(part)
             return

@@ -163,13 +163,14 @@ def running_local_ec2() -> ServerInfo:
     return next(iter(servers.values()))
 
 
+config_option = click.option(
+    *CONFIG_NAMES,
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The settings; default: the usual file.",
+)
 _CLOUD_OPTIONS = (
-    click.option(
-        *CONFIG_NAMES,
-        "config_file",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="The settings; default: the usual file.",
-    ),
+    config_option,
     click.option("--region", help="Where, such as eu-central-1."),
     click.option("--profile", help="A profile of ~/.aws/config."),
     click.option("--endpoint-url", help="Where EC2 is, when it is not AWS's own."),

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pycloudlib.cli.cloud import json_option
+from pycloudlib.cli.cloud import config_option, json_option
 from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
-from pycloudlib.cli.output import print_json
+from pycloudlib.cli.image_options import image_options
+from pycloudlib.cli.output import print_json, print_rows
 from pycloudlib.errors import ImageError, ImageNotFoundError
 
 if TYPE_CHECKING:
     from pycloudlib.local.images.catalog import Catalog, Image
 
+MIB = 1024**2
 GIB = 1024**3
+AVAILABLE = "pycloudlib local image list --available noble"
 
 
 @click.group(cls=SuggestingGroup)
 def image() -> None:
-    """Build, add, list, and remove the images that a local EC2 offers."""
+    """Pull, build, add, list, and remove the images that a local EC2 offers."""
 
 
 @image.command(epilog=examples("pycloudlib local image build"))
@@ -37,10 +40,92 @@ def build(release: str, force: bool, as_json: bool) -> None:
     _tell(build_image(_catalogue(), release=release, progress=progress, force=force), as_json=as_json)
 
 
-@image.command("list", epilog=examples("pycloudlib local image list --json"))
+@image.command(
+    epilog=examples(
+        "pycloudlib local image pull bookworm noble",
+        "pycloudlib local image pull noble --daily --image-type minimal",
+        "pycloudlib local image pull trixie --serial 20251006-2257",
+    )
+)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@image_options
+@click.option("--serial", help="Of the build, such as 20240423; default: the newest one.")
+@click.option("--mirror", metavar="URL", help="In place of the publisher's server; default: as the settings say.")
+@config_option
 @json_option
-def list_images(as_json: bool) -> None:
-    """List the images with their AMI ids."""
+def pull(
+    *,
+    names: tuple[str, ...],
+    daily: bool,
+    arch: str,
+    image_type: str,
+    serial: str | None,
+    mirror: str | None,
+    config_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Download images of releases from their publishers, and verify them.
+
+    NAME is a release, such as noble, 24.04, or bookworm. An image is offered under the owner and the name of its AMI on
+    EC2. A download that was cut off continues where it ended.
+    """
+    from pycloudlib.cli.image_sources import pull as pull_images
+    from pycloudlib.local.images.sources.published import Wanted
+
+    wanted = [Wanted(name, daily, arch, image_type, serial) for name in names]
+    images = pull_images(wanted, config_file=config_file, mirror=mirror)
+    if as_json:
+        print_json([_facts(one) for one in images])
+        return
+    for one in images:
+        _tell(one, as_json=False)
+
+
+@image.command(epilog=examples("pycloudlib local image prune", "pycloudlib local image prune --keep 3"))
+@click.option(
+    "--keep", type=click.IntRange(min=0), default=1, show_default=True, help="How many pulled builds of each image."
+)
+@json_option
+def prune(keep: int, as_json: bool) -> None:
+    """Remove pulled images that newer ones replace, and the remains of downloads.
+
+    Images that were built or added remain, and so do images that instances use.
+    """
+    from pycloudlib.local.images.sources.prune import prune as prune_images
+
+    pruned = prune_images(_catalogue(), keep=keep)
+    if as_json:
+        print_json({"removed": pruned.removed, "in_use": pruned.in_use, "freed_bytes": pruned.freed})
+        return
+    for name in pruned.removed:
+        click.echo(f"Removed {name}.")
+    for name in pruned.in_use:
+        click.echo(f"{name} is in use.", err=True)
+    click.echo(f"Freed {pruned.freed / MIB:.0f} MiB.")
+
+
+@image.command("list", epilog=examples("pycloudlib local image list --json", AVAILABLE))
+@click.argument("names", metavar="[NAME...]", nargs=-1)
+@click.option("--available", is_flag=True, help="List what could be pulled: of NAME all serials, else all releases.")
+@image_options
+@config_option
+@json_option
+def list_images(
+    *,
+    names: tuple[str, ...],
+    available: bool,
+    daily: bool,
+    arch: str,
+    image_type: str,
+    config_file: Path | None,
+    as_json: bool,
+) -> None:
+    """List the images with their AMI ids, or with --available those that could be pulled."""
+    if available:
+        _list_available(names, config_file, as_json=as_json, daily=daily, architecture=arch, image_type=image_type)
+        return
+    if names:
+        raise click.UsageError("NAME needs --available")
     images = _catalogue().images()
     if as_json:
         print_json([_facts(one) for one in images])
@@ -48,7 +133,27 @@ def list_images(as_json: bool) -> None:
     for one in images:
         click.echo(f"{one.image_id}  {one.owner_id}  {one.virtual_size / GIB:6.1f} GiB  {one.name}")
     if not images:
-        click.echo("There is no image yet: pycloudlib local image build", err=True)
+        click.echo("There is no image yet: pycloudlib local image build, or pull", err=True)
+
+
+def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json: bool, **traits: Any) -> None:
+    from pycloudlib.cli.image_sources import puller
+    from pycloudlib.local.images.sources.published import Wanted
+    from pycloudlib.local.images.sources.pull import SOURCES
+
+    if not names:
+        rows = [(source.name, release) for source in SOURCES for release in source.releases()]
+        columns = ("publisher", "name")
+    else:
+        source = puller(config_file)
+        rows = [(name, serial) for name in names for serial in source.serials(Wanted(name, **traits))]
+        columns = ("name", "serial")
+    if as_json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+        return
+    print_rows(columns, [[*row] for row in rows])
+    if not rows:
+        click.echo("There is no such build.", err=True)
 
 
 @image.command()

@@ -1,0 +1,68 @@
+"""Remove pulled images that newer ones replace, and contents that no image uses."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from pycloudlib.errors import ImageError
+from pycloudlib.local.images.catalog import Catalog, Image
+from pycloudlib.local.images.sources.content import ContentStore
+from pycloudlib.local.images.sources.pull import PULLED
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """The result of a prune.
+
+    Args:
+        removed: the names of the removed images.
+        in_use: the names of replaced images that instances use.
+        freed: the bytes that were freed.
+    """
+
+    removed: list[str]
+    in_use: list[str]
+    freed: int
+
+
+def prune(catalog: Catalog, *, keep: int = 1) -> Pruned:
+    """Remove pulled images that newer ones replace, and contents that neither an image nor a download uses.
+
+    Images that were built or added remain.
+
+    Args:
+        catalog: the catalog.
+        keep: the number of builds of each image that remain; default 1, the newest.
+
+    Raises:
+        LocalEC2Error: the directory is not writable.
+    """
+    removed, in_use = [], []
+    for image in _replaced(catalog.images(), keep):
+        try:
+            catalog.remove(image.image_id)
+            removed.append(image.name)
+        except ImageError:
+            in_use.append(image.name)
+    return Pruned(removed, in_use, ContentStore(catalog.directory).prune())
+
+
+def _replaced(images: list[Image], keep: int) -> list[Image]:
+    """Return all but the newest builds of each image.
+
+    Args:
+        images: all images, the newest first.
+        keep: the number of builds that remain.
+    """
+    builds: defaultdict[tuple[str, ...], list[Image]] = defaultdict(list)
+    for image in images:
+        if image.source == PULLED:
+            builds[_series(image)].append(image)
+    return [image for series in builds.values() for image in series[keep:]]
+
+
+def _series(image: Image) -> tuple[str, ...]:
+    """Return what the builds of an image have in common: its name without the numbers of the build, and its release."""
+    return (image.owner_id, image.release, image.architecture, re.sub(r"[\d.]+", "", image.name))
