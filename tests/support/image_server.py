@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import lzma
 import subprocess
 import tarfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class ImageServer:
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, Fault] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
+    products: dict[str, dict[str, Any]] = field(default_factory=dict)
     holds: threading.Event = field(default_factory=threading.Event)
     release: threading.Event = field(default_factory=threading.Event)
 
@@ -134,7 +136,8 @@ def image_server() -> Iterator[ImageServer]:
 
     class Handler(QuietHandler):
         def do_GET(self) -> None:
-            server.respond(self)
+            with suppress(ConnectionError):  # of a client that was interrupted
+                server.respond(self)
 
     with serving(Handler) as url:
         server.url = url
@@ -192,3 +195,51 @@ def add_debian(server: ImageServer, serial: str, disk: bytes, **options: Any) ->
     sums += f"{hashlib.sha512(packed).hexdigest()}  {stem}.tar.xz\n{hashlib.sha512(b'{}').hexdigest()}  {stem}.json\n"
     server.files[f"{directory}SHA512SUMS"] = sums.encode()
     return f"{directory}{stem}.tar.xz"
+
+
+def add_ubuntu(server: ImageServer, sign: Callable[[bytes], bytes], serial: str, disk: bytes, **options: Any) -> str:
+    """Publish a build of Ubuntu.
+
+    Args:
+        server: the server; its base is /ubuntu.
+        sign: gives a text with its signature.
+        serial: such as "20240423".
+        disk: the qcow2 disk.
+        **options: code_name, version, arch, kind, and daily.
+
+    Returns:
+        The path of the disk.
+    """
+    code_name, version = options.get("code_name", "noble"), options.get("version", "24.04")
+    arch, kind = options.get("arch", "amd64"), options.get("kind", "server")
+    daily = options.get("daily", False)
+    root = f"/ubuntu{'/minimal' if kind == 'minimal' else ''}/{'daily' if daily else 'releases'}"
+    stream = "daily" if daily else "released"
+    products_path = f"streams/v1/com.ubuntu.cloud:{stream}:download.sjson"
+    index = {
+        "index": {
+            f"com.ubuntu.cloud:{stream}:aws": {"datatype": "image-ids", "path": "streams/v1/other.sjson"},
+            f"com.ubuntu.cloud:{stream}:download": {"datatype": "image-downloads", "path": products_path},
+        },
+        "format": "index:1.0",
+    }
+    path = f"server/{root.rsplit('/', 1)[-1]}/{code_name}/{serial}/{code_name}-{kind}-cloudimg-{arch}.img"
+    items = {
+        "manifest": {"ftype": "manifest", "path": f"{path}.manifest", "sha256": "0" * 64, "size": 1},
+        "disk-kvm.img": {"ftype": "disk-kvm.img", "path": f"{path}-kvm", "sha256": "0" * 64, "size": 1},
+        "disk1.img": {
+            "ftype": "disk1.img",
+            "path": path,
+            "sha256": hashlib.sha256(disk).hexdigest(),
+            "size": len(disk),
+        },
+    }
+    key = f"com.ubuntu.cloud{'.daily' if daily else ''}:{kind}:{version}:{arch}"
+    products = server.products.setdefault(root, {})
+    product = products.setdefault(key, {"arch": arch, "release": code_name, "version": version, "versions": {}})
+    product["versions"][serial] = {"items": items, "label": "release", "pubname": f"ubuntu-{code_name}-{serial}"}
+    document = {"content_id": f"com.ubuntu.cloud:{stream}:download", "format": "products:1.0", "products": products}
+    server.files[f"{root}/streams/v1/index.sjson"] = sign(json.dumps(index, indent=1).encode())
+    server.files[f"{root}/{products_path}"] = sign(json.dumps(document, indent=1).encode())
+    server.files[f"{root}/{path}"] = disk
+    return f"{root}/{path}"

@@ -16,6 +16,7 @@ DEBIAN_PACKAGES = {
     "debugfs": "e2fsprogs",
     "dnsmasq": "dnsmasq-base",
     "fakeroot": "fakeroot",
+    "gpgv": "gpgv",
     "mke2fs": "e2fsprogs",
     "mmdebstrap": "mmdebstrap",
     "newuidmap": "uidmap",

@@ -41,7 +41,7 @@ def test_a_pulled_image_is_listed(cli: CommandLine, path: str) -> None:
     image_id, name = done.stdout.split()
     assert name == NAME
     assert done.stderr.splitlines()[0].startswith("downloading http://127.0.0.1:")
-    assert done.stderr.splitlines()[-1].startswith(f"{NAME} is ready: its sha512 is the one that the server lists; ")
+    assert done.stderr.splitlines()[-1].startswith(f"{NAME} is ready, only the checksum was verified: ")
     rows = json.loads(cli.run("local", "image", "list", "--json").stdout)
     assert [(row["image_id"], row["name"], row["owner_id"]) for row in rows] == [(image_id, name, "136693071363")]
     assert json.loads(cli.run(*PULL, "12", "--json").stdout) == rows
@@ -108,19 +108,19 @@ def test_a_full_disk_is_told_in_one_line(
 
 
 def test_an_interrupted_pull_ends_at_once_and_continues(process: CommandLine, server: ImageServer) -> None:
-    path = add_debian(server, "20241004-1890", os.urandom(2**22) + raw_disk())
+    path = add_debian(server, "20241004-1890", raw_disk()[:512] + os.urandom(2**22))
     server.faults[path] = Fault(hold_after=2**21)
     with process.start(*PULL, "bookworm") as pull:
         assert pull.stderr is not None
         assert "downloading" in pull.stderr.readline()
         assert server.holds.wait(60)
         pull.send_signal(signal.SIGINT)
-        server.release.set()
-        _, stderr = pull.communicate(timeout=60)
+        # The server still holds the rest back.
+        _, stderr = pull.communicate(timeout=20)
+    server.release.set()
     assert (pull.returncode, stderr.splitlines()[-1]) == (130, "pycloudlib: interrupted")
     server.faults.clear()
-    # What the disk holds is random, and so no disk image; the download itself continued.
-    assert "is no disk image" in process.run(*PULL, "bookworm").stderr
+    assert process.run(*PULL, "bookworm").returncode == 0
     assert server.ranges(path)[-1].startswith("bytes=")
 
 

@@ -13,7 +13,6 @@ from pycloudlib.local.images.catalog import LEGACY_BIOS
 from pycloudlib.local.images.distributions import NAMED, Distribution, distribution
 from pycloudlib.local.images.sources.checksums import checksum_of, parse_listing
 from pycloudlib.local.images.sources.published import (
-    CHECKSUM_ONLY,
     UEFI,
     UEFI_PREFERRED,
     PublishedDisk,
@@ -21,6 +20,7 @@ from pycloudlib.local.images.sources.published import (
     chosen_serial,
     created_at,
 )
+from pycloudlib.local.images.sources.signature import UNSIGNED
 from pycloudlib.local.images.sources.site import Site
 from pycloudlib.local.images.sources.web import Web
 from pycloudlib.releases import DEBIAN_RELEASE_VERSION_MAP
@@ -59,7 +59,7 @@ class Debian:
         return PublishedDisk(
             url=f"{directory}{name}",
             checksum=checksum_of(name, web.read(checksums), checksums),
-            verified_by=CHECKSUM_ONLY,
+            verification=UNSIGNED,
             serial=serial,
             created=created_at(serial),
             offer=offers[0] if wanted.daily else offers[-1],

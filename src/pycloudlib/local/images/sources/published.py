@@ -9,13 +9,12 @@ from typing import Protocol
 
 from pycloudlib.errors import ImageNotFoundError
 from pycloudlib.local.images.distributions import GENERIC, Offer
+from pycloudlib.local.images.sources.signature import Verification
 from pycloudlib.local.images.sources.site import Site
 from pycloudlib.local.images.sources.web import Web
 
 UEFI = "uefi"
 UEFI_PREFERRED = "uefi-preferred"
-
-CHECKSUM_ONLY = "checksum"
 
 
 @dataclass(frozen=True)
@@ -85,8 +84,7 @@ class PublishedDisk:
     Args:
         url: the URL of the file; its suffix names the format.
         checksum: the checksum of the file.
-        verified_by: what vouches for the checksum: "checksum" if only the server does, else the name of the keyring
-            that verified its signature.
+        verification: whether a signature vouches for the checksum, or only the server.
         serial: the serial of the build.
         created: the creation time of the AMI.
         offer: the AMI's name, owner, and description.
@@ -100,7 +98,7 @@ class PublishedDisk:
 
     url: str
     checksum: Checksum
-    verified_by: str
+    verification: Verification
     serial: str
     created: datetime
     offer: Offer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
 from pycloudlib.local.images.sources.content import Content, ContentStore
 from pycloudlib.local.images.sources.debian import Debian
 from pycloudlib.local.images.sources.download import Watch, download
-from pycloudlib.local.images.sources.published import CHECKSUM_ONLY, PublishedDisk, Source, Wanted
+from pycloudlib.local.images.sources.published import PublishedDisk, Source, Wanted
 from pycloudlib.local.images.sources.site import Sites, sites_of_environment, variable_of
+from pycloudlib.local.images.sources.ubuntu import Ubuntu
 from pycloudlib.local.images.sources.unpack import make_disk
 from pycloudlib.local.images.sources.web import Web
 from pycloudlib.releases import find_release
@@ -24,7 +24,7 @@ from pycloudlib.releases import find_release
 AT_ONCE = 4
 """The number of concurrent downloads."""
 
-SOURCES: tuple[Source, ...] = (Debian(),)
+SOURCES: tuple[Source, ...] = (Debian(), Ubuntu())
 PULLED = "pulled"
 
 
@@ -59,8 +59,6 @@ class Puller:
     reporter: Reporter = field(default_factory=Reporter)
 
     def __post_init__(self) -> None:
-        self._stopped = threading.Event()
-        self._web = Web(proxy=self.sites.proxy, stopped=self._stopped)
         self._store = ContentStore(self.catalog.directory)
 
     def pull(self, wanted: Sequence[Wanted]) -> list[Image]:
@@ -80,13 +78,14 @@ class Puller:
         """
         for one in wanted:
             source_of(one.release)
+        web = Web(proxy=self.sites.proxy)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull") as threads:
-            pulls = [threads.submit(self._pull, one) for one in wanted]
+            pulls = [threads.submit(self._pull, web, one) for one in wanted]
             try:
                 for done in as_completed(pulls):
                     done.result()
             except BaseException:
-                self._stopped.set()
+                web.stop()
                 threads.shutdown(wait=True, cancel_futures=True)
                 raise
         return [one.result() for one in pulls]
@@ -94,13 +93,13 @@ class Puller:
     def serials(self, wanted: Wanted) -> list[str]:
         """Return the serials of an image's builds, newest first."""
         source = source_of(wanted.release)
-        return source.serials(self._web, self.sites.of(source.name, source.base), wanted)
+        return source.serials(Web(proxy=self.sites.proxy), self.sites.of(source.name, source.base), wanted)
 
-    def _pull(self, wanted: Wanted) -> Image:
+    def _pull(self, web: Web, wanted: Wanted) -> Image:
         source = source_of(wanted.release)
         try:
-            disk = source.disk(self._web, self.sites.of(source.name, source.base), wanted)
-            return self._registered(disk) or self._pulled(wanted, disk)
+            disk = source.disk(web, self.sites.of(source.name, source.base), wanted)
+            return self._registered(disk) or self._pulled(web, wanted, disk)
         except DownloadError as error:
             if source.name in self.sites.mirrors:
                 raise DownloadError(
@@ -115,22 +114,22 @@ class Puller:
                 return image
         return None
 
-    def _pulled(self, wanted: Wanted, disk: PublishedDisk) -> Image:
+    def _pulled(self, web: Web, wanted: Wanted, disk: PublishedDisk) -> Image:
         def on_wait() -> None:
             self.reporter.say(f"waiting for another pull of {disk.offer.name}")
 
         with self._store.locked(disk.checksum, on_wait) as content:
             if content.disk is None:
-                self._fetch(wanted, disk, content)
+                self._fetch(web, wanted, disk, content)
             return self._registered(disk) or self._register(disk, content)
 
-    def _fetch(self, wanted: Wanted, disk: PublishedDisk, content: Content) -> None:
+    def _fetch(self, web: Web, wanted: Wanted, disk: PublishedDisk, content: Content) -> None:
         if not content.download.exists():
             if disk.size is not None:
                 qemu_img.ensure_space(content.directory, disk.size)
             self.reporter.say(f"downloading {disk.url}")
             watch: Watch = lambda done, total: self.reporter.watch(wanted, done, total)  # noqa: E731
-            download(self._web, disk.url, content.partial, disk.checksum, watch)
+            download(web, disk.url, content.partial, disk.checksum, watch)
             content.partial.rename(content.download)
         make_disk(content, _file_name(disk.url))
 
@@ -158,7 +157,7 @@ class Puller:
                 offers=(disk.offer,),
             )
             image = self.catalog.commit(partial, entry)
-        self.reporter.say(f"{image.name} is ready: {_verification(disk)}")
+        self.reporter.say(f"{image.name} is ready, {_verification(disk)}")
         return image
 
 
@@ -183,6 +182,6 @@ def _file_name(url: str) -> str:
 
 
 def _verification(disk: PublishedDisk) -> str:
-    if disk.verified_by == CHECKSUM_ONLY:
-        return f"its {disk.checksum.algorithm} is the one that the server lists; no signature was verified"
-    return f"its {disk.checksum.algorithm} is signed ({disk.verified_by})"
+    if disk.verification.signed_by:
+        return f"checksum and signature verified (by {disk.verification.signed_by})"
+    return f"only the checksum was verified: {disk.verification.reason}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import http.client
 import re
+import socket
 import ssl
 import threading
 import urllib.error
 import urllib.request
+import weakref
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,17 +39,26 @@ class Web:
         proxy: the URL of a proxy for all servers except those in `no_proxy`; default those of `http_proxy` and
             `https_proxy` in the environment.
         timeout: the seconds that a server may be silent; default 30.
-        stopped: ends downloads when set; default never.
     """
 
-    def __init__(
-        self, *, proxy: str | None = None, timeout: float = TIMEOUT, stopped: threading.Event | None = None
-    ) -> None:
-        proxies = urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None)
-        self._trusting = urllib.request.build_opener(proxies, _Redirects(may_leave_tls=True))
-        self._strict = urllib.request.build_opener(proxies, _Redirects(may_leave_tls=False))
+    def __init__(self, *, proxy: str | None = None, timeout: float = TIMEOUT) -> None:
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        handlers = (
+            urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None),
+            _http_handler(self._sockets),
+            _https_handler(self._sockets),
+        )
+        self._trusting = urllib.request.build_opener(*handlers, _Redirects(may_leave_tls=True))
+        self._strict = urllib.request.build_opener(*handlers, _Redirects(may_leave_tls=False))
         self._timeout = timeout
-        self._stopped = stopped or threading.Event()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End all requests, also those of other threads, which raise Stopped."""
+        self._stopped.set()
+        for one in [*self._sockets]:
+            with suppress(OSError):  # the server has closed it
+                one.shutdown(socket.SHUT_RDWR)
 
     def read(self, url: str) -> bytes:
         """Return a small file, such as an index. Refuse redirects from HTTPS to HTTP, since the file is not verified.
@@ -80,18 +91,53 @@ class Web:
             Stopped: another thread stopped the download.
         """
         while block := response.read(BLOCK):
-            if self._stopped.is_set():
-                raise Stopped
             yield block
+            self._check_stopped()
+        self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        if self._stopped.is_set():
+            raise Stopped
 
     def _open(
         self, opener: urllib.request.OpenerDirector, url: str, headers: dict[str, str] | None = None
     ) -> http.client.HTTPResponse:
         if not url.startswith(SCHEMES):
             raise DownloadError(f"{url} is not the URL of an HTTP server")
+        self._check_stopped()
         request = urllib.request.Request(url, headers={"User-Agent": "pycloudlib", **(headers or {})})  # noqa: S310
         response: http.client.HTTPResponse = opener.open(request, timeout=self._timeout)
         return response
+
+
+def _http_handler(sockets: weakref.WeakSet[socket.socket]) -> urllib.request.HTTPHandler:
+    """Return a handler that records the sockets of its connections."""
+
+    class Connection(http.client.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            sockets.add(self.sock)
+
+    class Handler(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Connection, req)
+
+    return Handler()
+
+
+def _https_handler(sockets: weakref.WeakSet[socket.socket]) -> urllib.request.HTTPSHandler:
+    """Return a handler that records the sockets of its connections."""
+
+    class Connection(http.client.HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            sockets.add(self.sock)
+
+    class Handler(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+            return self.do_open(Connection, req, context=ssl.create_default_context())
+
+    return Handler()
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
