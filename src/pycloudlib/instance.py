@@ -6,6 +6,7 @@ import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -363,7 +364,18 @@ class BaseInstance(ABC):
             SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
-        guest_clean.clean(self.execute)
+        self.clean_by(Deadline.never())
+
+    def clean_by(self, deadline: Deadline) -> None:
+        """Remove the instance's identity by a deadline. See `clean()`.
+
+        Args:
+            deadline: when to give up.
+
+        Raises:
+            CommandTimeoutError: the deadline passed; some of it may be removed.
+        """
+        guest_clean.clean(partial(self.execute_by, deadline))
         self._host_keys.forget()
 
     def _connected(self, deadline: Deadline | None = None) -> Connection:

@@ -25,7 +25,7 @@ AN_HOUR = 3600.0
 @click.option("--description", default="", help="Of the image, in words.")
 @click.option("--clean/--no-clean", default=True, help="Make it boot as for the first time; default: yes.")
 @click.option("--wait/--no-wait", default=True, help="Until the image is available; default: yes.")
-@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="For the image; default: 1h.")
+@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="For all of it; default: 1h.")
 @json_option
 @login_options
 def snapshot(

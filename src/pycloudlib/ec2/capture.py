@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from pycloudlib.deadline import Deadline, check_timeout
-from pycloudlib.ec2.images.catalogue import IMAGE_TIMEOUT, Images, check_image_name
+from pycloudlib.ec2.images.catalogue import IMAGE_TIMEOUT, UNDO_TIMEOUT, Images, check_image_name
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.ec2.storage.snapshots import check_description
@@ -27,7 +27,7 @@ class Capture:
         tags: further tags of the image and its snapshots; default none.
         clean: whether to clean the guest so that instances of the image run their first boot; default yes.
         wait: whether to wait until the image is available and the instance is ready again; default yes.
-        timeout: seconds for the image; default 3600.
+        timeout: seconds for all of it, from the cleaning until the instance is ready again; default 3600.
 
     Raises:
         InvalidArgumentError: the name, the description, or the timeout is invalid.
@@ -59,28 +59,28 @@ class Capture:
             InstanceStateError: the instance is neither running nor stopped, or it is stopped and `clean` is true.
             IllegalStateError: the image failed; the message has EC2's reason. The image is deleted.
             PycloudlibTimeoutError: the image was not available in time. The image is deleted.
-            InstanceError: the instance did not become ready again; the image remains.
+            InstanceError: the instance did not become ready again in time; the image remains.
             PycloudlibError: `instance.clean()` failed, or EC2 rejected the request.
         """
         images.scope.tags_for("image", "snapshot", name=self.name, extra=self.tags)
-        runs = self._runs(instance)
+        deadline = Deadline.after(self.timeout)
+        runs = self._runs(instance, deadline)
         if runs and self.clean:
-            instance.clean()
-        with _started_again(instance) if runs else _as_it_is():
+            instance.clean_by(deadline)
+        with _started_again(instance, deadline) if runs else nullcontext():
             if runs:
-                instance.shutdown()
-            deadline = Deadline.after(self.timeout)
+                instance.shutdown_by(deadline.at_most(instance.stop_timeout))
             image_id = images.create(
                 instance.id, self.name, self.description, self.tags, username=instance.username, deadline=deadline
             )
         if self.wait:
             images.wait_or_delete(image_id, deadline)
             if runs:
-                instance.wait()
+                instance.wait_by(deadline.at_most(instance.boot_timeout))
         return image_id
 
-    def _runs(self, instance: EC2Instance) -> bool:
-        state = instance.state_by(Deadline.after(self.timeout))
+    def _runs(self, instance: EC2Instance, deadline: Deadline) -> bool:
+        state = instance.state_by(deadline)
         if state is InstanceState.RUNNING:
             return True
         if state is not InstanceState.STOPPED:
@@ -91,28 +91,23 @@ class Capture:
 
 
 @contextmanager
-def _started_again(instance: EC2Instance) -> Iterator[None]:
+def _started_again(instance: EC2Instance, deadline: Deadline) -> Iterator[None]:
     try:
         yield
     except BaseException:
         # Also after Ctrl-C: do not leave the instance stopped.
-        _start_or_log(instance)
+        _start_or_log(instance, deadline.at_most(instance.stop_timeout).at_least(UNDO_TIMEOUT))
         raise
-    instance.start(wait=False)
+    instance.request_start(deadline.at_most(instance.boot_timeout))
 
 
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
-
-
-def _start_or_log(instance: EC2Instance) -> None:
+def _start_or_log(instance: EC2Instance, deadline: Deadline) -> None:
     try:
-        if instance.state is InstanceState.RUNNING:
+        if instance.state_by(deadline) is InstanceState.RUNNING:
             # EC2 rejected the stop request.
             return
-        instance.wait_for_stop()
-        instance.start(wait=False)
+        instance.wait_for_stop_by(deadline)
+        instance.request_start(deadline)
     except PycloudlibError as error:
         logger.error("%s was not started again: %s", instance.id, error)
 

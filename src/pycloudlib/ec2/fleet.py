@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.fan_out import fan_out
-from pycloudlib.ec2.api.faults import translated
+from pycloudlib.ec2.api.faults import responded
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.access import Access
 from pycloudlib.errors import FleetError, PycloudlibError
@@ -69,10 +69,9 @@ class Fleet(Sequence[EC2Instance]):
         """
         wait: Callable[[EC2Instance], None] = partial(EC2Instance.wait, cloud_init_failure=cloud_init_failure)
         if timeout is not None:
-            deadline = Deadline.after(timeout)
-            wait = partial(EC2Instance.wait_by, deadline=deadline, cloud_init_failure=cloud_init_failure)
+            wait = partial(EC2Instance.wait_by, deadline=Deadline.after(timeout), cloud_init_failure=cloud_init_failure)
         with self._watched():
-            self._each(wait, "to be ready", at_once=WAITED_FOR_AT_ONCE)
+            self._wait_until(wait, "to be ready")
 
     def execute(
         self,
@@ -124,18 +123,24 @@ class Fleet(Sequence[EC2Instance]):
     def shutdown(self, wait: bool = True) -> None:
         """Stop all instances (StopInstances). No-op for stopped ones.
 
+        Return within the longest `stop_timeout` of the instances.
+
         Args:
             wait: whether to wait until the instances are stopped; default yes.
 
         Raises:
             FleetError: some instances could not be stopped; the message names each.
         """
-        self._tell("stop_instances", lambda instance: instance.shutdown(wait=False), "to be stopped")
+        deadline = self._longest(lambda instance: instance.stop_timeout)
+        stop_one = partial(EC2Instance.shutdown_by, deadline=deadline, wait=False)
+        self._tell("stop_instances", stop_one, "to be stopped", deadline)
         if wait:
-            self._wait_until(EC2Instance.wait_for_stop, "to be stopped")
+            self._wait_until(partial(EC2Instance.wait_for_stop_by, deadline=deadline), "to be stopped")
 
     def start(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Start all stopped instances (StartInstances).
+
+        Return within the longest `boot_timeout` of the instances.
 
         Args:
             wait: whether to wait until the instances are ready; default yes.
@@ -144,13 +149,17 @@ class Fleet(Sequence[EC2Instance]):
         Raises:
             FleetError: some instances could not be started, or did not become ready; the message names each.
         """
-        self._each(EC2Instance.prepare_boot, "to be started")
-        self._tell("start_instances", lambda instance: instance.start(wait=False), "to be started")
+        deadline = self._longest(lambda instance: instance.boot_timeout)
+        self._each(partial(EC2Instance.prepare_boot, deadline=deadline), "to be started")
+        start_one = partial(EC2Instance.request_start, deadline=deadline)
+        self._tell("start_instances", start_one, "to be started", deadline)
         if wait:
-            self.wait(cloud_init_failure=cloud_init_failure)
+            self._wait_by(deadline, cloud_init_failure, "to be ready")
 
     def restart(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Reboot all instances (RebootInstances).
+
+        Return within the longest `boot_timeout` of the instances.
 
         Args:
             wait: whether to wait until the instances are ready again, with new boot ids; default yes.
@@ -159,23 +168,20 @@ class Fleet(Sequence[EC2Instance]):
         Raises:
             FleetError: some instances could not be rebooted, or did not become ready; the message names each.
         """
-        old_boot_ids = self._each(EC2Instance.note_boot_id, "to be restarted") if wait else {}
-        self._each(EC2Instance.prepare_boot, "to be restarted")
-        self._tell("reboot_instances", lambda instance: instance.restart(wait=False), "to be restarted")
-        if not wait:
-            return
-
-        def wait_for_restart(instance: EC2Instance) -> None:
-            old_boot_id = old_boot_ids[instance.id]
-            if old_boot_id is None:
-                instance.wait(cloud_init_failure=cloud_init_failure)
-            else:
-                instance.wait_for_restart(old_boot_id, cloud_init_failure=cloud_init_failure)
-
-        self._wait_until(wait_for_restart, "to be restarted")
+        deadline = self._longest(lambda instance: instance.boot_timeout)
+        if wait:
+            self._each(partial(EC2Instance.note_boot_id, deadline=deadline), "to be restarted")
+        self._each(partial(EC2Instance.prepare_boot, deadline=deadline), "to be restarted")
+        restart_one = partial(EC2Instance.request_restart, deadline=deadline)
+        self._tell("reboot_instances", restart_one, "to be restarted", deadline)
+        if wait:
+            # Each waits for another boot id than the noted one.
+            self._wait_by(deadline, cloud_init_failure, "to be restarted")
 
     def delete(self, wait: bool = True) -> list[Exception]:
         """Terminate all instances (TerminateInstances). No-op for deleted ones.
+
+        Return within the longest `delete_timeout` of the instances, even if EC2 does not respond.
 
         Args:
             wait: whether to wait until the instances are terminated; default yes.
@@ -183,9 +189,11 @@ class Fleet(Sequence[EC2Instance]):
         Returns:
             The errors, each with its instance; empty on success.
         """
+        deadline = self._longest(lambda instance: instance.delete_timeout)
+        delete = partial(EC2Instance.delete_by, deadline=deadline, wait=wait)
         with self._watched():
-            terminate_together(self._access, self._instances)
-            outcome = fan_out(self._instances, lambda instance: instance.delete(wait), at_once=WAITED_FOR_AT_ONCE)
+            terminate_together(self._access, self._instances, deadline)
+            outcome = fan_out(self._instances, delete, at_once=WAITED_FOR_AT_ONCE)
         return [*outcome.errors.values(), *(error for errors in outcome.results.values() for error in errors)]
 
     @overload
@@ -217,6 +225,14 @@ class Fleet(Sequence[EC2Instance]):
     ) -> None:
         raise_unless_secondary(self.delete(), exception)
 
+    def _longest(self, timeout_of: Callable[[EC2Instance], float]) -> Deadline:
+        return _longest(self._instances, timeout_of)
+
+    def _wait_by(self, deadline: Deadline, cloud_init_failure: CloudInitFailure | None, what: str) -> None:
+        wait = partial(EC2Instance.wait_by, deadline=deadline, cloud_init_failure=cloud_init_failure)
+        with self._watched():
+            self._wait_until(wait, what)
+
     def _wait_until(self, call: Callable[[EC2Instance], T], what: str) -> None:
         self._each(call, what, at_once=WAITED_FOR_AT_ONCE)
 
@@ -226,10 +242,12 @@ class Fleet(Sequence[EC2Instance]):
             raise FleetError(what, errors=outcome.errors, results=outcome.results, fleet=self)
         return outcome.results
 
-    def _tell(self, operation: Operation, one_by_one: Callable[[EC2Instance], None], what: str) -> None:
+    def _tell(
+        self, operation: Operation, one_by_one: Callable[[EC2Instance], None], what: str, deadline: Deadline
+    ) -> None:
         refused = [instance for instance in self._instances if instance.deletion_requested]
         for some in _chunks([instance for instance in self._instances if not instance.deletion_requested]):
-            if _told_together(self._access, operation, some):
+            if _told_together(self._access, operation, some, deadline):
                 for instance in some:
                     instance.note_change(started=operation == "start_instances")
             else:
@@ -247,26 +265,33 @@ class Fleet(Sequence[EC2Instance]):
         return watching
 
 
-def terminate_together(access: Access, instances: Sequence[EC2Instance]) -> None:
+def terminate_together(access: Access, instances: Sequence[EC2Instance], deadline: Deadline | None = None) -> None:
     """Request the termination of many instances with few calls; after a failed call, delete them one by one.
 
     Args:
         access: the instances' access to their cloud.
         instances: the instances; those being deleted are left out.
+        deadline: when to stop waiting for EC2; default after the longest `delete_timeout` of the instances.
     """
+    deadline = deadline or _longest(instances, lambda instance: instance.delete_timeout)
     for some in _chunks([instance for instance in instances if not instance.deletion_requested]):
         for instance in some:
-            instance.prepare_deletion()
-        if _told_together(access, "terminate_instances", some):
+            instance.prepare_deletion(deadline)
+        if _told_together(access, "terminate_instances", some, deadline):
             for instance in some:
                 instance.note_deletion()
 
 
-def _told_together(access: Access, operation: Operation, instances: Sequence[EC2Instance]) -> bool:
+def _longest(instances: Iterable[EC2Instance], timeout_of: Callable[[EC2Instance], float]) -> Deadline:
+    """Return the deadline after the longest timeout of some instances."""
+    return Deadline.after(max(map(timeout_of, instances), default=0.0))
+
+
+def _told_together(access: Access, operation: Operation, instances: Sequence[EC2Instance], deadline: Deadline) -> bool:
     call: Callable[..., Any] = getattr(access.client, operation)
+    told = partial(call, InstanceIds=[instance.id for instance in instances])
     try:
-        with translated():
-            call(InstanceIds=[instance.id for instance in instances])
+        responded(told, what=f"{operation.replace('_', ' ')} together", deadline=deadline)
     except PycloudlibError as error:
         logger.debug("%s of %d instances one by one: %s", operation, len(instances), error)
         return False

@@ -249,9 +249,14 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceStateError: the instance was terminated instead.
             PycloudlibTimeoutError: the instance was not stopped within `stop_timeout`.
         """
-        self._wait_for_stop(Deadline.after(self.stop_timeout))
+        self.wait_for_stop_by(Deadline.after(self.stop_timeout))
 
-    def _wait_for_stop(self, deadline: Deadline) -> None:
+    def wait_for_stop_by(self, deadline: Deadline) -> None:
+        """Wait until the instance is stopped, as `wait_for_stop()` does, by a deadline.
+
+        Args:
+            deadline: when to give up.
+        """
         began = SYSTEM_CLOCK.now()
         self._status.wait_for_stop(deadline)
         self._report("is stopped", SYSTEM_CLOCK.now() - began)
@@ -332,14 +337,25 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceError: as for `wait()`.
         """
         criteria = self._criteria(None, cloud_init_failure=cloud_init_failure)
-        deadline = criteria.deadline
-        self._expect_state("restarted", {InstanceState.RUNNING}, deadline)
-        old_boot_id = self.note_boot_id(deadline) if wait else None
-        self._note_console(deadline)
-        self._tell("restarted", "reboot_instances", deadline)
+        self._expect_state("restarted", {InstanceState.RUNNING}, criteria.deadline)
+        old_boot_id = self.note_boot_id(criteria.deadline) if wait else None
+        self._request_restart(criteria.deadline)
         if wait:
             self._old_boot_id = old_boot_id
             self._wait_for_boot(replace(criteria, old_boot_id=old_boot_id, console_before=self._console_before))
+
+    def request_restart(self, deadline: Deadline) -> None:
+        """Reboot the instance, as `restart(wait=False)` does, by a deadline.
+
+        Args:
+            deadline: when to give up.
+        """
+        self._expect_state("restarted", {InstanceState.RUNNING}, deadline)
+        self._request_restart(deadline)
+
+    def _request_restart(self, deadline: Deadline) -> None:
+        self._note_console(deadline)
+        self._tell("restarted", "reboot_instances", deadline)
 
     def note_boot_id(self, deadline: Deadline = NEVER) -> str | None:
         """Read and record the boot id before a reboot.
@@ -363,10 +379,14 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             logger.warning("%s is rebooted although it cannot be reached: %s", self.id, error)
             return last_seen
 
-    def prepare_boot(self) -> None:
-        """Record the end of the console log before a fleet's start or reboot."""
+    def prepare_boot(self, deadline: Deadline) -> None:
+        """Record the end of the console log before a fleet's start or reboot.
+
+        Args:
+            deadline: when to stop waiting for EC2.
+        """
         self._refuse_if_deleted("booted")
-        self._note_console(Deadline.after(self.boot_timeout))
+        self._note_console(deadline)
 
     def note_change(self, *, started: bool = False) -> None:
         """Record a stop, start, or reboot request to EC2, for this instance alone or for a fleet.
@@ -391,12 +411,20 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceStateError: the instance is terminated, or its state does not allow a stop.
             PycloudlibTimeoutError: the instance was not stopped within `stop_timeout`.
         """
-        deadline = Deadline.after(self.stop_timeout)
+        self.shutdown_by(Deadline.after(self.stop_timeout), wait=wait)
+
+    def shutdown_by(self, deadline: Deadline, *, wait: bool = True) -> None:
+        """Stop the instance, as `shutdown()` does, by a deadline.
+
+        Args:
+            deadline: when to give up.
+            wait: whether to wait until the instance is stopped; default yes.
+        """
         stoppable = set(InstanceState) - {InstanceState.SHUTTING_DOWN, InstanceState.TERMINATED}
         self._expect_state("stopped", stoppable, deadline)
         self._tell("stopped", "stop_instances", deadline)
         if wait:
-            self._wait_for_stop(deadline)
+            self.wait_for_stop_by(deadline)
 
     def start(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Start the stopped instance (StartInstances), which then gets a new public address.
@@ -409,13 +437,21 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceStateError: the instance is terminated, or still stopping.
             InstanceError: as for `wait()`.
         """
-        deadline = Deadline.after(self.boot_timeout)
+        deadline = self._criteria(None, cloud_init_failure=cloud_init_failure).deadline
+        self.request_start(deadline)
+        if wait:
+            self.wait_by(deadline, cloud_init_failure=cloud_init_failure)
+
+    def request_start(self, deadline: Deadline) -> None:
+        """Start the stopped instance, as `start(wait=False)` does, by a deadline.
+
+        Args:
+            deadline: when to give up.
+        """
         startable = {InstanceState.STOPPED, InstanceState.RUNNING, InstanceState.PENDING}
         self._expect_state("started", startable, deadline)
         self._note_console(deadline)
         self._tell("started", "start_instances", deadline)
-        if wait:
-            self.wait(cloud_init_failure=cloud_init_failure)
 
     def replace_root_volume(
         self,
@@ -468,9 +504,13 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             replace(criteria, old_boot_id=old_boot_id, console_before=self._console_before, keeps_host_keys=False)
         )
 
-    def clean(self) -> None:
-        """Remove the state that distinguishes the instance from others, as `BaseInstance.clean()` does."""
-        super().clean()
+    def clean_by(self, deadline: Deadline) -> None:
+        """Remove the state that distinguishes the instance from others, as `BaseInstance.clean()` does, by a deadline.
+
+        Args:
+            deadline: when to give up.
+        """
+        super().clean_by(deadline)
         # The next boot generates new host keys.
         self._boots_first = True
 
@@ -485,10 +525,21 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         Returns:
             The errors; empty on success. They include a NoResponseError if EC2 did not respond in time.
         """
+        return self.delete_by(Deadline.after(self.delete_timeout), wait=wait)
+
+    def delete_by(self, deadline: Deadline, *, wait: bool = True) -> list[Exception]:
+        """Terminate the instance, as `delete()` does, by a deadline.
+
+        Args:
+            deadline: when to give up.
+            wait: whether to wait until the instance is terminated; default yes.
+
+        Returns:
+            The errors; empty on success.
+        """
         if self._gone:
             logger.info("%s is deleted already", self.id)
             return []
-        deadline = Deadline.after(self.delete_timeout)
         errors: list[Exception] = []
         try:
             self._terminate(deadline)
@@ -512,13 +563,13 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         error.state = str(self._status.seen.state)
         error.console_tail = read_console_tail(self._console.read_if_possible)
 
-    def prepare_deletion(self, deadline: Deadline | None = None) -> None:
+    def prepare_deletion(self, deadline: Deadline) -> None:
         """Record the elastic addresses to release with the instance, before TerminateInstances.
 
         Args:
-            deadline: when to stop waiting for EC2; default `delete_timeout` from now.
+            deadline: when to stop waiting for EC2.
         """
-        self._leaving_addresses = self._addresses_to_release(deadline or Deadline.after(self.delete_timeout))
+        self._leaving_addresses = self._addresses_to_release(deadline)
 
     def note_deletion(self) -> None:
         """Record a TerminateInstances request, for this instance alone or for a fleet."""

@@ -9,7 +9,8 @@ import pytest
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
-from pycloudlib.errors import CloudError, CommandError, InvalidArgumentError
+from pycloudlib.errors import BootTimeoutError, CloudError, CommandError, CommandTimeoutError, InvalidArgumentError
+from support.guest import Guest
 from support.moto_server import BOOKWORM_DAILY
 
 
@@ -105,14 +106,33 @@ def test_when_it_cannot_be_started_again_the_image_stays_for_clean(
 def test_ctrl_c_while_it_stops_starts_it_again(
     ec2: EC2, instance: EC2Instance, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: EC2Instance, wait: bool = True) -> None:
+    def interrupted(*_: object) -> None:
         ec2.client.stop_instances(InstanceIds=[instance.id])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(EC2Instance, "shutdown", interrupted)
+    monkeypatch.setattr(EC2Instance, "shutdown_by", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ec2.snapshot(instance)
     assert calls == ["clean", "StopInstances", "StartInstances"]
+
+
+def test_the_timeout_covers_the_cleaning(
+    ec2: EC2, instance: EC2Instance, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycloudlib.instance.guest_clean.clean", lambda run: run("sleep 600"))
+    with pytest.raises(CommandTimeoutError, match="sleep 600"):
+        ec2.snapshot(instance, timeout=1)
+    assert calls == []
+    assert instance.state is InstanceState.RUNNING
+
+
+def test_the_timeout_covers_the_next_boot(ec2: EC2, instance: EC2Instance, guest: Guest, calls: list[str]) -> None:
+    guest.program("cloud-init", "exec sleep 600")
+    with pytest.raises(BootTimeoutError, match=r"waited 3 s for .* to be ready; .*cloud-init"):
+        ec2.snapshot(instance, timeout=3)
+    assert calls == ["clean", "StopInstances", "CreateImage", "StartInstances"]
+    (image_id,) = ec2.created_images
+    assert ec2.image(image_id).state == "available"
 
 
 def test_a_refused_name_leaves_the_instance_alone(ec2: EC2, instance: EC2Instance, calls: list[str]) -> None:

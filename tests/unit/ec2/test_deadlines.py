@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +11,9 @@ from functools import partial
 
 import pytest
 
-from pycloudlib.deadline import SYSTEM_CLOCK
+from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.ec2.api import faults, retries
+from pycloudlib.ec2.api.settling import NOT_YET_KNOWN
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.fleet import Fleet
 from pycloudlib.ec2.images.image import Image
@@ -22,6 +24,7 @@ from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.ec2.vpc import VPC
 from pycloudlib.errors import FleetError, NoResponseError, PycloudlibError, PycloudlibTimeoutError, ThrottledError
 from pycloudlib.result import Result
+from pycloudlib.waiting import wait_until
 from support.faulty_ec2 import Break, Fault, FaultyEC2, Refusal, faulty_ec2
 from support.moto_server import BOOKWORM_DAILY
 from unit.ec2.conftest import ConnectTo
@@ -74,6 +77,7 @@ def ec2(connect: ConnectTo, proxy: FaultyEC2, monkeypatch: pytest.MonkeyPatch) -
     with monkeypatch.context() as hasty:
         hasty.setattr("pycloudlib.ec2.instance.CONSOLE_RESPONSE", LAST_RESPONSE)
         hasty.setattr("pycloudlib.ec2.images.catalogue.UNDO_TIMEOUT", LAST_RESPONSE)
+        hasty.setattr("pycloudlib.ec2.capture.UNDO_TIMEOUT", LAST_RESPONSE)
         hasty.setattr(retries, "LOOK_FOR_LOST", LAST_RESPONSE)
         yield found
         proxy.behave()
@@ -142,6 +146,10 @@ CALLS: dict[str, Callable[[World], object]] = {
     "EC2Instance.wait_for_delete": lambda world: world.instance.wait_for_delete(),
     "EC2Instance.delete": lambda world: world.instance.delete(),
     "Fleet.wait": lambda world: world.fleet.wait(TIMEOUT),
+    "Fleet.shutdown": lambda world: world.fleet.shutdown(),
+    "Fleet.start": lambda world: world.fleet.start(),
+    "Fleet.restart": lambda world: world.fleet.restart(),
+    "Fleet.delete": lambda world: world.fleet.delete(),
 }
 
 
@@ -199,6 +207,20 @@ def test_a_vpc_that_ec2_stops_responding_about_is_left_to_clean(ec2: EC2, proxy:
     assert ec2.client.describe_vpcs(Filters=[{"Name": "tag:Name", "Values": [name]}])["Vpcs"] == []
 
 
+@pytest.mark.parametrize("refusal", [Refusal("InvalidVpcID.NotFound"), Refusal("RequestLimitExceeded", 503)])
+def test_a_create_call_is_not_repeated_after_the_deadline(ec2: EC2, proxy: FaultyEC2, refusal: Refusal) -> None:
+    proxy.fail_action("CreateRouteTable", refusal, for_good=True)
+    with pytest.raises(PycloudlibError):
+        ec2.get_or_create_vpc(f"vpc-{uuid.uuid4().hex[:8]}", timeout=TIMEOUT_OF_MANY)
+
+    def is_over() -> bool:
+        return not any(thread.name == "call-within:create the route table" for thread in threading.enumerate())
+
+    wait_until(is_over, what="the create call to end", deadline=Deadline.after(NOT_YET_KNOWN / 2))
+    proxy.behave()
+    assert ec2.clean() == []
+
+
 @pytest.mark.parametrize("action", ["DetachVolume", "DeleteVolume"])
 def test_removing_a_volume_ends_although_ec2_stops_responding(
     instance: EC2Instance, proxy: FaultyEC2, action: str
@@ -218,6 +240,18 @@ def test_deleting_a_vpc_ends_although_ec2_stops_responding(vpc: VPC, proxy: Faul
     assert seconds < TOO_LATE
     proxy.behave()
     assert vpc.delete() == []
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("action", ["StopInstances", "CreateImage", "StartInstances", "DescribeImages"])
+def test_making_an_image_ends_although_ec2_stops_responding(
+    instance: EC2Instance, ec2: EC2, proxy: FaultyEC2, action: str
+) -> None:
+    proxy.fail_action(action, Break.SILENCE, for_good=True)
+    error, seconds = outcome(lambda: ec2.snapshot(instance, clean=False, timeout=TIMEOUT_OF_MANY))
+    assert isinstance(error, PycloudlibTimeoutError)
+    assert NO_RESPONSE in str(error)
+    assert seconds < TOO_LATE
 
 
 def test_an_instance_is_not_taken_for_gone_although_ec2_throttles(

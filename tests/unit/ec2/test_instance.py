@@ -164,6 +164,23 @@ def test_start_waits_until_commands_can_be_run(ready: EC2Instance) -> None:
     assert ready.execute("echo back") == "back"
 
 
+def test_start_has_one_deadline(connect: ConnectTo, moto_url: str, guest: Guest) -> None:
+    with faulty_ec2(moto_url) as faulty:
+        ec2 = connect(faulty.url, ssh_port=guest.sshd.port, key=guest.key_pair, settings="username = 'me'")
+        instance = ec2.launch(BOOKWORM_DAILY, wait=False)
+        instance.shutdown()
+        instance.boot_timeout = 1.0
+
+        def let_time_pass() -> None:
+            # Another deadline, made after this, would be that one.
+            instance.boot_timeout = 20.0
+
+        faulty.on("StartInstances", before=let_time_pass)
+        guest.sshd.stop()
+        with pytest.raises(BootTimeoutError, match="waited 1 s for"):
+            instance.start()
+
+
 def test_a_start_begins_a_new_timeline(ready: EC2Instance) -> None:
     before = ready.timeline
     ready.shutdown()

@@ -48,8 +48,8 @@ from pycloudlib.waiting import call_within, wait_until
 
 T = TypeVar("T")
 
-LAST_RESPONSE = 5.0
-"""Minimum seconds for EC2 to respond to a request, even at the deadline."""
+LAST_RESPONSE = 2.0
+"""Minimum seconds for EC2 to respond to a request, even at the deadline: with `timeout=0`, a wait is a single look."""
 
 NEVER = Deadline.never()
 

@@ -189,7 +189,8 @@ class ImageCalls(Facade):
             description: the description, at most 255 characters; default none.
             tags: further tags of the image and its snapshots; default none.
             wait: whether to wait until the image is available and the instance is ready again; default yes.
-            timeout: seconds for the image, from its request on; default 3600.
+            timeout: seconds for all of it: cleaning, stopping, the image, and the next boot of the instance; default
+                3600. Stopping and booting also end after the instance's `stop_timeout` and `boot_timeout`.
 
         Returns:
             The AMI id.
@@ -199,8 +200,8 @@ class ImageCalls(Facade):
             InstanceStateError: the instance is neither running nor stopped, or it is stopped and `clean` is true.
             IllegalStateError: the image failed; the message has EC2's reason. The image is deleted.
             PycloudlibTimeoutError: the image was not available in time. The image is deleted, at the latest by
-                `clean()`.
-            InstanceError: the instance did not become ready again; the image remains.
+                `clean()`. The instance is started again, unless it is not stopped within another 10 seconds.
+            InstanceError: the instance did not become ready again in time; the image remains.
             PycloudlibError: `instance.clean()` failed, or EC2 rejected the request.
         """
         name = timestamped(self.tag) if name is None else name

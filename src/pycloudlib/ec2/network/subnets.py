@@ -12,7 +12,7 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.creating import Creation, create
 from pycloudlib.ec2.api.faults import NEVER
 from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import unless_joined, when_free, when_known
+from pycloudlib.ec2.api.settling import NOT_YET_KNOWN, unless_joined, when_free, when_known
 from pycloudlib.ec2.network.rules import ANYWHERE
 from pycloudlib.errors import CloudError, PycloudlibError
 from pycloudlib.lifecycle import UndoOrder
@@ -55,7 +55,7 @@ class NetworkParts:
             kind=GATEWAY,
             id_key=id_key,
             order=UndoOrder.NETWORK,
-            call=self._calling("internet-gateway", self._client.create_internet_gateway, "InternetGateway"),
+            call=self._calling("internet-gateway", self._client.create_internet_gateway, "InternetGateway", deadline),
             find=lambda filters: self._client.describe_internet_gateways(Filters=filters)["InternetGateways"],
             delete=lambda record: self.delete_gateway(record[id_key], vpc_id),
         )
@@ -84,7 +84,9 @@ class NetworkParts:
             kind=ROUTE_TABLE,
             id_key="RouteTableId",
             order=UndoOrder.NETWORK,
-            call=self._calling("route-table", partial(self._client.create_route_table, VpcId=vpc_id), "RouteTable"),
+            call=self._calling(
+                "route-table", partial(self._client.create_route_table, VpcId=vpc_id), "RouteTable", deadline
+            ),
             find=lambda filters: self._client.describe_route_tables(Filters=filters)["RouteTables"],
             delete=lambda record: self.delete_route_table(record["RouteTableId"]),
         )
@@ -132,7 +134,7 @@ class NetworkParts:
             kind=SUBNET,
             id_key="SubnetId",
             order=UndoOrder.NETWORK,
-            call=self._calling("subnet", call, "Subnet"),
+            call=self._calling("subnet", call, "Subnet", deadline),
             find=lambda filters: self._client.describe_subnets(Filters=filters)["Subnets"],
             delete=lambda record: self.delete_subnet(record["SubnetId"]),
         )
@@ -184,13 +186,17 @@ class NetworkParts:
         when_free(delete, what=f"delete {subnet_id}", deadline=deadline, patience=patience)
         self._scope.ledger.forget(subnet_id)
 
-    def _calling(self, resource_type: str, call: Callable[..., Any], key: str) -> Callable[[str], Sequence[Any]]:
+    def _calling(
+        self, resource_type: str, call: Callable[..., Any], key: str, deadline: Deadline
+    ) -> Callable[[str], Sequence[Any]]:
         """Wrap a create call: add an idempotency tag, retry until EC2 is consistent, and return the new record."""
 
         def calling(mark: str) -> Sequence[Any]:
             tags = self._scope.tags_for(resource_type, name=self._name, creation=mark)
             marked = partial(call, TagSpecifications=tags)
-            return [when_known(marked, what=f"create the {resource_type}", creates=True)[key]]
+            # The deadline ends the retries only: a request in flight must return its record.
+            patience = min(NOT_YET_KNOWN, deadline.remaining)
+            return [when_known(marked, what=f"create the {resource_type}", patience=patience, creates=True)[key]]
 
         return calling
 
