@@ -8,49 +8,24 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-import boto3
 import pytest
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local import LocalEC2
 from pycloudlib.local.documents import fetch_faults, put_fault, remove_faults
 from pycloudlib.local.network.faults import Fault
-from pycloudlib.local.network.namespaces.probe import probe
-from pycloudlib.local.prerequisites import find
-from support.cli_world import QuickCommandLine, home_environment
+from support.cli_world import QuickCommandLine
+from support.namespaces_ec2 import namespaces_ec2, use_region
 
 FAULT = ("local", "fault")
-PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 NAME = "faulty"
 ZONES = ("us-east-1a", "us-east-1b")
 
 
-def use_region(server: LocalEC2) -> None:
-    """Let the region's default VPC be created, with a subnet in each zone."""
-    boto3.client(
-        "ec2",
-        endpoint_url=server.endpoint_url,
-        region_name=server.region,
-        aws_access_key_id=server.access_key_id,
-        aws_secret_access_key=server.secret_access_key,
-    ).describe_vpcs()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
-    """A local EC2 with the namespaces network and signatures, and no machines."""
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
-    if None in map(find, PROGRAMS):
-        pytest.skip("needs QEMU's programs")
-    environment = home_environment(tmp_path_factory.mktemp("faults"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in environment if name.startswith("XDG_")] + ["HOME"]:
-            patch.setenv(name, environment[name])
-        with LocalEC2(NAME, network="namespaces", accelerator="tcg", auth=True) as server:
-            use_region(server)
-            yield server
+    with namespaces_ec2(tmp_path_factory.mktemp("faults"), NAME) as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import difflib
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.api.idempotency import IdempotencyRecords
 from pycloudlib.local.api.models.base import LocalCloud, LocalRecords, known_regions
+from pycloudlib.local.api.models.disruptions import DisruptionRecords
 from pycloudlib.local.api.models.instances import InstanceRecords
 from pycloudlib.local.api.models.key_pairs import KeyPairRecords
 from pycloudlib.local.api.models.launch_templates import LaunchTemplateRecords
 from pycloudlib.local.api.models.listings import ListingRecords
-from pycloudlib.local.api.models.network_acls import NetworkAclRecords
 from pycloudlib.local.api.models.security_groups import SecurityGroupRecords
 from pycloudlib.local.api.models.vpcs import VpcRecords
 from pycloudlib.local.api.moto_adapter import draw_canonical_ipv6_blocks, install_backend
@@ -27,7 +27,7 @@ class LocalEC2Backend(
     LaunchTemplateRecords,
     KeyPairRecords,
     SecurityGroupRecords,
-    NetworkAclRecords,
+    DisruptionRecords,
     VpcRecords,
     InstanceRecords,
 ):

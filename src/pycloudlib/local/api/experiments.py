@@ -1,42 +1,46 @@
-"""AWS FIS: experiments that interrupt spot instances. moto records templates and experiments.
+"""AWS FIS: experiments that interrupt spot instances, and disrupt the connectivity of subnets.
+
+moto records templates and experiments.
 
 https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html
 """
 
 from __future__ import annotations
 
-import math
-import re
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from pycloudlib.local.api.experiment_templates import (
+    ACTIONS,
+    DISRUPT,
+    INTERRUPT,
+    check_actions,
+    check_stop_conditions,
+    duration_of,
+    invalid,
+    parameters_of,
+    scope_of,
+    selected_count,
+    wait_of,
+)
 from pycloudlib.local.api.models.base import LocalRecords
-from pycloudlib.local.api.models.instance import LocalInstance
-from pycloudlib.local.api.models.spot_interruptions import LEAST_WAIT
 from pycloudlib.local.api.moto_adapter import (
     FISBackend,
-    JsonRESTError,
     ServiceException,
     install_experiments,
     regional_backends,
     urls_of,
 )
 
-ACTION = "aws:ec2:send-spot-instance-interruptions"
-TARGET_KEY = "SpotInstances"
-RESOURCE_TYPE = "aws:ec2:spot-instance"
-MOST_WAIT = timedelta(minutes=15)
-
-_MINUTES = re.compile(r"PT([0-9]{1,2})M")
-_SELECTION = re.compile(r"ALL|(?P<kind>COUNT|PERCENT)\((?P<number>[1-9][0-9]{0,5})\)")
-_ALL = 100
-"""Percent."""
-_TARGET_MEMBERS = {"resourceType", "resourceArns", "resourceTags", "selectionMode"}
-
 
 class LocalExperiments(FISBackend):
     """The experiments of one account in one region."""
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        self._disruptions: dict[str, dict[str, list[str]]] = {}
+        super().__init__(region_name, account_id)
 
     @property
     def _url_module(self) -> Any:
@@ -46,9 +50,9 @@ class LocalExperiments(FISBackend):
         """Create a template, rejecting unsupported actions and members (CreateExperimentTemplate)."""
         for name in ("log_configuration", "experiment_options", "experiment_report_configuration"):
             if kwargs.get(name):
-                raise _invalid(f"The local EC2 does not have {name.replace('_', ' ')}s of experiments")
-        _check_stop_conditions(kwargs.get("stop_conditions") or [])
-        _check_actions(kwargs.get("actions") or {}, kwargs.get("targets") or {})
+                raise invalid(f"The local EC2 does not have {name.replace('_', ' ')}s of experiments")
+        check_stop_conditions(kwargs.get("stop_conditions") or [])
+        check_actions(kwargs.get("actions") or {}, kwargs.get("targets") or {})
         return super().create_experiment_template(*args, **kwargs)
 
     def start_experiment(
@@ -58,54 +62,136 @@ class LocalExperiments(FISBackend):
         experiment_options: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Start an experiment, which schedules the interruptions (StartExperiment).
+        """Start an experiment, which schedules interruptions, and disrupts connectivity (StartExperiment).
 
         A repeated client token returns the experiment that it started.
         """
         if (experiment_options or {}).get("actionsMode", "run-all") != "run-all":
-            raise _invalid("The local EC2 does not have the actionsMode 'skip-all' of experiments")
+            raise invalid("The local EC2 does not have the actionsMode 'skip-all' of experiments")
         with LocalRecords.cloud.lock:
             known = set(self.experiments)
             started = super().start_experiment(client_token, experiment_template_id, experiment_options, tags)
             if started["id"] not in known:
-                self._interrupt(self.experiments[started["id"]])
+                self._start(self.experiments[started["id"]])
         return started
 
     def list_experiments(self, *args: Any, **kwargs: Any) -> Any:
         """Return the experiments (ListExperiments)."""
         for experiment in self.experiments.values():
-            experiment.advance()
+            if experiment.id not in self._disruptions:
+                experiment.advance()
         return super().list_experiments(*args, **kwargs)
 
-    def _interrupt(self, experiment: Any) -> None:
-        """Interrupt all instances of an experiment, or none."""
+    def get_experiment(self, id: str) -> dict[str, Any]:  # noqa: A002  (moto's name)
+        """Return an experiment (GetExperiment)."""
+        experiment = self.experiments.get(id)
+        if id in self._disruptions and experiment is not None:
+            return experiment.to_dict(tags=self.tagger.get_tag_dict_for_resource(experiment.arn))
+        return super().get_experiment(id)
+
+    def stop_experiment(self, id: str) -> dict[str, Any]:  # noqa: A002  (moto's name)
+        """Stop an experiment, which restores the connectivity of its subnets (StopExperiment).
+
+        Interruptions of spot instances go on, as on AWS.
+        """
+        with LocalRecords.cloud.lock:
+            stopped = super().stop_experiment(id)
+            for name in list(self._disruptions.get(id, ())):
+                self._restore(id, name)
+        return stopped
+
+    def _start(self, experiment: Any) -> None:
+        """Start all actions of an experiment, or none."""
         records = regional_backends(self.account_id)[self.region_name]
         waits: dict[str, timedelta] = {}
+        subnets: dict[str, Any] = {}
+        disruptions: dict[str, list[Any]] = {}
         try:
-            for action in experiment.actions.values():
-                for instance in self._resolve(records, experiment.targets[action["targets"][TARGET_KEY]]):
-                    records.check_interruptible(instance)
-                    if instance.id in waits:
-                        raise _invalid(f"The instance '{instance.id}' is a target of two actions")
-                    waits[instance.id] = _wait(action)
+            for name, action in experiment.actions.items():
+                target = experiment.targets[action["targets"][ACTIONS[action["actionId"]].target_key]]
+                if action["actionId"] == INTERRUPT:
+                    self._add_interruptions(records, target, action, waits)
+                else:
+                    disruptions[name] = self._find_subnets(records, target, action, subnets)
         except ServiceException as error:
             experiment.status = "failed"
-            raise _invalid(error.message or "") from error
+            raise invalid(error.message or "") from error
         for instance_id, wait in waits.items():
             records.interrupt_spot_instance(records.controllers[instance_id].instance, wait)
+        for name, found in disruptions.items():
+            self._disrupt(records, experiment, name, found)
 
-    def _resolve(self, records: Any, target: Mapping[str, Any]) -> list[LocalInstance]:
+    def _add_interruptions(
+        self, records: Any, target: Mapping[str, Any], action: Mapping[str, Any], waits: dict[str, timedelta]
+    ) -> None:
         instances = [controller.instance for controller in records.controllers.values()]
         running = [one for one in instances if one.is_spot and one.state == "running"]
+        for instance in self._resolve("instance", running, target):
+            records.check_interruptible(instance)
+            if instance.id in waits:
+                raise invalid(f"The instance '{instance.id}' is a target of two actions")
+            waits[instance.id] = wait_of(parameters_of(action))
+
+    def _find_subnets(
+        self, records: Any, target: Mapping[str, Any], action: Mapping[str, Any], taken: dict[str, Any]
+    ) -> list[Any]:
+        if LocalRecords.cloud.driver.faults is None:
+            raise invalid(
+                f"{DISRUPT} needs the namespaces network: start the local EC2 with `--network namespaces`. Without it, "
+                "packets do not obey network ACLs"
+            )
+        parameters = parameters_of(action)
+        subnets = [one for of_zone in records.subnets.values() for one in of_zone.values()]
+        found = self._resolve("subnet", subnets, target)
+        for subnet in found:
+            records.check_disruptable(subnet, scope_of(parameters), parameters.get("prefixListIdentifier", ""))
+            if subnet.id in taken:
+                raise invalid(f"The subnet '{subnet.id}' is a target of two actions")
+            taken[subnet.id] = subnet
+        return found
+
+    def _disrupt(self, records: Any, experiment: Any, name: str, subnets: list[Any]) -> None:
+        parameters = parameters_of(experiment.actions[name])
+        for subnet in subnets:
+            records.disrupt_connectivity(subnet, scope_of(parameters), parameters.get("prefixListIdentifier", ""))
+        experiment.status = "running"
+        self._disruptions.setdefault(experiment.id, {})[name] = [subnet.id for subnet in subnets]
+        timer = threading.Timer(duration_of(parameters).total_seconds(), self._end, (experiment.id, name))
+        timer.daemon = True
+        timer.start()
+
+    def _end(self, experiment_id: str, name: str) -> None:
+        """End the disruption of one action, and the experiment with the last one."""
+        with LocalRecords.cloud.lock:
+            experiment = self.experiments.get(experiment_id)
+            if not self._restore(experiment_id, name) or experiment is None:
+                return
+            if experiment_id not in self._disruptions:
+                experiment.status = "completed"
+
+    def _restore(self, experiment_id: str, name: str) -> bool:
+        """Restore the subnets of an action. Returns whether they were still disrupted by it."""
+        actions = self._disruptions.get(experiment_id, {})
+        if name not in actions:
+            return False
+        records = regional_backends(self.account_id)[self.region_name]
+        for subnet_id in actions.pop(name):
+            records.restore_connectivity(subnet_id)
+        if not actions:
+            del self._disruptions[experiment_id]
+        return True
+
+    def _resolve(self, noun: str, candidates: list[Any], target: Mapping[str, Any]) -> list[Any]:
+        """Return the resources that a target selects."""
         if target.get("resourceArns"):
-            prefix = f"arn:{self.partition}:ec2:{self.region_name}:{self.account_id}:instance/"
-            found = [one for one in running if f"{prefix}{one.id}" in target["resourceArns"]]
+            prefix = f"arn:{self.partition}:ec2:{self.region_name}:{self.account_id}:{noun}/"
+            found = [one for one in candidates if f"{prefix}{one.id}" in target["resourceArns"]]
         else:
             tags = target["resourceTags"].items()
-            found = [one for one in running if tags <= {tag["key"]: tag["value"] for tag in one.get_tags()}.items()]
-        selected = found[: _count(target["selectionMode"], len(found))]
+            found = [one for one in candidates if tags <= _tags(one).items()]
+        selected = found[: selected_count(target["selectionMode"], len(found))]
         if not selected:
-            raise _invalid("Target resolution returned empty set")
+            raise invalid("Target resolution returned empty set")
         return selected
 
 
@@ -114,62 +200,5 @@ def install() -> None:
     install_experiments(LocalExperiments)
 
 
-def _check_stop_conditions(conditions: list[Mapping[str, Any]]) -> None:
-    for condition in conditions:
-        if condition.get("source") != "none":
-            raise _invalid("The local EC2 has no stop condition but the source 'none'")
-
-
-def _check_actions(actions: Mapping[str, Any], targets: Mapping[str, Any]) -> None:
-    if not actions:
-        raise _invalid("An experiment template needs an action")
-    for name, action in actions.items():
-        if action.get("actionId") != ACTION:
-            raise _invalid(f"The local EC2 does not have the action {action.get('actionId')}; it has {ACTION}")
-        if action.get("startAfter") or set(action.get("parameters") or {}) - {"durationBeforeInterruption"}:
-            raise _invalid(f"The action {name} may have the parameter durationBeforeInterruption only")
-        _wait(action)
-        if set(action.get("targets") or {}) != {TARGET_KEY}:
-            raise _invalid(f"The action {name} has a target {TARGET_KEY}, and no other")
-        target = targets.get(action["targets"][TARGET_KEY])
-        if target is None:
-            raise _invalid(f"The target {action['targets'][TARGET_KEY]} of the action {name} does not exist")
-        _check_target(target)
-    unused = sorted(set(targets) - {action["targets"][TARGET_KEY] for action in actions.values()})
-    if unused:
-        raise _invalid(f"No action has the target {', '.join(unused)}")
-
-
-def _check_target(target: Mapping[str, Any]) -> None:
-    if target.get("resourceType") != RESOURCE_TYPE:
-        raise _invalid(f"Invalid resource type '{target.get('resourceType')}'; expected {RESOURCE_TYPE}")
-    unknown = sorted(name for name, value in target.items() if value and name not in _TARGET_MEMBERS)
-    if unknown:
-        raise _invalid(f"The local EC2 does not have {', '.join(unknown)} of targets")
-    if bool(target.get("resourceArns")) == bool(target.get("resourceTags")):
-        raise _invalid("A target needs resourceArns or resourceTags")
-    selection = _SELECTION.fullmatch(str(target.get("selectionMode")))
-    if selection is None or (selection["kind"] == "PERCENT" and int(selection["number"]) > _ALL):
-        raise _invalid(f"Invalid selection mode '{target.get('selectionMode')}'")
-
-
-def _wait(action: Mapping[str, Any]) -> timedelta:
-    text = str((action.get("parameters") or {}).get("durationBeforeInterruption") or "PT2M")
-    found = _MINUTES.fullmatch(text)
-    wait = timedelta(minutes=int(found[1])) if found else timedelta()
-    if not LEAST_WAIT <= wait <= MOST_WAIT:
-        raise _invalid(f"durationBeforeInterruption is '{text}'; it must be from PT2M to PT15M")
-    return wait
-
-
-def _count(selection_mode: str, found: int) -> int:
-    """Return how many of the found targets a selection mode selects."""
-    selection = _SELECTION.fullmatch(selection_mode)
-    if selection is None or selection["kind"] is None:
-        return found
-    number = int(selection["number"])
-    return number if selection["kind"] == "COUNT" else math.floor(found * number / _ALL)
-
-
-def _invalid(reason: str) -> JsonRESTError:
-    return JsonRESTError("ValidationException", reason)
+def _tags(record: Any) -> dict[str, str]:
+    return {tag["key"]: tag["value"] for tag in record.get_tags()}

@@ -88,6 +88,7 @@ _EXPERIMENTS = {
     ("POST", "experiments"): "StartExperiment",
     ("GET", "experiments"): "ListExperiments",
     ("GET", "experiments/*"): "GetExperiment",
+    ("DELETE", "experiments/*"): "StopExperiment",
 }
 """FIS's actions, by method and path."""
 

@@ -110,8 +110,8 @@ def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
             vpc.id,
             Vpc(
                 vpc_id=vpc.id,
-                cidrs=_blocks(vpc, ipv6=False),
-                ipv6_cidrs=_blocks(vpc, ipv6=True),
+                cidrs=vpc_blocks(vpc, ipv6=False),
+                ipv6_cidrs=vpc_blocks(vpc, ipv6=True),
                 subnets={one.id: _subnet(one, acls, tables) for one in subnets if one.vpc_id == vpc.id},
                 interfaces={one.id: _interface(one) for one in interfaces if one.subnet.vpc_id == vpc.id},
                 groups={one.id: _group(one, records) for one in groups.values()},
@@ -128,7 +128,13 @@ def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
         )
 
 
-def _blocks(vpc: Any, *, ipv6: bool) -> tuple[str, ...]:
+def vpc_blocks(vpc: Any, *, ipv6: bool) -> tuple[str, ...]:
+    """Return the CIDR blocks that are associated with a VPC.
+
+    Args:
+        vpc: the record of the VPC.
+        ipv6: the family.
+    """
     associations = vpc.get_cidr_block_association_set(ipv6=ipv6)
     return tuple(one["cidr_block"] for one in associations if one["cidr_block_state"]["state"] == "associated")
 
@@ -177,7 +183,7 @@ def _group(group: Any, records: EC2Backend) -> SecurityGroup:
 
 def _group_rule(rule: SecurityGroupRule, records: EC2Backend) -> GroupRule:
     cidr = rule.cidr_ipv4 or rule.cidr_ipv6
-    peers = _entries(records, rule.prefix_list_id) if rule.prefix_list_id else ()
+    peers = prefix_list_entries(records, rule.prefix_list_id) if rule.prefix_list_id else ()
     group_id = rule.source_group.get("GroupId")
     return GroupRule(
         rule_id=rule.id,
@@ -187,7 +193,8 @@ def _group_rule(rule: SecurityGroupRule, records: EC2Backend) -> GroupRule:
     )
 
 
-def _entries(records: EC2Backend, prefix_list_id: str) -> tuple[str, ...]:
+def prefix_list_entries(records: EC2Backend, prefix_list_id: str) -> tuple[str, ...]:
+    """Return the CIDR blocks of a prefix list; none if it is unknown or deleted."""
     prefix_list = records.managed_prefix_lists.get(prefix_list_id)
     if prefix_list is None or prefix_list.state == "delete-complete":
         return ()
@@ -239,7 +246,7 @@ def _destinations(records: EC2Backend, route: Any) -> tuple[str, ...]:
     if cidr:
         return (canonical(cidr),)
     prefix_list = route.destination_prefix_list
-    return _entries(records, prefix_list.id) if prefix_list else ()
+    return prefix_list_entries(records, prefix_list.id) if prefix_list else ()
 
 
 def _nat_gateways(records: EC2Backend, vpc_id: str) -> Iterator[NatGateway]:
