@@ -13,13 +13,11 @@ import sys
 import threading
 from pathlib import Path
 
-from pyroute2 import IPRoute
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pycloudlib.local.network.namespaces import syscalls
 from pycloudlib.local.network.namespaces.fabric import Fabric
 from pycloudlib.waiting import Deadline, wait_until
+from support.computer import enter_computer
 from support.guest_network import PATIENCE, Guest
 from support.topologies import accept_all, mac_of, make_interface, make_topology, make_vpc
 
@@ -27,7 +25,7 @@ INTERNET = "203.0.113.200"
 
 
 def main() -> None:
-    enter_computer()
+    enter_computer(INTERNET)
     for address in (INTERNET, "127.0.0.1"):
         threading.Thread(target=serve, args=(address,), daemon=True).start()
     with contextlib.closing(Fabric(Path(sys.argv[1]), accept_all)) as fabric:
@@ -48,17 +46,6 @@ def main() -> None:
             # slirp4netns would lead its gateway's address to the computer's loopback.
             if guest.is_cut_off_from("192.0.2.2", 80):
                 say("loopback is closed")
-
-
-def enter_computer() -> None:
-    if os.geteuid() != 0:
-        uid, gid = os.geteuid(), os.getegid()
-        syscalls.unshare(syscalls.CLONE_NEWUSER)
-        syscalls.map_root(uid, gid)
-    syscalls.unshare(syscalls.CLONE_NEWNET)
-    with contextlib.closing(IPRoute(groups=0)) as netlink:
-        netlink.link("set", index=1, state="up")
-        netlink.addr("add", index=1, address=INTERNET, prefixlen=32)
 
 
 def serve(address: str) -> None:

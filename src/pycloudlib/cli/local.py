@@ -78,6 +78,11 @@ local.add_command(reach)
     help="namespaces: VPCs as EC2's; user: each machine alone; auto: namespaces where they are supported.",
 )
 @click.option(
+    "--public-cidr",
+    default="",
+    help="Public addresses are in this block, such as 203.0.113.0/24; default: loopback addresses.",
+)
+@click.option(
     "--shutdown-seconds",
     type=click.FloatRange(min=0),
     default=90.0,

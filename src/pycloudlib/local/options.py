@@ -35,6 +35,9 @@ class ServerOptions:
             default yes.
         network: "user" (the default): QEMU's user networking, each machine alone; "namespaces": VPCs that behave as
             EC2's, which needs network namespaces; "auto": namespaces where this computer supports them.
+        public_cidr: the CIDR block of public addresses, all of which must be addresses of this computer, such as
+            "203.0.113.0/24"; machines with the namespaces network reach each other there. Default "": loopback
+            addresses.
         shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
         spot_notice_seconds: from the notice of an interruption until the end of a spot instance; default
             120, as on EC2.
@@ -57,6 +60,7 @@ class ServerOptions:
     max_cpus: int = 0
     warm_start: bool = True
     network: str = "user"
+    public_cidr: str = ""
     shutdown_seconds: float = 90.0
     spot_notice_seconds: float = 120.0
     boot_seconds: float = 0.0

@@ -34,6 +34,7 @@ from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
 from pycloudlib.local.network import user_mode
 from pycloudlib.local.network.faults import NetworkFaults, fault_from
 from pycloudlib.local.network.namespaces.probe import probe
+from pycloudlib.local.network.public_addresses import check_public_cidr
 from pycloudlib.local.options import ACCESS_KEY_ID, SECRET_ACCESS_KEY, ServerInfo, ServerOptions
 from pycloudlib.local.server_directories import owned
 from pycloudlib.local.storage.simulated import SimulatedStore
@@ -126,6 +127,7 @@ def serving(
     """
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(_listen(options.port))
+        check_public_cidr(options.public_cidr)
         ssh_port = options.ssh_port or user_mode.choose_ssh_port()
         network = _choose_network(options)
         driver, images, accelerator = _make_driver(directory, options, ssh_port, notify, network)
@@ -188,7 +190,7 @@ def _make_driver(
             image=options.image_seconds,
             answer=options.answer_seconds,
         )
-        return SimulatedDriver(times), SimulatedCatalog(), None
+        return SimulatedDriver(times, options.public_cidr), SimulatedCatalog(), None
     if options.driver != "qemu":
         raise LocalEC2Error(f"unknown driver {options.driver!r}: choose qemu or simulated")
     prerequisites.require_all(QEMU_PROGRAMS, "to run machines")
@@ -208,11 +210,13 @@ def _make_driver(
         ssh_port=ssh_port,
         shutdown_seconds=options.shutdown_seconds,
         boot_snapshots=paths.cache_dir() / "boot-snapshots" if options.warm_start else None,
+        public_cidr=options.public_cidr,
     )
-    return QemuDriver(QemuHost(machines), _make_network(network.name, directory, ssh_port)), catalogue, accelerator
+    connected = _make_network(network.name, directory, ssh_port, options)
+    return QemuDriver(QemuHost(machines), connected), catalogue, accelerator
 
 
-def _make_network(name: str, directory: Path, ssh_port: int) -> QemuNetwork:
+def _make_network(name: str, directory: Path, ssh_port: int, options: ServerOptions) -> QemuNetwork:
     from pycloudlib.local.machines.qemu_interfaces import UserNetwork  # noqa: PLC0415
 
     if name == "user":
@@ -221,7 +225,7 @@ def _make_network(name: str, directory: Path, ssh_port: int) -> QemuNetwork:
 
     files = directory.absolute() / "network"
     files.mkdir(mode=0o700, exist_ok=True)
-    return NamespaceNetwork(files, ssh_port)
+    return NamespaceNetwork(files, ssh_port, public_cidr=options.public_cidr)
 
 
 def cpu_limit(wanted: int, accelerator: Accelerator | None) -> int:

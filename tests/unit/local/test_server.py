@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.machines.accelerator import Accelerator
-from pycloudlib.local.server import cpu_limit
+from pycloudlib.local.options import ServerOptions
+from pycloudlib.local.server import cpu_limit, serving
 
 AVAILABLE = os.cpu_count() or 1
 
@@ -26,3 +29,9 @@ def test_no_machine_has_more_cpus_than_there_are_and_one_under_emulation_unless_
     wanted: int, accelerator: str, limit: int
 ) -> None:
     assert cpu_limit(wanted, Accelerator(accelerator, "")) == limit
+
+
+def test_public_addresses_that_are_not_the_hosts_are_refused_at_the_start(tmp_path: Path) -> None:
+    options = ServerOptions(driver="simulated", public_cidr="203.0.113.0/24")
+    with pytest.raises(LocalEC2Error, match="run `sudo ip route add local"), serving(tmp_path, options):
+        pass

@@ -35,7 +35,7 @@ class MachineDriver(ABC):
 
     @abstractmethod
     def allocate_public_ip(self) -> str:
-        """Allocate an unused loopback address.
+        """Allocate an unused address of the host.
 
         Raises:
             LocalEC2Error: no address is free.
@@ -50,7 +50,7 @@ class MachineDriver(ABC):
         """Watch a started machine until its guest is reachable on the network.
 
         Args:
-            public_ip: the loopback address of the guest; None without one.
+            public_ip: the public address of the guest; None without one.
             wanted: returns whether the result is still needed.
             reported: called once from another thread, with whether the guest became reachable in time. Never called
                 without an address, or once the result is not needed.

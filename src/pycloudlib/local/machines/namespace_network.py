@@ -44,11 +44,13 @@ class NamespaceNetwork(QemuNetwork):
     Args:
         directory: the directory of the helper processes' files; it must exist and be absolute.
         ssh_port: the port on public addresses that forwards to sshd.
+        public_cidr: the CIDR block of public addresses, at which machines reach each other; default "": loopback
+            addresses.
     """
 
     host_address = HOST
 
-    def __init__(self, directory: Path, ssh_port: int) -> None:
+    def __init__(self, directory: Path, ssh_port: int, *, public_cidr: str = "") -> None:
         super().__init__()
         self._lock = threading.Lock()
         self._topology = Topology()
@@ -62,6 +64,7 @@ class NamespaceNetwork(QemuNetwork):
             directory,
             self._ruleset,
             shaping=self._shaping,
+            public_cidr=public_cidr or None,
             on_open=self._open_vpc,
             on_close=self._close_vpc,
             on_lost=self._lost,

@@ -15,8 +15,8 @@ from pycloudlib.local.machines.pci_slots import SLOTS
 from pycloudlib.local.machines.qemu import QemuHardware
 from pycloudlib.local.machines.qemu_host import QemuHost
 from pycloudlib.local.machines.qemu_interfaces import QemuNetwork
-from pycloudlib.local.network import user_mode
 from pycloudlib.local.network.metadata import InstanceMetadata
+from pycloudlib.local.network.public_addresses import PublicAddresses
 from pycloudlib.local.network.reachability import wait_for_answer
 
 
@@ -38,7 +38,7 @@ class QemuDriver(MachineDriver):
         self.open_vpc = network.open_vpc
         self.faults = network.faults
         self.host_address = network.host_address
-        self._addresses = user_mode.LoopbackAddresses(host.options.ssh_port)
+        self._addresses = PublicAddresses(host.options.ssh_port, host.options.public_cidr)
         self._machines: dict[Machine, tuple[QemuHardware, ThreadMailbox]] = {}
         self._lock = threading.Lock()
 
@@ -57,7 +57,7 @@ class QemuDriver(MachineDriver):
         return machine
 
     def allocate_public_ip(self) -> str:
-        """Allocate an unused loopback address."""
+        """Allocate an unused address of the host."""
         return self._addresses.allocate()
 
     def release_public_ip(self, address: str) -> None:

@@ -27,6 +27,7 @@ class QemuOptions:
         ssh_port: the port on every public address that forwards to sshd.
         shutdown_seconds: the timeout in seconds of a guest's shutdown before the power is cut; minutes on EC2.
         boot_snapshots: the directory of boot snapshots; None (default) to boot always from the beginning.
+        public_cidr: the CIDR block of public addresses; default "": loopback addresses.
     """
 
     directory: Path
@@ -34,6 +35,7 @@ class QemuOptions:
     ssh_port: int
     shutdown_seconds: float
     boot_snapshots: Path | None = None
+    public_cidr: str = ""
 
 
 class QemuHost:

@@ -19,7 +19,7 @@ from pycloudlib.local.machines.machine import Machine
 from pycloudlib.local.machines.mailbox import LoopMailbox, Mailbox
 from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.metadata import InstanceMetadata
-from pycloudlib.local.network.user_mode import LoopbackAddresses
+from pycloudlib.local.network.public_addresses import PublicAddresses
 
 NEVER_OVERDUE = 60.0
 """The seconds added to each timeout, so that simulated machines never time out."""
@@ -41,12 +41,13 @@ class SimulatedDriver(MachineDriver):
 
     Args:
         times: the durations of operations.
+        public_cidr: the CIDR block of public addresses; default "": loopback addresses.
     """
 
-    def __init__(self, times: SimulatedTimes) -> None:
+    def __init__(self, times: SimulatedTimes, public_cidr: str = "") -> None:
         self.times = times
         self.optimize_seconds = times.image
-        self._addresses = LoopbackAddresses(None)
+        self._addresses = PublicAddresses(None, public_cidr)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-time", daemon=True)
         self._thread.start()
@@ -62,7 +63,7 @@ class SimulatedDriver(MachineDriver):
         return Machine(spec, owner, SimulatedHardware(spec, self.times, mailbox), mailbox)
 
     def allocate_public_ip(self) -> str:
-        """Allocate an unused loopback address."""
+        """Allocate an unused address of the host."""
         return self._addresses.allocate()
 
     def release_public_ip(self, address: str) -> None:

@@ -92,8 +92,15 @@ def reach(
     walk = _Walk(topology)
     try:
         if isinstance(near, Inside) and _is_loopback(destination):
-            raise _Stop(near.name, f"{destination} is a loopback address, which leads a guest to itself")
-        component, reason = walk.walk(near, far, *_packets(near.address, far.address, protocol, port))
+            raise _Stop(
+                near.name,
+                f"{destination} is a loopback address, which leads a guest to itself; give the private address or the "
+                "public DNS name, or start the local EC2 with --public-cidr",
+            )
+        if isinstance(near, Inside) and isinstance(far, Inside) and far.is_public_address(destination):
+            component, reason = walk.over_internet(near, far, ipaddress.ip_address(destination), protocol, port)
+        else:
+            component, reason = walk.walk(near, far, *_packets(near.address, far.address, protocol, port))
         walk.meet_faults(near, far, faults)
     except _Stop as stop:
         return Reach(False, stop.component, stop.reason, tuple(walk.path))
@@ -128,6 +135,21 @@ class _Walk:
         if near.is_host:
             return self._from_host(far, sent, answer)
         return self._from_internet(near, far, sent, answer)
+
+    def over_internet(
+        self, near: Inside, far: Inside, public: IpAddress, protocol: str, port: int | None
+    ) -> tuple[str, str]:
+        """Follow packets to a public address: out of the sender's VPC, then into the receiver's from the internet."""
+        _require_running(near.interface)
+        self._from_guest_to_outside(near, Outside(public), *_packets(near.address, public, protocol, port))
+        source = Outside(self._public_source(near, public))
+        return self._from_internet(source, far, *_packets(source.address, far.address, protocol, port))
+
+    def _public_source(self, near: Inside, destination: IpAddress) -> IpAddress:
+        """Return the address that the receiver sees: the sender's public one, or that of its NAT gateway."""
+        route = self._route(near.vpc, near.subnet, destination)
+        nat = _nat_gateway(near.vpc, route)[0].public_ip if route.target is Target.NAT_GATEWAY else None
+        return ipaddress.ip_address(nat or near.public_address or str(near.address))
 
     def meet_faults(self, near: End, far: End, faults: Iterable[Fault]) -> None:
         """Note the faults on a path that the rules allow; one that drops all packets ends it."""
@@ -354,7 +376,7 @@ def _require_running(interface: Interface) -> None:
 
 
 def _require_public_address(end: Inside, gateway_id: str) -> None:
-    if isinstance(end.address, ipaddress.IPv4Address) and not end.has_public_address:
+    if isinstance(end.address, ipaddress.IPv4Address) and end.public_address is None:
         raise _Stop(end.name, f"{end.address} of {end.name} has no public address, which {gateway_id} needs")
 
 

@@ -40,10 +40,14 @@ class Inside:
         return self.interface.interface_id
 
     @property
-    def has_public_address(self) -> bool:
-        """Whether the private address has a public one."""
+    def public_address(self) -> str | None:
+        """The public address of the private one; None without one."""
         own = (one for one in self.interface.attachment.addresses if one.private_ip == str(self.address))
-        return any(one.public_ip for one in own)
+        return next((one.public_ip for one in own), None)
+
+    def is_public_address(self, text: str) -> bool:
+        """Return whether a text is the public address, not a private one or a name."""
+        return text == self.public_address
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ it to the kernel, and the reachability analysis reads it.
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pycloudlib.local.network.attachment import NetworkAttachment
 
 ALL_PROTOCOLS = "-1"
+
+_LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
 
 @dataclass(frozen=True)
@@ -224,3 +227,8 @@ class Topology:
             for vpc_id in peering.vpc_ids
             if vpc_id != vpc.vpc_id
         }
+
+
+def is_routable(public_ip: str) -> bool:
+    """Return whether guests can send packets to a public address: a loopback address would lead them to themselves."""
+    return ipaddress.IPv4Address(public_ip) not in _LOOPBACK

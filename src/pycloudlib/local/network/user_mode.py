@@ -1,4 +1,4 @@
-"""User-mode networking: guest networks, and the loopback addresses that forward to guests.
+"""User-mode networking: guest networks, and the ports of public addresses that forward to guests.
 
 QEMU's user networking needs no privileges. It gives each machine an isolated flat network, in which the guest has the
 instance's private address. The network contains 169.254.169.254, too. Machines cannot reach each other.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import random
 import socket
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.attachment import Address, NetworkAttachment
+from pycloudlib.local.network.public_addresses import can_bind, reusable_socket
 
 METADATA_ADDRESS = "169.254.169.254"
 SSH_PORT = 22
@@ -23,8 +22,6 @@ LAST_LOOPBACK = "127.255.255.254"
 """An address on which only wildcard sockets listen."""
 SHORTEST_PREFIX = 4
 """The shortest prefix length that QEMU accepts; it accepts any dotted netmask."""
-
-_ATTEMPTS = 1000
 
 
 def enclosing_network(address: str) -> str:
@@ -90,7 +87,7 @@ def _options(name: str, value: Any) -> list[str]:
 
 def choose_ssh_port() -> int:
     """Return the port that forwards to the sshd of every instance: 22 if bindable, else a free high port."""
-    if _can_bind(LAST_LOOPBACK, SSH_PORT):
+    if can_bind(LAST_LOOPBACK, SSH_PORT):
         return SSH_PORT
     with socket.socket() as probe:
         # A successful bind to the wildcard address proves that the port is free on every loopback address.
@@ -105,63 +102,10 @@ def require_ssh_port(port: int) -> None:
     Raises:
         LocalEC2Error: another process listens on all addresses, or the port is privileged.
     """
-    with contextlib.closing(_reusable_socket()) as probe:
+    with contextlib.closing(reusable_socket()) as probe:
         try:
             probe.bind((LAST_LOOPBACK, port))
         except OSError as error:
             raise LocalEC2Error(
                 f"instances cannot have their sshd on port {port}: {error.strerror}; choose another ssh_port"
             ) from error
-
-
-def _reusable_socket() -> socket.socket:
-    new = socket.socket()
-    new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return new
-
-
-def _can_bind(address: str, port: int) -> bool:
-    with contextlib.closing(_reusable_socket()) as probe:
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-        return True
-
-
-class LoopbackAddresses:
-    """The loopback addresses that serve as public addresses: on Linux, all of 127.0.0.0/8 is loopback.
-
-    Addresses are drawn at random to avoid collisions between concurrent servers.
-
-    Args:
-        port: an address is free if this port can be bound on it; None to accept any address.
-    """
-
-    def __init__(self, port: int | None) -> None:
-        self._port = port
-        self._taken: set[str] = set()
-        self._lock = threading.Lock()
-
-    def allocate(self) -> str:
-        """Allocate a free address.
-
-        Raises:
-            LocalEC2Error: no free address was found.
-        """
-        for _ in range(_ATTEMPTS):
-            # Skip 127.0.0.0/16, where services of the host listen.
-            address = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"  # noqa: S311
-            with self._lock:
-                if address in self._taken:
-                    continue
-                self._taken.add(address)
-            if self._port is None or _can_bind(address, self._port):
-                return address
-            self.release(address)
-        raise LocalEC2Error(f"no loopback address has port {self._port} free: stop what listens on it on all addresses")
-
-    def release(self, address: str) -> None:
-        """Release an address."""
-        with self._lock:
-            self._taken.discard(address)

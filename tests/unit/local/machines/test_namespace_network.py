@@ -18,8 +18,9 @@ from pycloudlib.local.machines.namespace_network import NamespaceNetwork
 from pycloudlib.local.machines.qemu_interfaces import TapInterface
 from pycloudlib.local.network.faults import Fault
 from pycloudlib.local.network.namespaces.probe import probe
+from pycloudlib.local.network.public_addresses import PublicAddresses
 from pycloudlib.local.network.topology import Interface, Topology
-from pycloudlib.local.network.user_mode import LoopbackAddresses, choose_ssh_port
+from pycloudlib.local.network.user_mode import choose_ssh_port
 from pycloudlib.waiting import wait_until
 from support.guest_network import PATIENCE, Guest
 from support.inside import ask
@@ -41,27 +42,30 @@ def network(tmp_path: Path) -> Iterator[NamespaceNetwork]:
 @pytest.fixture
 def site(network: NamespaceNetwork) -> Topology:
     """One interface with a public address, which its group opens to the host on one port."""
-    public_ip = LoopbackAddresses(None).allocate()
-    plain = interface("a", "10.0.1.5", "sg-web", public=True)
-    (address,) = plain.attachment.addresses
-    attachment = dataclasses.replace(plain.attachment, addresses=(dataclasses.replace(address, public_ip=public_ip),))
-    topology = lab(dataclasses.replace(plain, attachment=attachment))
+    public_ip = PublicAddresses(None).allocate()
+    topology = lab(_with_public(interface("a", "10.0.1.5", "sg-web"), public_ip))
     assert network.topology_listener is not None
     network.topology_listener(topology)
     return topology
 
 
+def _with_public(one: Interface, public_ip: str) -> Interface:
+    (address,) = one.attachment.addresses
+    attachment = dataclasses.replace(one.attachment, addresses=(dataclasses.replace(address, public_ip=public_ip),))
+    return dataclasses.replace(one, attachment=attachment)
+
+
 @contextlib.contextmanager
-def guest_of(network: NamespaceNetwork, topology: Topology) -> Iterator[tuple[Guest, str]]:
+def guest_of(network: NamespaceNetwork, topology: Topology, interface_id: str = "eni-a") -> Iterator[tuple[Guest, str]]:
     """Yield a guest behind the interface, as QEMU would be connected, and its public address."""
-    found: Interface = topology.vpcs["vpc-1"].interfaces["eni-a"]
+    found: Interface = topology.vpcs["vpc-1"].interfaces[interface_id]
     tap = network.interface(found.attachment)
     assert isinstance(tap, TapInterface)
     tap.arguments(3)
     (fd,) = tap.take_fds()
     public_ip = found.attachment.addresses[0].public_ip
     assert public_ip is not None
-    with Guest(fd, found.attachment.mac, ["10.0.1.5/24"], ["10.0.1.1"]) as guest:
+    with Guest(fd, found.attachment.mac, [f"{found.attachment.private_ip}/24"], ["10.0.1.1"]) as guest:
         yield guest, public_ip
 
 
@@ -114,6 +118,19 @@ def test_public_address_of_a_later_interface_is_reached_inside(network: Namespac
         guest.call("serve", port=PORT)
         assert ask(inside, "tcp", public_ip, PORT, seconds=PATIENCE) == "198.51.100.1"
     assert network.open_vpc("vpc-1", PORT) == inside
+
+
+def test_machines_reach_each_other_at_public_addresses_of_a_range(tmp_path: Path) -> None:
+    pair = [interface("a", "10.0.1.5", "sg-web"), interface("d", "10.0.1.6", "sg-web")]
+    topology = lab(*(_with_public(one, f"203.0.113.{number}") for number, one in enumerate(pair, 1)))
+    with contextlib.closing(NamespaceNetwork(tmp_path, 0, public_cidr="203.0.113.0/24")) as network:
+        assert network.topology_listener is not None
+        network.topology_listener(topology)
+        with guest_of(network, topology) as (guest, _), guest_of(network, topology, "eni-d") as (other, address):
+            other.call("serve", port=PORT)
+            assert guest.peer_seen_at(address, PORT) == "203.0.113.1"
+            assert network.open_vpc is not None
+            assert ask(network.open_vpc("vpc-1", PORT), "tcp", address, PORT, seconds=PATIENCE) == "198.51.100.1"
 
 
 def _say(server: socket.socket, words: bytes) -> None:

@@ -19,7 +19,8 @@ from pycloudlib.local.machines.qemu_devices import QemuDisk
 from pycloudlib.local.machines.qemu_interfaces import UserInterface
 from pycloudlib.local.machines.qmp import QMP, READY
 from pycloudlib.local.network.attachment import Address, NetworkAttachment
-from pycloudlib.local.network.user_mode import LoopbackAddresses, choose_ssh_port
+from pycloudlib.local.network.public_addresses import PublicAddresses
+from pycloudlib.local.network.user_mode import choose_ssh_port
 from pycloudlib.local.storage.volumes import QcowStore
 
 VOLUME = "vol-0123456789abcdef0"
@@ -60,7 +61,7 @@ def store(tmp_path: Path) -> QcowStore:
 
 @pytest.fixture
 def attachment() -> NetworkAttachment:
-    public_ip = LoopbackAddresses(None).allocate()
+    public_ip = PublicAddresses(None).allocate()
     return NetworkAttachment(ENI, "02:00:00:00:00:01", (Address("172.31.0.5", public_ip),), "172.31.0.0/20")
 
 
@@ -132,7 +133,7 @@ def test_an_interface_whose_addresses_change_answers_at_the_new_one(qmp: QMP, at
     port = choose_ssh_port()
     interface = UserInterface(attachment, port)
     interface.plug(qmp, 3)
-    other = replace(attachment, addresses=(Address("172.31.0.5", LoopbackAddresses(None).allocate()),))
+    other = replace(attachment, addresses=(Address("172.31.0.5", PublicAddresses(None).allocate()),))
     interface.change(other, qmp)
     assert listens(other.addresses[0].public_ip, port)
     assert not listens(attachment.addresses[0].public_ip, port)

@@ -11,6 +11,7 @@ import pytest
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network import user_mode
 from pycloudlib.local.network.attachment import Address, NetworkAttachment
+from pycloudlib.local.network.public_addresses import PublicAddresses
 
 
 @pytest.mark.parametrize(
@@ -67,25 +68,8 @@ def test_the_netdev_is_written_as_an_option() -> None:
     assert option.endswith(",hostfwd=tcp:127.1.2.3:22-172.31.0.4:22")
 
 
-def test_addresses_are_loopback_and_all_different() -> None:
-    addresses = user_mode.LoopbackAddresses(None)
-    taken = [addresses.allocate() for _ in range(500)]
-    assert len(set(taken)) == 500
-    assert all(ipaddress.ip_address(one).is_loopback for one in taken)
-    assert not any(one.startswith("127.0.") for one in taken)
-
-
-def test_no_address_is_given_out_whose_port_is_taken() -> None:
-    with socket.socket() as everywhere:
-        everywhere.bind(("", 0))
-        everywhere.listen()
-        port = everywhere.getsockname()[1]
-        with pytest.raises(LocalEC2Error, match=f"port {port}"):
-            user_mode.LoopbackAddresses(port).allocate()
-
-
 def test_the_common_ssh_port_can_be_bound_on_any_loopback_address() -> None:
     port = user_mode.choose_ssh_port()
     with socket.socket() as sshd:
         sshd.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sshd.bind((user_mode.LoopbackAddresses(port).allocate(), port))
+        sshd.bind((PublicAddresses(port).allocate(), port))

@@ -18,7 +18,7 @@ from typing import Any
 
 from pycloudlib.local import prerequisites
 from pycloudlib.local.network.namespaces import syscalls
-from pycloudlib.local.network.namespaces.host_names import domain_of, host_names, name_of_address
+from pycloudlib.local.network.namespaces.host_names import domain_of, host_names, name_of_address, public_domain_of
 from pycloudlib.local.network.namespaces.service_addresses import RESOLVER_IPV6, resolver_of
 from pycloudlib.local.network.topology import Vpc
 
@@ -48,14 +48,17 @@ class DnsmasqSettings:
         return asdict(self)
 
 
-def dnsmasq_settings(vpc: Vpc, upstream: str | None) -> DnsmasqSettings:
+def dnsmasq_settings(vpc: Vpc, upstream: str | None, public_cidr: str | None = None) -> DnsmasqSettings:
     """Describe what a VPC's dnsmasq serves.
 
     Args:
         vpc: the VPC.
         upstream: the DNS server that knows all other names; None for none.
+        public_cidr: the CIDR block of public addresses, whose public names resolve in every VPC; default none.
     """
     domain = domain_of(vpc)
+    # The names of the VPC's own public addresses are in the hosts file, which goes first.
+    public_names = [f"--synth-domain={public_domain_of(vpc)},{public_cidr},ec2-"] if public_cidr is not None else []
     ranges = []
     for subnet in sorted(vpc.subnets.values(), key=lambda one: one.subnet_id):
         network = ipaddress.IPv4Network(subnet.cidr)
@@ -69,6 +72,7 @@ def dnsmasq_settings(vpc: Vpc, upstream: str | None) -> DnsmasqSettings:
         f"--domain={domain}",
         f"--local=/{domain}/",
         *(f"--synth-domain={domain},{cidr},ip-" for cidr in vpc.cidrs),
+        *public_names,
         f"--dhcp-option=option:mtu,{JUMBO_MTU}",
         f"--dhcp-option=option:dns-server,{resolver_of(vpc)}",
         f"--dhcp-option=option6:dns-server,[{RESOLVER_IPV6}]",

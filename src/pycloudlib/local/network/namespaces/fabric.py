@@ -18,9 +18,10 @@ from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.namespaces import peering, slirp
 from pycloudlib.local.network.namespaces.dnsmasq import dnsmasq_settings
 from pycloudlib.local.network.namespaces.entrance import Entrance
+from pycloudlib.local.network.namespaces.exchange import exchange_routing
 from pycloudlib.local.network.namespaces.helper_client import HelperClient
 from pycloudlib.local.network.namespaces.host_names import domain_of
-from pycloudlib.local.network.namespaces.routing import SubnetRouting, routing
+from pycloudlib.local.network.namespaces.routing import EXCHANGE, SubnetRouting, routing
 from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.ruleset_changes import changes
 from pycloudlib.local.network.namespaces.service_addresses import (
@@ -62,6 +63,7 @@ class _LiveVpc:
     devices: dict[str, str] = field(default_factory=dict)
     addressing: dict[str, dict[str, Any]] = field(default_factory=dict)
     internet: Slirp | None = None
+    exchange: str | None = None
     dnsmasq: dict[str, Any] | None = None
     routing: list[dict[str, Any]] = field(default_factory=list)
     ruleset: str = ""
@@ -88,6 +90,8 @@ class Fabric:
         directory: where the helper and its programs keep logs and files; it must exist, and be absolute.
         ruleset: composes the nftables commands of a VPC; default ruleset.ruleset(), without faults and host ports.
         shaping: returns the classes of traffic of a VPC's devices; default: none.
+        public_cidr: the CIDR block of public addresses, at which machines reach each other; default none: public
+            addresses are loopback addresses of the host.
         on_open: called with a VPC's id when its namespace was created (again), before an interface is connected to it:
             the moment to listen in it by listen(). From the thread that caused it; it may call this object.
         on_close: called with a VPC's id after its namespace was deleted: the moment to close those sockets.
@@ -104,6 +108,7 @@ class Fabric:
         ruleset: Ruleset = ruleset,
         *,
         shaping: Shaping = _no_shaping,
+        public_cidr: str | None = None,
         on_open: Callable[[str], object] = _ignore,
         on_close: Callable[[str], object] = _ignore,
         on_lost: Callable[[str], object] = _ignore,
@@ -111,6 +116,7 @@ class Fabric:
         self._directory = directory
         self._ruleset = ruleset
         self._shaping = shaping
+        self._public_cidr = public_cidr
         self._on_open = on_open
         self._on_close = on_close
         self._on_lost = on_lost
@@ -121,6 +127,7 @@ class Fabric:
         self._closed = False
         self._last_device = 0
         self._peerings: dict[str, tuple[Peering, str]] = {}
+        self._exchange_routing: dict[str, Any] | None = None
         # The kernel ends the helper with the thread that started it: this one lives as long as the fabric.
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network-spawner")
 
@@ -155,6 +162,7 @@ class Fabric:
             _attempt_each(
                 *(functools.partial(self._delete, vpc_id) for vpc_id in gone),
                 self._sync_peerings,
+                self._route_exchange,
                 *(functools.partial(self._update, vpc_id) for vpc_id in self._vpcs if vpc_id not in gone),
             )
 
@@ -304,6 +312,7 @@ class Fabric:
             try:
                 self._configure(vpc, live)
                 self._sync_peerings()
+                self._join_exchange(vpc.vpc_id, live)
                 self._update(vpc.vpc_id)
                 self._on_open(vpc.vpc_id)
             except BaseException:
@@ -325,7 +334,12 @@ class Fabric:
         self._apply_ruleset(vpc, live)
 
     def _configure(self, vpc: Vpc, live: _LiveVpc) -> None:
-        wanted = {"cidrs": [*vpc.cidrs, *vpc.ipv6_cidrs], "service_addresses": service_addresses(vpc)}
+        public = [self._public_cidr] if self._public_cidr is not None else []
+        wanted = {
+            "cidrs": [*vpc.cidrs, *vpc.ipv6_cidrs, *public],
+            "service_addresses": service_addresses(vpc),
+            "public_cidr": self._public_cidr,
+        }
         if wanted != live.configuration:
             result, _ = self._call("configure_vpc", vpc.vpc_id, **wanted)
             live.namespace_fd = result["namespace_fd"]
@@ -343,7 +357,9 @@ class Fabric:
         live.internet = Slirp(
             process / "fd" / str(live.namespace_fd),
             None if os.geteuid() == 0 else process / "ns" / "user",
-            slirp.choose_network(vpc.cidrs, slirp.host_routes()),
+            slirp.choose_network(
+                [*vpc.cidrs, *([self._public_cidr] if self._public_cidr is not None else [])], slirp.host_routes()
+            ),
             log=self._directory / f"slirp4netns-{vpc.vpc_id}.log",
             on_restart=functools.partial(self._on_internet_restart, vpc.vpc_id),
         )
@@ -363,7 +379,7 @@ class Fabric:
 
     def _configure_dnsmasq(self, vpc: Vpc, live: _LiveVpc) -> None:
         upstream = slirp.resolver_of(live.internet.network) if live.internet is not None else None
-        wanted = dnsmasq_settings(vpc, upstream).to_document()
+        wanted = dnsmasq_settings(vpc, upstream, self._public_cidr).to_document()
         if wanted != live.dnsmasq:
             self._call("configure_dnsmasq", vpc.vpc_id, settings=wanted)
             live.dnsmasq = wanted
@@ -371,9 +387,11 @@ class Fabric:
     def _apply_routing(self, vpc: Vpc, live: _LiveVpc) -> None:
         devices = self._devices(vpc.vpc_id, live)
         neighbors: dict[str, Mapping[str, str]] = {device: peering.NEIGHBORS for _, device in self._peerings.values()}
+        if live.exchange is not None:
+            neighbors[live.exchange] = peering.NEIGHBORS
         if live.internet is not None:
             neighbors[slirp.DEVICE] = {"ip": slirp.gateway_of(live.internet.network)}
-        wanted = [_routing_document(table) for table in routing(vpc, devices, neighbors)]
+        wanted = [_routing_document(table) for table in routing(vpc, devices, neighbors, self._public_cidr)]
         if wanted != live.routing:
             self._call("apply_routing", vpc.vpc_id, tables=wanted)
             live.routing = wanted
@@ -381,7 +399,32 @@ class Fabric:
     def _devices(self, vpc_id: str, live: _LiveVpc) -> dict[str, str]:
         """Return the names of a VPC's devices, by the id of the interface or of the peering connection."""
         peerings = {peering_id: device for peering_id, (one, device) in self._peerings.items() if vpc_id in one.vpc_ids}
-        return {**live.devices, **peerings}
+        exchange = {EXCHANGE: live.exchange} if live.exchange is not None else {}
+        return {**live.devices, **peerings, **exchange}
+
+    def _join_exchange(self, vpc_id: str, live: _LiveVpc) -> None:
+        """Connect a new VPC to the exchange, which is created with the first one."""
+        if self._public_cidr is None:
+            return
+        if self._exchange_routing is None:
+            # Packets to public addresses that nobody has vanish there.
+            self._call("configure_vpc", EXCHANGE, cidrs=[self._public_cidr], service_addresses=[])
+            self._exchange_routing = {}
+        self._last_device += 1
+        device = f"pub{self._last_device}"
+        self._call("connect_vpcs", vpc_id, other_id=EXCHANGE, device=device, accept_local=True)
+        live.exchange = device
+        self._route_exchange()
+
+    def _route_exchange(self) -> None:
+        """Lead each public address to the VPC that has it."""
+        if self._exchange_routing is None:
+            return
+        devices = {vpc_id: live.exchange for vpc_id, live in self._vpcs.items() if live.exchange is not None}
+        wanted = _routing_document(exchange_routing(self._topology, devices))
+        if wanted != self._exchange_routing:
+            self._call("apply_routing", EXCHANGE, tables=[wanted])
+            self._exchange_routing = wanted
 
     def _sync_peerings(self) -> None:
         """Connect the VPCs that are peered and have namespaces, and disconnect the others."""
@@ -441,6 +484,9 @@ class Fabric:
         try:
             for peering_id in [key for key, (one, _) in self._peerings.items() if vpc_id in one.vpc_ids]:
                 self._disconnect(peering_id)
+            if live.exchange is not None:
+                self._call("disconnect_vpcs", vpc_id, device=live.exchange)
+                self._route_exchange()
             self._call("delete_vpc", vpc_id)
         finally:
             self._on_close(vpc_id)
@@ -453,6 +499,7 @@ class Fabric:
         forgotten = list(self._vpcs)
         self._vpcs.clear()
         self._peerings.clear()
+        self._exchange_routing = None
         return forgotten
 
     def _call(self, command: str, vpc_id: str, **arguments: Any) -> tuple[Any, list[int]]:

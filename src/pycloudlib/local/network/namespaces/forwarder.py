@@ -21,6 +21,8 @@ CONNECT_SECONDS = 120.0
 """How long a guest may take to accept a connection; packets that no rule lets in vanish."""
 CHUNK = 1 << 20
 """How many bytes are moved at once."""
+NAMED_PORTS = 5
+"""How many ports an error names."""
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -116,7 +118,8 @@ class Forwarder:
                 continue
             self._add(endpoint, listener, wanted[endpoint])
         if refused:
-            raise LocalEC2Error(f"cannot listen on {public_ip}, port {', '.join(refused)}")
+            more = f", and {len(refused) - NAMED_PORTS} more" if len(refused) > NAMED_PORTS else ""
+            raise LocalEC2Error(f"cannot listen on {public_ip}, port {', '.join(refused[:NAMED_PORTS])}{more}")
 
     def addresses(self) -> set[str]:
         """Return the public addresses that have ports."""

@@ -74,13 +74,16 @@ class Helper:
             "open_socket": self.open_socket,
         }
 
-    def configure_vpc(self, vpc_id: str, *, cidrs: Sequence[str], service_addresses: Sequence[str]) -> Answer:
+    def configure_vpc(
+        self, vpc_id: str, *, cidrs: Sequence[str], service_addresses: Sequence[str], public_cidr: str | None = None
+    ) -> Answer:
         """Create a VPC's namespace unless it exists, and set its addresses.
 
         Args:
             vpc_id: the VPC.
             cidrs: its CIDR blocks, IPv4 and IPv6.
             service_addresses: those at which its services listen.
+            public_cidr: the CIDR block of public addresses, at which processes inside listen; default none.
 
         Returns:
             The number of the namespace's file descriptor in this process, as in /proc/PID/fd/NUMBER.
@@ -91,6 +94,7 @@ class Helper:
             self._vpcs[vpc_id] = namespace
         namespace.set_service_addresses(service_addresses)
         namespace.set_cidrs(cidrs)
+        namespace.set_public_cidr(public_cidr)
         return Answer({"namespace_fd": namespace.fd})
 
     def delete_vpc(self, vpc_id: str) -> Answer:
@@ -147,9 +151,9 @@ class Helper:
         syscalls.setns(self._home, syscalls.CLONE_NEWNET)
         return Answer(missing_kinds(kinds))
 
-    def connect_vpcs(self, vpc_id: str, *, other_id: str, device: str) -> Answer:
+    def connect_vpcs(self, vpc_id: str, *, other_id: str, device: str, accept_local: bool = False) -> Answer:
         """Connect two VPCs by a pair of devices of this name."""
-        self._vpcs[vpc_id].connect(self._vpcs[other_id], device)
+        self._vpcs[vpc_id].connect(self._vpcs[other_id], device, accept_local=accept_local)
         return Answer()
 
     def disconnect_vpcs(self, vpc_id: str, *, device: str) -> Answer:

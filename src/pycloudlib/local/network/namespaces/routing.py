@@ -7,6 +7,7 @@ route table. A local route there goes on to the main table, in which each addres
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,11 @@ FIRST_TABLE = 1000
 
 Neighbors = Mapping[str, Mapping[str, str]]
 """The addresses that packets are sent to on a device, by its name and the family: "ip" or "ip6"."""
+
+EXCHANGE = "exchange"
+"""The id under which the names of devices have the one that leads to public addresses; see `exchange`."""
+
+_LEADS_OUT = (Target.INTERNET_GATEWAY, Target.NAT_GATEWAY)
 
 
 class RouteKind(enum.Enum):
@@ -55,12 +61,12 @@ class SubnetRouting:
     """The routing of the packets that a subnet's interfaces send.
 
     Args:
-        mark: what the ruleset marks them with; an `ip rule` leads it to the table.
+        mark: what the ruleset marks them with; an `ip rule` leads it to the table. None: no rule does.
         table: the number of the kernel's table.
         routes: what the table holds, one for each destination; there is one for every address.
     """
 
-    mark: int
+    mark: int | None
     table: int
     routes: tuple[KernelRoute, ...]
 
@@ -70,7 +76,9 @@ def subnet_marks(vpc: Vpc) -> dict[str, int]:
     return {subnet_id: number for number, subnet_id in enumerate(sorted(vpc.subnets), 1)}
 
 
-def routing(vpc: Vpc, devices: Mapping[str, str], neighbors: Neighbors | None = None) -> tuple[SubnetRouting, ...]:
+def routing(
+    vpc: Vpc, devices: Mapping[str, str], neighbors: Neighbors | None = None, public_cidr: str | None = None
+) -> tuple[SubnetRouting, ...]:
     """Return the policy routing of a VPC's namespace.
 
     Args:
@@ -78,20 +86,40 @@ def routing(vpc: Vpc, devices: Mapping[str, str], neighbors: Neighbors | None = 
         devices: the names of devices, by the id of the interface or of the VPC peering connection.
         neighbors: the addresses to send to on INTERNET_DEVICE and on devices of peering connections; default: none,
             every destination counts as a neighbor.
+        public_cidr: the CIDR block of public addresses, which the device of EXCHANGE leads to; default none.
     """
     marks = subnet_marks(vpc)
-    return tuple(
-        SubnetRouting(marks[subnet_id], FIRST_TABLE + marks[subnet_id], _routes(vpc, subnet, devices, neighbors or {}))
-        for subnet_id, subnet in sorted(vpc.subnets.items())
-    )
+    tables = []
+    for subnet_id, subnet in sorted(vpc.subnets.items()):
+        routes = _routes(vpc, subnet, devices, neighbors or {})
+        if public_cidr is not None and EXCHANGE in devices:
+            routes |= _exchange_routes(vpc, subnet, devices[EXCHANGE], neighbors or {}, public_cidr)
+        tables.append(SubnetRouting(marks[subnet_id], FIRST_TABLE + marks[subnet_id], tuple(routes.values())))
+    return tuple(tables)
 
 
-def _routes(vpc: Vpc, subnet: Subnet, devices: Mapping[str, str], neighbors: Neighbors) -> tuple[KernelRoute, ...]:
+def _exchange_routes(
+    vpc: Vpc, subnet: Subnet, device: str, neighbors: Neighbors, public_cidr: str
+) -> dict[str, KernelRoute]:
+    """Return the routes to public addresses: where a route leads to the internet, they are not beyond slirp4netns."""
+    public = ipaddress.IPv4Network(public_cidr)
+    table = vpc.route_tables.get(subnet.route_table_id)
+    networks = {ipaddress.ip_network(route.cidr): route.target for route in (table.routes if table else ())}
+    ipv4 = {one: target for one, target in networks.items() if isinstance(one, ipaddress.IPv4Network)}
+    wanted = [one for one, target in ipv4.items() if target in _LEADS_OUT and one.subnet_of(public)]
+    enclosing = [one for one in ipv4 if public.subnet_of(one)]
+    if enclosing and ipv4[max(enclosing, key=lambda one: one.prefixlen)] in _LEADS_OUT:
+        wanted.append(public)
+    via = neighbors.get(device, {}).get("ip")
+    return {str(one): KernelRoute(str(one), RouteKind.DEVICE, device, via) for one in wanted}
+
+
+def _routes(vpc: Vpc, subnet: Subnet, devices: Mapping[str, str], neighbors: Neighbors) -> dict[str, KernelRoute]:
     table = vpc.route_tables.get(subnet.route_table_id)
     routes = {route.cidr: _kernel_route(vpc, route, devices, neighbors) for route in (table.routes if table else ())}
     for cidr in ("0.0.0.0/0", "::/0"):
         routes.setdefault(cidr, KernelRoute(cidr, RouteKind.DROP))
-    return tuple(routes.values())
+    return routes
 
 
 def _kernel_route(vpc: Vpc, route: Route, devices: Mapping[str, str], neighbors: Neighbors) -> KernelRoute:

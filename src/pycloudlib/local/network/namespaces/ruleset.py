@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pycloudlib.local.network.faults import ALL, CERTAIN, Fault
 from pycloudlib.local.network.namespaces.matches import FAMILIES, elements, in_blocks, of_traffic, words
-from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE, subnet_marks
+from pycloudlib.local.network.namespaces.routing import EXCHANGE, INTERNET_DEVICE, subnet_marks
 from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
 from pycloudlib.local.network.namespaces.shaping import CLASSES, shaping, shaping_faults
 from pycloudlib.local.network.topology import (
@@ -31,9 +31,12 @@ from pycloudlib.local.network.topology import (
     Target,
     Topology,
     Vpc,
+    is_routable,
 )
 
 TABLE = "inet ec2"
+FIRST_NAT_MARK = 0x10000
+"""The mark of packets that the first NAT gateway sends to the exchange; subnets' marks are below."""
 LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 _TYPES = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
@@ -52,8 +55,8 @@ def ruleset(
     Args:
         vpc: the VPC.
         topology: all VPCs, for the members of security groups of peered ones.
-        devices: the names of devices, by the id of the interface or of the VPC peering connection. The device that
-            leads to the internet is INTERNET_DEVICE.
+        devices: the names of devices, by the id of the interface or of the VPC peering connection, and by EXCHANGE. The
+            device that leads to the internet is INTERNET_DEVICE.
         faults: network faults, which drop packets that the rules allow, or give them a class; default none.
         host_ports: TCP ports that guests reach at the host's address.
     """
@@ -79,6 +82,8 @@ class _Ruleset:
             for interface in vpc.interfaces.values()
             if interface.interface_id in devices
         }
+        self._exchange = devices.get(EXCHANGE)
+        self._nat_marks = {one: FIRST_NAT_MARK + number for number, one in enumerate(sorted(vpc.nat_gateways))}
         self._peerings = sorted(devices[peering_id] for peering_id in topology.peerings if peering_id in devices)
         self._peers = {
             devices[peering_id]: peer for peering_id, peer in topology.peers_of(vpc).items() if peering_id in devices
@@ -99,11 +104,9 @@ class _Ruleset:
             self._acls(),
             self._forward(),
             self._services(),
+            self._translation(),
         ):
             yield from part
-        yield from _chain(
-            "translation", "type nat hook postrouting priority srcnat;", [f"oifname {INTERNET_DEVICE} masquerade"]
-        )
         yield "}"
 
     # sets
@@ -128,6 +131,10 @@ class _Ruleset:
             if address.public_ip
         ]
         yield from _set("public", "ipv4_addr", public)
+        if self._exchange is not None:
+            pairs = dict(_routable_addresses(self._vpc.interfaces.values()))
+            yield from _map("public_of", "ipv4_addr : ipv4_addr", pairs)
+            yield from _map("private_of", "ipv4_addr : ipv4_addr", {public: own for own, public in pairs.items()})
         for group_id, interfaces in self._members(self._peer_groups()).items():
             for family in FAMILIES:
                 addresses = dict.fromkeys(address for one in interfaces for address in _addresses(one, family))
@@ -257,11 +264,33 @@ class _Ruleset:
             "iifname @enis oifname @enis accept",
             f"oifname {INTERNET_DEVICE} iifname vmap @to_internet",
             f"iifname {INTERNET_DEVICE} ct state established,related oifname vmap @from_internet",
+            *self._exchange_rules(),
         ]
         if self._peerings:
             peers = elements(self._peerings)
             rules += [f"iifname @enis oifname {peers} accept", f"iifname {peers} oifname @enis accept"]
         yield from _chain("forward", "type filter hook forward priority filter; policy drop;", rules)
+
+    def _exchange_rules(self) -> Iterator[str]:
+        if self._exchange is None:
+            return
+        yield f"oifname {self._exchange} iifname vmap @to_internet"
+        yield f"iifname {self._exchange} ct direction reply oifname vmap @from_internet"
+        if self._vpc.internet_gateway_id is not None:
+            yield f"iifname {self._exchange} ct direction original ct status dnat oifname @enis accept"
+
+    def _translation(self) -> Iterator[str]:
+        rules = [f"oifname {INTERNET_DEVICE} masquerade"]
+        if self._exchange is not None:
+            rules += [
+                f"oifname {self._exchange} meta mark {self._nat_marks[one.nat_gateway_id]} snat ip to {one.public_ip}"
+                for one in self._vpc.nat_gateways.values()
+                if one.public_ip is not None and is_routable(one.public_ip)
+            ]
+            rules.append(f"oifname {self._exchange} snat ip to ip saddr map @public_of")
+            entering = [f"iifname {self._exchange} dnat ip to ip daddr map @private_of"]
+            yield from _chain("entering", "type nat hook prerouting priority dstnat;", entering)
+        yield from _chain("translation", "type nat hook postrouting priority srcnat;", rules)
 
     def _internet_chains(self, subnet: Subnet, mark: int) -> Iterator[str]:
         table = self._vpc.route_tables.get(subnet.route_table_id)
@@ -289,6 +318,9 @@ class _Ruleset:
         is_other = own.subnet_id != subnet.subnet_id
         rules = []
         if direction == "out":
+            if self._exchange is not None:
+                # To a connection that came in from the internet: a NAT gateway knows nothing of it.
+                rules.append("ct direction reply drop")
             # From the sender into the gateway's subnet, then out to the internet.
             rules += self._acl_jump(own, "in") if is_other else []
             rules += self._acl_jump(own, "out")
@@ -296,9 +328,11 @@ class _Ruleset:
             rules += self._acl_jump(own, "in")
             rules += self._acl_jump(own, "out") if is_other else []
         side = "daddr" if direction == "out" else "saddr"
+        marked = direction == "out" and self._exchange is not None
+        accept = f"meta mark set {self._nat_marks[gateway.nat_gateway_id]} accept" if marked else "accept"
         table = self._vpc.route_tables.get(own.route_table_id)
         for route in _longest_first(table.routes if table else ()):
-            verdict = "accept" if route.target is Target.INTERNET_GATEWAY else "drop"
+            verdict = accept if route.target is Target.INTERNET_GATEWAY else "drop"
             rules.append(words(_block(side, route.cidr), verdict))
         return [*rules, "drop"]
 
@@ -343,8 +377,9 @@ class _Ruleset:
                     rules.append(words(f"{near} @{names[0]} {far} {other}", effect))
         rules += [f"meta mark {mark} meta priority set {CLASSES}:{number:x}" for mark, number in self._classes.items()]
         yield from _chain("faults", "", rules)
-        # A packet to a peered VPC meets the faults there, and not twice.
-        leaves = [f"oifname {elements(self._peerings)} return"] if self._peerings else []
+        # A packet to another VPC meets the faults there, and not twice.
+        exits = [*self._peerings, *([self._exchange] if self._exchange is not None else [])]
+        leaves = [f"oifname {elements(exits)} return"] if exits else []
         for hook, hook_rules in {
             "forward": [*leaves, "jump faults"],
             "input": [f"ip daddr {HOST} jump faults"],
@@ -362,9 +397,11 @@ class _Ruleset:
         ]
         for device, peer in self._peers.items():
             members += [(device, interface) for interface in fault.interfaces(end, [peer])]
-        return dict.fromkeys(
-            f"{device} . {address}" for device, interface in members for address in _addresses(interface, family)
-        )
+        found = [(device, address) for device, interface in members for address in _addresses(interface, family)]
+        if self._exchange is not None and family == "ip":
+            ends = fault.interfaces(end, list(self._topology.vpcs.values()))
+            found += [(self._exchange, public) for _, public in _routable_addresses(ends)]
+        return dict.fromkeys(f"{device} . {address}" for device, address in found)
 
 
 def _drop(fault: Fault) -> str:
@@ -398,6 +435,16 @@ def _addresses(interface: Interface, family: str) -> tuple[str, ...]:
     if family == "ip6":
         return interface.attachment.ipv6_addresses
     return tuple(address.private_ip for address in interface.attachment.addresses)
+
+
+def _routable_addresses(interfaces: Iterable[Interface]) -> list[tuple[str, str]]:
+    """Return pairs of private and public addresses, where guests can send packets to the public ones."""
+    return [
+        (address.private_ip, address.public_ip)
+        for interface in interfaces
+        for address in interface.attachment.addresses
+        if address.public_ip is not None and is_routable(address.public_ip)
+    ]
 
 
 def _subnet_set(mark: int) -> str:

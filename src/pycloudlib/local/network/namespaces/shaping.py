@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from pycloudlib.local.network.faults import DELAY, RATE, Fault, places
-from pycloudlib.local.network.namespaces.routing import INTERNET_DEVICE
+from pycloudlib.local.network.namespaces.routing import EXCHANGE, INTERNET_DEVICE
 from pycloudlib.local.network.topology import Topology, Vpc
 
 CLASSES = 1
@@ -47,8 +47,8 @@ def shaping(
 
     Args:
         vpc: the VPC.
-        topology: all VPCs, for the senders in peered ones.
-        devices: the names of devices, by the id of the interface.
+        topology: all VPCs, for the senders in peered ones, or in all with public addresses between machines.
+        devices: the names of devices, by the id of the interface, and by EXCHANGE.
         faults: all network faults.
     """
     shaped = shaping_faults(faults)
@@ -56,7 +56,7 @@ def shaping(
         return {}
     ends = {end for fault in shaped for end in fault.between}
     outside: frozenset[str] = frozenset()
-    vpcs = [vpc, *topology.peers_of(vpc).values()]
+    vpcs = list(topology.vpcs.values()) if EXCHANGE in devices else [vpc, *topology.peers_of(vpc).values()]
     senders = {places(one, interface) & ends for one in vpcs for interface in one.interfaces.values()} | {outside}
     receivers = {
         devices[interface.interface_id]: places(vpc, interface) & ends

@@ -43,6 +43,7 @@ _RTNH_F_ONLINK = 4
 _IFA_F_NODAD = 0x02
 _IFA_F_NOPREFIXROUTE = 0x200
 _IP_BIND_ADDRESS_NO_PORT = 24
+_IP_TRANSPARENT = 19
 
 _GONE = (errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL)
 
@@ -111,6 +112,7 @@ class VpcNamespace:
             self._taps: dict[str, Tap] = {}
             self._service_addresses: set[str] = set()
             self._cidrs: set[str] = set()
+            self._public_cidr: str | None = None
             self._routes: dict[tuple[int, str], str] = {}
             self._marks: dict[int, int] = {}
             self._configure()
@@ -154,6 +156,13 @@ class VpcNamespace:
             with _unless_gone():
                 self._netlink.route("del", dst=cidr, type="blackhole", priority=UNASSIGNED_METRIC, family=_family(cidr))
             self._cidrs.remove(cidr)
+
+    def set_public_cidr(self, cidr: str | None) -> None:
+        """Let processes in the namespace find public addresses here, where they are listened on. It never changes."""
+        if cidr is not None and self._public_cidr is None:
+            local = {"type": "local", "oif": _LOOPBACK_INDEX, "scope": "host", "prefsrc": HOST}
+            self._netlink.route("add", dst=cidr, table=HOST_TABLE, **local)
+            self._public_cidr = cidr
 
     def add_interface(
         self, interface_id: str, name: str, mac: str, addresses: Sequence[str], gateways: Sequence[str]
@@ -276,7 +285,7 @@ class VpcNamespace:
         for (number, cidr), route in wanted.items():
             self._netlink.route("replace", dst=cidr, table=number, family=_family(cidr), **self._action(route))
             self._routes[number, cidr] = route["kind"]
-        marks = {table["mark"]: table["table"] for table in tables}
+        marks = {table["mark"]: table["table"] for table in tables if table["mark"] is not None}
         for mark in marks.keys() - self._marks.keys():
             self._rule("add", mark, marks[mark])
             self._marks[mark] = marks[mark]
@@ -304,8 +313,14 @@ class VpcNamespace:
             with _unless_gone():
                 self._netlink.rule(action, priority=FIRST_RULE + mark, fwmark=mark, table=table, family=family)
 
-    def connect(self, other: VpcNamespace, device: str) -> None:
-        """Connect both namespaces by a pair of devices of this name."""
+    def connect(self, other: VpcNamespace, device: str, *, accept_local: bool = False) -> None:
+        """Connect both namespaces by a pair of devices of this name.
+
+        Args:
+            other: the other namespace.
+            device: the name.
+            accept_local: whether to accept packets from addresses that are local in the namespace; default no.
+        """
         self.enter()
         self._netlink.link("add", ifname=device, kind="veth", peer={"ifname": device, "net_ns_fd": other.fd})
         near, far = peering.MACS
@@ -314,6 +329,9 @@ class VpcNamespace:
             index = socket.if_nametoindex(device)
             netlink = namespace._netlink
             netlink.link("set", index=index, mtu=JUMBO_MTU, address=own, state="up")
+            if accept_local:
+                # Public addresses of other VPCs are local to the processes here; see set_public_cidr().
+                set_sysctl(f"ipv4/conf/{device}/accept_local", "1")
             for neighbor in peering.NEIGHBORS.values():
                 if namespace.has_ipv6 or ":" not in neighbor:
                     netlink.neigh(
@@ -343,6 +361,9 @@ class VpcNamespace:
             if bind is not None and bind[1] == 0 and not backlog and kind == "tcp":
                 # The kernel chooses the port at connect(): the same port serves several destinations.
                 new.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            if bind is not None and self._is_public(bind[0]):
+                # It is on no device, so that the packets of guests to it are routed.
+                new.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
             if bind is not None:
                 new.bind(bind)
             if backlog:
@@ -351,6 +372,11 @@ class VpcNamespace:
             new.close()
             raise
         return new
+
+    def _is_public(self, address: str) -> bool:
+        return self._public_cidr is not None and ipaddress.ip_address(address) in ipaddress.ip_network(
+            self._public_cidr
+        )
 
     def apply_ruleset(self, ruleset: str) -> None:
         """Apply a ruleset that replaces its table.

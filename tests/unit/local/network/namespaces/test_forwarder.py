@@ -153,3 +153,8 @@ def test_a_vpc_without_network_resets_connections() -> None:
         # The connection may be reset before connect() returns.
         with pytest.raises(ConnectionResetError), connect(port) as client:
             client.recv(1)
+
+
+def test_error_names_only_the_first_of_many_ports(forwarder: Forwarder) -> None:
+    with pytest.raises(LocalEC2Error, match=r"port 1 \(Cannot assign.*, 5 \(Cannot assign [^,]*, and 35 more$"):
+        forwarder.set_ports("192.0.2.77", {port: Target("vpc-1", "10.0.1.5", port) for port in range(1, 41)})

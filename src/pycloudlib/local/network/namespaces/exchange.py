@@ -1,0 +1,42 @@
+"""The exchange: a namespace through which machines reach each other's public addresses, in place of the internet.
+
+Each VPC is connected to it by a pair of devices. It routes every public address to the VPC that has it. The VPC's
+ruleset translates addresses as an internet gateway does: the source of packets that leave the VPC, and the destination
+of packets that enter it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pycloudlib.local.network.namespaces import peering
+from pycloudlib.local.network.namespaces.routing import KernelRoute, RouteKind, SubnetRouting
+from pycloudlib.local.network.topology import Topology, is_routable
+
+MAIN_TABLE = 254
+
+
+def exchange_routing(topology: Topology, devices: Mapping[str, str]) -> SubnetRouting:
+    """Return the routes of the exchange.
+
+    Args:
+        topology: all VPCs.
+        devices: the names of the devices that lead to VPCs, by VPC id.
+    """
+    addresses = {
+        address: device for vpc_id, device in sorted(devices.items()) for address in _public_addresses(topology, vpc_id)
+    }
+    routes = (
+        KernelRoute(f"{address}/32", RouteKind.DEVICE, device, peering.NEIGHBORS["ip"])
+        for address, device in addresses.items()
+    )
+    return SubnetRouting(None, MAIN_TABLE, tuple(routes))
+
+
+def _public_addresses(topology: Topology, vpc_id: str) -> list[str]:
+    vpc = topology.vpcs.get(vpc_id)
+    if vpc is None or vpc.internet_gateway_id is None:
+        return []
+    found = [one.public_ip for interface in vpc.interfaces.values() for one in interface.attachment.addresses]
+    found += [gateway.public_ip for gateway in vpc.nat_gateways.values()]
+    return [address for address in found if address is not None and is_routable(address)]
