@@ -12,12 +12,12 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError, MissingPrerequisiteError
@@ -149,6 +149,27 @@ class LocalEC2:
         process, self._process, self._info = self._process, None, None
         process.terminate()
         _hang_up(process)
+
+    def exec_inside(self, command: Sequence[str], vpc_id: str = "") -> NoReturn:
+        """Replace this process with a command in a VPC's network namespace, as `pycloudlib local exec` does.
+
+        It needs the namespaces network. A local EC2 that ends with this process ends with the command.
+
+        Args:
+            command: the program and its arguments.
+            vpc_id: the VPC; default: the default VPC of the region that settings name.
+
+        Raises:
+            LocalEC2Error: it is not running, has no namespaces network, or does not have the VPC.
+        """
+        # Most uses need none of it.
+        from pycloudlib.local.documents import fetch_entrance  # noqa: PLC0415
+        from pycloudlib.local.inside import exec_inside  # noqa: PLC0415
+
+        entrance = fetch_entrance(self._info or require_server(self.name), vpc_id)
+        if self._process is not None and self._process.stdin is not None:
+            os.set_inheritable(self._process.stdin.fileno(), True)
+        exec_inside(entrance, command)
 
     def partition(self, one: str, other: str = "all") -> AbstractContextManager[str]:
         """Drop all packets between two ends, in both directions, for the duration of a `with` block.

@@ -54,8 +54,9 @@ def fetch_entrance(info: ServerInfo, vpc_id: str = "") -> Entrance:
         vpc_id: default: the default VPC of the region that settings name.
 
     Raises:
-        LocalEC2Error: it does not answer, or there is no such VPC.
+        LocalEC2Error: it does not answer, has no namespaces network, or there is no such VPC.
     """
+    _require_namespaces(info, "network to run a command in")
     return Entrance(**_fetch(info, f"entrance/{vpc_id}"))
 
 
@@ -98,11 +99,11 @@ def remove_faults(info: ServerInfo, fault_id: str = "") -> list[str]:
     return removed
 
 
-def _require_namespaces(info: ServerInfo) -> None:
+def _require_namespaces(info: ServerInfo, purpose: str = "network faults") -> None:
     if info.network != "namespaces":
         machines = "user networking" if info.network else "simulated machines"
         raise LocalEC2Error(
-            f"the local EC2 at {info.endpoint_url} has {machines}, and so no network faults: start it with "
+            f"the local EC2 at {info.endpoint_url} has {machines}, and so no {purpose}: start it with "
             "`--network namespaces`"
         )
 

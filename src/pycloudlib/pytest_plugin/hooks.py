@@ -27,9 +27,20 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
     pluginmanager.add_hookspecs(hookspecs)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Move the session into a VPC, if the options say so."""
+    if hasattr(config, "workerinput"):
+        return
+    from pycloudlib.pytest_plugin import inside
+
+    inside.enter(config, options.read_options(config))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and register markers, fixtures, and reports."""
     from pycloudlib.pytest_plugin import fixtures, markers, report
+    from pycloudlib.pytest_plugin.inside import INSIDE
     from pycloudlib.pytest_plugin.run import RUN, Run
     from pycloudlib.pytest_plugin.workers import Controller
 
@@ -41,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         run_id=worker_input["testrunuid"] if worker_input else "",
         worker_input=worker_input,
         stderr=_stderr(),
+        started_local=config.stash.get(INSIDE, None),
     )
     run.undo.append(lambda: os.close(run.stderr))
     config.stash[RUN] = run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,42 +80,61 @@ class LocalAccess:
         return ec2
 
 
+def start_local(options: CloudOptions) -> LocalEC2:
+    """Start a local EC2, which ends with this process unless instances are to be kept.
+
+    Args:
+        options: the options of the run.
+
+    Raises:
+        LocalEC2Error: it did not start; the message has the reason.
+    """
+    from pycloudlib.local import LocalEC2
+    from pycloudlib.pytest_plugin.options import When
+
+    network = "namespaces" if options.local_inside else options.local_network
+    wanted = {"region": options.region, "network": network}
+    local = LocalEC2(**{name: value for name, value in wanted.items() if value})
+    local.start(end_with_this_process=options.keep is When.NEVER)
+    return local
+
+
+def access_to(local: LocalEC2) -> LocalAccess:
+    """Return the access to a local EC2 that runs, without a key.
+
+    Args:
+        local: the local EC2.
+    """
+    info = local.info
+    return LocalAccess(
+        local.name, info.endpoint_url, info.region, info.access_key_id, info.secret_access_key, info.ssh_port
+    )
+
+
 class LocalRun:
     """Starts a local EC2, and stops it at the end unless an instance is kept.
 
     Args:
         options: the options of the run.
         directory: the directory for the SSH key of its instances.
+        started: the access to a local EC2 that was started for this run already, and is used instead; default none.
     """
 
-    def __init__(self, options: CloudOptions, directory: Path) -> None:
-        from pycloudlib.local import LocalEC2
-        from pycloudlib.pytest_plugin.options import When
-
-        more = {"region": options.region} if options.region else {}
-        self._ends_with_run = options.keep is When.NEVER
+    def __init__(self, options: CloudOptions, directory: Path, started: LocalAccess | None = None) -> None:
         self._local: LocalEC2 | None = None
-        self.access = self._start(LocalEC2(**more), directory)
+        self.access = self._open(options, directory, started)
 
-    def _start(self, local: LocalEC2, directory: Path) -> LocalAccess:
+    def _open(self, options: CloudOptions, directory: Path, started: LocalAccess | None) -> LocalAccess:
         from pycloudlib.key import KeyPair
+        from pycloudlib.local import LocalEC2
 
         try:
-            info = local.start(end_with_this_process=self._ends_with_run)
-            self._local = local
-            key_pair = KeyPair.generate(directory / "key")
+            self._local = start_local(options) if started is None else LocalEC2(started.name)
+            access = started or access_to(self._local)
+            return replace(access, public_key_path=str(KeyPair.generate(directory / "key").public_key_path))
         except PycloudlibError as error:
             # Tests without a cloud still run.
             return LocalAccess(error=str(error))
-        return LocalAccess(
-            local.name,
-            info.endpoint_url,
-            info.region,
-            info.access_key_id,
-            info.secret_access_key,
-            info.ssh_port,
-            str(key_pair.public_key_path),
-        )
 
     def stop(self) -> None:
         """Stop the local EC2 with all instances."""

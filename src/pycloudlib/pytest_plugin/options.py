@@ -46,6 +46,8 @@ class CloudOptions:
 
     Args:
         local: whether to start a local EC2 for the run.
+        local_network: the network of the local EC2: "auto", "namespaces", or "user"; None for its default.
+        local_inside: whether to run the session inside the default VPC of the local EC2.
         config: the settings file; None for the default one.
         region: the region, such as "eu-central-1"; None for the settings'.
         profile: a profile of ~/.aws/config; None for the settings'.
@@ -61,6 +63,8 @@ class CloudOptions:
     """
 
     local: bool
+    local_network: str | None
+    local_inside: bool
     config: Path | None
     region: str | None
     profile: str | None
@@ -118,10 +122,13 @@ class Option:
         return not self.metavar
 
 
+NETWORKS = ("auto", "namespaces", "user")
 _WHEN = tuple(when.value for when in When)
 
 OPTIONS = (
     Option("local", "start a local EC2 for this run, whose instances are virtual machines on this computer"),
+    Option("local-network", "the network of its machines: auto, namespaces, user", "NETWORK", NETWORKS),
+    Option("local-inside", "run the whole session inside its default VPC, where private addresses are reached"),
     Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
     Option("region", "the region; default: that of the settings", "NAME"),
     Option("profile", "a profile of ~/.aws/config; default: that of the settings", "NAME"),
@@ -181,6 +188,8 @@ def read_options(config: pytest.Config) -> CloudOptions:
 
     options = CloudOptions(
         local=read("local", _switch, False),
+        local_network=read("local-network", _network),
+        local_inside=read("local-inside", _switch, False),
         config=read("config", _path),
         region=read("region", partial(_setting, "region")),
         profile=read("profile", _text),
@@ -255,6 +264,12 @@ def _when(finding: _Finding) -> When:
         return When(finding.value)
     except ValueError:
         raise ValueError(f"must be one of {', '.join(_WHEN)}") from None
+
+
+def _network(finding: _Finding) -> str:
+    if finding.value not in NETWORKS:
+        raise ValueError(f"must be one of {', '.join(NETWORKS)}")
+    return str(finding.value)
 
 
 def _tag(finding: _Finding) -> str:

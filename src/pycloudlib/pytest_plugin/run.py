@@ -46,6 +46,7 @@ class Run:
         unreported: the kept instances that the controller does not know yet.
         unswept: the resources that the controller could not delete at the end.
         undo: the cleanup functions of this process, called in reverse order.
+        started_local: the access to the local EC2 inside which this run is; None outside.
     """
 
     options: CloudOptions
@@ -60,6 +61,7 @@ class Run:
     unreported: list[Kept] = field(default_factory=list)
     unswept: list[str] = field(default_factory=list)
     undo: list[Callable[[], object]] = field(default_factory=list)
+    started_local: LocalAccess | None = None
     _directory: Path | None = None
     _local_run: LocalRun | None = None
 
@@ -105,7 +107,7 @@ class Run:
         if self.worker_input is not None:
             return LocalAccess.from_mapping(self.worker_input[INPUT]["local"])
         if self._local_run is None:
-            self._local_run = LocalRun(self.options, self.directory)
+            self._local_run = LocalRun(self.options, self.directory, self.started_local)
             self.undo.append(self._stop_local)
         return self._local_run.access
 

@@ -133,6 +133,24 @@ def test_vpc_is_named_by_id_or_tag(home: Home) -> None:
     assert default.startswith("net:[")
 
 
+def test_program_becomes_a_command_inside(home: Home) -> None:
+    """`LocalEC2.exec_inside()`, also of a process with threads."""
+    program = (
+        "import sys, threading; from pycloudlib.local import LocalEC2; "
+        "threading.Thread(target=threading.Event().wait, daemon=True).start(); "
+        "LocalEC2('default').exec_inside(sys.argv[1:])"
+    )
+
+    def become(*command: str) -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-c", program, *command]
+        return subprocess.run(arguments, env=home.environment, capture_output=True, text=True, check=False)
+
+    inside = become("readlink", "/proc/self/ns/net")
+    assert (inside.stdout, inside.stderr) == (home.namespace(), "")
+    unknown = become("no-such-command")
+    assert (unknown.returncode, unknown.stderr) == (1, "cannot run 'no-such-command': No such file or directory\n")
+
+
 def test_name_of_several_vpcs_is_refused(home: Home) -> None:
     client = home.client()
     for block in ("10.8.0.0/16", "10.9.0.0/16"):

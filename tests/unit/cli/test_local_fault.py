@@ -121,6 +121,8 @@ def test_user_networking_has_no_faults(server: LocalEC2) -> None:
         message = "has user networking, and so no network faults: start it with `--network namespaces`"
         with pytest.raises(LocalEC2Error, match=message), local.partition(*ZONES):
             pytest.fail("entered the block")
+        with pytest.raises(LocalEC2Error, match="has user networking, and so no network to run a command in: start it"):
+            local.exec_inside(["true"])
         complaint = QuickCommandLine(local.directory).complaint(*FAULT, "list", "--name", local.name)
         assert complaint.endswith(message)
 

@@ -11,6 +11,8 @@ from pycloudlib.pytest_plugin.options import OPTIONS, CloudOptions, When, read_o
 
 VALUES = {
     "local": ("true", True),
+    "local-network": ("user", "user"),
+    "local-inside": ("true", True),
     "config": ("settings.toml", None),
     "region": ("eu-north-1", "eu-north-1"),
     "profile": ("ci", "ci"),
@@ -40,6 +42,8 @@ def understood(options: CloudOptions, name: str) -> object:
 def test_without_any_everything_has_a_default(pytester: pytest.Pytester) -> None:
     options = read_options(pytester.parseconfig())
     assert not options.local
+    assert not options.local_inside
+    assert options.local_network is None
     assert not options.required
     assert (options.config, options.region, options.profile, options.ttl, options.host_keys) == (None,) * 5
     assert (options.image, options.instance_type, options.tag) == ("bookworm", "t3.micro", "pytest")

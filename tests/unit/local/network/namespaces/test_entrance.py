@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,6 +17,7 @@ from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.fabric import Fabric
 from support.guest_network import PATIENCE, SILENCE
 from support.inside import ENTER, ask, run_inside
+from support.ordinary_user import AS_NOBODY, NOBODY, ordinary_home
 from support.sample_topologies import group, interface, lab, rule
 from support.topologies import make_interface, make_topology, make_vpc
 
@@ -28,8 +25,6 @@ from .conftest import Connect
 
 HOST = "198.51.100.1"
 A = make_interface(1, "10.0.1.5")
-NOBODY = 65534
-AS_NOBODY: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 
 HOLDER = """
 import json, sys
@@ -164,33 +159,18 @@ def test_command_goes_on_when_the_network_ends(tmp_path: Path, namespaces_work: 
     assert command.communicate("here\n")[0] == "still here\n"
 
 
-@pytest.fixture
-def ordinary_home() -> Iterator[Path]:
-    """A directory of an ordinary user's, who may create user namespaces."""
-    if os.geteuid() != 0:
-        pytest.skip("the other tests have shown it")
-    directory = Path(tempfile.mkdtemp())
-    os.chown(directory, NOBODY, NOBODY)
-    try:
-        able = "from pycloudlib.local.network.namespaces import syscalls as s; s.unshare(s.CLONE_NEWUSER)"
-        try:
-            subprocess.run([sys.executable, "-c", able], **AS_NOBODY, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            pytest.skip("ordinary users cannot create user namespaces, or cannot read this package")
-        yield directory
-    finally:
-        shutil.rmtree(directory)
-
-
-def test_ordinary_user_stays_so_inside(ordinary_home: Path, namespaces_work: None) -> None:
+def test_ordinary_user_stays_so_inside(namespaces_work: None) -> None:
     """Without a tap, which needs a /dev/net/tun for everybody."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(ordinary_home)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        **AS_NOBODY,
-    ) as holder:
+    with (
+        ordinary_home() as home,
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDER, str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **AS_NOBODY,
+        ) as holder,
+    ):
         entrance = Entrance(**json.loads(holder.stdout.readline()))
         namespace = Path(f"/proc/{entrance.helper_pid}/fd/{entrance.namespace_fd}").readlink()
         script = "id -u; id -g; readlink /proc/self/ns/net; cat /etc/resolv.conf"
