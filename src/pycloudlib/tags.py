@@ -115,14 +115,14 @@ class Ownership:
         return cls(run=_run_of_this_process(), owner=f"{_user()}@{socket.gethostname()}", ttl=ttl, now=now)
 
     def tags(
-        self, name: str, extra: Mapping[str, str] | None = None, *, creation: str = "", username: str = ""
+        self, name: str, extra: Mapping[str, str] | None = None, *, idempotency_tag: str = "", username: str = ""
     ) -> dict[str, str]:
         """Return the tags of a resource that is created now.
 
         Args:
             name: the tag "Name".
             extra: further tags, which may replace "Name", but none of this library's own; default none.
-            creation: the idempotency tag of the call; default none.
+            idempotency_tag: the idempotency tag of the call; default none.
             username: the login user of an image's instances; default unknown.
 
         Raises:
@@ -130,8 +130,8 @@ class Ownership:
         """
         created = self.now()
         own = {RUN: self.run, OWNER: self.owner, CREATED: iso_time(created)}
-        if creation:
-            own[CREATION] = creation
+        if idempotency_tag:
+            own[CREATION] = idempotency_tag
         if username and _clipped(username) == username:
             own[USERNAME] = username
         if self.ttl is not None:

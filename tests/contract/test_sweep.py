@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.sweep.leftovers import INSTANCE, KINDS
+from pycloudlib.ec2.sweep.orphans import INSTANCE, KINDS
 from pycloudlib.errors import InvalidArgumentError
 from pycloudlib.tags import Ownership, tag_specifications, timestamped, utc_now
 
@@ -138,7 +138,7 @@ class Traces:
 
     def left(self) -> set[str]:
         """What of it is still there, whatever a sweep may say."""
-        found = [one.id for kind in KINDS for one in kind.find(self.ec2._scope)]
+        found = [one.id for kind in KINDS for one in kind.find(self.ec2._region_context)]
         untagged = [] if self.tagged else [one for one in self.ids if _is_there(self.ec2, one)]
         return {one for one in self.ids if one in found} | set(untagged)
 
@@ -159,9 +159,9 @@ def run(ec2: EC2) -> Iterator[str]:
     run = timestamped("run")
     yield run
     found = ec2.sweep(run=run, owner="any").found
-    for leftover in found:
-        if leftover.kind == INSTANCE:
-            ec2.client.modify_instance_attribute(InstanceId=leftover.id, DisableApiTermination={"Value": False})
+    for orphan in found:
+        if orphan.kind == INSTANCE:
+            ec2.client.modify_instance_attribute(InstanceId=orphan.id, DisableApiTermination={"Value": False})
     assert not found or ec2.sweep(run=run, owner="any", dry_run=False).is_clean
 
 
@@ -179,7 +179,7 @@ def test_a_dry_run_finds_one_of_everything_and_deletes_nothing(ec2: EC2, run: st
     assert {one.kind for one in report.found} == {kind.name for kind in KINDS}
     assert {one.run for one in report.found} == {run}
     assert (report.deleted, report.dry_run, report.is_clean) == ((), True, False)
-    assert [one.leftover for one in report.left] == list(report.found)
+    assert [one.orphan for one in report.left] == list(report.found)
     assert traces.left() == set(traces.ids)
 
 
@@ -246,11 +246,11 @@ def test_a_protected_instance_is_left_with_what_it_uses_and_says_how_to_delete_i
     other = traces.instance(image_id)
     report = ec2.sweep(owner=owner, dry_run=False)
     assert other in {one.id for one in report.deleted}
-    left = {one.leftover.id: one for one in report.left}
+    left = {one.orphan.id: one for one in report.left}
     assert protected in left
     assert "--no-disable-api-termination" in left[protected].by_hand
     assert f"terminate-instances --region {ec2.region}" in left[protected].by_hand
-    assert all(one.leftover.instance_id == protected for one in report.left if one.leftover.id != protected)
+    assert all(one.orphan.instance_id == protected for one in report.left if one.orphan.id != protected)
     assert not report.is_clean
 
 
@@ -265,7 +265,7 @@ def test_a_volume_in_an_instance_that_stays_stays_with_it(ec2: EC2, run: str, ow
     ec2.client.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig={"Delay": 1})
     ec2.client.attach_volume(InstanceId=stays, VolumeId=volume_id, Device="/dev/sdf")
     (left,) = ec2.sweep(owner=owner, dry_run=False).left
-    assert left.leftover.id == volume_id
+    assert left.orphan.id == volume_id
     assert stays in left.reason
 
 

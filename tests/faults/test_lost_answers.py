@@ -39,7 +39,7 @@ MAKERS: dict[str, Callable[[EC2, Account], object]] = {
     "RunInstances": _launch,
     "CreateVolume": lambda ec2, _: _volume(ec2),
     "CreateSnapshot": lambda ec2, _: _volume(ec2).snapshot(),
-    "AllocateAddress": lambda ec2, _: ElasticAddresses(ec2._scope).allocate(),
+    "AllocateAddress": lambda ec2, _: ElasticAddresses(ec2._region_context).allocate(),
     "CreateNetworkInterface": lambda ec2, account: _launched(ec2, account).add_network_interface(),
     "RegisterImage": lambda ec2, _: ec2.register_image(_volume(ec2).snapshot(), "lost"),
     "CopyImage": lambda ec2, _: ec2.image(ec2.released_image("bookworm")).copy_to_region(OTHER_REGION),

@@ -50,7 +50,7 @@ def attempt(call):
 
 print(load_settings(settings_file), repr(load_settings(settings_file)))
 with EC2("secret", config_file=settings_file) as ec2:
-    print(ec2, dict(ec2.config), vars(ec2), ec2._session, ec2._access)
+    print(ec2, dict(ec2.config), vars(ec2), ec2._session, ec2._instance_context)
     ec2.upload_key(public_key, name=f"{ec2.tag}-key")
     print(ec2.key_pair, vars(ec2.key_pair) if hasattr(ec2.key_pair, "__dict__") else "")
     image = ec2.released_image("bookworm")
@@ -157,10 +157,10 @@ def test_no_line_of_a_private_key_is_in_anything_that_was_written(run: Run) -> N
 
 
 def test_who_wants_botocores_whole_log_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from support.scopes import scope_at
+    from support.region_contexts import region_context_at
 
     for level, wanted in ((logging.NOTSET, logging.INFO), (logging.DEBUG, logging.DEBUG)):
         for name in ("botocore", "boto3"):
             monkeypatch.setattr(logging.getLogger(name), "level", level)
-        scope_at("http://127.0.0.1:9")
+        region_context_at("http://127.0.0.1:9")
         assert [logging.getLogger(name).level for name in ("botocore", "boto3")] == [wanted, wanted]

@@ -87,7 +87,7 @@ def sweep(
 
 
 def _as_json(report: SweepReport) -> dict[str, object]:
-    reasons = {one.leftover: one.reason for one in report.left}
+    reasons = {one.orphan: one.reason for one in report.left}
     found = [
         {
             "kind": one.kind,
@@ -127,7 +127,7 @@ def _table(report: SweepReport) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    reasons = {one.leftover: one.reason for one in report.left}
+    reasons = {one.orphan: one.reason for one in report.left}
     table = Table(box=None, pad_edge=False)
     for title in ("kind", "id", "region", "name", "run", "owner", "age", "expires", "state"):
         # Never wrap an id, because users copy it.

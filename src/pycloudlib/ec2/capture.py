@@ -62,7 +62,7 @@ class Capture:
             InstanceError: the instance did not become ready again in time; the image remains.
             PycloudlibError: `instance.clean()` failed, or EC2 rejected the request.
         """
-        images.scope.tags_for("image", "snapshot", name=self.name, extra=self.tags)
+        images.context.tags_for("image", "snapshot", name=self.name, extra=self.tags)
         deadline = Deadline.after(self.timeout)
         runs = self._runs(instance, deadline)
         if runs and self.clean:

@@ -90,9 +90,9 @@ class EC2(ImageCalls, InstanceCalls, StorageCalls, NetworkCalls, KeyCalls, TagCa
         with ExitStack() as watching:
             # Poll all instances together.
             for instance in self.created_instances:
-                watching.enter_context(self._access.poller.watching(instance.id))
+                watching.enter_context(self._instance_context.poller.watching(instance.id))
             try:
-                terminate_together(self._access, self.created_instances)
+                terminate_together(self._instance_context, self.created_instances)
             finally:
                 errors = self._ledger.undo_all(caller=caller)
         return errors

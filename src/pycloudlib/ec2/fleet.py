@@ -13,7 +13,7 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.fan_out import fan_out
 from pycloudlib.ec2.api.faults import responded
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.errors import FleetError, PycloudlibError
 from pycloudlib.instance import raise_unless_secondary
 from pycloudlib.result import Result
@@ -45,12 +45,12 @@ class Fleet(Sequence[EC2Instance]):
 
     Args:
         instances: the instances.
-        access: the instances' access to their cloud.
+        context: the cloud context of the instances.
     """
 
-    def __init__(self, instances: Iterable[EC2Instance], access: Access) -> None:
+    def __init__(self, instances: Iterable[EC2Instance], context: InstanceContext) -> None:
         self._instances = tuple(instances)
-        self._access = access
+        self._context = context
 
     @property
     def ids(self) -> list[str]:
@@ -192,7 +192,7 @@ class Fleet(Sequence[EC2Instance]):
         deadline = self._longest(lambda instance: instance.delete_timeout)
         delete = partial(EC2Instance.delete_by, deadline=deadline, wait=wait)
         with self._watched():
-            terminate_together(self._access, self._instances, deadline)
+            terminate_together(self._context, self._instances, deadline)
             outcome = fan_out(self._instances, delete, at_once=WAITED_FOR_AT_ONCE)
         return [*outcome.errors.values(), *(error for errors in outcome.results.values() for error in errors)]
 
@@ -202,7 +202,7 @@ class Fleet(Sequence[EC2Instance]):
     def __getitem__(self, index: slice) -> Fleet: ...
     def __getitem__(self, index: int | slice) -> EC2Instance | Fleet:
         if isinstance(index, slice):
-            return Fleet(self._instances[index], self._access)
+            return Fleet(self._instances[index], self._context)
         return self._instances[index]
 
     def __len__(self) -> int:
@@ -247,7 +247,7 @@ class Fleet(Sequence[EC2Instance]):
     ) -> None:
         refused = [instance for instance in self._instances if instance.deletion_requested]
         for some in _chunks([instance for instance in self._instances if not instance.deletion_requested]):
-            if _told_together(self._access, operation, some, deadline):
+            if _told_together(self._context, operation, some, deadline):
                 for instance in some:
                     instance.note_change(started=operation == "start_instances")
             else:
@@ -261,15 +261,17 @@ class Fleet(Sequence[EC2Instance]):
         """Poll all instances together: one DescribeInstances then serves every waiter."""
         watching = ExitStack()
         for instance in self._instances:
-            watching.enter_context(self._access.poller.watching(instance.id))
+            watching.enter_context(self._context.poller.watching(instance.id))
         return watching
 
 
-def terminate_together(access: Access, instances: Sequence[EC2Instance], deadline: Deadline | None = None) -> None:
+def terminate_together(
+    context: InstanceContext, instances: Sequence[EC2Instance], deadline: Deadline | None = None
+) -> None:
     """Request the termination of many instances with few calls; after a failed call, delete them one by one.
 
     Args:
-        access: the instances' access to their cloud.
+        context: the cloud context of the instances.
         instances: the instances; those being deleted are left out.
         deadline: when to stop waiting for EC2; default after the longest `delete_timeout` of the instances.
     """
@@ -277,7 +279,7 @@ def terminate_together(access: Access, instances: Sequence[EC2Instance], deadlin
     for some in _chunks([instance for instance in instances if not instance.deletion_requested]):
         for instance in some:
             instance.prepare_deletion(deadline)
-        if _told_together(access, "terminate_instances", some, deadline):
+        if _told_together(context, "terminate_instances", some, deadline):
             for instance in some:
                 instance.note_deletion()
 
@@ -287,8 +289,10 @@ def _longest(instances: Iterable[EC2Instance], timeout_of: Callable[[EC2Instance
     return Deadline.after(max(map(timeout_of, instances), default=0.0))
 
 
-def _told_together(access: Access, operation: Operation, instances: Sequence[EC2Instance], deadline: Deadline) -> bool:
-    call: Callable[..., Any] = getattr(access.client, operation)
+def _told_together(
+    context: InstanceContext, operation: Operation, instances: Sequence[EC2Instance], deadline: Deadline
+) -> bool:
+    call: Callable[..., Any] = getattr(context.client, operation)
     told = partial(call, InstanceIds=[instance.id for instance in instances])
     try:
         responded(told, what=f"{operation.replace('_', ' ')} together", deadline=deadline)

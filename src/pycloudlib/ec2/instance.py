@@ -11,13 +11,13 @@ from typing import Any, Literal
 from pycloudlib import progress
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline, check_timeout
 from pycloudlib.ec2.api.faults import NEVER, call_until_consistent, responded, translated
-from pycloudlib.ec2.instances.access import Access
 from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
 from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
 from pycloudlib.ec2.instances.boot import Boot, BootCriteria, BootTarget
 from pycloudlib.ec2.instances.boot_timeline import Timeline, TimelineRecorder
 from pycloudlib.ec2.instances.cloud_init_failure import checked_cloud_init_failure
 from pycloudlib.ec2.instances.console import Console, ConsoleMark, read_console_tail
+from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.root_volume import RootVolumeTasks, checked_source
 from pycloudlib.ec2.instances.status import NOT_YET_VISIBLE
@@ -79,7 +79,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
     Args:
         description: the description from EC2.
-        access: the instance's access to its cloud.
+        context: the cloud context.
         username: the login user.
         key_pair: the key pair for SSH logins; None for an instance without logins.
         launched: whether the instance is newly launched and may not be visible yet; default no.
@@ -97,17 +97,17 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
     def __init__(
         self,
         description: InstanceDescription,
-        access: Access,
+        context: InstanceContext,
         *,
         username: str,
         key_pair: KeyPair | None,
         launched: bool = False,
     ) -> None:
-        super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
-        self.boot_timeout = access.boot_timeout
-        self.cloud_init_failure = access.cloud_init_failure
-        self._console = Console(access.client, description.instance_id)
-        self._root_volume_tasks = RootVolumeTasks(access.scope, self._volumes)
+        super().__init__(description, context, username=username, key_pair=key_pair, launched=launched)
+        self.boot_timeout = context.boot_timeout
+        self.cloud_init_failure = context.cloud_init_failure
+        self._console = Console(context.client, description.instance_id)
+        self._root_volume_tasks = RootVolumeTasks(context.region_context, self._volumes)
         self._boots_first = launched
         self._was_stopped = False
         self._console_before = ConsoleMark()
@@ -141,7 +141,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             CloudError: EC2 rejected the request.
         """
         with translated():
-            answer = self._access.client.describe_instance_attribute(
+            answer = self._context.client.describe_instance_attribute(
                 InstanceId=self.id, Attribute="disableApiTermination"
             )
         return bool(answer.get("DisableApiTermination", {}).get("Value", False))
@@ -153,7 +153,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             raise InvalidArgumentError(f"termination_protection is {protected!r}; it must be True or False")
         call_until_consistent(
             partial(
-                self._access.client.modify_instance_attribute,
+                self._context.client.modify_instance_attribute,
                 InstanceId=self.id,
                 DisableApiTermination={"Value": protected},
             ),
@@ -274,7 +274,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._status.wait_for_end(deadline)
         self._report("is terminated", SYSTEM_CLOCK.now() - began)
         self._gone = True
-        self._access.on_deleted(self.id)
+        self._context.on_deleted(self.id)
 
     def get_boot_id(self) -> str:
         """Return the guest's boot id, which changes with every boot.
@@ -586,7 +586,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self.prepare_deletion(deadline)
         try:
             call_until_consistent(
-                partial(self._access.client.terminate_instances, InstanceIds=[self.id]),
+                partial(self._context.client.terminate_instances, InstanceIds=[self.id]),
                 what=f"terminate {self.id}",
                 deadline=deadline,
                 patience=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
@@ -617,7 +617,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
     ) -> None:
         # Another thread may have deleted the instance since the state check.
         self._refuse_if_deleted(verb)
-        call: Callable[..., Any] = getattr(self._access.client, operation)
+        call: Callable[..., Any] = getattr(self._context.client, operation)
         try:
             responded(
                 partial(call, InstanceIds=[self.id]),
@@ -676,9 +676,9 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             connect=partial(self._connect_to_boot, criteria.deadline),
             disconnect=self._disconnect,
             timeline=self._recorder,
-            count_watched=self._access.poller.count_watched,
+            count_watched=self._context.poller.count_watched,
         )
-        with self._access.poller.watching(self.id):
+        with self._context.poller.watching(self.id):
             self._boot_id = Boot(target, criteria).wait() or None
         self._report_shared_host_key()
         self._old_boot_id = None
@@ -687,7 +687,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
     def _report_shared_host_key(self) -> None:
         key = self._host_keys.accepted
-        other = self._access.key_owners.note(key, self.id) if key else None
+        other = self._context.key_owners.note(key, self.id) if key else None
         if other:
             logger.warning(
                 "%s and %s have the same host key, %s: the image %s has its host keys baked in, so that whoever has it "
@@ -715,7 +715,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         return connection
 
     def _banner_patience(self, usual: float) -> float:
-        others = self._access.poller.count_watched() - 1
+        others = self._context.poller.count_watched() - 1
         return min(usual, BOOT_BANNER_TIMEOUT) + max(0, others) / BANNERS_PER_SECOND
 
     def _connected(self, deadline: Deadline | None = None) -> Connection:
@@ -741,5 +741,5 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         return TimelineRecorder(lambda stage, seconds: self._report(STAGES[stage], seconds, is_last=stage == "ready"))
 
     def _report(self, stage: str, seconds: float, *, is_last: bool = False) -> None:
-        many = self._access.poller.count_watched() > progress.MANY
+        many = self._context.poller.count_watched() > progress.MANY
         progress.report(self.id, stage, seconds, level=logging.DEBUG if many and not is_last else logging.INFO)

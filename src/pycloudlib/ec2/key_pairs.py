@@ -13,7 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.errors import CloudError, InvalidArgumentError, KeyPairError, KeyPairNotFoundError
 from pycloudlib.key import KeyPair
@@ -146,8 +146,8 @@ class KeyPairs:
         self._ledger.forget(name)
 
     def _import(self, text: str, name: str) -> None:
-        def call(mark: str) -> list[Any]:
-            tags = self._ownership.tags(name, creation=mark)
+        def call(idempotency_tag: str) -> list[Any]:
+            tags = self._ownership.tags(name, idempotency_tag=idempotency_tag)
             specifications: Any = tag_specifications(["key-pair"], tags)
             self._client.import_key_pair(
                 KeyName=name,
@@ -156,7 +156,7 @@ class KeyPairs:
             )
             return [{"KeyName": name}]
 
-        creation = Creation(
+        request = CreateRequest(
             kind=KIND,
             id_key="KeyName",
             order=UndoOrder.KEY_PAIR,
@@ -164,7 +164,7 @@ class KeyPairs:
             find=lambda filters: self._client.describe_key_pairs(Filters=filters)["KeyPairs"],
             delete=lambda _: self.delete(name),
         )
-        create(self._ledger, creation)
+        create(self._ledger, request)
         logger.debug("uploaded the public key as %s", name)
 
     def _expect_same(self, text: str, name: str) -> None:

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.consistency import when_known
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import JITTER, NOT_YET_KNOWN_CODES, PASSING_CODES
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import when_known
 from pycloudlib.ec2.network.security_groups import SecurityGroups
 from pycloudlib.ec2.network.subnets import NetworkParts
 from pycloudlib.ec2.network.vpc_candidates import COMPLETE, INCOMPLETE, VPCCandidate, vpc_candidates
@@ -66,7 +66,7 @@ class VPC:
         ipv6_cidr: the IPv6 CIDR block; empty without one.
         subnets: one subnet id per availability zone with a subnet.
         security_group_id: the security group of launched instances.
-        scope: the region of the VPC.
+        context: the region of the VPC.
     """
 
     id: str
@@ -75,7 +75,7 @@ class VPC:
     ipv6_cidr: str
     subnets: Mapping[str, str]
     security_group_id: str
-    scope: Scope = field(repr=False, compare=False)
+    context: RegionContext = field(repr=False, compare=False)
 
     @property
     def subnet_ids(self) -> list[str]:
@@ -85,7 +85,7 @@ class VPC:
     @property
     def vpc(self) -> Vpc:
         """The boto3 resource, as in pycloudlib: `vpc.vpc.subnets.all()`. It raises botocore's exceptions."""
-        return self.scope.session.resource.Vpc(self.id)
+        return self.context.session.resource.Vpc(self.id)
 
     def network_parameters(self, zone: str | None = None) -> dict[str, Any]:
         """Return the parameters of RunInstances for a launch into this VPC: SubnetId and SecurityGroupIds.
@@ -115,24 +115,24 @@ class VPC:
         Returns:
             The errors; empty on success. They include a NoResponseError if EC2 did not respond in time.
         """
-        return VPCRemoval(self.scope, self.id, Deadline.after(timeout)).run()
+        return VPCRemoval(self.context, self.id, Deadline.after(timeout)).run()
 
 
 class VPCs:
     """The VPCs of a region.
 
     Args:
-        scope: the region.
+        context: the region.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, context: RegionContext) -> None:
+        self._context = context
         self._created: dict[str, VPC] = {}
         self._creating = threading.Lock()
 
     def created(self) -> list[VPC]:
         """Return the VPCs created here and not deleted yet, oldest first."""
-        return [self._created[vpc_id] for vpc_id in self._scope.ledger.ids(KIND) if vpc_id in self._created]
+        return [self._created[vpc_id] for vpc_id in self._context.ledger.ids(KIND) if vpc_id in self._created]
 
     def record(self, vpc: VPC) -> None:
         """Record a VPC as created here, so that `clean()` deletes it and everything in it.
@@ -146,7 +146,7 @@ class VPCs:
         if not isinstance(vpc, VPC):
             raise InvalidArgumentError(f"{vpc!r} is no VPC, such as get_or_create_vpc() returns")
         self._created[vpc.id] = vpc
-        self._scope.record(KIND, vpc.id, vpc.delete, UndoOrder.NETWORK)
+        self._context.record(KIND, vpc.id, vpc.delete, UndoOrder.NETWORK)
 
     def zones(self, deadline: Deadline = NEVER) -> list[str]:
         """Return the availability zones of the region, sorted by name (DescribeAvailabilityZones).
@@ -154,7 +154,7 @@ class VPCs:
         Args:
             deadline: when to stop waiting for EC2; default never.
         """
-        describe = self._scope.client.describe_availability_zones
+        describe = self._context.client.describe_availability_zones
         found = responded(describe, what="describe availability zones", deadline=deadline)["AvailabilityZones"]
         # Local Zones and Wavelength Zones have other instance types.
         usual = [one for one in found if one.get("ZoneType", "availability-zone") == "availability-zone"]
@@ -197,10 +197,10 @@ class VPCs:
             first = next(iter(self._candidates(name, deadline)), None)
             if first is None or first.is_complete:
                 return True
-            if first.id in self._scope.ledger:
+            if first.id in self._context.ledger:
                 # An earlier failure here left it incomplete; this thread holds the lock, so no other completes it.
                 self._delete_incomplete(first, deadline)
-            elif first.is_abandoned(self._scope.ownership.now()):
+            elif first.is_abandoned(self._context.ownership.now()):
                 raise first.incomplete_error()
             return False
 
@@ -227,7 +227,7 @@ class VPCs:
             raise left.incomplete_error() from errors[0]
 
     def _candidates(self, name: str, deadline: Deadline) -> Sequence[VPCCandidate]:
-        found = vpc_candidates(self._scope.client, name, deadline)
+        found = vpc_candidates(self._context.client, name, deadline)
         complete = [one.id for one in found if one.is_complete]
         if len(complete) > 1:
             others = ", ".join(complete[1:])
@@ -236,7 +236,7 @@ class VPCs:
 
     def _created_unless_outrun(self, plan: VPCPlan, deadline: Deadline) -> VPC | None:
         """Create a VPC; delete it on failure, or if another process's VPC is older; return None in that case."""
-        vpc_id = create(self._scope.ledger, self._creation(plan), deadline)["VpcId"]
+        vpc_id = create(self._context.ledger, self._create_request(plan), deadline)["VpcId"]
         try:
             if not self._is_outrun(plan.name, vpc_id, deadline):
                 vpc = self._furnish(vpc_id, plan, deadline)
@@ -254,7 +254,7 @@ class VPCs:
         return None
 
     def _is_outrun(self, name: str, vpc_id: str, deadline: Deadline) -> bool:
-        first = next(iter(vpc_candidates(self._scope.client, name, deadline)), None)
+        first = next(iter(vpc_candidates(self._context.client, name, deadline)), None)
         if first is None or first.id == vpc_id:
             return False
         logger.info("another process created the VPC %s as %s first: deleting %s", name, first.id, vpc_id)
@@ -262,7 +262,7 @@ class VPCs:
 
     def _mark_complete(self, vpc_id: str, deadline: Deadline) -> None:
         tags: Any = [{"Key": STATE, "Value": COMPLETE}]
-        tag = partial(self._scope.client.create_tags, Resources=[vpc_id], Tags=tags)
+        tag = partial(self._context.client.create_tags, Resources=[vpc_id], Tags=tags)
         try:
             responded(tag, what=f"tag {vpc_id}", deadline=deadline)
         except PermissionDeniedError as error:
@@ -272,18 +272,18 @@ class VPCs:
         for error in self._remove(vpc_id, deadline):
             logger.error("%s was not deleted and is left to clean(): %s", vpc_id, error)
 
-    def _creation(self, plan: VPCPlan) -> Creation:
-        client = self._scope.client
+    def _create_request(self, plan: VPCPlan) -> CreateRequest:
+        client = self._context.client
 
-        def call(mark: str) -> Sequence[Any]:
-            tags = self._scope.tags_for("vpc", name=plan.name, creation=mark)
+        def call(idempotency_tag: str) -> Sequence[Any]:
+            tags = self._context.tags_for("vpc", name=plan.name, idempotency_tag=idempotency_tag)
             tags[0]["Tags"].append({"Key": STATE, "Value": INCOMPLETE})
             answer = client.create_vpc(
                 CidrBlock=plan.ipv4_cidr, AmazonProvidedIpv6CidrBlock=True, TagSpecifications=tags
             )
             return [answer["Vpc"]]
 
-        return Creation(
+        return CreateRequest(
             kind=KIND,
             id_key="VpcId",
             order=UndoOrder.NETWORK,
@@ -293,18 +293,18 @@ class VPCs:
         )
 
     def _remove(self, vpc_id: str, deadline: Deadline) -> list[Exception]:
-        return VPCRemoval(self._scope, vpc_id, deadline).run()
+        return VPCRemoval(self._context, vpc_id, deadline).run()
 
     def _furnish(self, vpc_id: str, plan: VPCPlan, deadline: Deadline) -> VPC:
         ipv6_cidr = self._wait_for_ipv6(vpc_id, deadline)
-        modify = partial(self._scope.client.modify_vpc_attribute, VpcId=vpc_id)
+        modify = partial(self._context.client.modify_vpc_attribute, VpcId=vpc_id)
         # EC2 accepts one attribute per call.
         for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
             change: Any = {attribute: {"Value": True}}
             when_known(partial(modify, **change), what=f"modify {vpc_id}", deadline=deadline)
         group = self._groups().create(plan.name, f"instances in {plan.name}", vpc_id=vpc_id, deadline=deadline)
         group.add(plan.rules(group.id), deadline)
-        parts = NetworkParts(self._scope, plan.name)
+        parts = NetworkParts(self._context, plan.name)
         gateway_id = parts.create_gateway(vpc_id, deadline)
         table_id = parts.create_route_table(vpc_id, gateway_id, deadline)
         ipv6_parts = ipaddress.IPv6Network(ipv6_cidr).subnets(new_prefix=SUBNET_PREFIX_IPV6)
@@ -314,8 +314,8 @@ class VPCs:
         }
         for part_id in (group.id, gateway_id, table_id, *subnets.values()):
             # The parts are deleted with their VPC, which finds them.
-            self._scope.ledger.forget(part_id)
-        return VPC(vpc_id, plan.name, plan.ipv4_cidr, ipv6_cidr, MappingProxyType(subnets), group.id, self._scope)
+            self._context.ledger.forget(part_id)
+        return VPC(vpc_id, plan.name, plan.ipv4_cidr, ipv6_cidr, MappingProxyType(subnets), group.id, self._context)
 
     def _wait_for_ipv6(self, vpc_id: str, deadline: Deadline) -> str:
         return wait_until(
@@ -327,7 +327,7 @@ class VPCs:
         )
 
     def _ipv6_when_available(self, vpc_id: str, deadline: Deadline) -> str | None:
-        describe = partial(self._scope.client.describe_vpcs, VpcIds=[vpc_id])
+        describe = partial(self._context.client.describe_vpcs, VpcIds=[vpc_id])
         try:
             record = responded(describe, what=f"describe {vpc_id}", deadline=deadline)["Vpcs"][0]
         except CloudError as error:
@@ -339,7 +339,7 @@ class VPCs:
     def _described(self, name: str, record: Mapping[str, Any], deadline: Deadline) -> VPC:
         vpc_id = record["VpcId"]
         in_vpc: Any = [{"Name": "vpc-id", "Values": [vpc_id]}]
-        describe = partial(self._scope.client.describe_subnets, Filters=in_vpc)
+        describe = partial(self._context.client.describe_subnets, Filters=in_vpc)
         found = responded(describe, what="describe subnets", deadline=deadline)["Subnets"]
         in_order = sorted(found, key=lambda one: (one["AvailabilityZone"], one["SubnetId"]), reverse=True)
         # Of several subnets in a zone, use the first one.
@@ -351,7 +351,7 @@ class VPCs:
             ipv6_cidr=_ipv6_cidr(record) or "",
             subnets=MappingProxyType(dict(sorted(subnets.items()))),
             security_group_id=self._security_group_of(vpc_id, name, deadline),
-            scope=self._scope,
+            context=self._context,
         )
 
     def _security_group_of(self, vpc_id: str, name: str, deadline: Deadline) -> str:
@@ -363,7 +363,7 @@ class VPCs:
         return group_id
 
     def _groups(self) -> SecurityGroups:
-        return SecurityGroups(self._scope)
+        return SecurityGroups(self._context)
 
 
 def _ipv6_cidr(record: Mapping[str, Any]) -> str | None:

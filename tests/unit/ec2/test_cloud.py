@@ -212,7 +212,7 @@ def test_a_launch_that_fails_keeps_its_instance_when_told_to(ec2_with_guest: EC2
 
 def test_a_launch_that_times_out_says_what_was_waited_for(ec2_with_guest: EC2, guest: Guest) -> None:
     guest.sshd.stop()
-    ec2_with_guest._access = _with_boot_timeout(ec2_with_guest, 5)
+    ec2_with_guest._instance_context = _with_boot_timeout(ec2_with_guest, 5)
     with pytest.raises(BootTimeoutError, match=r"waited 5 s .* sshd to answer.*refused") as caught:
         ec2_with_guest.launch(BOOKWORM_DAILY)
     assert caught.value.instance.state is InstanceState.TERMINATED
@@ -491,7 +491,7 @@ def _press_ctrl_c_when_booted(guest: Guest) -> None:
 def _with_boot_timeout(ec2: EC2, seconds: float):
     from dataclasses import replace
 
-    return replace(ec2._access, boot_timeout=seconds)
+    return replace(ec2._instance_context, boot_timeout=seconds)
 
 
 def _launch_protected(ec2: EC2) -> None:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
+from pycloudlib.ec2.api.settling import NOT_YET_KNOWN
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.ec2.api import faults, retries
-from pycloudlib.ec2.api.settling import NOT_YET_KNOWN
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.fleet import Fleet
 from pycloudlib.ec2.images.image import Image

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.images.catalogue import Images
 from pycloudlib.ec2.network.addresses import ElasticAddresses
 from pycloudlib.ec2.network.interfaces import NetworkInterfaces
@@ -17,7 +17,7 @@ from pycloudlib.ec2.storage.snapshots import Snapshots
 from pycloudlib.ec2.storage.volumes import Volumes
 from pycloudlib.errors import CleanupError, PermissionDeniedError
 from pycloudlib.lifecycle import UndoOrder
-from support.scopes import scope_at
+from support.region_contexts import region_context_at
 from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 VPC_ID = "vpc-0123456789abcdef0"
@@ -30,8 +30,8 @@ FOR_EVER = 3600.0
 
 
 @pytest.fixture
-def scope(script: ScriptedEC2) -> Scope:
-    return scope_at(script.url)
+def scope(script: ScriptedEC2) -> RegionContext:
+    return region_context_at(script.url)
 
 
 @pytest.fixture
@@ -71,7 +71,9 @@ DELETIONS = {
 
 
 @pytest.mark.parametrize("forbidden", DELETIONS)
-def test_what_depends_on_a_forbidden_deletion_is_not_waited_for(forbidden: str, scope: Scope, vpc: ScriptedEC2) -> None:
+def test_what_depends_on_a_forbidden_deletion_is_not_waited_for(
+    forbidden: str, scope: RegionContext, vpc: ScriptedEC2
+) -> None:
     for action in {*DELETIONS, "DeleteVpc"} - {forbidden}:
         if action in DELETIONS[forbidden]:
             vpc.refuse(action, "DependencyViolation", "it has dependencies")
@@ -84,7 +86,9 @@ def test_what_depends_on_a_forbidden_deletion_is_not_waited_for(forbidden: str, 
     assert all(vpc.count(action) for action in DELETIONS if action != "DeleteInternetGateway")
 
 
-def test_a_security_group_of_an_instance_that_stays_is_not_waited_for(scope: Scope, script: ScriptedEC2) -> None:
+def test_a_security_group_of_an_instance_that_stays_is_not_waited_for(
+    scope: RegionContext, script: ScriptedEC2
+) -> None:
     def refuse() -> None:
         raise PermissionDeniedError("no", code=DENIED)
 
@@ -100,7 +104,7 @@ def test_a_security_group_of_an_instance_that_stays_is_not_waited_for(scope: Sco
 
 
 def test_a_security_group_whose_users_are_going_is_waited_for_beside_another_failure(
-    scope: Scope, script: ScriptedEC2
+    scope: RegionContext, script: ScriptedEC2
 ) -> None:
     def refuse() -> None:
         raise PermissionDeniedError("no", code=DENIED)
@@ -115,7 +119,7 @@ def test_a_security_group_whose_users_are_going_is_waited_for_beside_another_fai
     assert script.count("DeleteSecurityGroup") == 2
 
 
-def test_a_volume_of_an_instance_that_stays_is_not_taken_from_it(scope: Scope, script: ScriptedEC2) -> None:
+def test_a_volume_of_an_instance_that_stays_is_not_taken_from_it(scope: RegionContext, script: ScriptedEC2) -> None:
     def refuse() -> None:
         raise PermissionDeniedError("no", code=DENIED)
 
@@ -129,7 +133,7 @@ def test_a_volume_of_an_instance_that_stays_is_not_taken_from_it(scope: Scope, s
     assert (script.count("DetachVolume"), script.count("DeleteVolume")) == (0, 0)
 
 
-def test_a_snapshot_of_an_image_that_stays_is_not_waited_for(scope: Scope, script: ScriptedEC2) -> None:
+def test_a_snapshot_of_an_image_that_stays_is_not_waited_for(scope: RegionContext, script: ScriptedEC2) -> None:
     def refuse() -> None:
         raise PermissionDeniedError("no", code=DENIED)
 
@@ -144,7 +148,7 @@ def test_a_snapshot_of_an_image_that_stays_is_not_waited_for(scope: Scope, scrip
 # Look-ups that EC2 forbids
 
 
-def test_an_image_is_deleted_without_a_look(scope: Scope, script: ScriptedEC2) -> None:
+def test_an_image_is_deleted_without_a_look(scope: RegionContext, script: ScriptedEC2) -> None:
     script.refuse("DescribeImages", DENIED)
     script.answer("DescribeSnapshots", "<snapshotSet><item><snapshotId>snap-1</snapshotId></item></snapshotSet>")
     script.answer("DeregisterImage", DONE)
@@ -155,7 +159,9 @@ def test_an_image_is_deleted_without_a_look(scope: Scope, script: ScriptedEC2) -
     assert IMAGE_ID not in scope.ledger
 
 
-def test_an_image_whose_snapshots_nobody_shows_is_deregistered_and_reported(scope: Scope, script: ScriptedEC2) -> None:
+def test_an_image_whose_snapshots_nobody_shows_is_deregistered_and_reported(
+    scope: RegionContext, script: ScriptedEC2
+) -> None:
     script.refuse("DescribeImages", DENIED)
     script.refuse("DescribeSnapshots", DENIED)
     script.answer("DeregisterImage", DONE)
@@ -167,7 +173,7 @@ def test_an_image_whose_snapshots_nobody_shows_is_deregistered_and_reported(scop
     assert IMAGE_ID in scope.ledger
 
 
-def test_a_snapshot_that_another_image_needs_is_not_waited_for(scope: Scope, script: ScriptedEC2) -> None:
+def test_a_snapshot_that_another_image_needs_is_not_waited_for(scope: RegionContext, script: ScriptedEC2) -> None:
     script.refuse("DescribeImages", DENIED)
     script.answer("DescribeSnapshots", "<snapshotSet><item><snapshotId>snap-1</snapshotId></item></snapshotSet>")
     script.answer("DeregisterImage", DONE)
@@ -177,14 +183,14 @@ def test_a_snapshot_that_another_image_needs_is_not_waited_for(scope: Scope, scr
     assert script.count("DeleteSnapshot") == 1
 
 
-def test_an_address_is_released_without_a_look(scope: Scope, script: ScriptedEC2) -> None:
+def test_an_address_is_released_without_a_look(scope: RegionContext, script: ScriptedEC2) -> None:
     script.refuse("DescribeAddresses", DENIED)
     script.answer("ReleaseAddress", DONE)
     ElasticAddresses(scope).release("eipalloc-1")
     assert script.count("ReleaseAddress") == 1
 
 
-def test_an_interface_is_deleted_without_a_look(scope: Scope, script: ScriptedEC2) -> None:
+def test_an_interface_is_deleted_without_a_look(scope: RegionContext, script: ScriptedEC2) -> None:
     script.refuse("DescribeNetworkInterfaces", DENIED)
     script.answer("DeleteNetworkInterface", DONE)
     NetworkInterfaces(scope).delete("eni-1")
@@ -192,7 +198,7 @@ def test_an_interface_is_deleted_without_a_look(scope: Scope, script: ScriptedEC
 
 
 def test_a_volume_is_deleted_without_a_look(
-    scope: Scope, script: ScriptedEC2, caplog: pytest.LogCaptureFixture
+    scope: RegionContext, script: ScriptedEC2, caplog: pytest.LogCaptureFixture
 ) -> None:
     script.refuse("DescribeVolumes", DENIED)
     script.answer("DeleteVolume", DONE)

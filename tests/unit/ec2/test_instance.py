@@ -52,7 +52,7 @@ def test_the_more_are_waited_for_the_longer_a_host_may_take_to_speak(instance: E
     alone = instance._banner_patience(usual=15.0)
     with ExitStack() as watching:
         for number in range(1001):
-            watching.enter_context(instance._access.poller.watching(f"i-{number}"))
+            watching.enter_context(instance._context.poller.watching(f"i-{number}"))
         among_many = instance._banner_patience(usual=15.0)
     assert alone == BOOT_BANNER_TIMEOUT
     assert among_many == BOOT_BANNER_TIMEOUT + 1000 / BANNERS_PER_SECOND
@@ -490,7 +490,7 @@ def scripted_instance(connect, script: ScriptedEC2, state: str, *, launched: boo
     ec2 = connect(script.url)
     found = ec2.get_instance("i-1", username="me")
     if launched:
-        found = EC2Instance(found._status.seen, ec2._access, username="me", key_pair=None, launched=True)
+        found = EC2Instance(found._status.seen, ec2._instance_context, username="me", key_pair=None, launched=True)
     return found
 
 

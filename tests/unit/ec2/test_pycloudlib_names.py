@@ -38,7 +38,7 @@ def test_ready_timeout_is_boot_timeout_in_minutes(instance: EC2Instance) -> None
 
 
 def test_instance_and_client_are_boto3s(instance: EC2Instance) -> None:
-    assert instance._client is instance._access.client
+    assert instance._client is instance._context.client
     assert instance._instance.instance_id == instance.id
     assert instance._instance.placement["AvailabilityZone"] == instance.availability_zone
 

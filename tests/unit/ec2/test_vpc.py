@@ -6,13 +6,13 @@ import pytest
 
 from pycloudlib import EC2
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.network.vpc_plan import VPCPlan
 from pycloudlib.ec2.network.vpc_removal import VPCRemoval
 from pycloudlib.ec2.vpc import KIND, VPC, VPCs
 from pycloudlib.errors import CloudError, IllegalStateError, InvalidArgumentError, PermissionDeniedError
 from pycloudlib.lifecycle import UndoOrder
-from support.scopes import scope_at
+from support.region_contexts import region_context_at
 from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 ID = "vpc-0123456789abcdef0"
@@ -21,8 +21,8 @@ DONE = "<return>true</return>"
 
 
 @pytest.fixture
-def scope(script: ScriptedEC2) -> Scope:
-    return scope_at(script.url)
+def scope(script: ScriptedEC2) -> RegionContext:
+    return region_context_at(script.url)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def described(state: str, ipv6_state: str) -> str:
     return f"<vpcSet><item><vpcId>{ID}</vpcId><state>{state}</state>{blocks}</item></vpcSet>"
 
 
-def test_a_new_vpc_is_waited_for_until_it_has_its_ipv6_network(scope: Scope, empty: ScriptedEC2) -> None:
+def test_a_new_vpc_is_waited_for_until_it_has_its_ipv6_network(scope: RegionContext, empty: ScriptedEC2) -> None:
     empty.answer("CreateVpc", f"<vpc><vpcId>{ID}</vpcId></vpc>")
     for _ in ("before it is created", "for another one of its name"):
         empty.answer("DescribeVpcs", "<vpcSet/>")
@@ -60,7 +60,7 @@ def test_a_new_vpc_is_waited_for_until_it_has_its_ipv6_network(scope: Scope, emp
     assert (empty.count("DeleteVpc"), len(scope.ledger)) == (1, 0)
 
 
-def test_what_could_not_be_deleted_after_a_failure_stays_recorded(scope: Scope, empty: ScriptedEC2) -> None:
+def test_what_could_not_be_deleted_after_a_failure_stays_recorded(scope: RegionContext, empty: ScriptedEC2) -> None:
     empty.answer("CreateVpc", f"<vpc><vpcId>{ID}</vpcId></vpc>")
     empty.answer("DescribeVpcs", "<vpcSet/>")
     empty.refuse("DescribeVpcs", "UnauthorizedOperation")
@@ -71,7 +71,7 @@ def test_what_could_not_be_deleted_after_a_failure_stays_recorded(scope: Scope, 
     assert scope.ledger.ids(KIND) == [ID]
 
 
-def test_deleting_waits_until_the_instances_are_terminated(scope: Scope, empty: ScriptedEC2) -> None:
+def test_deleting_waits_until_the_instances_are_terminated(scope: RegionContext, empty: ScriptedEC2) -> None:
     scope.record("instance", "i-1", lambda: None, UndoOrder.INSTANCE)
     empty.answer("DescribeInstances", instances_xml(("i-1", "running")))
     empty.answer("TerminateInstances", "<instancesSet/>")
@@ -86,7 +86,7 @@ def test_deleting_waits_until_the_instances_are_terminated(scope: Scope, empty: 
     assert len(scope.ledger) == 0
 
 
-def test_instances_that_do_not_end_in_time_keep_their_network(scope: Scope, empty: ScriptedEC2) -> None:
+def test_instances_that_do_not_end_in_time_keep_their_network(scope: RegionContext, empty: ScriptedEC2) -> None:
     empty.answer("DescribeInstances", instances_xml(("i-1", "shutting-down")))
     empty.answer("TerminateInstances", "<instancesSet/>")
     (error,) = VPCRemoval(scope, ID, Deadline.after(0)).run()
@@ -94,7 +94,7 @@ def test_instances_that_do_not_end_in_time_keep_their_network(scope: Scope, empt
     assert empty.count("DeleteVpc") == 0
 
 
-def test_everything_is_tried_and_everything_that_fails_is_told(scope: Scope, script: ScriptedEC2) -> None:
+def test_everything_is_tried_and_everything_that_fails_is_told(scope: RegionContext, script: ScriptedEC2) -> None:
     script.answer("DescribeInstances", instances_xml())
     script.answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
     script.refuse("DescribeInternetGateways", "UnauthorizedOperation")
@@ -110,7 +110,7 @@ def test_everything_is_tried_and_everything_that_fails_is_told(scope: Scope, scr
     assert (script.count("DeleteSubnet"), script.count("DeleteVpc")) == (2, 1)
 
 
-def test_what_will_not_go_away_is_not_waited_for(scope: Scope, script: ScriptedEC2) -> None:
+def test_what_will_not_go_away_is_not_waited_for(scope: RegionContext, script: ScriptedEC2) -> None:
     script.answer("DescribeSubnets", "<subnetSet><item><subnetId>subnet-1</subnetId></item></subnetSet>")
     script.refuse("DeleteSubnet", "UnauthorizedOperation")
     nothing_else_in(script)
@@ -122,7 +122,7 @@ def test_what_will_not_go_away_is_not_waited_for(scope: Scope, script: ScriptedE
 
 
 def test_a_gateway_that_was_detached_and_not_deleted_is_deleted_by_the_next_clean_up(
-    scope: Scope, script: ScriptedEC2
+    scope: RegionContext, script: ScriptedEC2
 ) -> None:
     item = "<item><internetGatewayId>igw-1</internetGatewayId></item>"
     script.answer("DescribeInternetGateways", f"<internetGatewaySet>{item}</internetGatewaySet>")
@@ -147,7 +147,7 @@ def nothing_else_in(script: ScriptedEC2) -> None:
     script.answer("DescribeSecurityGroups", "<securityGroupInfo/>")
 
 
-def test_local_zones_and_zones_out_of_service_are_left_out(scope: Scope, script: ScriptedEC2) -> None:
+def test_local_zones_and_zones_out_of_service_are_left_out(scope: RegionContext, script: ScriptedEC2) -> None:
     def zone(name: str, kind: str, state: str) -> str:
         return f"<item><zoneName>{name}</zoneName><zoneType>{kind}</zoneType><zoneState>{state}</zoneState></item>"
 
@@ -161,13 +161,13 @@ def test_local_zones_and_zones_out_of_service_are_left_out(scope: Scope, script:
     assert VPCs(scope).zones() == ["r-1a", "r-1b"]
 
 
-def test_a_failure_to_tell_the_vpcs_is_no_missing_vpc(scope: Scope, script: ScriptedEC2) -> None:
+def test_a_failure_to_tell_the_vpcs_is_no_missing_vpc(scope: RegionContext, script: ScriptedEC2) -> None:
     script.refuse("DescribeVpcs", "UnauthorizedOperation")
     with pytest.raises(CloudError, match="DescribeVpcs"):
         VPCs(scope).get_or_create("web", lambda: PLAN, Deadline.after(60))
 
 
-def test_a_vpc_without_subnets_cannot_be_launched_into(scope: Scope) -> None:
+def test_a_vpc_without_subnets_cannot_be_launched_into(scope: RegionContext) -> None:
     vpc = VPC(ID, "web", "10.0.0.0/16", "", {}, "sg-1", scope)
     with pytest.raises(InvalidArgumentError, match=r"vpc-.* \(web\) has no subnet"):
         vpc.network_parameters()

@@ -129,7 +129,7 @@ def test_an_old_incomplete_vpc_is_not_waited_for(gated_ec2: EC2, name: str) -> N
 
 def test_an_incomplete_vpc_left_by_a_failure_here_is_deleted_first(gate: FaultyEC2, gated_ec2: EC2, name: str) -> None:
     left = incomplete_vpc(gated_ec2, name)
-    gated_ec2._scope.ledger.record("VPC", left, lambda: None, order=1)
+    gated_ec2._region_context.ledger.record("VPC", left, lambda: None, order=1)
     vpc = gated_ec2.get_or_create_vpc(name)
     assert vpc.id != left
     assert kinds(named(gated_ec2, name)) == COMPLETE_VPC

@@ -36,7 +36,7 @@ def _whole(record: Record) -> Record:
 
 
 @dataclass(frozen=True)
-class Creation:
+class CreateRequest:
     """A create call, and how to find its resources.
 
     Args:
@@ -64,12 +64,12 @@ class Creation:
     abridged: Callable[[Record], Record] = _whole
 
 
-def create(ledger: Ledger, creation: Creation, deadline: Deadline = NEVER) -> Record:
+def create(ledger: Ledger, request: CreateRequest, deadline: Deadline = NEVER) -> Record:
     """Create one resource, and record it. See `create_several()`."""
-    return create_several(ledger, creation, deadline)[0]
+    return create_several(ledger, request, deadline)[0]
 
 
-def create_several(ledger: Ledger, creation: Creation, deadline: Deadline = NEVER) -> Sequence[Record]:
+def create_several(ledger: Ledger, request: CreateRequest, deadline: Deadline = NEVER) -> Sequence[Record]:
     """Create the resources of one call, and record them.
 
     Record the call itself before making it. So `clean()` finds its resources, even if the process is interrupted during
@@ -77,7 +77,7 @@ def create_several(ledger: Ledger, creation: Creation, deadline: Deadline = NEVE
 
     Args:
         ledger: the ledger that records the resources.
-        creation: the call.
+        request: the call.
         deadline: when to stop waiting; default never. A call that outlives the deadline still records its resources.
 
     Returns:
@@ -88,12 +88,12 @@ def create_several(ledger: Ledger, creation: Creation, deadline: Deadline = NEVE
         CloudError: EC2 rejected the request, or did not respond to several attempts.
         NoResponseError: EC2 did not respond by the deadline.
     """
-    attempts = _Attempts(ledger, creation)
+    attempts = _Attempts(ledger, request)
     try:
         return wait_until(
             # Bound the whole attempt, so that the resources of a late response are also recorded.
-            lambda: responded(attempts.make, what=f"create the {creation.kind}", deadline=deadline),
-            what=f"EC2 to answer about a new {creation.kind}",
+            lambda: responded(attempts.make, what=f"create the {request.kind}", deadline=deadline),
+            what=f"EC2 to answer about a new {request.kind}",
             deadline=deadline.at_most(PATIENCE),
             interval=retries.FIRST_PAUSE,
             max_interval=retries.LONGEST_PAUSE,
@@ -108,24 +108,24 @@ def create_several(ledger: Ledger, creation: Creation, deadline: Deadline = NEVE
 class _Attempts:
     """The attempts of one create call. All use the same idempotency tag, which is also the client token."""
 
-    def __init__(self, ledger: Ledger, creation: Creation) -> None:
+    def __init__(self, ledger: Ledger, request: CreateRequest) -> None:
         self.lost: list[CloudError] = []
         self._ledger = ledger
-        self._creation = creation
+        self._request = request
         self._tag = uuid.uuid4().hex
         self._recorded: set[str] = set()
 
     def make(self) -> Sequence[Record] | None:
         """Make an attempt. Return None if the response was lost and another attempt is due."""
-        kind = f"{self._creation.kind} that may have been made"
-        with self._ledger.creating(kind, self._tag, self._delete_unrecorded, order=self._creation.order) as call:
+        kind = f"{self._request.kind} that may have been made"
+        with self._ledger.creating(kind, self._tag, self._delete_unrecorded, order=self._request.order) as call:
             try:
                 made = self._response()
             except CloudError as error:
                 if error.code not in OUTAGE_CODES or len(self.lost) >= retries.ATTEMPTS:
                     raise
                 return None
-            self._recorded |= {record[self._creation.id_key] for record in made}
+            self._recorded |= {record[self._request.id_key] for record in made}
             # After a lost response, the tag may show more resources later.
             call.created(map(self._entry, made), keep_call=bool(self.lost))
             return made
@@ -133,7 +133,7 @@ class _Attempts:
     def _response(self) -> Sequence[Record]:
         try:
             with translated():
-                return self._creation.call(self._tag)
+                return self._request.call(self._tag)
         except CloudError as error:
             if error.code in OUTAGE_CODES:
                 self.lost.append(error)
@@ -149,37 +149,37 @@ class _Attempts:
             raise
 
     def _found_after(self, lost: CloudError) -> Sequence[Record]:
-        logger.warning("EC2 did not respond about a new %s, so look for it: %s", self._creation.kind, lost)
-        found = _tagged(self._creation, self._tag)
+        logger.warning("EC2 did not respond about a new %s, so look for it: %s", self._request.kind, lost)
+        found = _tagged(self._request, self._tag)
         if not found:
             raise lost
         return found
 
     def _entry(self, record: Record) -> Entry:
-        delete = partial(self._creation.delete, self._creation.abridged(record))
-        return Entry(self._creation.kind, record[self._creation.id_key], delete, self._creation.order)
+        delete = partial(self._request.delete, self._request.abridged(record))
+        return Entry(self._request.kind, record[self._request.id_key], delete, self._request.order)
 
     def _delete_unrecorded(self) -> None:
         """Record the tagged resources that are not recorded yet, for the calling cleanup to delete.
 
         The cleanup deletes resources in parallel, and reports each one that it cannot delete.
         """
-        found = _tagged(self._creation, self._tag, raises=True)
-        unrecorded = [record for record in found if record[self._creation.id_key] not in self._recorded]
+        found = _tagged(self._request, self._tag, raises=True)
+        unrecorded = [record for record in found if record[self._request.id_key] not in self._recorded]
         for record in unrecorded:
             entry = self._entry(record)
             logger.info("deleting %s %s, of which the response was lost", entry.kind, entry.resource_id)
             self._ledger.record(entry.kind, entry.resource_id, entry.undo, order=entry.order)
             self._recorded.add(entry.resource_id)
-        if unrecorded and self._creation.begin_deletion is not None:
-            self._creation.begin_deletion(unrecorded)
+        if unrecorded and self._request.begin_deletion is not None:
+            self._request.begin_deletion(unrecorded)
 
 
-def _tagged(creation: Creation, tag: str, *, raises: bool = False) -> Sequence[Record]:
+def _tagged(request: CreateRequest, tag: str, *, raises: bool = False) -> Sequence[Record]:
     """Return the resources of a call as soon as EC2 shows all of them, or those it shows by the time limit.
 
     Args:
-        creation: the call.
+        request: the call.
         tag: its idempotency tag.
         raises: whether to raise EC2's last error. By default, an error means that no resource was found.
     """
@@ -192,19 +192,19 @@ def _tagged(creation: Creation, tag: str, *, raises: bool = False) -> Sequence[R
         refusals.clear()
         filters = [{"Name": f"tag:{CREATION}", "Values": [tag]}]
         try:
-            found = responded(lambda: creation.find(filters), what=f"find the {creation.kind}", deadline=deadline)
+            found = responded(lambda: request.find(filters), what=f"find the {request.kind}", deadline=deadline)
         except NoResponseError as error:
             refusals.append(error)
         except CloudError as error:
             refusals.append(error)
             if error.code not in PASSING_CODES:
                 raise
-        return len(found) >= creation.count
+        return len(found) >= request.count
 
     try:
         wait_until(
             look,
-            what=f"EC2 to show a new {creation.kind}",
+            what=f"EC2 to show a new {request.kind}",
             deadline=deadline,
             interval=0.5,
             max_interval=2.0,

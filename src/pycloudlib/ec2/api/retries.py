@@ -108,7 +108,7 @@ LOOK_FOR_LOST = 5.0
 """Seconds to look for a resource after a lost response: EC2 may not show it immediately."""
 
 TAGS_KEPT = "pycloudlib_tags"
-"""The key in a call's context of the tags that were removed from the call; see degrading.py."""
+"""The key in a call's context of the tags that were removed from the call; see compatibility.py."""
 
 _CREATES = re.compile(r"(Allocate|Copy|Create|Import|Register|Request|Run)[A-Z]")
 _DOES_NOT_CREATE = frozenset({"CreateTags", "CreateRoute"})

@@ -19,7 +19,7 @@ from botocore.session import get_session
 import pycloudlib
 from pycloudlib.config import Settings
 from pycloudlib.ec2.api import retries
-from pycloudlib.ec2.api.degrading import Degrading
+from pycloudlib.ec2.api.compatibility import CompatibilityShim
 from pycloudlib.ec2.api.endpoints import endpoint_in, is_aws
 from pycloudlib.ec2.api.faults import NO_CREDENTIALS, NO_REGION, translated
 from pycloudlib.errors import CloudSetupError, CredentialsError
@@ -163,7 +163,7 @@ def _watch(client: EC2Client, endpoint_url: str | None) -> None:
     """Register the handlers for endpoints other than AWS's, for foreign responses, and for retries."""
     client.meta.events.register("after-call.ec2", _refuse_foreign_answer)
     if not is_aws(endpoint_url):
-        Degrading(client)
+        CompatibilityShim(client)
     retries.watch(client)
 
 

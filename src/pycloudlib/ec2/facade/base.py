@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from pycloudlib.cloud import BaseCloud
 from pycloudlib.config import ConfigFile, Settings, load_settings
 from pycloudlib.ec2.api.endpoints import endpoint_in
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.regions import region_names, require_region
-from pycloudlib.ec2.api.scope import Scope
 from pycloudlib.ec2.api.session import open_session
 from pycloudlib.ec2.images.catalogue import Images
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import Poller
 from pycloudlib.ec2.key_pairs import KeyPairs
 from pycloudlib.ec2.sweep.deletions import ORDER, command_by_hand
-from pycloudlib.ec2.sweep.leftovers import Leftover
+from pycloudlib.ec2.sweep.orphans import Orphan
 from pycloudlib.ec2.vpc import VPCs
 from pycloudlib.interrupts import sweep_command
 from pycloudlib.lifecycle import Ledger
@@ -93,12 +93,14 @@ class Facade(BaseCloud):
         self._session = open_session(settings)
         self._ownership = Ownership.of_this_process(settings.ttl)
         self._ledger = Ledger(self._by_hand)
-        self._scope = Scope(self.client, self.region, self.tag, self._ownership, self._ledger, self._session)
-        self._images = Images(self._scope)
-        self._vpcs = VPCs(self._scope)
+        self._region_context = RegionContext(
+            self.client, self.region, self.tag, self._ownership, self._ledger, self._session
+        )
+        self._images = Images(self._region_context)
+        self._vpcs = VPCs(self._region_context)
         self._key_pairs = KeyPairs(self.client, ledger=self._ledger, ownership=self._ownership, prefix=tag)
-        self._access = Access(
-            scope=self._scope,
+        self._instance_context = InstanceContext(
+            region_context=self._region_context,
             client=self.client,
             poller=Poller(self.client),
             port=settings.ssh_port,
@@ -115,9 +117,9 @@ class Facade(BaseCloud):
 
     def _by_hand(self, kind: str, resource_id: str) -> str:
         kind, _, region = kind.partition(" in ")
-        leftover = Leftover(kind, resource_id, region or self.region)
+        orphan = Orphan(kind, resource_id, region or self.region)
         # The id of a resource from a lost response is unknown, but the resource has its run's tags.
-        return command_by_hand(leftover, self._session.endpoint_url) if kind in ORDER else sweep_command()
+        return command_by_hand(orphan, self._session.endpoint_url) if kind in ORDER else sweep_command()
 
     def regions(self) -> list[str]:
         """Return the names of the regions that the account can use (DescribeRegions)."""

@@ -252,7 +252,7 @@ class ImageCalls(Facade):
         if boot_mode is not None and boot_mode not in BOOT_MODES:
             raise InvalidArgumentError(f"boot_mode is {boot_mode!r}; allowed are {', '.join(BOOT_MODES)}")
         deadline = Deadline.after(timeout)
-        snapshot = Snapshots(self._scope).completed(
+        snapshot = Snapshots(self._region_context).completed(
             snapshot_id.id if isinstance(snapshot_id, Snapshot) else snapshot_id, deadline
         )
         parameters: dict[str, Any] = {

@@ -35,7 +35,7 @@ class InstanceCalls(LaunchCalls):
         created = self._instances.get(wanted)
         if created is not None and username in (None, created.username):
             return created
-        description = self._access.poller.describe(wanted)
+        description = self._instance_context.poller.describe(wanted)
         if description is None:
             raise InstanceNotFoundError(
                 wanted,
@@ -79,7 +79,7 @@ class InstanceCalls(LaunchCalls):
             images_users[image_id] = self._username_of_image(image_id)
         return EC2Instance(
             description,
-            self._access,
+            self._instance_context,
             username=self._username(username, images_users.get(image_id)),
             key_pair=self._key_pair_if_any(),
         )

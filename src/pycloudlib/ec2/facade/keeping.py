@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.facade.base import Facade
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.sweep.leftovers import INSTANCE, INTERFACE, KINDS, VPC, Leftover
+from pycloudlib.ec2.sweep.orphans import INSTANCE, INTERFACE, KINDS, VPC, Orphan
 from pycloudlib.tags import RUN
 
 KEPT = "kept-"
@@ -48,11 +48,11 @@ class KeepCalls(Facade):
         """
         self._ledger.forget(resource_id)
 
-    def _created_by(self, run: str) -> list[Leftover]:
-        return [one for kind in KINDS for one in kind.find(self._scope) if one.run == run]
+    def _created_by(self, run: str) -> list[Orphan]:
+        return [one for kind in KINDS for one in kind.find(self._region_context) if one.run == run]
 
 
-def _staying_with(instance_id: str, created: Sequence[Leftover]) -> list[str]:
+def _staying_with(instance_id: str, created: Sequence[Orphan]) -> list[str]:
     attached = [one.id for one in created if one.instance_id == instance_id]
     vpc_ids = {one.vpc_id for one in created if one.id == instance_id}
     if not any(one.kind == VPC and one.id in vpc_ids for one in created):

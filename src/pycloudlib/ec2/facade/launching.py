@@ -11,7 +11,7 @@ from typing import Any
 from pycloudlib import progress
 from pycloudlib.created import CreatedResources
 from pycloudlib.deadline import SYSTEM_CLOCK
-from pycloudlib.ec2.api.creating import Creation, create_several
+from pycloudlib.ec2.api.creating import CreateRequest, create_several
 from pycloudlib.ec2.facade.base import Facade
 from pycloudlib.ec2.fleet import Fleet, terminate_together
 from pycloudlib.ec2.images.catalogue import DEFAULT_USERNAME
@@ -206,7 +206,7 @@ class LaunchCalls(Facade):
             cloud_init_failure,
             kwargs,
         )
-        fleet = Fleet(self._launched(wanted, count=count, min_count=min_count), self._access)
+        fleet = Fleet(self._launched(wanted, count=count, min_count=min_count), self._instance_context)
         if self._waits(wanted):
             self._wait_or_delete(fleet, keep_on_failure=keep_on_failure)
         return fleet
@@ -216,7 +216,7 @@ class LaunchCalls(Facade):
         wanted = replace(wanted, **with_own_spellings(wanted.instance_type, wanted.user_data, wanted.more))
         more = checked_parameters(self.client, wanted.more)
         waits = self._waits(wanted)
-        on_failure = checked_cloud_init_failure(wanted.cloud_init_failure, self._access.cloud_init_failure)
+        on_failure = checked_cloud_init_failure(wanted.cloud_init_failure, self._instance_context.cloud_init_failure)
         instance_type = DEFAULT_INSTANCE_TYPE if wanted.instance_type is None else wanted.instance_type
         check_arguments(
             wanted.image_id,
@@ -250,7 +250,7 @@ class LaunchCalls(Facade):
         if key_pair is not None and "KeyName" not in more:
             key_name = {"KeyName": self._key_pairs.name_for_launch(key_pair)}
         username = self._username(wanted.username, image.username)
-        records = create_several(self._ledger, self._creation(request, key_name))
+        records = create_several(self._ledger, self._create_request(request, key_name))
         instances = self._record_launched(records, username, key_pair, on_failure)
         for instance in instances[: progress.MANY]:
             progress.report(instance.id, f"was launched from {instance.image_id}", SYSTEM_CLOCK.now() - began)
@@ -259,9 +259,9 @@ class LaunchCalls(Facade):
     def _waits(self, wanted: _Wanted) -> bool:
         return self._settings.wait_on_launch if wanted.wait is None else wanted.wait
 
-    def _creation(self, request: RunRequest, key_name: dict[str, str]) -> Creation:
-        def call(mark: str) -> Sequence[Any]:
-            parameters = request.parameters(self._ownership, mark) | key_name
+    def _create_request(self, request: RunRequest, key_name: dict[str, str]) -> CreateRequest:
+        def call(idempotency_tag: str) -> Sequence[Any]:
+            parameters = request.parameters(self._ownership, idempotency_tag) | key_name
             return self.client.run_instances(**parameters)["Instances"]
 
         def find(filters: Any) -> list[Any]:
@@ -273,7 +273,7 @@ class LaunchCalls(Facade):
             launched = self._instances.get(record["InstanceId"]) or self._made(record, username="", key_pair=None)
             return self._instances.setdefault(launched.id, launched)
 
-        return Creation(
+        return CreateRequest(
             kind=INSTANCE,
             id_key="InstanceId",
             order=UndoOrder.INSTANCE,
@@ -281,14 +281,16 @@ class LaunchCalls(Facade):
             find=find,
             delete=lambda record: known(record).delete(),
             count=request.count,
-            begin_deletion=lambda records: terminate_together(self._access, [known(record) for record in records]),
+            begin_deletion=lambda records: terminate_together(
+                self._instance_context, [known(record) for record in records]
+            ),
             # A complete record takes 14 KB, more than all other state of an instance.
             abridged=lambda record: {name: record[name] for name in ("InstanceId", "State")},
         )
 
     def _made(self, record: Mapping[str, Any], *, username: str, key_pair: KeyPair | None) -> EC2Instance:
         described = InstanceDescription.of(record)
-        return EC2Instance(described, self._access, username=username, key_pair=key_pair, launched=True)
+        return EC2Instance(described, self._instance_context, username=username, key_pair=key_pair, launched=True)
 
     def _ending_in_time(
         self, user_data: str | bytes | None, more: dict[str, Any]

@@ -104,7 +104,7 @@ class NetworkCalls(Facade):
             **filters: EC2's filters, with underscores for hyphens: `group_name="web"`, `vpc_id=vpc.id`,
                 `tag={"team": "blue"}`; a list matches any of its values. Default all groups.
         """
-        return SecurityGroups(self._scope).find(filters)
+        return SecurityGroups(self._region_context).find(filters)
 
     def create_security_group(
         self,
@@ -128,4 +128,4 @@ class NetworkCalls(Facade):
             CloudError: EC2 rejected the request; for example, the name is taken.
         """
         vpc_id = vpc.id if isinstance(vpc, VPC) else vpc
-        return SecurityGroups(self._scope).create(name, description, vpc_id=vpc_id, tags=tags)
+        return SecurityGroups(self._region_context).create(name, description, vpc_id=vpc_id, tags=tags)

@@ -18,7 +18,7 @@ class StorageCalls(Facade):
 
     @cached_property
     def _volumes(self) -> Volumes:
-        return Volumes(self._scope)
+        return Volumes(self._region_context)
 
     def volumes(self, **filters: object) -> list[Volume]:
         """Return the volumes that match, sorted by id (DescribeVolumes).

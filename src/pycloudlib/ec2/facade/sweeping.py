@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.facade.base import Facade
-from pycloudlib.ec2.sweep.leftovers import checked_selection
+from pycloudlib.ec2.sweep.orphans import checked_selection
 from pycloudlib.ec2.sweep.sweep import Sweep, SweepReport
 from pycloudlib.errors import InvalidArgumentError
 
@@ -52,12 +52,15 @@ class SweepCalls(Facade):
         )
         if not isinstance(dry_run, bool):
             raise InvalidArgumentError(f"dry_run is {dry_run!r}; it must be True or False")
-        return Sweep(self._scopes_in(regions), selection, self._ownership.now()).run(dry_run=dry_run)
+        return Sweep(self._contexts_in(regions), selection, self._ownership.now()).run(dry_run=dry_run)
 
-    def _scopes_in(self, regions: str | Iterable[str] | None) -> list[Scope]:
+    def _contexts_in(self, regions: str | Iterable[str] | None) -> list[RegionContext]:
         if regions is None:
-            return [self._scope]
+            return [self._region_context]
         wanted = self.regions() if regions == ALL_REGIONS else [regions] if isinstance(regions, str) else list(regions)
         if not wanted:
             raise InvalidArgumentError("there are no regions to search")
-        return [self._scope if name == self.region else self.in_region(name)._scope for name in dict.fromkeys(wanted)]
+        return [
+            self._region_context if name == self.region else self.in_region(name)._region_context
+            for name in dict.fromkeys(wanted)
+        ]

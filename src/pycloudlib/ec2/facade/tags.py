@@ -72,7 +72,7 @@ class TagCalls(Facade):
         if not isinstance(tags, Mapping) or not tags:
             raise InvalidArgumentError(f"tags is {tags!r}; it must be a dict with at least one tag")
         # Apply the same rules as to created resources.
-        self._ownership.tags(self.tag, tags, creation="some")
+        self._ownership.tags(self.tag, tags, idempotency_tag="some")
         return tags
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from pycloudlib import progress
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
-from pycloudlib.ec2.api.creating import Creation
+from pycloudlib.ec2.api.creating import CreateRequest
 from pycloudlib.ec2.api.creating import create as create_once
 from pycloudlib.ec2.api.endpoints import is_aws
 from pycloudlib.ec2.api.faults import NEVER, responded, translated
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.records import Records
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.images.public_parameters import announced_image
 from pycloudlib.ec2.images.publishers import AWS, DEBIAN_DAILY_OWNER, DEBIAN_OWNER, UBUNTU_OWNERS
 from pycloudlib.ec2.images.queries import TRUSTED_OWNERS, ImageQuery
@@ -158,21 +158,21 @@ class Images:
     """The AMIs of one region. The description of an available AMI is cached.
 
     Args:
-        scope: the context of the region.
+        context: the context of the region.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self._snapshots = Snapshots(scope)
+    def __init__(self, context: RegionContext) -> None:
+        self._context = context
+        self._snapshots = Snapshots(context)
         self._records = Records(self._ask, not_found=_NOT_FOUND)
         self._known: dict[str, ImageDescription] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
 
     @property
-    def scope(self) -> Scope:
+    def context(self) -> RegionContext:
         """The context of the region."""
-        return self._scope
+        return self._context
 
     def get(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
         """Return the description of an AMI, from the cache if it was available.
@@ -249,7 +249,7 @@ class Images:
         wanted: Any = described_filters(filters)
         asked: Any = {"Owners": list(owners)} if owners else {}
         describe = partial(
-            self._scope.client.describe_images, Filters=wanted, IncludeDeprecated=include_deprecated, **asked
+            self._context.client.describe_images, Filters=wanted, IncludeDeprecated=include_deprecated, **asked
         )
         answer = responded(describe, what="describe images", deadline=deadline)
         found = [ImageDescription.of(record) for record in answer["Images"]]
@@ -267,22 +267,22 @@ class Images:
         Raises:
             ImageNotFoundError: no image matches; the message names the owners and filters.
         """
-        partition = self._scope.client.meta.partition
+        partition = self._context.client.meta.partition
         here = self._in_this_partition(query)
         found = self.find(here.owners, here.filters, include_deprecated=here.include_deprecated) if here.owners else []
         if found:
             return found[-1]
-        where = f"no image in {self._scope.region}"
+        where = f"no image in {self._context.region}"
         if partition == AWS:
             raise ImageNotFoundError(message=f"{where} matches: {here}", operation="DescribeImages")
-        image_id, reason = announced_image(self._scope.session, self._scope.region, here.parameters)
+        image_id, reason = announced_image(self._context.session, self._context.region, here.parameters)
         if image_id:
             return self.get(image_id)
         asked = f"matches: {here}" if here.owners else f"of {' or '.join(query.owners)}, unknown in {partition}"
         raise ImageNotFoundError(message=f"{where} {asked}; {reason}", operation="DescribeImages")
 
     def _in_this_partition(self, query: ImageQuery) -> ImageQuery:
-        meta = self._scope.client.meta
+        meta = self._context.client.meta
         return query.in_partition(meta.partition, at_aws=is_aws(meta.endpoint_url))
 
     def named(self, name: str) -> ImageDescription:
@@ -298,7 +298,7 @@ class Images:
         here = self._in_this_partition(query)
         found = self.find(here.owners, here.filters, include_deprecated=True)
         if not found:
-            message = f"no image in {self._scope.region} matches: {here}"
+            message = f"no image in {self._context.region} matches: {here}"
             raise ImageNotFoundError(message=message, operation="DescribeImages")
         return found[-1]
 
@@ -332,12 +332,12 @@ class Images:
         check_image_name(name)
         check_description(description)
 
-        def call(mark: str) -> list[Any]:
-            specifications = self._scope.tags_for(
-                "image", "snapshot", name=name, extra=tags, creation=mark, username=username
+        def call(idempotency_tag: str) -> list[Any]:
+            specifications = self._context.tags_for(
+                "image", "snapshot", name=name, extra=tags, idempotency_tag=idempotency_tag, username=username
             )
             return [
-                self._scope.client.create_image(
+                self._context.client.create_image(
                     InstanceId=instance_id, Name=name, Description=description, TagSpecifications=specifications
                 )
             ]
@@ -371,10 +371,10 @@ class Images:
         check_image_name(name)
         check_description(description)
 
-        def call(mark: str) -> list[Any]:
-            specifications = self._scope.tags_for("image", name=name, extra=tags, creation=mark)
+        def call(idempotency_tag: str) -> list[Any]:
+            specifications = self._context.tags_for("image", name=name, extra=tags, idempotency_tag=idempotency_tag)
             return [
-                self._scope.client.register_image(
+                self._context.client.register_image(
                     Name=name, Description=description, TagSpecifications=specifications, **parameters
                 )
             ]
@@ -400,21 +400,26 @@ class Images:
         check_image_name(name)
         tags = {key: value for key, value in source.tags.items() if _is_users(key)}
 
-        def call(mark: str) -> list[Any]:
-            specifications = self._scope.tags_for(
-                "image", "snapshot", name=name, extra=tags, creation=mark, username=source.username or ""
+        def call(idempotency_tag: str) -> list[Any]:
+            specifications = self._context.tags_for(
+                "image",
+                "snapshot",
+                name=name,
+                extra=tags,
+                idempotency_tag=idempotency_tag,
+                username=source.username or "",
             )
-            answer = self._scope.client.copy_image(
+            answer = self._context.client.copy_image(
                 SourceImageId=source.id,
                 SourceRegion=source_region,
                 Name=name,
                 Description=source.description,
                 TagSpecifications=specifications,
-                ClientToken=mark,
+                ClientToken=idempotency_tag,
             )
             return [answer]
 
-        return self._begun(call, with_snapshots=True, kind=f"image in {self._scope.region}", deadline=deadline)
+        return self._begun(call, with_snapshots=True, kind=f"image in {self._context.region}", deadline=deadline)
 
     def wait_until_available(self, image_id: str, deadline: Deadline) -> ImageDescription:
         """Wait until an image is available.
@@ -464,7 +469,7 @@ class Images:
         snapshot_ids = self._snapshots_behind(image_id, errors, deadline) if with_snapshots else ()
         with self._lock:
             self._known.pop(image_id, None)
-        deregister = partial(self._scope.client.deregister_image, ImageId=image_id)
+        deregister = partial(self._context.client.deregister_image, ImageId=image_id)
         self._records.delete(deregister, image_id, deadline=deadline)
         needed = self._needed_by_others(image_id, deadline) if snapshot_ids else set()
         for snapshot_id in snapshot_ids:
@@ -480,7 +485,7 @@ class Images:
                 errors.append(error)
         if errors:
             raise CleanupError(errors)
-        self._scope.ledger.forget(image_id)
+        self._context.ledger.forget(image_id)
 
     def _delete_or_log(self, image_id: str, deadline: Deadline) -> None:
         try:
@@ -496,8 +501,8 @@ class Images:
         deadline: Deadline,
         kind: str = KIND,
     ) -> str:
-        describe = partial(self._scope.client.describe_images, Owners=["self"])
-        creation = Creation(
+        describe = partial(self._context.client.describe_images, Owners=["self"])
+        request = CreateRequest(
             kind=kind,
             id_key="ImageId",
             order=UndoOrder.IMAGE,
@@ -505,7 +510,7 @@ class Images:
             find=lambda filters: describe(Filters=filters)["Images"],
             delete=lambda record: self.delete(record["ImageId"], with_snapshots=with_snapshots),
         )
-        image_id: str = create_once(self._scope.ledger, creation, deadline)["ImageId"]
+        image_id: str = create_once(self._context.ledger, request, deadline)["ImageId"]
         self._records.created(image_id)
         logger.info("began the image %s", image_id)
         return image_id
@@ -546,11 +551,11 @@ class Images:
 
     def _ask(self, image_id: str) -> ImageDescription:
         with translated():
-            answer = self._scope.client.describe_images(ImageIds=[image_id], IncludeDeprecated=True)
+            answer = self._context.client.describe_images(ImageIds=[image_id], IncludeDeprecated=True)
         if not answer["Images"]:
             raise ImageNotFoundError(
                 image_id,
-                message=f"no image {image_id!r} in {self._scope.region}",
+                message=f"no image {image_id!r} in {self._context.region}",
                 code=_NOT_FOUND,
                 operation="DescribeImages",
             )

@@ -112,7 +112,7 @@ class Image:
         Raises:
             PermissionDeniedError: another account owns the image.
         """
-        return launch_permissions.launch_permissions(self._images.scope.client, self.id)
+        return launch_permissions.launch_permissions(self._images.context.client, self.id)
 
     def share(self, account_ids: str | Iterable[str]) -> None:
         """Share the image with other accounts (ModifyImageAttribute). Idempotent.
@@ -128,7 +128,7 @@ class Image:
         """
         launch_permissions.checked_targets(account_ids)
         self._images.available(self.id)
-        launch_permissions.change(self._images.scope.client, self.id, "Add", account_ids)
+        launch_permissions.change(self._images.context.client, self.id, "Add", account_ids)
 
     def unshare(self, account_ids: str | Iterable[str]) -> None:
         """Stop sharing the image with accounts (ModifyImageAttribute). Idempotent.
@@ -141,7 +141,7 @@ class Image:
             InvalidArgumentError: an account id is invalid; the message says what is allowed.
             PermissionDeniedError: another account owns the image.
         """
-        launch_permissions.change(self._images.scope.client, self.id, "Remove", account_ids)
+        launch_permissions.change(self._images.context.client, self.id, "Remove", account_ids)
 
     def make_private(self) -> None:
         """Remove all launch permissions, except the owner's (ModifyImageAttribute).
@@ -149,7 +149,7 @@ class Image:
         Raises:
             PermissionDeniedError: another account owns the image.
         """
-        launch_permissions.remove_all(self._images.scope.client, self.id)
+        launch_permissions.remove_all(self._images.context.client, self.id)
 
     def copy_to_region(
         self, region: str, name: str | None = None, wait: bool = True, timeout: float = IMAGE_TIMEOUT
@@ -173,13 +173,13 @@ class Image:
             CloudError: EC2 rejected the request.
         """
         deadline = Deadline.after(timeout)
-        scope = self._images.scope
+        context = self._images.context
         _expect_other_region(self._images, self.id, region, deadline)
         # The tags may have changed.
         self._seen = self._images.describe(self.id, deadline)
         source = self._images.available(self.id, deadline)
-        there = Images(scope.in_region(region))
-        copy_id = there.copy(source, scope.region, name or source.name, deadline)
+        there = Images(context.in_region(region))
+        copy_id = there.copy(source, context.region, name or source.name, deadline)
         if wait:
             there.wait_or_delete(copy_id, deadline)
         return copy_id
@@ -194,12 +194,12 @@ class Image:
             InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
             CloudError: EC2 rejected the request.
         """
-        self._images.scope.tags_for("image", extra=tags)  # refuses what EC2 would refuse
+        self._images.context.tags_for("image", extra=tags)  # refuses what EC2 would refuse
         pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
         if not pairs:
             return
         with translated():
-            self._images.scope.client.create_tags(Resources=[self.id], Tags=pairs)
+            self._images.context.client.create_tags(Resources=[self.id], Tags=pairs)
         self.refresh()
 
     def delete(self) -> None:
@@ -218,6 +218,6 @@ class Image:
 
 
 def _expect_other_region(images: Images, image_id: str, region: str, deadline: Deadline) -> None:
-    if region == images.scope.region:
+    if region == images.context.region:
         raise InvalidArgumentError(f"{image_id} is in {region} already")
-    require_region(images.scope.client, region, deadline)
+    require_region(images.context.client, region, deadline)

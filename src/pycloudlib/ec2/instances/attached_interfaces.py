@@ -11,9 +11,9 @@ from itertools import count
 from weakref import WeakValueDictionary
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.settling import when_known
-from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.api.consistency import when_known
 from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import InstanceDescription
 from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
 from pycloudlib.ec2.network.interface_counts import AddressCounts, limits_of
@@ -33,13 +33,13 @@ class InstanceWithInterfaces(DescribedInstance):
     def __init__(
         self,
         description: InstanceDescription,
-        access: Access,
+        context: InstanceContext,
         *,
         username: str,
         key_pair: KeyPair | None,
         launched: bool = False,
     ) -> None:
-        super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
+        super().__init__(description, context, username=username, key_pair=key_pair, launched=launched)
         self.created_interfaces: list[str] = []
         """The primary private IPv4 addresses of the interfaces that this object added and has not removed."""
 
@@ -143,18 +143,18 @@ class InstanceWithInterfaces(DescribedInstance):
 
     @property
     def _interfaces(self) -> NetworkInterfaces:
-        return NetworkInterfaces(self._access.scope)
+        return NetworkInterfaces(self._context.region_context)
 
     @property
     def _addresses(self) -> ElasticAddresses:
-        return ElasticAddresses(self._access.scope)
+        return ElasticAddresses(self._context.region_context)
 
     # Adding
 
     def _free_index(self, attached: Sequence[NetworkInterface], counts: AddressCounts) -> int:
         if not attached:
             raise self._state_error("EC2 tells of no network interface to take the subnet from")
-        limits = limits_of(self._access.client, self.instance_type)
+        limits = limits_of(self._context.client, self.instance_type)
         if limits is not None:
             limits.check(counts)
             if len(attached) >= limits.interfaces:
@@ -167,7 +167,7 @@ class InstanceWithInterfaces(DescribedInstance):
     def _require_ipv6(self, subnet_id: str, counts: AddressCounts) -> None:
         if not counts.ipv6:
             return
-        describe = partial(self._access.client.describe_subnets, SubnetIds=[subnet_id])
+        describe = partial(self._context.client.describe_subnets, SubnetIds=[subnet_id])
         subnet = when_known(describe, what=f"describe {subnet_id}")["Subnets"][0]
         states = {one["Ipv6CidrBlockState"]["State"] for one in subnet.get("Ipv6CidrBlockAssociationSet", ())}
         if not states - ENDED_ASSOCIATIONS:

@@ -12,11 +12,11 @@ from functools import partial
 from typing import Any
 
 from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.consistency import ignore_already_attached
 from pycloudlib.ec2.api.faults import NEVER, call_until_consistent, responded
 from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE_CODES
-from pycloudlib.ec2.api.settling import unless_joined
-from pycloudlib.ec2.instances.access import Access
 from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.storage.kinds import checked_kind
 from pycloudlib.ec2.storage.volume import Volume
@@ -40,7 +40,7 @@ class InstanceWithVolumes(DescribedInstance):
 
     Args:
         description: EC2's description of the instance.
-        access: the cloud's context.
+        context: the cloud's context.
         username: the login user.
         key_pair: the key pair for the login; None to disable logins.
         launched: whether the instance was just launched, so that EC2 may not find it yet; default no.
@@ -49,14 +49,14 @@ class InstanceWithVolumes(DescribedInstance):
     def __init__(
         self,
         description: InstanceDescription,
-        access: Access,
+        context: InstanceContext,
         *,
         username: str,
         key_pair: KeyPair | None,
         launched: bool = False,
     ) -> None:
-        super().__init__(description, access, username=username, key_pair=key_pair, launched=launched)
-        self._volumes = Volumes(access.scope)
+        super().__init__(description, context, username=username, key_pair=key_pair, launched=launched)
+        self._volumes = Volumes(context.region_context)
         self._device_names = _DeviceNames()
 
     def volumes(self) -> list[Volume]:
@@ -141,8 +141,8 @@ class InstanceWithVolumes(DescribedInstance):
             raise self._state_error(f"it cannot be given a volume: it is {state}")
 
     def _attach(self, volume_id: str, device_name: str, deadline: Deadline) -> VolumeDescription:
-        attach = partial(self._access.client.attach_volume, VolumeId=volume_id, InstanceId=self.id, Device=device_name)
-        responded(unless_joined(attach), what=f"attach {volume_id} to {self.id}", deadline=deadline)
+        attach = partial(self._context.client.attach_volume, VolumeId=volume_id, InstanceId=self.id, Device=device_name)
+        responded(ignore_already_attached(attach), what=f"attach {volume_id} to {self.id}", deadline=deadline)
         self._volumes.wait_until_attached(volume_id, self.id, deadline)
         self._delete_with_instance(device_name, deadline)
         logger.info("attached %s to %s as %s", volume_id, self.id, device_name)
@@ -151,7 +151,9 @@ class InstanceWithVolumes(DescribedInstance):
     def _delete_with_instance(self, device_name: str, deadline: Deadline) -> None:
         mapping: Any = [{"DeviceName": device_name, "Ebs": {"DeleteOnTermination": True}}]
 
-        modify = partial(self._access.client.modify_instance_attribute, InstanceId=self.id, BlockDeviceMappings=mapping)
+        modify = partial(
+            self._context.client.modify_instance_attribute, InstanceId=self.id, BlockDeviceMappings=mapping
+        )
         what = f"set that {device_name} is deleted with {self.id}"
         call_until_consistent(modify, what=what, codes=_NOT_MAPPED_YET, deadline=deadline)
 
@@ -166,7 +168,7 @@ class InstanceWithVolumes(DescribedInstance):
 
     def _record(self, deadline: Deadline = NEVER) -> Mapping[str, Any]:
         def describe() -> Mapping[str, Any]:
-            answer = self._access.client.describe_instances(InstanceIds=[self.id])
+            answer = self._context.client.describe_instances(InstanceIds=[self.id])
             record: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
             return record
 

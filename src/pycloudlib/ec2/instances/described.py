@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.instances.access import Access
+from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.status import Status
 from pycloudlib.errors import InstanceStateError
@@ -23,7 +23,7 @@ class DescribedInstance(BaseInstance):
 
     Args:
         description: EC2's description of the instance.
-        access: the cloud's context.
+        context: the cloud's context.
         username: the login user.
         key_pair: the key pair for the login; None to disable logins.
         launched: whether the instance was just launched, so that EC2 may not find it yet; default no.
@@ -34,7 +34,7 @@ class DescribedInstance(BaseInstance):
     def __init__(
         self,
         description: InstanceDescription,
-        access: Access,
+        context: InstanceContext,
         *,
         username: str,
         key_pair: KeyPair | None,
@@ -44,11 +44,11 @@ class DescribedInstance(BaseInstance):
             description.instance_id,
             username=username,
             key_pair=key_pair,
-            port=access.port,
-            host_keys=HostKeys(access.host_keys),
+            port=context.port,
+            host_keys=HostKeys(context.host_keys),
         )
-        self._access = access
-        self._status = Status(description, access.poller, launched=launched)
+        self._context = context
+        self._status = Status(description, context.poller, launched=launched)
         self._deletion_requested = False
 
     @property
@@ -141,12 +141,12 @@ class DescribedInstance(BaseInstance):
     @property
     def _client(self) -> EC2Client:
         """The boto3 client, under the name that test suites for pycloudlib use."""
-        return self._access.client
+        return self._context.client
 
     @property
     def _instance(self) -> Instance:
         """The boto3 resource of this instance, under the name that test suites for pycloudlib use."""
-        return self._access.scope.session.resource.Instance(self.id)
+        return self._context.region_context.session.resource.Instance(self.id)
 
     def refresh(self) -> None:
         """Update the state, addresses, and tags (DescribeInstances).

@@ -11,7 +11,7 @@ from typing import Any
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.faults import responded, translated
 from pycloudlib.ec2.api.records import Records
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.storage.volumes import VolumeDescription, Volumes
 from pycloudlib.errors import InvalidArgumentError, ResourceNotFoundError
 
@@ -47,12 +47,12 @@ class RootVolumeTasks:
     """The root volume replacement tasks of one region.
 
     Args:
-        scope: the context of the region.
+        context: the context of the region.
         volumes: the volumes of the same region.
     """
 
-    def __init__(self, scope: Scope, volumes: Volumes) -> None:
-        self._scope = scope
+    def __init__(self, context: RegionContext, volumes: Volumes) -> None:
+        self._context = context
         self._volumes = volumes
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
@@ -70,11 +70,11 @@ class RootVolumeTasks:
         Raises:
             CloudError: EC2 rejected the request.
         """
-        specifications = self._scope.tags_for("replace-root-volume-task")
+        specifications = self._context.tags_for("replace-root-volume-task")
         # botocore adds a client token to each call, so retries are safe.
         request: Any = {"InstanceId": instance_id, "DeleteReplacedRootVolume": True, **source}
         answer = responded(
-            partial(self._scope.client.create_replace_root_volume_task, TagSpecifications=specifications, **request),
+            partial(self._context.client.create_replace_root_volume_task, TagSpecifications=specifications, **request),
             what=f"replace the root volume of {instance_id}",
             deadline=deadline,
         )
@@ -115,12 +115,12 @@ class RootVolumeTasks:
         if not own:
             return
         pairs: Any = [{"Key": key, "Value": value} for key, value in own.items()]
-        tag = partial(self._scope.client.create_tags, Resources=[volume_id], Tags=pairs)
+        tag = partial(self._context.client.create_tags, Resources=[volume_id], Tags=pairs)
         responded(tag, what=f"tag {volume_id}", deadline=deadline)
 
     def _ask(self, task_id: str) -> RootVolumeTask:
         with translated():
-            answer = self._scope.client.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=[task_id])
+            answer = self._context.client.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=[task_id])
         tasks = answer["ReplaceRootVolumeTasks"]
         if not tasks:
             raise ResourceNotFoundError(

@@ -79,12 +79,12 @@ class RunRequest:
     count: int = 1
     min_count: int | None = None
 
-    def parameters(self, ownership: Ownership, mark: str) -> dict[str, Any]:
+    def parameters(self, ownership: Ownership, idempotency_tag: str) -> dict[str, Any]:
         """Return the parameters of the call.
 
         Args:
             ownership: the tags of created resources.
-            mark: the client token, which is also the idempotency tag of created resources.
+            idempotency_tag: the client token, which is also the idempotency tag of created resources.
 
         Raises:
             InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
@@ -94,8 +94,8 @@ class RunRequest:
             "InstanceType": self.instance_type,
             "MinCount": self.count if self.min_count is None else self.min_count,
             "MaxCount": self.count,
-            "ClientToken": mark,
-            "TagSpecifications": _tags(self.more.get("TagSpecifications", ()), ownership, self.name, mark),
+            "ClientToken": idempotency_tag,
+            "TagSpecifications": _tags(self.more.get("TagSpecifications", ()), ownership, self.name, idempotency_tag),
         }
         devices = _devices(self.more.get("BlockDeviceMappings", ()), self.image, self.disk_size_gb)
         metadata = _metadata_options(self.more.get("MetadataOptions", {}), enable_ipv6=self.enable_ipv6)
@@ -225,7 +225,9 @@ def check_number(name: str, value: object, least: int, most: int) -> int:
     return value
 
 
-def _tags(callers: Sequence[Mapping[str, Any]], ownership: Ownership, name: str, mark: str) -> list[dict[str, object]]:
+def _tags(
+    callers: Sequence[Mapping[str, Any]], ownership: Ownership, name: str, idempotency_tag: str
+) -> list[dict[str, object]]:
     by_type: dict[str, dict[str, str]] = {}
     for given in callers:
         tags = {tag.get("Key", ""): tag.get("Value", "") for tag in given.get("Tags", ())}
@@ -234,7 +236,7 @@ def _tags(callers: Sequence[Mapping[str, Any]], ownership: Ownership, name: str,
         specification
         for resource_type in dict.fromkeys([*TAGGED, *by_type])
         for specification in tag_specifications(
-            [resource_type], ownership.tags(name, by_type.get(resource_type), creation=mark)
+            [resource_type], ownership.tags(name, by_type.get(resource_type), idempotency_tag=idempotency_tag)
         )
     ]
 

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.consistency import when_free, when_known
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import when_free, when_known
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.errors import PermissionDeniedError, PycloudlibError
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.tags import RUN
@@ -63,11 +63,11 @@ class ElasticAddresses:
     """The elastic IP addresses of one region.
 
     Args:
-        scope: the context of the region.
+        context: the context of the region.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, context: RegionContext) -> None:
+        self._context = context
 
     def allocate(self) -> ElasticAddress:
         """Allocate a new address (AllocateAddress).
@@ -75,16 +75,17 @@ class ElasticAddresses:
         Raises:
             CapacityError: the account's quota is reached.
         """
-        client = self._scope.client
+        client = self._context.client
 
-        def call(mark: str) -> list[Any]:
+        def call(idempotency_tag: str) -> list[Any]:
             return [
                 client.allocate_address(
-                    Domain="vpc", TagSpecifications=self._scope.tags_for("elastic-ip", creation=mark)
+                    Domain="vpc",
+                    TagSpecifications=self._context.tags_for("elastic-ip", idempotency_tag=idempotency_tag),
                 )
             ]
 
-        creation = Creation(
+        request = CreateRequest(
             kind=KIND,
             id_key="AllocationId",
             order=UndoOrder.ADDRESS,
@@ -92,7 +93,7 @@ class ElasticAddresses:
             find=lambda filters: client.describe_addresses(Filters=filters)["Addresses"],
             delete=lambda record: self.release(record["AllocationId"]),
         )
-        address = ElasticAddress.of(create(self._scope.ledger, creation))
+        address = ElasticAddress.of(create(self._context.ledger, request))
         logger.info("allocated %s as %s", address.public_ip, address.allocation_id)
         return address
 
@@ -105,7 +106,7 @@ class ElasticAddresses:
             private_ip: the interface's private address.
         """
         call = partial(
-            self._scope.client.associate_address,
+            self._context.client.associate_address,
             AllocationId=address.allocation_id,
             NetworkInterfaceId=interface_id,
             PrivateIpAddress=private_ip,
@@ -115,7 +116,7 @@ class ElasticAddresses:
 
     def is_recorded(self) -> bool:
         """Return whether addresses were allocated here and are not released yet."""
-        return bool(self._scope.ledger.ids(KIND))
+        return bool(self._context.ledger.ids(KIND))
 
     def own_of(self, filter_name: str, values: Iterable[str], deadline: Deadline = NEVER) -> list[ElasticAddress]:
         """Return the matching addresses that this library allocated, in this run or another (DescribeAddresses).
@@ -138,7 +139,7 @@ class ElasticAddresses:
             deadline: when to give up; default RELEASE_TIMEOUT seconds from now.
         """
         deadline = deadline or Deadline.after(RELEASE_TIMEOUT)
-        client = self._scope.client
+        client = self._context.client
         for address in self._found_if_told(allocation_id, deadline):
             if address.association_id:
                 when_free(
@@ -153,7 +154,7 @@ class ElasticAddresses:
             deadline=deadline,
             patience=RELEASE_TIMEOUT,
         )
-        self._scope.ledger.forget(allocation_id)
+        self._context.ledger.forget(allocation_id)
 
     def _found_if_told(self, allocation_id: str, deadline: Deadline) -> list[ElasticAddress]:
         try:
@@ -182,6 +183,6 @@ class ElasticAddresses:
         return errors
 
     def _find(self, filter_name: str, values: list[str], deadline: Deadline) -> list[ElasticAddress]:
-        describe = partial(self._scope.client.describe_addresses, Filters=[{"Name": filter_name, "Values": values}])
+        describe = partial(self._context.client.describe_addresses, Filters=[{"Name": filter_name, "Values": values}])
         answer = responded(describe, what="describe addresses", deadline=deadline)
         return [ElasticAddress.of(record) for record in answer["Addresses"]]

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.consistency import ignore_already_attached, when_free, when_known
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import NOT_YET_KNOWN_CODES, PASSING_CODES
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import unless_joined, when_free, when_known
 from pycloudlib.errors import CloudError, NetworkNotFoundError, NoResponseError, PermissionDeniedError
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.waiting import wait_until
@@ -100,12 +100,12 @@ class NetworkInterfaces:
     """The network interfaces of one region.
 
     Args:
-        scope: the context of the region.
+        context: the context of the region.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self._client = scope.client
+    def __init__(self, context: RegionContext) -> None:
+        self._context = context
+        self._client = context.client
 
     def of_instance(self, instance_id: str, deadline: Deadline = NEVER) -> list[NetworkInterface]:
         """Return the interfaces of an instance, sorted by device index (DescribeNetworkInterfaces)."""
@@ -155,14 +155,14 @@ class NetworkInterfaces:
         if ipv6_address_count:
             parameters["Ipv6AddressCount"] = ipv6_address_count
 
-        def call(mark: str) -> list[Any]:
-            tags = self._scope.tags_for("network-interface", creation=mark)
+        def call(idempotency_tag: str) -> list[Any]:
+            tags = self._context.tags_for("network-interface", idempotency_tag=idempotency_tag)
             answer = self._client.create_network_interface(
-                Description=description, TagSpecifications=tags, ClientToken=mark, **parameters
+                Description=description, TagSpecifications=tags, ClientToken=idempotency_tag, **parameters
             )
             return [answer["NetworkInterface"]]
 
-        creation = Creation(
+        request = CreateRequest(
             kind=KIND,
             id_key="NetworkInterfaceId",
             order=UndoOrder.INTERFACE,
@@ -170,7 +170,7 @@ class NetworkInterfaces:
             find=lambda filters: self._client.describe_network_interfaces(Filters=filters)["NetworkInterfaces"],
             delete=lambda record: self.delete(record["NetworkInterfaceId"]),
         )
-        interface = NetworkInterface.of(create(self._scope.ledger, creation))
+        interface = NetworkInterface.of(create(self._context.ledger, request))
         logger.info("created %s with %s", interface.id, ", ".join(interface.private_ips))
         return interface
 
@@ -198,7 +198,7 @@ class NetworkInterfaces:
             DeviceIndex=index,
         )
         deadline = Deadline.after(ATTACH_TIMEOUT)
-        when_known(unless_joined(call), what=f"attach {interface_id} to {instance_id}", deadline=deadline)
+        when_known(ignore_already_attached(call), what=f"attach {interface_id} to {instance_id}", deadline=deadline)
         attached = self._wait_until_attached(interface_id, deadline)
         change: Any = {"AttachmentId": attached.attachment_id, "DeleteOnTermination": True}
         modify = self._client.modify_network_interface_attribute
@@ -233,7 +233,7 @@ class NetworkInterfaces:
         """
         call = partial(self._client.delete_network_interface, NetworkInterfaceId=interface_id)
         when_free(call, what=f"delete {interface_id}", deadline=deadline)
-        self._scope.ledger.forget(interface_id)
+        self._context.ledger.forget(interface_id)
 
     def _detach(self, interface_id: str, deadline: Deadline) -> None:
         try:

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.consistency import NOT_YET_KNOWN, when_free, when_known
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.filters import described_filters
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import NOT_YET_KNOWN, when_free, when_known
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.network.interfaces import NetworkInterfaces
 from pycloudlib.ec2.network.rules import Direction, Rule, check_text, checked_rule, from_group, to_permissions
 from pycloudlib.errors import CloudError, InvalidArgumentError, PycloudlibError
@@ -45,7 +45,7 @@ class SecurityGroup:
         description: the description.
         vpc_id: the VPC; empty on servers without VPCs.
         tags: the tags, as of the description.
-        scope: the context of its region.
+        context: the context of its region.
     """
 
     id: str
@@ -53,7 +53,7 @@ class SecurityGroup:
     description: str
     vpc_id: str
     tags: Mapping[str, str]
-    scope: Scope = field(repr=False, compare=False)
+    context: RegionContext = field(repr=False, compare=False)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -62,7 +62,7 @@ class SecurityGroup:
         Raises:
             ResourceNotFoundError: the group no longer exists.
         """
-        describe = partial(self.scope.client.describe_security_groups, GroupIds=[self.id])
+        describe = partial(self.context.client.describe_security_groups, GroupIds=[self.id])
         return from_group(self._when_known(describe, "describe")["SecurityGroups"][0])
 
     def authorize(
@@ -166,7 +166,7 @@ class SecurityGroup:
         """
         rules = self.rules
         tags = {key: value for key, value in self.tags.items() if _is_users(key)}
-        copies = SecurityGroups(self.scope.in_region(region))
+        copies = SecurityGroups(self.context.in_region(region))
         copy = copies.create(name or self.name, self.description, tags=tags)
         try:
             copy._take_rules_of(self.id, rules)
@@ -196,21 +196,21 @@ class SecurityGroup:
             patience: maximum seconds for its users to be deleted; default until the deadline.
         """
         when_free(
-            partial(self.scope.client.delete_security_group, GroupId=self.id),
+            partial(self.context.client.delete_security_group, GroupId=self.id),
             what=f"delete {self.id}",
             deadline=deadline,
             patience=patience,
             is_hopeless=lambda _: self._is_used_for_good(deadline),
         )
-        self.scope.ledger.forget(self.id)
+        self.context.ledger.forget(self.id)
 
     def _is_used_for_good(self, deadline: Deadline) -> bool:
         """Return whether an undeletable instance or interface uses the group (DescribeNetworkInterfaces)."""
-        ledger = self.scope.ledger
+        ledger = self.context.ledger
         if not ledger.has_failures:
             return False
         try:
-            using = NetworkInterfaces(self.scope).find("group-id", self.id, deadline)
+            using = NetworkInterfaces(self.context).find("group-id", self.id, deadline)
         except PycloudlibError as error:
             logger.debug("cannot tell what uses %s: %s", self.id, error)
             return True
@@ -240,11 +240,11 @@ class SecurityGroup:
 
     def _when_known(self, call: Callable[[], T], verb: str, deadline: Deadline = NEVER) -> T:
         # Only a group that was created here and still exists may be unknown for a moment.
-        patience = NOT_YET_KNOWN if self.id in self.scope.ledger else 0.0
+        patience = NOT_YET_KNOWN if self.id in self.context.ledger else 0.0
         return when_known(call, what=f"{verb} {self.id}", deadline=deadline, patience=patience)
 
     def _call(self, verb: str, direction: Direction) -> Callable[..., Any]:
-        call: Callable[..., Any] = getattr(self.scope.client, f"{verb}_security_group_{direction}")
+        call: Callable[..., Any] = getattr(self.context.client, f"{verb}_security_group_{direction}")
         return call
 
     def _take_rules_of(self, group_id: str, rules: tuple[Rule, ...]) -> None:
@@ -258,11 +258,11 @@ class SecurityGroups:
     """The security groups of one region.
 
     Args:
-        scope: the context of the region.
+        context: the context of the region.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, context: RegionContext) -> None:
+        self._context = context
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[SecurityGroup]:
         """Return the matching groups, sorted by name (DescribeSecurityGroups).
@@ -272,7 +272,7 @@ class SecurityGroups:
             deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
-        paginator = self._scope.client.get_paginator("describe_security_groups")
+        paginator = self._context.client.get_paginator("describe_security_groups")
         pages = responded(
             lambda: list(paginator.paginate(Filters=wanted)), what="describe security groups", deadline=deadline
         )
@@ -303,10 +303,12 @@ class SecurityGroups:
         """
         _check_name(name, description)
         parameters: dict[str, Any] = {"VpcId": vpc_id} if vpc_id else {}
-        client = self._scope.client
+        client = self._context.client
 
-        def call(mark: str) -> list[Any]:
-            specification = self._scope.tags_for("security-group", name=name, extra=tags, creation=mark)
+        def call(idempotency_tag: str) -> list[Any]:
+            specification = self._context.tags_for(
+                "security-group", name=name, extra=tags, idempotency_tag=idempotency_tag
+            )
             answer = client.create_security_group(
                 GroupName=name, Description=description, TagSpecifications=specification, **parameters
             )
@@ -314,16 +316,16 @@ class SecurityGroups:
             made = {"GroupName": name, "Description": description, "VpcId": vpc_id or ""}
             return [{**made, "GroupId": answer["GroupId"], "Tags": specification[0]["Tags"]}]
 
-        elsewhere = self._scope.region != self._scope.session.region
-        creation = Creation(
-            kind=f"{KIND} in {self._scope.region}" if elsewhere else KIND,
+        elsewhere = self._context.region != self._context.session.region
+        request = CreateRequest(
+            kind=f"{KIND} in {self._context.region}" if elsewhere else KIND,
             id_key="GroupId",
             order=UndoOrder.SECURITY_GROUP,
             call=call,
             find=lambda filters: client.describe_security_groups(Filters=filters)["SecurityGroups"],
             delete=lambda record: self._group(record).delete(),
         )
-        group = self._group(create(self._scope.ledger, creation, deadline))
+        group = self._group(create(self._context.ledger, request, deadline))
         logger.info("created the security group %s as %s", name, group.id)
         return group
 
@@ -335,7 +337,7 @@ class SecurityGroups:
             description=record.get("Description", ""),
             vpc_id=record.get("VpcId", ""),
             tags=MappingProxyType(tags),
-            scope=self._scope,
+            context=self._context,
         )
 
 

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.consistency import NOT_YET_KNOWN, ignore_already_attached, when_free, when_known
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import NOT_YET_KNOWN, unless_joined, when_free, when_known
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.network.rules import ANYWHERE
 from pycloudlib.errors import CloudError, PycloudlibError
 from pycloudlib.lifecycle import UndoOrder
@@ -31,13 +31,13 @@ class NetworkParts:
     """Creates and deletes the parts of a VPC.
 
     Args:
-        scope: the context of the VPC's region.
+        context: the context of the VPC's region.
         name: the tag "Name" of each part; default the context's name.
     """
 
-    def __init__(self, scope: Scope, name: str = "") -> None:
-        self._scope = scope
-        self._client = scope.client
+    def __init__(self, context: RegionContext, name: str = "") -> None:
+        self._context = context
+        self._client = context.client
         self._name = name
 
     def create_gateway(self, vpc_id: str, deadline: Deadline = NEVER) -> str:
@@ -51,7 +51,7 @@ class NetworkParts:
             The gateway id.
         """
         id_key = "InternetGatewayId"
-        creation = Creation(
+        request = CreateRequest(
             kind=GATEWAY,
             id_key=id_key,
             order=UndoOrder.NETWORK,
@@ -59,10 +59,10 @@ class NetworkParts:
             find=lambda filters: self._client.describe_internet_gateways(Filters=filters)["InternetGateways"],
             delete=lambda record: self.delete_gateway(record[id_key], vpc_id),
         )
-        gateway_id: str = create(self._scope.ledger, creation, deadline)[id_key]
+        gateway_id: str = create(self._context.ledger, request, deadline)[id_key]
         attach = partial(self._client.attach_internet_gateway, InternetGatewayId=gateway_id, VpcId=vpc_id)
         try:
-            when_known(unless_joined(attach), what=f"attach {gateway_id}", deadline=deadline)
+            when_known(ignore_already_attached(attach), what=f"attach {gateway_id}", deadline=deadline)
         except BaseException:
             # Not attached yet, so a removal of the VPC would not find the gateway.
             self._undo_gateway(gateway_id, vpc_id, deadline)
@@ -80,7 +80,7 @@ class NetworkParts:
         Returns:
             The route table id.
         """
-        creation = Creation(
+        request = CreateRequest(
             kind=ROUTE_TABLE,
             id_key="RouteTableId",
             order=UndoOrder.NETWORK,
@@ -90,11 +90,11 @@ class NetworkParts:
             find=lambda filters: self._client.describe_route_tables(Filters=filters)["RouteTables"],
             delete=lambda record: self.delete_route_table(record["RouteTableId"]),
         )
-        table_id: str = create(self._scope.ledger, creation, deadline)["RouteTableId"]
+        table_id: str = create(self._context.ledger, request, deadline)["RouteTableId"]
         ipv4, ipv6 = ANYWHERE
         route = partial(self._client.create_route, RouteTableId=table_id, GatewayId=gateway_id)
         for destination in ({"DestinationCidrBlock": ipv4}, {"DestinationIpv6CidrBlock": ipv6}):
-            add = unless_joined(partial(route, **destination))
+            add = ignore_already_attached(partial(route, **destination))
             when_known(add, what=f"add a route to {table_id}", deadline=deadline)
         return table_id
 
@@ -130,7 +130,7 @@ class NetworkParts:
             CidrBlock=ipv4_cidr,
             Ipv6CidrBlock=ipv6_cidr,
         )
-        creation = Creation(
+        request = CreateRequest(
             kind=SUBNET,
             id_key="SubnetId",
             order=UndoOrder.NETWORK,
@@ -138,7 +138,7 @@ class NetworkParts:
             find=lambda filters: self._client.describe_subnets(Filters=filters)["Subnets"],
             delete=lambda record: self.delete_subnet(record["SubnetId"]),
         )
-        subnet_id: str = create(self._scope.ledger, creation, deadline)["SubnetId"]
+        subnet_id: str = create(self._context.ledger, request, deadline)["SubnetId"]
         # EC2 accepts one attribute per call.
         modify = partial(self._client.modify_subnet_attribute, SubnetId=subnet_id)
         for attribute in ("MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation"):
@@ -167,32 +167,32 @@ class NetworkParts:
             if error.code != "Gateway.NotAttached":
                 raise
         # Detached now, so a removal of the VPC would not find the gateway.
-        self._scope.record(GATEWAY, gateway_id, partial(self.delete_gateway, gateway_id, vpc_id), UndoOrder.NETWORK)
+        self._context.record(GATEWAY, gateway_id, partial(self.delete_gateway, gateway_id, vpc_id), UndoOrder.NETWORK)
         delete = partial(self._client.delete_internet_gateway, InternetGatewayId=gateway_id)
         when_free(delete, what=f"delete {gateway_id}", deadline=deadline, patience=patience)
-        self._scope.ledger.forget(gateway_id)
+        self._context.ledger.forget(gateway_id)
 
     def delete_route_table(self, table_id: str, deadline: Deadline | None = None, patience: float = math.inf) -> None:
         """Delete a route table once no subnet is associated with it (DeleteRouteTable)."""
         delete = partial(self._client.delete_route_table, RouteTableId=table_id)
         deadline = deadline or Deadline.after(UNDO_TIMEOUT)
         when_free(delete, what=f"delete {table_id}", deadline=deadline, patience=patience)
-        self._scope.ledger.forget(table_id)
+        self._context.ledger.forget(table_id)
 
     def delete_subnet(self, subnet_id: str, deadline: Deadline | None = None, patience: float = math.inf) -> None:
         """Delete a subnet once it has no interfaces (DeleteSubnet)."""
         delete = partial(self._client.delete_subnet, SubnetId=subnet_id)
         deadline = deadline or Deadline.after(UNDO_TIMEOUT)
         when_free(delete, what=f"delete {subnet_id}", deadline=deadline, patience=patience)
-        self._scope.ledger.forget(subnet_id)
+        self._context.ledger.forget(subnet_id)
 
     def _calling(
         self, resource_type: str, call: Callable[..., Any], key: str, deadline: Deadline
     ) -> Callable[[str], Sequence[Any]]:
         """Wrap a create call: add an idempotency tag, retry until EC2 is consistent, and return the new record."""
 
-        def calling(mark: str) -> Sequence[Any]:
-            tags = self._scope.tags_for(resource_type, name=self._name, creation=mark)
+        def calling(idempotency_tag: str) -> Sequence[Any]:
+            tags = self._context.tags_for(resource_type, name=self._name, idempotency_tag=idempotency_tag)
             marked = partial(call, TagSpecifications=tags)
             # The deadline ends the retries only: a request in flight must return its record.
             patience = min(NOT_YET_KNOWN, deadline.remaining)

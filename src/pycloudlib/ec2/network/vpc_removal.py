@@ -10,10 +10,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.consistency import when_free
 from pycloudlib.ec2.api.faults import responded
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import PASSING_CODES
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import when_free
 from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
 from pycloudlib.ec2.network.interfaces import NetworkInterfaces
 from pycloudlib.ec2.network.subnets import NetworkParts
@@ -46,19 +46,19 @@ class VPCRemoval:
     If EC2 does not respond by the deadline, skip the remaining steps.
 
     Args:
-        scope: the context of the VPC's region.
+        context: the context of the VPC's region.
         vpc_id: the VPC.
         deadline: when to give up.
     """
 
-    def __init__(self, scope: Scope, vpc_id: str, deadline: Deadline) -> None:
-        self._scope = scope
-        self._client = scope.client
+    def __init__(self, context: RegionContext, vpc_id: str, deadline: Deadline) -> None:
+        self._context = context
+        self._client = context.client
         self._vpc_id = vpc_id
         self._deadline = deadline
-        self._interfaces = NetworkInterfaces(scope)
-        self._addresses = ElasticAddresses(scope)
-        self._parts = NetworkParts(scope)
+        self._interfaces = NetworkInterfaces(context)
+        self._addresses = ElasticAddresses(context)
+        self._parts = NetworkParts(context)
         self._errors: list[Exception] = []
         self._left: set[str] = set()
         self._staying: set[_Part] = set()
@@ -141,7 +141,7 @@ class VPCRemoval:
                 last_seen=lambda: f"{', '.join(seen)} not yet",
             )
         for instance_id in ending:
-            self._scope.ledger.forget(instance_id)
+            self._context.ledger.forget(instance_id)
         self._occupied = bool(self._left)
 
     def _terminate(self, instance_ids: Sequence[str]) -> None:
@@ -253,14 +253,14 @@ class VPCRemoval:
         delete = partial(self._client.delete_security_group, GroupId=group_id)
         patience = self._patience(_Part.INTERFACE, _Part.RULE)
         when_free(delete, what=f"delete {group_id}", deadline=self._deadline, patience=patience)
-        self._scope.ledger.forget(group_id)
+        self._context.ledger.forget(group_id)
 
     def _delete_itself(self) -> None:
         delete = partial(self._client.delete_vpc, VpcId=self._vpc_id)
         # Resources whose deletion failed do not disappear by themselves.
         patience = 0.0 if self._errors else self._patience()
         when_free(delete, what=f"delete {self._vpc_id}", deadline=self._deadline, patience=patience)
-        self._scope.ledger.forget(self._vpc_id)
+        self._context.ledger.forget(self._vpc_id)
         logger.info("deleted %s", self._vpc_id)
 
     def _in_vpc(self) -> Any:

@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded, translated
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.records import Records
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.errors import CloudError, IllegalStateError, InvalidArgumentError, ResourceNotFoundError
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.tags import is_sendable
@@ -183,11 +183,11 @@ class Snapshots:
     """The snapshots of one region.
 
     Args:
-        scope: the context of the region.
+        context: the context of the region.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    def __init__(self, context: RegionContext) -> None:
+        self._context = context
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[Snapshot]:
@@ -198,7 +198,7 @@ class Snapshots:
             deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
-        paginator = self._scope.client.get_paginator("describe_snapshots")
+        paginator = self._context.client.get_paginator("describe_snapshots")
         pages = responded(
             lambda: list(paginator.paginate(OwnerIds=["self"], Filters=wanted)),
             what="describe snapshots",
@@ -256,15 +256,15 @@ class Snapshots:
             CloudError: EC2 rejected the request.
         """
         check_description(description)
-        client = self._scope.client
+        client = self._context.client
 
-        def call(mark: str) -> list[Any]:
-            specifications = self._scope.tags_for("snapshot", extra=tags, creation=mark)
+        def call(idempotency_tag: str) -> list[Any]:
+            specifications = self._context.tags_for("snapshot", extra=tags, idempotency_tag=idempotency_tag)
             return [
                 client.create_snapshot(VolumeId=volume_id, Description=description, TagSpecifications=specifications)
             ]
 
-        creation = Creation(
+        request = CreateRequest(
             kind=KIND,
             id_key="SnapshotId",
             order=UndoOrder.SNAPSHOT,
@@ -272,7 +272,7 @@ class Snapshots:
             find=lambda filters: client.describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"],
             delete=lambda record: self.delete(record["SnapshotId"], patience=DELETE_TIMEOUT),
         )
-        made = SnapshotDescription.of(create(self._scope.ledger, creation, deadline))
+        made = SnapshotDescription.of(create(self._context.ledger, request, deadline))
         self._records.created(made.id)
         logger.info("began the snapshot %s of %s", made.id, volume_id)
         return Snapshot(made, self)
@@ -306,12 +306,12 @@ class Snapshots:
             IllegalStateError: an image uses the snapshot.
             CloudError: EC2 rejected the request.
         """
-        call = partial(self._scope.client.delete_snapshot, SnapshotId=snapshot_id)
+        call = partial(self._context.client.delete_snapshot, SnapshotId=snapshot_id)
 
         def is_used_for_good(error: CloudError) -> bool:
             users = set(re.findall(r"ami-[0-9a-f]+", str(error)))
             needed_by_others = bool(users and freed_by and freed_by not in users)
-            return needed_by_others or bool(self._scope.ledger.failed_in(users))
+            return needed_by_others or bool(self._context.ledger.failed_in(users))
 
         self._records.delete(
             call,
@@ -321,14 +321,14 @@ class Snapshots:
             deadline=deadline or Deadline.after(SNAPSHOT_DELETE_TIMEOUT),
             is_hopeless=is_used_for_good,
         )
-        self._scope.ledger.forget(snapshot_id)
+        self._context.ledger.forget(snapshot_id)
 
     def _ask(self, snapshot_id: str) -> SnapshotDescription:
         with translated():
-            found = self._scope.client.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+            found = self._context.client.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
         if not found:
             raise ResourceNotFoundError(
-                message=f"no snapshot {snapshot_id!r} in {self._scope.region}",
+                message=f"no snapshot {snapshot_id!r} in {self._context.region}",
                 resource_id=snapshot_id,
                 code=_NOT_FOUND,
                 operation="DescribeSnapshots",

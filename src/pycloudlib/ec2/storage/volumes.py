@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.creating import Creation, create
+from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded, translated
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.records import Records
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.storage.kinds import checked_kind
 from pycloudlib.ec2.storage.snapshots import Snapshots
 from pycloudlib.errors import (
@@ -120,13 +120,13 @@ class Volumes:
     """The volumes of one region.
 
     Args:
-        scope: the context of the region.
+        context: the context of the region.
     """
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-        self.session = scope.session
-        self.snapshots = Snapshots(scope)
+    def __init__(self, context: RegionContext) -> None:
+        self._context = context
+        self.session = context.session
+        self.snapshots = Snapshots(context)
         self._records = Records(self._ask, not_found=_NOT_FOUND)
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[VolumeDescription]:
@@ -137,7 +137,7 @@ class Volumes:
             deadline: when to stop waiting for EC2; default never.
         """
         wanted: Any = described_filters(filters)
-        paginator = self._scope.client.get_paginator("describe_volumes")
+        paginator = self._context.client.get_paginator("describe_volumes")
         pages = responded(lambda: list(paginator.paginate(Filters=wanted)), what="describe volumes", deadline=deadline)
         found = [VolumeDescription.of(record) for page in pages for record in page["Volumes"]]
         return sorted(found, key=lambda one: one.id)
@@ -187,17 +187,17 @@ class Volumes:
         if snapshot_id is not None:
             self._expect_room(snapshot_id, size_gb)
             parameters["SnapshotId"] = snapshot_id
-        client = self._scope.client
+        client = self._context.client
 
-        def call(mark: str) -> list[Any]:
-            specifications = self._scope.tags_for("volume", extra=tags, creation=mark)
+        def call(idempotency_tag: str) -> list[Any]:
+            specifications = self._context.tags_for("volume", extra=tags, idempotency_tag=idempotency_tag)
             return [
                 client.create_volume(
-                    AvailabilityZone=zone, TagSpecifications=specifications, ClientToken=mark, **parameters
+                    AvailabilityZone=zone, TagSpecifications=specifications, ClientToken=idempotency_tag, **parameters
                 )
             ]
 
-        creation = Creation(
+        request = CreateRequest(
             kind=KIND,
             id_key="VolumeId",
             order=UndoOrder.VOLUME,
@@ -205,7 +205,7 @@ class Volumes:
             find=lambda filters: client.describe_volumes(Filters=filters)["Volumes"],
             delete=lambda record: self.discard(record["VolumeId"]),
         )
-        volume_id: str = create(self._scope.ledger, creation)["VolumeId"]
+        volume_id: str = create(self._context.ledger, request)["VolumeId"]
         self._records.created(volume_id)
         logger.info("began the volume %s", volume_id)
         return volume_id
@@ -254,7 +254,7 @@ class Volumes:
             PycloudlibTimeoutError: the volume was not detached in time; for example, the guest still has it mounted.
             CloudError: EC2 rejected the request.
         """
-        detach = partial(self._scope.client.detach_volume, VolumeId=volume_id, InstanceId=instance_id)
+        detach = partial(self._context.client.detach_volume, VolumeId=volume_id, InstanceId=instance_id)
         try:
             responded(detach, what=f"detach {volume_id}", deadline=deadline)
         except CloudError as error:
@@ -284,14 +284,14 @@ class Volumes:
             PycloudlibTimeoutError: the volume was not gone in time.
             CloudError: EC2 rejected the request.
         """
-        call = partial(self._scope.client.delete_volume, VolumeId=volume_id)
+        call = partial(self._context.client.delete_volume, VolumeId=volume_id)
         deadline = deadline or Deadline.after(VOLUME_TIMEOUT)
         if self._records.delete(call, volume_id, passing={IN_USE}, patience=patience, deadline=deadline):
             try:
                 self._records.wait_until_gone(volume_id, gone={"deleted"}, deadline=deadline)
             except PermissionDeniedError as error:
                 logger.warning("EC2 accepted to delete %s, and does not show whether it is gone: %s", volume_id, error)
-        self._scope.ledger.forget(volume_id)
+        self._context.ledger.forget(volume_id)
 
     def discard(self, volume_id: str) -> None:
         """Detach and delete a volume (DetachVolume, DeleteVolume). No-op if it is deleted.
@@ -308,7 +308,7 @@ class Volumes:
                 self.detach(volume_id, attachment.instance_id, deadline)
         except ResourceNotFoundError:
             logger.info("%s is gone already", volume_id)
-            self._scope.ledger.forget(volume_id)
+            self._context.ledger.forget(volume_id)
             return
         except InstanceStateError:
             raise
@@ -325,7 +325,7 @@ class Volumes:
             return ()
 
     def _refuse_if_kept_by(self, attachment: Attachment, volume_id: str) -> None:
-        if self._scope.ledger.failed_in([attachment.instance_id]):
+        if self._context.ledger.failed_in([attachment.instance_id]):
             raise InstanceStateError(
                 f"{volume_id} is attached to {attachment.instance_id}, which could not be deleted",
                 instance_id=attachment.instance_id,
@@ -334,10 +334,10 @@ class Volumes:
     def first_zone(self) -> str:
         """Return the first available zone of the region (DescribeAvailabilityZones)."""
         with translated():
-            zones = self._scope.client.describe_availability_zones()["AvailabilityZones"]
+            zones = self._context.client.describe_availability_zones()["AvailabilityZones"]
         usable = sorted(zone["ZoneName"] for zone in zones if zone.get("State", AVAILABLE) == AVAILABLE)
         if not usable:
-            raise ResourceNotFoundError(message=f"no availability zone in {self._scope.region}")
+            raise ResourceNotFoundError(message=f"no availability zone in {self._context.region}")
         return usable[0]
 
     def _expect_room(self, snapshot_id: str, size_gb: int | None) -> None:
@@ -349,10 +349,10 @@ class Volumes:
 
     def _ask(self, volume_id: str) -> VolumeDescription:
         with translated():
-            found = self._scope.client.describe_volumes(VolumeIds=[volume_id])["Volumes"]
+            found = self._context.client.describe_volumes(VolumeIds=[volume_id])["Volumes"]
         if not found:
             raise ResourceNotFoundError(
-                message=f"no volume {volume_id!r} in {self._scope.region}",
+                message=f"no volume {volume_id!r} in {self._context.region}",
                 resource_id=volume_id,
                 code=_NOT_FOUND,
                 operation="DescribeVolumes",

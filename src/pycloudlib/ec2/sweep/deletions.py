@@ -9,15 +9,15 @@ from types import MappingProxyType
 from typing import Any
 
 from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.consistency import when_free
 from pycloudlib.ec2.api.faults import call_until_consistent, responded
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import STILL_IN_USE_CODES
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.api.settling import when_free
 from pycloudlib.ec2.network.addresses import RELEASE_TIMEOUT, ElasticAddresses
 from pycloudlib.ec2.network.interfaces import NetworkInterfaces
 from pycloudlib.ec2.network.security_groups import SecurityGroup
 from pycloudlib.ec2.network.subnets import NetworkParts
-from pycloudlib.ec2.sweep.leftovers import (
+from pycloudlib.ec2.sweep.orphans import (
     ADDRESS,
     GATEWAY,
     IMAGE,
@@ -30,7 +30,7 @@ from pycloudlib.ec2.sweep.leftovers import (
     SUBNET,
     VOLUME,
     VPC,
-    Leftover,
+    Orphan,
 )
 from pycloudlib.lifecycle import UndoOrder
 
@@ -74,110 +74,110 @@ _BY_HAND = MappingProxyType(
 )
 
 
-def delete(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+def delete(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
     """Delete an orphaned resource other than an instance (DeleteVolume, ReleaseAddress, ...).
 
     Args:
-        scope: the context of its region.
-        leftover: the resource.
+        context: the context of its region.
+        orphan: the resource.
         deadline: when to stop waiting for dependencies.
 
     Raises:
         ResourceNotFoundError: the resource does not exist; for most kinds, this is a no-op instead.
         CloudError: EC2's last transient error, if it did not pass in time; any other error immediately.
     """
-    _DELETIONS[leftover.kind](scope, leftover, deadline)
+    _DELETIONS[orphan.kind](context, orphan, deadline)
 
 
-def untie(scope: Scope, leftover: Leftover) -> None:
+def revoke_references(context: RegionContext, orphan: Orphan) -> None:
     """Revoke a security group's rules that reference other groups: mutual references prevent the deletion.
 
     Args:
-        scope: the context of its region.
-        leftover: the security group.
+        context: the context of its region.
+        orphan: the security group.
 
     Raises:
         CloudError: EC2 rejected the request.
     """
-    group = _group(scope, leftover)
-    group.remove([rule for rule in group.rules if rule.source_group not in (None, leftover.id)])
+    group = _group(context, orphan)
+    group.remove([rule for rule in group.rules if rule.source_group not in (None, orphan.id)])
 
 
-def command_by_hand(leftover: Leftover, endpoint_url: str | None = None, *, is_protected: bool = False) -> str:
+def command_by_hand(orphan: Orphan, endpoint_url: str | None = None, *, is_protected: bool = False) -> str:
     """Return the AWS CLI command that deletes a resource.
 
     Args:
-        leftover: the resource.
+        orphan: the resource.
         endpoint_url: the endpoint; default AWS's own.
         is_protected: whether it is an instance with termination protection; default no.
     """
 
     def aws(action: str, *options: str) -> str:
-        where = ["--region", leftover.region, *(["--endpoint-url", endpoint_url] if endpoint_url else [])]
+        where = ["--region", orphan.region, *(["--endpoint-url", endpoint_url] if endpoint_url else [])]
         return shlex.join(["aws", "ec2", action, *where, *options])
 
-    action, option = _BY_HAND[leftover.kind]
-    commands = [aws(action, option, leftover.id)]
-    if leftover.kind == GATEWAY and leftover.vpc_id:
-        commands.insert(0, aws("detach-internet-gateway", option, leftover.id, "--vpc-id", leftover.vpc_id))
+    action, option = _BY_HAND[orphan.kind]
+    commands = [aws(action, option, orphan.id)]
+    if orphan.kind == GATEWAY and orphan.vpc_id:
+        commands.insert(0, aws("detach-internet-gateway", option, orphan.id, "--vpc-id", orphan.vpc_id))
     if is_protected:
-        lift = ("--instance-id", leftover.id, "--no-disable-api-termination")
+        lift = ("--instance-id", orphan.id, "--no-disable-api-termination")
         commands.insert(0, aws("modify-instance-attribute", *lift))
     return " && ".join(commands)
 
 
-def _call(call: Callable[[], object], leftover: Leftover, deadline: Deadline) -> None:
+def _call(call: Callable[[], object], orphan: Orphan, deadline: Deadline) -> None:
     call_until_consistent(
-        call, what=f"delete {leftover.id}", codes=IN_USE_CODES, deadline=deadline, patience=deadline.remaining
+        call, what=f"delete {orphan.id}", codes=IN_USE_CODES, deadline=deadline, patience=deadline.remaining
     )
 
 
-def _deregister_image(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    _call(partial(scope.client.deregister_image, ImageId=leftover.id), leftover, deadline)
+def _deregister_image(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    _call(partial(context.client.deregister_image, ImageId=orphan.id), orphan, deadline)
 
 
-def _delete_snapshot(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    _call(partial(scope.client.delete_snapshot, SnapshotId=leftover.id), leftover, deadline)
+def _delete_snapshot(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    _call(partial(context.client.delete_snapshot, SnapshotId=orphan.id), orphan, deadline)
 
 
-def _delete_volume(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    _call(partial(scope.client.delete_volume, VolumeId=leftover.id), leftover, deadline)
+def _delete_volume(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    _call(partial(context.client.delete_volume, VolumeId=orphan.id), orphan, deadline)
 
 
-def _release_address(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    ElasticAddresses(scope).release(leftover.id, deadline.at_least(RELEASE_TIMEOUT))
+def _release_address(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    ElasticAddresses(context).release(orphan.id, deadline.at_least(RELEASE_TIMEOUT))
 
 
-def _delete_interface(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    NetworkInterfaces(scope).delete_detached(leftover.id, deadline)
+def _delete_interface(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    NetworkInterfaces(context).delete_detached(orphan.id, deadline)
 
 
-def _delete_security_group(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    _group(scope, leftover).delete_by(deadline)
+def _delete_security_group(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    _group(context, orphan).delete_by(deadline)
 
 
-def _group(scope: Scope, leftover: Leftover) -> SecurityGroup:
-    return SecurityGroup(leftover.id, leftover.name, "", leftover.vpc_id, {}, scope)
+def _group(context: RegionContext, orphan: Orphan) -> SecurityGroup:
+    return SecurityGroup(orphan.id, orphan.name, "", orphan.vpc_id, {}, context)
 
 
-def _delete_gateway(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    NetworkParts(scope).delete_gateway(leftover.id, leftover.vpc_id, deadline)
+def _delete_gateway(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    NetworkParts(context).delete_gateway(orphan.id, orphan.vpc_id, deadline)
 
 
-def _delete_subnet(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    NetworkParts(scope).delete_subnet(leftover.id, deadline)
+def _delete_subnet(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    NetworkParts(context).delete_subnet(orphan.id, deadline)
 
 
-def _delete_route_table(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
+def _delete_route_table(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
     # Deleting a subnet removes its association, but some servers keep it, and with it the table.
-    for association_id in _associations_with_nothing(scope, leftover.id, deadline):
-        disassociate = partial(scope.client.disassociate_route_table, AssociationId=association_id)
-        when_free(disassociate, what=f"disassociate {leftover.id}", deadline=deadline)
-    NetworkParts(scope).delete_route_table(leftover.id, deadline)
+    for association_id in _associations_with_nothing(context, orphan.id, deadline):
+        disassociate = partial(context.client.disassociate_route_table, AssociationId=association_id)
+        when_free(disassociate, what=f"disassociate {orphan.id}", deadline=deadline)
+    NetworkParts(context).delete_route_table(orphan.id, deadline)
 
 
-def _associations_with_nothing(scope: Scope, table_id: str, deadline: Deadline) -> list[str]:
-    client = scope.client
+def _associations_with_nothing(context: RegionContext, table_id: str, deadline: Deadline) -> list[str]:
+    client = context.client
     itself: Any = [{"Name": "route-table-id", "Values": [table_id]}]
     describe_tables = partial(client.describe_route_tables, Filters=itself)
     tables = responded(describe_tables, what=f"describe {table_id}", deadline=deadline)
@@ -196,15 +196,15 @@ def _associations_with_nothing(scope: Scope, table_id: str, deadline: Deadline) 
     return [association_id for subnet_id, association_id in of_subnets.items() if subnet_id not in there]
 
 
-def _delete_vpc(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    _call(partial(scope.client.delete_vpc, VpcId=leftover.id), leftover, deadline)
+def _delete_vpc(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    _call(partial(context.client.delete_vpc, VpcId=orphan.id), orphan, deadline)
 
 
-def _delete_key_pair(scope: Scope, leftover: Leftover, deadline: Deadline) -> None:
-    _call(partial(scope.client.delete_key_pair, KeyName=leftover.id), leftover, deadline)
+def _delete_key_pair(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
+    _call(partial(context.client.delete_key_pair, KeyName=orphan.id), orphan, deadline)
 
 
-_DELETIONS: Mapping[str, Callable[[Scope, Leftover, Deadline], None]] = MappingProxyType(
+_DELETIONS: Mapping[str, Callable[[RegionContext, Orphan, Deadline], None]] = MappingProxyType(
     {
         IMAGE: _deregister_image,
         SNAPSHOT: _delete_snapshot,

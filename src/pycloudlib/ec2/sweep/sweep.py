@@ -12,10 +12,10 @@ from functools import partial
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.fan_out import fan_out
 from pycloudlib.ec2.api.faults import call_until_consistent
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import PASSING_CODES
-from pycloudlib.ec2.api.scope import Scope
-from pycloudlib.ec2.sweep.deletions import ORDER, command_by_hand, delete, untie
-from pycloudlib.ec2.sweep.leftovers import INSTANCE, KINDS, KINDS_BY_NAME, SECURITY_GROUP, Kind, Leftover, Selection
+from pycloudlib.ec2.sweep.deletions import ORDER, command_by_hand, delete, revoke_references
+from pycloudlib.ec2.sweep.orphans import INSTANCE, KINDS, KINDS_BY_NAME, SECURITY_GROUP, Kind, Orphan, Selection
 from pycloudlib.errors import (
     CloudError,
     CloudSetupError,
@@ -53,21 +53,21 @@ PROTECTED_CODE = "OperationNotPermitted"
 
 
 @dataclass(frozen=True)
-class LeftBehind:
+class RemainingOrphan:
     """An orphaned resource that still exists.
 
     Args:
-        leftover: the resource.
+        orphan: the resource.
         reason: why it still exists.
         by_hand: the AWS CLI command that deletes it.
     """
 
-    leftover: Leftover
+    orphan: Orphan
     reason: str
     by_hand: str
 
     def __str__(self) -> str:
-        return f"{self.leftover}: {self.reason}; by hand: {self.by_hand}"
+        return f"{self.orphan}: {self.reason}; by hand: {self.by_hand}"
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,9 @@ class SweepReport:
         dry_run: whether the sweep was a dry run; default yes.
     """
 
-    found: tuple[Leftover, ...] = ()
-    deleted: tuple[Leftover, ...] = ()
-    left: tuple[LeftBehind, ...] = ()
+    found: tuple[Orphan, ...] = ()
+    deleted: tuple[Orphan, ...] = ()
+    left: tuple[RemainingOrphan, ...] = ()
     errors: tuple[PycloudlibError, ...] = ()
     dry_run: bool = True
 
@@ -96,36 +96,36 @@ class SweepReport:
 
 @dataclass(frozen=True)
 class _Question:
-    scope: Scope
+    context: RegionContext
     kind: Kind
 
     @property
     def id(self) -> str:
-        return f"{self.kind.name} in {self.scope.region}"
+        return f"{self.kind.name} in {self.context.region}"
 
-    def answer(self) -> list[Leftover]:
-        return self.kind.find(self.scope)
+    def answer(self) -> list[Orphan]:
+        return self.kind.find(self.context)
 
 
 class Sweep:
     """A search for orphaned resources, and their deletion.
 
     Args:
-        scopes: the contexts of the regions to search.
+        contexts: the contexts of the regions to search.
         selection: the criteria.
         now: the current time, timezone-aware.
         patience: seconds for dependencies to be deleted; default 120.
     """
 
     def __init__(
-        self, scopes: Sequence[Scope], selection: Selection, now: datetime, *, patience: float = PATIENCE
+        self, contexts: Sequence[RegionContext], selection: Selection, now: datetime, *, patience: float = PATIENCE
     ) -> None:
-        self._scopes = {scope.region: scope for scope in scopes}
+        self._contexts = {context.region: context for context in contexts}
         self._selection = selection
         self._now = now
         self._patience = patience
-        self._reasons: dict[Leftover, str] = {}
-        self._protected: set[Leftover] = set()
+        self._reasons: dict[Orphan, str] = {}
+        self._protected: set[Orphan] = set()
         self._lock = threading.Lock()
 
     def run(self, *, dry_run: bool) -> SweepReport:
@@ -148,23 +148,23 @@ class Sweep:
         left = [self._left_behind(one, self._reasons.get(one, "EC2 still lists it")) for one in there]
         deleted = [one for one in found if one not in there]
         for one in deleted:
-            self._scopes[one.region].ledger.forget(one.id)
+            self._contexts[one.region].ledger.forget(one.id)
         return SweepReport(tuple(found), tuple(deleted), tuple(left), (*errors, *doubts), dry_run)
 
     # Finding
 
-    def _find(self, kinds: Iterable[Kind]) -> tuple[list[Leftover], dict[str, PycloudlibError]]:
+    def _find(self, kinds: Iterable[Kind]) -> tuple[list[Orphan], dict[str, PycloudlibError]]:
         """Return the selected resources, and the rejected lookups by their ids."""
-        questions = [_Question(scope, kind) for scope in self._scopes.values() for kind in kinds]
+        questions = [_Question(context, kind) for context in self._contexts.values() for kind in kinds]
         outcome = fan_out(questions, _Question.answer, at_once=ASKED_AT_ONCE)
         refused = _reportable(outcome.errors)
         found = [one for answer in outcome.results.values() for one in answer]
         return [one for one in found if self._selection.matches(one, self._now)], refused
 
-    def _still_there(self, found: Sequence[Leftover]) -> tuple[list[Leftover], list[PycloudlibError]]:
+    def _still_there(self, found: Sequence[Orphan]) -> tuple[list[Orphan], list[PycloudlibError]]:
         """Search again: a resource is deleted once EC2 stops listing it, which may take a while."""
         kinds = [kind for kind in KINDS if any(one.kind == kind.name for one in found)]
-        there: list[Leftover] = []
+        there: list[Orphan] = []
         refused: dict[str, PycloudlibError] = {}
 
         def is_settled() -> bool:
@@ -188,12 +188,12 @@ class Sweep:
 
     # Deleting
 
-    def _delete(self, found: Sequence[Leftover]) -> None:
+    def _delete(self, found: Sequence[Orphan]) -> None:
         plan = Ledger()
-        for region, scope in self._scopes.items():
+        for region, context in self._contexts.items():
             instances = [one for one in found if one.region == region and one.kind == INSTANCE]
             if instances:
-                terminate = partial(self._terminate_all, scope, instances)
+                terminate = partial(self._terminate_all, context, instances)
                 plan.record(INSTANCE, f"instances in {region}", terminate, order=ORDER[INSTANCE])
         for one in found:
             if one.kind != INSTANCE:
@@ -205,16 +205,16 @@ class Sweep:
             # _try() records EC2's errors, so this is an unexpected one.
             raise error
 
-    def _terminate_all(self, scope: Scope, instances: Sequence[Leftover]) -> None:
+    def _terminate_all(self, context: RegionContext, instances: Sequence[Orphan]) -> None:
         for start in range(0, len(instances), TERMINATED_AT_ONCE):
-            self._terminate(scope, instances[start : start + TERMINATED_AT_ONCE])
+            self._terminate(context, instances[start : start + TERMINATED_AT_ONCE])
         ending = [one for one in instances if one not in self._reasons]
         if not ending:
             return
         left: set[str] = {one.id for one in ending}
 
         def ended() -> bool:
-            living = _living(scope)
+            living = _living(context)
             if living is not None:
                 left.intersection_update(living)
             return not left
@@ -232,8 +232,8 @@ class Sweep:
                 if one.id in left:
                     self._note(one, f"it was told to terminate, but {error}")
 
-    def _terminate(self, scope: Scope, instances: Sequence[Leftover]) -> None:
-        call = partial(scope.client.terminate_instances, InstanceIds=[one.id for one in instances])
+    def _terminate(self, context: RegionContext, instances: Sequence[Orphan]) -> None:
+        call = partial(context.client.terminate_instances, InstanceIds=[one.id for one in instances])
         try:
             call_until_consistent(
                 call,
@@ -246,64 +246,64 @@ class Sweep:
             if len(instances) > 1:
                 # A protected instance must not keep the others running.
                 for one in instances:
-                    self._terminate(scope, [one])
+                    self._terminate(context, [one])
                 return
             if isinstance(error, CloudError) and error.code == PROTECTED_CODE:
                 self._protected.add(instances[0])
             if not isinstance(error, ResourceNotFoundError):
                 self._note(instances[0], str(error))
 
-    def _try(self, leftover: Leftover, found: Sequence[Leftover]) -> None:
-        reason = self._why_it_stays(leftover, found)
+    def _try(self, orphan: Orphan, found: Sequence[Orphan]) -> None:
+        reason = self._why_it_stays(orphan, found)
         if reason:
-            self._note(leftover, reason)
+            self._note(orphan, reason)
             return
         try:
-            delete(self._scopes[leftover.region], leftover, Deadline.after(self._patience_for(leftover)))
+            delete(self._contexts[orphan.region], orphan, Deadline.after(self._patience_for(orphan)))
         except ResourceNotFoundError as error:
             # The second search verifies this.
-            logger.debug("%s: %s", leftover, error)
+            logger.debug("%s: %s", orphan, error)
         except PycloudlibError as error:
-            self._note(leftover, str(error))
+            self._note(orphan, str(error))
 
-    def _untie(self, leftover: Leftover) -> None:
+    def _untie(self, orphan: Orphan) -> None:
         try:
-            untie(self._scopes[leftover.region], leftover)
+            revoke_references(self._contexts[orphan.region], orphan)
         except PycloudlibError as error:
             # The deletion reports the error if a rule blocks it.
-            logger.debug("%s keeps its rules: %s", leftover, error)
+            logger.debug("%s keeps its rules: %s", orphan, error)
 
-    def _patience_for(self, leftover: Leftover) -> float:
+    def _patience_for(self, orphan: Orphan) -> float:
         with self._lock:
             occupied = {one.vpc_id for one in self._reasons if one.vpc_id}
-        return min(self._patience, SHORT_PATIENCE) if leftover.vpc_id in occupied else self._patience
+        return min(self._patience, SHORT_PATIENCE) if orphan.vpc_id in occupied else self._patience
 
-    def _why_it_stays(self, leftover: Leftover, found: Sequence[Leftover]) -> str:
+    def _why_it_stays(self, orphan: Orphan, found: Sequence[Orphan]) -> str:
         """Return why a resource remains: do not detach it from an instance that is not deleted."""
-        if not leftover.instance_id:
+        if not orphan.instance_id:
             return ""
-        instance = next((one for one in found if one.kind == INSTANCE and one.id == leftover.instance_id), None)
+        instance = next((one for one in found if one.kind == INSTANCE and one.id == orphan.instance_id), None)
         if instance is None:
-            return f"the instance {leftover.instance_id} uses it, which is not among what is to be deleted"
+            return f"the instance {orphan.instance_id} uses it, which is not among what is to be deleted"
         if instance in self._reasons:
-            return f"the instance {leftover.instance_id} uses it, which could not be deleted"
+            return f"the instance {orphan.instance_id} uses it, which could not be deleted"
         return ""
 
-    def _note(self, leftover: Leftover, reason: str) -> None:
-        logger.info("could not delete the %s: %s", leftover, reason)
+    def _note(self, orphan: Orphan, reason: str) -> None:
+        logger.info("could not delete the %s: %s", orphan, reason)
         with self._lock:
-            self._reasons[leftover] = reason
+            self._reasons[orphan] = reason
 
-    def _left_behind(self, leftover: Leftover, reason: str) -> LeftBehind:
+    def _left_behind(self, orphan: Orphan, reason: str) -> RemainingOrphan:
         command = command_by_hand(
-            leftover, self._scopes[leftover.region].session.endpoint_url, is_protected=leftover in self._protected
+            orphan, self._contexts[orphan.region].session.endpoint_url, is_protected=orphan in self._protected
         )
-        return LeftBehind(leftover, reason, command)
+        return RemainingOrphan(orphan, reason, command)
 
 
-def _key(leftover: Leftover) -> tuple[str, str, str]:
+def _key(orphan: Orphan) -> tuple[str, str, str]:
     """Return the identity of a resource, independent of its state."""
-    return leftover.region, leftover.kind, leftover.id
+    return orphan.region, orphan.kind, orphan.id
 
 
 def _reportable(errors: Mapping[str, Exception]) -> dict[str, PycloudlibError]:
@@ -316,10 +316,10 @@ def _reportable(errors: Mapping[str, Exception]) -> dict[str, PycloudlibError]:
     return reportable
 
 
-def _living(scope: Scope) -> set[str] | None:
+def _living(context: RegionContext) -> set[str] | None:
     """Return the ids of the instances that are not terminated; None after a transient error."""
     try:
-        return {one.id for one in KINDS_BY_NAME[INSTANCE].find(scope)}
+        return {one.id for one in KINDS_BY_NAME[INSTANCE].find(context)}
     except CloudError as error:
         if error.code not in PASSING_CODES:
             raise

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pycloudlib.ec2.api import retries
-from pycloudlib.ec2.api.creating import Creation, create, create_several
+from pycloudlib.ec2.api.creating import CreateRequest, create, create_several
 from pycloudlib.errors import CloudError, IllegalStateError
 from pycloudlib.lifecycle import Ledger, UndoOrder
 
@@ -34,8 +34,8 @@ class Account:
     def ids(self) -> list[str]:
         return [record["Id"] for record in self.made]
 
-    def creation(self, *, count: int = 1) -> Creation:
-        return Creation("thing", "Id", UndoOrder.VOLUME, self.call, self.find, self.delete, count)
+    def creation(self, *, count: int = 1) -> CreateRequest:
+        return CreateRequest("thing", "Id", UndoOrder.VOLUME, self.call, self.find, self.delete, count)
 
     def call(self, tag: str) -> Sequence[dict[str, Any]]:
         self.calls += 1

@@ -62,21 +62,21 @@ def test_a_create_call_with_a_token_is_left_to_its_caller_where_tokens_may_be_ig
 
 
 def test_another_service_has_the_same_policy(script: ScriptedEC2) -> None:
-    from support.scopes import scope_at
+    from support.region_contexts import region_context_at
 
     script.refuse("ListTopics", "Throttling", status=400)
     script.answer("ListTopics", "<ListTopicsResult><Topics/></ListTopicsResult>")
-    client = scope_at(script.url).session.client_of("sns", "us-east-1")
+    client = region_context_at(script.url).session.client_of("sns", "us-east-1")
     assert client.list_topics()["Topics"] == []
     assert script.count("ListTopics") == 2
 
 
 def test_the_resource_has_the_same_policy(script: ScriptedEC2) -> None:
-    from support.scopes import scope_at
+    from support.region_contexts import region_context_at
 
     script.refuse("DescribeKeyPairs", "RequestLimitExceeded", status=503)
     script.answer("DescribeKeyPairs", "<keySet/>")
-    assert list(scope_at(script.url).session.resource.key_pairs.all()) == []
+    assert list(region_context_at(script.url).session.resource.key_pairs.all()) == []
 
 
 def test_pauses_grow_to_a_limit_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,18 @@ import pytest
 
 from pycloudlib.cloud import ImageType
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.images.catalogue import ImageDescription, Images
 from pycloudlib.ec2.images.queries import MARKETPLACE_OWNER, is_of_type, release_query
 from pycloudlib.errors import CleanupError, CloudError, IllegalStateError, ImageNotFoundError, InvalidArgumentError
 from support.moto_server import BOOKWORM_DAILY, DEBIAN, DEBIAN_DAILY, NOBLE_DAILY, UBUNTU
-from support.scopes import scope_at
+from support.region_contexts import region_context_at
 from support.scripted_ec2 import ScriptedEC2
 
 
 @pytest.fixture
-def scope(moto_url: str) -> Scope:
-    return scope_at(moto_url)
+def scope(moto_url: str) -> RegionContext:
+    return region_context_at(moto_url)
 
 
 @pytest.mark.parametrize(
@@ -79,23 +79,23 @@ def test_what_there_is_not_is_refused(arguments: dict, message: str) -> None:
         release_query(daily=True, **arguments)
 
 
-def test_the_newest_image_of_the_right_owner_is_found(scope: Scope) -> None:
+def test_the_newest_image_of_the_right_owner_is_found(scope: RegionContext) -> None:
     assert Images(scope).newest(release_query("bookworm", daily=True)).image_id == BOOKWORM_DAILY
     assert Images(scope).newest(release_query("noble", daily=True)).image_id == NOBLE_DAILY
 
 
-def test_when_nothing_matches_the_filters_are_named(scope: Scope) -> None:
+def test_when_nothing_matches_the_filters_are_named(scope: RegionContext) -> None:
     with pytest.raises(ImageNotFoundError, match=r"us-east-1.*owners 099720109477.*name=.*ubuntu-focal"):
         Images(scope).newest(release_query("focal", daily=False))
 
 
-def test_an_image_is_found_by_its_name_among_known_owners_only(scope: Scope) -> None:
+def test_an_image_is_found_by_its_name_among_known_owners_only(scope: RegionContext) -> None:
     images = Images(scope)
     assert images.named("debian-12-amd64-daily-2025010*").image_id == BOOKWORM_DAILY
     assert images.named("debian-12-arm64-daily-20250105-1004").image_id == "ami-00000000000000014"
 
 
-def test_an_image_is_asked_for_once(scope: Scope) -> None:
+def test_an_image_is_asked_for_once(scope: RegionContext) -> None:
     calls: list[str] = []
     scope.client.meta.events.register("before-call.ec2.*", lambda model, **_: calls.append(model.name))
     images = Images(scope)
@@ -103,13 +103,13 @@ def test_an_image_is_asked_for_once(scope: Scope) -> None:
     assert calls == ["DescribeImages"]
 
 
-def test_an_image_knows_its_root_volume(scope: Scope) -> None:
+def test_an_image_knows_its_root_volume(scope: RegionContext) -> None:
     image = Images(scope).get(BOOKWORM_DAILY)
     assert (image.root_device_name, image.root_size_gb) == ("/dev/xvda", 15)
 
 
 @pytest.mark.parametrize("image_id", ["ami-0123456789abcdef0", "nonsense"])
-def test_an_unknown_image_is_named(scope: Scope, image_id: str) -> None:
+def test_an_unknown_image_is_named(scope: RegionContext, image_id: str) -> None:
     with pytest.raises(ImageNotFoundError, match=image_id):
         Images(scope).get(image_id)
 
@@ -159,7 +159,7 @@ def image_xml(state: str, reason: str = "") -> str:
 def test_a_pending_image_is_asked_for_again_and_an_available_one_is_not(script: ScriptedEC2) -> None:
     script.answer("DescribeImages", image_xml("pending"))
     script.answer("DescribeImages", image_xml("available"))
-    images = Images(scope_at(script.url))
+    images = Images(region_context_at(script.url))
     with pytest.raises(IllegalStateError, match=r"ami-1 is pending.*available first"):
         images.available("ami-1")
     assert images.available("ami-1").state == images.get("ami-1").state == "available"
@@ -173,7 +173,7 @@ def test_an_image_that_fails_is_an_error_with_ec2s_reason_and_is_deleted(script:
     script.answer("DescribeSnapshots", "<snapshotSet/>")
     script.answer("DeregisterImage", "<return>true</return>")
     script.answer("DeleteSnapshot", "<return>true</return>")
-    scope = scope_at(script.url)
+    scope = region_context_at(script.url)
     images = Images(scope)
     image_id = images.create("i-1", "mine", "", None)
     assert "ami-1" in scope.ledger
@@ -187,7 +187,7 @@ def test_an_image_that_ec2_does_not_know_yet_is_waited_for(script: ScriptedEC2) 
     script.answer("CreateImage", "<imageId>ami-1</imageId>")
     script.refuse("DescribeImages", "InvalidAMIID.NotFound")
     script.answer("DescribeImages", image_xml("available"))
-    images = Images(scope_at(script.url))
+    images = Images(region_context_at(script.url))
     assert (
         images.wait_until_available(images.create("i-1", "mine", "", None), deadline=Deadline.after(60)).id == "ami-1"
     )
@@ -201,7 +201,7 @@ def test_the_snapshots_of_an_unfinished_image_are_found_by_their_descriptions(sc
     )
     script.refuse("DeregisterImage", "InvalidAMIID.Unavailable")
     script.answer("DeleteSnapshot", "<return>true</return>")
-    Images(scope_at(script.url)).delete("ami-1")
+    Images(region_context_at(script.url)).delete("ami-1")
     (deleted,) = [asked for asked in script.asked if asked["Action"] == "DeleteSnapshot"]
     assert deleted["SnapshotId"] == "snap-7"
 
@@ -210,7 +210,7 @@ def test_a_snapshot_that_another_image_needs_is_left(script: ScriptedEC2) -> Non
     script.answer("DescribeImages", image_xml("available"))
     script.answer("DescribeImages", image_xml("available").replace("ami-1", "ami-2"))
     script.answer("DeregisterImage", "<return>true</return>")
-    Images(scope_at(script.url)).delete("ami-1")
+    Images(region_context_at(script.url)).delete("ami-1")
     assert script.count("DeleteSnapshot") == 0
 
 
@@ -219,7 +219,7 @@ def test_a_snapshot_that_cannot_be_deleted_is_reported_and_the_image_stays_recor
     script.answer("DescribeImages", image_xml("available"))
     script.answer("DeregisterImage", "<return>true</return>")
     script.refuse("DeleteSnapshot", "UnauthorizedOperation", "not you")
-    scope = scope_at(script.url)
+    scope = region_context_at(script.url)
     images = Images(scope)
     images.create("i-1", "mine", "", None)
     with pytest.raises(CleanupError, match="not you"):
@@ -229,14 +229,14 @@ def test_a_snapshot_that_cannot_be_deleted_is_reported_and_the_image_stays_recor
 
 @pytest.mark.parametrize("name", ["", "ab", "x" * 129, "with#hash", "umläut", None])
 def test_a_name_that_ec2_would_refuse_is_refused_before_anything_is_asked(script: ScriptedEC2, name: str) -> None:
-    images = Images(scope_at(script.url))
+    images = Images(region_context_at(script.url))
     with pytest.raises(InvalidArgumentError, match="3 to 128"):
         images.create("i-1", name, "", None)
     assert script.asked == []
 
 
 def test_a_description_that_is_too_long_is_refused_before_anything_is_asked(script: ScriptedEC2) -> None:
-    images = Images(scope_at(script.url))
+    images = Images(region_context_at(script.url))
     with pytest.raises(InvalidArgumentError, match="at most 255"):
         images.register("mine", "x" * 256, None, {})
     assert script.asked == []
@@ -244,7 +244,7 @@ def test_a_description_that_is_too_long_is_refused_before_anything_is_asked(scri
 
 def test_an_image_of_that_name_is_an_error_and_nothing_to_be_deleted(script: ScriptedEC2) -> None:
     script.refuse("CreateImage", "InvalidAMIName.Duplicate")
-    scope = scope_at(script.url)
+    scope = region_context_at(script.url)
     with pytest.raises(CloudError, match=r"InvalidAMIName\.Duplicate"):
         Images(scope).create("i-1", "mine", "", None)
     assert len(scope.ledger) == 0

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.network.interfaces import NetworkInterface, NetworkInterfaces
 from pycloudlib.errors import IllegalStateError
-from support.scopes import scope_at
+from support.region_contexts import region_context_at
 from support.scripted_ec2 import ScriptedEC2
 
 ENI = "eni-0123456789abcdef0"
@@ -19,13 +19,13 @@ def described(status: str, attachment: str = "") -> str:
 
 
 @pytest.fixture
-def scripted_scope(script: ScriptedEC2) -> Scope:
-    return scope_at(script.url)
+def scripted_context(script: ScriptedEC2) -> RegionContext:
+    return region_context_at(script.url)
 
 
 @pytest.fixture
-def interfaces(scripted_scope: Scope) -> NetworkInterfaces:
-    return NetworkInterfaces(scripted_scope)
+def interfaces(scripted_context: RegionContext) -> NetworkInterfaces:
+    return NetworkInterfaces(scripted_context)
 
 
 def test_attaching_waits_until_ec2_calls_it_attached(interfaces: NetworkInterfaces, script: ScriptedEC2) -> None:
@@ -41,9 +41,9 @@ def test_attaching_waits_until_ec2_calls_it_attached(interfaces: NetworkInterfac
 
 
 def test_deleting_detaches_waits_and_deletes(
-    interfaces: NetworkInterfaces, scripted_scope: Scope, script: ScriptedEC2
+    interfaces: NetworkInterfaces, scripted_context: RegionContext, script: ScriptedEC2
 ) -> None:
-    scripted_scope.ledger.record("network interface", ENI, lambda: None, order=1)
+    scripted_context.ledger.record("network interface", ENI, lambda: None, order=1)
     script.answer("DescribeNetworkInterfaces", described("in-use", "attached"))
     script.answer("DescribeNetworkInterfaces", described("in-use", "detaching"))
     script.answer("DescribeNetworkInterfaces", described("available"))
@@ -54,7 +54,7 @@ def test_deleting_detaches_waits_and_deletes(
     actions = [asked["Action"] for asked in script.asked]
     assert actions.index("DetachNetworkInterface") < actions.index("DeleteNetworkInterface")
     assert (script.count("DetachNetworkInterface"), script.count("DeleteNetworkInterface")) == (1, 2)
-    assert ENI not in scripted_scope.ledger
+    assert ENI not in scripted_context.ledger
 
 
 def test_one_that_is_being_detached_is_not_detached_again(interfaces: NetworkInterfaces, script: ScriptedEC2) -> None:

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.storage.notifications import clipped_subject, publish, region_of_topic
 from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.ec2.storage.volumes import VolumeDescription, Volumes
 from pycloudlib.errors import CloudError, IllegalStateError, InvalidArgumentError, PycloudlibTimeoutError
-from support.scopes import scope_at
+from support.region_contexts import region_context_at
 from support.scripted_ec2 import ScriptedEC2
 from support.subscriber import Subscriber, subscriber
 
@@ -31,14 +31,14 @@ def listener() -> Iterator[Subscriber]:
 
 
 @pytest.fixture
-def scope(script: ScriptedEC2, moto_url: str) -> Scope:
+def scope(script: ScriptedEC2, moto_url: str) -> RegionContext:
     """EC2 is scripted; SNS is moto's."""
-    scope = scope_at(script.url)
-    return replace(scope, session=scope_at(moto_url).session)
+    scope = region_context_at(script.url)
+    return replace(scope, session=region_context_at(moto_url).session)
 
 
 @pytest.fixture
-def topic(scope: Scope, listener: Subscriber) -> Iterator[str]:
+def topic(scope: RegionContext, listener: Subscriber) -> Iterator[str]:
     sns = scope.session.client_of("sns", scope.region)
     topic_arn: str = sns.create_topic(Name="builds")["TopicArn"]
     sns.subscribe(TopicArn=topic_arn, Protocol="http", Endpoint=listener.url)
@@ -48,7 +48,7 @@ def topic(scope: Scope, listener: Subscriber) -> Iterator[str]:
 
 
 @pytest.fixture
-def volume(scope: Scope) -> Volume:
+def volume(scope: RegionContext) -> Volume:
     return Volume(VolumeDescription("vol-1", "in-use"), Volumes(scope))
 
 
@@ -98,7 +98,7 @@ def test_the_region_is_the_topics_own() -> None:
         region_of_topic("arn:aws:sns:us-east-1:123456789012:queue.fifo")
 
 
-def test_a_topic_in_another_region_is_told_there(scope: Scope, listener: Subscriber) -> None:
+def test_a_topic_in_another_region_is_told_there(scope: RegionContext, listener: Subscriber) -> None:
     sns = scope.session.client_of("sns", "eu-west-1")
     topic_arn = sns.create_topic(Name="elsewhere")["TopicArn"]
     sns.subscribe(TopicArn=topic_arn, Protocol="http", Endpoint=listener.url)

@@ -10,7 +10,7 @@ from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.ec2.storage.volumes import VolumeDescription, Volumes
 from pycloudlib.errors import IllegalStateError, PycloudlibTimeoutError, ResourceNotFoundError
 from pycloudlib.result import Result
-from support.scopes import scope_at
+from support.region_contexts import region_context_at
 from support.scripted_ec2 import ScriptedEC2
 
 
@@ -38,7 +38,7 @@ def snapshots_xml(state: str, progress: str = "", message: str = "") -> str:
 
 @pytest.fixture
 def volumes(script: ScriptedEC2) -> Volumes:
-    return Volumes(scope_at(script.url))
+    return Volumes(region_context_at(script.url))
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_a_snapshot_that_fails_is_an_error_with_ec2s_reason_and_stays_recorded(
     with pytest.raises(IllegalStateError, match=r"snap-1 will never be completed: it is error \(no key for it\)"):
         volume.snapshot()
     script.answer("DeleteSnapshot", "<return>true</return>")
-    assert "snap-1" in volumes._scope.ledger
-    assert volumes._scope.ledger.undo_all() == []
+    assert "snap-1" in volumes._context.ledger
+    assert volumes._context.ledger.undo_all() == []
     assert script.count("DeleteSnapshot") == 1
 
 
@@ -97,7 +97,7 @@ def test_a_volume_is_recorded_before_it_is_waited_for(script: ScriptedEC2, volum
     script.answer("DescribeVolumes", volume_xml("creating"))
     script.answer("DescribeVolumes", volume_xml("available"))
     volume_id = volumes.create(zone="z", size_gb=8, drive_type="gp2")
-    assert "vol-1" in volumes._scope.ledger
+    assert "vol-1" in volumes._context.ledger
     assert volumes.wait_until_available(volume_id, Deadline.after(60)).state == "available"
 
 

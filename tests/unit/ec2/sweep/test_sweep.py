@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pycloudlib.ec2.sweep.deletions import ORDER, command_by_hand
-from pycloudlib.ec2.sweep.leftovers import KINDS, Leftover, Selection
+from pycloudlib.ec2.sweep.orphans import KINDS, Orphan, Selection
 from pycloudlib.ec2.sweep.sweep import DRY_RUN, Sweep, SweepReport
 from pycloudlib.errors import CredentialsError, PermissionDeniedError
 from pycloudlib.tags import RUN
@@ -29,7 +29,7 @@ def only(script: ScriptedEC2, *actions: str) -> None:
 
 
 def sweep(script: ScriptedEC2, connect: ConnectTo, *, dry_run: bool = False, patience: float = 0.0) -> SweepReport:
-    scope = connect(script.url)._scope
+    scope = connect(script.url)._region_context
     return Sweep([scope], Selection("this-run"), NOW, patience=patience).run(dry_run=dry_run)
 
 
@@ -38,7 +38,7 @@ def test_a_dry_run_deletes_nothing_and_leaves_all_that_it_finds(script: Scripted
     script.answer("DescribeVolumes", f"<volumeSet>{VOLUMES}</volumeSet>")
     report = sweep(script, connect, dry_run=True)
     assert [one.id for one in report.found] == ["vol-1", "vol-2"]
-    assert [(one.leftover.id, one.reason) for one in report.left] == [("vol-1", DRY_RUN), ("vol-2", DRY_RUN)]
+    assert [(one.orphan.id, one.reason) for one in report.left] == [("vol-1", DRY_RUN), ("vol-2", DRY_RUN)]
     assert not report.is_clean
     assert {question["Action"] for question in script.asked} == set(ACTIONS)
 
@@ -137,7 +137,7 @@ def test_an_instance_that_does_not_end_keeps_what_it_uses(script: ScriptedEC2, c
     script.answer("DescribeVolumes", f"<volumeSet><item><volumeId>vol-1</volumeId>{attached}{TAGS}</item></volumeSet>")
     script.refuse("TerminateInstances", "OperationNotPermitted", "it is protected")
     report = sweep(script, connect)
-    reasons = {one.leftover.id: one.reason for one in report.left}
+    reasons = {one.orphan.id: one.reason for one in report.left}
     assert "it is protected" in reasons["i-1"]
     assert reasons["vol-1"] == "the instance i-1 uses it, which could not be deleted"
     assert script.count("DeleteVolume") == 0
@@ -146,7 +146,7 @@ def test_an_instance_that_does_not_end_keeps_what_it_uses(script: ScriptedEC2, c
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS])
 def test_each_kind_has_its_order_and_a_command_that_deletes_it_by_hand(kind: str) -> None:
     assert kind in ORDER
-    command = command_by_hand(Leftover(kind, "the-id", "eu-west-1"))
+    command = command_by_hand(Orphan(kind, "the-id", "eu-west-1"))
     assert command.startswith("aws ec2 ")
     assert " --region eu-west-1 " in command
     assert command.endswith("the-id")
@@ -154,13 +154,13 @@ def test_each_kind_has_its_order_and_a_command_that_deletes_it_by_hand(kind: str
 
 
 def test_a_command_can_be_pasted_into_a_shell() -> None:
-    command = command_by_hand(Leftover("key pair", "key; one", "eu-west-1"))
+    command = command_by_hand(Orphan("key pair", "key; one", "eu-west-1"))
     assert command == "aws ec2 delete-key-pair --region eu-west-1 --key-name 'key; one'"
 
 
 def test_a_gateway_is_detached_first_by_hand_too() -> None:
     detach, delete = command_by_hand(
-        Leftover("internet gateway", "igw-1", "eu-west-1", vpc_id="vpc-1"), "http://127.0.0.1:1"
+        Orphan("internet gateway", "igw-1", "eu-west-1", vpc_id="vpc-1"), "http://127.0.0.1:1"
     ).split(" && ")
     where = "--region eu-west-1 --endpoint-url http://127.0.0.1:1"
     assert detach == f"aws ec2 detach-internet-gateway {where} --internet-gateway-id igw-1 --vpc-id vpc-1"

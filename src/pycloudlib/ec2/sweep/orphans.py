@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pycloudlib.ec2.api.faults import call_until_consistent, translated
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.errors import CloudError, InvalidArgumentError
 from pycloudlib.tags import CREATED, EXPIRES, NAME, OWNER, RUN
 
@@ -44,7 +44,7 @@ _GONE_STATES = frozenset({"terminated", "deleted", "deregistered"})
 
 
 @dataclass(frozen=True)
-class Leftover:
+class Orphan:
     """A resource with this library's tags.
 
     Args:
@@ -95,30 +95,30 @@ class Selection:
     owner: str | None = None
     expired: bool = False
 
-    def matches(self, leftover: Leftover, now: datetime) -> bool:
+    def matches(self, orphan: Orphan, now: datetime) -> bool:
         """Return whether a resource matches.
 
         Args:
-            leftover: the resource.
+            orphan: the resource.
             now: the current time, timezone-aware.
         """
         return (
-            self._is_of_a_wanted_run(leftover)
-            and self.owner in (None, leftover.owner)
-            and self._is_old_enough(leftover, now)
-            and (not self.expired or (leftover.expires is not None and leftover.expires <= now))
+            self._is_of_a_wanted_run(orphan)
+            and self.owner in (None, orphan.owner)
+            and self._is_old_enough(orphan, now)
+            and (not self.expired or (orphan.expires is not None and orphan.expires <= now))
         )
 
-    def _is_of_a_wanted_run(self, leftover: Leftover) -> bool:
+    def _is_of_a_wanted_run(self, orphan: Orphan) -> bool:
         if self.run is None:
-            return leftover.run != self.own_run
-        return leftover.run.startswith(self.run)
+            return orphan.run != self.own_run
+        return orphan.run.startswith(self.run)
 
-    def _is_old_enough(self, leftover: Leftover, now: datetime) -> bool:
+    def _is_old_enough(self, orphan: Orphan, now: datetime) -> bool:
         if self.older_than is None:
             return True
         # A resource of unknown age may be new.
-        return leftover.created is not None and (now - leftover.created).total_seconds() >= self.older_than
+        return orphan.created is not None and (now - orphan.created).total_seconds() >= self.older_than
 
 
 def checked_selection(
@@ -174,38 +174,38 @@ class Kind:
     filters: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     state_key: str = "State"
 
-    def find(self, scope: Scope) -> list[Leftover]:
+    def find(self, context: RegionContext) -> list[Orphan]:
         """Return the resources with this library's tags in one region (Describe...).
 
         Args:
-            scope: the context of the region.
+            context: the context of the region.
 
         Raises:
             CloudError: EC2 rejected the request.
         """
         try:
             records = call_until_consistent(
-                partial(self._records, scope), what=f"find every {self.name} in {scope.region}", codes=()
+                partial(self._records, context), what=f"find every {self.name} in {context.region}", codes=()
             )
         except CloudError as error:
             if error.code not in UNKNOWN_ACTION_CODES:
                 raise
-            logger.debug("no %s in %s: %s", self.name, scope.region, error)
+            logger.debug("no %s in %s: %s", self.name, context.region, error)
             return []
-        found = [self._leftover(record, scope.region) for record in records]
+        found = [self._orphan(record, context.region) for record in records]
         # Filter again, because a server without this filter returns all resources.
         return [one for one in found if one.run and one.state not in _GONE_STATES]
 
-    def _records(self, scope: Scope) -> list[Mapping[str, Any]]:
+    def _records(self, context: RegionContext) -> list[Mapping[str, Any]]:
         wanted = {"tag-key": [RUN], **self.filters}
         parameters = {"Filters": [{"Name": name, "Values": list(values)} for name, values in wanted.items()]}
         with translated():
-            return list(_listed(scope.client, self, {**parameters, **self.parameters}))
+            return list(_listed(context.client, self, {**parameters, **self.parameters}))
 
-    def _leftover(self, record: Mapping[str, Any], region: str) -> Leftover:
+    def _orphan(self, record: Mapping[str, Any], region: str) -> Orphan:
         tags = {tag["Key"]: tag["Value"] for tag in record.get("Tags") or record.get("TagSet") or ()}
         state = record.get(self.state_key) or ""
-        return Leftover(
+        return Orphan(
             kind=self.name,
             id=record[self.id_key],
             region=region,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.settling import when_free, when_known
+from pycloudlib.ec2.api.consistency import when_free, when_known
 from pycloudlib.errors import CloudError, IllegalStateError, PermissionDeniedError
 from support.scripted_ec2 import ScriptedEC2
 

@@ -36,7 +36,7 @@ _SAYS_UNKNOWN = re.compile(
 
 
 @dataclass(frozen=True)
-class Dispensable:
+class OptionalParameter:
     """A parameter that a call can omit.
 
     Args:
@@ -59,19 +59,21 @@ class Dispensable:
         return (self.wire_name or self.name).lower() in re.sub(r"[^a-z]", "", message.lower())
 
 
-TAG_SPECIFICATIONS = Dispensable(
+TAG_SPECIFICATIONS = OptionalParameter(
     "TagSpecifications",
     "what is created is tagged right after its creation instead, by CreateTags; what comes with an instance, and what "
     "is created by a process that is killed in between, has no tags",
     "TagSpecification",
 )
 
-DISPENSABLE = (
+OPTIONAL_PARAMETERS = (
     TAG_SPECIFICATIONS,
-    Dispensable("IncludeDeprecated", "images past their date of deprecation are found, or not, as the server likes"),
-    Dispensable("IncludePublicKey", "public keys are compared by their fingerprints"),
-    Dispensable("Latest", "the console log is that of the latest boot"),
-    Dispensable("MetadataOptions", "the metadata service is as the server has it, whatever was asked for"),
+    OptionalParameter(
+        "IncludeDeprecated", "images past their date of deprecation are found, or not, as the server likes"
+    ),
+    OptionalParameter("IncludePublicKey", "public keys are compared by their fingerprints"),
+    OptionalParameter("Latest", "the console log is that of the latest boot"),
+    OptionalParameter("MetadataOptions", "the metadata service is as the server has it, whatever was asked for"),
 )
 
 CREATED = {
@@ -101,7 +103,7 @@ TAG_TIMEOUT = 30.0
 """Seconds for which a server may return NotFound for a created resource."""
 
 
-class Degrading:
+class CompatibilityShim:
     """The parameters that a server was found not to support. Thread-safe.
 
     Args:
@@ -110,7 +112,7 @@ class Degrading:
 
     def __init__(self, client: EC2Client) -> None:
         self._client = client
-        self._unknown: set[Dispensable] = set()
+        self._unknown: set[OptionalParameter] = set()
         self._lock = threading.Lock()
         events = client.meta.events
         events.register("before-call.ec2", self._leave_out_what_is_unknown)
@@ -130,13 +132,13 @@ class Degrading:
         message = error.get("Message") or ""
         if error.get("Code") not in CERTAIN_CODES and not _SAYS_UNKNOWN.search(message):
             return None
-        refused = [one for one in DISPENSABLE if one.is_named_in(message)]
+        refused = [one for one in OPTIONAL_PARAMETERS if one.is_named_in(message)]
         left_out = [one for one in refused if _leave_out(one, request_dict)]
         for parameter in left_out:
             self._note_unknown(parameter)
         return 0.0 if left_out else None
 
-    def _note_unknown(self, parameter: Dispensable) -> None:
+    def _note_unknown(self, parameter: OptionalParameter) -> None:
         with self._lock:
             if parameter in self._unknown:
                 return
@@ -175,7 +177,7 @@ class Degrading:
         return True
 
 
-def _leave_out(parameter: Dispensable, request: dict[str, Any]) -> bool:
+def _leave_out(parameter: OptionalParameter, request: dict[str, Any]) -> bool:
     """Remove a parameter from a request, and keep its tags for later.
 
     Returns:

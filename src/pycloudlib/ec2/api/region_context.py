@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Scope:
+class RegionContext:
     """The context of every noun that creates resources.
 
     Args:
@@ -34,7 +34,7 @@ class Scope:
     ledger: Ledger
     session: Session
 
-    def in_region(self, region: str) -> Scope:
+    def in_region(self, region: str) -> RegionContext:
         """Return the context of another region, with the same ledger.
 
         Raises:
@@ -49,7 +49,7 @@ class Scope:
         *resource_types: str,
         name: str = "",
         extra: Mapping[str, str] | None = None,
-        creation: str = "",
+        idempotency_tag: str = "",
         username: str = "",
     ) -> Any:
         """Return the parameter TagSpecifications of a create call.
@@ -58,13 +58,13 @@ class Scope:
             resource_types: EC2's resource types: "volume", "snapshot", "image", ...
             name: the tag "Name"; default this context's name.
             extra: the caller's own tags; default none.
-            creation: the idempotency tag of the call; default none.
+            idempotency_tag: the idempotency tag of the call; default none.
             username: the login user of an image's instances; default unknown.
 
         Raises:
             InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
         """
-        tags = self.ownership.tags(name or self.name, extra, creation=creation, username=username)
+        tags = self.ownership.tags(name or self.name, extra, idempotency_tag=idempotency_tag, username=username)
         return tag_specifications(resource_types, tags)
 
     def record(self, kind: str, resource_id: str, undo: Callable[[], object], order: UndoOrder) -> None:

@@ -58,7 +58,7 @@ def when_known(
     )
 
 
-def unless_joined(call: Callable[[], T]) -> Callable[[], T | None]:
+def ignore_already_attached(call: Callable[[], T]) -> Callable[[], T | None]:
     """Wrap a call that attaches new parts, such as a volume to an instance, so that it ignores "already attached".
 
     Nothing else uses new parts, so an earlier attempt with a lost response must have succeeded.

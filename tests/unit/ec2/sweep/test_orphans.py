@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pycloudlib.ec2.sweep.leftovers import KINDS, KINDS_BY_NAME, Leftover, Selection, checked_selection
+from pycloudlib.ec2.sweep.orphans import KINDS, KINDS_BY_NAME, Orphan, Selection, checked_selection
 from pycloudlib.errors import InvalidArgumentError, PermissionDeniedError
 from pycloudlib.tags import CREATED, EXPIRES, OWNER, RUN, Ownership
 from support.scripted_ec2 import ScriptedEC2
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
-LEFTOVER = Leftover("volume", "vol-1", "us-east-1", run="run-1-gw0", owner="me@here", created=NOW - HOUR)
+LEFTOVER = Orphan("volume", "vol-1", "us-east-1", run="run-1-gw0", owner="me@here", created=NOW - HOUR)
 OWN_TAGS = Ownership("this-run", "me@here").tags("x")
 
 
@@ -85,8 +85,8 @@ def test_a_leftover_says_what_its_tags_say(script: ScriptedEC2, connect: Connect
     attached = "<attachmentSet><item><instanceId>i-1</instanceId></item></attachmentSet>"
     volume = f"<item><volumeId>vol-1</volumeId><status>in-use</status>{attached}{tags}</item>"
     script.answer("DescribeVolumes", f"<volumeSet>{volume}</volumeSet>")
-    (found,) = KINDS_BY_NAME["volume"].find(connect(script.url)._scope)
-    assert found == Leftover(
+    (found,) = KINDS_BY_NAME["volume"].find(connect(script.url)._region_context)
+    assert found == Orphan(
         kind="volume",
         id="vol-1",
         region="us-east-1",
@@ -109,13 +109,13 @@ def test_what_carries_no_tags_of_ours_is_not_found_even_if_the_server_lists_it(
     others = f"<item><volumeId>vol-1</volumeId>{tag_set(Name='pycloudlib')}</item>"
     gone = f"<item><volumeId>vol-2</volumeId><status>deleted</status>{tag_set(**{RUN: 'run-1'})}</item>"
     script.answer("DescribeVolumes", f"<volumeSet>{others}{gone}</volumeSet>")
-    assert KINDS_BY_NAME["volume"].find(connect(script.url)._scope) == []
+    assert KINDS_BY_NAME["volume"].find(connect(script.url)._region_context) == []
 
 
 def test_times_that_are_none_are_left_open(script: ScriptedEC2, connect: ConnectTo) -> None:
     tags = tag_set(**{RUN: "run-1", CREATED: "yesterday", EXPIRES: ""})
     script.answer("DescribeKeyPairs", f"<keySet><item><keyName>k</keyName>{tags}</item></keySet>")
-    (found,) = KINDS_BY_NAME["key pair"].find(connect(script.url)._scope)
+    (found,) = KINDS_BY_NAME["key pair"].find(connect(script.url)._region_context)
     assert (found.created, found.expires, found.owner) == (None, None, "")
 
 
@@ -123,14 +123,14 @@ def test_all_pages_are_read(script: ScriptedEC2, connect: ConnectTo) -> None:
     for number, token in ((1, "<nextToken>more</nextToken>"), (2, "")):
         item = f"<item><volumeId>vol-{number}</volumeId>{tag_set(**{RUN: 'run-1'})}</item>"
         script.answer("DescribeVolumes", f"<volumeSet>{item}</volumeSet>{token}")
-    found = KINDS_BY_NAME["volume"].find(connect(script.url)._scope)
+    found = KINDS_BY_NAME["volume"].find(connect(script.url)._region_context)
     assert [one.id for one in found] == ["vol-1", "vol-2"]
     assert script.asked[1]["NextToken"] == "more"
 
 
 @pytest.mark.parametrize("code", ["UnsupportedOperation", "InvalidAction"])
 def test_a_server_without_such_resources_has_none_left(script: ScriptedEC2, connect: ConnectTo, code: str) -> None:
-    scope = connect(script.url)._scope
+    scope = connect(script.url)._region_context
     for kind in KINDS:
         action = "".join(word.capitalize() for word in kind.operation.split("_"))
         script.refuse(action, code)
@@ -140,4 +140,4 @@ def test_a_server_without_such_resources_has_none_left(script: ScriptedEC2, conn
 def test_who_may_not_ask_is_told_so(script: ScriptedEC2, connect: ConnectTo) -> None:
     script.refuse("DescribeVolumes", "UnauthorizedOperation", status=403)
     with pytest.raises(PermissionDeniedError):
-        KINDS_BY_NAME["volume"].find(connect(script.url)._scope)
+        KINDS_BY_NAME["volume"].find(connect(script.url)._region_context)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pycloudlib.ec2.api.scope import Scope
+from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.instances.poller import Poller
 from pycloudlib.setting_values import CloudInitFailure
 from pycloudlib.ssh.host_keys import KeyOwners, Mode
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Access:
+class InstanceContext:
     """The cloud's context for an instance.
 
     Args:
-        scope: the context in which the instance's devices are created.
+        region_context: the context in which the instance's devices are created.
         client: the boto3 EC2 client.
         poller: polls the states of all instances.
         port: the port of sshd on every instance.
@@ -31,7 +31,7 @@ class Access:
         key_owners: the instance of each host key.
     """
 
-    scope: Scope
+    region_context: RegionContext
     client: EC2Client
     poller: Poller
     port: int
