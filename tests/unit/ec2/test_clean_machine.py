@@ -25,6 +25,21 @@ PATIENCE = 60.0
 TROUBLES = ("none", "lost", "refused", "interrupted before", "interrupted after")
 """What may happen to one call: nothing, its response is lost, EC2 refuses it, or Ctrl-C comes around it."""
 
+VPC_CALLS = (
+    "CreateVpc",
+    "ModifyVpcAttribute",
+    "CreateInternetGateway",
+    "AttachInternetGateway",
+    "CreateRouteTable",
+    "CreateRoute",
+    "CreateSubnet",
+    "AssociateRouteTable",
+    "CreateSecurityGroup",
+    "CreateTags",
+)
+
+VPC_DELETIONS = ("DetachInternetGateway", "DeleteSubnet", "DeleteSecurityGroup", "DeleteVpc")
+
 
 def press_ctrl_c() -> None:
     main_thread = threading.main_thread().ident
@@ -49,15 +64,36 @@ class CleanMachine(RuleBasedStateMachine):
     def create_volume(self, trouble: str) -> None:
         self.attempt("CreateVolume", trouble, lambda: self.ec2.create_volume(1, zone=f"{self.ec2.region}a"))
 
+    @rule(trouble=st.sampled_from(TROUBLES), action=st.sampled_from(VPC_CALLS))
+    def create_vpc(self, trouble: str, action: str) -> None:
+        self.attempt(action, trouble, lambda: self.ec2.get_or_create_vpc(self.ec2.tag))
+
+    @rule(trouble=st.sampled_from(TROUBLES), action=st.sampled_from(VPC_DELETIONS))
+    def delete_vpc(self, trouble: str, action: str) -> None:
+        if self.ec2.created_vpcs:
+            self.attempt(action, trouble, self.ec2.created_vpcs[0].delete)
+
+    @rule(trouble=st.sampled_from(TROUBLES))
+    def upload_key(self, trouble: str) -> None:
+        public_key = self.ec2.key_pair.public_key_path
+        self.attempt("ImportKeyPair", trouble, lambda: self.ec2.upload_key(public_key, name=self.ec2.tag))
+
+    @rule(moment=st.sampled_from(("interrupted before", "interrupted after")))
+    def interrupt_a_launch_that_waits(self, moment: str) -> None:
+        known = self.left_in_ec2()
+        # Nobody answers in the instance, so that it would wait until the interrupt.
+        self.attempt("GetConsoleOutput", moment, lambda: self.ec2.launch(BOOKWORM_DAILY, wait=True))
+        assert self.left_in_ec2() <= known
+
     @rule(trouble=st.sampled_from(TROUBLES))
     def delete_instance(self, trouble: str) -> None:
         if self.ec2.created_instances:
             instance = self.ec2.created_instances[0]
             self.attempt("TerminateInstances", trouble, lambda: instance.delete(wait=False))
 
-    @rule(trouble=st.sampled_from(("none", "refused", "interrupted before")))
-    def clean(self, trouble: str) -> None:
-        self.attempt("TerminateInstances", trouble, self.ec2.clean)
+    @rule(trouble=st.sampled_from(TROUBLES), action=st.sampled_from(("TerminateInstances", "DeleteVolume")))
+    def clean(self, trouble: str, action: str) -> None:
+        self.attempt(action, trouble, self.ec2.clean)
 
     @rule(cleans_first=st.booleans())
     def launch_and_clean_at_once(self, cleans_first: bool) -> None:
@@ -70,7 +106,7 @@ class CleanMachine(RuleBasedStateMachine):
     @rule()
     def clean_for_good(self) -> None:
         assert self.ec2.clean() == []
-        assert self.left_in_ec2() == set()
+        assert self.left_in_ec2() | self.left_of_vpcs() == set()
         assert (self.ec2.created_instances, len(self.ec2._ledger)) == ([], 0)
 
     @invariant()
@@ -98,7 +134,19 @@ class CleanMachine(RuleBasedStateMachine):
         instances = [instance for reservation in reservations for instance in reservation["Instances"]]
         living = {one["InstanceId"] for one in instances if one["State"]["Name"] not in ("shutting-down", "terminated")}
         # moto keeps the root volumes of terminated instances, which are larger.
-        return living | {one["VolumeId"] for one in volumes if one["Size"] == 1}
+        keys = self.ec2.client.describe_key_pairs(Filters=named)["KeyPairs"]
+        return living | {one["VolumeId"] for one in volumes if one["Size"] == 1} | {one["KeyName"] for one in keys}
+
+    def left_of_vpcs(self) -> set[str]:
+        named = [{"Name": "tag:Name", "Values": [self.ec2.tag]}]
+        client = self.ec2.client
+        return {
+            *(one["VpcId"] for one in client.describe_vpcs(Filters=named)["Vpcs"]),
+            *(one["SubnetId"] for one in client.describe_subnets(Filters=named)["Subnets"]),
+            *(one["RouteTableId"] for one in client.describe_route_tables(Filters=named)["RouteTables"]),
+            *(one["InternetGatewayId"] for one in client.describe_internet_gateways(Filters=named)["InternetGateways"]),
+            *(one["GroupId"] for one in client.describe_security_groups(Filters=named)["SecurityGroups"]),
+        }
 
     def teardown(self) -> None:
         self.gate.behave()

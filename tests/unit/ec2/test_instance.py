@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from getpass import getuser
@@ -28,6 +30,7 @@ from pycloudlib.errors import (
     KeyPairError,
     PermissionDeniedError,
     PycloudlibTimeoutError,
+    SSHError,
 )
 from pycloudlib.waiting import wait_until
 from support.faulty_ec2 import faulty_ec2
@@ -325,6 +328,17 @@ def test_delete_terminates_and_a_second_one_does_nothing(ec2: EC2, instance: EC2
     assert calls == []
     assert ec2.created_instances == []
     assert instance.state is InstanceState.TERMINATED
+
+
+def test_delete_does_not_wait_for_a_login_in_another_thread(connect: ConnectTo, moto_url: str, guest: Guest) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor(1) as pool:
+        ec2 = connect(moto_url, ssh_port=silent.getsockname()[1], key=guest.key_pair)
+        instance = ec2.launch(BOOKWORM_DAILY, username="me", wait=False)
+        instance.banner_timeout = 3600
+        command = pool.submit(instance.execute, "true")
+        with silent.accept()[0]:
+            assert instance.delete() == []
+            assert isinstance(command.exception(60), SSHError)
 
 
 def test_delete_without_waiting_leaves_the_waiting_to_clean(ec2: EC2, instance: EC2Instance) -> None:

@@ -26,6 +26,14 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "execute for a while": lambda instance: instance.execute("sleep 0.2; echo hi", timeout=PATIENCE),
     "restart": lambda instance: instance.restart(),
     "restart without waiting": lambda instance: instance.restart(wait=False),
+    "stop": lambda instance: instance.shutdown(),
+    "start": lambda instance: instance.start(),
+    "wait": lambda instance: instance.wait(PATIENCE / 2),
+    "give up": lambda instance: instance.execute("sleep 600", timeout=0.1),
+    "run a script": lambda instance: instance.run_script("echo hi"),
+    "push": lambda instance: instance.push_file(__file__, "/dev/null"),
+    "pull": lambda instance: instance.pull_file("/proc/uptime", "/dev/null"),
+    "read the console": lambda instance: instance.console_log(0),
     "close": lambda instance: instance.__del__(),
     "refresh": lambda instance: instance.refresh(),
 }
@@ -63,6 +71,8 @@ class InstanceMachine(RuleBasedStateMachine):
                 with pytest.raises(InstanceStateError):
                     OPERATIONS[name](self.instance)
         else:
+            # moto stops at once, so this is a no-op for one that was not stopped.
+            self.instance.start()
             assert self.instance.execute("echo alive", timeout=PATIENCE) == "alive"
 
     def run_together(self, operations: list[Callable[..., object]]) -> list[object]:

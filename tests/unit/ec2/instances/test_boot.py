@@ -174,6 +174,29 @@ def test_nothing_of_a_boot_is_left_running(booting: Booting) -> None:
     wait_until(lambda: threading.active_count() <= before, what="its threads to end", deadline=Deadline.after(60))
 
 
+def test_a_boot_does_not_wait_for_a_call_of_its_watch(booting: Booting, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
+    answered: list[str] = []
+
+    def stalled(_: Deadline) -> str:
+        asked.set()
+        answer.wait(60)
+        answered.append("too late")
+        return ""
+
+    def end() -> None:
+        asked.wait(60)
+        booting.guest.program("cloud-init", CLOUD_INIT_DONE)
+        booting.guest.sshd.drop_connections()
+
+    monkeypatch.setattr(booting, "look_at_console", stalled)
+    act = when_cloud_init_is_asked(booting, end)
+    booting.wait()
+    assert (booting.stages[-1], answered) == ("ready", [])
+    answer.set()
+    act.join()
+
+
 def test_running_without_an_address_is_not_enough(booting: Booting) -> None:
     booting.descriptions = [InstanceDescription("i-1", InstanceState.RUNNING)]
     with pytest.raises(BootTimeoutError, match="waiting for EC2 to give it an address"):
