@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pycloudlib.cli.cloud import Cloud, cloud_options, with_options
+from pycloudlib.cli.on_demand import check_pull, found_or_pulled, pull_option
 from pycloudlib.cli.progress import plain_step
 from pycloudlib.errors import MissingPrerequisiteError
 
@@ -49,13 +50,16 @@ class Place:
     Args:
         cloud: the EC2 endpoint. A local one lasts as long as the command. Disk files always use a local one.
         disk: the boot options of disk files.
+        may_pull: whether to pull images of releases that the local EC2 does not have; default no.
     """
 
     cloud: Cloud
     disk: Disk
+    may_pull: bool = False
 
 
 _DISK_OPTIONS = (
+    pull_option,
     click.option("--release", default="", help="Of a disk file: code name or version; tells who logs in."),
     click.option(
         "--kernel",
@@ -72,9 +76,17 @@ def place_options(callback: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(callback)
     def with_place(
-        *, cloud: Cloud, release: str, kernel: Path | None, initrd: Path | None, kernel_arguments: str, **others: Any
+        *,
+        cloud: Cloud,
+        release: str,
+        kernel: Path | None,
+        initrd: Path | None,
+        kernel_arguments: str,
+        may_pull: bool,
+        **others: Any,
     ) -> None:
-        callback(place=Place(cloud, Disk(release, kernel, initrd, kernel_arguments)), **others)
+        check_pull(may_pull=may_pull, local=cloud.local)
+        callback(place=Place(cloud, Disk(release, kernel, initrd, kernel_arguments), may_pull), **others)
 
     return with_options(cloud_options(with_place, own_local=True), _DISK_OPTIONS)
 
@@ -171,17 +183,30 @@ def offered_disks(images: Iterable[str], disk: Disk) -> Iterator[dict[str, Launc
         yield {image: undo.enter_context(_offered(Path(image), disk)) for image in images if is_disk(image)}
 
 
-def launchable(ec2: EC2, image: str, offered: Mapping[str, Launchable]) -> Launchable:
+def launchable(ec2: EC2, image: str, offered: Mapping[str, Launchable], place: Place) -> Launchable:
     """Return the AMI of an IMAGE argument.
 
     Args:
         ec2: the EC2 session.
         image: an AMI id, a release, or a disk file.
         offered: the result of `offered_disks()`.
+        place: the place of launches.
     """
     if image in offered:
         return offered[image]
-    return Launchable(image if image.startswith(AMI) else ec2.daily_image(image), image)
+    if image.startswith(AMI):
+        return Launchable(image, image)
+    if not place.cloud.local:
+        return Launchable(ec2.daily_image(image), image)
+    from pycloudlib.local.images.sources.published import Wanted
+
+    image_id = found_or_pulled(
+        lambda: ec2.daily_image(image),
+        Wanted(image, daily=True),
+        may_pull=place.may_pull,
+        config_file=place.cloud.config_file,
+    )
+    return Launchable(image_id, image)
 
 
 @contextmanager

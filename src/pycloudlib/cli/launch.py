@@ -17,6 +17,7 @@ from pycloudlib.cli.guest_command import run_in
 from pycloudlib.cli.image_options import image_options, newest_image
 from pycloudlib.cli.instance_facts import facts
 from pycloudlib.cli.lifetime import cleaned_up
+from pycloudlib.cli.on_demand import check_pull, found_or_pulled, pull_option
 from pycloudlib.cli.openssh import require_openssh, shown, ssh_words
 from pycloudlib.cli.output import print_facts, print_json
 from pycloudlib.cli.progress import step
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     optional=True,
     epilog=examples(
         "pycloudlib launch bookworm --local",
+        "pycloudlib launch noble --local --pull",
         "pycloudlib launch noble --ssh",
         "pycloudlib launch noble --daily -- cloud-init status --long",
         "pycloudlib launch noble --keep --ttl 2h --type t3.small --user-data user-data.yaml",
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--keep", is_flag=True, help="Leave it; print how to reach and how to delete it.")
 @click.option("--ssh", "shell", is_flag=True, help="Open a session; when that ends, the command does.")
 @image_options
+@pull_option
 @click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
 @click.option("--user-data", type=click.File("rb"), metavar="FILE", help="For cloud-init; - reads standard input.")
 @click.option("--ttl", metavar="DURATION", callback=as_seconds, help="When it ends itself, such as 30m or 2h.")
@@ -74,6 +77,7 @@ def launch(
     daily: bool,
     arch: str,
     image_type: str,
+    may_pull: bool,
     **request: Any,
 ) -> int:
     """Launch an instance, and delete it when the command ends.
@@ -85,12 +89,13 @@ def launch(
     deleted.
     """
     _check_usage(command=command, shell=shell, as_json=as_json, count=count)
+    check_pull(may_pull=may_pull, local=cloud.local)
     overrides = {"ttl": ttl, "boot_timeout": timeout, **key_settings(key)}
     login = Login(cloud, key, request["username"])
     ec2 = cloud.open(tag, **overrides)
     with cleaned_up(ec2, keep=keep):
         with step(f"looking for {image}"):
-            image_id = newest_image(ec2, image, daily=daily, arch=arch, image_type=image_type)
+            image_id = _image_id(cloud, ec2, image, may_pull=may_pull, daily=daily, arch=arch, image_type=image_type)
         with step(f"launching {image_id}"):
             instances = _launched(ec2, image_id, count, **request)
         if keep:
@@ -114,6 +119,18 @@ def _check_usage(*, command: Sequence[str], shell: bool, as_json: bool, count: i
         raise click.UsageError("--ssh opens a session in one machine: leave out --count")
     if shell:
         require_openssh()
+
+
+def _image_id(cloud: Cloud, ec2: EC2, image: str, *, may_pull: bool, daily: bool, arch: str, image_type: str) -> str:
+    def find() -> str:
+        return newest_image(ec2, image, daily=daily, arch=arch, image_type=image_type)
+
+    if not cloud.local or image.startswith("ami-"):
+        return find()
+    from pycloudlib.local.images.sources.published import Wanted
+
+    wanted = Wanted(image, daily, arch, image_type)
+    return found_or_pulled(find, wanted, may_pull=may_pull, config_file=cloud.config_file)
 
 
 def _launched(

@@ -108,13 +108,15 @@ local.add_command(reach)
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the settings to this file instead of printing them.",
 )
+@click.option("--pull", "pulls", metavar="NAME", multiple=True, help="Download the newest image of a release first.")
 @json_option
-def start(name: str, write_config: Path | None, as_json: bool, **options: Any) -> None:
+def start(name: str, write_config: Path | None, pulls: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Start a local EC2, and print its settings.
 
     \b
     Example:
       pycloudlib local start --write-config local.toml
+      pycloudlib local start --pull noble
       PYCLOUDLIB_CONFIG=local.toml pytest
     """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
     from pycloudlib.local import LocalEC2
@@ -122,6 +124,11 @@ def start(name: str, write_config: Path | None, as_json: bool, **options: Any) -
     if write_config is not None:
         settings_file.check_writing(write_config, name)
     server = LocalEC2(name, **options)
+    if pulls:
+        from pycloudlib.cli.image_sources import pull
+        from pycloudlib.local.images.sources.published import Wanted
+
+        pull([Wanted(one) for one in pulls])
     info = server.start()
     try:
         _tell(name, info, write_config, as_json=as_json)
@@ -149,7 +156,7 @@ def _remind_of_images() -> None:
     from pycloudlib.local.images.catalog import Catalog
 
     if not Catalog(paths.images_dir()).images():
-        click.echo("There is no image to launch yet: pycloudlib local image build", err=True)
+        click.echo("There is no image to launch yet: pycloudlib local image build, or pull", err=True)
 
 
 @local.command(epilog=examples("pycloudlib local status", "pycloudlib local status --json"))

@@ -113,7 +113,7 @@ def _records(
             elif source.startswith(INSTANCE):
                 found.append(_of_instance(ec2, source, username))
             else:
-                image = launchable(ec2, source, offered)
+                image = launchable(ec2, source, offered, place)
                 found += [_of_image(ec2, image, instance_type, username) for _ in range(runs)]
     return found
 

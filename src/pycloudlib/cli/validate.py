@@ -102,7 +102,7 @@ def validate(
         offered_disks([image], place.disk) as offered,
         connected(place, "validate", needs_local=bool(offered)) as ec2,
     ):
-        found = launchable(ec2, image, offered)
+        found = launchable(ec2, image, offered, place)
         user = username or found.username
         subject = Subject(ec2, Request(found.image_id, instance_type, user, boot_timeout, found.label))
         validation = run(subject, selection, junit=junit)

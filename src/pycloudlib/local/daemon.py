@@ -171,6 +171,44 @@ class LocalEC2:
             os.set_inheritable(self._process.stdin.fileno(), True)
         exec_inside(entrance, command)
 
+    @staticmethod
+    def pull_image(
+        release: str,
+        *,
+        daily: bool = False,
+        arch: str = "x86_64",
+        image_type: str = "generic",
+        serial: str | None = None,
+    ) -> str:
+        """Download the image of a release from its publisher, verify it, and offer it on every local EC2 of this user.
+
+        No-op if it is there already. Mirrors, keyrings, and a proxy are those of the environment.
+
+        Args:
+            release: a release, such as "noble", "24.04", or "bookworm".
+            daily: whether the daily build is meant; default the released image.
+            arch: "x86_64" (default) or "arm64".
+            image_type: "generic" (default), or "minimal" for Ubuntu.
+            serial: the serial of the build; default the newest one.
+
+        Returns:
+            The AMI id.
+
+        Raises:
+            ImageNotFoundError: the publisher has no such image.
+            InvalidArgumentError: the release is unknown.
+            DownloadError: the image cannot be downloaded.
+            VerificationError: its checksum or a signature is wrong.
+            LocalEC2Error: the disk is full.
+        """
+        from pycloudlib.local.images.catalog import Catalog  # noqa: PLC0415  (most uses need none of it)
+        from pycloudlib.local.images.sources.published import Wanted  # noqa: PLC0415
+        from pycloudlib.local.images.sources.pull import Puller  # noqa: PLC0415
+
+        wanted = Wanted(release, daily, arch, image_type, serial)
+        (image,) = Puller(Catalog(paths.images_dir())).pull([wanted])
+        return image.image_id
+
     def partition(self, one: str, other: str = "all") -> AbstractContextManager[str]:
         """Drop all packets between two ends, in both directions, for the duration of a `with` block.
 

@@ -28,7 +28,7 @@ HOW_TO_CONFIGURE = "use --cloud-local, or give AWS credentials, a region and an 
 
 NO_LOCAL_IMAGE = (
     "the local EC2 has no image of {name}: `pycloudlib local image build` makes one of Debian bookworm, and "
-    "`pycloudlib local image list` shows what there is"
+    "`pycloudlib local image pull {name}` or --cloud-local-pull downloads one"
 )
 
 
@@ -139,6 +139,7 @@ def find_image(run: Run, ec2: EC2, name: str) -> str:
     Raises:
         ImageNotFoundError: no image matches.
         InvalidArgumentError: the release is unknown.
+        DownloadError: the image is to be pulled, but cannot be downloaded.
     """
     if re.fullmatch(r"ami-[0-9a-f]+", name):
         return name
@@ -147,4 +148,8 @@ def find_image(run: Run, ec2: EC2, name: str) -> str:
     except ImageNotFoundError as error:
         if not run.options.local:
             raise
-        raise ImageNotFoundError(name, message=NO_LOCAL_IMAGE.format(name=name)) from error
+        if not run.options.local_pull:
+            raise ImageNotFoundError(name, message=NO_LOCAL_IMAGE.format(name=name)) from error
+    from pycloudlib.local import LocalEC2
+
+    return LocalEC2.pull_image(name)

@@ -48,6 +48,7 @@ class CloudOptions:
         local: whether to start a local EC2 for the run.
         local_network: the network of the local EC2: "auto", "namespaces", or "user"; None for its default.
         local_inside: whether to run the session inside the default VPC of the local EC2.
+        local_pull: whether to download images that the local EC2 does not have.
         config: the settings file; None for the default one.
         region: the region, such as "eu-central-1"; None for the settings'.
         profile: a profile of ~/.aws/config; None for the settings'.
@@ -65,6 +66,7 @@ class CloudOptions:
     local: bool
     local_network: str | None
     local_inside: bool
+    local_pull: bool
     config: Path | None
     region: str | None
     profile: str | None
@@ -129,6 +131,7 @@ OPTIONS = (
     Option("local", "start a local EC2 for this run, whose instances are virtual machines on this computer"),
     Option("local-network", "the network of its machines: auto, namespaces, user", "NETWORK", NETWORKS),
     Option("local-inside", "run the whole session inside its default VPC, where private addresses are reached"),
+    Option("local-pull", "download images of releases that the local EC2 does not have"),
     Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
     Option("region", "the region; default: that of the settings", "NAME"),
     Option("profile", "a profile of ~/.aws/config; default: that of the settings", "NAME"),
@@ -190,6 +193,7 @@ def read_options(config: pytest.Config) -> CloudOptions:
         local=read("local", _switch, False),
         local_network=read("local-network", _network),
         local_inside=read("local-inside", _switch, False),
+        local_pull=read("local-pull", _switch, False),
         config=read("config", _path),
         region=read("region", partial(_setting, "region")),
         profile=read("profile", _text),

@@ -13,6 +13,7 @@ VALUES = {
     "local": ("true", True),
     "local-network": ("user", "user"),
     "local-inside": ("true", True),
+    "local-pull": ("true", True),
     "config": ("settings.toml", None),
     "region": ("eu-north-1", "eu-north-1"),
     "profile": ("ci", "ci"),

@@ -1,0 +1,52 @@
+"""Images of a local EC2 that are pulled when a command needs them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pycloudlib.errors import ImageNotFoundError
+
+if TYPE_CHECKING:
+    from pycloudlib.local.images.sources.published import Wanted
+
+pull_option = click.option(
+    "--pull", "may_pull", is_flag=True, help="With --local: download the image of a release if there is none."
+)
+
+
+def check_pull(*, may_pull: bool, local: bool) -> None:
+    """Refuse `--pull` without `--local`."""
+    if may_pull and not local:
+        raise click.UsageError("--pull downloads images for a local EC2: add --local, or leave it out")
+
+
+def found_or_pulled(find: Callable[[], str], wanted: Wanted, *, may_pull: bool, config_file: Path | None = None) -> str:
+    """Return the AMI id of an image of the local EC2.
+
+    Args:
+        find: looks the image up.
+        wanted: the image.
+        may_pull: whether to pull it if it is missing.
+        config_file: the settings file; default the usual one.
+
+    Raises:
+        ImageNotFoundError: the image is missing, and may not be pulled; the message has the command that pulls it.
+        PycloudlibError: the pull failed.
+    """
+    try:
+        return find()
+    except ImageNotFoundError as error:
+        if not may_pull:
+            command = shlex.join(["pycloudlib", "local", "image", "pull", *wanted.options])
+            raise ImageNotFoundError(
+                wanted.release, message=f"{error}; --pull downloads it, and so does `{command}`"
+            ) from error
+    from pycloudlib.cli.image_sources import pull
+
+    pull([wanted], config_file=config_file)
+    return find()
