@@ -12,6 +12,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -49,6 +50,8 @@ HOST = "127.0.0.1"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 POLL_SECONDS = 0.1
 """How long the HTTP server may take to notice that it is to end."""
+OPEN_FILES = 65536
+"""The limit of open files, if the hard limit allows it. Some programs close all possible files when they start."""
 QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 
 
@@ -68,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for number in ENDING_SIGNALS:
         signal.signal(number, _end)
+    _raise_limit_of_open_files()
     # What starting makes, moto above all, lives as long as the process: looking for garbage in it, while starting and
     # once more at the end, takes a third of the time of both.
     gc.disable()
@@ -85,6 +89,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         gc.freeze()
     return 0
+
+
+def _raise_limit_of_open_files() -> None:
+    """Raise the soft limit: each port that security groups open to the host is a listening socket."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

@@ -295,3 +295,17 @@ def test_a_region_that_there_is_not_is_refused_by_the_server_too() -> None:
         )
         with pytest.raises(ClientError, match=r"InvalidParameterValue.*There is no region 'nowhere-1'"):
             client.describe_instances()
+
+
+def test_limit_of_open_files_is_raised() -> None:
+    """Each port that security groups open to the host is a listening socket."""
+    program = (
+        "from pathlib import Path; from pycloudlib.local import LocalEC2\n"
+        "with LocalEC2(driver='simulated') as local: print(Path(f'/proc/{local.info.pid}/limits').read_text())"
+    )
+    shell = 'ulimit -Sn 256; ulimit -Hn 4096; exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    (line,) = [line.split() for line in done.stdout.splitlines() if line.startswith("Max open files")]
+    assert line[3:5] == ["4096", "4096"]

@@ -6,11 +6,12 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import selectors
 import socket
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pycloudlib.errors import LocalEC2Error
@@ -21,6 +22,8 @@ CONNECT_SECONDS = 120.0
 """How long a guest may take to accept a connection; packets that no rule lets in vanish."""
 CHUNK = 1 << 20
 """How many bytes are moved at once."""
+PORTS_OF_EACH_ADDRESS = 16
+"""How many ports of an address are listened on, however many there are of other addresses."""
 NAMED_PORTS = 5
 """How many ports an error names."""
 
@@ -69,15 +72,20 @@ class Forwarder:
         open_socket: creates an unconnected TCP socket inside a VPC, given its id; see Fabric.client_socket(). Given
             None, one of this computer.
         listen: creates a listening socket, given address and port; default: listen().
+        max_listeners: how many ports are listened on altogether; default: half of the process's limit of open files.
+            Each address has its first 16 ports all the same.
     """
 
     def __init__(
         self,
         open_socket: Callable[[str | None], socket.socket],
         listen: Callable[[str, int], socket.socket] = listen,
+        max_listeners: int | None = None,
     ) -> None:
         self._open_socket = open_socket
         self._listen = listen
+        self._max_listeners = max_listeners or resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._reported_limit = False
         self._lock = threading.Lock()
         self._listeners: dict[tuple[str, int], socket.socket] = {}
         self._targets: dict[tuple[str, int], Target] = {}
@@ -97,7 +105,7 @@ class Forwarder:
 
         Args:
             public_ip: an address in 127.0.0.0/8.
-            targets: where each port leads.
+            targets: where each port leads, the more important ones first.
 
         Raises:
             LocalEC2Error: some cannot be listened on; all others are.
@@ -107,9 +115,10 @@ class Forwarder:
         with self._lock:
             for endpoint in [one for one in self._listeners if one[0] == public_ip and one not in wanted]:
                 self._stop_listening(endpoint)
-            new = wanted.keys() - self._listeners.keys()
-            self._targets.update((endpoint, wanted[endpoint]) for endpoint in wanted.keys() - new)
-        for endpoint in sorted(new):
+            listening = wanted.keys() & self._listeners.keys()
+            self._targets.update((endpoint, wanted[endpoint]) for endpoint in listening)
+            new = self._within_limit([endpoint for endpoint in wanted if endpoint not in listening], len(listening))
+        for endpoint in new:
             try:
                 # Not under the lock: it may wait for another thread that closes this forwarder.
                 listener = self._listen(*endpoint)
@@ -143,6 +152,18 @@ class Forwarder:
         self._wake_reader.close()
         self._wake_writer.close()
         os.close(self._spare)
+
+    def _within_limit(self, new: Sequence[tuple[str, int]], listening: int) -> Sequence[tuple[str, int]]:
+        """Return the first of an address's new endpoints, as far as there is room for listeners."""
+        room = max(self._max_listeners - len(self._listeners), PORTS_OF_EACH_ADDRESS - listening, 0)
+        if len(new) > room and not self._reported_limit:
+            self._reported_limit = True
+            logger.warning(
+                "listening on %d ports, and no more: raise the limit of open files (ulimit -n), or let security groups "
+                "open fewer ports to the host",
+                self._max_listeners,
+            )
+        return new[:room]
 
     def _add(self, endpoint: tuple[str, int], listener: socket.socket, target: Target) -> None:
         listener.setblocking(False)

@@ -158,3 +158,23 @@ def test_a_vpc_without_network_resets_connections() -> None:
 def test_error_names_only_the_first_of_many_ports(forwarder: Forwarder) -> None:
     with pytest.raises(LocalEC2Error, match=r"port 1 \(Cannot assign.*, 5 \(Cannot assign [^,]*, and 35 more$"):
         forwarder.set_ports("192.0.2.77", {port: Target("vpc-1", "10.0.1.5", port) for port in range(1, 41)})
+
+
+def test_listeners_are_limited_but_each_address_has_its_first_ports(caplog: pytest.LogCaptureFixture) -> None:
+    def listen_anywhere(_address: str, _port: int) -> socket.socket:
+        return socket.create_server(("127.0.0.1", 0))
+
+    targets = {port: Target(None, "127.0.0.1", port) for port in (9022, *range(1, 100))}
+    with contextlib.closing(Forwarder(unconnected, listen_anywhere, max_listeners=50)) as forwarder:
+        forwarder.set_ports("127.201.7.4", targets)
+        forwarder.set_ports("127.201.7.5", targets)
+        forwarder.set_ports("127.201.7.5", targets)
+        assert len(forwarder.ports("127.201.7.4")) == 50
+        assert forwarder.ports("127.201.7.5") == {9022, *range(1, 16)}
+        forwarder.set_ports("127.201.7.4", {})
+        forwarder.set_ports("127.201.7.5", targets)
+        assert len(forwarder.ports("127.201.7.5")) == 50
+    assert [record.message for record in caplog.records] == [
+        "listening on 50 ports, and no more: raise the limit of open files (ulimit -n), or let security groups open "
+        "fewer ports to the host"
+    ]
