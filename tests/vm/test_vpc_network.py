@@ -67,14 +67,15 @@ def test_machine_reaches_an_address_in_another_subnet(site: Site) -> None:
     assert site.assert_reaches(site.one, site.far_address) == site.one.private_ip
 
 
-def test_plugged_interface_answers_at_its_own_address(site: Site) -> None:
-    address = site.one.add_network_interface()
+def test_plugged_interface_answers_at_its_own_addresses(site: Site) -> None:
+    site.one.add_network_interface(ipv6_address_count=1)
+    primary, plugged = site.one.network_interfaces()
     try:
-        site.assert_reaches(site.neighbor, address)
-        site.assert_reaches(site.neighbor, site.one.private_ip)
+        for address in (*plugged.private_ips, *plugged.ipv6_ips, *primary.private_ips, *primary.ipv6_ips):
+            site.assert_reaches(site.neighbor, address)
     finally:
-        site.one.remove_network_interface(address)
-    site.assert_blocked(site.neighbor, address)
+        site.one.remove_network_interface(plugged.private_ips[0])
+    site.assert_blocked(site.neighbor, plugged.private_ips[0])
 
 
 def test_jumbo_frames_reach_the_other_machine(site: Site) -> None:

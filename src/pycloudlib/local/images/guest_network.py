@@ -41,7 +41,10 @@ unplugged() {{
 }}
 
 forget_rules() {{
-    while ip rule del table "$1" 2>/dev/null; do :; done
+    local family
+    for family in -4 -6; do
+        while ip "$family" rule del table "$1" 2>/dev/null; do :; done
+    done
 }}
 
 # METHOD PATH HEADER: asks for one thing, on the one connection; the answer is in $REPLY.
@@ -82,6 +85,7 @@ configure() {{
     table=$((FIRST_TABLE + number))
     [ "$number" = 0 ] || {{ echo "$table" >"/run/network/table.$interface"; forget_rules "$table"; }}
     changes "$interface" | ip -force -batch - 2>/dev/null
+    [ "$number" = 0 ] || ipv6_changes "$interface" | ip -6 -force -batch - 2>/dev/null
     return 0
 }}
 
@@ -106,6 +110,16 @@ changes() {{
     echo "route replace $subnet dev $interface src $primary table $table"
     echo "route replace default via $gateway dev $interface table $table"
     printf "rule add from %s lookup $table priority $table\\n" "${{addresses[@]%/*}}"
+}}
+
+# As changes, for IPv6 of a secondary interface. Every interface has the router that the primary one was told of.
+ipv6_changes() {{
+    local router
+    echo 0 >"/proc/sys/net/ipv6/conf/$interface/accept_ra_defrtr"
+    router=$(ip -6 route show default | grep -om 1 'via [^ ]*')
+    echo "route del default dev $interface"
+    [ "$router" ] && echo "route replace default $router dev $interface table $table"
+    [ "${{#ipv6s[@]}}" = 0 ] || printf "rule add from %s lookup $table priority $table\\n" "${{ipv6s[@]}}"
 }}
 
 case $1 in
