@@ -12,6 +12,7 @@ from pycloudlib.cli import settings_file
 from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.local_capture import capture
 from pycloudlib.cli.local_exec import exec_
 from pycloudlib.cli.local_fault import fault
 from pycloudlib.cli.local_image import image
@@ -32,6 +33,7 @@ def local() -> None:
     """Run an EC2 on this machine, with virtual machines."""
 
 
+local.add_command(capture)
 local.add_command(exec_)
 local.add_command(fault)
 local.add_command(image)

@@ -285,6 +285,29 @@ class LocalEC2:
         return self._fault(RATE, one, other, kbit_per_second)
 
     @contextlib.contextmanager
+    def capture(self, instance_id: str, path: str | os.PathLike[str]) -> Iterator[None]:
+        """Capture the packets of an instance for the duration of a `with` block, as a pcap file.
+
+        It needs the namespaces network. The file is complete after the block. The capture ends early if the instance is
+        stopped.
+
+        Args:
+            instance_id: a running instance, whose primary interface is meant, or a network interface.
+            path: the file, which is replaced if it exists.
+
+        Raises:
+            LocalEC2Error: it is not running, has no namespaces network, or no such instance that runs; or, after the
+                block, the file could not be written.
+            OSError: the file cannot be opened.
+        """
+        from pycloudlib.local.documents import fetch_tap  # noqa: PLC0415  (most uses need none of it)
+        from pycloudlib.local.network.namespaces.capture import capturing  # noqa: PLC0415
+
+        tap = fetch_tap(self._info or require_server(self.name), instance_id)
+        with Path(path).open("wb") as file, capturing(tap, file.fileno()):
+            yield
+
+    @contextlib.contextmanager
     def _fault(self, kind: str, one: str, other: str, amount: int) -> Iterator[str]:
         from pycloudlib.local.documents import put_fault, remove_faults  # noqa: PLC0415  (most uses need none of it)
 

@@ -12,6 +12,7 @@ from typing import Any
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.document import topology_from
 from pycloudlib.local.network.faults import Fault, fault_from
+from pycloudlib.local.network.namespaces.capture import Tap
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.topology import Topology
 from pycloudlib.local.options import ServerInfo
@@ -58,6 +59,23 @@ def fetch_entrance(info: ServerInfo, vpc_id: str = "") -> Entrance:
     """
     _require_namespaces(info, "network to run a command in")
     return Entrance(**_fetch(info, f"entrance/{vpc_id}"))
+
+
+def fetch_tap(info: ServerInfo, resource_id: str) -> Tap:
+    """Return where the packets of a machine's interface pass, in a running local EC2 with the namespaces network.
+
+    Args:
+        info: the local EC2.
+        resource_id: the id of an instance, whose primary interface is meant, or of an interface.
+
+    Raises:
+        LocalEC2Error: it does not answer, has no namespaces network, or no such instance or interface that runs.
+    """
+    _require_namespaces(info, "packets to capture")
+    interface = fetch_network(info).topology.find_interface(resource_id)
+    if interface is None:
+        raise LocalEC2Error(f"unknown instance or network interface {resource_id!r}: give its id")
+    return Tap.from_document(_fetch(info, f"tap/{interface.interface_id}"))
 
 
 def fetch_faults(info: ServerInfo) -> list[Fault]:

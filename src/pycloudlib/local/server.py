@@ -335,9 +335,11 @@ def _documents(driver: MachineDriver, region: str, port: int) -> dict[str, Calla
     from pycloudlib.local.api.models import topology  # noqa: PLC0415
 
     documents: dict[str, Callable[[str], Any]] = {"network": lambda _: topology.network_document()}
-    open_vpc, faults = driver.open_vpc, driver.faults
+    open_vpc, find_tap, faults = driver.open_vpc, driver.find_tap, driver.faults
     if faults is not None:
         documents["faults"] = lambda _: {"faults": [fault.to_document() for fault in faults.current()]}
+    if find_tap is not None:
+        documents["tap"] = lambda interface_id: asdict(find_tap(interface_id))
     if open_vpc is None:
         return documents
 

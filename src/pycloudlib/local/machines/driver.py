@@ -9,6 +9,7 @@ from pycloudlib.local.machines.base import MachineOwner, MachineSpec
 from pycloudlib.local.machines.machine import Machine
 from pycloudlib.local.network.faults import NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
+from pycloudlib.local.network.namespaces.capture import Tap
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.topology import Topology
 
@@ -24,6 +25,8 @@ class MachineDriver(ABC):
     """Called with the complete network after each change of the records; None if they do not affect machines."""
     open_vpc: Callable[[str, int], Entrance] | None = None
     """Returns the entrance to a VPC, given its id and the port of the EC2 API; None without VPC networks."""
+    find_tap: Callable[[str], Tap] | None = None
+    """Returns the tap of a running machine's interface, given its id; None without VPC networks."""
     faults: NetworkFaults | None = None
     """The network faults; None without VPC networks."""
     host_address: str | None = None

@@ -18,6 +18,7 @@ from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.faults import DELAY, RATE, Fault, NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetadataServer
+from pycloudlib.local.network.namespaces.capture import Tap
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.fabric import Fabric
 from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target
@@ -60,6 +61,7 @@ class NamespaceNetwork(QemuNetwork):
         self._api_port = 0
         self.topology_listener = self._apply
         self.open_vpc = self._open_entrance
+        self.find_tap = self._find_tap
         self._fabric = Fabric(
             directory,
             self._ruleset,
@@ -165,6 +167,12 @@ class NamespaceNetwork(QemuNetwork):
             # Repeat the forwarding: a port that a command inside used before may be free now.
             _forward(forwarder, self._loopback_ports())
         return entrance
+
+    def _find_tap(self, interface_id: str) -> Tap:
+        vpc, device = self._topology.vpc_of(interface_id), self._fabric.device(interface_id)
+        if vpc is None or device is None:
+            raise LocalEC2Error(f"{interface_id} has no packets: its instance is not running")
+        return Tap(self._fabric.entrance(vpc.vpc_id), device)
 
     def _lost(self, reason: str) -> None:
         self.on_lost(reason)

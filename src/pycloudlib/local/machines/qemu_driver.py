@@ -36,6 +36,7 @@ class QemuDriver(MachineDriver):
         network.on_lost = self._network_lost
         self.topology_listener = network.topology_listener
         self.open_vpc = network.open_vpc
+        self.find_tap = network.find_tap
         self.faults = network.faults
         self.host_address = network.host_address
         self._addresses = PublicAddresses(host.options.ssh_port, host.options.public_cidr)

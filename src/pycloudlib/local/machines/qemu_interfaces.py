@@ -19,6 +19,7 @@ from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.faults import NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataServer
+from pycloudlib.local.network.namespaces.capture import Tap
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.topology import Topology
 from pycloudlib.waiting import wait_until
@@ -82,6 +83,8 @@ class QemuNetwork(ABC):
     """Called with the complete network after each change of the records; None if they do not affect this one."""
     open_vpc: Callable[[str, int], Entrance] | None = None
     """Returns the entrance to a VPC, given its id and the port of the EC2 API; None without VPC networks."""
+    find_tap: Callable[[str], Tap] | None = None
+    """Returns the tap of a running machine's interface, given its id; None without VPC networks."""
     faults: NetworkFaults | None = None
     """The network faults; None without VPC networks."""
     host_address: str | None = None

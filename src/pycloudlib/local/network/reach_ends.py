@@ -94,17 +94,12 @@ def find_end(topology: Topology, text: str, *, ipv6: bool, beside: Vpc | None = 
 
 
 def _find_named(topology: Topology, text: str, *, ipv6: bool) -> Inside:
-    found = [
-        (vpc, interface)
-        for vpc in topology.vpcs.values()
-        for interface in vpc.interfaces.values()
-        if text in (interface.interface_id, interface.instance_id)
-    ]
-    if not found:
+    interface = topology.find_interface(text)
+    vpc = topology.vpc_of(interface.interface_id) if interface is not None else None
+    if interface is None or vpc is None:
         raise LocalEC2Error(
             f"unknown interface or instance {text!r}; give its id, an IP address, {INTERNET_NAME!r}, or {HOST_NAME!r}"
         )
-    vpc, interface = min(found, key=lambda one: one[1].device_index)
     own = [address for address in addresses(interface) if isinstance(address, ipaddress.IPv6Address) == ipv6]
     if not own:
         raise LocalEC2Error(f"{interface.interface_id} has no IPv6 address; assign one, or give an IPv4 address")

@@ -218,6 +218,16 @@ class Topology:
         """Return the VPC of an interface; None if unknown."""
         return next((vpc for vpc in self.vpcs.values() if interface_id in vpc.interfaces), None)
 
+    def find_interface(self, resource_id: str) -> Interface | None:
+        """Return an interface by its id, or the primary one of an instance; None if unknown."""
+        found = [
+            interface
+            for vpc in self.vpcs.values()
+            for interface in vpc.interfaces.values()
+            if resource_id in (interface.interface_id, interface.instance_id)
+        ]
+        return min(found, key=lambda one: one.device_index, default=None)
+
     def peers_of(self, vpc: Vpc) -> dict[str, Vpc]:
         """Return the VPCs that are peered with one, by the id of the peering connection."""
         return {

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +46,27 @@ class Entrance:
         Raises:
             LocalEC2Error: the local EC2 has ended, or the kernel refused.
         """
+        with self._explaining():
+            uid, gid = os.geteuid(), os.getegid()
+            self._enter_network()
+            self._resolve_names()
+            if uid != 0:
+                syscalls.unshare(syscalls.CLONE_NEWUSER)
+                syscalls.unmap_root(uid, gid)
+
+    def enter_network(self) -> None:
+        """Move this process, which must have a single thread, into the VPC's network for good, as its administrator.
+
+        Raises:
+            LocalEC2Error: as in enter().
+        """
+        with self._explaining():
+            self._enter_network()
+
+    @contextlib.contextmanager
+    def _explaining(self) -> Iterator[None]:
         try:
-            self._enter()
+            yield
         except OSError as error:
             if error.errno == errno.ENOENT:
                 raise LocalEC2Error(
@@ -57,19 +77,14 @@ class Entrance:
                 "not from inside a VPC"
             ) from error
 
-    def _enter(self) -> None:
-        uid, gid = os.geteuid(), os.getegid()
+    def _enter_network(self) -> None:
         helper = Path(f"/proc/{self.helper_pid}")
         with contextlib.ExitStack() as fds:
-            user = None if uid == 0 else _open(helper / "ns" / "user", fds)
+            user = None if os.geteuid() == 0 else _open(helper / "ns" / "user", fds)
             network = _open(helper / "fd" / str(self.namespace_fd), fds)
             if user is not None:
                 syscalls.setns(user, syscalls.CLONE_NEWUSER)
             syscalls.setns(network, syscalls.CLONE_NEWNET)
-        self._resolve_names()
-        if user is not None:
-            syscalls.unshare(syscalls.CLONE_NEWUSER)
-            syscalls.unmap_root(uid, gid)
 
     def _resolve_names(self) -> None:
         try:
