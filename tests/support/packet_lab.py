@@ -36,6 +36,8 @@ from pycloudlib.local.network.topology import Topology, Vpc
 INTERNET, INTERNET_IPV6 = "203.0.113.9", "2001:db8:ffff::9"
 PATIENCE = 60.0
 """Seconds for a packet that is to arrive."""
+HOST_PORTS = (3128,)
+"""The ports of the host that guests reach."""
 SILENCE = 0.15
 """Seconds after which a packet that is not to arrive counts as lost."""
 NFT = next((path for path in ("/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft") if Path(path).exists()), None)
@@ -251,6 +253,7 @@ class _Lab:
         self._tables[vpc.vpc_id] = set()
         for address in service_addresses(vpc):
             namespace.add_address("lo", address, ipaddress.ip_address(address).max_prefixlen)
+        self._owners[f"{vpc.vpc_id}/{HOST}"] = namespace
         for cidr in (*vpc.cidrs, *vpc.ipv6_cidrs):
             namespace.add_route(cidr, type="blackhole", priority=4096)
         internet = self._internet[vpc.vpc_id] = _Namespace()
@@ -305,7 +308,7 @@ class _Lab:
             namespace, devices = self._vpcs[vpc.vpc_id], self._devices[vpc.vpc_id]
             self._route(vpc, namespace, devices)
             namespace.enter()
-            wanted = ruleset(vpc, topology, devices, faults, [3128])
+            wanted = ruleset(vpc, topology, devices, faults, HOST_PORTS)
             _run_nft("-f", "-", commands=changes(self._rulesets.get(vpc.vpc_id, ""), wanted))
             classes = shaping(vpc, topology, devices, faults)
             for device in (*devices.values(), INTERNET_DEVICE):

@@ -85,6 +85,14 @@ local.add_command(reach)
     help="Public addresses are in this block, such as 203.0.113.0/24; default: loopback addresses.",
 )
 @click.option(
+    "--host-port",
+    "host_ports",
+    type=click.IntRange(1, 65535),
+    multiple=True,
+    default=(),
+    help="A TCP port of this machine's loopback that machines reach at 198.51.100.1; repeatable.",
+)
+@click.option(
     "--shutdown-seconds",
     type=click.FloatRange(min=0),
     default=90.0,

@@ -72,7 +72,7 @@ def reach(source: str, destination: str, traffic: str, name: str, as_json: bool)
     found = fetch_network(info)
     near, far = (resolve(text, found.names) for text in (source, destination))
     faults = fetch_faults(info) if info.network == "namespaces" else []
-    answer = find_reach(found.topology, near, far, protocol, port, faults=faults)
+    answer = find_reach(found.topology, near, far, protocol, port, faults=faults, host_ports=found.host_ports)
     if as_json:
         print_json(dataclasses.asdict(answer))
     else:

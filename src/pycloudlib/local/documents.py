@@ -30,11 +30,13 @@ class DescribedNetwork:
         topology: its VPCs and what is in them.
         names: the `Name` tags of resources, and the names of security groups, by id.
         document: the same as the server tells it.
+        host_ports: the TCP ports of the host that machines reach.
     """
 
     topology: Topology
     names: Mapping[str, str]
     document: Mapping[str, Any]
+    host_ports: tuple[int, ...] = ()
 
 
 def fetch_network(info: ServerInfo) -> DescribedNetwork:
@@ -44,7 +46,8 @@ def fetch_network(info: ServerInfo) -> DescribedNetwork:
         LocalEC2Error: it does not answer.
     """
     document = _fetch(info, "network")
-    return DescribedNetwork(topology_from(document["topology"]), document["names"], document)
+    topology, ports = topology_from(document["topology"]), tuple(document["host_ports"])
+    return DescribedNetwork(topology, document["names"], document, ports)
 
 
 def fetch_entrance(info: ServerInfo, vpc_id: str = "") -> Entrance:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -38,6 +38,8 @@ class ServerOptions:
         public_cidr: the CIDR block of public addresses, all of which must be addresses of this computer, such as
             "203.0.113.0/24"; machines with the namespaces network reach each other there. Default "": loopback
             addresses.
+        host_ports: TCP ports of this computer's loopback that machines with the namespaces network reach at the host's
+            address, 198.51.100.1; default none.
         shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
         spot_notice_seconds: from the notice of an interruption until the end of a spot instance; default
             120, as on EC2.
@@ -61,6 +63,7 @@ class ServerOptions:
     warm_start: bool = True
     network: str = "user"
     public_cidr: str = ""
+    host_ports: Sequence[int] = ()
     shutdown_seconds: float = 90.0
     spot_notice_seconds: float = 120.0
     boot_seconds: float = 0.0

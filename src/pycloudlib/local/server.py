@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+DNS_PORT = 53
+LAST_PORT = 65535
 POLL_SECONDS = 0.1
 """How long the HTTP server may take to notice that it is to end."""
 OPEN_FILES = 65536
@@ -140,6 +142,7 @@ def serving(
     with contextlib.ExitStack() as undo:
         listener = undo.enter_context(_listen(options.port))
         check_public_cidr(options.public_cidr)
+        _check_host_ports(options.host_ports)
         ssh_port = options.ssh_port or user_mode.choose_ssh_port()
         network = _choose_network(options)
         driver, images, accelerator = _make_driver(directory, options, ssh_port, notify, network)
@@ -228,6 +231,15 @@ def _make_driver(
     return QemuDriver(QemuHost(machines), connected), catalogue, accelerator
 
 
+def _check_host_ports(ports: Sequence[int]) -> None:
+    for port in ports:
+        if not 1 <= port <= LAST_PORT or port == DNS_PORT:
+            raise LocalEC2Error(
+                f"machines cannot reach port {port} of this computer: give one from 1 to {LAST_PORT}, and not "
+                f"{DNS_PORT}, which is the VPC's DNS server"
+            )
+
+
 def _make_network(name: str, directory: Path, ssh_port: int, options: ServerOptions) -> QemuNetwork:
     from pycloudlib.local.machines.qemu_interfaces import UserNetwork  # noqa: PLC0415
 
@@ -237,7 +249,7 @@ def _make_network(name: str, directory: Path, ssh_port: int, options: ServerOpti
 
     files = directory.absolute() / "network"
     files.mkdir(mode=0o700, exist_ok=True)
-    return NamespaceNetwork(files, ssh_port, public_cidr=options.public_cidr)
+    return NamespaceNetwork(files, ssh_port, public_cidr=options.public_cidr, host_ports=options.host_ports)
 
 
 def cpu_limit(wanted: int, accelerator: Accelerator | None) -> int:
@@ -317,7 +329,7 @@ def _http_server(
             options.path,
             known_keys(key) if key else None,
             options.region,
-            _documents(driver, options.region, listener.getsockname()[1]),
+            _documents(driver, options, listener.getsockname()[1]),
             operations=_operations(driver.faults),
         ),
     )
@@ -330,11 +342,14 @@ def _http_server(
         thread.join()
 
 
-def _documents(driver: MachineDriver, region: str, port: int) -> dict[str, Callable[[str], Any]]:
+def _documents(driver: MachineDriver, options: ServerOptions, port: int) -> dict[str, Callable[[str], Any]]:
     """Return what the server tells of itself beside EC2's API."""
     from pycloudlib.local.api.models import topology  # noqa: PLC0415
 
-    documents: dict[str, Callable[[str], Any]] = {"network": lambda _: topology.network_document()}
+    def network(_: str) -> dict[str, Any]:
+        return {**topology.network_document(), "host_ports": list(options.host_ports)}
+
+    documents: dict[str, Callable[[str], Any]] = {"network": network}
     open_vpc, find_tap, faults = driver.open_vpc, driver.find_tap, driver.faults
     if faults is not None:
         documents["faults"] = lambda _: {"faults": [fault.to_document() for fault in faults.current()]}
@@ -344,9 +359,9 @@ def _documents(driver: MachineDriver, region: str, port: int) -> dict[str, Calla
         return documents
 
     def entrance(vpc_id: str) -> dict[str, Any]:
-        vpc_id = vpc_id or topology.default_vpc_id(region) or ""
+        vpc_id = vpc_id or topology.default_vpc_id(options.region) or ""
         if not vpc_id:
-            raise LocalEC2Error(f"there is no default VPC in {region} any more: name another VPC")
+            raise LocalEC2Error(f"there is no default VPC in {options.region} any more: name another VPC")
         return asdict(open_vpc(vpc_id, port))
 
     return {**documents, "entrance": entrance}

@@ -13,7 +13,7 @@ from pycloudlib.config import load_settings
 from pycloudlib.local import ServerInfo
 from support.command_line import CommandLine
 
-SIMULATED = ("local", "start", "--driver", "simulated")
+SIMULATED = ("local", "start", "--driver", "simulated", "--host-port", "3128", "--host-port", "8000")
 
 
 @pytest.fixture
@@ -52,6 +52,7 @@ def test_network_is_drawn(cli: CommandLine, vpc_id: str) -> None:
     document = json.loads(cli.run("local", "network", "--json").stdout)
     assert document["names"][vpc_id] == "lab"
     assert document["topology"]["vpcs"][vpc_id]["cidrs"] == ["10.0.0.0/16"]
+    assert document["host_ports"] == [3128, 8000]
 
 
 def test_reach_answers_by_names(cli: CommandLine, vpc_id: str) -> None:

@@ -31,6 +31,13 @@ def test_no_machine_has_more_cpus_than_there_are_and_one_under_emulation_unless_
     assert cpu_limit(wanted, Accelerator(accelerator, "")) == limit
 
 
+@pytest.mark.parametrize("port", [0, 53, 65536])
+def test_port_of_the_host_that_cannot_be_opened_is_refused(tmp_path: Path, port: int) -> None:
+    options = ServerOptions(driver="simulated", host_ports=[port])
+    with pytest.raises(LocalEC2Error, match=f"port {port} of this computer: give one"), serving(tmp_path, options):
+        pass
+
+
 def test_public_addresses_that_are_not_the_hosts_are_refused_at_the_start(tmp_path: Path) -> None:
     options = ServerOptions(driver="simulated", public_cidr="203.0.113.0/24")
     with pytest.raises(LocalEC2Error, match="run `sudo ip route add local"), serving(tmp_path, options):

@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pycloudlib.deadline import Deadline
@@ -47,11 +47,14 @@ class NamespaceNetwork(QemuNetwork):
         ssh_port: the port on public addresses that forwards to sshd.
         public_cidr: the CIDR block of public addresses, at which machines reach each other; default "": loopback
             addresses.
+        host_ports: TCP ports of the host's loopback that machines reach at the host's address; default none.
     """
 
     host_address = HOST
 
-    def __init__(self, directory: Path, ssh_port: int, *, public_cidr: str = "") -> None:
+    def __init__(
+        self, directory: Path, ssh_port: int, *, public_cidr: str = "", host_ports: Collection[int] = ()
+    ) -> None:
         super().__init__()
         self._lock = threading.Lock()
         self._topology = Topology()
@@ -75,6 +78,7 @@ class NamespaceNetwork(QemuNetwork):
         self._forwarder = Forwarder(self._client_socket)
         self._forwarding = threading.Lock()
         self._ssh_port = ssh_port
+        self._host_ports = host_ports
 
     @property
     def helper_pid(self) -> int | None:
@@ -125,7 +129,7 @@ class NamespaceNetwork(QemuNetwork):
                 _forward(forwarder, self._loopback_ports())
 
     def _ruleset(self, vpc: Vpc, topology: Topology, devices: Mapping[str, str]) -> str:
-        return ruleset(vpc, topology, devices, self.faults.current())
+        return ruleset(vpc, topology, devices, self.faults.current(), self._host_ports)
 
     def _shaping(
         self, vpc: Vpc, topology: Topology, devices: Mapping[str, str]
@@ -192,6 +196,10 @@ class NamespaceNetwork(QemuNetwork):
             for address in (METADATA, METADATA_IPV6):
                 listener = self._fabric.listen(vpc_id, address, METADATA_PORT)
                 servers.enter_context(SharedMetadataServer(listener, lambda client: self._source_for(vpc_id, client)))
+            if self._host_ports:
+                forwarder = Forwarder(self._client_socket, functools.partial(self._fabric.listen, vpc_id))
+                servers.callback(forwarder.close)
+                _forward(forwarder, {HOST: {port: Target(None, LOOPBACK, port) for port in self._host_ports}})
             self._servers[vpc_id] = servers.pop_all()
 
     def _close_vpc(self, vpc_id: str) -> None:

@@ -9,7 +9,7 @@ neither a guest's firewall nor its listening ports.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from pycloudlib.errors import LocalEC2Error
@@ -69,6 +69,7 @@ def reach(
     port: int | None = None,
     *,
     faults: Iterable[Fault] = (),
+    host_ports: Collection[int] = (),
 ) -> Reach:
     """Return whether a source can reach a destination, and which component decides.
 
@@ -80,6 +81,7 @@ def reach(
         protocol: "tcp" (default), "udp", "icmp" for echo requests, or an IP protocol number as text.
         port: the destination port; required for "tcp" and "udp".
         faults: network faults; default none. One that drops all packets decides.
+        host_ports: the TCP ports of the host that guests reach; default none.
 
     Raises:
         LocalEC2Error: an interface or instance is unknown, the port is missing, or neither end is in a VPC.
@@ -89,7 +91,7 @@ def reach(
     near = find_end(topology, source, ipv6=ipv6)
     far = find_end(topology, destination, ipv6=ipv6, beside=_vpc(near))
     near = find_end(topology, source, ipv6=ipv6, beside=_vpc(far))
-    walk = _Walk(topology)
+    walk = _Walk(topology, host_ports)
     try:
         if isinstance(near, Inside) and _is_loopback(destination):
             raise _Stop(
@@ -119,8 +121,9 @@ class _Stop(Exception):  # noqa: N818  (not an error: it ends the walk)
 
 
 class _Walk:
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, host_ports: Collection[int]) -> None:
         self._topology = topology
+        self._host_ports = host_ports
         self.path: list[str] = []
 
     def walk(self, near: End, far: End, sent: Packets, answer: Packets) -> tuple[str, str]:
@@ -182,7 +185,7 @@ class _Walk:
                 raise _Stop(near.vpc.vpc_id, f"no service of {near.vpc.vpc_id} answers {sent} at {far.address}")
             return near.vpc.vpc_id, f"{far.address} is a service of the VPC, which no rule filters"
         if far.is_host:
-            raise _Stop(HOST_NAME, "guests reach the host only at ports that were opened for them")
+            return self._from_guest_to_host(near, sent, answer)
         decision = self._pass_groups(near, sent, egress=True)
         self._follow_route(near, far, sent)
         route = self._route(near.vpc, near.subnet, answer.source)
@@ -193,6 +196,14 @@ class _Walk:
                 self._pass_acl(near.vpc, own, answer, egress=True)
         self._pass_acl(near.vpc, near.subnet, answer, egress=False)
         return decision
+
+    def _from_guest_to_host(self, near: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
+        if sent.protocol != "tcp" or sent.first not in self._host_ports:
+            raise _Stop(HOST_NAME, f"guests reach the host only at TCP ports opened by --host-port, not at {sent}")
+        self._pass_groups(near, sent, egress=True)
+        self._pass_acl(near.vpc, near.subnet, sent, egress=True)
+        self._pass_acl(near.vpc, near.subnet, answer, egress=False)
+        return HOST_NAME, f"--host-port opens {sent} of the host to guests"
 
     def _from_host(self, far: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
         """Follow packets from the host, which need neither a public address nor a route."""

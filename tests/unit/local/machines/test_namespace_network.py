@@ -133,6 +133,21 @@ def test_machines_reach_each_other_at_public_addresses_of_a_range(tmp_path: Path
             assert ask(network.open_vpc("vpc-1", PORT), "tcp", address, PORT, seconds=PATIENCE) == "198.51.100.1"
 
 
+def test_machines_reach_opened_ports_of_the_hosts_loopback(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy, socket.create_server(("127.0.0.1", 0)) as private:
+        port = proxy.getsockname()[1]
+        topology = lab(interface("a", "10.0.1.5", public=True))
+        with contextlib.closing(NamespaceNetwork(tmp_path, choose_ssh_port(), host_ports=[port])) as network:
+            assert network.topology_listener is not None
+            network.topology_listener(topology)
+            with guest_of(network, topology) as (guest, _):
+                served = threading.Thread(target=lambda: _say(proxy, b"the proxy"))
+                served.start()
+                assert guest.peer_seen_at("198.51.100.1", port) == "the proxy"
+                served.join()
+                assert guest.is_cut_off_from("198.51.100.1", private.getsockname()[1])
+
+
 def _say(server: socket.socket, words: bytes) -> None:
     connection, _ = server.accept()
     with connection:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.namespaces.service_addresses import HOST
 from pycloudlib.local.network.reach import reach
 from pycloudlib.local.network.topology import (
     AclEntry,
@@ -23,7 +24,7 @@ from pycloudlib.local.network.topology import (
     Topology,
     Traffic,
 )
-from support.packet_lab import PacketLab, why_not
+from support.packet_lab import HOST_PORTS, PacketLab, why_not
 from support.reach_cases import BASE, CASES, INTERNET, Case
 from support.sample_topologies import LOCAL_ROUTES
 
@@ -48,7 +49,7 @@ def packets() -> Iterator[PacketLab]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_reach(case: Case) -> None:
-    answer = reach(case.topology, case.source, case.destination, case.protocol, case.port)
+    answer = reach(case.topology, case.source, case.destination, case.protocol, case.port, host_ports=HOST_PORTS)
     assert (answer.reachable, answer.component) == (case.reachable, case.component), answer
     assert bool(answer) is case.reachable
     assert answer.reason
@@ -65,7 +66,8 @@ def test_packets_agree(packets: PacketLab, case: Case) -> None:
 
 def send(lab: PacketLab, source: str, destination: str, protocol: str, port: int | None, *, expected: bool) -> bool:
     sender = "host@vpc-1" if source == "host" else source.replace("i-", "eni-") if source.startswith("i-") else source
-    address = INTERNET if destination == "internet" else ADDRESSES.get(destination, destination)
+    named = {"internet": INTERNET, "host": HOST, **ADDRESSES}
+    address = named.get(destination, destination)
     return lab.reaches(sender, address, protocol, port or 0, expected=expected)
 
 

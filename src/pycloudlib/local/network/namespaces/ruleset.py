@@ -192,6 +192,8 @@ class _Ruleset:
             [
                 "iifname != @enis accept",
                 "ct state established,related accept",
+                f"ip daddr {HOST} iifname vmap @egress_of",
+                f"ip daddr {HOST} drop",
                 # To the VPC's own services, which security groups do not filter; the input hook decides.
                 "fib daddr type { local, broadcast, multicast } accept",
                 "ip6 daddr ff00::/8 accept",
