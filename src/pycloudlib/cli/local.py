@@ -93,6 +93,12 @@ local.add_command(reach)
     help="A TCP port of this machine's loopback that machines reach at 198.51.100.1; repeatable.",
 )
 @click.option(
+    "--all-ports",
+    is_flag=True,
+    default=False,
+    help="As root: reach every TCP port that is open to the host at public addresses, by a table of nftables.",
+)
+@click.option(
     "--shutdown-seconds",
     type=click.FloatRange(min=0),
     default=90.0,

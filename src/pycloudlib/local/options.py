@@ -40,6 +40,8 @@ class ServerOptions:
             addresses.
         host_ports: TCP ports of this computer's loopback that machines with the namespaces network reach at the host's
             address, 198.51.100.1; default none.
+        all_ports: whether every TCP port that is open to the host is reached at public addresses, by a table of
+            nftables on this computer; needs root and the namespaces network. Default false: 1,000 ports of an address.
         shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
         spot_notice_seconds: from the notice of an interruption until the end of a spot instance; default
             120, as on EC2.
@@ -64,6 +66,7 @@ class ServerOptions:
     network: str = "user"
     public_cidr: str = ""
     host_ports: Sequence[int] = ()
+    all_ports: bool = False
     shutdown_seconds: float = 90.0
     spot_notice_seconds: float = 120.0
     boot_seconds: float = 0.0

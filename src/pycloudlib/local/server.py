@@ -145,6 +145,8 @@ def serving(
         _check_host_ports(options.host_ports)
         ssh_port = options.ssh_port or user_mode.choose_ssh_port()
         network = _choose_network(options)
+        if options.all_ports and (os.geteuid() != 0 or network.name != "namespaces"):
+            raise LocalEC2Error("forwarding all ports needs root and the namespaces network: leave out --all-ports")
         driver, images, accelerator = _make_driver(directory, options, ssh_port, notify, network)
         undo.callback(driver.close)
         volumes = _make_store(directory, driver)
@@ -249,7 +251,13 @@ def _make_network(name: str, directory: Path, ssh_port: int, options: ServerOpti
 
     files = directory.absolute() / "network"
     files.mkdir(mode=0o700, exist_ok=True)
-    return NamespaceNetwork(files, ssh_port, public_cidr=options.public_cidr, host_ports=options.host_ports)
+    return NamespaceNetwork(
+        files,
+        ssh_port,
+        public_cidr=options.public_cidr,
+        host_ports=options.host_ports,
+        all_ports=options.all_ports,
+    )
 
 
 def cpu_limit(wanted: int, accelerator: Accelerator | None) -> int:

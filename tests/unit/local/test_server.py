@@ -38,6 +38,12 @@ def test_port_of_the_host_that_cannot_be_opened_is_refused(tmp_path: Path, port:
         pass
 
 
+def test_all_ports_need_the_namespaces_network(tmp_path: Path) -> None:
+    options = ServerOptions(driver="simulated", all_ports=True)
+    with pytest.raises(LocalEC2Error, match="needs root and the namespaces network"), serving(tmp_path, options):
+        pass
+
+
 def test_public_addresses_that_are_not_the_hosts_are_refused_at_the_start(tmp_path: Path) -> None:
     options = ServerOptions(driver="simulated", public_cidr="203.0.113.0/24")
     with pytest.raises(LocalEC2Error, match="run `sudo ip route add local"), serving(tmp_path, options):

@@ -21,8 +21,9 @@ from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetad
 from pycloudlib.local.network.namespaces.capture import Tap
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.fabric import Fabric
-from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target
-from pycloudlib.local.network.namespaces.public_ports import public_ports, ssh_is_open
+from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target, listen
+from pycloudlib.local.network.namespaces.public_ports import find_target, open_ranges, public_ports, ssh_is_open
+from pycloudlib.local.network.namespaces.redirection import Redirection
 from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
 from pycloudlib.local.network.namespaces.shaping import TrafficClass, shaping
@@ -48,12 +49,23 @@ class NamespaceNetwork(QemuNetwork):
         public_cidr: the CIDR block of public addresses, at which machines reach each other; default "": loopback
             addresses.
         host_ports: TCP ports of the host's loopback that machines reach at the host's address; default none.
+        all_ports: whether to forward every port that is open to the host, by a table of nftables in the host's network
+            namespace; needs root. Default: listen on each, on 1,000 of an address.
+
+    Raises:
+        LocalEC2Error: nftables refused the table.
     """
 
     host_address = HOST
 
     def __init__(
-        self, directory: Path, ssh_port: int, *, public_cidr: str = "", host_ports: Collection[int] = ()
+        self,
+        directory: Path,
+        ssh_port: int,
+        *,
+        public_cidr: str = "",
+        host_ports: Collection[int] = (),
+        all_ports: bool = False,
     ) -> None:
         super().__init__()
         self._lock = threading.Lock()
@@ -79,6 +91,7 @@ class NamespaceNetwork(QemuNetwork):
         self._forwarding = threading.Lock()
         self._ssh_port = ssh_port
         self._host_ports = host_ports
+        self._redirection = self._redirect() if all_ports else None
 
     @property
     def helper_pid(self) -> int | None:
@@ -108,6 +121,8 @@ class NamespaceNetwork(QemuNetwork):
 
     def close(self) -> None:
         """End all networks and the servers in them."""
+        if self._redirection is not None:
+            self._redirection.close()
         self._forwarder.close()
         self._fabric.close()
         for vpc_id in list(self._entered):
@@ -122,11 +137,33 @@ class NamespaceNetwork(QemuNetwork):
             # The request that changed the records has succeeded, so its response cannot report this.
             logger.exception("the network does not follow the records")
         with self._forwarding:
-            _forward(self._forwarder, self._public_ports(privileged=os.geteuid() == 0))
+            self._forward_from_host()
             with self._lock:
                 entered = list(self._entered.values())
             for forwarder in entered:
                 _forward(forwarder, self._loopback_ports())
+
+    def _forward_from_host(self) -> None:
+        if self._redirection is None:
+            _forward(self._forwarder, self._public_ports(privileged=os.geteuid() == 0))
+            return
+        try:
+            self._redirection.set_ports(open_ranges(self._topology, self._ssh_port))
+        except LocalEC2Error as error:
+            logger.error("public addresses are not forwarded: %s", error)
+
+    def _redirect(self) -> Redirection:
+        """Let one listener accept the connections to all ports of public addresses."""
+        listener = listen(LOOPBACK, 0)
+        try:
+            redirection = Redirection(listener.getsockname()[1])
+        except BaseException:
+            listener.close()
+            raise
+        self._forwarder.accept_redirected(
+            listener, lambda address, port: find_target(self._topology, self._ssh_port, address, port)
+        )
+        return redirection
 
     def _ruleset(self, vpc: Vpc, topology: Topology, devices: Mapping[str, str]) -> str:
         return ruleset(vpc, topology, devices, self.faults.current(), self._host_ports)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.namespaces.redirection import original_destination
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ PORTS_OF_EACH_ADDRESS = 16
 NAMED_PORTS = 5
 """How many ports an error names."""
 
+_REDIRECTED = ("", 0)
+"""Stands for the endpoints whose connections are redirected."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -93,6 +96,8 @@ class Forwarder:
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        self._redirected: socket.socket | None = None
+        self._find: Callable[[str, int], Target | None] = lambda *_: None
         self._spare = os.open(os.devnull, os.O_RDONLY)
         self._closed = False
         self._thread = threading.Thread(target=self._accept_all, name="forwarder", daemon=True)
@@ -130,6 +135,18 @@ class Forwarder:
             more = f", and {len(refused) - NAMED_PORTS} more" if len(refused) > NAMED_PORTS else ""
             raise LocalEC2Error(f"cannot listen on {public_ip}, port {', '.join(refused[:NAMED_PORTS])}{more}")
 
+    def accept_redirected(self, listener: socket.socket, find: Callable[[str, int], Target | None]) -> None:
+        """Forward connections to many ports that the kernel redirects to one listener.
+
+        Args:
+            listener: the listener, which is closed with this object.
+            find: returns where a port of a public address leads; None: reset the connection.
+        """
+        listener.setblocking(False)
+        with self._lock:
+            self._redirected, self._find = listener, find
+            self._selector.register(listener, selectors.EVENT_READ, _REDIRECTED)
+
     def addresses(self) -> set[str]:
         """Return the public addresses that have ports."""
         with self._lock:
@@ -146,6 +163,9 @@ class Forwarder:
             self._closed = True
             for endpoint in list(self._listeners):
                 self._stop_listening(endpoint)
+            if self._redirected is not None:
+                self._selector.unregister(self._redirected)
+                self._redirected.close()
             self._wake()
         self._thread.join()
         self._selector.close()
@@ -193,8 +213,11 @@ class Forwarder:
 
     def _accept(self, endpoint: tuple[str, int]) -> None:
         with self._lock:
-            listener, target = self._listeners.get(endpoint), self._targets.get(endpoint)
-            if listener is None or target is None:
+            if self._closed:
+                return
+            listener = self._redirected if endpoint == _REDIRECTED else self._listeners.get(endpoint)
+            target = self._targets.get(endpoint)
+            if listener is None:
                 return
             try:
                 client, _ = listener.accept()
@@ -203,6 +226,13 @@ class Forwarder:
                     self._refuse(listener)
                 return
         client.setblocking(True)
+        if endpoint == _REDIRECTED:
+            original = original_destination(client)
+            target = self._find(*original) if original is not None else None
+        if target is None:
+            _reset(client)
+            client.close()
+            return
         threading.Thread(target=self._serve, args=(client, target), name="forward", daemon=True).start()
 
     def _refuse(self, listener: socket.socket) -> None:

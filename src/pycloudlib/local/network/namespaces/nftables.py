@@ -28,6 +28,11 @@ class Nftables:
             self._library.nft_ctx_buffer_output(self._context)
             self._library.nft_ctx_buffer_error(self._context)
 
+    @property
+    def owns_tables(self) -> bool:
+        """Whether a table with the flag `owner` lasts as long as this object, and not only during one call."""
+        return self._library is not None
+
     def run(self, commands: str) -> str:
         """Run commands in one transaction, and return their output.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pycloudlib.local.network.namespaces.forwarder import Target
 from pycloudlib.local.network.namespaces.service_addresses import HOST
@@ -27,12 +27,52 @@ def public_ports(topology: Topology, ssh_port: int, *, privileged: bool) -> dict
         privileged: whether ports below 1024 can be listened on.
     """
     return {
-        address.public_ip: _ports(vpc, interface, address.private_ip, ssh_port, privileged=privileged)
-        for vpc in topology.vpcs.values()
-        for interface in vpc.interfaces.values()
-        for address in interface.attachment.addresses
-        if address.public_ip is not None and interface.instance_id is not None
+        public_ip: _ports(vpc, interface, private_ip, ssh_port, privileged=privileged)
+        for vpc, interface, public_ip, private_ip in _public_addresses(topology)
     }
+
+
+def open_ranges(topology: Topology, ssh_port: int) -> dict[str, list[range]]:
+    """Return all ports of each public address that lead to a machine, as ranges that do not overlap.
+
+    Args:
+        topology: all VPCs.
+        ssh_port: the port of public addresses that leads to port 22.
+    """
+    found = {}
+    for vpc, interface, public_ip, _ in _public_addresses(topology):
+        opened = list(opened_to_host(vpc, interface))
+        if any(SSH_PORT in one for one in opened):
+            opened.append(range(ssh_port, ssh_port + 1))
+        found[public_ip] = _merged(opened)
+    return found
+
+
+def find_target(topology: Topology, ssh_port: int, public_ip: str, port: int) -> Target | None:
+    """Return where a port of a public address leads; None if no machine has the address."""
+    for vpc, _, address, private_ip in _public_addresses(topology):
+        if address == public_ip:
+            return Target(vpc.vpc_id, private_ip, SSH_PORT if port == ssh_port else port)
+    return None
+
+
+def _public_addresses(topology: Topology) -> Iterator[tuple[Vpc, Interface, str, str]]:
+    """Yield each public address of a machine, with its interface and its private address."""
+    for vpc in topology.vpcs.values():
+        for interface in vpc.interfaces.values():
+            for address in interface.attachment.addresses:
+                if address.public_ip is not None and interface.instance_id is not None:
+                    yield vpc, interface, address.public_ip, address.private_ip
+
+
+def _merged(ranges: Iterable[range]) -> list[range]:
+    merged: list[range] = []
+    for one in sorted((range(max(1, one.start), one.stop) for one in ranges), key=lambda one: one.start):
+        if merged and one.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, one.stop))
+        elif one:
+            merged.append(one)
+    return merged
 
 
 def ssh_is_open(topology: Topology, public_ip: str) -> bool:

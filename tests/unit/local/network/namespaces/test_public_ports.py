@@ -1,7 +1,13 @@
 from __future__ import annotations
 
 from pycloudlib.local.network.namespaces.forwarder import Target
-from pycloudlib.local.network.namespaces.public_ports import MAX_PORTS, public_ports, ssh_is_open
+from pycloudlib.local.network.namespaces.public_ports import (
+    MAX_PORTS,
+    find_target,
+    open_ranges,
+    public_ports,
+    ssh_is_open,
+)
 from pycloudlib.local.network.topology import SecurityGroup
 from support.sample_topologies import group, interface, lab, rule
 
@@ -60,3 +66,19 @@ def test_ssh_is_open_if_a_rule_of_the_interface_says_so() -> None:
     assert is_open(opened, PUBLIC_IP)
     assert not is_open(opened, "127.9.9.9")
     assert not is_open(group("sg", rule(1, "tcp", 2222, cidrs=["0.0.0.0/0"])), PUBLIC_IP)
+
+
+def test_open_ranges_are_merged_and_lead_to_the_machine() -> None:
+    opened = group(
+        "sg",
+        rule(1, "tcp", (20, 30), cidrs=["0.0.0.0/0"]),
+        rule(2, "tcp", (31, 40), cidrs=["127.0.0.1/32"]),
+        rule(3, "tcp", (25, 35), cidrs=["0.0.0.0/0"]),
+        rule(4, "tcp", (50, 60), cidrs=["10.0.0.0/8"]),
+        rule(5, "tcp", (0, 0), cidrs=["0.0.0.0/0"]),
+    )
+    topology = lab(interface("a", "10.0.1.5", "sg", public=True), groups={"sg": opened})
+    assert open_ranges(topology, 2222) == {PUBLIC_IP: [range(20, 41), range(2222, 2223)]}
+    assert find_target(topology, 2222, PUBLIC_IP, 2222) == Target("vpc-1", "10.0.1.5", 22)
+    assert find_target(topology, 2222, PUBLIC_IP, 30) == Target("vpc-1", "10.0.1.5", 30)
+    assert find_target(topology, 2222, "127.9.9.1", 30) is None

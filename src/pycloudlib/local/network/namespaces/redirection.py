@@ -1,0 +1,91 @@
+"""Ports of public addresses that the host's kernel redirects to one listener, so that none of them needs its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+
+from pycloudlib.errors import LocalEC2Error
+from pycloudlib.local.network.namespaces.nftables import Nftables
+
+_SO_ORIGINAL_DST = 80
+_SOCKADDR_IN = struct.Struct("!HH4s8x")
+
+
+class Redirection:
+    """A table of nftables in the network namespace of this process, which must be root of it.
+
+    The table belongs to this object: no other program's `nft flush ruleset` deletes it, and the kernel does when the
+    process ends, however it ends.
+
+    Args:
+        port: of 127.0.0.1, where connections are redirected to.
+
+    Raises:
+        LocalEC2Error: nftables refused it, or libnftables is not installed.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._lock = threading.Lock()
+        self._closed = False
+        self._table = f"inet pycloudlib_{os.getpid()}_{port}"
+        self._nftables = Nftables()
+        if not self._nftables.owns_tables:
+            self._nftables.close()
+            raise LocalEC2Error("redirecting all ports needs libnftables: install the package libnftables1")
+        self.set_ports({})
+
+    def set_ports(self, ports: Mapping[str, Sequence[range]]) -> None:
+        """Redirect exactly these TCP ports. Connections that exist stay as they are.
+
+        Args:
+            ports: ranges that do not overlap, by address.
+        """
+        elements = [
+            f"{address} . {one[0]}-{one[-1]}" for address, ranges in sorted(ports.items()) for one in ranges if one
+        ]
+        with self._lock:
+            if not self._closed:
+                self._nftables.run(self._ruleset(elements))
+
+    def _ruleset(self, elements: Sequence[str]) -> str:
+        listed = f"elements = {{ {', '.join(elements)} }}" if elements else ""
+        # Adding it first makes deleting it succeed; the table changes as a whole.
+        return f"""
+table {self._table} {{
+  flags owner
+}}
+delete table {self._table}
+table {self._table} {{
+  flags owner
+  set ports {{
+    type ipv4_addr . inet_service
+    flags interval
+    {listed}
+  }}
+  chain output {{
+    type nat hook output priority -100;
+    ip daddr . tcp dport @ports redirect to :{self._port}
+  }}
+}}
+"""
+
+    def close(self) -> None:
+        """End the redirection."""
+        with self._lock:
+            self._closed = True
+            self._nftables.close()
+
+
+def original_destination(connection: socket.socket) -> tuple[str, int] | None:
+    """Return the address and the port that a redirected connection was made to; None if it was not redirected."""
+    try:
+        answer = connection.getsockopt(socket.IPPROTO_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
+    except OSError:
+        return None
+    _, port, address = _SOCKADDR_IN.unpack(answer)
+    return socket.inet_ntoa(address), port
