@@ -159,6 +159,19 @@ class _Actions:
 
         return _retry(once, seconds)
 
+    def ask_time(self, address: str, seconds: float) -> str | None:
+        """Send an SNTP request until an answer comes; return the answer in hexadecimal digits."""
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+        def once(left: float) -> str:
+            with socket.socket(family, socket.SOCK_DGRAM) as client:
+                client.settimeout(min(1.0, left))
+                client.connect((address, 123))
+                client.send(b"\x23" + bytes(47))
+                return client.recv(65536).hex()
+
+        return _retry(once, seconds)
+
     def ping(self, address: str, seconds: float, size: int = 56, source: str | None = None) -> bool:
         """Send ICMP echo requests, unfragmented, until a reply comes."""
         ipv6 = ":" in address

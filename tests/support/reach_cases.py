@@ -253,6 +253,7 @@ CASES = [
     no("metadata_at_another_port", BASE, "i-a", "169.254.169.254", "vpc-1", port=8080, has_packets=False),
     yes("names", BASE, "i-b", "10.0.0.2", "vpc-1", protocol="udp", port=53, has_packets=False),
     yes("time", BASE, "i-b", "169.254.169.123", "vpc-1", protocol="udp", port=123, has_packets=False),
+    yes("time by IPv6", BASE, "i-b", "fd00:ec2::123", "vpc-1", protocol="udp", port=123, has_packets=False),
     no(
         "names_switched_off",
         _vpc(BASE, dns_support=False),

@@ -25,8 +25,10 @@ from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target, lis
 from pycloudlib.local.network.namespaces.public_ports import find_target, open_ranges, public_ports, ssh_is_open
 from pycloudlib.local.network.namespaces.redirection import Redirection
 from pycloudlib.local.network.namespaces.ruleset import ruleset
-from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6
+from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6, TIME, TIME_IPV6
 from pycloudlib.local.network.namespaces.shaping import TrafficClass, shaping
+from pycloudlib.local.network.time_server import PORT as TIME_PORT
+from pycloudlib.local.network.time_server import TimeServer
 from pycloudlib.local.network.topology import Topology, Vpc
 from pycloudlib.waiting import wait_until
 
@@ -233,6 +235,8 @@ class NamespaceNetwork(QemuNetwork):
             for address in (METADATA, METADATA_IPV6):
                 listener = self._fabric.listen(vpc_id, address, METADATA_PORT)
                 servers.enter_context(SharedMetadataServer(listener, lambda client: self._source_for(vpc_id, client)))
+            clocks = [self._fabric.listen(vpc_id, address, TIME_PORT, "udp") for address in (TIME, TIME_IPV6)]
+            servers.enter_context(TimeServer(clocks))
             if self._host_ports:
                 forwarder = Forwarder(self._client_socket, functools.partial(self._fabric.listen, vpc_id))
                 servers.callback(forwarder.close)

@@ -20,6 +20,7 @@ from pycloudlib.local.network.namespaces.service_addresses import (
     RESOLVER,
     RESOLVER_IPV6,
     TIME,
+    TIME_IPV6,
     resolver_of,
 )
 from pycloudlib.local.network.reach_ends import HOST_NAME, LOOPBACK, End, Inside, Outside, find_end
@@ -367,14 +368,15 @@ def _is_loopback(text: str) -> bool:
 
 
 def _is_service_address(vpc: Vpc, address: IpAddress) -> bool:
-    return str(address) in (METADATA, METADATA_IPV6, RESOLVER, RESOLVER_IPV6, TIME, resolver_of(vpc))
+    services = (METADATA, METADATA_IPV6, RESOLVER, RESOLVER_IPV6, TIME, TIME_IPV6, resolver_of(vpc))
+    return str(address) in services
 
 
 def _is_service(vpc: Vpc, sent: Packets) -> bool:
     address = str(sent.destination)
     if address in (METADATA, METADATA_IPV6):
         return (sent.protocol, sent.first) == ("tcp", _HTTP)
-    if address == TIME:
+    if address in (TIME, TIME_IPV6):
         return (sent.protocol, sent.first) == ("udp", _NTP)
     return vpc.dns_support and sent.protocol in PORT_PROTOCOLS and sent.first == _DNS
 

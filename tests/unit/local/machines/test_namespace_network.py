@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from support.sample_metadata import INSTANCE
 from support.sample_topologies import interface, lab
 
 PORT = 8080
+SECONDS_FROM_1900_TO_1970 = 2_208_988_800
 
 
 @pytest.fixture
@@ -75,6 +77,20 @@ def test_guest_reads_the_metadata_of_its_own_instance(
     url = "http://169.254.169.254/latest/meta-data/instance-id"
     with guest_of(network, site) as (guest, _), network.serve_metadata("i-a", tmp_path, lambda: INSTANCE):
         assert guest.call("get", url=url, seconds=PATIENCE) == INSTANCE.instance_id
+
+
+@pytest.mark.parametrize("address", ["169.254.169.123", "fd00:ec2::123"])
+def test_guest_asks_for_the_time(network: NamespaceNetwork, site: Topology, address: str) -> None:
+    found = site.vpcs["vpc-1"].interfaces["eni-a"].attachment
+    tap = network.interface(found)
+    assert isinstance(tap, TapInterface)
+    tap.arguments(3)
+    (fd,) = tap.take_fds()
+    own = [f"{found.private_ip}/24", *(f"{one}/128" for one in found.ipv6_addresses)]
+    began = int(time.time())
+    with Guest(fd, found.mac, own, ["10.0.1.1", "fe80::800:ff:fe00:1"]) as guest:
+        answer = bytes.fromhex(guest.call("ask_time", address=address, seconds=PATIENCE))
+    assert began <= int.from_bytes(answer[40:44], "big") - SECONDS_FROM_1900_TO_1970 <= time.time()
 
 
 def test_host_reaches_the_opened_port_at_the_public_address(network: NamespaceNetwork, site: Topology) -> None:

@@ -11,6 +11,7 @@ METADATA_IPV6 = "fd00:ec2::254"
 RESOLVER = "169.254.169.253"
 RESOLVER_IPV6 = "fd00:ec2::253"
 TIME = "169.254.169.123"
+TIME_IPV6 = "fd00:ec2::123"
 
 HOST = "198.51.100.1"
 """The source of connections that the host makes to a machine, as the guest sees it."""
@@ -23,7 +24,7 @@ def resolver_of(vpc: Vpc) -> str:
 
 def service_addresses(vpc: Vpc) -> list[str]:
     """List the addresses at which a VPC's services listen, and the host's."""
-    return [METADATA, RESOLVER, TIME, resolver_of(vpc), METADATA_IPV6, RESOLVER_IPV6, HOST]
+    return [METADATA, RESOLVER, TIME, resolver_of(vpc), METADATA_IPV6, RESOLVER_IPV6, TIME_IPV6, HOST]
 
 
 def gateway_addresses(subnet: str, ipv6_subnet: str | None) -> list[str]:

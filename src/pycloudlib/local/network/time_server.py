@@ -1,0 +1,114 @@
+"""The time service of a VPC: SNTP with the host's clock (RFC 4330, RFC 5905)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+PORT = 123
+
+# Flags, stratum, poll, precision, root delay, root dispersion, reference id, and four timestamps.
+MESSAGE = struct.Struct("!BBbbIIIQQQQ")
+_CLIENT, _SERVER = 3, 4
+_VERSIONS = range(1, 5)
+_STRATUM = 3
+_PRECISION = -20
+"""The base-2 logarithm of the clock's precision in seconds: a microsecond."""
+_DISPERSION = 1 << 6
+"""A millisecond, in 1/65536 seconds."""
+_REFERENCE_ID = int.from_bytes(socket.inet_aton("169.254.169.122"), "big")
+_SECONDS_FROM_1900_TO_1970 = 2_208_988_800
+_NANOSECONDS = 10**9
+_MOST_BYTES = 1024
+
+
+class TimeServer:
+    """Answers time requests in a thread, inside its context.
+
+    Args:
+        sockets: bound datagram sockets; closed with the context.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        self._sockets = {one.fileno(): one for one in sockets}
+        self._stopped, self._stop = os.pipe()
+        self._thread = threading.Thread(target=self._serve, name="time", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        os.close(self._stop)
+        self._thread.join()
+        os.close(self._stopped)
+        for one in self._sockets.values():
+            one.close()
+
+    def _serve(self) -> None:
+        poll = select.poll()
+        for fd in (self._stopped, *self._sockets):
+            poll.register(fd, select.POLLIN)
+        while True:
+            for fd, _ in poll.poll():
+                if fd == self._stopped:
+                    return
+                # The guest may be gone, or the namespace; the next request may be another's.
+                with contextlib.suppress(OSError):
+                    _answer_one(self._sockets[fd])
+
+
+def _answer_one(one: socket.socket) -> None:
+    message, sender = one.recvfrom(_MOST_BYTES, socket.MSG_DONTWAIT)
+    received = time.time_ns()
+    answer = answer_to(message, received)
+    if answer is not None:
+        one.sendto(answer, sender)
+
+
+def answer_to(message: bytes, received: int) -> bytes | None:
+    """Return the answer to a client's message; None if it is no request for the time.
+
+    Args:
+        message: the datagram.
+        received: when it arrived, in nanoseconds since 1970.
+    """
+    if len(message) < MESSAGE.size:
+        return None
+    flags, _, interval, *_, sent = MESSAGE.unpack_from(message)
+    version, mode = flags >> 3 & 7, flags & 7
+    # Answering a server's answer could go on for ever.
+    if mode != _CLIENT or version not in _VERSIONS:
+        return None
+    return MESSAGE.pack(
+        version << 3 | _SERVER,
+        _STRATUM,
+        interval,
+        _PRECISION,
+        0,
+        _DISPERSION,
+        _REFERENCE_ID,
+        _timestamp(received),
+        sent,
+        _timestamp(received),
+        _timestamp(time.time_ns()),
+    )
+
+
+def _timestamp(nanoseconds: int) -> int:
+    """Return an NTP timestamp: seconds since 1900, which wrap around in 2036, and a fraction of 32 bits."""
+    seconds, fraction = divmod(nanoseconds, _NANOSECONDS)
+    return (seconds + _SECONDS_FROM_1900_TO_1970) % (1 << 32) << 32 | (fraction << 32) // _NANOSECONDS
