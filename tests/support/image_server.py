@@ -9,7 +9,7 @@ import lzma
 import subprocess
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,3 +243,19 @@ def add_ubuntu(server: ImageServer, sign: Callable[[bytes], bytes], serial: str,
     server.files[f"{root}/{products_path}"] = sign(json.dumps(document, indent=1).encode())
     server.files[f"{root}/{path}"] = disk
     return f"{root}/{path}"
+
+
+def add_listed(server: ImageServer, directory: str, file: str, disk: bytes, checksums: Mapping[str, str]) -> None:
+    """Publish a disk in a directory.
+
+    Args:
+        server: the server.
+        directory: its path, with a slash at the end.
+        file: the name of the disk.
+        disk: the content of the file.
+        checksums: templates of the lines of checksum files, with the fields {sha256} and {file}, by file name.
+    """
+    server.files[f"{directory}{file}"] = disk
+    for name, line in checksums.items():
+        text = line.format(sha256=hashlib.sha256(disk).hexdigest(), file=file)
+        server.files[f"{directory}{name}"] = server.files.get(f"{directory}{name}", b"") + f"{text}\n".encode()

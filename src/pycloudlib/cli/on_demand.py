@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pycloudlib.errors import ImageNotFoundError
+from pycloudlib.errors import ImageNotFoundError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from pycloudlib.local.images.sources.published import Wanted
@@ -38,6 +40,9 @@ def found_or_pulled(find: Callable[[], str], wanted: Wanted, *, may_pull: bool, 
         ImageNotFoundError: the image is missing, and may not be pulled; the message has the command that pulls it.
         PycloudlibError: the pull failed.
     """
+    if not _is_known_on_ec2(wanted.release):
+        wanted = replace(wanted, daily=False)
+        find = partial(_pulled, wanted)
     try:
         return find()
     except ImageNotFoundError as error:
@@ -50,3 +55,34 @@ def found_or_pulled(find: Callable[[], str], wanted: Wanted, *, may_pull: bool, 
 
     pull([wanted], config_file=config_file)
     return find()
+
+
+def _is_known_on_ec2(release: str) -> bool:
+    """Return whether `EC2.released_image()` finds a release, or nothing can be pulled under its name either."""
+    from pycloudlib.local.images.sources.pull import source_of
+    from pycloudlib.releases import find_release
+
+    try:
+        find_release(release)
+    except InvalidArgumentError:
+        try:
+            source_of(release)
+        except InvalidArgumentError:
+            return True
+        return False
+    return True
+
+
+def _pulled(wanted: Wanted) -> str:
+    """Return the AMI id of the newest pulled image of a release.
+
+    Raises:
+        ImageNotFoundError: none was pulled.
+    """
+    from pycloudlib.local import paths
+    from pycloudlib.local.images.catalog import PULLED, Catalog
+
+    for image in Catalog(paths.images_dir()).images():
+        if (image.source, image.release, image.architecture) == (PULLED, wanted.release, wanted.architecture):
+            return image.image_id
+    raise ImageNotFoundError(wanted.release, message=f"the local EC2 has no image of {wanted.release}")

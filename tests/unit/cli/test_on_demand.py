@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from pycloudlib.local import paths
 from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.local.prerequisites import find
 from support.command_line import PROGRESS, CommandLine
-from support.image_server import ImageServer, add_debian, image_server, raw_disk
+from support.image_server import ImageServer, add_debian, add_listed, image_server, raw_disk
 
 pytestmark = pytest.mark.skipif(
     find("qemu-system-x86_64") is None or find("qemu-img") is None, reason="needs QEMU for a local EC2"
@@ -25,9 +26,14 @@ REFUSED = ("--type", "t9.micro")
 def _server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageServer]:
     with image_server() as server:
         monkeypatch.setenv("PYCLOUDLIB_IMAGE_MIRROR_DEBIAN", f"{server.url}/debian")
+        monkeypatch.setenv("PYCLOUDLIB_IMAGE_MIRROR_ROCKY", f"{server.url}/rocky")
+        add_listed(server, "/rocky/9/images/x86_64/", ROCKY, raw_disk(), {f"{ROCKY}.CHECKSUM": "{sha256}  {file}"})
         for daily in (True, False):
             add_debian(server, "20241004-1890", raw_disk(), daily=daily)
         yield server
+
+
+ROCKY = "Rocky-9-EC2-Base-9.8-20260525.0.x86_64.qcow2"
 
 
 def names() -> list[str]:
@@ -52,6 +58,19 @@ def test_launch_pulls_a_missing_image_only_if_it_may(cli: CommandLine) -> None:
     assert names() == ["debian-12-amd64-20241004-1890"]
     # Now it is found without its publisher.
     assert "downloading" not in cli.run("launch", "12", "--local", "--pull", "--key", str(key), *REFUSED).stderr
+
+
+def test_launch_pulls_images_that_have_no_release_on_ec2(cli: CommandLine) -> None:
+    assert cli.run("local", "start").returncode == 0
+    complaint = cli.complaint("launch", "rocky-9", "--local", *REFUSED, status=3)
+    command = "`pycloudlib local image pull rocky-9`"
+    assert complaint == f"the local EC2 has no image of rocky-9; --pull downloads it, and so does {command}"
+    key = KeyPair.generate(cli.home / "key").public_key_path
+    launch = ("launch", "rocky-9", "--local", "--pull", "--key", str(key), *REFUSED)
+    assert "t9.micro" in last_line(cli.run(*launch).stderr)
+    assert "downloading" not in cli.run(*launch).stderr
+    (image,) = json.loads(cli.run("images", "--local", "--owner", "792107900819", "--json").stdout)
+    assert (image["name"], image["tags"]) == (ROCKY.removesuffix(".qcow2"), {"pycloudlib:username": "rocky"})
 
 
 def test_validate_pulls_the_daily_build(cli: CommandLine) -> None:

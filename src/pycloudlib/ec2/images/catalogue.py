@@ -77,6 +77,10 @@ _USERNAMES_BY_NAME = {
     "amzn": "ec2-user",
     "RHEL-": "ec2-user",
     "suse-": "ec2-user",
+    "AlmaLinux OS ": "ec2-user",
+    "CentOS Stream ": "ec2-user",
+    "Fedora-Cloud-Base-": "fedora",
+    "Rocky-": "rocky",
 }
 
 

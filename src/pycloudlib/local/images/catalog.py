@@ -36,6 +36,8 @@ LOCK_FILE = ".lock"
 PARTIAL = ".partial-"
 AMI_DIGITS = 17
 LEGACY_BIOS = "legacy-bios"
+PULLED = "pulled"
+"""The source of images that were downloaded from their publishers."""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,10 @@ def test_the_serial_is_in_the_name(name: str, serial: str | None) -> None:
         ("1", "ubuntu-pro-server/x", "ubuntu"),
         ("1", "debian-12-copy", "admin"),
         ("1", "al2023-ami-x", "ec2-user"),
+        ("1", "CentOS Stream 9 x86_64 20240923", "ec2-user"),
+        ("1", "AlmaLinux OS 9.8.20260526 x86_64", "ec2-user"),
+        ("1", "Fedora-Cloud-Base-AmazonEC2.x86_64-43-1.6", "fedora"),
+        ("1", "Rocky-9-EC2-Base-9.8-20260525.0.x86_64", "rocky"),
         ("1", "mine", None),
     ],
 )

@@ -20,10 +20,15 @@ from pycloudlib.local.api.moto_adapter import (
     UnvailableAMIIdError,
     random_ami_id,
 )
+from pycloudlib.local.images.catalog import PULLED
+from pycloudlib.local.images.distributions import distribution
 from pycloudlib.local.machines.commands import Command, Ended, Request
 from pycloudlib.local.storage.volumes import Submit, TakeSnapshot
 
 ARCHITECTURES = ("x86_64", "i386")
+
+USERNAME_TAG = "pycloudlib:username"
+"""The tag that names an image's login user, as `snapshot()` sets it."""
 """The image architectures that machines can boot."""
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
@@ -325,7 +330,10 @@ class ImageRecords(SnapshotRecords):
                     self.snapshots.pop(snapshot_id, None)
         for image_id, image in images.items():
             if image_id not in self.amis and image_id not in self.deleted_amis:
-                self.amis[image_id] = CatalogueAmi(self, image)
+                ami = self.amis[image_id] = CatalogueAmi(self, image)
+                if image.source == PULLED and distribution(image.release).known is None:
+                    # Not always the AMI's: some publishers offer another disk for download.
+                    ami.add_tags({USERNAME_TAG: image.username})
 
 
 def _adder(batch: list[Request]) -> Submit:

@@ -23,7 +23,7 @@ from pycloudlib.local.images.sources.published import (
 from pycloudlib.local.images.sources.signature import UNSIGNED
 from pycloudlib.local.images.sources.site import Site
 from pycloudlib.local.images.sources.web import Web
-from pycloudlib.releases import DEBIAN_RELEASE_VERSION_MAP
+from pycloudlib.releases import DEBIAN, DEBIAN_RELEASE_VERSION_MAP
 
 CHECKSUMS = "SHA512SUMS"
 SERIAL = re.compile(r"\d{8}-\d+")
@@ -40,6 +40,11 @@ class Debian:
     def releases(self) -> list[str]:
         """Return the code names, newest last."""
         return [*DEBIAN_RELEASE_VERSION_MAP]
+
+    def publishes(self, release: str) -> bool:
+        """Return whether a name is a code name or a version number."""
+        known = distribution(release).known
+        return known is not None and known.distribution == DEBIAN
 
     def serials(self, web: Web, site: Site, wanted: Wanted) -> list[str]:
         """Return the serials of all builds, newest first."""

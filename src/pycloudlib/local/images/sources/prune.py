@@ -7,9 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from pycloudlib.errors import ImageError
-from pycloudlib.local.images.catalog import Catalog, Image
+from pycloudlib.local.images.catalog import PULLED, Catalog, Image
 from pycloudlib.local.images.sources.content import ContentStore
-from pycloudlib.local.images.sources.pull import PULLED
 
 
 @dataclass(frozen=True)

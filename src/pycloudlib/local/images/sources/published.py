@@ -124,6 +124,9 @@ class Source(Protocol):
     def releases(self) -> list[str]:
         """Return the releases that can be asked for, newest last."""
 
+    def publishes(self, release: str) -> bool:
+        """Return whether a name, in lower case, is one of a release, also of one that `releases` does not list."""
+
     def serials(self, web: Web, site: Site, wanted: Wanted) -> list[str]:
         """Return the serials of all builds, newest first.
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from pycloudlib.errors import DownloadError, InvalidArgumentError
 from pycloudlib.local import qemu_img
-from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
+from pycloudlib.local.images.catalog import PULLED, Catalog, Entry, Image, timestamp
+from pycloudlib.local.images.sources.amazon import AmazonLinux
 from pycloudlib.local.images.sources.content import Content, ContentStore
 from pycloudlib.local.images.sources.debian import Debian
 from pycloudlib.local.images.sources.download import Watch, download
+from pycloudlib.local.images.sources.listed import ALMALINUX, CENTOS_STREAM, FEDORA, ROCKY
 from pycloudlib.local.images.sources.published import PublishedDisk, Source, Wanted
 from pycloudlib.local.images.sources.site import Sites, sites_of_environment, variable_of
 from pycloudlib.local.images.sources.ubuntu import Ubuntu
 from pycloudlib.local.images.sources.unpack import make_disk
 from pycloudlib.local.images.sources.web import Web
-from pycloudlib.releases import find_release
+from pycloudlib.releases import UBUNTU_RELEASE_VERSION_MAP
 
 AT_ONCE = 4
 """The number of concurrent downloads."""
 
-SOURCES: tuple[Source, ...] = (Debian(), Ubuntu())
-PULLED = "pulled"
+SOURCES: tuple[Source, ...] = (Debian(), Ubuntu(), FEDORA, CENTOS_STREAM, ALMALINUX, ROCKY, AmazonLinux())
 
 
 class Reporter:
@@ -78,6 +80,7 @@ class Puller:
         """
         for one in wanted:
             source_of(one.release)
+        wanted = [_normalized(one) for one in wanted]
         web = Web(proxy=self.sites.proxy)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull") as threads:
             pulls = [threads.submit(self._pull, web, one) for one in wanted]
@@ -92,6 +95,7 @@ class Puller:
 
     def serials(self, wanted: Wanted) -> list[str]:
         """Return the serials of an image's builds, newest first."""
+        wanted = _normalized(wanted)
         source = source_of(wanted.release)
         return source.serials(Web(proxy=self.sites.proxy), self.sites.of(source.name, source.base), wanted)
 
@@ -168,13 +172,16 @@ def source_of(release: str) -> Source:
         InvalidArgumentError: the release is unknown.
     """
     for source in SOURCES:
-        if release.strip().lower() in source.releases():
+        if source.publishes(release.strip().lower()):
             return source
-    known = find_release(release)
-    for source in SOURCES:
-        if source.name == known.distribution:
-            return source
-    raise InvalidArgumentError(f"{release} cannot be pulled")
+    names = [name for source in SOURCES for name in source.releases()]
+    nearest = get_close_matches(release.strip().lower(), [*names, *UBUNTU_RELEASE_VERSION_MAP.values()], n=1)
+    advice = f"did you mean {nearest[0]!r}?" if nearest else "`pycloudlib local image list --available` shows all"
+    raise InvalidArgumentError(f"unknown release {release!r}; {advice}")
+
+
+def _normalized(wanted: Wanted) -> Wanted:
+    return replace(wanted, release=wanted.release.strip().lower())
 
 
 def _file_name(url: str) -> str:

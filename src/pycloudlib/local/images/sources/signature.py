@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pycloudlib.errors import DownloadError, VerificationError
-from pycloudlib.local.images.sources.site import Site
+from pycloudlib.local.images.sources.site import KEYRING, Site, variable_of
 from pycloudlib.local.prerequisites import find, install_command
 
 CLEARSIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
@@ -28,10 +28,12 @@ class Keys:
 
     Args:
         paths: the usual places of the keyring, of which the first that exists is used.
+        publisher: the publisher's name, which the setting of another keyring has.
         package: the Debian or Ubuntu package that has it; empty for none.
     """
 
     paths: Sequence[str]
+    publisher: str
     package: str = ""
 
 
@@ -117,8 +119,8 @@ def _keyring(site: Site, keys: Keys) -> tuple[Path | None, str]:
     found = next((Path(path) for path in keys.paths if Path(path).is_file()), None)
     if found is not None:
         return found, ""
-    advice = f": {install_command([keys.package])}" if keys.package else ""
-    return None, f"the publisher's keyring is not installed{advice}"
+    advice = f"{install_command([keys.package])}, or name" if keys.package else "name"
+    return None, f"its publisher's keyring is not installed: {advice} one with {variable_of(keys.publisher, KEYRING)}"
 
 
 def _gpgv(arguments: Sequence[str], keyring: Path, url: str) -> bytes:

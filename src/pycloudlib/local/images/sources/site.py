@@ -62,9 +62,14 @@ def sites_of_environment() -> Sites:
     return Sites(os.environ.get(PROXY) or None, _by_publisher(MIRROR), keyrings)
 
 
-def variable_of(publisher: str) -> str:
-    """Return the environment variable that names a publisher's mirror."""
-    return f"{MIRROR}{publisher.upper().replace('-', '_')}"
+def variable_of(publisher: str, prefix: str = MIRROR) -> str:
+    """Return the environment variable of a publisher.
+
+    Args:
+        publisher: the publisher's name.
+        prefix: MIRROR (default) or KEYRING.
+    """
+    return f"{prefix}{publisher.upper().replace('-', '_')}"
 
 
 def _by_publisher(prefix: str) -> dict[str, str]:

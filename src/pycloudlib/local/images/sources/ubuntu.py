@@ -25,10 +25,10 @@ from pycloudlib.local.images.sources.published import (
 from pycloudlib.local.images.sources.signature import Keys, Verification, verify_clearsigned
 from pycloudlib.local.images.sources.site import Site
 from pycloudlib.local.images.sources.web import Web
-from pycloudlib.releases import UBUNTU_RELEASE_VERSION_MAP
+from pycloudlib.releases import UBUNTU, UBUNTU_RELEASE_VERSION_MAP
 
 INDEX = "streams/v1/index.sjson"
-KEYS = Keys(("/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg",), "ubuntu-cloudimage-keyring")
+KEYS = Keys(("/usr/share/keyrings/ubuntu-cloudimage-keyring.gpg",), "ubuntu", "ubuntu-cloudimage-keyring")
 
 DISKS = ("disk1.img", "uefi1.img", "img")
 """The file types of disks with Ubuntu's generic kernel, the preferred one first."""
@@ -47,6 +47,11 @@ class Ubuntu:
     def releases(self) -> list[str]:
         """Return the code names, newest last."""
         return [*UBUNTU_RELEASE_VERSION_MAP]
+
+    def publishes(self, release: str) -> bool:
+        """Return whether a name is a code name or a version number."""
+        known = distribution(release).known
+        return known is not None and known.distribution == UBUNTU
 
     def serials(self, web: Web, site: Site, wanted: Wanted) -> list[str]:
         """Return the serials of all builds, newest first."""
