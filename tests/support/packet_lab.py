@@ -121,6 +121,10 @@ class PacketLab:
         """Send more than the queue of a slow rate holds; tell whether a queue dropped some, instead of all arriving."""
         return bool(self._call("overflows", source=source, address=address))
 
+    def transfers(self, source: str, address: str, size: int) -> bool:
+        """Tell whether a connection carries so many bytes."""
+        return bool(self._call("transfer", source=source, address=address, size=size))
+
     def round_trip(self, source: str, address: str) -> float:
         """Return the seconds from a datagram to its answer."""
         return float(self._call("round_trip", source=source, address=address))
@@ -410,6 +414,22 @@ class _Lab:
             server.sendto(*server.recvfrom(1000))
             client.recv(1000)
             return time.monotonic() - began
+
+    def transfer(self, source: str, address: str, size: int) -> bool:
+        assert self.connect(source, address, 8080)
+        assert self._connection is not None
+        client, server = self._connection
+        self._connection = None
+        left, arrived = memoryview(bytes(size)), 0
+        with client, server:
+            for _ in _attempts(PATIENCE):
+                if left and select.select([], [client], [], 0)[1]:
+                    left = left[client.send(left) :]
+                if _readable(server, SILENCE):
+                    arrived += len(server.recv(1 << 20))
+                if arrived == size:
+                    return True
+        return False
 
     def _dropped_by_queues(self) -> int:
         queues = [queue for namespace in self._vpcs.values() for queue in namespace.netlink.get_qdiscs()]

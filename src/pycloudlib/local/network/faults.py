@@ -5,6 +5,7 @@ A fault names instances and zones, not addresses, so it applies to addresses tha
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
 import threading
@@ -243,6 +244,9 @@ class NetworkFaults:
         except LocalEC2Error:
             with self._lock:
                 self._faults.pop(fault.fault_id, None)
+            # A part of it may have been applied.
+            with contextlib.suppress(LocalEC2Error):
+                self._on_change()
             raise
 
     def remove(self, fault_id: str = "") -> list[str]:

@@ -188,6 +188,12 @@ def test_rate_spares_other_traffic(packets: PacketLab) -> None:
         assert not packets.overflows(source, address)
 
 
+def test_large_segments_pass_a_rate(packets: PacketLab) -> None:
+    # Senders leave segmentation to their device: what reaches the queue is up to 64 KiB, more than its burst.
+    packets.apply(BASE, Fault("fault-1", "rate", ("i-a", "i-c"), 4000))
+    assert packets.transfers("eni-a", C, 400_000)
+
+
 def test_lowest_rate_applies(packets: PacketLab) -> None:
     slow, fast = (
         Fault("fault-1", "rate", ("i-a", "i-b"), 8),
@@ -317,13 +323,17 @@ def test_changes_are_applied() -> None:
 
 
 def test_fault_that_the_network_rejects_is_not_kept() -> None:
-    def fail() -> None:
-        raise LocalEC2Error("the helper has ended")
+    applied: list[list[Fault]] = []
 
-    faults = NetworkFaults(fail)
-    with pytest.raises(LocalEC2Error, match="helper"):
+    def reject() -> None:
+        applied.append(faults.current())
+        if faults.current():
+            raise LocalEC2Error("the kernel refused")
+
+    faults = NetworkFaults(reject)
+    with pytest.raises(LocalEC2Error, match="kernel"):
         faults.put(partition("i-a", "i-b"), BASE)
-    assert faults.current() == []
+    assert applied == [[partition("i-a", "i-b")], []]
 
 
 def test_fault_that_the_network_does_not_support_is_not_kept() -> None:

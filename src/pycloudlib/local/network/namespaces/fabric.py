@@ -467,7 +467,6 @@ class Fabric:
                     live.shaping[device] = wanted[device]
 
     def _apply_ruleset(self, vpc: Vpc, live: _LiveVpc) -> None:
-        self._apply_shaping(vpc, live)
         wanted = self._ruleset(vpc, self._topology, self._devices(vpc.vpc_id, live))
         if wanted != live.ruleset:
             try:
@@ -476,6 +475,8 @@ class Fabric:
                 # A ruleset that was too large for one transaction is in another table, where changes do not find it.
                 self._call("apply_ruleset", vpc.vpc_id, ruleset=wanted)
             live.ruleset = wanted
+        # Afterwards, because rules are the more important ones.
+        self._apply_shaping(vpc, live)
 
     def _delete(self, vpc_id: str) -> None:
         live = self._vpcs.pop(vpc_id)
