@@ -11,7 +11,7 @@ Import this module only after `pycloudlib.local.prerequisites.require_moto()` an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from ipaddress import IPv6Network
 from types import MappingProxyType, SimpleNamespace
@@ -377,6 +377,7 @@ def attribute_names(value: Any, member: str, shape: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(XFormedAttributePicker().get_possible_keys(context)))
 
 
+@lru_cache(maxsize=10_000)
 def format_timestamp(value: Any) -> str:
     """Format a time as EC2 does."""
     wrapper: dict[str, Any] = {}

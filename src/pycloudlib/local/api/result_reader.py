@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from botocore.model import ListShape, OperationModel, Shape, StructureShape
@@ -20,6 +21,9 @@ Transform = Callable[[Any], Any]
 
 Find = Callable[[Any], Any]
 """Returns a member of a value."""
+
+Layout = tuple[type, tuple[str, ...]]
+"""The class of a value, and the names of its attributes or items."""
 
 _MISSING = object()
 
@@ -42,7 +46,7 @@ class Reader:
         self._transforms = transforms
         self._members: dict[str, tuple[Reader, Transform | None]] = {}
         self._finders: dict[tuple[type, str], Find] = {}
-        self._finders_of: dict[type, tuple[tuple[str, Find, Reader], ...]] = {}
+        self._finders_of: dict[Layout, tuple[tuple[str, Find, Reader], ...]] = {}
         self._element: Reader | None = None
         self.plain: Callable[[Any], Any]
         """Converts a value to dictionaries, lists, and scalars that the serializer writes."""
@@ -92,7 +96,10 @@ class Reader:
     def _structure(self, value: Any) -> dict[str, Any]:
         if value is None:
             return {}
-        finders = self._finders_of.get(type(value)) or self._learn(value)
+        layout = _layout(value)
+        finders = self._finders_of.get(layout)
+        if finders is None:
+            finders = self._finders_of[layout] = self._learn(value)
         plain = {}
         for name, find, reader in finders:
             found = find(value)
@@ -110,11 +117,17 @@ class Reader:
         return [item for item in items if item not in ({}, None)]
 
     def _learn(self, value: Any) -> tuple[tuple[str, Find, Reader], ...]:
-        """Return the finder and the reader of each member, for values of the same class."""
+        """Return the finder and the reader of each member that values of this layout have."""
         members: Mapping[str, Shape] = self.shape.members  # type: ignore[attr-defined]
-        finders = tuple((name, self._finder(value, name), self.member(name)[0]) for name in members)
-        self._finders_of[type(value)] = finders
-        return finders
+        found = []
+        for name in members:
+            reader, transform = self.member(name)
+            find = self._finder(value, name)
+            if transform is None:
+                find = _finder_in_layout(value, attribute_names(value, name, reader.shape)) or find
+            if find is not _find_nothing:
+                found.append((name, find, reader))
+        return tuple(found)
 
     def _finder(self, value: Any, name: str) -> Find:
         key = (type(value), name)
@@ -144,6 +157,31 @@ _SCALARS: Mapping[str, Callable[[Any], Any]] = {
     "string": str,
     "timestamp": format_timestamp,
 }
+
+
+def _layout(value: Any) -> Layout:
+    """Return what decides where the members of a value are found."""
+    if type(value) is dict:
+        return dict, tuple(value)
+    return type(value), tuple(getattr(value, "__dict__", ()))
+
+
+def _finder_in_layout(value: Any, names: tuple[str, ...]) -> Find | None:
+    """Return a function that finds a member in values of the same layout; None if the layout does not tell."""
+    if type(value) is dict:
+        return next((itemgetter(name) for name in names if name in value), _find_nothing)
+    cls = type(value)
+    if hasattr(cls, "__getitem__") or hasattr(cls, "__getattr__") or not hasattr(value, "__dict__"):
+        return None
+    first = next((name for name in names if hasattr(cls, name) or name in vars(value)), None)
+    if first is None:
+        return _find_nothing
+    # A property may raise AttributeError, and then the next name counts.
+    return None if hasattr(cls, first) else attrgetter(first)
+
+
+def _find_nothing(_: Any) -> None:
+    return None
 
 
 def _finder(value: Any, names: tuple[str, ...]) -> Find:

@@ -46,10 +46,13 @@ class ListingRecords(LocalRecords):
         unknown = sorted(wanted - self.controllers.keys())
         if unknown:
             raise InvalidInstanceIdError(unknown)
-        launches = {self.controllers[one].reservation_id for one in wanted}
+        launches = self.reservations
+        if wanted:
+            named = {self.controllers[one].reservation_id for one in wanted}
+            launches = {one: self.reservations[one] for one in named}
         found = []
-        for reservation in self.reservations.values():
-            if (wanted and reservation.id not in launches) or not launch_matches(reservation):
+        for reservation in launches.values():
+            if not launch_matches(reservation):
                 continue
             instances = [
                 one for one in reservation.instances if (not wanted or one.id in wanted) and instance_matches(one)
