@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.errors import LocalEC2Error
+from pycloudlib.errors import LocalEC2Error, MachineError, PycloudlibTimeoutError
 from pycloudlib.local.machines.qemu_interfaces import QemuInterface, QemuNetwork, TapInterface
 from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.faults import DELAY, RATE, Fault, NetworkFaults
@@ -53,6 +53,7 @@ class NamespaceNetwork(QemuNetwork):
         host_ports: TCP ports of the host's loopback that machines reach at the host's address; default none.
         all_ports: whether to forward every port that is open to the host, by a table of nftables in the host's network
             namespace; needs root. Default: listen on each, on 1,000 of an address.
+        report_seconds: how long a machine waits for its interface to be in the records, in seconds; default 60.
 
     Raises:
         LocalEC2Error: nftables refused the table.
@@ -68,6 +69,7 @@ class NamespaceNetwork(QemuNetwork):
         public_cidr: str = "",
         host_ports: Collection[int] = (),
         all_ports: bool = False,
+        report_seconds: float = REPORT_SECONDS,
     ) -> None:
         super().__init__()
         self._lock = threading.Lock()
@@ -93,6 +95,7 @@ class NamespaceNetwork(QemuNetwork):
         self._forwarding = threading.Lock()
         self._ssh_port = ssh_port
         self._host_ports = host_ports
+        self._report_seconds = report_seconds
         self._redirection = self._redirect() if all_ports else None
 
     @property
@@ -223,11 +226,17 @@ class NamespaceNetwork(QemuNetwork):
     def _open_tap(self, attachment: NetworkAttachment) -> int:
         interface_id = attachment.interface_id
         # The machine may start before the request's topology report arrives.
-        wait_until(
-            lambda: self._topology.vpc_of(interface_id) is not None,
-            what=f"the network to have {interface_id}",
-            deadline=Deadline.after(REPORT_SECONDS),
-        )
+        try:
+            wait_until(
+                lambda: self._topology.vpc_of(interface_id) is not None,
+                what=f"the network to have {interface_id}",
+                deadline=Deadline.after(self._report_seconds),
+            )
+        except PycloudlibTimeoutError as error:
+            raise MachineError(
+                f"{interface_id} is not connected: the records have not reported it to the network for "
+                f"{self._report_seconds:g} s; see the log of the local EC2"
+            ) from error
         return self._fabric.add_interface(interface_id)
 
     def _open_vpc(self, vpc_id: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.deadline import Deadline
+from pycloudlib.errors import MachineError
 from pycloudlib.local.machines.namespace_network import NamespaceNetwork
 from pycloudlib.local.machines.qemu_interfaces import TapInterface
 from pycloudlib.local.network.faults import Fault
@@ -182,6 +183,13 @@ def test_interface_is_connected_once_the_records_are_reported(network: Namespace
     (fd,) = tap.take_fds()
     os.close(fd)
     assert connected[0][1] == f"tap,id=net-eni-b,fd={fd}"
+
+
+def test_interface_that_the_records_never_report_is_an_error(tmp_path: Path) -> None:
+    with contextlib.closing(NamespaceNetwork(tmp_path, choose_ssh_port(), report_seconds=0.01)) as network:
+        tap = network.interface(interface("b", "10.0.1.6").attachment)
+        with pytest.raises(MachineError, match=r"^eni-b is not connected: the records have not reported it .* 0\.01 s"):
+            tap.arguments(3)
 
 
 def test_machines_are_told_when_the_helper_was_killed(network: NamespaceNetwork, site: Topology) -> None:
