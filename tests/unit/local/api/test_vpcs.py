@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from pycloudlib.local.api.backend import LocalEC2Backend
+from pycloudlib.local.api.moto_adapter import EC2ClientError
 from support.local_network import Launch, Network, create, wait_for
 from support.plain_ec2 import connect, refusal
 
@@ -237,3 +238,11 @@ def test_default_group_of_the_default_vpc_allows_ssh_from_the_host_if_groups_tak
         for vpc in (other.default_vpc, other.create_vpc("10.0.0.0/16"))
     }
     assert allowed == {True: [("tcp", 22, 22, source) for source in sources], False: []}
+
+
+def test_subnet_with_the_hosts_address_is_refused_by_name(records: LocalEC2Backend) -> None:
+    records.cloud.driver.host_address = "198.51.100.1"
+    vpc = records.create_vpc("198.51.0.0/16")
+    with pytest.raises(EC2ClientError, match=r"It contains 198\.51\.100\.1, the address at which"):
+        records.create_subnet(vpc.id, "198.51.96.0/20")
+    assert records.create_subnet(vpc.id, "198.51.101.0/24").cidr_block == "198.51.101.0/24"

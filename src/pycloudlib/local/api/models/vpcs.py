@@ -177,6 +177,7 @@ class VpcRecords(GatewayRecords):
             cidr_block = _canonical(cidr_block)
             if not _SHORTEST_PREFIX <= ipaddress.IPv4Network(cidr_block).prefixlen <= _LONGEST_PREFIX:
                 raise EC2ClientError("InvalidSubnet.Range", f"The CIDR '{cidr_block}' is invalid.")
+            self._require_other_than_host(cidr_block)
         if ipv6_cidr_block:
             ipv6_cidr_block = self._require_free_ipv6_block(vpc_id, ipv6_cidr_block)
         zone = self._zone_of_subnet(availability_zone, availability_zone_id)
@@ -185,6 +186,15 @@ class VpcRecords(GatewayRecords):
             subnet.default_for_az = subnet.map_public_ip_on_launch = False
         change_class(subnet, LocalSubnet)
         return subnet
+
+    def _require_other_than_host(self, block: str) -> None:
+        host = self.cloud.driver.host_address
+        if host is not None and ipaddress.IPv4Address(host) in ipaddress.IPv4Network(block):
+            raise EC2ClientError(
+                "InvalidSubnet.Range",
+                f"The CIDR '{block}' is invalid. It contains {host}, the address at which "
+                "the instances of a local EC2 see the host.",
+            )
 
     def _zone_of_subnet(self, name: str | None, zone_id: str | None) -> str:
         """Return the name of the requested zone; default the region's first.
