@@ -48,7 +48,8 @@ def connect(local: LocalEC2, service: str, **credentials: str) -> Any:
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalEC2]:
-    with LocalEC2(auth=True) as local:
+    # The guest reaches the endpoint, on the host's loopback, at its gateway.
+    with LocalEC2(auth=True, network="user") as local:
         yield local
 
 

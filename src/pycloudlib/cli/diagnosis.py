@@ -254,7 +254,9 @@ def _local_ec2(*, needed: bool) -> Iterator[Check]:
 
 
 def _machines_of(info: ServerInfo) -> str:
-    return f"{info.driver} machines" + (f" with {info.accelerator}" if info.accelerator else "")
+    accelerator = f" with {info.accelerator}" if info.accelerator else ""
+    network = f" on the {info.network} network" if info.network else ""
+    return f"{info.driver} machines{accelerator}{network}"
 
 
 def _lack_of_kvm() -> tuple[str, str]:
@@ -290,6 +292,7 @@ def _machines(*, needed: bool) -> Iterator[Check]:
         why, remedy = _lack_of_kvm()
         found = f"{KVM}: {why}, so machines run under emulation, which is slower"
         yield Check("accelerator", State.NOTE, found, remedy)
+    yield _network()
     try:
         images = Catalog(paths.images_dir()).images()
     except PycloudlibError as error:
@@ -299,6 +302,16 @@ def _machines(*, needed: bool) -> Iterator[Check]:
         yield Check("local images", State.OK, ", ".join(sorted({image.release for image in images})))
     else:
         yield Check("local images", lacking, "there is none to launch", "pycloudlib local image build")
+
+
+def _network() -> Check:
+    from pycloudlib.local.network.namespaces.probe import probe
+
+    finding = probe()
+    if finding.works:
+        return Check("local network", State.OK, "namespaces work, so VPCs behave as EC2's")
+    found = f"{finding.reason}, so each machine is alone on user networking"
+    return Check("local network", State.NOTE, found, finding.remedy)
 
 
 def _origins(settings: Settings) -> Iterator[SettingOrigin]:

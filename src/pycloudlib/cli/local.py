@@ -75,7 +75,7 @@ local.add_command(reach)
 @click.option(
     "--network",
     type=click.Choice(["auto", "namespaces", "user"]),
-    default="user",
+    default="auto",
     show_default=True,
     help="namespaces: VPCs as EC2's; user: each machine alone; auto: namespaces where they are supported.",
 )
@@ -155,6 +155,8 @@ def start(name: str, write_config: Path | None, pulls: tuple[str, ...], as_json:
 
 
 def _tell(name: str, info: ServerInfo, write_config: Path | None, *, as_json: bool) -> None:
+    if info.network:
+        click.echo(f"Network: {info.network} ({info.network_reason})", err=True)
     if info.driver == "qemu":
         _remind_of_images()
     if write_config is not None:

@@ -33,8 +33,8 @@ class ServerOptions:
             emulation.
         warm_start: whether machines go on from where a boot of their like was saved, where their image allows it;
             default yes.
-        network: "user" (the default): QEMU's user networking, each machine alone; "namespaces": VPCs that behave as
-            EC2's, which needs network namespaces; "auto": namespaces where this computer supports them.
+        network: "namespaces": VPCs that behave as EC2's, which needs network namespaces; "user": QEMU's user
+            networking, each machine alone; "auto" (the default): namespaces where this computer supports them.
         public_cidr: the CIDR block of public addresses, all of which must be addresses of this computer, such as
             "203.0.113.0/24"; machines with the namespaces network reach each other there. Default "": loopback
             addresses.
@@ -63,7 +63,7 @@ class ServerOptions:
     max_memory_mib: int = 2048
     max_cpus: int = 0
     warm_start: bool = True
-    network: str = "user"
+    network: str = "auto"
     public_cidr: str = ""
     host_ports: Sequence[int] = ()
     all_ports: bool = False

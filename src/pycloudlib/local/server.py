@@ -147,6 +147,8 @@ def serving(
         network = _choose_network(options)
         if options.all_ports and (os.geteuid() != 0 or network.name != "namespaces"):
             raise LocalEC2Error("forwarding all ports needs root and the namespaces network: leave out --all-ports")
+        if network.name:
+            logger.info("network: %s (%s)", network.name, network.reason)
         driver, images, accelerator = _make_driver(directory, options, ssh_port, notify, network)
         undo.callback(driver.close)
         volumes = _make_store(directory, driver)
@@ -182,12 +184,14 @@ class NetworkChoice:
 
 
 def _choose_network(options: ServerOptions) -> NetworkChoice:
+    if options.network not in ("auto", "namespaces", "user"):
+        raise LocalEC2Error(f"unknown network {options.network!r}: choose auto, namespaces, or user")
     if options.driver == "simulated":
+        if options.network != "auto":
+            raise LocalEC2Error(f"simulated machines cannot have the network {options.network!r}: leave it out")
         return NetworkChoice("", "")
     if options.network == "user":
         return NetworkChoice("user", "as asked for")
-    if options.network not in ("auto", "namespaces"):
-        raise LocalEC2Error(f"unknown network {options.network!r}: choose auto, namespaces, or user")
     support = probe()
     if support.works:
         return NetworkChoice("namespaces", "as asked for" if options.network == "namespaces" else "supported here")
