@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from getpass import getuser
 from io import StringIO
 from pathlib import Path
@@ -91,10 +92,10 @@ def _local_without_machines(directory: Path, *, path: str = "") -> Iterator[Endp
 
 
 @contextmanager
-def _qemu(_: Path) -> Iterator[Endpoint]:
-    """The local EC2 with real machines, each its own guest."""
+def _qemu(_: Path, network: str = "auto") -> Iterator[Endpoint]:
+    """The local EC2 with real machines, each its own guest, on VPC networks where these work."""
     # Tests that need no guest stop machines before they have booted, when nothing in them heeds the power button.
-    with LocalEC2(driver="qemu", shutdown_seconds=2.0) as local:
+    with LocalEC2(driver="qemu", network=network, shutdown_seconds=2.0) as local:
         yield Endpoint(local.endpoint_url, local.region, local.access_key_id, local.secret_access_key, local.ssh_port)
 
 
@@ -103,19 +104,21 @@ ENDPOINTS: dict[str, Callable[[Path], AbstractContextManager[Endpoint]]] = {
     "simulated": _simulated,
     "old": _old,
     "qemu": _qemu,
+    "user-networking": partial(_qemu, network="user"),
 }
-MARKS = {"qemu": [pytest.mark.vm]}
+MARKS = {"qemu": [pytest.mark.vm], "user-networking": [pytest.mark.vm]}
 
 USUALLY = ("moto", "simulated")
 WHERE: dict[str, Sequence[str]] = {
     "test_clean": ("moto", "simulated", "old", "qemu"),
     "test_fleet": ("moto", "simulated", "old"),
-    "test_guest": ("moto", "simulated", "qemu"),
+    "test_guest": ("moto", "simulated", "qemu", "user-networking"),
     "test_images": ("moto", "simulated", "old"),
     "test_key_pairs": ("moto", "simulated", "old"),
     "test_launch": ("moto", "simulated", "old", "qemu"),
     "test_life_cycle": ("moto", "simulated", "qemu"),
     "test_root_volume": ("simulated", "qemu"),
+    "test_security_groups": ("moto", "simulated", "qemu"),
     "test_tags": ("moto", "simulated", "old"),
 }
 """The endpoints that make a difference to a module, where these are not the usual two."""
