@@ -50,7 +50,7 @@ def exec_(name: str, vpc: str | None, command: Sequence[str]) -> None:
 
 def _require_namespaces(name: str, info: ServerInfo) -> None:
     if info.network != "namespaces":
-        machines = "user networking" if info.network else "simulated machines"
+        machines = f"user networking ({info.network_reason})" if info.network else "simulated machines"
         option = "" if name == "default" else f" --name {name}"
         raise LocalEC2Error(
             f"the local EC2 {name!r} has {machines}, and so no network to run a command in: stop it, and start it with "

@@ -122,7 +122,7 @@ def remove_faults(info: ServerInfo, fault_id: str = "") -> list[str]:
 
 def _require_namespaces(info: ServerInfo, purpose: str = "network faults") -> None:
     if info.network != "namespaces":
-        machines = "user networking" if info.network else "simulated machines"
+        machines = f"user networking ({info.network_reason})" if info.network else "simulated machines"
         raise LocalEC2Error(
             f"the local EC2 at {info.endpoint_url} has {machines}, and so no {purpose}: start it with "
             "`--network namespaces`"

@@ -205,6 +205,6 @@ def test_simulated_machines_have_no_network(process: CommandLine) -> None:
 def test_user_networking_is_refused() -> None:
     info = ServerInfo(1, "http://127.0.0.1:1", "us-east-1", "a", "b", 22, "qemu", "tcg", "", "user", "as asked for")
     with pytest.raises(
-        LocalEC2Error, match=r"'default' has user networking, .* `pycloudlib local start --network name"
+        LocalEC2Error, match=r"'default' has user networking .as asked for., .* `pycloudlib local start --network name"
     ):
         _require_namespaces("default", info)
