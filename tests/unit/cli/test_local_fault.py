@@ -122,7 +122,7 @@ def test_user_networking_has_no_faults(server: LocalEC2) -> None:
         message = "has user networking (as asked for), and so no network faults: start it with `--network namespaces`"
         with pytest.raises(LocalEC2Error, match=re.escape(message)), local.partition(*ZONES):
             pytest.fail("entered the block")
-        with pytest.raises(LocalEC2Error, match="has user networking .*, and so no network to run a"):
+        with pytest.raises(LocalEC2Error, match=r"has user networking .*, and so no network to run a"):
             local.exec_inside(["true"])
         complaint = QuickCommandLine(local.directory).complaint(*FAULT, "list", "--name", local.name)
         assert complaint.endswith(message)
