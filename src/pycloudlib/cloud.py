@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pycloudlib.instance import BaseInstance, raise_unless_secondary
-from pycloudlib.key import KeyPair, KeyType, find_key_pair, generate_key_pair_texts
+from pycloudlib.key import KeyPair, KeyType, LoginKey, generate_key_pair_texts
 from pycloudlib.tags import MAX_NAME_LENGTH, timestamped, validate_tag
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class BaseCloud(ABC):
         validate_tag(tag)
         self.tag = timestamped(tag, max_length=MAX_NAME_LENGTH) if timestamp_suffix else tag
         validate_tag(self.tag)
-        self._configured_key = (public_key_path, private_key_path, key_name)
-        self._key_pair: KeyPair | None = None
+        self._login_key = LoginKey(public_key_path, private_key_path, key_name)
 
     @property
     def key_pair(self) -> KeyPair:
@@ -70,13 +69,11 @@ class BaseCloud(ABC):
             UnsetSSHKeyError: there is none; the message says how to create one.
             KeyPairError: the key pair is invalid.
         """
-        if self._key_pair is None:
-            self._key_pair = find_key_pair(*self._configured_key)
-        return self._key_pair
+        return self._login_key.get()
 
     @key_pair.setter
     def key_pair(self, key_pair: KeyPair) -> None:
-        self._key_pair = key_pair
+        self._login_key.chosen = key_pair
 
     def use_key(
         self,

@@ -195,6 +195,44 @@ def find_key_pair(
     raise UnsetSSHKeyError(f"no SSH key: make one with `ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519`, or {naming}")
 
 
+class LoginKey:
+    """The SSH key pair of a cloud: the chosen one, or else the configured one, or else a default one in ~/.ssh.
+
+    Args:
+        public_key_path: the configured public key; default none.
+        private_key_path: the configured private key; default the one beside the public key.
+        name: the name of an existing key pair in the cloud; default none.
+    """
+
+    def __init__(
+        self, public_key_path: Path | None = None, private_key_path: Path | None = None, name: str | None = None
+    ) -> None:
+        self.chosen: KeyPair | None = None
+        self._configured = (public_key_path, private_key_path, name)
+
+    def get(self) -> KeyPair:
+        """Return the key pair, which is loaded on first use.
+
+        Raises:
+            UnsetSSHKeyError: there is none; the message says how to create one.
+            KeyPairError: the key pair is invalid.
+        """
+        if self.chosen is None:
+            self.chosen = find_key_pair(*self._configured)
+        return self.chosen
+
+    def get_if_set(self) -> KeyPair | None:
+        """Return the key pair, or None if there is none.
+
+        Raises:
+            KeyPairError: the key pair is invalid.
+        """
+        try:
+            return self.get()
+        except UnsetSSHKeyError:
+            return None
+
+
 def generate_key_pair_texts(key_type: KeyType = "ed25519") -> tuple[str, str]:
     """Generate a key pair.
 

@@ -137,7 +137,8 @@ class Ownership:
         if self.ttl is not None:
             own[EXPIRES] = iso_time(created + timedelta(seconds=self.ttl))
         further = dict(extra or {})
-        _check_further_tags(further, room=MAX_TAGS - len(own) - 1)
+        # Reserve a tag for the name, and one for an idempotency tag that is added later.
+        _check_further_tags(further, room=MAX_TAGS - 1 - len({*own, CREATION}))
         return {NAME: _clipped(name)} | further | {key: _clipped(value) for key, value in own.items()}
 
 

@@ -1,4 +1,4 @@
-"""EC2: the only package that imports boto3. One module per EC2 noun, with a facade over them."""
+"""EC2: the only package that imports boto3. `cloud.py` is the facade; each noun has a module or package."""
 
 from pycloudlib.submodules import lazy_submodules
 

@@ -148,6 +148,10 @@ class VPCs:
         self._created[vpc.id] = vpc
         self._context.record(KIND, vpc.id, vpc.delete, UndoOrder.NETWORK)
 
+    def forget(self, vpc: VPC) -> None:
+        """Exempt a VPC from `clean()`."""
+        self._context.ledger.forget(vpc.id)
+
     def zones(self, deadline: Deadline = NEVER) -> list[str]:
         """Return the availability zones of the region, sorted by name (DescribeAvailabilityZones).
 

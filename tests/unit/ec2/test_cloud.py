@@ -116,7 +116,7 @@ def test_with_a_ttl_a_shutdown_that_only_stops_is_the_callers_and_warned_of(
     ec2 = connect(moto_url, settings="ttl = 7200\n")
     instance = ec2.launch(BOOKWORM_DAILY, wait=False, InstanceInitiatedShutdownBehavior="stop")
     assert attribute(ec2, instance.id, "instanceInitiatedShutdownBehavior") == "stop"
-    assert "after its ttl of 7200 s is still to be paid for" in caplog.text
+    assert "after its ttl of 7200 s still costs money" in caplog.text
 
 
 def test_user_data_that_has_no_room_for_the_switch_is_refused(connect, moto_url: str) -> None:
@@ -180,13 +180,13 @@ def test_an_unknown_image_is_named(ec2: EC2) -> None:
 
 
 def test_without_any_ssh_key_launch_says_how_to_make_one(ec2: EC2) -> None:
-    ec2._key_pair = None
+    ec2._login_key.chosen = None
     with pytest.raises(UnsetSSHKeyError, match="ssh-keygen"):
         ec2.launch(BOOKWORM_DAILY)
 
 
 def test_without_any_ssh_key_a_key_name_is_enough_for_who_does_not_wait(ec2: EC2) -> None:
-    ec2._key_pair = None
+    ec2._login_key.chosen = None
     with pytest.raises(UnsetSSHKeyError):
         ec2.launch(BOOKWORM_DAILY, KeyName="theirs")
     assert ec2.created_instances == []
@@ -212,7 +212,7 @@ def test_a_launch_that_fails_keeps_its_instance_when_told_to(ec2_with_guest: EC2
 
 def test_a_launch_that_times_out_says_what_was_waited_for(ec2_with_guest: EC2, guest: Guest) -> None:
     guest.sshd.stop()
-    ec2_with_guest._instance_context = _with_boot_timeout(ec2_with_guest, 5)
+    ec2_with_guest._instances._context = _with_boot_timeout(ec2_with_guest, 5)
     with pytest.raises(BootTimeoutError, match=r"waited 5 s .* sshd to answer.*refused") as caught:
         ec2_with_guest.launch(BOOKWORM_DAILY)
     assert caught.value.instance.state is InstanceState.TERMINATED
@@ -316,7 +316,7 @@ def test_get_instance_leaves_the_instance_to_its_owner(ec2: EC2, connect, moto_u
 def test_get_instance_works_without_an_ssh_key(ec2: EC2, connect, moto_url: str) -> None:
     launched = ec2.launch(BOOKWORM_DAILY, wait=False)
     other = connect(moto_url)
-    other._key_pair = None
+    other._login_key.chosen = None
     found = other.get_instance(launched.id)
     with pytest.raises(UnsetSSHKeyError):
         found.execute("true")

@@ -167,6 +167,8 @@ def test_clean_terminates_an_interrupted_fleet_by_one_call(gated_ec2: EC2, gate:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
+    # A busy machine takes its time to show a resource.
+    monkeypatch.setattr(retries, "LOOK_FOR_LOST", PATIENCE)
 
 
 @pytest.mark.usefixtures("hasty")

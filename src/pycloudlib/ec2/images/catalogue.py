@@ -1,4 +1,4 @@
-"""AMIs: their descriptions, and the calls on them."""
+"""The AMIs of a region, and the calls on them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from pycloudlib import progress
+from pycloudlib.cloud import ImageType
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.ec2.api.creating import CreateRequest
 from pycloudlib.ec2.api.creating import create as create_once
@@ -20,9 +19,10 @@ from pycloudlib.ec2.api.faults import NEVER, responded, translated
 from pycloudlib.ec2.api.filters import described_filters
 from pycloudlib.ec2.api.records import Records
 from pycloudlib.ec2.api.region_context import RegionContext
+from pycloudlib.ec2.images.description import ImageDescription
 from pycloudlib.ec2.images.public_parameters import announced_image
-from pycloudlib.ec2.images.publishers import AWS, DEBIAN_DAILY_OWNER, DEBIAN_OWNER, UBUNTU_OWNERS
-from pycloudlib.ec2.images.queries import TRUSTED_OWNERS, ImageQuery
+from pycloudlib.ec2.images.publishers import AWS
+from pycloudlib.ec2.images.queries import TRUSTED_OWNERS, ImageQuery, is_of_type
 from pycloudlib.ec2.storage.snapshots import DELETE_TIMEOUT, Snapshots, check_description
 from pycloudlib.errors import (
     CleanupError,
@@ -34,7 +34,6 @@ from pycloudlib.errors import (
     PycloudlibError,
 )
 from pycloudlib.lifecycle import UndoOrder
-from pycloudlib.tags import USERNAME
 from pycloudlib.waiting import acquired
 
 logger = logging.getLogger(__name__)
@@ -56,107 +55,6 @@ UNDO_TIMEOUT = 10.0
 _NOT_FOUND = "InvalidAMIID.NotFound"
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
 
-ARCHITECTURES = ("x86_64", "arm64", "i386")
-BOOT_MODES = ("legacy-bios", "uefi", "uefi-preferred")
-
-_SERIAL = re.compile(r"-(\d{8}(?:\.\d+)?(?:-\d+$)?)(?:-|$)")
-"""The build date in an image's name: "20240423", "20240423.1", or Debian's "20240423-1726"."""
-
-DEFAULT_USERNAME = "ubuntu"
-
-_USERNAMES_BY_OWNER = {
-    **dict.fromkeys(UBUNTU_OWNERS, "ubuntu"),
-    DEBIAN_OWNER: "admin",
-    DEBIAN_DAILY_OWNER: "admin",
-}
-
-_USERNAMES_BY_NAME = {
-    "ubuntu": "ubuntu",
-    "debian-": "admin",
-    "al20": "ec2-user",
-    "amzn": "ec2-user",
-    "RHEL-": "ec2-user",
-    "suse-": "ec2-user",
-    "AlmaLinux OS ": "ec2-user",
-    "CentOS Stream ": "ec2-user",
-    "Fedora-Cloud-Base-": "fedora",
-    "Rocky-": "rocky",
-}
-
-
-@dataclass(frozen=True)
-class ImageDescription:
-    """The description of an AMI at one moment (DescribeImages).
-
-    Args:
-        image_id: the AMI id, such as "ami-0123456789abcdef0".
-        name: the name; default empty.
-        owner_id: the account that owns the image.
-        state: "pending", "available" (launchable), "failed", ...
-        state_reason: EC2's reason for the state; empty if EC2 gives none.
-        creation_date: ISO 8601, UTC.
-        architecture: "x86_64", "arm64", ...
-        description: the description.
-        root_device_name: the root device, such as "/dev/xvda"; empty if EC2 does not report it.
-        root_size_gb: the size of the root volume in GiB, the minimum for a launch; 0 if EC2 does not report it.
-        snapshot_ids: the ids of the image's snapshots.
-        tags: the tags.
-    """
-
-    image_id: str
-    name: str = ""
-    owner_id: str = ""
-    state: str = "available"
-    state_reason: str = ""
-    creation_date: str = ""
-    architecture: str = ""
-    description: str = ""
-    root_device_name: str = ""
-    root_size_gb: int = 0
-    snapshot_ids: tuple[str, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> ImageDescription:
-        """Parse an image of a DescribeImages response."""
-        root = record.get("RootDeviceName") or ""
-        disks = {mapping.get("DeviceName"): mapping.get("Ebs", {}) for mapping in record.get("BlockDeviceMappings", [])}
-        return cls(
-            image_id=record["ImageId"],
-            name=record.get("Name") or "",
-            owner_id=record.get("OwnerId") or "",
-            state=record.get("State") or "",
-            state_reason=record.get("StateReason", {}).get("Message") or "",
-            creation_date=record.get("CreationDate") or "",
-            architecture=record.get("Architecture") or "",
-            description=record.get("Description") or "",
-            root_device_name=root,
-            root_size_gb=disks.get(root, {}).get("VolumeSize") or 0,
-            snapshot_ids=tuple(disk["SnapshotId"] for disk in disks.values() if disk.get("SnapshotId")),
-            tags=MappingProxyType({tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}),
-        )
-
-    @property
-    def id(self) -> str:
-        """The AMI id, such as "ami-0123456789abcdef0"."""
-        return self.image_id
-
-    @property
-    def username(self) -> str | None:
-        """The login user, according to the tag of snapshot(), the image's owner, or its name; None if unknown."""
-        if self.tags.get(USERNAME):
-            return self.tags[USERNAME]
-        if self.owner_id in _USERNAMES_BY_OWNER:
-            return _USERNAMES_BY_OWNER[self.owner_id]
-        users = (user for beginning, user in _USERNAMES_BY_NAME.items() if self.name.startswith(beginning))
-        return next(users, None)
-
-    @property
-    def serial(self) -> str | None:
-        """The build date in the name; None if the name has none."""
-        found = _SERIAL.search(self.name)
-        return found[1] if found else None
-
 
 class Images:
     """The AMIs of one region. The description of an available AMI is cached.
@@ -167,7 +65,7 @@ class Images:
 
     def __init__(self, context: RegionContext) -> None:
         self._context = context
-        self._snapshots = Snapshots(context)
+        self.snapshots = Snapshots(context)
         self._records = Records(self._ask, not_found=_NOT_FOUND)
         self._known: dict[str, ImageDescription] = {}
         self._lock = threading.Lock()
@@ -305,6 +203,17 @@ class Images:
             message = f"no image in {self._context.region} matches: {here}"
             raise ImageNotFoundError(message=message, operation="DescribeImages")
         return found[-1]
+
+    def serial(self, image_id: str, image_type: ImageType | None) -> str:
+        """Return the build serial in an image's name (DescribeImages). See `EC2.image_serial()`."""
+        image = self.get(image_id)
+        if image_type is not None and not is_of_type(image.name, image_type):
+            raise ImageNotFoundError(
+                image_id, message=f"{image_id} is not of type {image_type.value!r}: its name is {image.name!r}"
+            )
+        if image.serial is None:
+            raise InvalidArgumentError(f"the name of {image_id} has no serial: {image.name!r}")
+        return image.serial
 
     def create(
         self,
@@ -481,7 +390,7 @@ class Images:
                 logger.info("%s is left: another image needs it too", snapshot_id)
                 continue
             try:
-                self._snapshots.delete(snapshot_id, patience=DELETE_TIMEOUT, freed_by=image_id, deadline=deadline)
+                self.snapshots.delete(snapshot_id, patience=DELETE_TIMEOUT, freed_by=image_id, deadline=deadline)
             except NoResponseError as error:
                 errors.append(error)
                 break
@@ -538,7 +447,7 @@ class Images:
         # For an image that is unfinished or was deregistered elsewhere, search the descriptions of the snapshots.
         texts = [f"Created by CreateImage(*) for {image_id}*", f"Copied for DestinationAmi {image_id}*"]
         try:
-            described = [snapshot.id for snapshot in self._snapshots.find({"description": texts}, deadline)]
+            described = [snapshot.id for snapshot in self.snapshots.find({"description": texts}, deadline)]
         except PermissionDeniedError as error:
             errors += [*refusals, error]
             described = []

@@ -9,7 +9,8 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.api.regions import require_region
 from pycloudlib.ec2.images import launch_permissions
-from pycloudlib.ec2.images.catalogue import IMAGE_TIMEOUT, ImageDescription, Images
+from pycloudlib.ec2.images.catalogue import IMAGE_TIMEOUT, Images
+from pycloudlib.ec2.images.description import ImageDescription
 from pycloudlib.ec2.images.launch_permissions import LaunchPermissions
 from pycloudlib.errors import InvalidArgumentError
 

@@ -15,12 +15,12 @@ from botocore.validate import ParamValidator
 
 from pycloudlib.ec2.instances.run_network import network_parameters
 from pycloudlib.errors import InvalidArgumentError
-from pycloudlib.tags import Ownership, tag_specifications
+from pycloudlib.tags import CREATION, Ownership, tag_specifications
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
-    from pycloudlib.ec2.images.catalogue import ImageDescription
+    from pycloudlib.ec2.images.description import ImageDescription
 
 logger = logging.getLogger(__name__)
 
@@ -79,12 +79,11 @@ class RunRequest:
     count: int = 1
     min_count: int | None = None
 
-    def parameters(self, ownership: Ownership, idempotency_tag: str) -> dict[str, Any]:
-        """Return the parameters of the call.
+    def parameters(self, ownership: Ownership) -> dict[str, Any]:
+        """Return the parameters of the call, without an idempotency token.
 
         Args:
             ownership: the tags of created resources.
-            idempotency_tag: the client token, which is also the idempotency tag of created resources.
 
         Raises:
             InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
@@ -94,14 +93,25 @@ class RunRequest:
             "InstanceType": self.instance_type,
             "MinCount": self.count if self.min_count is None else self.min_count,
             "MaxCount": self.count,
-            "ClientToken": idempotency_tag,
-            "TagSpecifications": _tags(self.more.get("TagSpecifications", ()), ownership, self.name, idempotency_tag),
+            "TagSpecifications": _tags(self.more.get("TagSpecifications", ()), ownership, self.name),
         }
         devices = _devices(self.more.get("BlockDeviceMappings", ()), self.image, self.disk_size_gb)
         metadata = _metadata_options(self.more.get("MetadataOptions", {}), enable_ipv6=self.enable_ipv6)
         optional = {"UserData": self.user_data, "BlockDeviceMappings": devices, "MetadataOptions": metadata}
         callers = network_parameters(self.more, self.network)
         return own | {**callers, "TagSpecifications": own["TagSpecifications"]} | _given(optional)
+
+
+def with_idempotency_token(parameters: Mapping[str, Any], token: str) -> dict[str, Any]:
+    """Return the parameters of RunInstances for one call.
+
+    Args:
+        parameters: the result of `RunRequest.parameters()`.
+        token: the client token, which is also the idempotency tag of created resources.
+    """
+    tag = {"Key": CREATION, "Value": token}
+    tagged = [{**one, "Tags": [*one["Tags"], tag]} for one in parameters["TagSpecifications"]]
+    return {"ClientToken": token, **parameters, "TagSpecifications": tagged}
 
 
 def with_own_spellings(instance_type: object, user_data: object, more: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def with_own_spellings(instance_type: object, user_data: object, more: Mapping[s
         more: the caller's parameters of RunInstances.
 
     Returns:
-        The three arguments by name, without the moved parameters in `more`.
+        The fields `instance_type`, `user_data`, and `parameters` of LaunchOptions.
 
     Raises:
         InvalidArgumentError: an argument is given in both spellings.
@@ -125,7 +135,7 @@ def with_own_spellings(instance_type: object, user_data: object, more: Mapping[s
         if own[name] is not None:
             raise InvalidArgumentError(f"launch() takes {name} or {spelling}, not both")
         own[name] = more[spelling]
-    return {**own, "more": {name: value for name, value in more.items() if name not in OWN_SPELLINGS}}
+    return {**own, "parameters": {name: value for name, value in more.items() if name not in OWN_SPELLINGS}}
 
 
 def checked_parameters(client: EC2Client, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,9 +235,7 @@ def check_number(name: str, value: object, least: int, most: int) -> int:
     return value
 
 
-def _tags(
-    callers: Sequence[Mapping[str, Any]], ownership: Ownership, name: str, idempotency_tag: str
-) -> list[dict[str, object]]:
+def _tags(callers: Sequence[Mapping[str, Any]], ownership: Ownership, name: str) -> list[dict[str, object]]:
     by_type: dict[str, dict[str, str]] = {}
     for given in callers:
         tags = {tag.get("Key", ""): tag.get("Value", "") for tag in given.get("Tags", ())}
@@ -235,9 +243,7 @@ def _tags(
     return [
         specification
         for resource_type in dict.fromkeys([*TAGGED, *by_type])
-        for specification in tag_specifications(
-            [resource_type], ownership.tags(name, by_type.get(resource_type), idempotency_tag=idempotency_tag)
-        )
+        for specification in tag_specifications([resource_type], ownership.tags(name, by_type.get(resource_type)))
     ]
 
 

@@ -67,6 +67,70 @@ class VPCPlan:
         return list(by_meaning.values())
 
 
+@dataclass(frozen=True)
+class VPCDraft:
+    """A valid VPC whose subnets depend on the region's availability zones. See `EC2.get_or_create_vpc()`."""
+
+    name: str
+    network: ipaddress.IPv4Network
+    zones: Zones
+    ssh_sources: tuple[str, ...]
+    ssh_ports: tuple[int, ...]
+    ingress: tuple[Rule, ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        ipv4_cidr: str,
+        ingress: Iterable[GivenRule],
+        zones: Zones,
+        *,
+        ssh_cidr: object,
+        ssh_port: int,
+    ) -> VPCDraft:
+        """Check the arguments of `EC2.get_or_create_vpc()`.
+
+        Args:
+            name: the name.
+            ipv4_cidr: the IPv4 CIDR block, with or without host bits.
+            ingress: further ingress rules.
+            zones: the zones of the subnets.
+            ssh_cidr: the CIDR block from which to allow SSH; None for anywhere.
+            ssh_port: the sshd port of the instances; port 22 is allowed too.
+
+        Raises:
+            InvalidArgumentError: an argument is invalid.
+        """
+        check_vpc_name(name)
+        return cls(
+            name=name,
+            network=checked_vpc_network(ipv4_cidr),
+            zones=zones,
+            ssh_sources=(str(ssh_cidr),) if ssh_cidr else ANYWHERE,
+            ssh_ports=tuple(sorted({SSH_PORT, ssh_port})),
+            ingress=checked_ingress(ingress),
+        )
+
+    def plan(self, known_zones: Sequence[str]) -> VPCPlan:
+        """Return the plan of the VPC in a region.
+
+        Args:
+            known_zones: the zones of the region.
+
+        Raises:
+            InvalidArgumentError: a zone does not exist, or the CIDR blocks overlap, lie outside, or are too small.
+        """
+        return VPCPlan(
+            name=self.name,
+            ipv4_cidr=str(self.network),
+            subnets=planned_subnets(self.network, self.zones, known_zones),
+            ssh_sources=self.ssh_sources,
+            ssh_ports=self.ssh_ports,
+            ingress=self.ingress,
+        )
+
+
 def check_vpc_name(name: str) -> None:
     """Raise if a name cannot identify a VPC, or cannot name its security group.
 

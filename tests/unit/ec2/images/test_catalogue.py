@@ -5,7 +5,8 @@ import pytest
 from pycloudlib.cloud import ImageType
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.region_context import RegionContext
-from pycloudlib.ec2.images.catalogue import ImageDescription, Images
+from pycloudlib.ec2.images.catalogue import Images
+from pycloudlib.ec2.images.description import ImageDescription
 from pycloudlib.ec2.images.queries import MARKETPLACE_OWNER, is_of_type, release_query
 from pycloudlib.errors import CleanupError, CloudError, IllegalStateError, ImageNotFoundError, InvalidArgumentError
 from support.moto_server import BOOKWORM_DAILY, DEBIAN, DEBIAN_DAILY, NOBLE_DAILY, UBUNTU

@@ -9,7 +9,7 @@ import pytest
 
 from pycloudlib import EC2
 from pycloudlib.cloud import ImageType
-from pycloudlib.ec2.images.catalogue import ImageDescription
+from pycloudlib.ec2.images.description import ImageDescription
 from pycloudlib.ec2.images.publishers import owners_in
 from pycloudlib.ec2.images.queries import release_query
 from pycloudlib.errors import ImageNotFoundError

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from pycloudlib.ec2.images.catalogue import ImageDescription
+from pycloudlib.ec2.images.description import ImageDescription
 from pycloudlib.ec2.instances.run_request import (
     RunRequest,
     check_arguments,
     check_count,
     checked_parameters,
+    with_idempotency_token,
     with_own_spellings,
 )
 from pycloudlib.errors import InvalidArgumentError
@@ -18,14 +19,14 @@ OWNERSHIP = Ownership("run", "me@here")
 
 
 def parameters_of(**more: object) -> dict:
-    return RunRequest(IMAGE, "t3.micro", "name", **more).parameters(OWNERSHIP, "mark")
+    return with_idempotency_token(RunRequest(IMAGE, "t3.micro", "name", **more).parameters(OWNERSHIP), "mark")
 
 
 def parameters(
     image: ImageDescription = IMAGE, *, disk_size_gb: int = 15, enable_ipv6: bool = False, **more: object
 ) -> dict:
     request = RunRequest(image, "t3.micro", "name", None, disk_size_gb, enable_ipv6, more)
-    return request.parameters(OWNERSHIP, "mark")
+    return with_idempotency_token(request.parameters(OWNERSHIP), "mark")
 
 
 def test_one_instance_is_asked_for_with_its_mark_as_client_token() -> None:
@@ -241,7 +242,7 @@ def test_own_spellings_stand_for_the_arguments_of_launch() -> None:
     assert with_own_spellings(None, None, more) == {
         "instance_type": "m5.large",
         "user_data": "#!/bin/sh",
-        "more": {"EbsOptimized": True},
+        "parameters": {"EbsOptimized": True},
     }
 
 

@@ -1,0 +1,81 @@
+"""Tags on existing resources."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from pycloudlib.ec2.api.faults import call_until_consistent
+from pycloudlib.ec2.api.region_context import RegionContext
+from pycloudlib.errors import InvalidArgumentError
+
+logger = logging.getLogger(__name__)
+
+TAGGED_AT_ONCE = 1000
+"""The maximum number of resources per CreateTags."""
+
+NOT_YET_KNOWN = 60.0
+"""Seconds for which resources created here may not be visible yet."""
+
+NOT_FOUND_CODES = frozenset(
+    f"{kind}.NotFound"
+    for kind in (
+        "InvalidAllocationID",
+        "InvalidAMIID",
+        "InvalidGroup",
+        "InvalidID",
+        "InvalidInstanceID",
+        "InvalidInternetGatewayID",
+        "InvalidNetworkInterfaceID",
+        "InvalidRouteTableID",
+        "InvalidSnapshot",
+        "InvalidSubnetID",
+        "InvalidVolume",
+        "InvalidVpcID",
+    )
+)
+
+_ID = re.compile(r"[a-z]+(-[a-z]+)*-[0-9a-f]{8,32}")
+
+
+def tag_resources(context: RegionContext, ids: str | Iterable[str], tags: Mapping[str, str]) -> None:
+    """Tag resources of any type, replacing existing values (CreateTags). See `EC2.tag_resources()`.
+
+    Args:
+        context: the context of the resources' region.
+        ids: the ids of the resources.
+        tags: the tags.
+
+    Raises:
+        InvalidArgumentError: an id or a tag is invalid; nothing was tagged.
+        ResourceNotFoundError: a resource does not exist.
+    """
+    wanted = _checked_ids(ids)
+    if not isinstance(tags, Mapping) or not tags:
+        raise InvalidArgumentError(f"tags is {tags!r}; it must be a dict with at least one tag")
+    # Apply the same rules as to created resources.
+    context.ownership.tags(context.name, tags)
+    pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
+    for start in range(0, len(wanted), TAGGED_AT_ONCE):
+        _tag(context, wanted[start : start + TAGGED_AT_ONCE], pairs)
+    logger.info("tagged %d resources with %s", len(wanted), ", ".join(tags))
+
+
+def _tag(context: RegionContext, ids: list[str], pairs: Any) -> None:
+    # Resources created here may not be visible yet; other unknown resources do not exist.
+    patience = NOT_YET_KNOWN if any(resource_id in context.ledger for resource_id in ids) else 0.0
+    tag = partial(context.client.create_tags, Resources=ids, Tags=pairs)
+    call_until_consistent(tag, what=f"tag {ids[0]}", codes=NOT_FOUND_CODES, patience=patience)
+
+
+def _checked_ids(ids: str | Iterable[str]) -> list[str]:
+    wanted = [ids] if isinstance(ids, str) else list(dict.fromkeys(ids))
+    if not wanted:
+        raise InvalidArgumentError("there are no ids to tag")
+    for resource_id in wanted:
+        if not isinstance(resource_id, str) or not _ID.fullmatch(resource_id):
+            raise InvalidArgumentError(f"{resource_id!r} is no id, such as 'i-0123456789abcdef0'")
+    return wanted
