@@ -28,7 +28,7 @@ OPERATIONS: dict[str, Callable[..., object]] = {
     "restart without waiting": lambda instance: instance.restart(wait=False),
     "stop": lambda instance: instance.shutdown(),
     "start": lambda instance: instance.start(),
-    "wait": lambda instance: instance.wait(PATIENCE / 2),
+    "wait": lambda instance: instance.wait(),
     "give up": lambda instance: instance.execute("sleep 600", timeout=0.1),
     "run a script": lambda instance: instance.run_script("echo hi"),
     "push": lambda instance: instance.push_file(__file__, "/dev/null"),
@@ -48,6 +48,8 @@ class InstanceMachine(RuleBasedStateMachine):
         super().__init__()
         self.pool = pool
         self.instance = ec2.launch(BOOKWORM_DAILY, username=getuser())
+        # Another thread may start the instance before a stop is seen; then only the timeout ends the wait for it.
+        self.instance.stop_timeout, self.instance.boot_timeout = 5.0, PATIENCE / 2
         self.is_deleted = False
 
     @rule(names=OVERLAPS)
