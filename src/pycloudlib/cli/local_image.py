@@ -188,12 +188,14 @@ def add(release: str, disk_file: Path, name: str | None, image_type: str, as_jso
 @click.argument("image", metavar="IMAGE")
 def remove(image: str) -> None:
     """Remove an image and its disk, by AMI id or name."""
+    from pycloudlib.local.images.sources.prune import remove as remove_image
+
     catalogue = _catalogue()
     try:
-        catalogue.find(image)
+        found = catalogue.find(image)
     except ImageError as error:
         raise ImageNotFoundError(image, message=str(error)) from error
-    catalogue.remove(image)
+    remove_image(catalogue, found)
     click.echo(f"Removed {image}.")
 
 

@@ -140,3 +140,24 @@ def test_prune_removes_replaced_images_and_remains(cli: CommandLine, server: Ima
     (newest,) = Catalog(paths.images_dir()).images()
     assert newest.name == "debian-12-amd64-20250101-1"
     assert len([*Path(paths.images_dir() / ".content").iterdir()]) == 1
+
+
+def test_remove_frees_the_room_of_a_disk_that_no_other_image_has(cli: CommandLine, server: ImageServer) -> None:
+    for daily in (True, False):
+        add_debian(server, "20241004-1890", raw_disk(), daily=daily)
+    cli.run(*PULL, "bookworm")
+    cli.run(*PULL, "bookworm", "--daily")
+    content = paths.images_dir() / ".content"
+    assert len([*content.iterdir()]) == 1
+    assert cli.run("local", "image", "remove", NAME).returncode == 0
+    assert len([*content.iterdir()]) == 1
+    assert cli.run("local", "image", "remove", "debian-12-amd64-daily-20241004-1890").returncode == 0
+    assert [*content.iterdir()] == []
+
+
+def test_a_mirror_of_an_unknown_publisher_is_refused(
+    cli: CommandLine, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYCLOUDLIB_IMAGE_MIRROR_DEBAIN", "http://127.0.0.1:1/")
+    complaint = cli.complaint(*PULL, "bookworm", status=2)
+    assert complaint.startswith("unknown publisher 'debain' of images; allowed: debian, ubuntu, fedora, ")

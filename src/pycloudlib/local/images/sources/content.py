@@ -83,6 +83,19 @@ class ContentStore:
                 directory.rmdir()
             os.close(lock)
 
+    def release(self, disk: os.stat_result) -> None:
+        """Remove the content of a disk whose image was removed. No-op if another image or download uses it.
+
+        Args:
+            disk: the status of the image's disk before its removal.
+        """
+        if not self.directory.is_dir():
+            return
+        for directory in self.directory.iterdir():
+            stored = Content(directory).disk
+            if stored is not None and os.path.samestat(stored.stat(), disk):
+                _removed(directory)
+
     def prune(self) -> int:
         """Remove the contents that no image and no download uses.
 

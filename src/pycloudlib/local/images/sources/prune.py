@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from pycloudlib.errors import ImageError
+from pycloudlib.local import qemu_img
 from pycloudlib.local.images.catalog import PULLED, Catalog, Image
 from pycloudlib.local.images.sources.content import ContentStore
 
@@ -39,13 +40,32 @@ def prune(catalog: Catalog, *, keep: int = 1) -> Pruned:
         LocalEC2Error: the directory is not writable.
     """
     removed, in_use = [], []
+    freed = 0
     for image in _replaced(catalog.images(), keep):
+        used = _unshared_bytes(image)
         try:
-            catalog.remove(image.image_id)
+            remove(catalog, image)
             removed.append(image.name)
+            freed += used
         except ImageError:
             in_use.append(image.name)
-    return Pruned(removed, in_use, ContentStore(catalog.directory).prune())
+    return Pruned(removed, in_use, freed + ContentStore(catalog.directory).prune())
+
+
+def remove(catalog: Catalog, image: Image) -> None:
+    """Remove an image with its disk, which may be in the store of pulled disks.
+
+    Args:
+        catalog: the catalog.
+        image: the image.
+
+    Raises:
+        ImageError: running or stopped instances use the image.
+        LocalEC2Error: the directory is not writable.
+    """
+    disk = image.disk.stat()
+    catalog.remove(image.image_id)
+    ContentStore(catalog.directory).release(disk)
 
 
 def _replaced(images: list[Image], keep: int) -> list[Image]:
@@ -60,6 +80,12 @@ def _replaced(images: list[Image], keep: int) -> list[Image]:
         if image.source == PULLED:
             builds[_series(image)].append(image)
     return [image for series in builds.values() for image in series[keep:]]
+
+
+def _unshared_bytes(image: Image) -> int:
+    """Return the bytes that the removal of an image frees: none if another image shares its disk."""
+    own_and_stored = 2
+    return qemu_img.used_bytes(image.disk) if image.disk.stat().st_nlink <= own_and_stored else 0
 
 
 def _series(image: Image) -> tuple[str, ...]:

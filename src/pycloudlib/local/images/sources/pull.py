@@ -61,6 +61,10 @@ class Puller:
     reporter: Reporter = field(default_factory=Reporter)
 
     def __post_init__(self) -> None:
+        known = [source.name for source in SOURCES]
+        for name in (*self.sites.mirrors, *self.sites.keyrings):
+            if name not in known:
+                raise InvalidArgumentError(f"unknown publisher {name!r} of images; allowed: {', '.join(known)}")
         self._store = ContentStore(self.catalog.directory)
 
     def pull(self, wanted: Sequence[Wanted]) -> list[Image]:
