@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,13 @@ echo "user data ran as $(id -un)" >/var/tmp/user-data-ran
 """
 
 
+NETWORK = os.environ.get("PYCLOUDLIB_VM_NETWORK", "auto")
+"""The network of the shared machines: "user" for user networking where there is a better one."""
+
+
 @pytest.fixture(scope="session")
 def local() -> Iterator[LocalEC2]:
-    with LocalEC2() as local:
+    with LocalEC2(network=NETWORK) as local:
         yield local
         pid = local.info.pid
         assert machines_of(pid) == [], "a test left a machine running"

@@ -73,6 +73,7 @@ def _enter(config: pytest.Config, options: CloudOptions) -> None:
         try:
             local.exec_inside([sys.executable, *sys.orig_argv[1:]])
         except BaseException:
+            del os.environ[ACCESS]
             local.stop()
             raise
     except PycloudlibError as error:
