@@ -150,6 +150,7 @@ def test_fault_of_a_peered_vpc_spares_equal_addresses_in_another(packets: Packet
     for fault in (partition("i-p", "i-c"), partition("i-p", "all")):
         packets.apply(BASE, fault)
         assert packets.arrives("eni-c", P, at="eni-q", expected=True)
+        assert packets.arrives("eni-q", C, at="eni-c", expected=True)
     packets.apply(BASE, partition("i-q", "i-c"))
     assert not packets.arrives("eni-c", P, at="eni-q", expected=False)
     passes(packets, "eni-b", P)
