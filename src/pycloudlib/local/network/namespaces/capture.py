@@ -209,15 +209,20 @@ class _InterfaceGoneError(Exception):
 
 def _records(frames: socket.socket) -> Iterator[bytes]:
     """Read the frames that have arrived, as records."""
+    is_gone = False
     while True:
         try:
             record = _read(frames)
-        except BlockingIOError:
+        except BlockingIOError as error:
+            if is_gone:
+                raise _InterfaceGoneError from error
             return
         except OSError as error:
-            if error.errno == errno.ENETDOWN:
-                raise _InterfaceGoneError from error
-            raise
+            if error.errno != errno.ENETDOWN:
+                raise
+            # Reported before the last frames are read.
+            is_gone = True
+            continue
         yield record
 
 
