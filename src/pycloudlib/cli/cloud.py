@@ -167,23 +167,23 @@ config_option = click.option(
     *CONFIG_NAMES,
     "config_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The settings; default: the usual file.",
+    help="The settings file; default: PYCLOUDLIB_CONFIG, ~/.config/pycloudlib.toml, or /etc/pycloudlib.toml.",
 )
 _CLOUD_OPTIONS = (
     config_option,
-    click.option("--region", help="Where, such as eu-central-1."),
+    click.option("--region", help="The region, such as eu-central-1."),
     click.option("--profile", help="A profile of ~/.aws/config."),
-    click.option("--endpoint-url", help="Where EC2 is, when it is not AWS's own."),
+    click.option("--endpoint-url", help="The URL of an EC2 endpoint other than AWS's."),
 )
-_RUNNING_LOCAL = click.option("--local", is_flag=True, help="The local EC2 that runs on this machine.")
-_OWN_LOCAL = click.option("--local", is_flag=True, help="A local EC2 that lasts as long as the command.")
+_RUNNING_LOCAL = click.option("--local", is_flag=True, help="Use the running local EC2.")
+_OWN_LOCAL = click.option("--local", is_flag=True, help="Start a local EC2 for the duration of the command.")
 
 key_option = click.option(
     "--key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The SSH key, private or public; default: the configured one.",
 )
-username_option = click.option("--username", help="Who logs in; default: as the settings or the image say.")
+username_option = click.option("--username", help="The login user; default: from the settings or the image.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

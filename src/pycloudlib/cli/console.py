@@ -26,8 +26,8 @@ OVERLAP = 200
     )
 )
 @click.argument("instance_id", metavar="INSTANCE")
-@click.option("--wait", metavar="DURATION", callback=as_seconds, help="Until there is anything, such as 5m.")
-@click.option("-f", "--follow", is_flag=True, help="Go on printing as it grows, until the machine ends.")
+@click.option("--wait", metavar="DURATION", callback=as_seconds, help="Wait for output for this long, such as 5m.")
+@click.option("-f", "--follow", is_flag=True, help="Print new output until the instance is terminated.")
 @cloud_options
 def console(*, cloud: Cloud, instance_id: str, wait: float | None, follow: bool) -> None:
     """Print the console log of an instance. On AWS it may take minutes until there is one."""

@@ -50,9 +50,9 @@ class Doomed:
     )
 )
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--force", is_flag=True, help="Also what this library did not create.")
-@click.option("--wait/--no-wait", default=True, help="Until it is gone; default: yes.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@click.option("--force", is_flag=True, help="Also delete resources that this library did not create.")
+@click.option("--wait/--no-wait", default=True, help="Wait until it is deleted; default: yes.")
 @json_option
 @cloud_options
 def delete(*, cloud: Cloud, ids: tuple[str, ...], yes: bool, force: bool, wait: bool, as_json: bool) -> int:

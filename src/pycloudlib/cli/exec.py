@@ -26,9 +26,9 @@ from pycloudlib.cli.output import print_json
     ),
 )
 @click.argument("ids", metavar="INSTANCE...", nargs=-1, required=True, callback=instance_ids)
-@click.option("--sudo", "use_sudo", is_flag=True, help="As root, all of it.")
-@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="Until it is given up, such as 30s or 5m.")
-@click.option("-i", "--stdin", "with_stdin", is_flag=True, help="Let it read what is on standard input.")
+@click.option("--sudo", "use_sudo", is_flag=True, help="Run the whole command as root.")
+@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="Give up after this long, such as 30s or 5m.")
+@click.option("-i", "--stdin", "with_stdin", is_flag=True, help="Pass standard input to the command.")
 @json_option
 @login_options
 def exec_(

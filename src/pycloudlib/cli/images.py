@@ -25,11 +25,11 @@ COLUMNS = ("id", "created", "arch", "GiB", "owner", "name")
         "pycloudlib images --owner amazon --name 'al2023-ami-2023.*-x86_64' --json",
     )
 )
-@click.option("--release", help="Those of a release, such as noble, 24.04 or bookworm.")
+@click.option("--release", help="Only images of a release, such as noble, 24.04, or bookworm.")
 @image_options
-@click.option("--owner", "owners", multiple=True, help="An account, self or amazon; default: self.")
-@click.option("--name", help="* and ? stand for any characters and for any one.")
-@click.option("--deprecated", is_flag=True, help="Those past their date of deprecation too.")
+@click.option("--owner", "owners", multiple=True, help="An account id, self, or amazon; default: self. Repeatable.")
+@click.option("--name", help="Only images of this name, with the wildcards * and ?.")
+@click.option("--deprecated", is_flag=True, help="Include deprecated images.")
 @click.option("--newest", is_flag=True, help="Only the newest one.")
 @json_option
 @cloud_options

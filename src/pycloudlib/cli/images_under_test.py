@@ -60,11 +60,13 @@ class Place:
 
 _DISK_OPTIONS = (
     pull_option,
-    click.option("--release", default="", help="Of a disk file: code name or version; tells who logs in."),
+    click.option(
+        "--release", default="", help="The release of a disk file: code name or version; it determines the login user."
+    ),
     click.option(
         "--kernel",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="Of a disk file without a boot loader.",
+        help="The kernel of a disk file without a boot loader.",
     ),
     click.option("--initrd", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The kernel's initrd."),
     click.option("--kernel-arguments", default="", help="The kernel's command line."),

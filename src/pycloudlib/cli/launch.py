@@ -40,23 +40,40 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("image", metavar="IMAGE")
-@click.option("--keep", is_flag=True, help="Leave it; print how to reach and how to delete it.")
-@click.option("--ssh", "shell", is_flag=True, help="Open a session; when that ends, the command does.")
+@click.option("--keep", is_flag=True, help="Keep the instance, and print how to log in and how to delete it.")
+@click.option("--ssh", "shell", is_flag=True, help="Open an SSH session; the command ends with it.")
 @image_options
 @pull_option
 @click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
-@click.option("--user-data", type=click.File("rb"), metavar="FILE", help="For cloud-init; - reads standard input.")
-@click.option("--ttl", metavar="DURATION", callback=as_seconds, help="When it ends itself, such as 30m or 2h.")
-@click.option("--disk-size", "disk_size_gb", type=click.IntRange(min=1), default=15, show_default=True, help="GiB.")
-@click.option("--vpc", metavar="NAME", help="The VPC of this name, made if there is none; default: the default VPC.")
-@click.option("--subnet", metavar="ID", help="A subnet; default: one of the VPC.")
-@click.option("--security-group", "groups", metavar="ID", multiple=True, help="May be given several times.")
-@click.option("--ipv6", is_flag=True, help="An IPv6 address too, where the network has any.")
-@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many.")
 @click.option(
-    "--timeout", metavar="DURATION", callback=as_seconds, help="Until it must be ready; default: boot_timeout."
+    "--user-data", type=click.File("rb"), metavar="FILE", help="The user data for cloud-init; - reads standard input."
 )
-@click.option("--tag", default="pycloudlib", show_default=True, help="Names what is created.")
+@click.option(
+    "--ttl",
+    metavar="DURATION",
+    callback=as_seconds,
+    help="The time to live, after which the instance terminates itself, such as 30m or 2h.",
+)
+@click.option(
+    "--disk-size",
+    "disk_size_gb",
+    type=click.IntRange(min=1),
+    default=15,
+    show_default=True,
+    help="The size of the root volume in GiB.",
+)
+@click.option("--vpc", metavar="NAME", help="The VPC of this name, created if missing; default: the default VPC.")
+@click.option("--subnet", metavar="ID", help="The subnet; default: one of the VPC's.")
+@click.option("--security-group", "groups", metavar="ID", multiple=True, help="The security group; repeatable.")
+@click.option("--ipv6", is_flag=True, help="Assign an IPv6 address, if the subnet has an IPv6 block.")
+@click.option("--count", type=click.IntRange(1, 1000), default=1, show_default=True, help="The number of instances.")
+@click.option(
+    "--timeout",
+    metavar="DURATION",
+    callback=as_seconds,
+    help="Fail unless it is ready in this time; default: the setting boot_timeout.",
+)
+@click.option("--tag", default="pycloudlib", show_default=True, help="The name prefix of created resources.")
 @key_option
 @username_option
 @json_option

@@ -27,10 +27,12 @@ ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
         "pycloudlib list --all --region eu-central-1",
     ),
 )
-@click.option("--tag", help="Only those whose name begins so.")
-@click.option("--run", "run_id", help="Only those of this run; how its id begins will do.")
-@click.option("--state", "states", type=click.Choice(STATES), multiple=True, help="May be given several times.")
-@click.option("--all", "everybodys", is_flag=True, help="Also those that this library did not launch.")
+@click.option("--tag", help="Only instances whose name has this prefix.")
+@click.option("--run", "run_id", help="Only instances of this run; a prefix of its id suffices.")
+@click.option(
+    "--state", "states", type=click.Choice(STATES), multiple=True, help="Only instances in this state; repeatable."
+)
+@click.option("--all", "everybodys", is_flag=True, help="Include instances that this library did not launch.")
 @json_option
 @cloud_options
 def list_(

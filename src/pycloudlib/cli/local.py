@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "default"
 
-name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="Which local EC2.")
+name_option = click.option("--name", default=DEFAULT_NAME, show_default=True, help="The name of the local EC2.")
 
 
 @click.group(cls=SuggestingGroup)
@@ -44,13 +44,20 @@ local.add_command(reach)
 @local.command()
 @name_option
 @click.option("--driver", type=click.Choice(["qemu", "simulated"]), default="qemu", show_default=True)
-@click.option("--region", default="us-east-1", show_default=True, help="The region that the settings name.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Of the EC2 API; default: any free one.")
-@click.option("--path", default="", help="Under which the EC2 API is, such as /services/Cloud; default: the root.")
+@click.option("--region", default="us-east-1", show_default=True, help="The region in the settings.")
 @click.option(
-    "--auth", is_flag=True, default=False, help="Make credentials, and refuse requests that are not signed with them."
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port of the EC2 API; default: any free one."
 )
-@click.option("--ssh-port", type=click.IntRange(0, 65535), default=0, help="Of every sshd; default: 22 if possible.")
+@click.option("--path", default="", help="The path of the EC2 API's URL, such as /services/Cloud; default: the root.")
+@click.option(
+    "--auth", is_flag=True, default=False, help="Create credentials, and reject requests that are not signed with them."
+)
+@click.option(
+    "--ssh-port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The host's port for every instance's sshd; default: 22 if possible.",
+)
 @click.option("--accelerator", type=click.Choice(["auto", "kvm", "tcg"]), default="auto", show_default=True)
 @click.option(
     "--max-memory",
@@ -58,31 +65,31 @@ local.add_command(reach)
     type=click.IntRange(min=128),
     default=2048,
     show_default=True,
-    help="No machine gets more MiB than this.",
+    help="The memory limit of an instance in MiB.",
 )
 @click.option(
     "--max-cpus",
     type=click.IntRange(min=0),
     default=0,
-    help="No machine gets more CPUs; default: as many as there are, and one under emulation.",
+    help="The CPU limit of an instance; default: all of the host's, or 1 under emulation.",
 )
 @click.option(
     "--warm-start/--no-warm-start",
     default=True,
     show_default=True,
-    help="Whether machines go on from where a boot of their like was saved.",
+    help="Whether to start instances from boot snapshots; default: yes.",
 )
 @click.option(
     "--network",
     type=click.Choice(["auto", "namespaces", "user"]),
     default="auto",
     show_default=True,
-    help="namespaces: VPCs as EC2's; user: each machine alone; auto: namespaces where they are supported.",
+    help="namespaces: VPCs behave as on EC2; user: isolated instances; auto: namespaces if the host supports them.",
 )
 @click.option(
     "--public-cidr",
     default="",
-    help="Public addresses are in this block, such as 203.0.113.0/24; default: loopback addresses.",
+    help="The CIDR block of public addresses, such as 203.0.113.0/24; default: loopback addresses.",
 )
 @click.option(
     "--host-port",
@@ -90,34 +97,51 @@ local.add_command(reach)
     type=click.IntRange(1, 65535),
     multiple=True,
     default=(),
-    help="A TCP port of this machine's loopback that machines reach at 198.51.100.1; repeatable.",
+    help="A TCP port of the host's loopback that instances reach at 198.51.100.1; repeatable.",
 )
 @click.option(
     "--all-ports",
     is_flag=True,
     default=False,
-    help="As root: reach every TCP port that is open to the host at public addresses, by a table of nftables.",
+    help="As root: make every open TCP port reachable at public addresses, with an nftables table on the host.",
 )
 @click.option(
     "--shutdown-seconds",
     type=click.FloatRange(min=0),
     default=90.0,
     show_default=True,
-    help="How long a guest may take to shut down.",
+    help="The time limit for a guest to shut down.",
 )
 @click.option(
     "--spot-notice-seconds",
     type=click.FloatRange(min=0),
     default=120.0,
     show_default=True,
-    help="From the notice of an interruption until the end of a spot instance.",
+    help="The time from a spot interruption notice to the termination.",
 )
-@click.option("--boot-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to boot.")
-@click.option("--stop-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to stop.")
-@click.option("--terminate-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to terminate.")
-@click.option("--image-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time to make an image.")
 @click.option(
-    "--answer-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated: time until a guest answers."
+    "--boot-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated instances: the boot time in seconds."
+)
+@click.option(
+    "--stop-seconds", type=click.FloatRange(min=0), default=0.0, help="Simulated instances: the stop time in seconds."
+)
+@click.option(
+    "--terminate-seconds",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Simulated instances: the termination time in seconds.",
+)
+@click.option(
+    "--image-seconds",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Simulated instances: the image creation time in seconds.",
+)
+@click.option(
+    "--answer-seconds",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Simulated instances: the time in seconds until sshd answers.",
 )
 @click.option(
     "--write-config",
@@ -215,7 +239,7 @@ def stop(name: str) -> None:
 
 @local.command(epilog=examples("pycloudlib local logs --follow"))
 @name_option
-@click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
+@click.option("-f", "--follow", is_flag=True, help="Print new lines as they are written.")
 def logs(name: str, follow: bool) -> None:
     """Print the log of a local EC2: its API calls, and the events of its instances."""
     from pycloudlib.local.daemon import log_file

@@ -26,7 +26,7 @@ STDOUT = "-"
 )
 @click.argument("instance")
 @click.argument("file")
-@click.option("--seconds", type=click.FloatRange(min=0), help="End after so many; default: with Ctrl-C.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Stop after this many seconds; default: on Ctrl-C.")
 @name_option
 def capture(instance: str, file: str, seconds: float | None, name: str) -> None:
     """Write the packets of INSTANCE to FILE in pcap format, until Ctrl-C.

@@ -29,7 +29,7 @@ VPC_PREFIX = "vpc-"
     ),
 )
 @name_option
-@click.option("--vpc", metavar="VPC", help="By id or Name tag; default: the default VPC.")
+@click.option("--vpc", metavar="VPC", help="The VPC's id or Name tag; default: the default VPC.")
 def exec_(name: str, vpc: str | None, command: Sequence[str]) -> None:
     """Run a command inside a VPC of a local EC2.
 

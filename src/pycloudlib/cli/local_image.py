@@ -29,8 +29,8 @@ def image() -> None:
 
 
 @image.command(epilog=examples("pycloudlib local image build"))
-@click.option("--release", default="bookworm", show_default=True, help="Debian release.")
-@click.option("--force", is_flag=True, help="Build it again even if there is one.")
+@click.option("--release", default="bookworm", show_default=True, help="The Debian release.")
+@click.option("--force", is_flag=True, help="Rebuild an existing image.")
 @json_option
 def build(release: str, force: bool, as_json: bool) -> None:
     """Build the default image from Debian's packages in a minute or two. Later builds need no downloads."""
@@ -49,8 +49,8 @@ def build(release: str, force: bool, as_json: bool) -> None:
 )
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @image_options
-@click.option("--serial", help="Of the build, such as 20240423; default: the newest one.")
-@click.option("--mirror", metavar="URL", help="In place of the publisher's server; default: as the settings say.")
+@click.option("--serial", help="The serial of the build, such as 20240423; default: the newest one.")
+@click.option("--mirror", metavar="URL", help="A mirror of the publisher's server; default: from the settings.")
 @config_option
 @json_option
 def pull(
@@ -83,7 +83,11 @@ def pull(
 
 @image.command(epilog=examples("pycloudlib local image prune", "pycloudlib local image prune --keep 3"))
 @click.option(
-    "--keep", type=click.IntRange(min=0), default=1, show_default=True, help="How many pulled builds of each image."
+    "--keep",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="The number of pulled builds to keep of each image.",
 )
 @json_option
 def prune(keep: int, as_json: bool) -> None:
@@ -106,7 +110,7 @@ def prune(keep: int, as_json: bool) -> None:
 
 @image.command("list", epilog=examples("pycloudlib local image list --json", AVAILABLE))
 @click.argument("names", metavar="[NAME...]", nargs=-1)
-@click.option("--available", is_flag=True, help="List what could be pulled: of NAME all serials, else all releases.")
+@click.option("--available", is_flag=True, help="List what can be pulled: the serials of NAME, or all releases.")
 @image_options
 @config_option
 @json_option
@@ -157,20 +161,20 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
 
 
 @image.command()
-@click.option("--release", required=True, help="Code name or version, such as noble, 24.04 or bookworm.")
+@click.option("--release", required=True, help="The code name or version, such as noble, 24.04, or bookworm.")
 @click.option(
     "--file",
     "disk_file",
     required=True,
     type=click.Path(path_type=Path),
-    help="The disk: raw or qcow2, with a boot loader of its own.",
+    help="The disk, raw or qcow2, with a boot loader.",
 )
-@click.option("--name", help="AMI name; default: as the distribution names its own.")
+@click.option("--name", help="The AMI name; default: the distribution's own scheme.")
 @click.option(
     "--image-type",
     default="generic",
     show_default=True,
-    help="Ubuntu: generic, minimal, pro, pro-fips, or pro-fips-updates.",
+    help="The Ubuntu image type: generic, minimal, pro, pro-fips, or pro-fips-updates.",
 )
 @json_option
 def add(release: str, disk_file: Path, name: str | None, image_type: str, as_json: bool) -> None:

@@ -21,7 +21,7 @@ _TRAFFIC = re.compile(r"(?P<protocol>[A-Za-z0-9]+)(/(?P<port>\d{1,5}))?")
 _LAST_PORT = 65535
 _NAMED = ("i-", "eni-")
 
-name_option = click.option("--name", default="default", show_default=True, help="Which local EC2.")
+name_option = click.option("--name", default="default", show_default=True, help="The name of the local EC2.")
 
 
 @click.command(epilog=examples("pycloudlib local network", "pycloudlib local network --json"))

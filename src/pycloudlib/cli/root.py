@@ -65,7 +65,7 @@ class LazyGroup(SuggestingGroup):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="pycloudlib-ec2")
-@click.option("-v", "--verbose", is_flag=True, help="Log what is done, to standard error.")
+@click.option("-v", "--verbose", is_flag=True, help="Log to standard error.")
 @click.pass_context
 def root(context: click.Context, verbose: bool) -> None:
     """Launch and drive EC2 instances for tests, on AWS or on a local EC2.

@@ -21,11 +21,15 @@ AN_HOUR = 3600.0
     )
 )
 @click.argument("instance_id", metavar="INSTANCE")
-@click.option("--name", help="Of the image; default: one with the time in it.")
-@click.option("--description", default="", help="Of the image, in words.")
-@click.option("--clean/--no-clean", default=True, help="Make it boot as for the first time; default: yes.")
-@click.option("--wait/--no-wait", default=True, help="Until the image is available; default: yes.")
-@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="For all of it; default: 1h.")
+@click.option("--name", help="The name of the image; default: the tag and the time.")
+@click.option("--description", default="", help="The description of the image.")
+@click.option(
+    "--clean/--no-clean",
+    default=True,
+    help="Clean the instance first, so that the image's instances run a first boot; default: yes.",
+)
+@click.option("--wait/--no-wait", default=True, help="Wait until the image is available; default: yes.")
+@click.option("--timeout", metavar="DURATION", callback=as_seconds, help="The time limit; default: 1h.")
 @json_option
 @login_options
 def snapshot(

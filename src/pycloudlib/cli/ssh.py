@@ -24,7 +24,7 @@ from pycloudlib.cli.successor import become
     ),
 )
 @click.argument("instance_id", metavar="INSTANCE")
-@click.option("-o", "options", metavar="OPTION", multiple=True, help="As for ssh; may be given several times.")
+@click.option("-o", "options", metavar="OPTION", multiple=True, help="An option for ssh; repeatable.")
 @click.option("--print", "only_print", is_flag=True, help="Print the ssh command instead of running it.")
 @login_options
 def ssh(*, login: Login, instance_id: str, command: Sequence[str], options: Sequence[str], only_print: bool) -> None:

@@ -21,22 +21,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--older-than", metavar="DURATION", callback=as_seconds, help="Only what is older, such as 30m, 2h or 3d."
+    "--older-than",
+    metavar="DURATION",
+    callback=as_seconds,
+    help="Only resources older than this, such as 30m, 2h, or 3d.",
 )
-@click.option("--run", "run_id", help="Only what this run created; how its id begins will do.")
-@click.option("--owner", help="Whose: user@host, or any; default: yours, on this host.")
-@click.option("--expired", is_flag=True, help="Only what is past its time to live.")
-@click.option("--yes", is_flag=True, help="Delete it; otherwise it is only listed.")
-@click.option("--region", "regions", multiple=True, help="Where; may be given several times; or all.")
+@click.option("--run", "run_id", help="Only resources of this run; a prefix of its id suffices.")
+@click.option("--owner", help="Only resources of this owner: user@host, or any; default: this user on this host.")
+@click.option("--expired", is_flag=True, help="Only resources past their time to live.")
+@click.option("--yes", is_flag=True, help="Delete the resources; default: only list them.")
+@click.option("--region", "regions", multiple=True, help="The region, or all; repeatable.")
 @click.option(
     *CONFIG_NAMES,
     "config_file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The settings; default: the usual file.",
+    help="The settings file; default: PYCLOUDLIB_CONFIG, ~/.config/pycloudlib.toml, or /etc/pycloudlib.toml.",
 )
 @click.option("--profile", help="A profile of ~/.aws/config.")
-@click.option("--endpoint-url", help="Where EC2 is, when it is not AWS's own.")
-@click.option("--local", is_flag=True, help="The local EC2 that runs on this machine.")
+@click.option("--endpoint-url", help="The URL of an EC2 endpoint other than AWS's.")
+@click.option("--local", is_flag=True, help="Use the running local EC2.")
 @json_option
 def sweep(
     *,

@@ -38,16 +38,14 @@ FILE = ".json"
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @place_options
 @click.option(
-    "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="How often each image is booted."
+    "--runs", type=click.IntRange(min=1), default=1, show_default=True, help="The number of boots of each image."
 )
 @click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
-@click.option("--username", help="Who logs in; default: as the image tells.")
+@click.option("--username", help="The login user; default: the image's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write the boots to this file, for later."
-)
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures.")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture of all boots.")
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the boots to a file.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page with charts.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write the chart of all boots.")
 def timeline(
     *,
     sources: tuple[str, ...],

@@ -38,9 +38,15 @@ NOT_JUDGED = 3
 )
 @click.argument("image", metavar="IMAGE")
 @place_options
-@click.option("-k", "keywords", default="", metavar="EXPRESSION", help="Only checks whose names match, as pytest's -k.")
 @click.option(
-    "-m", "markers", default="", metavar="EXPRESSION", help="Only groups that match, such as 'not lifecycle'."
+    "-k", "keywords", default="", metavar="EXPRESSION", help="Only checks whose names match, like pytest's -k."
+)
+@click.option(
+    "-m",
+    "markers",
+    default="",
+    metavar="EXPRESSION",
+    help="Only groups that match, such as 'not lifecycle', like pytest's -m.",
 )
 @click.option(
     "--checks",
@@ -48,23 +54,23 @@ NOT_JUDGED = 3
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
     metavar="DIR",
-    help="Further checks of your own; may be given several times.",
+    help="A file or directory with your own checks; repeatable.",
 )
 @click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
-@click.option("--username", help="Who logs in; default: as the image tells.")
+@click.option("--username", help="The login user; default: the image's.")
 @click.option(
     "--boot-timeout",
     type=click.FloatRange(min=1),
     metavar="SECONDS",
-    help="Within which somebody must be able to log in; default: that of the settings.",
+    help="The time limit for the first login; default: the setting boot_timeout.",
 )
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a report in JUnit's format.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with all that was found.")
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML report.")
 @click.option(
-    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Write where the boot's time went, for timeline."
+    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the boot timeline, for the timeline command."
 )
 @click.option(
-    "--save-facts", type=click.Path(dir_okay=False, path_type=Path), help="Write what the machine told, as JSON."
+    "--save-facts", type=click.Path(dir_okay=False, path_type=Path), help="Write the probe's findings as JSON."
 )
 def validate(
     *,

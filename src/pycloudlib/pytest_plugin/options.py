@@ -128,21 +128,23 @@ NETWORKS = ("auto", "namespaces", "user")
 _WHEN = tuple(when.value for when in When)
 
 OPTIONS = (
-    Option("local", "start a local EC2 for this run, whose instances are virtual machines on this computer"),
-    Option("local-network", "the network of its machines: auto, namespaces, user", "NETWORK", NETWORKS),
-    Option("local-inside", "run the whole session inside its default VPC, where private addresses are reached"),
-    Option("local-pull", "download images of releases that the local EC2 does not have"),
+    Option("local", "start a local EC2 for the run, with virtual machines on this computer"),
+    Option("local-network", "the network of the local EC2: auto, namespaces, or user", "NETWORK", NETWORKS),
+    Option("local-inside", "run the session inside the local EC2's default VPC, to reach private addresses"),
+    Option("local-pull", "download missing images of releases into the local EC2"),
     Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
-    Option("region", "the region; default: that of the settings", "NAME"),
-    Option("profile", "a profile of ~/.aws/config; default: that of the settings", "NAME"),
+    Option("region", "the region; default: from the settings", "NAME"),
+    Option("profile", "a profile of ~/.aws/config; default: from the settings", "NAME"),
     Option("image", f"the image under test: an AMI id, or a release; default: {DEFAULT_IMAGE}", "IMAGE"),
-    Option("instance-type", f"the type of instances; default: {DEFAULT_INSTANCE_TYPE}", "TYPE"),
-    Option("tag", f"what the names of everything begin with; default: {DEFAULT_TAG}", "TAG"),
-    Option("ttl", "when what is created expires, such as 90m; default: that of the settings, or never", "DURATION"),
-    Option("keep", "when instances live on after their tests; default: never", "WHEN", _WHEN),
-    Option("logs", "when the logs of instances are collected; default: on-failure", "WHEN", _WHEN),
-    Option("logs-dir", f"where the logs go; default: {DEFAULT_LOGS_DIR}", "DIR"),
-    Option("host-keys", "how instances prove who they are: pinned (default), console, insecure", "MODE"),
+    Option("instance-type", f"the instance type; default: {DEFAULT_INSTANCE_TYPE}", "TYPE"),
+    Option("tag", f"the name prefix of created resources; default: {DEFAULT_TAG}", "TAG"),
+    Option(
+        "ttl", "the time to live of created resources, such as 90m; default: from the settings, or never", "DURATION"
+    ),
+    Option("keep", "when to keep instances after their tests; default: never", "WHEN", _WHEN),
+    Option("logs", "when to collect the logs of instances; default: on-failure", "WHEN", _WHEN),
+    Option("logs-dir", f"the directory for logs; default: {DEFAULT_LOGS_DIR}", "DIR"),
+    Option("host-keys", "how to verify host keys: pinned (default), console, or insecure", "MODE"),
     Option("required", "fail tests, instead of skipping them, when no cloud is configured"),
 )
 

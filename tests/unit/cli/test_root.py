@@ -75,8 +75,8 @@ def test_every_example_is_a_command_line_that_can_be_given(
     (tmp_path / "my-checks").mkdir()
     for example in examples_of(path, command):
         words = shlex.split(example)
-        if ">" in words:
-            words = words[: words.index(">")]
+        end = next((at for at, word in enumerate(words) if word in (">", "|")), len(words))
+        words = words[:end]
         assert tuple(words[: len(path)]) == path
         with command.make_context(" ".join(path), words[len(path) :]) as context:
             assert context.params
