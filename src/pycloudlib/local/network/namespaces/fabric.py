@@ -364,6 +364,7 @@ class Fabric:
             on_restart=functools.partial(self._on_internet_restart, vpc.vpc_id),
         )
         live.forget_internet_device()
+        self._call("set_ipv6_address", vpc.vpc_id, device=slirp.DEVICE, address=slirp.ADDRESS_IPV6)
 
     def _on_internet_restart(self, vpc_id: str) -> None:
         """Set the routes and the queue anew that ended with the device."""
@@ -372,6 +373,7 @@ class Fabric:
             if live is not None and vpc is not None:
                 live.forget_internet_device()
                 try:
+                    self._call("set_ipv6_address", vpc_id, device=slirp.DEVICE, address=slirp.ADDRESS_IPV6)
                     self._apply_routing(vpc, live)
                     self._apply_shaping(vpc, live)
                 except LocalEC2Error as error:
@@ -390,7 +392,10 @@ class Fabric:
         if live.exchange is not None:
             neighbors[live.exchange] = peering.NEIGHBORS
         if live.internet is not None:
-            neighbors[slirp.DEVICE] = {"ip": slirp.gateway_of(live.internet.network)}
+            neighbors[slirp.DEVICE] = {
+                "ip": slirp.gateway_of(live.internet.network),
+                "ip6": slirp.GATEWAY_IPV6,
+            }
         wanted = [_routing_document(table) for table in routing(vpc, devices, neighbors, self._public_cidr)]
         if wanted != live.routing:
             self._call("apply_routing", vpc.vpc_id, tables=wanted)

@@ -67,6 +67,7 @@ class Helper:
             "apply_routing": self.apply_routing,
             "apply_shaping": self.apply_shaping,
             "missing_queues": self.missing_queues,
+            "set_ipv6_address": self.set_ipv6_address,
             "connect_vpcs": self.connect_vpcs,
             "disconnect_vpcs": self.disconnect_vpcs,
             "configure_dnsmasq": self.configure_dnsmasq,
@@ -150,6 +151,11 @@ class Helper:
         """Return which kinds of queues this kernel lacks; no VPC is needed."""
         syscalls.setns(self._home, syscalls.CLONE_NEWNET)
         return Answer(missing_kinds(kinds))
+
+    def set_ipv6_address(self, vpc_id: str, *, device: str, address: str) -> Answer:
+        """Give a device of a VPC an IPv6 address. No-op if there is none."""
+        self._vpcs[vpc_id].set_ipv6_address(device, address)
+        return Answer()
 
     def connect_vpcs(self, vpc_id: str, *, other_id: str, device: str, accept_local: bool = False) -> Answer:
         """Connect two VPCs by a pair of devices of this name."""

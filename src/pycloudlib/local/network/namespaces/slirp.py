@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 
 DEVICE = "igw"
 
+ADDRESS_IPV6, GATEWAY_IPV6 = "fd00::100/64", "fd00::2"
+"""The device's IPv6 address, and where slirp4netns routes. It has no option for another network."""
+
 READY_SECONDS = 60.0
 """How long it may take to start; on an idle computer, 8 ms."""
 RESTART_SECONDS = 1.0
@@ -124,6 +127,7 @@ class Slirp:
             *([f"--userns-path={user_namespace}"] if user_namespace is not None else []),
             "--configure",
             "--mtu=65520",
+            "--enable-ipv6",
             # The host's services on loopback are none of the guests' business.
             "--disable-host-loopback",
             f"--cidr={network}",

@@ -313,6 +313,16 @@ class VpcNamespace:
             with _unless_gone():
                 self._netlink.rule(action, priority=FIRST_RULE + mark, fwmark=mark, table=table, family=family)
 
+    def set_ipv6_address(self, device: str, address: str) -> None:
+        """Give a device an IPv6 address, such as "fd00::100/64". No-op if the device is gone."""
+        self.enter()
+        if not self.has_ipv6:
+            return
+        host, bits = address.split("/")
+        with contextlib.suppress(OSError), _unless_gone():
+            index = socket.if_nametoindex(device)
+            self._netlink.addr("replace", index=index, address=host, prefixlen=int(bits), flags=_IFA_F_NODAD)
+
     def connect(self, other: VpcNamespace, device: str, *, accept_local: bool = False) -> None:
         """Connect both namespaces by a pair of devices of this name.
 

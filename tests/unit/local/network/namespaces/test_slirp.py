@@ -82,8 +82,24 @@ def test_another_network_is_chosen_when_the_vpc_takes_it(fabric: Fabric) -> None
 
 
 def test_guests_reach_the_internet_also_after_a_restart(namespaces_work: None, tmp_path: Path) -> None:
-    script = Path(__file__).parents[4] / "support" / "internet_lab.py"
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=4 * PATIENCE, check=False
-    )
-    assert done.stdout.splitlines() == ["reached", "reached nearby", "reached again", "loopback is closed"], done.stderr
+    assert run_lab("internet_lab.py", tmp_path) == ["reached", "reached nearby", "reached again", "loopback is closed"]
+
+
+@pytest.mark.skipif(not Path("/proc/sys/net/ipv6").exists(), reason="the kernel has no IPv6")
+def test_guests_reach_the_internet_over_ipv6_by_gateways(namespaces_work: None, tmp_path: Path) -> None:
+    assert run_lab("ipv6_internet_lab.py", tmp_path) == [
+        "internet gateway: reached",
+        "egress-only gateway: reached",
+        "no gateway: cut off",
+        "the loopback: cut off",
+        "after a restart: reached",
+    ]
+
+
+def run_lab(name: str, directory: Path) -> list[str]:
+    """Return what a program of support prints."""
+    script = Path(__file__).parents[4] / "support" / name
+    command = [sys.executable, str(script), str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
