@@ -1,4 +1,4 @@
-"""Sessions inside a VPC: `--cloud-local-inside`."""
+"""The network of a run's local EC2, and sessions inside a VPC of it: `--cloud-local-inside`."""
 
 from __future__ import annotations
 
@@ -76,6 +76,22 @@ def test_session_runs_inside(suite: pytest.Pytester, workers: list[str], monkeyp
     assert len(namespaces) == 1
     assert namespaces != {str(NAMESPACE.readlink())}
     assert daemon.running_servers() == {}
+
+
+@pytest.mark.skipif(None in map(find, PROGRAMS), reason="needs QEMU's programs")
+def test_network_of_the_local_ec2_is_chosen(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(pytester.mkdir("state")))
+    pytester.makepyfile(
+        """
+        from pycloudlib.local.daemon import running_servers
+
+        def test_it(cloud):
+            (info,) = running_servers().values()
+            assert (info.network, info.network_reason) == ("user", "as asked for")
+        """
+    )
+    result = pytester.runpytest_subprocess("-q", "--cloud-local", "--cloud-local-network=user")
+    result.assert_outcomes(passed=1)
 
 
 def test_ordinary_user_runs_a_session_inside(suite: pytest.Pytester) -> None:
