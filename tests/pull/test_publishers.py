@@ -21,6 +21,7 @@ IMAGES = (
     Wanted("centos-stream-10"),
     Wanted("almalinux-10"),
     Wanted("rocky-9"),
+    Wanted("opensuse-leap-15.6"),
     Wanted("al2023"),
 )
 

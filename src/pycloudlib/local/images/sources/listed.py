@@ -1,6 +1,7 @@
-"""Images in a directory of an HTTP server, each with its checksum: Fedora, CentOS Stream, AlmaLinux, and Rocky Linux.
+"""Images in a directory of an HTTP server, each with its checksum.
 
-The servers' layouts are beside each publisher below.
+The publishers, with the sources of their servers' layouts, are at the end: Fedora, CentOS Stream, AlmaLinux, Rocky
+Linux, and openSUSE Leap.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from datetime import datetime, timezone
 
 from pycloudlib.errors import ImageNotFoundError, InvalidArgumentError
 from pycloudlib.local.images.catalog import LEGACY_BIOS
-from pycloudlib.local.images.distributions import GENERIC, Offer
+from pycloudlib.local.images.distributions import GENERIC, SELF, Offer
 from pycloudlib.local.images.sources.checksums import checksum_of, parse_listing
 from pycloudlib.local.images.sources.published import (
     UEFI,
@@ -40,8 +41,8 @@ ARCHITECTURES = {"x86_64": "x86_64", "arm64": "aarch64"}
 class Listed:
     """A publisher whose server lists a directory of images for each release.
 
-    The templates have the fields {version}, {arch}, {file}, {serial}, and {day}, and {dotted}, the serial with a dot
-    for a hyphen.
+    The templates have the fields {version}, {arch}, {file}, {stem}, which is the file without its suffix, {serial},
+    {day}, and {dotted}, which is the serial with a dot for a hyphen.
 
     Args:
         name: the publisher's name.
@@ -96,6 +97,7 @@ class Listed:
         fields = {
             **self._fields(wanted),
             "file": files[serial],
+            "stem": files[serial].removesuffix(".qcow2"),
             "serial": serial,
             "day": day[0] if day else "",
             "dotted": serial.replace("-", "."),
@@ -228,4 +230,20 @@ ROCKY = Listed(
     ami="Rocky-{version}-EC2-Base-{serial}.{arch}",
     owner_id="792107900819",
     username="rocky",
+)
+
+OPENSUSE_LEAP = Listed(
+    name="opensuse-leap",
+    # The paths: https://get.opensuse.org/leap, "Minimal VM, Cloud"; since Leap 16 without "openSUSE-"
+    base="https://download.opensuse.org/distribution/leap",
+    prefix="opensuse-leap-",
+    versions=("15.6", "16.0"),
+    directory="{version}/appliances/",
+    file=r"(?:openSUSE-)?Leap-{version}-Minimal-VM\.{arch}-(?:[\d.]+-)?Cloud-Build(?P<serial>[\d.]+)\.qcow2",
+    checksums="{file}.sha256",
+    # The AMIs are built for the Marketplace, and have other serials.
+    ami="{stem}",
+    owner_id=SELF,
+    # https://github.com/osism/openstack-image-manager/blob/main/etc/images/opensuse.yml
+    username="opensuse",
 )

@@ -16,7 +16,7 @@ from pycloudlib.local.images.sources.amazon import AmazonLinux
 from pycloudlib.local.images.sources.content import Content, ContentStore
 from pycloudlib.local.images.sources.debian import Debian
 from pycloudlib.local.images.sources.download import Watch, download
-from pycloudlib.local.images.sources.listed import ALMALINUX, CENTOS_STREAM, FEDORA, ROCKY
+from pycloudlib.local.images.sources.listed import ALMALINUX, CENTOS_STREAM, FEDORA, OPENSUSE_LEAP, ROCKY
 from pycloudlib.local.images.sources.published import PublishedDisk, Source, Wanted
 from pycloudlib.local.images.sources.site import Sites, sites_of_environment, variable_of
 from pycloudlib.local.images.sources.ubuntu import Ubuntu
@@ -27,7 +27,16 @@ from pycloudlib.releases import UBUNTU_RELEASE_VERSION_MAP
 AT_ONCE = 4
 """The number of concurrent downloads."""
 
-SOURCES: tuple[Source, ...] = (Debian(), Ubuntu(), FEDORA, CENTOS_STREAM, ALMALINUX, ROCKY, AmazonLinux())
+SOURCES: tuple[Source, ...] = (
+    Debian(),
+    Ubuntu(),
+    FEDORA,
+    CENTOS_STREAM,
+    ALMALINUX,
+    ROCKY,
+    OPENSUSE_LEAP,
+    AmazonLinux(),
+)
 
 
 class Reporter:

@@ -50,7 +50,7 @@ class Verification:
     reason: str = ""
 
 
-UNSIGNED = Verification(reason="its publisher does not sign checksums")
+UNSIGNED = Verification(reason="no signature of the checksums is known")
 
 
 def verify_clearsigned(content: bytes, url: str, site: Site, keys: Keys) -> tuple[bytes, Verification]:

@@ -47,6 +47,30 @@ def test_make_disk_writes_raw_disks_sparsely(content: Content, name: str, packed
         assert disk.stat().st_blocks * 512 < MIB
 
 
+@pytest.mark.parametrize("tar_format", ["gnu", "pax"])
+def test_make_disk_unpacks_sparse_archives(content: Content, tmp_path: Path, tar_format: str) -> None:
+    disk = tmp_path / "disk.raw"
+    with disk.open("wb") as file:
+        file.write(DISK[:512])
+        file.seek(3 * MIB)
+        file.write(b"data after a hole")
+        file.truncate(8 * MIB)
+    command = [
+        "tar",
+        "-C",
+        str(tmp_path),
+        f"--format={tar_format}",
+        "--sparse",
+        "-cJf",
+        str(content.download),
+        disk.name,
+    ]
+    subprocess.run(command, check=True)
+    made = make_disk(content, "debian-12-ec2-amd64.tar.xz")
+    assert made.read_bytes() == disk.read_bytes()
+    assert made.stat().st_blocks * 512 < MIB
+
+
 def test_make_disk_takes_qcow2_disks_as_they_are(content: Content, tmp_path: Path) -> None:
     packed = qcow2_disk(tmp_path, DISK)
     content.download.write_bytes(packed)

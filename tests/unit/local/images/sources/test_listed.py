@@ -9,6 +9,7 @@ import pytest
 
 from pycloudlib.errors import DownloadError, ImageNotFoundError, InvalidArgumentError, VerificationError
 from pycloudlib.local.images.catalog import Catalog, Image
+from pycloudlib.local.images.distributions import SELF
 from pycloudlib.local.images.public_parameters import public_parameters
 from pycloudlib.local.images.sources.published import Wanted
 from pycloudlib.local.images.sources.pull import SOURCES, Puller, Reporter, source_of
@@ -18,7 +19,7 @@ from support.signing import Signer
 
 GNU, BSD = "{sha256}  {file}", "SHA256 ({file}) = {sha256}"
 RAW = xz(raw_disk())
-PUBLISHERS = ("fedora", "centos-stream", "almalinux", "rocky", "amazon")
+PUBLISHERS = ("fedora", "centos-stream", "almalinux", "rocky", "opensuse-leap", "amazon")
 
 
 @pytest.fixture
@@ -105,7 +106,22 @@ def test_rocky(server: ImageServer, puller: Puller, qcow2: bytes, said: list[str
     add_listed(server, "/9/images/x86_64/", "Rocky-9-EC2-Base.latest.x86_64.qcow2", qcow2, {})
     (image,) = puller.pull([Wanted("rocky-9")])
     assert traits(image)[:3] == ("Rocky-9-EC2-Base-9.8-20260525.0.x86_64", "792107900819", "rocky")
-    assert said[-1].endswith("only the checksum was verified: its publisher does not sign checksums")
+    assert said[-1].endswith("only the checksum was verified: no signature of the checksums is known")
+
+
+@pytest.mark.parametrize(
+    ("release", "stem"),
+    [
+        ("opensuse-leap-15.6", "openSUSE-Leap-15.6-Minimal-VM.x86_64-15.6.0-Cloud-Build19.146"),
+        ("opensuse-leap-16.0", "Leap-16.0-Minimal-VM.x86_64-Cloud-Build16.2"),
+    ],
+)
+def test_opensuse_leap(server: ImageServer, puller: Puller, qcow2: bytes, release: str, stem: str) -> None:
+    directory = f"/{release.removeprefix('opensuse-leap-')}/appliances/"
+    add_listed(server, directory, f"{stem}.qcow2", qcow2, {f"{stem}.qcow2.sha256": GNU})
+    add_listed(server, directory, f"{stem.replace('Cloud', 'kvm-and-xen')}.qcow2", b"", {})
+    (image,) = puller.pull([Wanted(release)])
+    assert traits(image)[:3] == (stem, SELF, "opensuse")
 
 
 def test_amazon_linux(server: ImageServer, puller: Puller, qcow2: bytes) -> None:
@@ -124,7 +140,9 @@ def test_amazon_linux(server: ImageServer, puller: Puller, qcow2: bytes) -> None
         puller.pull([Wanted("al2023", serial="2023.7.20240101.0")])
 
 
-@pytest.mark.parametrize("release", ["fedora-43", "centos-stream-9", "almalinux-9", "rocky-9", "al2023"])
+@pytest.mark.parametrize(
+    "release", ["fedora-43", "centos-stream-9", "almalinux-9", "rocky-9", "opensuse-leap-15.6", "al2023"]
+)
 def test_there_are_only_released_generic_images(puller: Puller, release: str) -> None:
     for wanted in (Wanted(release, daily=True), Wanted(release, image_type="minimal")):
         with pytest.raises(ImageNotFoundError, match=f"there is no {wanted} to pull, only a released"):
