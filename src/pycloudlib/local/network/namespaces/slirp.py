@@ -186,7 +186,7 @@ class Slirp:
                         )
                     finally:
                         os.close(ready_writer)
-                if not select.select([ready_reader], [], [], READY_SECONDS)[0] or not os.read(ready_reader, 1):
+                if not _is_readable(ready_reader, READY_SECONDS) or not os.read(ready_reader, 1):
                     process.kill()
                     process.wait()
                     raise LocalEC2Error(f"slirp4netns did not start: {_last_line(self._log)}")
@@ -212,6 +212,13 @@ class Slirp:
             return
         if not self._closed:
             self._on_restart()
+
+
+def _is_readable(fd: int, seconds: float) -> bool:
+    """Wait for a file descriptor, whatever its number: select() takes only those below 1024."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
 
 
 def _last_line(log: Path) -> str:

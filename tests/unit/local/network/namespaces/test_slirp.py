@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -103,3 +105,17 @@ def run_lab(name: str, directory: Path) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, timeout=4 * PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def test_slirp4netns_starts_in_a_process_with_many_open_files(fabric: Fabric) -> None:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit[1] != resource.RLIM_INFINITY and limit[1] < 2048:
+        pytest.skip("the limit of open files is below 2048")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], 2048), limit[1]))
+    with contextlib.ExitStack() as files:
+        files.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+        for _ in range(1024):
+            files.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        fabric.apply(make_topology(make_vpc("vpc-1", A)))
+        os.close(fabric.add_interface("eni-1"))
+        assert fabric.program_pids("vpc-1")["slirp4netns"] is not None
