@@ -19,10 +19,17 @@ from pycloudlib.local.network.faults import DELAY, RATE, Fault, NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.metadata_server import MetadataSource, SharedMetadataServer
 from pycloudlib.local.network.namespaces.capture import Tap
+from pycloudlib.local.network.namespaces.datagrams import DatagramForwarder
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.fabric import Fabric
 from pycloudlib.local.network.namespaces.forwarder import Forwarder, Target, listen
-from pycloudlib.local.network.namespaces.public_ports import find_target, open_ranges, public_ports, ssh_is_open
+from pycloudlib.local.network.namespaces.public_ports import (
+    find_target,
+    open_ranges,
+    public_ports,
+    public_udp_ports,
+    ssh_is_open,
+)
 from pycloudlib.local.network.namespaces.redirection import Redirection
 from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.namespaces.service_addresses import HOST, METADATA, METADATA_IPV6, TIME, TIME_IPV6
@@ -92,6 +99,7 @@ class NamespaceNetwork(QemuNetwork):
         )
         self.faults: NetworkFaults = NetworkFaults(self._fabric.reapply, self._require_queues)
         self._forwarder = Forwarder(self._client_socket)
+        self._datagrams = DatagramForwarder(lambda vpc_id: self._fabric.client_socket(vpc_id, "udp"))
         self._forwarding = threading.Lock()
         self._ssh_port = ssh_port
         self._host_ports = host_ports
@@ -129,6 +137,7 @@ class NamespaceNetwork(QemuNetwork):
         if self._redirection is not None:
             self._redirection.close()
         self._forwarder.close()
+        self._datagrams.close()
         self._fabric.close()
         for vpc_id in list(self._entered):
             self._close_vpc(vpc_id)
@@ -149,8 +158,13 @@ class NamespaceNetwork(QemuNetwork):
                 _forward(forwarder, self._loopback_ports())
 
     def _forward_from_host(self) -> None:
+        privileged = os.geteuid() == 0
+        try:
+            self._datagrams.set_ports(public_udp_ports(self._topology, privileged=privileged))
+        except LocalEC2Error as error:
+            logger.warning("%s", error)
         if self._redirection is None:
-            _forward(self._forwarder, self._public_ports(privileged=os.geteuid() == 0))
+            _forward(self._forwarder, self._public_ports(privileged=privileged))
             return
         try:
             self._redirection.set_ports(open_ranges(self._topology, self._ssh_port))

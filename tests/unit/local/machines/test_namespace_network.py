@@ -27,7 +27,7 @@ from pycloudlib.waiting import wait_until
 from support.guest_network import PATIENCE, Guest
 from support.inside import ask
 from support.sample_metadata import INSTANCE
-from support.sample_topologies import interface, lab
+from support.sample_topologies import group, interface, lab, rule
 
 PORT = 8080
 SECONDS_FROM_1900_TO_1970 = 2_208_988_800
@@ -101,6 +101,21 @@ def test_host_reaches_the_opened_port_at_the_public_address(network: NamespaceNe
             assert connection.recv(100) == b"198.51.100.1"
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection((public_ip, PORT + 1), PATIENCE)
+
+
+def test_host_exchanges_datagrams_at_the_public_address(network: NamespaceNetwork, site: Topology) -> None:
+    vpc = site.vpcs["vpc-1"]
+    opened = {**vpc.groups, "sg-web": group("sg-web", rule(1, "udp", PORT, cidrs=["127.0.0.1/32"]))}
+    topology = dataclasses.replace(site, vpcs={**site.vpcs, "vpc-1": dataclasses.replace(vpc, groups=opened)})
+    assert network.topology_listener is not None
+    network.topology_listener(topology)
+    with guest_of(network, topology) as (guest, public_ip):
+        guest.call("serve", port=PORT, kind="udp")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(PATIENCE)
+            client.connect((public_ip, PORT))
+            client.send(b"hello")
+            assert client.recv(100) == b"198.51.100.1"
 
 
 def test_public_address_is_closed_once_the_interface_is_gone(network: NamespaceNetwork, site: Topology) -> None:

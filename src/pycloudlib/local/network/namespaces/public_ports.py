@@ -1,4 +1,4 @@
-"""The TCP ports at which the host reaches machines: those of public addresses that security groups open to it."""
+"""The ports at which the host reaches machines: those of public addresses that security groups open to it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ FIRST_UNPRIVILEGED_PORT = 1024
 MAX_PORTS = 1000
 """How many ports of an address are listened on at most; a range that is larger is cut."""
 
+MAX_UDP_PORTS = 100
+"""How many UDP ports a rule may open to be forwarded: each needs a socket."""
+
 _LAST_PORT = 65535
+_NUMBERS = {"tcp": "6", "udp": "17"}
 _HOST_ADDRESSES = [ipaddress.IPv4Address(HOST), ipaddress.IPv4Address("127.0.0.1")]
 
 
@@ -86,11 +90,38 @@ def ssh_is_open(topology: Topology, public_ip: str) -> bool:
     )
 
 
-def opened_to_host(vpc: Vpc, interface: Interface) -> Iterator[range]:
-    """Yield the ranges of TCP ports that an interface's security groups open to the host."""
+def public_udp_ports(topology: Topology, *, privileged: bool) -> dict[str, dict[int, Target]]:
+    """Return where the UDP ports of each public address lead: those of rules that open at most MAX_UDP_PORTS.
+
+    Args:
+        topology: all VPCs.
+        privileged: whether ports below 1024 can be bound.
+    """
+    lowest = 1 if privileged else FIRST_UNPRIVILEGED_PORT
+    return {
+        public_ip: {
+            port: Target(vpc.vpc_id, private_ip, port)
+            for opened in opened_to_host(vpc, interface, "udp")
+            if len(opened) <= MAX_UDP_PORTS
+            for port in opened
+            if port >= lowest
+        }
+        for vpc, interface, public_ip, private_ip in _public_addresses(topology)
+    }
+
+
+def opened_to_host(vpc: Vpc, interface: Interface, protocol: str = "tcp") -> Iterator[range]:
+    """Yield the ranges of ports that an interface's security groups open to the host.
+
+    Args:
+        vpc: the VPC.
+        interface: the interface.
+        protocol: "tcp" (the default) or "udp".
+    """
+    protocols = (ALL_PROTOCOLS, protocol, _NUMBERS[protocol])
     groups = [vpc.groups[group_id] for group_id in interface.group_ids if group_id in vpc.groups]
     for rule in (rule for group in groups for rule in group.ingress):
-        if rule.traffic.protocol in (ALL_PROTOCOLS, "tcp", "6") and _includes_host(rule):
+        if rule.traffic.protocol in protocols and _includes_host(rule):
             first, last = rule.traffic.first, rule.traffic.last
             if first is None or rule.traffic.protocol == ALL_PROTOCOLS:
                 first, last = 0, _LAST_PORT

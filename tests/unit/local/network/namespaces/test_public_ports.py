@@ -6,6 +6,7 @@ from pycloudlib.local.network.namespaces.public_ports import (
     find_target,
     open_ranges,
     public_ports,
+    public_udp_ports,
     ssh_is_open,
 )
 from pycloudlib.local.network.topology import SecurityGroup
@@ -82,3 +83,18 @@ def test_open_ranges_are_merged_and_lead_to_the_machine() -> None:
     assert find_target(topology, 2222, PUBLIC_IP, 2222) == Target("vpc-1", "10.0.1.5", 22)
     assert find_target(topology, 2222, PUBLIC_IP, 30) == Target("vpc-1", "10.0.1.5", 30)
     assert find_target(topology, 2222, "127.9.9.1", 30) is None
+
+
+def test_udp_ports_are_those_of_small_ranges() -> None:
+    opened = group(
+        "sg",
+        rule(1, "udp", (53, 54), cidrs=["0.0.0.0/0"]),
+        rule(2, "17", (5353, 5353), cidrs=["127.0.0.1/32"]),
+        rule(3, "udp", (6000, 7000), cidrs=["0.0.0.0/0"]),
+        rule(4, "tcp", 80, cidrs=["0.0.0.0/0"]),
+        rule(5, cidrs=["0.0.0.0/0"]),
+        rule(6, "udp", 99, cidrs=["10.0.0.0/8"]),
+    )
+    topology = lab(interface("a", "10.0.1.5", "sg", public=True), groups={"sg": opened})
+    assert sorted(public_udp_ports(topology, privileged=True)[PUBLIC_IP]) == [53, 54, 5353]
+    assert public_udp_ports(topology, privileged=False) == {PUBLIC_IP: {5353: Target("vpc-1", "10.0.1.5", 5353)}}
