@@ -61,17 +61,15 @@ class Fleet(Sequence[EC2Instance]):
         """Wait until all instances are ready, as `EC2Instance.wait()` does.
 
         Args:
-            timeout: seconds for all instances together; default the `boot_timeout` of each.
+            timeout: seconds for all instances together; default the longest `boot_timeout` of the instances.
             cloud_init_failure: as for `EC2Instance.wait()`.
 
         Raises:
             FleetError: some instances cannot become ready, or were not ready in time; the message names each.
         """
-        wait: Callable[[EC2Instance], None] = partial(EC2Instance.wait, cloud_init_failure=cloud_init_failure)
-        if timeout is not None:
-            wait = partial(EC2Instance.wait_by, deadline=Deadline.after(timeout), cloud_init_failure=cloud_init_failure)
-        with self._watched():
-            self._wait_until(wait, "to be ready")
+        longest = self._longest(lambda instance: instance.boot_timeout)
+        deadline = longest if timeout is None else Deadline.after(timeout)
+        self._wait_by(deadline, cloud_init_failure, "to be ready")
 
     def execute(
         self,

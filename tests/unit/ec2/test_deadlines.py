@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
-from pycloudlib.ec2.api.settling import NOT_YET_KNOWN
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.ec2.api import faults, retries
+from pycloudlib.ec2.api.consistency import NOT_YET_KNOWN
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.fleet import Fleet
 from pycloudlib.ec2.images.image import Image
@@ -22,7 +22,14 @@ from pycloudlib.ec2.network.security_groups import SecurityGroup
 from pycloudlib.ec2.storage.snapshots import Snapshot
 from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.ec2.vpc import VPC
-from pycloudlib.errors import FleetError, NoResponseError, PycloudlibError, PycloudlibTimeoutError, ThrottledError
+from pycloudlib.errors import (
+    BootTimeoutError,
+    FleetError,
+    NoResponseError,
+    PycloudlibError,
+    PycloudlibTimeoutError,
+    ThrottledError,
+)
 from pycloudlib.result import Result
 from pycloudlib.waiting import wait_until
 from support.faulty_ec2 import Break, Fault, FaultyEC2, Refusal, faulty_ec2
@@ -251,6 +258,18 @@ def test_making_an_image_ends_although_ec2_stops_responding(
     error, seconds = outcome(lambda: ec2.snapshot(instance, clean=False, timeout=TIMEOUT_OF_MANY))
     assert isinstance(error, PycloudlibTimeoutError)
     assert NO_RESPONSE in str(error)
+    assert seconds < TOO_LATE
+
+
+def test_instances_that_queue_for_a_wait_have_the_deadline_of_the_others(
+    ec2: EC2, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pycloudlib.ec2.fleet.WAITED_FOR_AT_ONCE", 1)
+    fleet = ec2.launch_many(BOOKWORM_DAILY, 16, wait=False)
+    for instance in fleet:
+        instance.boot_timeout = TIMEOUT_OF_MANY
+    error, seconds = outcome(fleet.wait)
+    assert isinstance(error, BootTimeoutError)
     assert seconds < TOO_LATE
 
 
