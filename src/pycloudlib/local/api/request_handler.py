@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pycloudlib.local.api.chunked_body import ChunkedBody
 from pycloudlib.local.api.http_messages import Environ, body_is_received, error_document
 from pycloudlib.local.api.moto_adapter import MotoRequestHandler
 
@@ -74,6 +75,8 @@ class RequestHandler(MotoRequestHandler):
     def make_environ(self) -> Environ:
         """Return the WSGI environ of the request."""
         environ = super().make_environ()
+        if "wsgi.input_terminated" in environ:
+            environ["wsgi.input"] = ChunkedBody(self.rfile)
         lengths = self.headers.get_all("Content-Length", [])
         if len(lengths) > 1:
             environ["CONTENT_LENGTH"] = ",".join(lengths)  # rejected later; werkzeug would use the last one

@@ -103,10 +103,19 @@ def test_content_length_is_a_number(local: LocalEC2, connection: socket.socket, 
     assert answer(connection).code == "MalformedQueryString"
 
 
-def test_chunked_bodies_are_read(local: LocalEC2, connection: socket.socket) -> None:
-    connection.sendall(head(local, "Transfer-Encoding: chunked", f"Content-Type: {FORM}"))
-    connection.sendall(b"7\r\nAction=\r\nf\r\nDescribeRegions\r\n0\r\n\r\n")
-    assert answer(connection).status == 200
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"7\r\nAction=\r\nf\r\nDescribeRegions\r\n0\r\n\r\n",
+        b'7;signature=0a;last\r\nAction=\r\nF ; a="b"\r\nDescribeRegions\r\n0;end\r\n\r\n',
+        b"16\r\nAction=DescribeRegions\r\n0\r\nX-Checksum: 1\r\nX-Other: 2\r\n\r\n",
+    ],
+    ids=["plain", "extensions", "trailers"],
+)
+def test_chunked_bodies_are_read(local: LocalEC2, connection: socket.socket, body: bytes) -> None:
+    for _ in range(2):  # the next request begins after the body
+        connection.sendall(head(local, "Transfer-Encoding: chunked", f"Content-Type: {FORM}") + body)
+        assert answer(connection).status == 200
 
 
 def test_bodies_that_end_early_are_refused(local: LocalEC2, connection: socket.socket) -> None:
@@ -115,8 +124,20 @@ def test_bodies_that_end_early_are_refused(local: LocalEC2, connection: socket.s
     assert answer(connection).code == "MalformedQueryString"
 
 
-def test_chunks_that_are_none_are_refused(local: LocalEC2, connection: socket.socket) -> None:
-    connection.sendall(head(local, "Transfer-Encoding: chunked") + b"xyz\r\n")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"xyz\r\n",
+        b"0x7\r\nAction=\r\n0\r\n\r\n",
+        b"+7\r\nAction=\r\n0\r\n\r\n",
+        b"6\r\nAction=\r\n0\r\n\r\n",
+        b"7\r\nAction=\r\n0\r\n" + b"a: b\r\n" * 200 + b"\r\n",
+        b"7;" + b"a" * 10_000 + b"\r\nAction=\r\n0\r\n\r\n",
+    ],
+    ids=["no number", "prefix", "sign", "too short", "trailers", "extension"],
+)
+def test_chunks_that_are_none_are_refused(local: LocalEC2, connection: socket.socket, body: bytes) -> None:
+    connection.sendall(head(local, "Transfer-Encoding: chunked") + body)
     connection.shutdown(socket.SHUT_WR)
     assert answer(connection).code == "MalformedQueryString"
 
