@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pycloudlib.local.api.experiment_templates import (
@@ -31,6 +31,7 @@ from pycloudlib.local.api.moto_adapter import (
     ServiceException,
     install_experiments,
     regional_backends,
+    set_experiment_state,
     urls_of,
 )
 
@@ -40,6 +41,7 @@ class LocalExperiments(FISBackend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         self._disruptions: dict[str, dict[str, list[str]]] = {}
+        self._last_interruptions: dict[str, datetime] = {}
         super().__init__(region_name, account_id)
 
     @property
@@ -77,16 +79,12 @@ class LocalExperiments(FISBackend):
 
     def list_experiments(self, *args: Any, **kwargs: Any) -> Any:
         """Return the experiments (ListExperiments)."""
-        for experiment in self.experiments.values():
-            if experiment.id not in self._disruptions:
-                experiment.advance()
+        self._complete_interruptions()
         return super().list_experiments(*args, **kwargs)
 
     def get_experiment(self, id: str) -> dict[str, Any]:  # noqa: A002  (moto's name)
         """Return an experiment (GetExperiment)."""
-        experiment = self.experiments.get(id)
-        if id in self._disruptions and experiment is not None:
-            return experiment.to_dict(tags=self.tagger.get_tag_dict_for_resource(experiment.arn))
+        self._complete_interruptions()
         return super().get_experiment(id)
 
     def stop_experiment(self, id: str) -> dict[str, Any]:  # noqa: A002  (moto's name)
@@ -95,7 +93,9 @@ class LocalExperiments(FISBackend):
         Interruptions of spot instances go on, as on AWS.
         """
         with LocalRecords.cloud.lock:
+            self._complete_interruptions()
             stopped = super().stop_experiment(id)
+            self._last_interruptions.pop(id, None)
             for name in list(self._disruptions.get(id, ())):
                 self._restore(id, name)
         return stopped
@@ -114,10 +114,15 @@ class LocalExperiments(FISBackend):
                 else:
                     disruptions[name] = self._find_subnets(records, target, action, subnets)
         except ServiceException as error:
-            experiment.status = "failed"
+            set_experiment_state(experiment, "failed")
             raise invalid(error.message or "") from error
-        for instance_id, wait in waits.items():
-            records.interrupt_spot_instance(records.controllers[instance_id].instance, wait)
+        set_experiment_state(experiment, "running")
+        ends = [
+            records.interrupt_spot_instance(records.controllers[instance_id].instance, wait).ends
+            for instance_id, wait in waits.items()
+        ]
+        if ends:
+            self._last_interruptions[experiment.id] = max(ends)
         for name, found in disruptions.items():
             self._disrupt(records, experiment, name, found)
 
@@ -154,7 +159,6 @@ class LocalExperiments(FISBackend):
         parameters = parameters_of(experiment.actions[name])
         for subnet in subnets:
             records.disrupt_connectivity(subnet, scope_of(parameters), parameters.get("prefixListIdentifier", ""))
-        experiment.status = "running"
         self._disruptions.setdefault(experiment.id, {})[name] = [subnet.id for subnet in subnets]
         timer = threading.Timer(duration_of(parameters).total_seconds(), self._end, (experiment.id, name))
         timer.daemon = True
@@ -166,8 +170,19 @@ class LocalExperiments(FISBackend):
             experiment = self.experiments.get(experiment_id)
             if not self._restore(experiment_id, name) or experiment is None:
                 return
-            if experiment_id not in self._disruptions:
-                experiment.status = "completed"
+            if experiment_id not in self._disruptions and experiment_id not in self._last_interruptions:
+                set_experiment_state(experiment, "completed")
+
+    def _complete_interruptions(self) -> None:
+        """Complete the experiments whose last interruption and last disruption have ended."""
+        now = datetime.now(timezone.utc)
+        with LocalRecords.cloud.lock:
+            for experiment_id, end in list(self._last_interruptions.items()):
+                if now < end:
+                    continue
+                del self._last_interruptions[experiment_id]
+                if experiment_id not in self._disruptions:
+                    set_experiment_state(self.experiments[experiment_id], "completed", end)
 
     def _restore(self, experiment_id: str, name: str) -> bool:
         """Restore the subnets of an action. Returns whether they were still disrupted by it."""

@@ -11,6 +11,7 @@ Import this module only after `pycloudlib.local.prerequisites.require_moto()` an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from functools import cache, lru_cache
 from importlib import import_module
 from ipaddress import IPv6Network
@@ -207,6 +208,7 @@ __all__ = [
     "reserved_ips",
     "roles_of",
     "security_groups_of",
+    "set_experiment_state",
     "set_instance_state",
     "set_security_groups",
     "state_of",
@@ -395,6 +397,19 @@ def set_instance_state(instance: Instance, state: str, reason: StateReason | Non
     instance._state = InstanceState(state, STATE_CODES[state])
     instance.state_reason = reason  # type: ignore[assignment]  # moto's annotation has no None
     instance._reason = transition_reason
+
+
+def set_experiment_state(experiment: Any, state: str, ended: datetime | None = None) -> None:
+    """Set the state of a FIS experiment, which moto would change each time that it is described.
+
+    Args:
+        experiment: moto's record.
+        state: the state.
+        ended: when the experiment ended; default now, for a state in which it has ended.
+    """
+    experiment._transitions = [("stopping", "stopped")]
+    experiment.status = state
+    experiment.end_time = None if ended is None else ended.timestamp()
 
 
 def add_instance_type(name: str, description: dict[str, Any]) -> None:

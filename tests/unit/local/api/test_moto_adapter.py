@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import ipaddress
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -182,6 +183,19 @@ def test_requests_are_recorded_if_moto_is_told_to(monkeypatch: pytest.MonkeyPatc
 def test_known_regions_are_those_of_the_account() -> None:
     assert {"us-east-1", "eu-central-1"} <= set(moto_adapter.known_regions(ACCOUNT))
     assert moto_adapter.regional_backends(ACCOUNT)[REGION] is ec2_backends[ACCOUNT][REGION]
+
+
+def test_experiment_keeps_the_state_that_is_set() -> None:
+    backend = FISBackend(REGION, ACCOUNT)
+    made = backend.create_experiment_template(None, "x", [], {}, {}, "arn")
+    experiment = backend.experiments[backend.start_experiment(None, made["id"])["id"]]
+    moto_adapter.set_experiment_state(experiment, "running")
+    for _ in range(5):
+        described = backend.get_experiment(experiment.id)
+        assert (described["state"]["status"], described.get("endTime")) == ("running", None)
+    moto_adapter.set_experiment_state(experiment, "completed", datetime(2026, 1, 1, tzinfo=timezone.utc))
+    described = backend.get_experiment(experiment.id)
+    assert (described["state"]["status"], described["endTime"]) == ("completed", 1767225600.0)
 
 
 def test_instance_state_is_read_from_the_written_attributes() -> None:

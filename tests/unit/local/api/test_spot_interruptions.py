@@ -165,11 +165,25 @@ def test_experiments_without_actions_are_refused(ec2: PlainEC2, fis: Any) -> Non
     assert refusal(fis.start_experiment, **preview) == "ValidationException"
 
 
-def test_listed_experiments_complete(ec2: PlainEC2, fis: Any) -> None:
-    started = start(fis, template(arns(ec2.launch(**SPOT))))
-    for _ in range(3):
-        states = {one["id"]: one["state"]["status"] for one in fis.list_experiments()["experiments"]}
-    assert states[started["id"]] == "completed"
+def listed_state(fis: Any, experiment: dict[str, Any]) -> str:
+    states = {one["id"]: one["state"]["status"] for one in fis.list_experiments()["experiments"]}
+    return str(states[experiment["id"]])
+
+
+def test_experiment_runs_until_its_last_target_is_interrupted(client: EC2Client, ec2: PlainEC2, fis: Any) -> None:
+    instance_id = ec2.launch(**SPOT)
+    short = start(fis, template(arns(instance_id)))
+    long = start(fis, template(arns(ec2.launch(**SPOT)), parameters={"durationBeforeInterruption": "PT15M"}))
+    wait_for(client, instance_id, "terminated")
+    for _ in range(5):
+        assert (state(fis, long), listed_state(fis, long)) == ("running", "running")
+    assert (state(fis, short), listed_state(fis, short)) == ("completed", "completed")
+    ended = fis.get_experiment(id=short["id"])["experiment"]
+    assert ended["endTime"] >= ended["startTime"]
+    assert ended["actions"]["interrupt"]["state"]["status"] == "completed"
+    assert "endTime" not in fis.get_experiment(id=long["id"])["experiment"]
+    fis.stop_experiment(id=long["id"])
+    assert (state(fis, long), listed_state(fis, long)) == ("stopped", "stopped")
 
 
 def test_other_actions_of_fis_are_refused_by_name(fis: Any) -> None:

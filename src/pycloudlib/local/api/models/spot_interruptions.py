@@ -40,7 +40,7 @@ class SpotInterruptionRecords(SpotRequestRecords):
         self._interruptions: dict[str, SpotInterruption] = {}
         super().__init__(region_name, account_id)
 
-    def interrupt_spot_instance(self, instance: LocalInstance, wait: timedelta = LEAST_WAIT) -> None:
+    def interrupt_spot_instance(self, instance: LocalInstance, wait: timedelta = LEAST_WAIT) -> SpotInterruption:
         """Send the notices of an interruption, then terminate the spot instance.
 
         The rebalance recommendation appears at once, and the interruption notice two minutes before the termination.
@@ -50,6 +50,9 @@ class SpotInterruptionRecords(SpotRequestRecords):
             instance: a running spot instance.
             wait: time until the termination; default and minimum two minutes.
 
+        Returns:
+            The times of the notices and of the termination.
+
         Raises:
             EC2ClientError: the instance is not a running spot instance, or has an interruption already.
         """
@@ -57,7 +60,8 @@ class SpotInterruptionRecords(SpotRequestRecords):
         now = datetime.now(timezone.utc)
         noticed = now + max(wait - LEAST_WAIT, timedelta())
         ends = noticed + timedelta(seconds=self.cloud.spot_notice_seconds)
-        self._interruptions[instance.id] = SpotInterruption(ordered=now, noticed=noticed, ends=ends)
+        interruption = SpotInterruption(ordered=now, noticed=noticed, ends=ends)
+        self._interruptions[instance.id] = interruption
         request = self.spot_request_of(instance)
         if request is not None:
             request.mark(MARKED)
@@ -65,6 +69,7 @@ class SpotInterruptionRecords(SpotRequestRecords):
         timer.daemon = True
         timer.start()
         logger.info("%s is interrupted at %s", instance.id, ends)
+        return interruption
 
     def check_interruptible(self, instance: LocalInstance) -> None:
         """Require a running spot instance without an interruption.
