@@ -212,7 +212,15 @@ def _tell(image: Image, *, as_json: bool) -> None:
 
 def _facts(image: Image) -> dict[str, str]:
     """Return the attributes of an image for `--json`."""
-    return {"image_id": image.image_id, "name": image.name, "owner_id": image.owner_id, "disk": str(image.disk)}
+    return {
+        "image_id": image.image_id,
+        "name": image.name,
+        "owner_id": image.owner_id,
+        "disk": str(image.disk),
+        "architecture": image.architecture,
+        "boot_mode": image.boot_mode,
+        "source": image.source,
+    }
 
 
 def _catalogue() -> Catalog:

@@ -52,6 +52,22 @@ class Content:
         return next((disk for disk in disks if disk.exists()), None)
 
 
+def share(disk: Path, place: Path) -> None:
+    """Let a disk be in another place, too: as a hard link, or as a copy where the file system has no hard links.
+
+    Args:
+        disk: the disk.
+        place: the new path, on the same file system.
+
+    Raises:
+        LocalEC2Error: the disk cannot be copied.
+    """
+    try:
+        place.hardlink_to(disk)
+    except OSError:
+        qemu_img.copy(disk, place)
+
+
 class ContentStore:
     """The store of a catalog.
 

@@ -11,7 +11,7 @@ from typing import IO
 
 from pycloudlib.errors import DownloadError, PycloudlibError, VerificationError
 from pycloudlib.local.images.sources.published import Checksum
-from pycloudlib.local.images.sources.web import BLOCK, Web, content_range, explained, is_cut, no_space, reason
+from pycloudlib.local.images.sources.web import BLOCK, Web, content_range, explained, is_cut, no_space, reason, refused
 
 PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
@@ -160,10 +160,9 @@ class _Download:
         try:
             return self._web.open(self._url, headers)
         except urllib.error.HTTPError as error:
-            error.close()
             if not self._received:
                 self.remove()
-            raise DownloadError(f"{self._url}: {error.code} {error.reason}", status=error.code) from error
+            raise refused(self._url, error) from error
 
     def _remember_validator(self, response: HTTPResponse) -> None:
         etag = response.headers.get("ETag", "")

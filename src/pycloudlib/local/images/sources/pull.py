@@ -13,7 +13,7 @@ from pycloudlib.errors import DownloadError, InvalidArgumentError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.images.catalog import PULLED, Catalog, Entry, Image, timestamp
 from pycloudlib.local.images.sources.amazon import AmazonLinux
-from pycloudlib.local.images.sources.content import Content, ContentStore
+from pycloudlib.local.images.sources.content import Content, ContentStore, share
 from pycloudlib.local.images.sources.debian import Debian
 from pycloudlib.local.images.sources.download import Watch, download
 from pycloudlib.local.images.sources.listed import ALMALINUX, CENTOS_STREAM, FEDORA, OPENSUSE_LEAP, ROCKY
@@ -155,7 +155,7 @@ class Puller:
         assert stored is not None  # noqa: S101  (the caller has fetched it)
         info = qemu_img.inspect(stored)
         with self.catalog.new_entry() as partial:
-            (partial / stored.name).hardlink_to(stored)
+            share(stored, partial / stored.name)
             entry = Entry(
                 release=disk.release,
                 created=timestamp(disk.created),

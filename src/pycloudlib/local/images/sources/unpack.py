@@ -11,7 +11,7 @@ from typing import IO
 
 from pycloudlib.errors import ImageError
 from pycloudlib.local import qemu_img
-from pycloudlib.local.images.sources.content import DISKS, Content
+from pycloudlib.local.images.sources.content import DISKS, Content, share
 from pycloudlib.local.images.sources.web import no_space
 
 BLOCK = 64 * 1024
@@ -55,7 +55,7 @@ def make_disk(content: Content, name: str) -> Path:
 
 def _write(download: Path, disk: Path, name: str) -> None:
     if not name.endswith(".xz"):
-        disk.hardlink_to(download)
+        share(download, disk)
         return
     try:
         with _opened(download, name) as packed, disk.open("wb") as file:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pycloudlib.errors import DownloadError, LocalEC2Error
+from pycloudlib.setting_values import is_loopback
 
 MIB = 2**20
 BLOCK = MIB
@@ -44,7 +45,7 @@ class Web:
     def __init__(self, *, proxy: str | None = None, timeout: float = TIMEOUT) -> None:
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         handlers = (
-            urllib.request.ProxyHandler({"http": proxy, "https": proxy} if proxy else None),
+            _Proxies({"http": proxy, "https": proxy} if proxy else None),
             _http_handler(self._sockets),
             _https_handler(self._sockets),
         )
@@ -140,6 +141,13 @@ def _https_handler(sockets: weakref.WeakSet[socket.socket]) -> urllib.request.HT
     return Handler()
 
 
+class _Proxies(urllib.request.ProxyHandler):
+    """Uses a proxy for all servers but those on the loopback interface, which a proxy cannot reach."""
+
+    def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002  (urllib's name)
+        return None if is_loopback(req.full_url) else super().proxy_open(req, proxy, type)
+
+
 class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, *, may_leave_tls: bool) -> None:
         self._may_leave_tls = may_leave_tls
@@ -164,14 +172,21 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except urllib.error.HTTPError as error:
-        error.close()
-        raise DownloadError(f"{url}: {error.code} {error.reason}", status=error.code) from error
+        raise refused(url, error) from error
     except urllib.error.URLError as error:
         raise DownloadError(f"cannot reach {url}: {reason(error)}") from error
     except _CUT as error:
         raise DownloadError(f"{url} was cut off: {reason(error)}") from error
     except ValueError as error:
         raise DownloadError(f"{url} is not a URL: {error}") from error
+
+
+def refused(url: str, error: urllib.error.HTTPError) -> DownloadError:
+    """Return the error for a request that the server refused."""
+    error.close()
+    # The reason for a redirect loop has several lines.
+    first = str(error.reason).partition("\n")[0]
+    return DownloadError(f"{url}: {error.code} {first}", status=error.code)
 
 
 def reason(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.errors import ImageError
-from pycloudlib.local.images.sources.content import Content, ContentStore
+from pycloudlib.local.images.sources.content import Content, ContentStore, share
 from pycloudlib.local.images.sources.published import Checksum
 from pycloudlib.local.images.sources.unpack import make_disk
 from support.image_server import MIB, qcow2_disk, raw_disk, tar_xz, xz
@@ -116,6 +117,17 @@ def test_make_disk_refuses_a_disk_that_reads_another_file(content: Content, tmp_
     with pytest.raises(ImageError, match=f"its data is in another file, {secret}"):
         make_disk(content, "disk.img")
     assert [*content.directory.iterdir()] == []
+
+
+def test_share_copies_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "disk").write_bytes(DISK)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    share(tmp_path / "disk", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == DISK
 
 
 def test_a_content_that_failed_leaves_no_directory(store: ContentStore) -> None:

@@ -12,7 +12,7 @@ from pycloudlib.errors import DownloadError, LocalEC2Error, VerificationError
 from pycloudlib.local.images.sources.download import download
 from pycloudlib.local.images.sources.published import Checksum
 from pycloudlib.local.images.sources.web import Web
-from support.image_server import Fault, ImageServer, image_server
+from support.image_server import MIB, Fault, ImageServer, image_server
 from support.small_disk import small_disk
 
 CONTENT = random.Random(1).randbytes(3_000_000)
@@ -176,6 +176,21 @@ def test_a_redirect_to_a_file_is_refused(server: ImageServer, path: Path) -> Non
         fetch(server, path)
 
 
+def test_a_redirect_loop_is_told_in_one_line(server: ImageServer, path: Path) -> None:
+    server.faults[PATH] = Fault(location=f"{server.url}{PATH}")
+    with pytest.raises(DownloadError, match=r"^[^\n]*: 302 The HTTP server returned a redirect error[^\n]*$"):
+        fetch(server, path)
+
+
+def test_a_silent_server_cuts_the_download(server: ImageServer, path: Path) -> None:
+    server.faults[PATH] = Fault(hold_after=2 * MIB, times=1, then=Fault(cut_after=0))
+    try:
+        with pytest.raises(DownloadError, match="was cut off after 2097152 of 3000000 bytes"):
+            download(Web(timeout=0.5), f"{server.url}{PATH}", path, CHECKSUM, lambda *_: None)
+    finally:
+        server.release.set()
+
+
 def test_a_full_disk_leaves_nothing(server: ImageServer, tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", "1m") as small:
         with pytest.raises(LocalEC2Error) as raised:
@@ -189,5 +204,10 @@ def test_a_proxy_is_used_for_every_request(other: ImageServer, path: Path, monke
     monkeypatch.delenv("NO_PROXY", raising=False)
     # A proxy is asked for the whole URL.
     other.files["http://images.example/disk.img"] = CONTENT
-    download(Web(proxy=other.url), "http://images.example/disk.img", path, CHECKSUM, lambda *_: None)
+    web = Web(proxy=other.url)
+    download(web, "http://images.example/disk.img", path, CHECKSUM, lambda *_: None)
     assert path.read_bytes() == CONTENT
+    assert [seen for seen, _ in other.requests] == ["http://images.example/disk.img"]
+    # A proxy cannot reach this computer's loopback.
+    assert web.read(f"{other.url}/elsewhere") == CONTENT
+    assert other.requests[-1][0] == "/elsewhere"
