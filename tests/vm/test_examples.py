@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib import EC2
+from pycloudlib.local.network.namespaces.probe import probe
 from support.leftovers import leftovers
 
 pytestmark = pytest.mark.vm
@@ -61,13 +62,16 @@ THEMES = {
     "snapshot.py": ["is running again", "the copy says: set up", "another machine id: yes", "another host key: yes"],
     "keys_and_groups.py": ["EC2 knows the key groups-example-", "tcp 5432", "in eu-central-1 has "],
     "images_and_permissions.py": ["snapshot: 100 %", "111122223333, 444455556666", "private again: True", "copied to "],
+    "cluster.py": ["one of 3 leads: OK", "another one leads: OK", "cut off, writes: False", "again, reads: green"],
     "notification.py": ["hello: This is a notification of one's own.", "nightly"],
 }
 """What each shows, in this order."""
 
 
-SHOWN_ELSEWHERE = {"launch.py", "several_at_once.py", "vpc.py", "hot_add.py", "snapshot.py"}
-"""By test_launch, test_fleet, test_network, and test_storage."""
+SHOWN_ELSEWHERE = {"launch.py", "several_at_once.py", "vpc.py", "hot_add.py", "snapshot.py", "cluster.py"}
+"""By test_launch, test_fleet, test_network, test_storage, and test_vpc_network."""
+
+NEEDS_NAMESPACES = {"cluster.py"}
 
 
 @pytest.mark.parametrize("example", THEMES)
@@ -76,8 +80,10 @@ def test_each_theme_has_a_program_that_runs_and_leaves_nothing(
 ) -> None:
     if example in SHOWN_ELSEWHERE and not EVERY:
         pytest.skip("boots machines for what other tests show; set PYCLOUDLIB_EXAMPLES_EVERY=1")
+    if example in NEEDS_NAMESPACES and not probe().works:
+        pytest.skip(probe().reason)
     before = leftovers(shared_ec2.client)
-    shown = run(example, PYCLOUDLIB_CONFIG=str(settings_file))
+    shown = run(example, PYCLOUDLIB_CONFIG=str(settings_file), PYCLOUDLIB_BOOT_TIMEOUT="1800")
     positions = [shown.find(expected) for expected in THEMES[example]]
     assert -1 not in positions, shown
     assert positions == sorted(positions), shown
