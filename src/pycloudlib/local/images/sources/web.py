@@ -34,7 +34,7 @@ class Stopped(Exception):  # noqa: N818  (not an error)
 
 
 class Web:
-    """An HTTP client with the proxies of the environment, or one of its own.
+    """An HTTP client with the proxies of the environment, or one of its own, for a single pull.
 
     Args:
         proxy: the URL of a proxy for all servers except those in `no_proxy`; default those of `http_proxy` and
@@ -53,6 +53,8 @@ class Web:
         self._strict = urllib.request.build_opener(*handlers, _Redirects(may_leave_tls=False))
         self._timeout = timeout
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._reads: dict[str, tuple[threading.Lock, list[bytes]]] = {}
 
     def stop(self) -> None:
         """End all requests, also those of other threads, which raise Stopped."""
@@ -62,11 +64,21 @@ class Web:
                 one.shutdown(socket.SHUT_RDWR)
 
     def read(self, url: str) -> bytes:
-        """Return a small file, such as an index. Refuse redirects from HTTPS to HTTP, since the file is not verified.
+        """Return a small file, such as an index. Request it once, however many threads ask for it.
+
+        Refuse redirects from HTTPS to HTTP, since the file is not verified.
 
         Raises:
             DownloadError: the file is missing, larger than 64 MiB, or the connection failed.
         """
+        with self._lock:
+            lock, known = self._reads.setdefault(url, (threading.Lock(), []))
+        with lock:
+            if not known:
+                known.append(self._read(url))
+            return known[0]
+
+    def _read(self, url: str) -> bytes:
         with explained(url), closing(self._open(self._strict, url)) as response:
             content = bytes(response.read(LARGEST_INDEX + 1))
             if len(content) > LARGEST_INDEX:

@@ -72,6 +72,16 @@ def test_pull_takes_every_stream(
     assert (image.name, image.architecture) == (name, wanted.architecture)
 
 
+def test_pull_reads_an_index_once_for_several_images(
+    server: ImageServer, puller: Puller, signer: Signer, disk: bytes
+) -> None:
+    for code_name, version in (("noble", "24.04"), ("jammy", "22.04"), ("focal", "20.04")):
+        add_ubuntu(server, signer.clearsign, "20240501", disk, code_name=code_name, version=version)
+    images = puller.pull([Wanted(name) for name in ("focal", "noble", "jammy")])
+    assert [image.release for image in images] == ["focal", "noble", "jammy"]
+    assert (len(server.ranges(INDEX)), len(server.ranges(PRODUCTS))) == (1, 1)
+
+
 def test_pull_refuses_a_tampered_index(server: ImageServer, puller: Puller, signer: Signer, disk: bytes) -> None:
     add_ubuntu(server, signer.clearsign, "20240423", disk)
     server.files[PRODUCTS] = server.files[PRODUCTS].replace(b"20240423", b"20240424")
