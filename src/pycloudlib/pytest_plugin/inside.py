@@ -24,7 +24,7 @@ ACCESS = "_PYCLOUDLIB_LOCAL_ACCESS"
 
 INSIDE = pytest.StashKey[LocalAccess]()
 
-_OF_LOCAL = ("local-network", "local-inside")
+_OF_LOCAL = ("local-network", "local-host-ports", "local-inside")
 _WITHOUT_TESTS = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow", "collectonly")
 """pytest's options that run no tests."""
 

@@ -47,6 +47,7 @@ class CloudOptions:
     Args:
         local: whether to start a local EC2 for the run.
         local_network: the network of the local EC2: "auto", "namespaces", or "user"; None for its default.
+        local_host_ports: the TCP ports of this computer's loopback that machines of the local EC2 reach.
         local_inside: whether to run the session inside the default VPC of the local EC2.
         local_pull: whether to download images that the local EC2 does not have.
         config: the settings file; None for the default one.
@@ -65,6 +66,7 @@ class CloudOptions:
 
     local: bool
     local_network: str | None
+    local_host_ports: tuple[int, ...]
     local_inside: bool
     local_pull: bool
     config: Path | None
@@ -125,11 +127,13 @@ class Option:
 
 
 NETWORKS = ("auto", "namespaces", "user")
+_PORTS = 65536
 _WHEN = tuple(when.value for when in When)
 
 OPTIONS = (
     Option("local", "start a local EC2 for the run, with virtual machines on this computer"),
     Option("local-network", "the network of the local EC2: auto, namespaces, or user", "NETWORK", NETWORKS),
+    Option("local-host-ports", "ports of this computer's loopback that its machines reach, such as 3128,8000", "PORTS"),
     Option("local-inside", "run the session inside the local EC2's default VPC, to reach private addresses"),
     Option("local-pull", "download missing images of releases into the local EC2"),
     Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
@@ -194,6 +198,7 @@ def read_options(config: pytest.Config) -> CloudOptions:
     options = CloudOptions(
         local=read("local", _switch, False),
         local_network=read("local-network", _network),
+        local_host_ports=read("local-host-ports", _ports, ()),
         local_inside=read("local-inside", _switch, False),
         local_pull=read("local-pull", _switch, False),
         config=read("config", _path),
@@ -276,6 +281,16 @@ def _network(finding: _Finding) -> str:
     if finding.value not in NETWORKS:
         raise ValueError(f"must be one of {', '.join(NETWORKS)}")
     return str(finding.value)
+
+
+def _ports(finding: _Finding) -> tuple[int, ...]:
+    try:
+        ports = tuple(int(one) for one in str(finding.value).split(","))
+    except ValueError:
+        ports = (0,)
+    if not all(0 < port < _PORTS for port in ports):
+        raise ValueError("must be ports from 1 to 65535, separated by commas")
+    return ports
 
 
 def _tag(finding: _Finding) -> str:

@@ -12,6 +12,7 @@ from pycloudlib.pytest_plugin.options import OPTIONS, CloudOptions, When, read_o
 VALUES = {
     "local": ("true", True),
     "local-network": ("user", "user"),
+    "local-host-ports": ("3128, 8000", (3128, 8000)),
     "local-inside": ("true", True),
     "local-pull": ("true", True),
     "config": ("settings.toml", None),
@@ -110,6 +111,12 @@ def test_everything_that_is_wrong_is_told_at_once(pytester: pytest.Pytester, mon
             "environment variable PYCLOUDLIB_REQUIRED: found 'perhaps'; must be true or false",
         ]
     )
+
+
+@pytest.mark.parametrize("said", ["proxy", "3128,", "0", "65536", "80;81"])
+def test_ports_are_numbers_between_commas(pytester: pytest.Pytester, said: str) -> None:
+    with pytest.raises(pytest.UsageError, match="must be ports from 1 to 65535, separated by commas"):
+        read_options(pytester.parseconfig(f"--cloud-local-host-ports={said}"))
 
 
 def test_a_value_that_pytest_refuses_is_told_like_the_others(pytester: pytest.Pytester) -> None:
