@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,22 @@ def test_a_full_disk_is_told_in_one_line(
         assert done.returncode == 1
         assert done.stderr.splitlines()[-1].startswith(f"pycloudlib: no room left on the disk: free some in {small}")
         assert [*(paths.images_dir() / ".content").iterdir()] == []
+
+
+def test_a_disk_without_room_to_unpack_keeps_the_verified_download(
+    cli: CommandLine, server: ImageServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = add_debian(server, "20241004-1890", b"\x55\xaa".rjust(512, b"\0") * 4096)
+    with small_disk(cli.home / "small", "512k") as small:
+        monkeypatch.setenv("XDG_DATA_HOME", str(small))
+        done = cli.run(*PULL, "bookworm")
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("pycloudlib: no room left on the disk: free some in ")
+        (content,) = (paths.images_dir() / ".content").iterdir()
+        assert [file.name for file in content.iterdir()] == ["download"]
+        subprocess.run(["mount", "-o", "remount,size=8m", str(small)], check=True)
+        assert cli.run(*PULL, "bookworm").returncode == 0
+        assert len(server.ranges(path)) == 1
 
 
 def test_an_interrupted_pull_ends_at_once_and_continues(process: CommandLine, server: ImageServer) -> None:
