@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -297,6 +299,21 @@ def test_vpc_that_is_gone_takes_its_addresses_with_it(fabric: Fabric, connect: C
     again = connect(fabric, C)
     again.call("serve", port=80)
     assert a.reaches(PUBLIC_C, 80)
+
+
+def test_public_addresses_are_reached_after_the_helper_was_killed(
+    namespaces_work: None, tmp_path: Path, connect: Connect
+) -> None:
+    lost = threading.Event()
+    with contextlib.closing(Fabric(tmp_path, public_cidr=PUBLIC, on_lost=lambda _: lost.set())) as fabric:
+        fabric.apply(lab(A))
+        connect(fabric, A)
+        assert fabric.helper_pid is not None
+        os.kill(fabric.helper_pid, signal.SIGKILL)
+        assert lost.wait(PATIENCE)
+        a, c = connect(fabric, A), connect(fabric, C)
+        c.call("serve", port=80)
+        assert a.peer_seen_at(PUBLIC_C, 80) == PUBLIC_A
 
 
 def test_commands_inside_find_what_listens_at_public_addresses(fabric: Fabric) -> None:
