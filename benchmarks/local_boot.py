@@ -121,7 +121,8 @@ def by_hand(image: Image, key_pair: KeyPair, accelerator: Accelerator) -> float:
 
 
 def kernel_of(image: Image) -> Kernel | None:
-    return Kernel(image.kernel, image.initrd, image.kernel_arguments) if image.kernel else None
+    arguments = f"{image.kernel_arguments} {image.user_mode_arguments}"
+    return Kernel(image.kernel, image.initrd, arguments) if image.kernel else None
 
 
 def described(image: Image, key_pair: KeyPair) -> InstanceMetadata:

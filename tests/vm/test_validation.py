@@ -72,7 +72,7 @@ def of_disk(disk: Path, image: Image) -> Sequence[str]:
         "--initrd",
         initrd,
         "--kernel-arguments",
-        image.kernel_arguments,
+        f"{image.kernel_arguments} {image.user_mode_arguments}",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -41,6 +42,10 @@ from support.vpc_site import (
 pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("vpc-network")]
 
 ANYWHERE = "0.0.0.0/0"
+ENABLE_HOTPLUG = (
+    "echo 'updates: {network: {when: [boot, hotplug]}}' | sudo tee /etc/cloud/cloud.cfg.d/99-hotplug.cfg && "
+    "sudo cloud-init single --name install-hotplug --frequency always"
+)
 
 
 @pytest.fixture(scope="module")
@@ -395,6 +400,38 @@ def test_command_inside_reaches_an_opened_udp_port(site: Site, group: SecurityGr
         what="the datagram to be answered",
         deadline=Deadline.after(PATIENCE),
     )
+
+
+def addresses(machine: EC2Instance) -> dict[str, list[dict[str, Any]]]:
+    """The global addresses of each interface in the guest, by MAC address."""
+    links: list[dict[str, Any]] = json.loads(machine.execute("ip -j addr show scope global").check())
+    # Addresses of other scopes are left as empty objects.
+    return {link["address"]: [one for one in link["addr_info"] if one] for link in links if link}
+
+
+def test_cloud_init_configures_the_interface_by_dhcp(site: Site) -> None:
+    (interface,) = site.one.network_interfaces()
+    found = addresses(site.one)[interface.mac]
+    assert {one["local"] for one in found} == {*interface.private_ips, *interface.ipv6_ips}
+    assert all(one.get("dynamic") for one in found), "an address does not come from DHCP or DHCPv6"
+    assert "inet6 dhcp" in site.one.execute("cat /etc/network/interfaces.d/50-cloud-init").check()
+    assert not site.one.execute("ls -d /run/network/interfaces.d")
+
+
+def test_cloud_init_configures_a_plugged_interface(site: Site) -> None:
+    """With `updates: network: when: [hotplug]`, which is enabled later here than by user data."""
+    machine = site.stranger
+    machine.execute(ENABLE_HOTPLUG).check()
+    address = machine.add_network_interface(ipv4_address_count=2, ipv6_address_count=1)
+    added = machine.network_interfaces()[1]
+    logged = "sudo grep -c 'Exiting hotplug handler' /var/log/cloud-init.log"
+    wait_until(
+        lambda: machine.execute(logged).ok, what="cloud-init's hot-plug handler", deadline=Deadline.after(3 * PATIENCE)
+    )
+    found = {one["local"] for one in addresses(machine)[added.mac]}
+    assert found == {*added.private_ips, *added.ipv6_ips}
+    assert not machine.execute("sudo grep -E 'already configured|ERROR' /var/log/cloud-init.log")
+    machine.remove_network_interface(address)
 
 
 def test_killed_network_helper_ends_machines_with_the_reason(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from pycloudlib.errors import ImageError, MissingPrerequisiteError
 from pycloudlib.local import qemu_img
-from pycloudlib.local.images import apt_sources
+from pycloudlib.local.images import apt_sources, guest_network
 from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
 from pycloudlib.local.images.distributions import distribution
 from pycloudlib.local.images.guest_files import GUEST_FILES, PACKAGES, TIDY_UP, write_archive
@@ -52,6 +52,8 @@ KERNEL_ARGUMENTS = " ".join(
         "pci=hpiosize=0",
         # Skip the self-tests of all ciphers at boot.
         "cryptomgr.notests",
+        # As Debian's own AMIs: DHCPv6 waits seconds for duplicate address detection, and EC2 has no duplicates.
+        "sysctl.net.ipv6.conf.default.accept_dad=0",
     )
 )
 
@@ -112,7 +114,8 @@ def build(
 
 def recipe() -> str:
     """Return a hash of the build's inputs, which changes when the resulting image would."""
-    parts = (PACKAGES, GUEST_FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, KERNEL_ARGUMENTS, DISK_SIZE)
+    arguments = (KERNEL_ARGUMENTS, guest_network.USER_MODE_ARGUMENTS)
+    parts = (PACKAGES, GUEST_FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, arguments, DISK_SIZE)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -168,6 +171,7 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
         initrd="initrd",
         warm_initrd=warm_initrd,
         kernel_arguments=KERNEL_ARGUMENTS,
+        user_mode_arguments=guest_network.USER_MODE_ARGUMENTS,
         root_device_name=published.root_device_name,
         username=published.username,
         source="built",

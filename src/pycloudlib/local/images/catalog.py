@@ -66,6 +66,7 @@ class Image:
         warm_initrd: the initramfs for boot snapshots; None if unsupported (default).
         boot_mode: "legacy-bios" (default), "uefi", or "uefi-preferred".
         origin: the URL of a pulled image; empty for others (default).
+        user_mode_arguments: kernel arguments to add on QEMU's user networking; empty for none (default).
     """
 
     image_id: str
@@ -89,6 +90,7 @@ class Image:
     warm_initrd: Path | None = None
     boot_mode: str = LEGACY_BIOS
     origin: str = ""
+    user_mode_arguments: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class Entry:
         warm_initrd: the file name of the initramfs for boot snapshots; empty without one (default).
         boot_mode: "legacy-bios" (default), "uefi", or "uefi-preferred".
         origin: the URL of a pulled image; empty for others (default).
+        user_mode_arguments: kernel arguments to add on QEMU's user networking; empty for none (default).
         offers: the AMIs that offer the disk.
     """
 
@@ -131,6 +134,7 @@ class Entry:
     warm_initrd: str = ""
     boot_mode: str = LEGACY_BIOS
     origin: str = ""
+    user_mode_arguments: str = ""
     offers: tuple[Offer, ...] = ()
 
 
@@ -380,6 +384,7 @@ def _image(directory: Path, entry: Entry, offer: Offer) -> Image:
         warm_initrd=directory / entry.warm_initrd if entry.warm_initrd else None,
         boot_mode=entry.boot_mode,
         origin=entry.origin,
+        user_mode_arguments=entry.user_mode_arguments,
     )
 
 

@@ -50,9 +50,6 @@ ssh_genkeytypes: [ed25519, ecdsa]
 # There is no boot loader to configure.
 grub_dpkg:
   enabled: false
-# udev and ifupdown do it, with what ec2-interface adds. What cloud-init would write waits for DHCP over IPv6.
-network:
-  config: disabled
 """,
 )
 

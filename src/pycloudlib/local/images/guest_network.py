@@ -1,14 +1,22 @@
-"""The network configuration of the default image's guest, for interfaces present at boot and hotplugged ones.
+"""The network configuration of the default image's guest, besides cloud-init's own.
 
-DHCP assigns the primary address of an interface, in a network wider than its subnet, since the network must contain
-the metadata service as well. The metadata has the remaining settings. Real EC2 images work the same way: see
-amazon-ec2-net-utils, and Debian's cloud-ifupdown-helper, which also writes ifupdown stanzas for udev's devices.
+On a VPC, cloud-init configures the interfaces present at boot, by DHCP and DHCPv6, as in a real AMI. ec2-interface
+adds what amazon-ec2-net-utils and Debian's cloud-ifupdown-helper add there: policy routing for secondary interfaces,
+and a configuration for hotplugged ones.
+
+On QEMU's user networking, DHCP assigns the primary address in a network wider than the subnet, since the network must
+contain the metadata service as well. There is no DHCPv6. ec2-interface configures all interfaces there, from DHCP and
+the metadata, and a kernel argument disables cloud-init's network configuration.
 """
 
 from __future__ import annotations
 
 PROGRAM_PATH = "usr/local/sbin/ec2-interface"
 STANZAS = "/run/network/interfaces.d"
+CLOUD_INIT_RULES = "/etc/udev/rules.d/10-cloud-init-hook-hotplug.rules"
+CLOUD_INIT_STANZAS = "/etc/network/interfaces.d/50-cloud-init"
+USER_MODE_ARGUMENTS = "network-config=disabled"
+"""The kernel arguments on QEMU's user networking: cloud-init's own switch, by which ec2-interface decides, too."""
 
 PROGRAM = f"""\
 #!/bin/bash
@@ -22,12 +30,32 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 STANZAS={STANZAS}
 FIRST_TABLE=10000
 
+# On user networking, cloud-init's network configuration is disabled.
+in_user_mode() {{
+    [[ " $(</proc/cmdline) " == *' {USER_MODE_ARGUMENTS} '* ]]
+}}
+
 plugged() {{
     # At boot, networking.service brings it up; once that has begun (with lo), ifupdown's own udev rule does.
     local class=auto
     grep -qs '^lo=' /run/network/ifstate && class=allow-hotplug
+    if ! in_user_mode && ! is_left_to_us; then
+        rm -f "$STANZAS/$INTERFACE"
+        return
+    fi
     mkdir -p "$STANZAS"
-    printf '%s %s\\niface %s inet dhcp\\n' "$class" "$INTERFACE" "$INTERFACE" >"$STANZAS/$INTERFACE"
+    echo "$class $INTERFACE" >"$STANZAS/$INTERFACE"
+    is_from_cloud_init "$INTERFACE" || echo "iface $INTERFACE inet dhcp" >>"$STANZAS/$INTERFACE"
+}}
+
+# On a VPC, cloud-init configures what is there at boot, and with `updates: network: when: [hotplug]` the rest, too.
+is_left_to_us() {{
+    [ "$class" = allow-hotplug ] && ! [ -e {CLOUD_INIT_RULES} ]
+}}
+
+# Whether cloud-init has written the stanza of an interface, which has all of its addresses.
+is_from_cloud_init() {{
+    ! in_user_mode && grep -qsx "iface $1 inet dhcp" {CLOUD_INIT_STANZAS}
 }}
 
 unplugged() {{
@@ -37,7 +65,9 @@ unplugged() {{
         rm "$memory"
     fi
     # The stanza stays, because ifdown asks for it. systemd calls ifdown only for what came while it ran.
-    systemd-run --no-block --collect --quiet ifdown --force "$INTERFACE"
+    # Without its leases, as dhclient would confirm the IPv6 address of this one for the next interface of that name.
+    systemd-run --no-block --collect --quiet \\
+        sh -c 'ifdown --force "$0"; rm -f /var/lib/dhcp/dhclient*."$0".leases' "$INTERFACE"
 }}
 
 forget_rules() {{
@@ -65,11 +95,15 @@ fact() {{
 }}
 
 configure() {{
-    local interface=$1 service mac token number subnet prefix first gateway table address wanted changes leased
+    local interface=$1 service mac
+    # A single interface on a VPC needs nothing that DHCP does not set.
+    in_user_mode || [ "$(echo /sys/class/net/*/device)" != "/sys/class/net/$interface/device" ] || return 0
+    local token number subnet prefix first gateway table address wanted changes leased
     read -r mac <"/sys/class/net/$interface/address" || return 0
     {{ exec {{service}}<>/dev/tcp/169.254.169.254/80; }} 2>/dev/null || return 0
     ask PUT api/token 'X-aws-ec2-metadata-token-ttl-seconds: 60' && token=$REPLY || return 0
     fact device-number && number=$REPLY || return 0
+    [ "$number" != 0 ] || in_user_mode || return 0
     fact subnet-ipv4-cidr-block && subnet=$REPLY || return 0
     fact local-ipv4s && addresses=($REPLY) || return 0
     fact ipv6s && ipv6s=($REPLY) || ipv6s=()
@@ -91,7 +125,16 @@ configure() {{
 
 # Prints what ip has to do; everything is configure's.
 changes() {{
-    local address primary=${{addresses[0]%/*}}
+    local primary=${{addresses[0]%/*}}
+    is_from_cloud_init "$interface" || main_table
+    [ "$number" != 0 ] || return
+    echo "route replace $subnet dev $interface src $primary table $table"
+    echo "route replace default via $gateway dev $interface table $table"
+    printf "rule add from %s lookup $table priority $table\\n" "${{addresses[@]%/*}}"
+}}
+
+main_table() {{
+    local address
     printf "addr replace %s dev $interface noprefixroute\\n" "${{addresses[@]}}"
     [ "${{#ipv6s[@]}}" = 0 ] || printf "addr replace %s/128 dev $interface nodad\\n" "${{ipv6s[@]}}"
     # What is there already and should not: a secondary interface's wide network, and addresses that were taken away.
@@ -107,9 +150,6 @@ changes() {{
     # The primary interface leads to everything, unless an address of this one was asked.
     echo "route del default dev $interface"
     echo "route replace $subnet dev $interface src $primary metric $table"
-    echo "route replace $subnet dev $interface src $primary table $table"
-    echo "route replace default via $gateway dev $interface table $table"
-    printf "rule add from %s lookup $table priority $table\\n" "${{addresses[@]%/*}}"
 }}
 
 # As changes, for IPv6 of a secondary interface. Every interface has the router that the primary one was told of.

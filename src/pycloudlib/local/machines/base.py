@@ -88,12 +88,14 @@ class Kernel:
         initrd: the initrd; None without one.
         arguments: the kernel command line.
         warm_initrd: the initramfs for boot snapshots; None if unsupported.
+        user_mode_arguments: kernel arguments to add on QEMU's user networking; default none.
     """
 
     path: Path
     initrd: Path | None = None
     arguments: str = ""
     warm_initrd: Path | None = None
+    user_mode_arguments: str = ""
 
 
 @dataclass(frozen=True)

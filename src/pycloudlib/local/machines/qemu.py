@@ -64,7 +64,7 @@ class QemuHardware(Hardware):
         self.start_seconds = START_SECONDS
         self.finish_seconds = FINISH_SECONDS
         self.shutdown_seconds = host.options.shutdown_seconds
-        self._spec = spec
+        self._spec = network.adapt(spec)
         self._metadata = metadata
         self._host = host
         self._network = network
@@ -81,7 +81,7 @@ class QemuHardware(Hardware):
     def switch_on(self, run: int, start: Start | None) -> None:
         """Start a QEMU process, with its devices, or from a boot snapshot and without devices."""
         if start is not None:
-            self._spec = start.spec
+            self._spec = self._network.adapt(start.spec)
             self._prepare(start.devices)
         self._fault = ""
         self._snapshot = snapshot = self._host.boot_snapshot(self._spec, self._wanted)

@@ -7,11 +7,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import MachineError, PycloudlibTimeoutError
+from pycloudlib.local.machines.base import MachineSpec
 from pycloudlib.local.machines.qemu_devices import QemuDevice, option
 from pycloudlib.local.machines.qmp import QMP
 from pycloudlib.local.network import user_mode
@@ -94,6 +96,10 @@ class QemuNetwork(ABC):
         self.on_lost: Callable[[str], object] = lambda _: None
         """Called with the reason once all machines have permanently lost their network."""
 
+    def adapt(self, spec: MachineSpec) -> MachineSpec:
+        """Return the specification of a machine on this network."""
+        return spec
+
     @abstractmethod
     def interface(self, attachment: NetworkAttachment) -> QemuInterface:
         """Return an interface for a machine, not connected yet."""
@@ -166,6 +172,13 @@ class UserNetwork(QemuNetwork):
     def __init__(self, ssh_port: int) -> None:
         super().__init__()
         self._ssh_port = ssh_port
+
+    def adapt(self, spec: MachineSpec) -> MachineSpec:
+        """Add the kernel arguments by which the image recognizes user networking."""
+        kernel = spec.kernel
+        if kernel is None or not kernel.user_mode_arguments:
+            return spec
+        return replace(spec, kernel=replace(kernel, arguments=f"{kernel.arguments} {kernel.user_mode_arguments}"))
 
     def interface(self, attachment: NetworkAttachment) -> QemuInterface:
         """Return an interface for a machine, not connected yet."""

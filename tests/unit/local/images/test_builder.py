@@ -78,6 +78,7 @@ def test_a_built_image_has_disk_kernel_and_initrd(catalogue: Catalog, bin_dir: P
     assert image.initrd.read_text() == f"content of {BOOT_FILES[1]}"
     assert "root=LABEL=root" in image.kernel_arguments
     assert "console=ttyS0" in image.kernel_arguments
+    assert image.user_mode_arguments == "network-config=disabled"
     assert qemu_img.inspect(image.disk) == qemu_img.DiskInfo("raw", builder.DISK_SIZE, None)
     assert leftovers(catalogue) == []
     assert sorted(path.name for path in image.disk.parent.iterdir()) == ["disk.raw", "image.json", "initrd", "vmlinuz"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import (
     Devices,
     Disk,
+    Kernel,
     MachineOwner,
     MachineSpec,
     PowerOffCause,
@@ -96,22 +98,22 @@ def driver(host: WithBootSnapshot) -> Iterator[QemuDriver]:
     driver.close()
 
 
-def created(driver: QemuDriver) -> tuple[Machine, Owner]:
+def created(driver: QemuDriver, spec: MachineSpec = SPEC) -> tuple[Machine, Owner]:
     def no_metadata() -> InstanceMetadata:
         raise AssertionError
 
     owner = Owner()
-    return driver.create(SPEC, owner, no_metadata), owner
+    return driver.create(spec, owner, no_metadata), owner
 
 
-def start(machine: Machine) -> None:
+def start(machine: Machine, spec: MachineSpec = SPEC) -> None:
     interface = NetworkAttachment("eni-1", "02:00:00:00:00:01", (Address("172.31.0.4"),), "172.31.0.0/20")
-    machine.submit(Start(SPEC, Devices((EmptyDisk("vol-1"),), (interface,))))
+    machine.submit(Start(spec, Devices((EmptyDisk("vol-1"),), (interface,))))
 
 
-def why_it_went_off(driver: QemuDriver) -> tuple[PowerOffCause, str] | None:
-    machine, owner = created(driver)
-    start(machine)
+def why_it_went_off(driver: QemuDriver, spec: MachineSpec = SPEC) -> tuple[PowerOffCause, str] | None:
+    machine, owner = created(driver, spec)
+    start(machine, spec)
     assert owner.off.wait(ENOUGH)
     return owner.cause
 
@@ -134,6 +136,15 @@ def test_a_machine_for_whose_writes_there_is_no_room_ends_and_says_so(driver: Qe
     cause, detail = why_it_went_off(driver) or (None, "")
     assert cause is PowerOffCause.DIED
     assert detail.startswith("no room left on the disk for ")
+
+
+@pytest.mark.parametrize("added", ["", "network-config=disabled"])
+def test_user_networking_adds_the_images_kernel_arguments(driver: QemuDriver, tmp_path: Path, added: str) -> None:
+    (tmp_path / "bin" / QEMU).write_text('#!/bin/sh\nfor word; do echo "[$word]"; done >&2\nexit 1\n')
+    kernel = Kernel(tmp_path / "vmlinuz", arguments="console=ttyS0", user_mode_arguments=added)
+    _, words = why_it_went_off(driver, replace(SPEC, kernel=kernel)) or (None, "")
+    (arguments,) = [word for word in words.split("[") if word.startswith("console=")]
+    assert ("network-config=disabled" in arguments) is bool(added)
 
 
 @pytest.mark.parametrize("end", [Stop(force=True), Destroy()])

@@ -84,7 +84,12 @@ def test_a_cloud_init_of_the_users_own_is_not_passed_over(program: ModuleType, d
     assert not program.UNIT_DIRECTORY.exists()
 
 
-@pytest.mark.parametrize("own", ["", "etc/udev/rules.d/10-own.rules", "usr/lib/udev/rules.d/50-default.rules"])
+CLOUD_INITS_OWN = "etc/udev/rules.d/70-persistent-net.rules"
+
+
+@pytest.mark.parametrize(
+    "own", ["", CLOUD_INITS_OWN, "etc/udev/rules.d/10-own.rules", "usr/lib/udev/rules.d/50-default.rules"]
+)
 def test_devices_are_handled_once_more_where_the_disk_has_other_rules(
     own: str, program: ModuleType, directory: Path, tmp_path: Path
 ) -> None:
@@ -100,8 +105,9 @@ def test_devices_are_handled_once_more_where_the_disk_has_other_rules(
     found = program.accept_root(iter([(0, str(root))]), directory, loaded)
     os.close(found)
     drop_in = program.UNIT_DIRECTORY / "systemd-udev-trigger.service.d" / "preloaded.conf"
-    assert drop_in.exists() is not bool(own)
-    if not own:
+    same = own in ("", CLOUD_INITS_OWN)
+    assert drop_in.exists() is same
+    if same:
         assert drop_in.read_text().splitlines()[2].endswith("--subsystem-match=net")
 
 

@@ -205,7 +205,7 @@ class CatalogueAmi(LocalAmi):
 def _kernel(image: Image) -> Kernel | None:
     if image.kernel is None:
         return None
-    return Kernel(image.kernel, image.initrd, image.kernel_arguments, image.warm_initrd)
+    return Kernel(image.kernel, image.initrd, image.kernel_arguments, image.warm_initrd, image.user_mode_arguments)
 
 
 def as_time(text: str) -> datetime:

@@ -43,6 +43,7 @@ UNITS = {
     "cloud-final.service": ("modules --mode=final", ""),
 }
 LAST_STAGE = "modules --mode=final"
+CLOUD_INIT_RULES = ("10-cloud-init-hook-hotplug.rules", "70-persistent-net.rules")
 UDEV_RULES = ("/usr/lib/udev/rules.d", "/etc/udev/rules.d")
 COLDPLUG_UNIT = "systemd-udev-trigger.service"
 COLDPLUG_NETWORK = "-udevadm trigger --type=devices --action=add --subsystem-match=net"
@@ -128,9 +129,12 @@ def forget_copies() -> None:
 
 
 def udev_rules(root: str = "") -> dict[str, Stamp]:
-    """Return the stamps of udev's rule files by name; files in /etc override those in /usr/lib."""
+    """Return the stamps of udev's rule files by name; files in /etc override those in /usr/lib.
+
+    Leave out those that cloud-init writes for network interfaces, which udev handles again on every boot.
+    """
     files = (path for directory in UDEV_RULES for path in Path(root + directory).glob("*.rules"))
-    return {path.name: Stamp.of(str(path)) for path in files}
+    return {path.name: Stamp.of(str(path)) for path in files if path.name not in CLOUD_INIT_RULES}
 
 
 def meet_host(port: str) -> dict[str, str]:
