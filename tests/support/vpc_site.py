@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pycloudlib import EC2, EC2Instance, KeyPair
-from pycloudlib.cli.openssh import ssh_words
+from pycloudlib.cli.openssh import forget_host, ssh_words
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.vpc import VPC
 from pycloudlib.local import LocalEC2
@@ -187,6 +187,7 @@ def held_connection(source: EC2Instance, address: str, port: int = PORT) -> Iter
             yield HeldConnection(process)
         finally:
             process.kill()
+            forget_host(source.id)
 
 
 @contextmanager
