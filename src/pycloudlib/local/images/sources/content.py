@@ -17,6 +17,7 @@ from pathlib import Path
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local import qemu_img
 from pycloudlib.local.images.sources.published import Checksum
+from pycloudlib.waiting import Deadline, wait_until
 
 DIRECTORY = ".content"
 DOWNLOAD = "download"
@@ -79,18 +80,21 @@ class ContentStore:
         self.directory = catalog / DIRECTORY
 
     @contextmanager
-    def locked(self, checksum: Checksum, on_wait: Callable[[], None]) -> Iterator[Content]:
+    def locked(
+        self, checksum: Checksum, on_wait: Callable[[], None], check_stopped: Callable[[], None] = lambda: None
+    ) -> Iterator[Content]:
         """Hold the lock on a content while the context is active, and create its directory.
 
         Args:
             checksum: the checksum of the download.
             on_wait: called once if another thread or process holds the lock.
+            check_stopped: called repeatedly while waiting; its exceptions end the wait. Default: wait until it is free.
 
         Raises:
             LocalEC2Error: the directory cannot be created.
         """
         directory = self.directory / str(checksum)
-        lock = _lock(directory, on_wait)
+        lock = _lock(directory, on_wait, check_stopped)
         try:
             yield Content(directory)
         finally:
@@ -123,22 +127,41 @@ class ContentStore:
         return sum(_removed(directory) for directory in self.directory.iterdir())
 
 
-def _lock(directory: Path, on_wait: Callable[[], None]) -> int:
+def _lock(directory: Path, on_wait: Callable[[], None], check_stopped: Callable[[], None]) -> int:
+    """Return a descriptor of the directory, which holds its lock."""
+
+    def attempt() -> tuple[int, ...]:
+        check_stopped()
+        return _try_lock(directory)
+
     try:
-        while True:
-            directory.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # The directory may have been removed, and even created again, while this waited.
-            if _is_same(directory, descriptor):
-                return descriptor
-            os.close(descriptor)
+        locked = _try_lock(directory)
+        if not locked:
+            on_wait()
+            locked = wait_until(
+                attempt, what=f"the lock on {directory}", deadline=Deadline.never(), interval=0.05, max_interval=1.0
+            )
     except OSError as error:
         raise LocalEC2Error(f"cannot write to {directory}: {error.strerror}") from error
+    return locked[0]
+
+
+def _try_lock(directory: Path) -> tuple[int, ...]:
+    """Return a descriptor that holds the lock; none if another pull holds it."""
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:  # another pull has just removed it
+        return ()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The directory may have been removed, and even created again, meanwhile.
+        if _is_same(directory, descriptor):
+            return (descriptor,)
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return ()
 
 
 def _is_same(directory: Path, descriptor: int) -> bool:

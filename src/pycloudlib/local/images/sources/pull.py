@@ -135,7 +135,7 @@ class Puller:
         def on_wait() -> None:
             self.reporter.say(f"waiting for another pull of {disk.offer.name}")
 
-        with self._store.locked(disk.checksum, on_wait) as content:
+        with self._store.locked(disk.checksum, on_wait, web.check_stopped) as content:
             if content.disk is None:
                 self._fetch(web, wanted, disk, content)
             return self._registered(disk) or self._register(disk, content)

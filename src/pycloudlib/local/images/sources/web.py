@@ -105,10 +105,11 @@ class Web:
         """
         while block := response.read(BLOCK):
             yield block
-            self._check_stopped()
-        self._check_stopped()
+            self.check_stopped()
+        self.check_stopped()
 
-    def _check_stopped(self) -> None:
+    def check_stopped(self) -> None:
+        """Raise Stopped if `stop()` was called."""
         if self._stopped.is_set():
             raise Stopped
 
@@ -117,7 +118,7 @@ class Web:
     ) -> http.client.HTTPResponse:
         if not url.startswith(SCHEMES):
             raise DownloadError(f"{url} is not the URL of an HTTP server")
-        self._check_stopped()
+        self.check_stopped()
         request = urllib.request.Request(url, headers={"User-Agent": "pycloudlib", **(headers or {})})  # noqa: S310
         response: http.client.HTTPResponse = opener.open(request, timeout=self._timeout)
         return response

@@ -12,6 +12,7 @@ from pycloudlib.errors import ImageError
 from pycloudlib.local.images.sources.content import Content, ContentStore, share
 from pycloudlib.local.images.sources.published import Checksum
 from pycloudlib.local.images.sources.unpack import make_disk
+from pycloudlib.local.images.sources.web import Stopped
 from support.image_server import MIB, qcow2_disk, raw_disk, tar_xz, xz
 
 CHECKSUM = Checksum("sha256", "0" * 64)
@@ -151,6 +152,27 @@ def test_a_second_pull_waits_for_the_first(store: ContentStore) -> None:
     # The first one has removed the empty directory under the second one, which creates it again.
     thread.join(30)
     assert order == [True]
+
+
+def test_a_waiting_pull_can_be_stopped(store: ContentStore) -> None:
+    waits, stop, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def check_stopped() -> None:
+        if stop.is_set():
+            raise Stopped
+
+    def second() -> None:
+        with pytest.raises(Stopped), store.locked(CHECKSUM, waits.set, check_stopped):
+            pytest.fail("the first one holds the lock")
+        ended.set()
+
+    with store.locked(CHECKSUM, refuse_to_wait):
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert waits.wait(30)
+        stop.set()
+        assert ended.wait(30)
+    thread.join()
 
 
 def test_prune_removes_what_nothing_uses(store: ContentStore, tmp_path: Path) -> None:
