@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pycloudlib.errors import ConfigError
-from pycloudlib.local.images.sources.pull import Puller, Reporter, source_of
+from pycloudlib.local.images.sources.pull import LineReporter, Puller, Reporter, source_of
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 SECTION = "local.images"
 KEYS = ("proxy", "mirrors", "keyrings")
-STEP = 10
-"""The percentage between two lines of progress without a terminal."""
 
 
 def pull(wanted: Sequence[Wanted], *, config_file: Path | None = None, mirror: str | None = None) -> list[Image]:
@@ -108,7 +107,7 @@ def _catalog() -> Any:
 @contextmanager
 def _reporter() -> Iterator[Reporter]:
     if not sys.stderr.isatty():
-        yield _Lines()
+        yield LineReporter(partial(click.echo, err=True))
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -122,24 +121,6 @@ def _reporter() -> Iterator[Reporter]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         yield _Bars(bars)
-
-
-class _Lines(Reporter):
-    """A line per step, and for every tenth of a download."""
-
-    def __init__(self) -> None:
-        self._told: dict[Wanted, int] = {}
-
-    def say(self, line: str) -> None:
-        click.echo(line, err=True)
-
-    def watch(self, wanted: Wanted, done: int, total: int | None) -> None:
-        if not total:
-            return
-        percent = done * 100 // total // STEP * STEP
-        if percent > self._told.setdefault(wanted, percent):
-            self._told[wanted] = percent
-            click.echo(f"{wanted.release}: {percent} % of {total / 2**20:.0f} MiB", err=True)
 
 
 class _Bars(Reporter):

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
+from pycloudlib import progress
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError, MissingPrerequisiteError
 from pycloudlib.local import paths
@@ -182,7 +183,8 @@ class LocalEC2:
     ) -> str:
         """Download the image of a release from its publisher, verify it, and offer it on every local EC2 of this user.
 
-        No-op if it is there already. Mirrors, keyrings, and a proxy are those of the environment.
+        No-op if it is there already. Mirrors, keyrings, and a proxy are those of the environment. The logger
+        "pycloudlib.progress" gets the progress; see `pycloudlib.progress.show()`.
 
         Args:
             release: a release, such as "noble", "24.04", or "bookworm".
@@ -203,10 +205,11 @@ class LocalEC2:
         """
         from pycloudlib.local.images.catalog import Catalog  # noqa: PLC0415  (most uses need none of it)
         from pycloudlib.local.images.sources.published import Wanted  # noqa: PLC0415
-        from pycloudlib.local.images.sources.pull import Puller  # noqa: PLC0415
+        from pycloudlib.local.images.sources.pull import LineReporter, Puller  # noqa: PLC0415
 
         wanted = Wanted(release, daily, arch, image_type, serial)
-        (image,) = Puller(Catalog(paths.images_dir())).pull([wanted])
+        reporter = LineReporter(lambda line: progress.logger.info("%s", line))
+        (image,) = Puller(Catalog(paths.images_dir()), reporter=reporter).pull([wanted])
         return image.image_id
 
     def partition(self, one: str, other: str = "all") -> AbstractContextManager[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -26,6 +26,9 @@ from pycloudlib.releases import UBUNTU_RELEASE_VERSION_MAP
 
 AT_ONCE = 4
 """The number of concurrent downloads."""
+
+TENTHS = 10
+MIB = 2**20
 
 SOURCES: tuple[Source, ...] = (
     Debian(),
@@ -53,6 +56,31 @@ class Reporter:
             done: the bytes so far.
             total: the bytes of the whole download; None if unknown.
         """
+
+
+class LineReporter(Reporter):
+    """Writes a line for each step, and for each tenth of a download.
+
+    Args:
+        write: writes a line.
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+        self._told: dict[Wanted, int] = {}
+
+    def say(self, line: str) -> None:
+        """Write a line for a step."""
+        self._write(line)
+
+    def watch(self, wanted: Wanted, done: int, total: int | None) -> None:
+        """Write a line if the download has passed another tenth."""
+        if not total:
+            return
+        tenths = done * TENTHS // total
+        if tenths > self._told.setdefault(wanted, tenths):
+            self._told[wanted] = tenths
+            self._write(f"{wanted.release}: {tenths * 100 // TENTHS} % of {total / MIB:.0f} MiB")
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,14 +31,21 @@ def local(server: ImageServer, signer: Signer, tmp_path: Path, monkeypatch: pyte
         yield local
 
 
-def test_lookups_find_pulled_images(local: LocalEC2, server: ImageServer, signer: Signer, tmp_path: Path) -> None:
+def test_lookups_find_pulled_images(
+    local: LocalEC2, server: ImageServer, signer: Signer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     disk = qcow2_disk(tmp_path, raw_disk())
     for daily in (True, False):
         add_debian(server, "20241004-1890", raw_disk(), daily=daily, arch="arm64")
     add_ubuntu(server, signer.clearsign, "20240423.1", disk)
     add_ubuntu(server, signer.clearsign, "20240423", disk)
     add_ubuntu(server, signer.clearsign, "20240501", disk, daily=True, kind="minimal")
+    caplog.set_level(logging.INFO, "pycloudlib.progress")
     newest = local.pull_image("noble")
+    lines = [record.getMessage() for record in caplog.records if record.name == "pycloudlib.progress"]
+    assert lines[0].startswith("downloading http://127.0.0.1:")
+    assert lines[1] == "noble: 100 % of 0 MiB"
+    assert lines[2].endswith("-20240423.1 is ready, checksum and signature verified (by keyring.gpg)")
     older = local.pull_image("24.04", serial="20240423")
     minimal = local.pull_image("noble", daily=True, image_type="minimal")
     debian = {daily: local.pull_image("bookworm", daily=daily, arch="arm64") for daily in (True, False)}
