@@ -897,7 +897,7 @@ class EC2(BaseCloud):
 
         Args:
             ids: the ids of instances, volumes, images, snapshots, VPCs, and so on.
-            tags: at most 45 tags, whose keys must not begin with "aws:" or "pycloudlib:".
+            tags: at most 45 tags (44 with a `ttl`), whose keys must not begin with "aws:" or "pycloudlib:".
 
         Raises:
             InvalidArgumentError: an id or a tag is invalid; nothing was tagged.

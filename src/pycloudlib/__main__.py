@@ -1,0 +1,5 @@
+"""The command line: `python -m pycloudlib`. It needs the extra `cli`."""
+
+from pycloudlib.cli import main
+
+main()
