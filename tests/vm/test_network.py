@@ -61,6 +61,17 @@ def test_a_machine_in_a_vpc_has_an_address_of_its_network(site: Site) -> None:
     assert metadata(site.instance, f"network/interfaces/macs/{mac}subnet-id") == site.vpc.subnet_ids
 
 
+def test_an_image_leaves_name_server_and_host_name_to_the_next_boot(ec2: EC2) -> None:
+    with ec2.launch(ec2.daily_image("bookworm")) as original:
+        # Its own would keep every lookup of the copy waiting, in another network.
+        assert original.execute("grep nameserver /etc/resolv.conf").check() == "nameserver 172.31.0.2"
+        image_id = ec2.snapshot(original, wait=False)
+    with ec2.launch(image_id, vpc=ec2.get_or_create_vpc(ec2.tag, CIDR)) as copy:
+        name = f"ip-{copy.private_ip.replace('.', '-')}"
+        found = copy.execute("grep nameserver /etc/resolv.conf; cat /etc/hostname; uname -n").check()
+        assert found.splitlines() == [f"nameserver {IPv4Network(CIDR)[2]}", name, name]
+
+
 def test_an_added_interface_appears_in_the_guest_and_disappears(site: Site) -> None:
     instance = site.instance
     ip = instance.add_network_interface(ipv4_address_count=2, ipv6_address_count=1, ipv4_public_ip_count=1)
