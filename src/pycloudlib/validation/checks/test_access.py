@@ -30,9 +30,9 @@ def authorized(facts: Facts) -> list[tuple[str, str]]:
 
 
 @check(
-    reason="Passwords are guessed all day on every public address.",
-    remedy="PasswordAuthentication no and KbdInteractiveAuthentication no in /etc/ssh/sshd_config.d, and ssh_pwauth: "
-    "false for cloud-init.",
+    reason="Bots try passwords on every public address.",
+    remedy="Set PasswordAuthentication no and KbdInteractiveAuthentication no in /etc/ssh/sshd_config.d, and "
+    "ssh_pwauth: false for cloud-init.",
 )
 def test_no_password_login(facts: Facts) -> None:
     """Password authentication is disabled."""
@@ -45,8 +45,9 @@ def test_no_password_login(facts: Facts) -> None:
 
 
 @check(
-    reason="Nobody can tell who was root, and a stolen key is root at once.",
-    remedy="PermitRootLogin no in /etc/ssh/sshd_config.d, or disable_root: true for cloud-init, which is its default.",
+    reason="Root logins cannot be attributed to a user, and a stolen key gives full control.",
+    remedy="Set PermitRootLogin no in /etc/ssh/sshd_config.d, or disable_root: true for cloud-init, which is its "
+    "default.",
 )
 def test_no_root_login(facts: Facts) -> None:
     """The launch's key does not allow root logins."""
@@ -59,8 +60,8 @@ def test_no_root_login(facts: Facts) -> None:
 
 
 @check(
-    reason="Whoever reaches a login, on the console or by su, is in.",
-    remedy="passwd --lock ACCOUNT for each, before the image is made.",
+    reason="An empty password allows anyone at a login prompt or with su to log in.",
+    remedy="Run passwd --lock ACCOUNT for each account before you create the image.",
 )
 def test_no_empty_passwords(facts: Facts) -> None:
     """No account has an empty password."""
@@ -70,8 +71,8 @@ def test_no_empty_passwords(facts: Facts) -> None:
 
 
 @check(
-    reason="A password in the image is known to everybody who has the image, and the same on every instance.",
-    remedy="passwd --lock ACCOUNT for each, before the image is made.",
+    reason="A password in the image is the same on every instance, and known to everyone who can read the image.",
+    remedy="Run passwd --lock ACCOUNT for each account before you create the image.",
 )
 def test_no_passwords(facts: Facts) -> None:
     """No account has a password from the image."""
@@ -81,8 +82,8 @@ def test_no_passwords(facts: Facts) -> None:
 
 
 @check(
-    reason="Whoever has that key gets into every instance.",
-    remedy="rm /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys before the image is made.",
+    reason="The owner of such a key can log in to every instance.",
+    remedy="Run rm /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys before you create the image.",
 )
 def test_no_authorized_keys_are_left(facts: Facts) -> None:
     """The launch's key is the only authorized key."""
@@ -93,8 +94,8 @@ def test_no_authorized_keys_are_left(facts: Facts) -> None:
 
 
 @check(
-    reason="It tells how the image was made, and often a password or a token that was typed.",
-    remedy="rm /root/.*_history /home/*/.*_history before the image is made.",
+    reason="A history reveals how the image was built, and often contains passwords or tokens.",
+    remedy="Run rm /root/.*_history /home/*/.*_history before you create the image.",
 )
 def test_no_shell_history_is_left(facts: Facts) -> None:
     """There is no history file of a shell or another program."""
@@ -104,8 +105,8 @@ def test_no_shell_history_is_left(facts: Facts) -> None:
 
 
 @check(
-    reason="A private key in an image is everybody's who has the image.",
-    remedy="Remove it before the image is made, and replace it wherever it is used.",
+    reason="Everyone who can read the image can read its private keys.",
+    remedy="Remove the keys before you create the image, and replace them wherever they are used.",
 )
 def test_no_private_keys_are_left(facts: Facts) -> None:
     """There are no private keys in users' and build tools' directories, apart from host keys."""

@@ -5,9 +5,9 @@ from pycloudlib.validation.verdicts import check, fail
 
 
 @check(
-    reason="An instance that nobody can log in to is of no use, whatever else is right with it.",
-    remedy="Read the end of the console log: it tells how far the boot came. Look at the boot loader, the root= "
-    "argument of the kernel, the drivers in the initramfs, DHCP, sshd, and whether cloud-init installs the key.",
+    reason="An instance without a login cannot be used.",
+    remedy="Read the end of the console log, which shows how far the boot got. Check the boot loader, the kernel "
+    "argument root=, the drivers in the initramfs, DHCP, sshd, and whether cloud-init installs the key.",
 )
 def test_boots_to_login_in_time(facts: Facts) -> None:
     """A login with the launch's key succeeds within `--boot-timeout`."""

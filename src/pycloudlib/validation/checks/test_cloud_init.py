@@ -41,9 +41,10 @@ def status(facts: Facts) -> str:
 
 
 @check(
-    reason="Until cloud-init has ended, nobody knows whether the machine is what was asked for.",
-    remedy="`cloud-init status --long` tells the stage that it hangs in, `systemctl list-jobs` what it waits for. If "
-    "it is disabled, remove /etc/cloud/cloud-init.disabled and cloud-init=disabled from the kernel's command line.",
+    reason="An instance is not configured until cloud-init has finished.",
+    remedy="Run `cloud-init status --long` to see the stage that hangs, and `systemctl list-jobs` to see what it "
+    "waits for. If cloud-init is disabled, remove /etc/cloud/cloud-init.disabled, and cloud-init=disabled "
+    "from the kernel's command line.",
 )
 def test_cloud_init_ends(facts: Facts) -> None:
     """cloud-init ran and finished."""
@@ -54,9 +55,10 @@ def test_cloud_init_ends(facts: Facts) -> None:
 
 
 @check(
-    reason="What cloud-init could not do is missing on every instance: a user, a key, a mount, a package.",
-    remedy="Read /var/log/cloud-init.log at the lines shown. Mend the configuration in /etc/cloud, or leave the "
-    "module out.",
+    reason="Each error or warning means that something is missing on every instance, such as a user, a key, a "
+    "mount, or a package.",
+    remedy="Read /var/log/cloud-init.log at the lines shown. Correct the configuration in /etc/cloud, or disable "
+    "the module.",
 )
 def test_no_errors_or_warnings(facts: Facts) -> None:
     """cloud-init finished without errors, and without warnings in its log."""
@@ -68,8 +70,8 @@ def test_no_errors_or_warnings(facts: Facts) -> None:
 
 
 @check(
-    reason="An exception that cloud-init swallows is a step that was left half done, without anybody being told.",
-    remedy="Read the traceback in /var/log/cloud-init.log or /var/log/cloud-init-output.log; mend what it names.",
+    reason="cloud-init can catch an exception without reporting it, and leave a step incomplete.",
+    remedy="Read the traceback in /var/log/cloud-init.log or /var/log/cloud-init-output.log, and fix its cause.",
 )
 def test_no_tracebacks(facts: Facts) -> None:
     """cloud-init's logs have no tracebacks, apart from those of warnings and errors, see test_no_errors_or_warnings."""
@@ -91,10 +93,9 @@ def is_reported(block: list[str]) -> bool:
 
 
 @check(
-    reason="With another data source, the instance gets no key, no host name and no user data from EC2, or gets them "
-    "late.",
-    remedy="Let /etc/cloud/cloud.cfg.d name Ec2 in datasource_list, or remove the datasource_list that hides it; see "
-    "/run/cloud-init/ds-identify.log.",
+    reason="With another data source, the instance gets the key, the host name, and the user data late or not at all.",
+    remedy="Include Ec2 in datasource_list in /etc/cloud/cloud.cfg.d, or remove the datasource_list that "
+    "excludes it. See /run/cloud-init/ds-identify.log.",
 )
 def test_data_source_is_ec2(facts: Facts) -> None:
     """cloud-init found EC2's metadata."""
@@ -104,9 +105,9 @@ def test_data_source_is_ec2(facts: Facts) -> None:
 
 
 @check(
-    reason="What is not valid is passed over, and most of the time in silence.",
-    remedy="`cloud-init schema --system --annotate` shows the lines: in /etc/cloud, in the vendor data, or in the "
-    "user data.",
+    reason="cloud-init ignores invalid parts, mostly without a message.",
+    remedy="Run `cloud-init schema --system --annotate` to see the invalid lines in /etc/cloud, the vendor data, "
+    "or the user data.",
 )
 def test_schema_is_valid(facts: Facts) -> None:
     """`cloud-init schema` accepts the user data and the vendor data."""
@@ -119,9 +120,9 @@ def test_schema_is_valid(facts: Facts) -> None:
 
 
 @check(
-    reason="User data that does not run leaves the instance unfinished; user data that runs twice does its work twice.",
-    remedy="Let cloud_final_modules hold scripts-user, cloud_config_modules hold runcmd, and remove what was left of "
-    "the machine that the image was made of: `cloud-init clean` before the image is made.",
+    reason="Without its user data, an instance is not configured; user data that runs twice repeats its effects.",
+    remedy="Include scripts-user in cloud_final_modules, and runcmd in cloud_config_modules. Run `cloud-init "
+    "clean` before you create the image, to remove the state of its source.",
 )
 def test_user_data_ran_once(facts: Facts) -> None:
     """The launch's user data ran exactly once."""

@@ -22,8 +22,9 @@ TROUBLE = re.compile(
 
 
 @check(
-    reason="A kernel that stumbles while it boots will stumble under load, or has lost a device already.",
-    remedy="Look the message up for this kernel, and update or replace the kernel, or the module that it names.",
+    reason="A kernel with errors during boot may have lost a device, and is likely to fail under load.",
+    remedy="Look up the message for this kernel version, and update or replace the kernel or the module that the "
+    "message names.",
 )
 def test_no_kernel_trouble(facts: Facts) -> None:
     """The console shows no panic, oops, BUG, stall, or hung task."""
@@ -33,9 +34,9 @@ def test_no_kernel_trouble(facts: Facts) -> None:
 
 
 @check(
-    reason="EC2 shows what is printed on ttyS0, and its serial console is a login there: without it a machine that "
-    "does not come up cannot be examined.",
-    remedy="Add console=ttyS0 to the kernel's command line (for GRUB: GRUB_CMDLINE_LINUX, then update-grub).",
+    reason="EC2's console log is the output on ttyS0, and its serial console is a login there. Without them, a "
+    "failed boot cannot be investigated.",
+    remedy="Add console=ttyS0 to the kernel's command line (with GRUB: to GRUB_CMDLINE_LINUX, then run update-grub).",
 )
 def test_console_is_on_ttys0(facts: Facts) -> None:
     """The kernel's console is ttyS0 (on arm64 also ttyAMA0), with a login prompt."""

@@ -9,8 +9,9 @@ MACHINE_ID = re.compile(r"[0-9a-f]{32}")
 
 
 @check(
-    reason="DHCP leases, journals and licences go by it: two machines with the same one are taken for each other.",
-    remedy="echo uninitialized >/etc/machine-id before the image is made, and remove /var/lib/dbus/machine-id.",
+    reason="DHCP leases, journals, and licenses use the machine id: two instances with the same one are confused "
+    "with each other.",
+    remedy="Run echo uninitialized >/etc/machine-id, and remove /var/lib/dbus/machine-id, before you create the image.",
 )
 def test_machine_id_is_fresh(facts: Facts) -> None:
     """The machine id was generated during the instance's first boot."""
@@ -23,9 +24,9 @@ def test_machine_id_is_fresh(facts: Facts) -> None:
 
 
 @check(
-    reason="Logs and clusters go by the host name, and sudo and mail wait for one that does not resolve.",
-    remedy="Remove /etc/hostname before the image is made, leave preserve_hostname of cloud-init as it is (false), "
-    "and let manage_etc_hosts or nss-myhostname resolve it.",
+    reason="Logs and clusters identify hosts by name, and sudo and mail servers are slow if the name does not resolve.",
+    remedy="Remove /etc/hostname before you create the image, keep cloud-init's preserve_hostname at its default "
+    "(false), and resolve the name with manage_etc_hosts or nss-myhostname.",
 )
 def test_hostname_is_the_instances(facts: Facts) -> None:
     """The host name is the one from EC2, and it resolves."""

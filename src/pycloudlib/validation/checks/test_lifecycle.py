@@ -10,8 +10,8 @@ def changed(booted: Booted, *names: str) -> list[str]:
 
 
 @check(
-    reason="Data volumes are attached to machines that run.",
-    remedy="Let the kernel have the drivers nvme and, for older instance types, xen-blkfront, and udev run.",
+    reason="Data volumes are attached to running instances.",
+    remedy="Use a kernel with the driver nvme, and for older instance types xen-blkfront, and run udev.",
 )
 def test_added_volume_is_seen(life: Life) -> None:
     """A volume that is added to the running instance appears with its size."""
@@ -23,9 +23,9 @@ def test_added_volume_is_seen(life: Life) -> None:
 
 
 @check(
-    reason="Addresses are moved between machines by moving interfaces, and containers get interfaces of their own.",
-    remedy="Install what configures interfaces as they come: amazon-ec2-net-utils, Debian's cloud-ifupdown-helper, "
-    "or a configuration of networkd or NetworkManager that matches every interface.",
+    reason="Interfaces are moved between instances to move their addresses, and containers get their own interfaces.",
+    remedy="Install a package that configures added interfaces, such as amazon-ec2-net-utils or Debian's "
+    "cloud-ifupdown-helper, or let systemd-networkd or NetworkManager match every interface.",
 )
 def test_added_interface_is_configured(life: Life) -> None:
     """A network interface that is added to the running instance is configured with its address."""
@@ -35,8 +35,8 @@ def test_added_interface_is_configured(life: Life) -> None:
 
 
 @check(
-    reason="Updates of the kernel need restarts, and nobody is there to help a machine over its second boot.",
-    remedy="Read the console log of the second boot. What was made at the first one must not be made again: see "
+    reason="Kernel updates require reboots, and nobody is at the console to repair a failed one.",
+    remedy="Read the console log of the second boot. Steps of the first boot must not be repeated: see "
     "cloud-init's per-instance modules.",
 )
 def test_restart_changes_the_boot_id(life: Life) -> None:
@@ -50,9 +50,9 @@ def test_restart_changes_the_boot_id(life: Life) -> None:
 
 
 @check(
-    reason="Machines are stopped for the night, and are to be in the morning what they were.",
-    remedy="Let nothing in the image reset the root file system, the machine id or the host keys at boot, and let "
-    "the network not depend on yesterday's address.",
+    reason="Instances are stopped to save costs, and must be unchanged after the next start.",
+    remedy="Remove everything that resets the root file system, the machine id, or the host keys at boot, and "
+    "every reference to an earlier address.",
 )
 def test_stop_and_start_keep_data(life: Life) -> None:
     """After a stop and a start, the instance has the same identity and data."""
@@ -67,9 +67,9 @@ def test_stop_and_start_keep_data(life: Life) -> None:
 
 
 @check(
-    reason="Images are made of images: what is prepared once is launched a hundred times, each a machine of its own.",
-    remedy="Let cloud-init take the new instance id for a first boot (no manual_cache_clean), and make host keys and "
-    "machine id anew.",
+    reason="Images are often created from instances of other images, and each new instance needs its own identity.",
+    remedy="Let cloud-init treat a new instance id as a first boot (no manual_cache_clean), and generate new "
+    "host keys and a new machine id.",
 )
 def test_an_image_of_it_boots_as_a_first_boot(life: Life) -> None:
     """An instance of an image of this one has its own identity, and runs its user data."""

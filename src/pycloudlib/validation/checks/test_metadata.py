@@ -10,8 +10,9 @@ NO_DATA_SOURCE = ("DataSourceNone", "", None)
 
 
 @check(
-    reason="Keys, user data, roles and credentials come from there, and more and more accounts allow version 2 alone.",
-    remedy="Let no firewall and no route in the image stand between the instance and 169.254.169.254.",
+    reason="Keys, user data, and the credentials of roles come from this service, and more and more accounts "
+    "require version 2.",
+    remedy="Remove the firewall rule or the route in the image that blocks 169.254.169.254.",
 )
 def test_version_2_is_usable(facts: Facts) -> None:
     """The service issues a token, and with it returns the instance's own id."""
@@ -21,9 +22,10 @@ def test_version_2_is_usable(facts: Facts) -> None:
 
 
 @check(
-    reason="Version 1 hands the role's credentials to whoever lures a program of the instance into fetching a URL.",
-    remedy="Update cloud-init (20.1 and later ask with a token), and what else asks without; then set "
-    "ImdsSupport=v2.0 for the AMI.",
+    reason="With version 1, an attacker who makes a program on the instance fetch a URL gets the credentials of "
+    "its role.",
+    remedy="Update cloud-init to 20.1 or later, which uses tokens, and all other clients of the service. Then "
+    "set ImdsSupport=v2.0 for the AMI.",
 )
 def test_version_1_is_not_needed(facts: Facts) -> None:
     """cloud-init finds its data if version 1 is disabled."""

@@ -17,8 +17,8 @@ def asked(facts: Facts) -> dict[str, Any]:
 
 
 @check(
-    reason="Without its private address, nothing of EC2 reaches the instance.",
-    remedy="Let the primary interface be configured by DHCP, whatever its name is.",
+    reason="Without its private address, the instance is unreachable.",
+    remedy="Configure the primary interface with DHCP, regardless of its name.",
 )
 def test_ipv4_is_up(facts: Facts) -> None:
     """The private address is on an interface, and there is a default route."""
@@ -31,8 +31,8 @@ def test_ipv4_is_up(facts: Facts) -> None:
 
 
 @check(
-    reason="In a network of both versions, whoever prefers IPv6 does not reach the instance.",
-    remedy="Let the primary interface be configured by DHCPv6 with router advertisements, and do not disable IPv6.",
+    reason="In a dual-stack network, clients that prefer IPv6 cannot reach the instance.",
+    remedy="Configure the primary interface with DHCPv6 and router advertisements, and do not disable IPv6.",
 )
 def test_ipv6_is_up(facts: Facts) -> None:
     """Every IPv6 address from EC2 is on an interface."""
@@ -44,9 +44,9 @@ def test_ipv6_is_up(facts: Facts) -> None:
 
 
 @check(
-    reason="Without names, nothing is installed, and no service of AWS is found.",
-    remedy="Let DHCP's name server get into /etc/resolv.conf, or systemd-resolved run; a fixed /etc/resolv.conf is a "
-    "relic.",
+    reason="Without name resolution, the instance finds neither package repositories nor AWS services.",
+    remedy="Let the DHCP client write the name server to /etc/resolv.conf, or run systemd-resolved, instead of a "
+    "static /etc/resolv.conf.",
 )
 def test_names_are_looked_up(facts: Facts) -> None:
     """The name server responds, with any result."""
@@ -56,7 +56,7 @@ def test_names_are_looked_up(facts: Facts) -> None:
 
 
 @check(
-    reason="Current instance types have no other network adapter: without its driver they are unreachable.",
+    reason="Current instance types have no other network adapter, so without its driver they are unreachable.",
     remedy="Install a kernel with the module ena (linux-modules-extra, linux-image-cloud-amd64, or Amazon's own "
     "sources).",
 )

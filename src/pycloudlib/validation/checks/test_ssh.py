@@ -17,9 +17,9 @@ def host_keys(facts: Facts) -> list[list[str]]:
 
 
 @check(
-    reason="Whoever has the image has its host keys, and can pretend to be any machine that was launched from it.",
-    remedy="rm /etc/ssh/ssh_host_*_key* before the image is made, and leave ssh_deletekeys of cloud-init as it is "
-    "(true).",
+    reason="Everyone who can read the image has its host keys, and can impersonate every instance of it.",
+    remedy="Run rm /etc/ssh/ssh_host_*_key* before you create the image, and keep cloud-init's ssh_deletekeys at "
+    "its default (true).",
 )
 def test_host_keys_are_the_machines_own(facts: Facts) -> None:
     """This instance generated every host key after its first start."""
@@ -30,8 +30,9 @@ def test_host_keys_are_the_machines_own(facts: Facts) -> None:
 
 
 @check(
-    reason="A private host key that others may read is everybody's; sshd refuses to use it.",
-    remedy="chown root /etc/ssh/ssh_host_*_key*; chmod 600 /etc/ssh/ssh_host_*_key; chmod 644 "
+    reason="sshd refuses a private host key that other users can read, and they could impersonate the instance "
+    "with it.",
+    remedy="Run chown root /etc/ssh/ssh_host_*_key*; chmod 600 /etc/ssh/ssh_host_*_key; chmod 644 "
     "/etc/ssh/ssh_host_*_key.pub",
 )
 def test_host_keys_have_the_right_permissions(facts: Facts) -> None:
@@ -46,11 +47,11 @@ def test_host_keys_have_the_right_permissions(facts: Facts) -> None:
 
 
 @check(
-    reason="The console is the one place from which a client can learn whom it is to trust, before it first connects.",
-    remedy="Let cloud-init's module keys-to-console run (in cloud_final_modules), and /dev/console lead to ttyS0.",
+    reason="The console is the only source of the host keys that a client can trust before its first connection.",
+    remedy="Include keys-to-console in cloud-init's cloud_final_modules, and let /dev/console be ttyS0.",
 )
 def test_host_keys_are_on_the_console(facts: Facts) -> None:
-    """The block that cloud-init prints on the console has every host key."""
+    """The block that cloud-init prints on the console has the host keys of the instance."""
     console = facts.console_text()
     shown = {key.split()[1] for key in keys_from_console(console)}
     have = [line.split() for line in facts.lines("host_public_keys")]

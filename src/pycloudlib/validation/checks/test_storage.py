@@ -43,10 +43,9 @@ def fstab(facts: Facts) -> list[Entry]:
 
 
 @check(
-    reason="The size of the volume is chosen at each launch, and what the file system does not fill is paid for in "
-    "vain.",
-    remedy="Install growpart (cloud-guest-utils, cloud-utils-growpart), let cloud-init's modules growpart and "
-    "resizefs run, and let the root partition be the last one.",
+    reason="The size of the volume is chosen at launch, and space that the file system does not use is still billed.",
+    remedy="Install growpart (cloud-guest-utils, cloud-utils-growpart), enable cloud-init's modules growpart and "
+    "resizefs, and make the root partition the last one.",
 )
 def test_root_fills_its_volume(facts: Facts) -> None:
     """The root file system has grown to the size of its volume."""
@@ -56,8 +55,8 @@ def test_root_fills_its_volume(facts: Facts) -> None:
 
 
 @check(
-    reason="A machine that cannot write cannot log, install or update, and may not come up at its next boot.",
-    remedy="Remove what is not needed (caches, downloads, old kernels, logs), or make the image's volume larger.",
+    reason="On a full file system, an instance cannot log, install, or update anything, and may not boot again.",
+    remedy="Remove caches, downloads, old kernels, and logs, or make the image's volume larger.",
 )
 def test_root_has_room(facts: Facts) -> None:
     """The root file system has free space and inodes, and so had the image."""
@@ -71,8 +70,8 @@ def test_root_has_room(facts: Facts) -> None:
 
 
 @check(
-    reason="What is not there is missed at the worst moment; without nofail it also keeps the machine from booting.",
-    remedy="Remove the line from /etc/fstab, or add nofail; or let the device be in the image's block device mapping.",
+    reason="Programs expect the file systems of fstab, and without nofail a missing device stops the boot.",
+    remedy="Remove the line from /etc/fstab, add nofail, or add the device to the image's block device mapping.",
 )
 def test_fstab_is_mounted(facts: Facts) -> None:
     """Every entry of fstab is mounted, and findmnt reports no error."""
@@ -86,9 +85,9 @@ def test_fstab_is_mounted(facts: Facts) -> None:
 
 
 @check(
-    reason="Devices are named in the order in which they are found, and otherwise by another hypervisor: /dev/xvda "
-    "is /dev/nvme0n1 on current instance types.",
-    remedy="Name them by LABEL= or UUID= in /etc/fstab.",
+    reason="Device names depend on the order of detection and on the hypervisor: /dev/xvda is /dev/nvme0n1 on "
+    "current instance types.",
+    remedy="Use LABEL= or UUID= in /etc/fstab.",
 )
 def test_fstab_names_no_devices(facts: Facts) -> None:
     """Entries of fstab use no unstable device names."""
@@ -98,8 +97,9 @@ def test_fstab_names_no_devices(facts: Facts) -> None:
 
 
 @check(
-    reason="Swap that is on by chance is on a slow network disk that is paid for; swap that is missing ends programs.",
-    remedy="Let /etc/fstab or a .swap unit say what swap there is, and `swapon --all` agree.",
+    reason="Unintended swap is on a slow network disk that is billed; without the intended swap, the kernel "
+    "kills programs.",
+    remedy="Configure swap in /etc/fstab or in a .swap unit, and check it with `swapon --all`.",
 )
 def test_swap_is_as_configured(facts: Facts) -> None:
     """Swap is active if fstab has any; otherwise, only swap in memory (zram) is."""
@@ -112,8 +112,8 @@ def test_swap_is_as_configured(facts: Facts) -> None:
 
 
 @check(
-    reason="On current instance types every volume is an NVMe device, the root volume too.",
-    remedy="Install a kernel with the module nvme, and have it in the initramfs.",
+    reason="On current instance types, every volume is an NVMe device, including the root volume.",
+    remedy="Install a kernel with the module nvme, and include the module in the initramfs.",
 )
 def test_nvme_driver_is_there(facts: Facts) -> None:
     """The kernel has the NVMe driver."""
@@ -122,8 +122,8 @@ def test_nvme_driver_is_there(facts: Facts) -> None:
 
 
 @check(
-    reason="EBS may answer late, for example while a volume is moved. With the kernel's own 30 s the root file "
-    "system becomes read-only then.",
+    reason="EBS may respond late, for example while a volume is moved. After the kernel's default timeout of 30 "
+    "s, the root file system becomes read-only.",
     remedy="Add nvme_core.io_timeout=4294967295 to the kernel's command line.",
 )
 def test_nvme_timeout_is_long(facts: Facts) -> None:

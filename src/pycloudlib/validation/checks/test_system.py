@@ -20,7 +20,8 @@ TIMED_OUT = 124
 
 @check(
     reason="A service that fails at boot is missing on every instance.",
-    remedy="`systemctl status UNIT` and `journalctl -b -u UNIT` tell why; mend it, or mask it if nobody needs it.",
+    remedy="Run `systemctl status UNIT` and `journalctl -b -u UNIT` to see the reason. Fix the unit, or mask it "
+    "if it is not needed.",
 )
 def test_no_failed_units(facts: Facts) -> None:
     """No systemd unit has failed."""
@@ -33,8 +34,9 @@ def test_no_failed_units(facts: Facts) -> None:
 
 
 @check(
-    reason="TLS, signatures of AWS requests and logs need the right time, and a virtual machine's clock drifts.",
-    remedy="Install and enable chrony or systemd-timesyncd; on AWS with the server 169.254.169.123.",
+    reason="TLS, the signatures of AWS requests, and logs need the correct time, and the clock of a virtual "
+    "machine drifts.",
+    remedy="Install and enable chrony or systemd-timesyncd; on AWS, use the server 169.254.169.123.",
 )
 def test_clock_is_kept(facts: Facts) -> None:
     """A service synchronizes the clock with NTP."""
@@ -43,8 +45,8 @@ def test_clock_is_kept(facts: Facts) -> None:
 
 
 @check(
-    reason="In a fleet, logs are compared; local times, and clocks that jump twice a year, make that hard.",
-    remedy="ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime",
+    reason="Logs of a fleet are hard to compare if they use local times or daylight saving time.",
+    remedy="Run ln -sf /usr/share/zoneinfo/Etc/UTC /etc/localtime",
 )
 def test_time_zone_is_utc(facts: Facts) -> None:
     """The time zone is UTC."""
@@ -53,9 +55,8 @@ def test_time_zone_is_utc(facts: Facts) -> None:
 
 
 @check(
-    reason="With packages that are half installed or contradict each other, no update and no other package is "
-    "installed.",
-    remedy="dpkg --configure -a and apt-get -f install, or dnf check, before the image is made.",
+    reason="Partially installed or conflicting packages block all updates and installations.",
+    remedy="Run dpkg --configure -a and apt-get -f install, or dnf check, before you create the image.",
 )
 def test_packages_are_consistent(facts: Facts) -> None:
     """The package manager works, and reports no damaged packages."""
@@ -67,9 +68,9 @@ def test_packages_are_consistent(facts: Facts) -> None:
 
 
 @check(
-    reason="Without a repository the image gets no security updates.",
-    remedy="Look at /etc/apt/sources.list* or /etc/yum.repos.d: a release that is past its end, or a mirror of "
-    "whoever built the image.",
+    reason="Without a repository, instances get no security updates.",
+    remedy="Check /etc/apt/sources.list* or /etc/yum.repos.d for a release past its end of life, or a mirror of "
+    "the image's builder.",
 )
 def test_repository_answers(facts: Facts) -> None:
     """A package repository is configured and responds; skipped if none is reachable."""
