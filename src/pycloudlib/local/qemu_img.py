@@ -6,9 +6,10 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pycloudlib.errors import ImageError, InvalidArgumentError, LocalEC2Error
 from pycloudlib.local.prerequisites import require
@@ -59,7 +60,7 @@ def inspect(path: Path) -> DiskInfo:
     told = json.loads(_qemu_img("info", "--output=json", str(path), what=f"cannot read {path}"))
     if told["format"] not in DISK_FORMATS:
         raise ImageError(f"{path} is no disk image that can be used: it is {told['format']}")
-    external = told.get("format-specific", {}).get("data", {}).get("data-file")
+    external = _other_file(told)
     if external is not None:
         raise ImageError(f"{path} is no disk image that can be used: its data is in another file, {external}")
     if told["format"] == "raw":
@@ -70,6 +71,16 @@ def inspect(path: Path) -> DiskInfo:
     return DiskInfo(
         format=told["format"], virtual_size=told["virtual-size"], backing=Path(backing) if backing else None
     )
+
+
+def _other_file(told: Mapping[str, Any]) -> str | None:
+    """Return another file that a disk image reads its data from; None if it has all of its data.
+
+    A qcow2 disk has a data file, and a VMDK disk has extents: an image from a stranger could name any file of the host.
+    """
+    data = told.get("format-specific", {}).get("data", {})
+    names = (data.get("data-file"), *(extent.get("filename") for extent in data.get("extents", ())))
+    return next((name for name in names if name not in (None, told["filename"])), None)
 
 
 def create_overlay(base: Path, overlay: Path, *, base_format: str, size_gb: float | None = None) -> None:

@@ -19,7 +19,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
@@ -303,7 +303,10 @@ class Catalog:
             told: dict[str, Any] = json.loads((directory / DESCRIPTION_FILE).read_text())
             offers = tuple(Offer(**offer) for offer in told.pop("offers"))
             entry = Entry(**told)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            _require_types(entry)
+            for offer in offers:
+                _require_types(offer)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             logger.warning("image %s is left out: its description cannot be used: %s", directory, error)
             return []
         names = (entry.disk, entry.kernel, entry.initrd, entry.warm_initrd)
@@ -360,6 +363,14 @@ class Catalog:
 def timestamp(now: datetime | None = None) -> str:
     """Return a time in the format of DescribeImages: ISO 8601 in UTC, with milliseconds; default now."""
     return f"{now or datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.000Z}"
+
+
+def _require_types(described: Entry | Offer) -> None:
+    types = {"str": str, "int": int}
+    for field in fields(described):
+        wanted = types.get(str(field.type))
+        if wanted is not None and not isinstance(getattr(described, field.name), wanted):
+            raise TypeError(f"{field.name} is not {wanted.__name__}")
 
 
 def _image(directory: Path, entry: Entry, offer: Offer) -> Image:

@@ -255,6 +255,17 @@ def test_a_broken_entry_is_logged_and_left_out(
     assert str(bad.disk.parent) in caplog.text
 
 
+@pytest.mark.parametrize("wrong", [{"disk": None}, {"created": 5}, {"kernel": ["x"]}, {"virtual_size": "1"}])
+def test_an_entry_with_a_wrong_type_is_left_out(
+    catalogue: Catalog, disk: Path, wrong: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    good = catalogue.add(disk, release="good")
+    description = catalogue.add(disk, release="bad").disk.parent / "image.json"
+    description.write_text(json.dumps(json.loads(description.read_text()) | wrong))
+    assert catalogue.images() == [good]
+    assert f"{next(iter(wrong))} is not " in caplog.text
+
+
 def test_an_entry_without_its_disk_is_left_out(
     catalogue: Catalog, disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,8 +9,13 @@ from urllib.parse import unquote
 from pycloudlib.errors import DownloadError
 from pycloudlib.local.images.sources.published import Checksum
 
-_GNU = re.compile(r"^(?P<digest>[0-9a-fA-F]{64}|[0-9a-fA-F]{128})(?: [ *]| ?\t)(?P<name>.+?)\s*$", re.MULTILINE)
-_BSD = re.compile(r"^(?P<algorithm>SHA256|SHA512) \((?P<name>[^)]+)\) = (?P<digest>[0-9a-fA-F]+)\s*$", re.MULTILINE)
+LONGEST_NAME = 255
+"""The bytes of the longest file name on Linux. Without a limit, a hostile line keeps the patterns busy for hours."""
+
+_GNU = re.compile(r"^(?P<digest>[0-9a-fA-F]{64}|[0-9a-fA-F]{128})(?: [ *]| ?\t)(?P<name>.{1,255})$", re.MULTILINE)
+_BSD = re.compile(
+    r"^(?P<algorithm>SHA256|SHA512) \((?P<name>[^)\n]{1,255})\) = (?P<digest>[0-9a-fA-F]{64,128})[ \r]?$", re.MULTILINE
+)
 _HREF = re.compile(r"""href=["']?([^"'>\s]+)""", re.IGNORECASE)
 _ALGORITHMS = {64: "sha256", 128: "sha512"}
 """The algorithms by the number of hexadecimal digits."""
@@ -24,7 +29,7 @@ def parse_checksums(text: bytes) -> dict[str, Checksum]:
     content = text.decode("utf-8", errors="replace")
     found = (*_GNU.finditer(content), *_BSD.finditer(content))
     return {
-        match["name"].removeprefix("./"): Checksum(_ALGORITHMS[len(match["digest"])], match["digest"].lower())
+        match["name"].strip().removeprefix("./"): Checksum(_ALGORITHMS[len(match["digest"])], match["digest"].lower())
         for match in found
         if len(match["digest"]) in _ALGORITHMS
     }
@@ -55,4 +60,5 @@ def parse_listing(text: bytes) -> list[str]:
     """Return the names in the directory listing of an HTTP server, directories without the slash, in its order."""
     hrefs = _HREF.findall(text.decode("utf-8", errors="replace"))
     names = (unquote(unescape(href)).removeprefix("./").rstrip("/") for href in hrefs)
-    return list(dict.fromkeys(name for name in names if name and "/" not in name and name[0] not in "?#."))
+    names = (name for name in names if name and "/" not in name and name[0] not in "?#.")
+    return list(dict.fromkeys(name for name in names if len(name) <= LONGEST_NAME))

@@ -178,6 +178,8 @@ def _removed(directory: Path) -> int:
         return 0
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not _is_same(directory, descriptor):  # another pull has removed and created it again
+            return 0
         files = [path for path in directory.iterdir() if path.is_file()]
         if any(path.stat().st_nlink > 1 for path in files):
             return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Protocol
 
-from pycloudlib.errors import ImageNotFoundError
+from pycloudlib.errors import DownloadError, ImageNotFoundError
 from pycloudlib.local.images.distributions import GENERIC, Offer
 from pycloudlib.local.images.sources.signature import Verification
 from pycloudlib.local.images.sources.site import Site
@@ -64,10 +65,17 @@ class Checksum:
     Args:
         algorithm: "sha256" or "sha512".
         hexdigest: the checksum in lower-case hexadecimal digits.
+
+    Raises:
+        ValueError: the checksum has other characters, which must not get into the path of its content.
     """
 
     algorithm: str
     hexdigest: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-f]+", self.hexdigest):
+            raise ValueError(f"{self.hexdigest!r} is not a checksum")
 
     def __str__(self) -> str:
         return f"{self.algorithm}-{self.hexdigest}"
@@ -176,8 +184,11 @@ def created_at(serial: str) -> datetime:
     order.
 
     Raises:
-        ValueError: the serial does not begin with a date.
+        DownloadError: the serial does not begin with a date.
     """
-    day = datetime.strptime(serial[:8], "%Y%m%d").replace(tzinfo=timezone.utc)
+    try:
+        day = datetime.strptime(serial[:8], "%Y%m%d").replace(tzinfo=timezone.utc)
+    except ValueError as error:
+        raise DownloadError(f"the serial {serial[:80]!r} does not begin with a date: use another mirror") from error
     number = "".join(character for character in serial[8:] if character.isdigit())
     return day + timedelta(seconds=int(number or "0") % 86400)

@@ -176,7 +176,7 @@ class Puller:
             watch: Watch = lambda done, total: self.reporter.watch(wanted, done, total)  # noqa: E731
             download(web, disk.url, content.partial, disk.checksum, watch)
             content.partial.rename(content.download)
-        make_disk(content, _file_name(disk.url))
+        make_disk(content, _file_name(disk.url), web.check_stopped)
 
     def _register(self, disk: PublishedDisk, content: Content) -> Image:
         stored = content.disk

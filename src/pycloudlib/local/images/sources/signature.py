@@ -15,7 +15,6 @@ from pycloudlib.errors import DownloadError, VerificationError
 from pycloudlib.local.images.sources.site import KEYRING, Site, variable_of
 from pycloudlib.local.prerequisites import find, install_command
 
-CLEARSIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
 _MESSAGE = re.compile(
     rb"-----BEGIN PGP SIGNED MESSAGE-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n(.*?)\r?\n-----BEGIN PGP SIG", re.DOTALL
 )
@@ -69,8 +68,8 @@ def verify_clearsigned(content: bytes, url: str, site: Site, keys: Keys) -> tupl
         VerificationError: the signature is invalid, or by an unknown key.
         DownloadError: the file is not signed.
     """
-    message = _MESSAGE.search(content)
-    if message is None or not content.lstrip().startswith(CLEARSIGNED):
+    message = _MESSAGE.match(content.lstrip())
+    if message is None:
         raise DownloadError(f"{url} is not a signed file: use another mirror")
     keyring, reason = _keyring(site, keys)
     if keyring is None:

@@ -8,6 +8,8 @@ minimal/daily. The format: https://git.launchpad.net/simplestreams/tree/doc/READ
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from pycloudlib.errors import DownloadError, ImageNotFoundError
@@ -34,6 +36,7 @@ DISKS = ("disk1.img", "uefi1.img", "img")
 """The file types of disks with Ubuntu's generic kernel, the preferred one first."""
 
 PULLABLE = ("generic", MINIMAL)
+SERIAL = re.compile(r"\d{8}(?:\.\d{1,9})?", re.ASCII)
 FIRST_UEFI_PREFERRED = "23.04"
 """The first release whose x86_64 AMIs boot by UEFI where the instance type has it."""
 
@@ -62,11 +65,16 @@ class Ubuntu:
         published = distribution(wanted.release)
         builds, verification = self._builds(web, site, wanted)
         serial = chosen_serial(_serials(builds), wanted)
-        item = _disk_item(builds[serial])
+        try:
+            item = _disk_item(builds[serial])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DownloadError(
+                f"the index of {site.base} has an invalid description of the {wanted}: use another mirror"
+            ) from error
         offers = published.offers_of(serial, image_type=wanted.image_type, architecture=wanted.architecture)
         return PublishedDisk(
-            url=f"{_root(site, wanted)}/{item['path']}",
-            checksum=Checksum("sha256", item["sha256"]),
+            url=f"{_root(site, wanted)}/{item.path}",
+            checksum=item.checksum,
             verification=verification,
             serial=serial,
             created=created_at(serial),
@@ -76,7 +84,7 @@ class Ubuntu:
             root_device_name=published.root_device_name,
             architecture=wanted.architecture,
             boot_mode=_boot_mode(published, wanted.architecture),
-            size=item.get("size"),
+            size=item.size,
         )
 
     @staticmethod
@@ -92,14 +100,15 @@ class Ubuntu:
         index, _ = _read(web, f"{root}/{INDEX}", site)
         content_id = f"com.ubuntu.cloud:{'daily' if wanted.daily else 'released'}:download"
         try:
-            path = index["index"][content_id]["path"]
-        except (KeyError, TypeError) as error:
+            path = _checked_path(index["index"][content_id]["path"])
+        except (KeyError, TypeError, ValueError) as error:
             raise DownloadError(f"{root}/{INDEX} does not list {content_id}: use another mirror") from error
         products, verification = _read(web, f"{root}/{path}", site)
         try:
             product = _product(products["products"], published, wanted)
             versions = product.get("versions", {})
-            return {serial: build for serial, build in versions.items() if _has_disk(build)}, verification
+            builds = {serial: build for serial, build in versions.items() if SERIAL.fullmatch(serial)}
+            return {serial: build for serial, build in builds.items() if _has_disk(build)}, verification
         except (KeyError, TypeError, AttributeError) as error:
             raise DownloadError(f"{root}/{path} is not an index of images: use another mirror") from error
 
@@ -113,7 +122,7 @@ def _read(web: Web, url: str, site: Site) -> tuple[Any, Verification]:
     text, verification = verify_clearsigned(web.read(url), url, site, KEYS)
     try:
         return json.loads(text), verification
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DownloadError(f"{url} is not JSON: use another mirror") from error
 
 
@@ -129,14 +138,32 @@ def _has_disk(build: dict[str, Any]) -> bool:
     return any(item.get("ftype") in DISKS for item in build["items"].values())
 
 
-def _disk_item(build: dict[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Disk:
+    path: str
+    checksum: Checksum
+    size: int | None
+
+
+def _disk_item(build: dict[str, Any]) -> _Disk:
     by_type = {item.get("ftype"): item for item in build["items"].values()}
     item: dict[str, Any] = next(by_type[ftype] for ftype in DISKS if ftype in by_type)
-    return item
+    size = item.get("size")
+    return _Disk(
+        path=_checked_path(item["path"]),
+        checksum=Checksum("sha256", item["sha256"].lower()),
+        size=None if size is None else int(size),
+    )
+
+
+def _checked_path(path: str) -> str:
+    if not re.fullmatch(r"[!-~]+", path):
+        raise ValueError(f"{path!r} is not the path of a file")
+    return path
 
 
 def _serials(builds: dict[str, Any]) -> list[str]:
-    return sorted(builds, key=lambda serial: [int(part) for part in serial.split(".") if part.isdigit()], reverse=True)
+    return sorted(builds, key=lambda serial: [int(part) for part in serial.split(".")], reverse=True)
 
 
 def _boot_mode(published: Distribution, architecture: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -18,12 +18,13 @@ BLOCK = 64 * 1024
 ZEROS = bytes(BLOCK)
 
 
-def make_disk(content: Content, name: str) -> Path:
+def make_disk(content: Content, name: str, check_stopped: Callable[[], None] = lambda: None) -> Path:
     """Turn the download of a content into its disk, and remove the download.
 
     Args:
         content: the content.
         name: the file name of the download, whose suffix names the format.
+        check_stopped: called repeatedly while unpacking; its exceptions end it. Default: unpack to the end.
 
     Raises:
         ImageError: the download is not a disk image, or needs another file.
@@ -31,7 +32,7 @@ def make_disk(content: Content, name: str) -> Path:
     """
     temporary = content.directory / "disk.partial"
     try:
-        _write(content.download, temporary, name)
+        _write(content.download, temporary, name, check_stopped)
         info = qemu_img.inspect(temporary)
         if info.backing is not None:
             raise ImageError(f"{name} is an overlay on {info.backing}: only disks that stand alone can be pulled")
@@ -53,13 +54,13 @@ def make_disk(content: Content, name: str) -> Path:
     return disk
 
 
-def _write(download: Path, disk: Path, name: str) -> None:
+def _write(download: Path, disk: Path, name: str, check_stopped: Callable[[], None]) -> None:
     if not name.endswith(".xz"):
         share(download, disk)
         return
     try:
         with _opened(download, name) as packed, disk.open("wb") as file:
-            _copy_sparsely(packed, file)
+            _copy_sparsely(packed, file, check_stopped)
     except (lzma.LZMAError, tarfile.TarError, EOFError) as error:
         raise ImageError(f"{name} cannot be unpacked: {error}") from error
 
@@ -79,9 +80,10 @@ def _opened(download: Path, name: str) -> Iterator[IO[bytes]]:
     raise ImageError(f"{name} has no disk: an archive with a file disk.raw was expected")
 
 
-def _copy_sparsely(source: IO[bytes], file: IO[bytes]) -> None:
+def _copy_sparsely(source: IO[bytes], file: IO[bytes], check_stopped: Callable[[], None]) -> None:
     """Copy a file, with holes for zeros."""
     while block := source.read(BLOCK):
+        check_stopped()
         if block == ZEROS[: len(block)]:
             file.seek(len(block), 1)
         else:

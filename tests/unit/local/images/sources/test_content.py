@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import subprocess
 import threading
@@ -120,6 +121,30 @@ def test_make_disk_refuses_a_disk_that_reads_another_file(content: Content, tmp_
     assert [*content.directory.iterdir()] == []
 
 
+def test_make_disk_refuses_a_vmdk_disk_with_an_extent_of_another_file(content: Content, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(DISK)
+    content.download.write_text(
+        '# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
+        f'RW {len(DISK) // 512} FLAT "{secret}" 0\n'
+        'ddb.geometry.cylinders = "8"\nddb.geometry.heads = "16"\nddb.geometry.sectors = "63"\n'
+    )
+    with pytest.raises(ImageError, match=f"its data is in another file, {secret}"):
+        make_disk(content, "disk.img")
+    assert [*content.directory.iterdir()] == []
+
+
+def test_make_disk_can_be_stopped(content: Content) -> None:
+    content.download.write_bytes(xz(DISK))
+
+    def check_stopped() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        make_disk(content, "disk.raw.xz", check_stopped)
+    assert [*content.directory.iterdir()] == [content.download]
+
+
 def test_share_copies_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "disk").write_bytes(DISK)
 
@@ -173,6 +198,27 @@ def test_a_waiting_pull_can_be_stopped(store: ContentStore) -> None:
         stop.set()
         assert ended.wait(30)
     thread.join()
+
+
+def test_prune_leaves_a_directory_that_another_pull_created_again(
+    store: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = store.directory / str(CHECKSUM)
+    directory.mkdir(parents=True)
+    locked = store.locked(CHECKSUM, refuse_to_wait)
+    flock = fcntl.flock
+
+    def replaced(descriptor: int, operation: int) -> None:
+        """Another pull fails, and a third one begins, between opening and locking."""
+        monkeypatch.setattr(fcntl, "flock", flock)
+        directory.rmdir()
+        locked.__enter__().partial.write_bytes(b"a part")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", replaced)
+    assert store.prune() == 0
+    assert (directory / "partial").read_bytes() == b"a part"
+    locked.__exit__(None, None, None)
 
 
 def test_prune_removes_what_nothing_uses(store: ContentStore, tmp_path: Path) -> None:

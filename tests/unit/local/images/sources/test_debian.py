@@ -99,3 +99,13 @@ def test_pull_names_the_setting_of_an_incomplete_mirror(server: ImageServer, pul
         f"{server.url}{path}: 404 Not Found (the mirror of debian: see PYCLOUDLIB_IMAGE_MIRROR_DEBIAN)"
     )
     assert raised.value.status == 404
+
+
+def test_pull_ignores_names_that_no_file_can_have(server: ImageServer, puller: Puller) -> None:
+    path = add_debian(server, "20241004-1890", NEW)
+    server.files[f"/debian/bookworm/20241004-{'9' * 5000}/x"] = b""
+    checksums = f"{path.rpartition('/')[0]}/SHA512SUMS"
+    # A pattern without a limit takes minutes for the blanks.
+    server.files[checksums] = b"0" * 64 + b"  x" + b" " * 1_000_000 + b"y\n" + server.files[checksums]
+    (image,) = puller.pull([Wanted("bookworm")])
+    assert image.name == "debian-12-amd64-20241004-1890"

@@ -163,6 +163,62 @@ def test_pull_explains_what_there_is_not(server: ImageServer, puller: Puller, si
         puller.pull([Wanted("noble")])
 
 
+@pytest.mark.parametrize(
+    "invalid",
+    [
+        {"sha256": "x/../../../../outside"},
+        {"sha256": None},
+        {"path": None},
+        {"path": "a name\nof two lines"},
+        {"size": "many"},
+    ],
+    ids=["traversal", "no-sha256", "no-path", "lines", "size"],
+)
+def test_pull_refuses_an_invalid_description_of_a_disk(
+    *, server: ImageServer, puller: Puller, signer: Signer, disk: bytes, invalid: dict
+) -> None:
+    add_ubuntu(server, signer.clearsign, "20240422", disk)
+    (versions,) = (one["versions"] for one in server.products["/ubuntu/releases"].values())
+    versions["20240424"] = {"items": {"img": {"ftype": "img", "path": "x", "sha256": "0" * 64, "size": 1} | invalid}}
+    add_ubuntu(server, signer.clearsign, "20240423", disk)
+    with pytest.raises(DownloadError) as raised:
+        puller.pull([Wanted("noble")])
+    assert str(raised.value).startswith(
+        f"the index of {server.url}/ubuntu has an invalid description of the released image of noble for x86_64"
+    )
+    assert not puller.catalog.directory.exists()
+
+
+@pytest.mark.parametrize(
+    "serial",
+    ["20240424/../../x", "newest", "20240424.\u00b2", f"20240424.{'9' * 5000}"],
+    ids=["path", "word", "digit", "huge"],
+)
+def test_pull_leaves_out_invalid_serials(
+    *, server: ImageServer, puller: Puller, signer: Signer, disk: bytes, serial: str
+) -> None:
+    add_ubuntu(server, signer.clearsign, serial, disk)
+    add_ubuntu(server, signer.clearsign, "20240423", disk)
+    assert puller.serials(Wanted("noble")) == ["20240423"]
+
+
+def test_pull_explains_a_serial_without_a_date(
+    server: ImageServer, puller: Puller, signer: Signer, disk: bytes
+) -> None:
+    add_ubuntu(server, signer.clearsign, "20249999", disk)
+    with pytest.raises(DownloadError, match="the serial '20249999' does not begin with a date: use another mirror"):
+        puller.pull([Wanted("noble")])
+
+
+def test_pull_explains_an_index_that_is_nested_too_deeply(
+    server: ImageServer, puller: Puller, signer: Signer, disk: bytes
+) -> None:
+    add_ubuntu(server, signer.clearsign, "20240423", disk)
+    server.files[INDEX] = signer.clearsign(b"[" * 100_000)
+    with pytest.raises(DownloadError, match="is not JSON: use another mirror"):
+        puller.pull([Wanted("noble")])
+
+
 def test_pull_finds_a_build_among_ten_thousand(
     server: ImageServer, puller: Puller, signer: Signer, disk: bytes
 ) -> None:
