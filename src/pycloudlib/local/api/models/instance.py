@@ -68,8 +68,8 @@ class LocalInstance(Instance):
         }
         if self.metadata_options.http_protocol_ipv6 == "enabled":
             log_once(
-                "HttpProtocolIpv6 is recorded only: the metadata service answers at [fd00:ec2::254] with the namespaces "
-                "network, and never with user networking"
+                "HttpProtocolIpv6 is recorded only: the metadata service answers at [fd00:ec2::254] with the "
+                "namespaces network, and never with user networking"
             )
         self.maintenance_options = {"AutoRecovery": options.auto_recovery, "RebootMigration": "default"}
         self.capacity_reservation_specification = {"CapacityReservationPreference": options.capacity_preference}
