@@ -16,7 +16,7 @@ from pycloudlib.ec2.vpc import VPC
 
 PAGE = Path(__file__).parents[2] / "docs/coming-from-pycloudlib.md"
 
-SAME = PAGE.read_text().split("## The same\n")[1].split("\n## ")[0]
+SAME = PAGE.read_text().split("## Compatible names and behavior\n")[1].split("\n## ")[0]
 SETTINGS = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
