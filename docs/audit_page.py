@@ -1,4 +1,4 @@
-"""Writes local-ec2-actions.md from the table of what the local EC2 honors: python docs/audit_page.py."""
+"""Writes local-ec2-actions.md from the table of supported actions, audit.toml: python docs/audit_page.py."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ INTRODUCTION = """\
 
 % Written by audit_page.py from src/pycloudlib/local/api/audit.toml.
 
-What is listed here has an effect: it shows in a Describe call, in the metadata service, or in the guest. Anything else
-is refused: another action, member, or value with `UnsupportedOperation`, naming it; a filter that EC2 has not with
-`InvalidParameterValue`. All actions take `DryRun`; those that EC2 lists as idempotent take `ClientToken`; lists take
-`MaxResults` and `NextToken`. A filter on tags is `tag:KEY`, `tag-key`, or `tag-value`; `*` and `?` are wildcards, and a
-backslash escapes them.
+This page lists the actions of EC2 that the local EC2 supports, with their members and filters. Each listed member has
+an effect: it shows in a Describe action, in the metadata service, or in the guest. The local EC2
+rejects everything else:
 
-A member of which only some values are honored is followed by those values.
+- other actions, members, values, and filters of EC2 with `UnsupportedOperation` and their names;
+- a filter that EC2 does not have with `InvalidParameterValue`, and a member that EC2 does not have with
+  `UnknownParameter`.
+
+If only some values of a member are supported, they follow in parentheses. "Rejected filters" are filters of EC2 that
+the local EC2 does not have.
+
+These apply to several actions:
+
+- All actions accept `DryRun`. Those that EC2 lists as idempotent accept `ClientToken`.
+- Listings that have pages on EC2 accept `MaxResults` and `NextToken`.
+- Filters on tags are `tag:KEY`, `tag-key`, and `tag-value`. In filter values, `*` and `?` are wildcards, and a
+  backslash escapes them.
 """
 
 
@@ -38,7 +48,7 @@ def _section(action: str) -> str:
     if filters:
         lines += [f"Filters: {', '.join(f'`{name}`' for name in filters)}", ""]
     if audit.refused_filters:
-        lines += [f"Refused filters: {', '.join(f'`{name}`' for name in sorted(audit.refused_filters))}", ""]
+        lines += [f"Rejected filters: {', '.join(f'`{name}`' for name in sorted(audit.refused_filters))}", ""]
     if len(lines) == 2:
         lines += ["No members.", ""]
     return "\n".join(lines)
