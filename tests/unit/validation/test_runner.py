@@ -73,8 +73,8 @@ def test_a_failure_tells_what_was_found_why_it_matters_and_what_to_do(run: Runne
     lines = done.stdout.splitlines()
     at = lines.index("left behind:")
     assert lines[at + 1].strip() == "/root/.bash_history"
-    assert lines[at + 2].startswith("why:    It tells how the image was made")
-    assert lines[at + 3].startswith("remedy: rm /root/.*_history")
+    assert lines[at + 2].startswith("why:    A history reveals how the image was built")
+    assert lines[at + 3].startswith("remedy: Run rm /root/.*_history")
     assert "Traceback" not in done.stdout
     assert lines[at + 4].startswith("====")
 
@@ -152,7 +152,7 @@ def test_the_report_in_junits_format_holds_every_check(run: Runner, tmp_path: Pa
     assert len(suite) == sum(check.takes == "facts" for check in all_checks())
     (failed,) = (case for case in suite if case.find("failure") is not None)
     assert (failed.get("classname"), failed.get("name")) == ("test_access", "test_no_shell_history_is_left")
-    assert "remedy: rm /root/.*_history" in str(failed[0].text)
+    assert "remedy: Run rm /root/.*_history" in str(failed[0].text)
 
 
 def test_the_page_shows_what_is_wrong_first_and_everything_after(run: Runner, tmp_path: Path) -> None:
