@@ -118,7 +118,7 @@ def validate(
 
 def _check_image(image: str) -> None:
     if is_disk(image) and not Path(image).is_file():
-        raise click.UsageError(f"there is no disk file {image}; IMAGE is an AMI id, a release or a disk file")
+        raise click.UsageError(f"there is no disk file {image}; IMAGE is an AMI id, a release, or a disk file")
 
 
 @contextmanager
@@ -155,5 +155,5 @@ def _end(validation: Validation) -> None:
     if validation.count("failed"):
         raise click.exceptions.Exit(1)
     if not validation.count("passed"):
-        click.echo("pycloudlib: no check could be applied", err=True)
+        click.echo("pycloudlib: all checks were skipped", err=True)
         raise click.exceptions.Exit(NOT_JUDGED)

@@ -75,7 +75,7 @@ class Facts:
             question: the name of the probe, as in `questions.QUESTIONS`.
         """
         if not self.answers:
-            not_applicable(self.not_asked or "the guest could not be asked")
+            not_applicable(self.not_asked or "the probe of the guest failed")
         return self.answers[question]
 
     def text(self, question: str) -> str:
@@ -89,7 +89,7 @@ class Facts:
     def console_text(self) -> str:
         """Return the console log. Skip the check if there is none."""
         if not self.console:
-            not_applicable("EC2 gives no console log of this machine")
+            not_applicable("EC2 has no console log of this instance")
         return self.console
 
     def to_json(self) -> str:

@@ -88,7 +88,7 @@ class Life:
     def instance(self) -> EC2Instance:
         """The instance. Skip the check if no login is possible."""
         if self._subject.instance is None or not self.facts.answers:
-            not_applicable(self.facts.not_asked or "the guest could not be asked")
+            not_applicable(self.facts.not_asked or "the probe of the guest failed")
         return self._subject.instance
 
     @cached_property
@@ -135,7 +135,7 @@ class Life:
         """Restart the instance."""
         instance = self.instance
         before = self._kept()
-        self._subject.progress("restarting it")
+        self._subject.progress("restarting the instance")
         instance.restart(cloud_init_failure="raise")
         return Booted(before, self._kept())
 
@@ -146,7 +146,7 @@ class Life:
         before = self._kept()
         data = f"written in boot {before['boot_id']}"
         instance.execute(f"cat >{DATA_FILE} && sync {DATA_FILE}", stdin=data, use_sudo=True).check()
-        self._subject.progress("stopping and starting it")
+        self._subject.progress("stopping and starting the instance")
         instance.shutdown()
         instance.start(cloud_init_failure="raise")
         found = instance.execute(["cat", DATA_FILE], use_sudo=True)
@@ -156,7 +156,7 @@ class Life:
     def copy(self) -> Facts:
         """Create an image of the instance, and launch it; the instance itself remains stopped."""
         instance = self.instance
-        self._subject.progress("making an image of it")
+        self._subject.progress("creating an image of the instance")
         instance.clean()
         instance.shutdown()
         image_id = self._subject.ec2.snapshot(instance, clean=False)

@@ -78,11 +78,11 @@ def validate(subject: Subject, selection: Selection, *, junit: Path | None = Non
     if plugin.collection_errors:
         raise InvalidArgumentError(f"a check cannot be imported: {'; '.join(plugin.collection_errors)}")
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
-        raise InvalidArgumentError("no check matches what -k and -m ask for")
+        raise InvalidArgumentError("no check matches -k and -m")
     if status == pytest.ExitCode.INTERNAL_ERROR:
-        raise PycloudlibError("the run of the checks broke off; what pytest says stands above")
+        raise PycloudlibError("pytest failed with an internal error; see its output above")
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) or plugin.facts is None:
-        raise InvalidArgumentError("pytest refused its arguments; what it says stands above")
+        raise InvalidArgumentError("pytest rejected its arguments; see its output above")
     return Validation(plugin.facts, tuple(plugin.outcomes))
 
 

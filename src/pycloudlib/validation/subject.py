@@ -96,7 +96,7 @@ class Subject:
         Args:
             image_id: the AMI id.
         """
-        self.progress(f"launching {image_id}, which was made of it")
+        self.progress(f"launching {image_id}, the image of the instance")
         copy, facts, _ = self._launched(image_id)
         copy.delete(wait=False)
         return facts
@@ -126,9 +126,9 @@ class Subject:
             logged_in_after=instance.timeline.logged_in,
         )
         if facts.logged_in_after is None:
-            self.progress(f"{instance.id} never let anybody in")
-            return instance, replace(facts, not_asked="nobody could log in to the machine"), None
-        self.progress(f"{instance.id} let somebody in after {facts.logged_in_after:.0f} s; asking it")
+            self.progress(f"no login to {instance.id} succeeded")
+            return instance, replace(facts, not_asked="no login to the instance succeeded"), None
+        self.progress(f"logged in to {instance.id} after {facts.logged_in_after:.0f} s; running the probe")
         try:
             answers = ask(instance.execute, {**TIMELINE_QUESTIONS, **QUESTIONS}, timeout=ASK_TIMEOUT)
         except SSHError as asked_in_vain:

@@ -68,7 +68,7 @@ def test_a_check_that_does_not_import_ends_it_before_anything_is_launched(comman
 def test_no_check_that_matches_is_wrong_usage(command: CommandLine) -> None:
     done = command.run("validate", "bookworm", "-m", "no_such_group")
     assert done.returncode == 2
-    assert "Error: no check matches what -k and -m ask for" in done.stderr
+    assert "Error: no check matches -k and -m" in done.stderr
 
 
 def test_an_image_that_is_not_there_is_no_verdict(command: CommandLine) -> None:

@@ -41,7 +41,7 @@ def test_no_password_login(facts: Facts) -> None:
         name for name in ("passwordauthentication", "kbdinteractiveauthentication") if settings.get(name, "no") != "no"
     ]
     if taken:
-        fail(f"sshd takes passwords: {', '.join(f'{name} yes' for name in taken)}")
+        fail(f"sshd accepts passwords: {', '.join(f'{name} yes' for name in taken)}")
 
 
 @check(
@@ -67,7 +67,7 @@ def test_no_empty_passwords(facts: Facts) -> None:
     """No account has an empty password."""
     found = accounts(facts, "empty")
     if found:
-        fail(f"accounts without a password: {', '.join(found)}")
+        fail(f"accounts with an empty password: {', '.join(found)}")
 
 
 @check(
@@ -90,7 +90,7 @@ def test_no_authorized_keys_are_left(facts: Facts) -> None:
     launch_key = key_of(facts.launch.public_key)
     found = [f"{file}: {line[-60:]}" for file, line in authorized(facts) if key_of(line) != launch_key]
     if found:
-        fail(f"keys that let somebody else in:\n{listed(found)}")
+        fail(f"other authorized keys:\n{listed(found)}")
 
 
 @check(
@@ -101,7 +101,7 @@ def test_no_shell_history_is_left(facts: Facts) -> None:
     """There is no history file of a shell or another program."""
     found = facts.lines("histories")
     if found:
-        fail(f"left behind:\n{listed(found)}")
+        fail(f"history files:\n{listed(found)}")
 
 
 @check(

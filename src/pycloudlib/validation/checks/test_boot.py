@@ -12,6 +12,6 @@ from pycloudlib.validation.verdicts import check, fail
 def test_boots_to_login_in_time(facts: Facts) -> None:
     """A login with the launch's key succeeds within `--boot-timeout`."""
     if facts.logged_in_after is None:
-        fail(facts.boot_error or "nobody could log in")
+        fail(facts.boot_error or "no login succeeded")
     if facts.logged_in_after > facts.launch.boot_timeout:
-        fail(f"it took {facts.logged_in_after:.0f} s to log in; allowed are {facts.launch.boot_timeout:g} s")
+        fail(f"the first login took {facts.logged_in_after:.0f} s; the limit is {facts.launch.boot_timeout:g} s")

@@ -20,7 +20,7 @@ KNOWN_WARNINGS = {
 def has_cloud_init(facts: Facts) -> None:
     """Skip the check if the image has no cloud-init."""
     if facts.answer("cloud_init_version").status == NOT_FOUND:
-        not_applicable("there is no cloud-init in this image")
+        not_applicable("the image has no cloud-init")
 
 
 def result(facts: Facts) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def result(facts: Facts) -> dict[str, Any]:
     try:
         told: dict[str, Any] = json.loads(facts.text("cloud_init_result"))["v1"]
     except (ValueError, KeyError, TypeError):
-        not_applicable("cloud-init has not come to its end")
+        not_applicable("cloud-init has not finished")
     return told
 
 
@@ -66,7 +66,7 @@ def test_no_errors_or_warnings(facts: Facts) -> None:
     known = re.compile("|".join(KNOWN_WARNINGS))
     logged = [line for line in facts.lines("cloud_init_problems") if ENTRY.search(line) and not known.search(line)]
     if errors or logged:
-        fail(f"cloud-init complains:\n{listed([*errors, *logged])}")
+        fail(f"cloud-init reported errors or warnings:\n{listed([*errors, *logged])}")
 
 
 @check(
@@ -78,7 +78,7 @@ def test_no_tracebacks(facts: Facts) -> None:
     has_cloud_init(facts)
     found = [block for block in blocks(facts.text("cloud_init_tracebacks")) if not is_reported(block)]
     if found:
-        fail("an exception was swallowed:\n" + "\n".join(listed(block, limit=24) for block in found[:3]))
+        fail("cloud-init caught an exception:\n" + "\n".join(listed(block, limit=24) for block in found[:3]))
 
 
 def blocks(text: str) -> list[list[str]]:
@@ -116,7 +116,7 @@ def test_schema_is_valid(facts: Facts) -> None:
     if "invalid choice: 'schema'" in answer.text:
         not_applicable(f"{facts.text('cloud_init_version')} has no `schema` command")
     if not answer.ok:
-        fail(f"cloud-init calls its data invalid:\n{listed(answer.lines)}")
+        fail(f"cloud-init found invalid data:\n{listed(answer.lines)}")
 
 
 @check(

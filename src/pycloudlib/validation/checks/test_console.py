@@ -30,7 +30,7 @@ def test_no_kernel_trouble(facts: Facts) -> None:
     """The console shows no panic, oops, BUG, stall, or hung task."""
     found = [line.strip() for line in facts.console_text().splitlines() if TROUBLE.search(line)]
     if found:
-        fail(f"the kernel was in trouble:\n{listed(found)}")
+        fail(f"the kernel reported errors:\n{listed(found)}")
 
 
 @check(
@@ -44,4 +44,4 @@ def test_console_is_on_ttys0(facts: Facts) -> None:
     if not {"ttyS0", "ttyAMA0"} & set(devices):
         fail(f"the console is on {' '.join(devices) or 'no device'}, not on ttyS0")
     if "ttyS0" in devices and facts.text("console_getty") != "active":
-        fail(f"nobody can log in on ttyS0: serial-getty@ttyS0.service is {facts.text('console_getty')}")
+        fail(f"no login on ttyS0: serial-getty@ttyS0.service is {facts.text('console_getty')}")

@@ -18,9 +18,9 @@ def test_machine_id_is_fresh(facts: Facts) -> None:
     answer = facts.answer("machine_id")
     machine_id, changed = [*answer.lines, "", ""][:2]
     if not MACHINE_ID.fullmatch(machine_id):
-        fail(f"the machine id is no such: {machine_id or 'empty'}")
+        fail(f"invalid machine id: {machine_id or 'empty'}")
     if int(changed) < int(facts.text("btime")) - CLOCK_SLACK:
-        fail(f"the machine id {machine_id} is older than the machine, so it is in the image")
+        fail(f"the machine id {machine_id} is older than the instance, so the image contains it")
 
 
 @check(
@@ -33,10 +33,10 @@ def test_hostname_is_the_instances(facts: Facts) -> None:
     name, *resolved = facts.lines("hostname") or [""]
     given = facts.launch.private_dns_name.partition(".")[0]
     if given and name.partition(".")[0] != given:
-        fail(f"the host name is {name!r}; EC2 calls this instance {given!r}")
+        fail(f"the host name is {name!r}; EC2's name of the instance is {given!r}")
     if name.partition(".")[0] in ("", "localhost"):
         fail(f"the host name is {name!r}")
     if not resolved:
         fail(f"the host name {name!r} does not resolve")
     if not given:
-        not_applicable("EC2 gave no name to compare the host name with")
+        not_applicable("EC2 has no name for this instance")

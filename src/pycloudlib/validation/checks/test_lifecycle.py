@@ -17,7 +17,7 @@ def test_added_volume_is_seen(life: Life) -> None:
     """A volume that is added to the running instance appears with its size."""
     added = life.added_volume
     if not added.device:
-        fail("no device came up for the volume")
+        fail("no device appeared for the volume")
     if added.size != added.wanted:
         fail(f"{added.device} has {added.size} bytes; the volume has {added.wanted}")
 
@@ -31,7 +31,7 @@ def test_added_interface_is_configured(life: Life) -> None:
     """A network interface that is added to the running instance is configured with its address."""
     added = life.added_interface
     if f" {added.ip}/" not in added.addresses:
-        fail(f"{added.ip} is on no interface:\n{listed(added.addresses.splitlines())}")
+        fail(f"{added.ip} is not on any interface:\n{listed(added.addresses.splitlines())}")
 
 
 @check(
@@ -43,10 +43,10 @@ def test_restart_changes_the_boot_id(life: Life) -> None:
     """The instance reboots with the same identity, and does not run its user data again."""
     booted = life.restarted
     if booted.before["boot_id"] == booted.after["boot_id"]:
-        fail("it still has the boot id of the boot before")
+        fail("the boot id is unchanged, so the instance did not boot")
     different = changed(booted, "machine_id", "host_public_keys", "user_data_runs")
     if different:
-        fail(f"after the restart these are not as they were: {', '.join(different)}")
+        fail(f"changed by the restart: {', '.join(different)}")
 
 
 @check(
@@ -58,12 +58,12 @@ def test_stop_and_start_keep_data(life: Life) -> None:
     """After a stop and a start, the instance has the same identity and data."""
     booted = life.stopped_and_started
     if booted.data_after != booted.data_before:
-        fail(f"a file that held {booted.data_before!r} holds {booted.data_after!r}")
+        fail(f"the contents of a file changed from {booted.data_before!r} to {booted.data_after!r}")
     if booted.before["boot_id"] == booted.after["boot_id"]:
-        fail("it still has the boot id of the boot before")
+        fail("the boot id is unchanged, so the instance did not boot")
     different = changed(booted, "machine_id", "host_public_keys", "user_data_runs")
     if different:
-        fail(f"after the stop and the start these are not as they were: {', '.join(different)}")
+        fail(f"changed by the stop and start: {', '.join(different)}")
 
 
 @check(
@@ -82,7 +82,7 @@ def test_an_image_of_it_boots_as_a_first_boot(life: Life) -> None:
         if copy.text(name) == life.facts.text(name)
     ]
     if same:
-        fail(f"these are those of the machine that the image was made of: {', '.join(same)}")
+        fail(f"same as on the source of the image: {', '.join(same)}")
     new = set(copy.lines("user_data_runs")) - set(life.facts.lines("user_data_runs"))
     if copy.text("boot_id") not in new:
-        fail("it did not run the user data of its launch")
+        fail("the instance did not run its user data")

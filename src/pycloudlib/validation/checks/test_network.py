@@ -11,7 +11,7 @@ def asked(facts: Facts) -> dict[str, Any]:
     """Return the responses of the name server and of the metadata service to a small program in the guest."""
     answer = facts.answer("network")
     if not answer.ok:
-        not_applicable("there is no Python 3 in the guest to ask with")
+        not_applicable("the guest has no Python 3 for the probe")
     told: dict[str, Any] = json.loads(answer.text)
     return told
 
@@ -23,9 +23,9 @@ def asked(facts: Facts) -> dict[str, Any]:
 def test_ipv4_is_up(facts: Facts) -> None:
     """The private address is on an interface, and there is a default route."""
     if not facts.launch.private_ip:
-        not_applicable("this instance has IPv6 only")
+        not_applicable("the instance has only IPv6 addresses")
     if f" {facts.launch.private_ip}/" not in facts.text("addresses"):
-        fail(f"{facts.launch.private_ip} is on no interface:\n{facts.text('addresses')}")
+        fail(f"{facts.launch.private_ip} is not on any interface:\n{facts.text('addresses')}")
     if not any("default via" in line and ":" not in line for line in facts.lines("routes")):
         fail("there is no default route")
 
@@ -37,10 +37,10 @@ def test_ipv4_is_up(facts: Facts) -> None:
 def test_ipv6_is_up(facts: Facts) -> None:
     """Every IPv6 address from EC2 is on an interface."""
     if not facts.launch.ipv6_addresses:
-        not_applicable("this instance has no IPv6 address")
+        not_applicable("the instance has no IPv6 address")
     missing = [one for one in facts.launch.ipv6_addresses if f" {one}/" not in facts.text("addresses")]
     if missing:
-        fail(f"{', '.join(missing)} is on no interface:\n{facts.text('addresses')}")
+        fail(f"{', '.join(missing)} is not on any interface:\n{facts.text('addresses')}")
 
 
 @check(
@@ -52,7 +52,7 @@ def test_names_are_looked_up(facts: Facts) -> None:
     """The name server responds, with any result."""
     found = asked(facts)["dns"]
     if found != "answered":
-        fail(f"names cannot be looked up: {found}")
+        fail(f"name resolution failed: {found}")
 
 
 @check(
@@ -63,4 +63,4 @@ def test_names_are_looked_up(facts: Facts) -> None:
 def test_ena_driver_is_there(facts: Facts) -> None:
     """The kernel has the Elastic Network Adapter's driver."""
     if not facts.answer("module_ena").ok:
-        fail(f"there is no module ena: {facts.text('module_ena')}")
+        fail(f"no module ena: {facts.text('module_ena')}")

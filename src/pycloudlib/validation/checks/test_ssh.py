@@ -26,7 +26,7 @@ def test_host_keys_are_the_machines_own(facts: Facts) -> None:
     started = int(facts.text("btime"))
     old = [path for _, _, changed, path in host_keys(facts) if int(changed) < started - CLOCK_SLACK]
     if old:
-        fail(f"host keys are older than the machine, so they are in the image:\n{listed(old)}")
+        fail(f"host keys are older than the instance, so the image contains them:\n{listed(old)}")
 
 
 @check(
@@ -43,7 +43,7 @@ def test_host_keys_have_the_right_permissions(facts: Facts) -> None:
         if owner != "root" or int(mode, 8) & (0o022 if path.endswith(".pub") else 0o137)
     ]
     if wrong:
-        fail(f"others have access to host keys:\n{listed(wrong)}")
+        fail(f"other users have access to host keys:\n{listed(wrong)}")
 
 
 @check(

@@ -51,7 +51,7 @@ def test_root_fills_its_volume(facts: Facts) -> None:
     """The root file system has grown to the size of its volume."""
     size = int(facts.text("root").split()[0])
     if size < GROWN * facts.launch.volume_size_gb * GIB:
-        fail(f"the root file system has {size / GIB:.1f} GiB, its volume {facts.launch.volume_size_gb} GiB")
+        fail(f"the root file system has {size / GIB:.1f} GiB, and its volume {facts.launch.volume_size_gb} GiB")
 
 
 @check(
@@ -66,7 +66,7 @@ def test_root_has_room(facts: Facts) -> None:
     if facts.launch.image_size_gb and int(used) > FULL * facts.launch.image_size_gb * GIB:
         fail(f"the image is full: {int(used) / GIB:.1f} of {facts.launch.image_size_gb} GiB are used")
     if inodes.isdigit() and int(inodes) > FULL * 100:
-        fail(f"the root file system has few inodes left: {inodes} % are used")
+        fail(f"the root file system has few free inodes: {inodes} % are used")
 
 
 @check(
@@ -81,7 +81,7 @@ def test_fstab_is_mounted(facts: Facts) -> None:
         fail(f"in /etc/fstab, but not mounted: {', '.join(missing)}")
     errors = [line.strip() for line in facts.lines("fstab_verified") if "[E]" in line]
     if errors:
-        fail(f"findmnt finds errors in /etc/fstab:\n{listed(errors)}")
+        fail(f"findmnt reports errors in /etc/fstab:\n{listed(errors)}")
 
 
 @check(
@@ -93,7 +93,7 @@ def test_fstab_names_no_devices(facts: Facts) -> None:
     """Entries of fstab use no unstable device names."""
     found = [entry.device for entry in fstab(facts) if UNSTABLE.match(entry.device)]
     if found:
-        fail(f"/etc/fstab names devices: {', '.join(found)}")
+        fail(f"unstable device names in /etc/fstab: {', '.join(found)}")
 
 
 @check(
@@ -106,9 +106,9 @@ def test_swap_is_as_configured(facts: Facts) -> None:
     wanted = [entry.device for entry in fstab(facts) if entry.kind == "swap"]
     active = [line.split()[0] for line in facts.lines("swaps") if "zram" not in line]
     if wanted and not active:
-        fail(f"the swap of /etc/fstab is not on: {', '.join(wanted)}")
+        fail(f"the swap of /etc/fstab is not active: {', '.join(wanted)}")
     if active and not wanted:
-        fail(f"there is swap that /etc/fstab does not name: {', '.join(active)}")
+        fail(f"swap is active that is not in /etc/fstab: {', '.join(active)}")
 
 
 @check(
@@ -118,7 +118,7 @@ def test_swap_is_as_configured(facts: Facts) -> None:
 def test_nvme_driver_is_there(facts: Facts) -> None:
     """The kernel has the NVMe driver."""
     if not facts.answer("module_nvme").ok:
-        fail(f"there is no module nvme: {facts.text('module_nvme')}")
+        fail(f"no module nvme: {facts.text('module_nvme')}")
 
 
 @check(
@@ -130,6 +130,6 @@ def test_nvme_timeout_is_long(facts: Facts) -> None:
     """The NVMe I/O timeout is at least 255 s."""
     answer = facts.answer("nvme_timeout")
     if not answer.ok or not answer.text.isdigit():
-        not_applicable("this kernel has no NVMe time-out")
+        not_applicable("the kernel has no NVMe timeout")
     if int(answer.text) < LONG_ENOUGH:
-        fail(f"nvme_core.io_timeout is {answer.text} s; the longest possible is 4294967295")
+        fail(f"nvme_core.io_timeout is {answer.text} s; the maximum is 4294967295")

@@ -26,7 +26,7 @@ TIMED_OUT = 124
 def test_no_failed_units(facts: Facts) -> None:
     """No systemd unit has failed."""
     if facts.answer("failed_units").status == NOT_FOUND:
-        not_applicable("there is no systemd in this image")
+        not_applicable("the image has no systemd")
     units = [line.strip(" ●*").split()[0] for line in facts.lines("failed_units")]
     failed = [unit for unit in units if not CLOUD_INIT_UNIT.match(unit)]
     if failed:
@@ -41,7 +41,7 @@ def test_no_failed_units(facts: Facts) -> None:
 def test_clock_is_kept(facts: Facts) -> None:
     """A service synchronizes the clock with NTP."""
     if "active" not in facts.text("time_services").split():
-        fail("none of chrony, systemd-timesyncd, ntpd, ntpsec and openntpd runs")
+        fail("none of chrony, systemd-timesyncd, ntpd, ntpsec, and openntpd is running")
 
 
 @check(
@@ -62,9 +62,9 @@ def test_packages_are_consistent(facts: Facts) -> None:
     """The package manager works, and reports no damaged packages."""
     answer = facts.answer("packages")
     if answer.status == NOT_FOUND:
-        not_applicable("no package manager that is known here")
+        not_applicable("the image has no supported package manager")
     if not answer.ok or (answer.text and "Reading package lists" not in answer.text.splitlines()[0]):
-        fail(f"the package manager complains:\n{listed(answer.lines)}")
+        fail(f"the package manager reported problems:\n{listed(answer.lines)}")
 
 
 @check(
@@ -76,8 +76,8 @@ def test_repository_answers(facts: Facts) -> None:
     """A package repository is configured and responds; skipped if none is reachable."""
     answer = facts.answer("repository")
     if answer.status == NOT_FOUND:
-        not_applicable("no package manager that is known here")
+        not_applicable("the image has no supported package manager")
     if answer.status == TIMED_OUT or UNREACHABLE.search(answer.text):
-        not_applicable("the repository cannot be reached from this network")
+        not_applicable("the repository is unreachable")
     if not answer.ok:
-        fail(f"the repository does not answer as it should:\n{listed(answer.lines)}")
+        fail(f"the package manager cannot use the repository:\n{listed(answer.lines)}")
