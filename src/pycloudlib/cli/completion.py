@@ -23,8 +23,7 @@ def completion(context: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
     bash needs the package bash-completion; zsh needs ~/.zfunc in fpath before compinit. Alternatively, evaluate the
-    script
-    in the shell's startup file: eval "$(pycloudlib completion bash)".
+    script in the shell's startup file: eval "$(pycloudlib completion bash)".
     """
     root = context.find_root()
     completion_class = get_completion_class(shell)

@@ -59,8 +59,7 @@ def delete(*, cloud: Cloud, ids: tuple[str, ...], yes: bool, force: bool, wait: 
     """Delete instances and images.
 
     An image is deleted with its snapshots. Nothing is deleted unless all of them exist and this library created them,
-    or
-    --force is given.
+    or --force is given.
     """
     ec2 = cloud.open()
     doomed = [_found(ec2, one) for one in dict.fromkeys(ids)]

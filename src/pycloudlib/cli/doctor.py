@@ -27,8 +27,7 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
     """Show the configuration with its origins, and what is missing.
 
     With the same options, it checks what `pycloudlib launch` would use. The exit status is 0 if a launch can succeed,
-    or
-    else 1. Secrets are not shown.
+    or else 1. Secrets are not shown.
     """
     with step("looking around"):
         diagnosis = diagnose(cloud, key)

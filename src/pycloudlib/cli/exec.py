@@ -46,8 +46,7 @@ def exec_(
     The output is printed as it arrives.
 
     A COMMAND of one word is a line for the guest's shell. Several words are a program and its arguments, which are
-    passed
-    literally.
+    passed literally.
 
     With one instance, the exit status is the command's, 255 if the connection fails, or 124 after a timeout. With
     several, each line starts with the instance's id. The exit status is then 0 if the command's status is 0 on all, or

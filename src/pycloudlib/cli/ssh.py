@@ -33,8 +33,7 @@ def ssh(*, login: Login, instance_id: str, command: Sequence[str], options: Sequ
     With a COMMAND, run that instead. The exit status is ssh's.
 
     The host key is first verified according to the setting host_keys, and ssh accepts no other key. ~/.ssh/known_hosts
-    and
-    the agent are not used; the rest of ~/.ssh/config applies.
+    and the agent are not used; the rest of ~/.ssh/config applies.
     """
     if not only_print:
         require_openssh()
