@@ -106,8 +106,10 @@ class CreatedResources(MutableSequence[T], Generic[T]):
             resources: the resources.
 
         Raises:
-            InvalidArgumentError: a value is not a resource of this kind.
+            InvalidArgumentError: a value is not a resource of this kind, or `resources` is a single one.
         """
+        if isinstance(resources, str) or not isinstance(resources, Iterable):
+            raise InvalidArgumentError(f"{resources!r} is no list of resources; give one such as [{resources!r}]")
         wanted, recorded = list(resources), self.read()
         for resource in wanted:
             if resource not in recorded:

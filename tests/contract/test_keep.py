@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.errors import InstanceStateError, InvalidArgumentError
 from pycloudlib.tags import Ownership
 from support.leftovers import leftovers
 
@@ -44,6 +47,14 @@ def test_the_vpc_made_for_it_stays_too_but_not_its_other_instances(ec2: EC2, oth
     assert other_ec2.get_instance(other.id).state is InstanceState.TERMINATED
     assert other_ec2.sweep(run=run, owner="any", dry_run=False).is_clean
     assert vpc.id not in leftovers(other_ec2.client)
+
+
+def test_keep_refuses_a_deleted_instance(ec2: EC2, running: EC2Instance) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"{running.id!r} is no instance"):
+        ec2.keep(running.id)  # type: ignore[arg-type]
+    assert running.delete() == []
+    with pytest.raises(InstanceStateError, match=f"{running.id} cannot be kept: it is terminated"):
+        ec2.keep(running)
 
 
 def test_what_is_left_to_a_sweep_is_not_cleaned_but_swept(ec2: EC2, other_ec2: EC2, running: EC2Instance) -> None:

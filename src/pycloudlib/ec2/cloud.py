@@ -49,7 +49,7 @@ from pycloudlib.ec2.sweep.retention import keep
 from pycloudlib.ec2.sweep.sweep import Sweep, SweepReport
 from pycloudlib.ec2.tagging import tag_resources
 from pycloudlib.ec2.vpc import CREATE_TIMEOUT, VPC, VPCs
-from pycloudlib.errors import InvalidArgumentError
+from pycloudlib.errors import InstanceStateError, InvalidArgumentError
 from pycloudlib.interrupts import sweep_command
 from pycloudlib.key import KeyPair
 from pycloudlib.lifecycle import Ledger, UndoOrder, finish_despite_interrupt
@@ -967,9 +967,19 @@ class EC2(BaseCloud):
             The new run: `sweep(run=..., owner="any", dry_run=False)` deletes its resources.
 
         Raises:
+            InvalidArgumentError: `instance` is not an EC2Instance.
+            InstanceStateError: the instance is deleted, possibly by `clean()` in another thread.
             CloudError: EC2 rejected the request; the instance is not kept.
         """
-        return keep(self._region_context, instance.id)
+        if not isinstance(instance, EC2Instance):
+            raise InvalidArgumentError(f"{instance!r} is no instance, such as launch() and get_instance() return")
+        run = keep(self._region_context, instance.id)
+        # Afterward: clean() in another thread may have been faster.
+        state = instance.state
+        if state.is_ending:
+            message = f"{instance.id} cannot be kept: it is {state}"
+            raise InstanceStateError(message, instance_id=instance.id, state=str(state))
+        return run
 
     def leave_to_sweep(self, resource_id: str) -> None:
         """Exempt a resource that was created here from `clean()`, but not from a sweep.

@@ -75,6 +75,14 @@ def test_removed_key_is_kept_and_appended_one_deleted(ec2: EC2, other: EC2) -> N
     assert ec2.tag not in ec2.list_keys()
 
 
+@pytest.mark.parametrize("single", ["ami-1", 7])
+@pytest.mark.parametrize("name", ["created_instances", "created_images", "created_vpcs", "created_keys"])
+def test_a_single_object_is_no_list(ec2: EC2, name: str, single: object) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"{single!r} is no list of resources"):
+        setattr(ec2, name, single)
+    assert getattr(ec2, name) == []
+
+
 @pytest.mark.parametrize("name", ["created_instances", "created_images", "created_vpcs", "created_keys"])
 def test_other_objects_are_refused(ec2: EC2, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="7 is no"):

@@ -41,6 +41,7 @@ class LocalExperiments(FISBackend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         self._disruptions: dict[str, dict[str, list[str]]] = {}
+        self._timers: dict[tuple[str, str], threading.Timer] = {}
         self._last_interruptions: dict[str, datetime] = {}
         super().__init__(region_name, account_id)
 
@@ -162,6 +163,7 @@ class LocalExperiments(FISBackend):
         self._disruptions.setdefault(experiment.id, {})[name] = [subnet.id for subnet in subnets]
         timer = threading.Timer(duration_of(parameters).total_seconds(), self._end, (experiment.id, name))
         timer.daemon = True
+        self._timers[experiment.id, name] = timer
         timer.start()
 
     def _end(self, experiment_id: str, name: str) -> None:
@@ -189,6 +191,7 @@ class LocalExperiments(FISBackend):
         actions = self._disruptions.get(experiment_id, {})
         if name not in actions:
             return False
+        self._timers.pop((experiment_id, name)).cancel()
         records = regional_backends(self.account_id)[self.region_name]
         for subnet_id in actions.pop(name):
             records.restore_connectivity(subnet_id)

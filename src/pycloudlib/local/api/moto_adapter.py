@@ -204,6 +204,7 @@ __all__ = [
     "random_spot_request_id",
     "random_volume_id",
     "regional_backends",
+    "remove_acl_associations",
     "remove_subnet_associations",
     "reserved_ips",
     "roles_of",
@@ -434,6 +435,14 @@ def remove_subnet_associations(route_tables: Iterable[Any], subnet_id: str) -> N
         gone = [key for key, target in table._associations.items() if target == subnet_id]
         for association_id in gone:
             del table._associations[association_id]
+
+
+def remove_acl_associations(network_acls: Iterable[NetworkAcl], subnet_id: str) -> None:
+    """Remove a subnet's association from network ACLs, as EC2 does when the subnet is deleted."""
+    for acl in network_acls:
+        gone = [key for key, one in acl._associations.items() if one.subnet_id == subnet_id]
+        for association_id in gone:
+            del acl._associations[association_id]
 
 
 def security_groups_of(interface: NetworkInterface) -> list[Any]:

@@ -153,8 +153,12 @@ class NamespaceNetwork(QemuNetwork):
         with self._forwarding:
             self._forward_from_host()
             with self._lock:
-                entered = list(self._entered.values())
-            for forwarder in entered:
+                entered = dict(self._entered)
+            for vpc_id, forwarder in entered.items():
+                if vpc_id not in topology.vpcs:
+                    # Its VPC was deleted while it was being created.
+                    self._close_vpc(vpc_id)
+                    continue
                 _forward(forwarder, self._loopback_ports())
 
     def _forward_from_host(self) -> None:

@@ -226,7 +226,7 @@ class NetworkFaults:
             topology: the current network of all regions.
 
         Raises:
-            LocalEC2Error: an end does not exist, or the network rejects the fault.
+            LocalEC2Error: an end does not exist, or the network rejects the fault. The one with its id stays.
         """
         known = _places(topology)
         for end in fault.between:
@@ -238,12 +238,15 @@ class NetworkFaults:
             others = [one for one in self._faults.values() if one.shapes and one.fault_id != fault.fault_id]
             if fault.shapes and len(others) >= MOST_SHAPING:
                 raise LocalEC2Error(f"there are {MOST_SHAPING} delays and rates already, and no more at once: heal one")
+            replaced = self._faults.get(fault.fault_id)
             self._faults[fault.fault_id] = fault
         try:
             self._on_change()
         except LocalEC2Error:
             with self._lock:
                 self._faults.pop(fault.fault_id, None)
+                if replaced is not None:
+                    self._faults[replaced.fault_id] = replaced
             # A part of it may have been applied.
             with contextlib.suppress(LocalEC2Error):
                 self._on_change()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -303,10 +304,31 @@ def test_an_experiment_ends_with_its_duration(records: LocalEC2Backend, brief: e
     assert brief.get_experiment(started["id"])["state"]["status"] == "completed"
 
 
+def test_a_stopped_experiment_leaves_no_timer(records: LocalEC2Backend, brief: experiments.LocalExperiments) -> None:
+    subnet = next(subnet for of_zone in records.subnets.values() for subnet in of_zone.values())
+    wanted = template(subnet.id)
+    made = brief.create_experiment_template(
+        client_token=None,
+        description="disrupt",
+        stop_conditions=wanted["stopConditions"],
+        targets=wanted["targets"],
+        actions=wanted["actions"],
+        role_arn=ROLE,
+    )
+    before = set(threading.enumerate())
+    started = brief.start_experiment(None, made["id"])
+    (timer,) = set(threading.enumerate()) - before
+    brief.stop_experiment(started["id"])
+    timer.join(PATIENCE)
+    assert not timer.is_alive()
+
+
 def test_a_subnet_may_be_deleted_meanwhile(records: LocalEC2Backend, brief: experiments.LocalExperiments) -> None:
     subnet = next(subnet for of_zone in records.subnets.values() for subnet in of_zone.values())
     records.disrupt_connectivity(subnet, "all")
     records.delete_subnet(subnet.id)
+    associated = [one.subnet_id for acl in records.network_acls.values() for one in acl.associations]
+    assert subnet.id not in associated
     records.restore_connectivity(subnet.id)
     records.restore_connectivity(subnet.id)
     assert clones(records) == []

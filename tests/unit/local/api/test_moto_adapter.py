@@ -223,6 +223,14 @@ def test_reserved_ips_are_those_of_cidr_reservations(subnet: Subnet) -> None:
     assert moto_adapter.reserved_ips(subnet) == {"10.1.1.16", "10.1.1.17", "10.1.1.18", "10.1.1.19"}
 
 
+def test_remove_acl_associations_leaves_other_subnets(backend: EC2Backend, subnet: Subnet) -> None:
+    other = backend.create_subnet(subnet.vpc_id, "10.1.2.0/24", subnet.availability_zone)
+    moto_adapter.remove_acl_associations(backend.network_acls.values(), subnet.id)
+    associated = [one.subnet_id for acl in backend.network_acls.values() for one in acl.associations]
+    assert subnet.id not in associated
+    assert other.id in associated
+
+
 def test_remove_subnet_associations_leaves_other_subnets(backend: EC2Backend, subnet: Subnet) -> None:
     other = backend.create_subnet(subnet.vpc_id, "10.1.2.0/24", availability_zone=f"{REGION}a")
     table = backend.create_route_table(subnet.vpc_id)

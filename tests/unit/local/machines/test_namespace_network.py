@@ -19,6 +19,8 @@ from pycloudlib.errors import MachineError
 from pycloudlib.local.machines.namespace_network import NamespaceNetwork
 from pycloudlib.local.machines.qemu_interfaces import TapInterface
 from pycloudlib.local.network.faults import Fault
+from pycloudlib.local.network.namespaces.entrance import Entrance
+from pycloudlib.local.network.namespaces.fabric import Fabric
 from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.network.public_addresses import PublicAddresses
 from pycloudlib.local.network.topology import Interface, Topology
@@ -150,6 +152,30 @@ def test_public_address_of_a_later_interface_is_reached_inside(network: Namespac
         guest.call("serve", port=PORT)
         assert ask(inside, "tcp", public_ip, PORT, seconds=PATIENCE) == "198.51.100.1"
     assert network.open_vpc("vpc-1", PORT) == inside
+
+
+def test_entrance_ends_with_a_vpc_that_is_deleted_while_it_is_created(
+    network: NamespaceNetwork, site: Topology, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert network.open_vpc is not None
+    assert network.topology_listener is not None
+    before = set(threading.enumerate())
+    entrance = Fabric.entrance
+    deletions: list[threading.Thread] = []
+
+    def delete_meanwhile(fabric: Fabric, vpc_id: str) -> Entrance:
+        created = entrance(fabric, vpc_id)
+        deletions.append(threading.Thread(target=network.topology_listener, args=(Topology(),)))
+        deletions[0].start()
+        wait_until(
+            lambda: fabric.program_pids(vpc_id) == {}, what="the VPC to be deleted", deadline=Deadline.after(PATIENCE)
+        )
+        return created
+
+    monkeypatch.setattr(Fabric, "entrance", delete_meanwhile)
+    network.open_vpc("vpc-1", PORT)
+    deletions[0].join(PATIENCE)
+    assert "forwarder" not in [thread.name for thread in threading.enumerate() if thread not in before]
 
 
 def test_machines_reach_each_other_at_public_addresses_of_a_range(tmp_path: Path) -> None:

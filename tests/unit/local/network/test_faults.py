@@ -242,6 +242,12 @@ def test_classes_of_traffic() -> None:
     assert shaping(BASE.vpcs["vpc-1"], BASE, devices, [faults[1]]) == {}
 
 
+def test_sum_of_delays_is_one_that_the_kernel_takes() -> None:
+    faults = [Fault(f"fault-{number}", "delay", ("i-a", "all"), 60_000) for number in range(5)]
+    (delayed,) = shaping(BASE.vpcs["vpc-1"], BASE, {"eni-a": "eni1"}, faults)["eni1"]
+    assert delayed.milliseconds == 240_000
+
+
 def test_overlapping_faults_heal_independently(packets: PacketLab) -> None:
     instances, zones = partition("i-a", "i-b"), partition("us-east-1a", "us-east-1b", "fault-2")
     packets.apply(BASE, instances, zones)
@@ -335,6 +341,19 @@ def test_fault_that_the_network_rejects_is_not_kept() -> None:
     with pytest.raises(LocalEC2Error, match="kernel"):
         faults.put(partition("i-a", "i-b"), BASE)
     assert applied == [[partition("i-a", "i-b")], []]
+
+
+def test_rejected_replacement_leaves_the_fault_as_it_was() -> None:
+    def reject() -> None:
+        if any(fault.amount == 60 for fault in faults.current()):
+            raise LocalEC2Error("the kernel refused")
+
+    faults = NetworkFaults(reject)
+    loss = Fault("fault-1", "loss", ("i-a", "i-b"), 30)
+    faults.put(loss, BASE)
+    with pytest.raises(LocalEC2Error, match="kernel"):
+        faults.put(replace(loss, amount=60), BASE)
+    assert faults.current() == [loss]
 
 
 def test_fault_that_the_network_does_not_support_is_not_kept() -> None:

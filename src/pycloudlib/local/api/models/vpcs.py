@@ -17,6 +17,7 @@ from pycloudlib.local.api.moto_adapter import (
     Subnet,
     VPCGatewayAttachment,
     change_class,
+    remove_acl_associations,
     remove_subnet_associations,
 )
 
@@ -245,8 +246,9 @@ class VpcRecords(GatewayRecords):
         subnet = self.get_subnet(subnet_id)
         if self._interfaces_in(subnet_id=subnet_id):
             raise _has_dependencies("subnet", subnet_id)
-        # As on EC2, delete the associations with the subnet: they would block DeleteRouteTable forever.
+        # As on EC2, delete the associations with the subnet: they would block DeleteRouteTable and DeleteNetworkAcl.
         remove_subnet_associations(self.route_tables.values(), subnet_id)
+        remove_acl_associations(self.network_acls.values(), subnet_id)
         super().delete_subnet(subnet.id)
         return subnet
 

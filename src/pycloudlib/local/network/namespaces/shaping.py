@@ -14,6 +14,9 @@ from pycloudlib.local.network.faults import DELAY, RATE, Fault, places
 from pycloudlib.local.network.namespaces.routing import EXCHANGE, INTERNET_DEVICE
 from pycloudlib.local.network.topology import Topology, Vpc
 
+LONGEST_DELAY = 240_000
+"""Milliseconds of all delays of a packet together; the kernel takes no more than 274 s."""
+
 CLASSES = 1
 """The major number of the queue whose classes these are."""
 
@@ -80,6 +83,6 @@ def _class(shaped: list[Fault], mark: int, number: int) -> TrafficClass:
     return TrafficClass(
         mark,
         number,
-        milliseconds=sum(fault.amount for fault in applied if fault.kind == DELAY),
+        milliseconds=min(LONGEST_DELAY, sum(fault.amount for fault in applied if fault.kind == DELAY)),
         kbit_per_second=min((fault.amount for fault in applied if fault.kind == RATE), default=0),
     )
