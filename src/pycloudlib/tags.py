@@ -39,6 +39,9 @@ MAX_TAGS = 50
 _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that XML, and thus EC2, cannot represent."""
 
+_TIMESTAMP = re.compile(r"-(\d{8}-\d{6}-[0-9a-f]{6}|[0-9a-f]{10})")
+"""What `timestamped()` appends."""
+
 _REFUSED_CHARACTERS = re.compile(r"[^\w \-+=.:/@]")
 
 
@@ -81,6 +84,16 @@ def timestamped(tag: str, now: Callable[[], datetime] = utc_now, *, max_length: 
     """
     dated = f"{tag}-{now().astimezone(timezone.utc):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     return dated if max_length is None or len(dated) <= max_length else f"{tag}-{secrets.token_hex(5)}"
+
+
+def is_timestamped(name: str, tag: str) -> bool:
+    """Return whether `timestamped()` made a name from a tag.
+
+    Args:
+        name: the name.
+        tag: the tag, without the suffix.
+    """
+    return name.startswith(tag) and _TIMESTAMP.fullmatch(name, len(tag)) is not None
 
 
 def iso_time(moment: datetime) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from pycloudlib import tags
 from pycloudlib.errors import InvalidArgumentError, InvalidTagNameError
-from pycloudlib.tags import Ownership, tag_specifications, timestamped, validate_tag
+from pycloudlib.tags import Ownership, is_timestamped, tag_specifications, timestamped, validate_tag
 
 NOON = datetime(2026, 11, 20, 12, 0, 5, 999999, tzinfo=timezone.utc)
 
@@ -74,6 +74,16 @@ def test_timestamped_tag_is_a_valid_name(length: int) -> None:
 def test_timestamped_tag_drops_the_time_only_if_it_is_too_long() -> None:
     assert re.fullmatch(r"a{40}-\d{8}-\d{6}-[0-9a-f]{6}", timestamped("a" * 40, max_length=63))
     assert re.fullmatch(r"a{41}-[0-9a-f]{10}", timestamped("a" * 41, max_length=63))
+
+
+@pytest.mark.parametrize("length", [3, 41])
+def test_timestamped_tag_is_recognized(length: int) -> None:
+    tag = "a" * length
+    name = timestamped(tag, max_length=63)
+    assert is_timestamped(name, tag)
+    assert not is_timestamped(name, tag[:-1])
+    assert not is_timestamped(f"{name}-1", tag)
+    assert not is_timestamped(tag, tag)
 
 
 # Ownership

@@ -31,16 +31,16 @@ STDOUT = "-"
 def capture(instance: str, file: str, seconds: float | None, name: str) -> None:
     """Write the packets of INSTANCE to FILE in pcap format, until Ctrl-C.
 
-    INSTANCE is an instance, whose primary interface is meant, or a network interface, by id or Name tag. FILE is
-    replaced if it exists; "-" is the standard output. The capture ends with the machine, too. It needs the namespaces
-    network.
+    INSTANCE is an instance, whose primary interface is meant, or a network interface, by id, Name tag, or the --tag of
+    its launch. FILE is replaced if it exists; "-" is the standard output. The capture ends with the machine, too. It
+    needs the namespaces network.
     """
     from pycloudlib.local.daemon import require_server
     from pycloudlib.local.documents import fetch_network, fetch_tap
     from pycloudlib.local.network.namespaces.capture import capturing
 
     info = require_server(name)
-    tap = fetch_tap(info, resolve(instance, fetch_network(info).names))
+    tap = fetch_tap(info, resolve(instance, fetch_network(info)))
     with _opened(file) as output, capturing(tap, output) as running:
         try:
             click.echo(f"capturing packets of {instance}; Ctrl-C ends it", err=True)

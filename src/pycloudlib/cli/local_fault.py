@@ -16,8 +16,6 @@ from pycloudlib.errors import ResourceNotFoundError
 if TYPE_CHECKING:
     from pycloudlib.local import ServerInfo
 
-INSTANCES = ("i-",)
-
 
 @click.group(cls=SuggestingGroup)
 def fault() -> None:
@@ -40,8 +38,8 @@ def fault() -> None:
 def partition(one: str, other: str, name: str) -> None:
     """Drop all packets between A and B; print the fault's id.
 
-    A and B are instances (by id or Name tag), availability zones, or "all" for everything else, with the host and the
-    internet.
+    A and B are instances (by id, Name tag, or the --tag of their launch), availability zones, or "all" for everything
+    else, with the host and the internet.
     """
     from pycloudlib.local.network.faults import CERTAIN, PARTITION
 
@@ -136,7 +134,7 @@ def _put(name: str, kind: str, one: str, other: str, amount: int) -> None:
 
 
 def _instance(text: str, info: ServerInfo) -> str:
-    """Return the id of the instance with a Name tag; other text stays as it is."""
+    """Return the id of a named instance; other text stays as it is."""
     from pycloudlib.local.documents import fetch_network
 
-    return resolve(text, fetch_network(info).names, INSTANCES)
+    return resolve(text, fetch_network(info), instances_only=True)

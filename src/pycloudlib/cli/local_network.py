@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -13,13 +13,14 @@ from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.output import print_json
 from pycloudlib.errors import LocalEC2Error
+from pycloudlib.tags import is_timestamped
 
 if TYPE_CHECKING:
     from pycloudlib.local import ServerInfo
+    from pycloudlib.local.documents import DescribedNetwork
 
 _TRAFFIC = re.compile(r"(?P<protocol>[A-Za-z0-9]+)(/(?P<port>\d{1,5}))?")
 _LAST_PORT = 65535
-_NAMED = ("i-", "eni-")
 
 name_option = click.option("--name", default="default", show_default=True, help="The name of the local EC2.")
 
@@ -60,8 +61,8 @@ def network(name: str, as_json: bool) -> None:
 def reach(source: str, destination: str, traffic: str, name: str, as_json: bool) -> None:
     """Show whether SOURCE can reach DESTINATION, and which rule, ACL, route, gateway, or fault decides.
 
-    SOURCE and DESTINATION are an instance or a network interface (by id or Name tag), an IP address, "internet", or
-    "host" for this machine. The exit status is 1 if SOURCE cannot reach DESTINATION.
+    SOURCE and DESTINATION are an instance or a network interface (by id, Name tag, or the --tag of its launch), an IP
+    address, "internet", or "host" for this machine. The exit status is 1 if SOURCE cannot reach DESTINATION.
     """
     from pycloudlib.local.daemon import require_server
     from pycloudlib.local.documents import fetch_faults, fetch_network
@@ -70,7 +71,7 @@ def reach(source: str, destination: str, traffic: str, name: str, as_json: bool)
     protocol, port = _parse(traffic)
     info = require_server(name)
     found = fetch_network(info)
-    near, far = (resolve(text, found.names) for text in (source, destination))
+    near, far = (resolve(text, found) for text in (source, destination))
     faults = fetch_faults(info) if info.network == "namespaces" else []
     answer = find_reach(found.topology, near, far, protocol, port, faults=faults, host_ports=found.host_ports)
     if as_json:
@@ -93,18 +94,29 @@ def _parse(traffic: str) -> tuple[str, int | None]:
     return found["protocol"].lower(), port
 
 
-def resolve(text: str, names: Mapping[str, str], prefixes: tuple[str, ...] = _NAMED) -> str:
-    """Return the id of the resource with a Name tag, or the text itself without one.
+def resolve(text: str, network: DescribedNetwork, *, instances_only: bool = False) -> str:
+    """Return the id of the instance or interface with a Name tag, or the text itself without one.
+
+    A tag of `pycloudlib launch --tag` stands for the name that it became part of. Instances take precedence, because
+    the library gives the interfaces of an instance its name.
 
     Args:
-        text: a name, or any other text.
-        names: the names of resources, by id.
-        prefixes: the prefixes of matching ids; default those of instances and interfaces.
+        text: a name, the tag in a name, or any other text.
+        network: the network of the local EC2. Terminated instances have no part in it.
+        instances_only: whether to ignore interfaces; default no.
     """
-    found = [resource_id for resource_id, name in names.items() if name == text and resource_id.startswith(prefixes)]
-    if len(found) > 1:
-        raise LocalEC2Error(f"{text!r} is the name of several: {', '.join(sorted(found))}; give an id")
-    return found[0] if found else text
+    interfaces = [interface for vpc in network.topology.vpcs.values() for interface in vpc.interfaces.values()]
+    kinds = [{one.instance_id for one in interfaces if one.instance_id is not None}]
+    if not instances_only:
+        kinds.append({one.interface_id for one in interfaces})
+    for is_named in (operator.eq, is_timestamped):
+        for ids in kinds:
+            found = sorted(one for one in ids if is_named(network.names.get(one, ""), text))
+            if len(found) > 1:
+                raise LocalEC2Error(f"{text!r} is the name of several: {', '.join(found)}; give an id")
+            if found:
+                return found[0]
+    return text
 
 
 def _warn(info: ServerInfo) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pycloudlib.cli.local_network import _warn
 from pycloudlib.config import load_settings
 from pycloudlib.local import ServerInfo
+from support.cli_world import CliWorld
 from support.command_line import CommandLine
 
 SIMULATED = ("local", "start", "--driver", "simulated", "--host-port", "3128", "--host-port", "8000")
@@ -69,6 +70,21 @@ def test_reach_refuses_what_it_cannot_answer(cli: CommandLine, vpc_id: str) -> N
     assert "tcp needs a port" in cli.complaint("local", "reach", "web", "database", "tcp")
     assert cli.run("local", "reach", "web", "database", "tcp/70000").returncode == 2
     assert "no local EC2 named 'other'" in cli.complaint("local", "network", "--name", "other", status=3)
+
+
+def test_instances_are_found_by_the_tag_of_their_launch(world: CliWorld) -> None:
+    first = world.launch("--tag", "reached")
+    (name,) = (one["name"] for one in world.listed("--tag", "reached"))
+    try:
+        for text in ("reached", name, first):
+            assert world.cli.run("local", "reach", text, "internet", "tcp/443").stdout.startswith("yes: "), text
+        second = world.launch("--tag", "reached")
+        several = world.cli.complaint("local", "reach", "reached", "internet", "tcp/443")
+        assert several == f"'reached' is the name of several: {', '.join(sorted((first, second)))}; give an id"
+        assert world.cli.run("delete", "--local", "--yes", second).returncode == 0
+        assert world.cli.run("local", "reach", "reached", "internet", "tcp/443").returncode == 0
+    finally:
+        world.cli.run("delete", "--local", "--yes", *world.states("--tag", "reached"))
 
 
 def test_names_of_several_are_refused(cli: CommandLine, vpc_id: str) -> None:
