@@ -20,8 +20,10 @@ from pycloudlib.local.images.sources.web import Web
 RELEASE = "al2023"
 OWNER = "137112412989"
 LATEST = "latest"
+EXAMPLE = "2023.9.20251014.0"
 CHECKSUMS = "SHA256SUMS"
 DIRECTORIES = {"x86_64": "kvm", "arm64": "kvm-arm64"}
+SERIAL = re.compile(r"2023\.\d+\.\d{8}\.\d+")
 DISK = re.compile(
     r"al2023-kvm-(?P<serial>2023\.\d+\.(?P<day>\d{8}\.\d+))-(?P<kernel>kernel-[\d.]+)-(?P<arch>x86_64|arm64)\S*\.qcow2"
 )
@@ -72,6 +74,10 @@ class AmazonLinux:
         """Return the checksum file of a build, the name of the disk in it, and the checksum file's URL."""
         if wanted.daily or wanted.image_type != GENERIC:
             raise ImageNotFoundError(wanted.release, message=f"there is no {wanted} to pull, only a released one")
+        if wanted.serial is not None and not SERIAL.fullmatch(wanted.serial):
+            raise ImageNotFoundError(
+                wanted.release, message=f"there is no {wanted} to pull: give one such as {EXAMPLE}"
+            )
         url = f"{site.base}/{wanted.serial or LATEST}/{DIRECTORIES[wanted.architecture]}/{CHECKSUMS}"
         try:
             checksums = web.read(url)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pycloudlib.errors import LocalEC2Error
+from pycloudlib.errors import ImageError, LocalEC2Error
 from pycloudlib.local import qemu_img
 from pycloudlib.local.images.sources.published import Checksum
 from pycloudlib.waiting import Deadline, wait_until
@@ -51,6 +51,19 @@ class Content:
         """The disk; None until it is complete."""
         disks = (self.directory / name for name in DISKS.values())
         return next((disk for disk in disks if disk.exists()), None)
+
+    def remove_damaged_disk(self) -> None:
+        """Remove the disk if it cannot be read, so that it is downloaded again. No-op without one.
+
+        Images that share it have links of their own.
+        """
+        disk = self.disk
+        if disk is None:
+            return
+        try:
+            qemu_img.inspect(disk)
+        except ImageError:
+            disk.unlink()
 
 
 def share(disk: Path, place: Path) -> None:

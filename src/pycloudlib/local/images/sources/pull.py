@@ -164,6 +164,7 @@ class Puller:
             self.reporter.say(f"waiting for another pull of {disk.offer.name}")
 
         with self._store.locked(disk.checksum, on_wait, web.check_stopped) as content:
+            content.remove_damaged_disk()
             if content.disk is None:
                 self._fetch(web, wanted, disk, content)
             return self._registered(disk) or self._register(disk, content)

@@ -188,6 +188,8 @@ def explained(url: str) -> Iterator[None]:
         raise refused(url, error) from error
     except urllib.error.URLError as error:
         raise DownloadError(f"cannot reach {url}: {reason(error)}") from error
+    except (http.client.InvalidURL, UnicodeError) as error:
+        raise DownloadError(f"{url!r} is not a URL") from error
     except _CUT as error:
         raise DownloadError(f"{url} was cut off: {reason(error)}") from error
     except ValueError as error:

@@ -101,6 +101,15 @@ def test_pull_names_the_setting_of_an_incomplete_mirror(server: ImageServer, pul
     assert raised.value.status == 404
 
 
+def test_pull_replaces_a_damaged_disk_of_the_store(server: ImageServer, puller: Puller) -> None:
+    add_debian(server, "20241004-1890", NEW)
+    (image,) = puller.pull([Wanted("bookworm")])
+    image.disk.write_bytes(b"")
+    (image.disk.parent / "image.json").unlink()
+    (again,) = puller.pull([Wanted("bookworm")])
+    assert again.disk.read_bytes() == NEW
+
+
 def test_pull_ignores_names_that_no_file_can_have(server: ImageServer, puller: Puller) -> None:
     path = add_debian(server, "20241004-1890", NEW)
     server.files[f"/debian/bookworm/20241004-{'9' * 5000}/x"] = b""

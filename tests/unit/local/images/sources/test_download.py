@@ -170,6 +170,13 @@ def test_download_follows_a_redirect_also_when_it_continues(
     assert other.ranges("/elsewhere") == ["", "bytes=1000000-"]
 
 
+@pytest.mark.parametrize("url", ["http://a name/", "http://two\nlines/", "http://[::1/", f"http://{'a' * 70}./"])
+def test_an_invalid_url_is_told_in_one_line(url: str) -> None:
+    with pytest.raises(DownloadError, match="is not a URL") as raised:
+        Web().read(url)
+    assert "\n" not in str(raised.value)
+
+
 def test_a_redirect_to_a_file_is_refused(server: ImageServer, path: Path) -> None:
     server.faults[PATH] = Fault(location="ftp://127.0.0.1/disk.img")
     with pytest.raises(DownloadError, match="redirects to ftp://127"):

@@ -138,6 +138,10 @@ def test_amazon_linux(server: ImageServer, puller: Puller, qcow2: bytes) -> None
     assert public_parameters(puller.catalog.images())[parameter].image_id == new.image_id
     with pytest.raises(ImageNotFoundError, match=r"with serial 2023\.7\.20240101\.0 to pull: .* 404 Not Found"):
         puller.pull([Wanted("al2023", serial="2023.7.20240101.0")])
+    before = len(server.requests)
+    with pytest.raises(ImageNotFoundError, match=r"with serial \.\./x to pull: give one such as 2023"):
+        puller.pull([Wanted("al2023", serial="../x")])
+    assert len(server.requests) == before
 
 
 @pytest.mark.parametrize(
