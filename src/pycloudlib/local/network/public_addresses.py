@@ -70,7 +70,8 @@ def reusable_socket() -> socket.socket:
 class PublicAddresses:
     """The addresses that instances get as public ones.
 
-    Addresses are drawn at random to avoid collisions between concurrent servers.
+    Addresses are drawn at random to avoid collisions between concurrent servers. In a configured block, which is small,
+    each address is also claimed from them.
 
     Args:
         port: an address is free if this port can be bound on it; None to accept any address.
@@ -80,7 +81,7 @@ class PublicAddresses:
     def __init__(self, port: int | None, cidr: str = "") -> None:
         self._port = port
         self._cidr = cidr
-        self._taken: set[str] = set()
+        self._taken: dict[str, socket.socket | None] = {}
         self._lock = threading.Lock()
 
     def allocate(self) -> str:
@@ -94,7 +95,10 @@ class PublicAddresses:
             with self._lock:
                 if address in self._taken:
                     continue
-                self._taken.add(address)
+                claim = self._claim(address)
+                if claim is None and self._is_claimed:
+                    continue
+                self._taken[address] = claim
             if self._port is None or can_bind(address, self._port):
                 return address
             busy = True
@@ -107,7 +111,26 @@ class PublicAddresses:
     def release(self, address: str) -> None:
         """Release an address."""
         with self._lock:
-            self._taken.discard(address)
+            claim = self._taken.pop(address, None)
+            if claim is not None:
+                claim.close()
+
+    @property
+    def _is_claimed(self) -> bool:
+        return self._port is not None and bool(self._cidr)
+
+    def _claim(self, address: str) -> socket.socket | None:
+        """Return a socket that holds an address until it is closed; None if another server holds it."""
+        if not self._is_claimed:
+            return None
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            # An abstract name: it is unique in the network namespace, as the address is, and ends with the process.
+            claim.bind(f"\0pycloudlib-public-address-{address}")
+        except OSError:
+            claim.close()
+            return None
+        return claim
 
     def _candidates(self) -> Iterator[str]:
         if self._cidr:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pycloudlib.local.api.backend import LocalEC2Backend
+from pycloudlib.local.api.moto_adapter import EC2ClientError
+from pycloudlib.local.network.public_addresses import PublicAddresses
 from support.local_network import Launch, Network, attach, create, describe, interface, primary, wait_for
 from support.plain_ec2 import refusal
 
@@ -33,6 +36,17 @@ def test_an_elastic_address_is_a_loopback_address_of_its_own(client: EC2Client) 
     assert len(found) == 3
     assert all(ipaddress.ip_address(one).is_loopback for one in found)
     assert {one["Domain"] for one in allocated} == {"vpc"}
+
+
+def test_allocation_is_refused_when_no_address_is_free(
+    records: LocalEC2Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records.cloud.driver, "_addresses", PublicAddresses(None, "203.0.113.0/28"))
+    for _ in range(14):
+        records.allocate_address("vpc")
+    with pytest.raises(EC2ClientError, match=r"no address of 203\.0\.113\.0/28 is left") as refused:
+        records.allocate_address("vpc")
+    assert refused.value.code == "InsufficientAddressCapacity"
 
 
 def test_it_takes_the_place_of_the_address_that_came_with_the_start(

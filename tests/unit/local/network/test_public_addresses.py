@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 import socket
 
 import pytest
@@ -34,6 +35,17 @@ def test_addresses_of_a_block_are_given_out_to_the_last() -> None:
         addresses.allocate()
     addresses.release("203.0.113.7")
     assert addresses.allocate() == "203.0.113.7"
+
+
+def test_servers_share_a_block() -> None:
+    block = f"127.{random.randint(1, 254)}.{random.randint(0, 255)}.0/28"
+    one, other = PublicAddresses(0, block), PublicAddresses(0, block)
+    taken = [server.allocate() for _ in range(7) for server in (one, other)]
+    assert len(set(taken)) == 14
+    with pytest.raises(LocalEC2Error, match="is left: release one"):
+        other.allocate()
+    one.release(taken[0])
+    assert other.allocate() == taken[0]
 
 
 def test_addresses_of_a_large_block_are_in_it() -> None:

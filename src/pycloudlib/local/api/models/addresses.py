@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.api.models.interface import LocalInterface
 from pycloudlib.local.api.models.interfaces import InterfaceRecords
 from pycloudlib.local.api.moto_adapter import (
@@ -46,10 +47,17 @@ class AddressRecords(InterfaceRecords):
     def allocate_address(
         self, domain: str, address: str | None = None, tags: dict[str, str] | None = None
     ) -> ElasticAddress:
-        """Allocate an unused loopback address (AllocateAddress)."""
+        """Allocate an unused public address (AllocateAddress).
+
+        Raises:
+            EC2ClientError: the address is given, or none is free (InsufficientAddressCapacity).
+        """
         if address:
             raise EC2ClientError("InvalidParameterValue", f"The address '{address}' cannot be allocated: it is given.")
-        public_ip = self.cloud.driver.allocate_public_ip()
+        try:
+            public_ip = self.cloud.driver.allocate_public_ip()
+        except LocalEC2Error as error:
+            raise EC2ClientError("InsufficientAddressCapacity", str(error)) from error
         elastic = LocalAddress(self, "vpc", public_ip, tags)  # type: ignore[abstract]  # as moto's own class
         self.addresses.append(elastic)
         return elastic
