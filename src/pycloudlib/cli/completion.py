@@ -12,6 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 @click.command(
     epilog=examples(
+        "mkdir -p ~/.local/share/bash-completion/completions ~/.zfunc ~/.config/fish/completions",
         "pycloudlib completion bash > ~/.local/share/bash-completion/completions/pycloudlib",
         "pycloudlib completion zsh > ~/.zfunc/_pycloudlib",
         "pycloudlib completion fish > ~/.config/fish/completions/pycloudlib.fish",
