@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pycloudlib.errors import LocalEC2Error
+from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError
 
 if TYPE_CHECKING:
     from pycloudlib import EC2, EC2Instance
@@ -48,7 +48,7 @@ class Cloud:
 
         Raises:
             ConfigError: the settings are invalid; the message names every problem.
-            LocalEC2Error: `local` is set, and no local EC2 is running.
+            LocalEC2NotRunningError: `local` is set, and no local EC2 is running.
         """
         from pycloudlib.config import load_settings
 
@@ -70,7 +70,7 @@ class Cloud:
 
         Raises:
             CloudSetupError: the settings or the credentials are invalid.
-            LocalEC2Error: `local` is set, and no local EC2 is running.
+            LocalEC2NotRunningError: `local` is set, and no local EC2 is running.
         """
         from pycloudlib import EC2
 
@@ -146,7 +146,8 @@ def running_local_ec2() -> ServerInfo:
     """Return the default local EC2: the one named "default", or else the only running one.
 
     Raises:
-        LocalEC2Error: none is running, or several are.
+        LocalEC2NotRunningError: none is running.
+        LocalEC2Error: several are running, and none is named "default".
     """
     from pycloudlib.local.daemon import DEFAULT_NAME, running_servers
 
@@ -154,7 +155,7 @@ def running_local_ec2() -> ServerInfo:
     if DEFAULT_NAME in servers:
         return servers[DEFAULT_NAME]
     if not servers:
-        raise LocalEC2Error("no local EC2 is running: start one with `pycloudlib local start`")
+        raise LocalEC2NotRunningError("no local EC2 is running: start one with `pycloudlib local start`")
     if len(servers) > 1:
         raise LocalEC2Error(
             f"several local EC2s run ({', '.join(servers)}) and none is named {DEFAULT_NAME!r}: "

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from pycloudlib.cli.cloud import Cloud, cloud_options, json_option, key_option
-from pycloudlib.cli.diagnosis import Check, SettingOrigin, State, diagnose
+from pycloudlib.cli.diagnosis import Check, Diagnosis, SettingOrigin, State, diagnose
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.exit_statuses import FAILED
 from pycloudlib.cli.output import print_json
@@ -38,10 +38,18 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
         )
     else:
         _print(diagnosis.checks, diagnosis.settings)
-        click.echo(
-            "A launch would work." if diagnosis.is_ready else "A launch would not work: see what is missing above."
-        )
+        click.echo(_conclusion(diagnosis))
     return 0 if diagnosis.is_ready else FAILED
+
+
+def _conclusion(diagnosis: Diagnosis) -> str:
+    if diagnosis.is_ready:
+        return "A launch would work."
+    conclusion = "A launch would not work: see what is missing above."
+    missing = {one.name for one in diagnosis.checks if one.state is State.MISSING}
+    if missing.isdisjoint({"region", "credentials"}):
+        return conclusion
+    return f"{conclusion}\nThe local EC2 needs neither a region nor credentials: pycloudlib doctor --local"
 
 
 def _print(checks: Sequence[Check], settings: Sequence[SettingOrigin]) -> None:

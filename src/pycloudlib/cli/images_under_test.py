@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pycloudlib.ec2.cloud import EC2
 
 AMI = "ami-"
+DISK_SUFFIXES = frozenset({".img", ".qcow2", ".raw", ".vdi", ".vhd", ".vhdx", ".vmdk"})
+"""Suffixes of disk files, to recognize the name of a file that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,10 @@ def check_writing(paths: Iterable[Path | None]) -> None:
 
 
 def is_disk(image: str) -> bool:
-    """Return whether IMAGE is a disk file: an existing file, or a path."""
-    return not image.startswith(AMI) and ("/" in image or Path(image).is_file())
+    """Return whether IMAGE is a disk file: an existing file, a path, or a name with a disk's suffix."""
+    if image.startswith(AMI):
+        return False
+    return "/" in image or Path(image).suffix.lower() in DISK_SUFFIXES or Path(image).is_file()
 
 
 @contextmanager

@@ -93,6 +93,18 @@ def test_in_an_empty_home_all_that_is_missing_is_told_at_once(patient: Patient) 
     assert told.checks["local EC2"]["remedy"] == "if you need it: pycloudlib local start"
 
 
+def test_without_aws_the_local_ec2_is_suggested(patient: Patient) -> None:
+    def last_line(*options: str) -> str:
+        return (
+            QuickCommandLine(patient.home, home_environment(patient.home))
+            .run("doctor", *options)
+            .stdout.splitlines()[-1]
+        )
+
+    assert last_line() == "The local EC2 needs neither a region nor credentials: pycloudlib doctor --local"
+    assert last_line("--local") == "A launch would not work: see what is missing above."
+
+
 def test_everything_is_told_with_where_it_is_from_and_no_secret(patient: Patient, moto_url: str) -> None:
     key = patient.make_key()
     path = patient.configure(f'region = "eu-central-1"\nendpoint_url = "{moto_url}"\nboot_timeout = "15m"')

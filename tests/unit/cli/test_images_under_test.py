@@ -14,6 +14,8 @@ def test_an_image_is_an_ami_a_release_or_a_disk(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "noble.img").touch()
     assert is_disk("noble.img")
     assert is_disk("images/missing.img")
+    assert is_disk("missing.img")
+    assert is_disk("missing.QCOW2")
     assert is_disk(str(tmp_path / "noble.img"))
     assert not is_disk("noble")
     assert not is_disk("24.04")

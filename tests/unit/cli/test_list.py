@@ -60,7 +60,7 @@ def test_without_credentials_it_says_which_ways_there_are(world: CliWorld) -> No
 
 def test_without_a_local_ec2_it_says_how_to_start_one(world: CliWorld) -> None:
     elsewhere = {**(world.cli.environment or {}), "XDG_STATE_HOME": str(world.cli.home / "nothing")}
-    complaint = QuickCommandLine(world.cli.home, elsewhere).complaint("list", "--local")
+    complaint = QuickCommandLine(world.cli.home, elsewhere).complaint("list", "--local", status=3)
     assert complaint == "no local EC2 is running: start one with `pycloudlib local start`"
 
 
