@@ -466,8 +466,9 @@ class Fabric:
         wanted = {device: [asdict(one) for one in own] for device, own in classes.items()}
         for device in {**live.shaping, **wanted}:
             if wanted.get(device) != live.shaping.get(device):
-                self._call("apply_shaping", vpc.vpc_id, device=device, classes=wanted.get(device, []))
+                # Beforehand: if it fails, the device has no queue.
                 live.shaping.pop(device, None)
+                self._call("apply_shaping", vpc.vpc_id, device=device, classes=wanted.get(device, []))
                 if device in wanted:
                     live.shaping[device] = wanted[device]
 

@@ -36,24 +36,36 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def set_queue(netlink: IPRoute, index: int, classes: Sequence[Mapping[str, Any]]) -> None:
+def set_queue(
+    netlink: IPRoute, index: int, classes: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] = ()
+) -> None:
     """Give a device a queue with these classes in the place of any that it has.
 
-    Packets of other classes are sent at once, and so are those of no class.
+    Packets of other classes are sent at once, and so are those of no class. If classes are only added, the packets that
+    wait in the others stay.
 
     Args:
         netlink: the namespace.
         index: of the device.
         classes: each a TrafficClass, as JSON has it; none for no queue.
+        before: the classes that it has; default: unknown.
 
     Raises:
-        NetlinkError: the kernel refused.
+        NetlinkError: the kernel refused. The device has no queue.
     """
+    if before and all(one in classes for one in before):
+        _add_classes(netlink, index, [one for one in classes if one not in before])
+        return
     with _unless_absent():
         netlink.tc("del", index=index, parent=_PARENT_ROOT)
     if not classes:
         return
     netlink.tc("add", "htb", index, _ROOT, default=0)
+    _add_classes(netlink, index, classes)
+
+
+def _add_classes(netlink: IPRoute, index: int, classes: Sequence[Mapping[str, Any]]) -> None:
+    """Add classes to the queue of a device, or remove the queue."""
     try:
         for one in classes:
             _add_class(netlink, index, one)

@@ -115,6 +115,7 @@ class VpcNamespace:
             self._public_cidr: str | None = None
             self._routes: dict[tuple[int, str], str] = {}
             self._marks: dict[int, int] = {}
+            self._classes: dict[int, Sequence[Mapping[str, Any]]] = {}
             self._configure()
             on_failure.pop_all()
 
@@ -212,6 +213,7 @@ class VpcNamespace:
         """Remove an interface's tap. No-op if there is none."""
         tap = self._taps.pop(interface_id, None)
         if tap is not None:
+            self._classes.pop(tap.index, None)
             with _unless_gone():
                 self._netlink.link("del", index=tap.index)
 
@@ -409,8 +411,10 @@ class VpcNamespace:
             index = socket.if_nametoindex(device)
         except OSError:
             return
+        before = self._classes.pop(index, ())
         try:
-            set_queue(self._netlink, index, classes)
+            set_queue(self._netlink, index, classes, before)
+            self._classes[index] = classes
         except NetlinkError as error:
             # Other errors of _GONE can mean that the kernel lacks a kind of queue.
             if error.code != errno.ENODEV:

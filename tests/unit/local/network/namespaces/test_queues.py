@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,47 @@ def test_queues_follow_the_faults_and_devices(tmp_path: Path, namespaces_work: N
         shaped.clear()
         fabric.reapply()
         assert queues(fabric) == []
+
+
+COUNT_PACKETS = """
+from pyroute2 import IPRoute
+for queue in IPRoute(groups=0).get_qdiscs():
+    if queue.get_attr("TCA_KIND") == "htb":
+        print(queue.get_attr("TCA_STATS2").get_attr("TCA_STATS_BASIC")["packets"])
+"""
+
+
+def test_further_class_leaves_the_queue_as_it_is(tmp_path: Path, namespaces_work: None, connect: Connect) -> None:
+    shaped = {"eni-2": SLOW}
+
+    def shaping(_vpc: Vpc, _topology: Topology, devices: Mapping[str, str]) -> Mapping[str, Sequence[TrafficClass]]:
+        return {devices[one]: classes for one, classes in shaped.items() if one in devices}
+
+    with contextlib.closing(Fabric(tmp_path, accept_all, shaping=shaping)) as fabric:
+        fabric.apply(make_topology(make_vpc("vpc-1", A, B)))
+        a, b = connect(fabric, A), connect(fabric, B)
+        b.call("serve", port=80)
+        assert a.reaches("10.0.1.6", 80)
+        shaped["eni-2"] = [*SLOW, replace(SLOW[0], mark=2, number=2)]
+        fabric.reapply()
+        counted = run_inside(fabric.entrance("vpc-1"), sys.executable, "-c", COUNT_PACKETS)
+        assert int(counted.stdout) > 0
+        device = fabric.device("eni-2")
+        assert queues(fabric) == [f"{device} htb", f"{device} tbf", f"{device} tbf"]
+
+
+def test_queue_outlives_a_class_that_the_kernel_refuses(tmp_path: Path, namespaces_work: None) -> None:
+    shaped = {"igw": SLOW}
+    with contextlib.closing(Fabric(tmp_path, accept_all, shaping=lambda *_: shaped)) as fabric:
+        fabric.apply(make_topology(make_vpc("vpc-1", A)))
+        os.close(fabric.add_interface("eni-1"))
+        assert queues(fabric) == ["igw htb", "igw tbf"]
+        shaped["igw"] = [*SLOW, replace(SLOW[0], mark=2)]
+        with pytest.raises(LocalEC2Error, match="File exists"):
+            fabric.reapply()
+        shaped["igw"] = SLOW
+        fabric.reapply()
+        assert queues(fabric) == ["igw htb", "igw tbf"]
 
 
 def test_queue_that_the_kernel_lacks_is_reported(fabric: Fabric) -> None:
