@@ -157,12 +157,13 @@ def qcow2_disk(directory: Path, content: bytes) -> bytes:
     return packed.read_bytes()
 
 
-def tar_xz(name: str, content: bytes) -> bytes:
-    """A compressed archive of one file."""
+def tar_xz(name: str, content: bytes, pax_headers: Mapping[str, str] | None = None) -> bytes:
+    """A compressed archive of one file, with extended headers."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz") as archive:
         member = tarfile.TarInfo(name)
         member.size = len(content)
+        member.pax_headers = dict(pax_headers or {})
         archive.addfile(member, io.BytesIO(content))
     return packed.getvalue()
 

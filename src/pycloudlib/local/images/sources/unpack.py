@@ -61,7 +61,8 @@ def _write(download: Path, disk: Path, name: str, check_stopped: Callable[[], No
     try:
         with _opened(download, name) as packed, disk.open("wb") as file:
             _copy_sparsely(packed, file, check_stopped)
-    except (lzma.LZMAError, tarfile.TarError, EOFError) as error:
+    # tarfile lets errors of malformed numbers pass.
+    except (lzma.LZMAError, tarfile.TarError, EOFError, ValueError) as error:
         raise ImageError(f"{name} cannot be unpacked: {error}") from error
 
 

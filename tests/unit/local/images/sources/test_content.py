@@ -97,6 +97,7 @@ def test_make_disk_converts_other_formats(content: Content, tmp_path: Path) -> N
         ("disk.raw.xz", xz(DISK)[:-50], "disk.raw.xz cannot be unpacked"),
         ("disk.raw.xz", b"no archive", "disk.raw.xz cannot be unpacked"),
         ("disk.tar.xz", b"no archive", "disk.tar.xz cannot be unpacked"),
+        ("disk.tar.xz", tar_xz("disk.raw", DISK, {"GNU.sparse.map": "a,b"}), "disk.tar.xz cannot be unpacked"),
         ("disk.raw.xz", xz(b"a text" * 1000), "neither a partition table nor a known file system"),
     ],
 )
