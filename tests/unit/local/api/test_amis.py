@@ -257,6 +257,23 @@ def test_launch_permissions_are_given_read_and_taken(client: EC2Client, ec2: Pla
     assert ec2.describe_image(image)["Public"] is False
 
 
+def test_launch_permissions_are_changed_for_every_organization(client: EC2Client, image: str) -> None:
+    arns = [f"arn:aws:organizations::{ACCOUNT}:organization/o-abcdefghi{last}" for last in "jk"]
+    client.modify_image_attribute(ImageId=image, OperationType="add", OrganizationArns=arns)
+    assert permissions(client, image) == [{"OrganizationArn": arn} for arn in arns]
+    client.modify_image_attribute(ImageId=image, OperationType="remove", OrganizationArns=arns)
+    assert permissions(client, image) == []
+
+
+def test_launch_permissions_without_an_operation_are_refused(client: EC2Client, image: str) -> None:
+    def code(**parameters: Any) -> str:
+        return refusal(client.modify_image_attribute, ImageId=image, UserIds=[ACCOUNT], **parameters)
+
+    assert code() == "MissingParameter"
+    assert code(OperationType="give") == "InvalidParameterValue"
+    assert permissions(client, image) == []
+
+
 @pytest.mark.parametrize(
     ("whom", "code"),
     [

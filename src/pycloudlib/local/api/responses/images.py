@@ -16,7 +16,15 @@ ATTRIBUTES = {
 }
 """What DescribeImageAttribute may ask for, beside the launch permissions: how it is answered, and what has it."""
 
-_LAUNCH_PERMISSION = ("LaunchPermission", "OperationType", "UserIds", "UserGroups")
+_GRANTEES = {
+    "UserIds": "UserId",
+    "UserGroups": "Group",
+    "OrganizationArns": "OrganizationArn",
+    "OrganizationalUnitArns": "OrganizationalUnitArn",
+}
+"""The lists of ModifyImageAttribute that OperationType adds or removes, and the members of their launch permissions."""
+
+_LAUNCH_PERMISSION = ("LaunchPermission", "OperationType", *_GRANTEES)
 
 
 class ImageResponse(EC2Response):
@@ -103,7 +111,8 @@ class ImageResponse(EC2Response):
         if described is None and self._get_param("Attribute") in ("description", "Description"):
             described = self._get_param("Value")
         if described is None:
-            return super().modify_image_attribute()
+            self.ec2_backend.modify_image_attribute(self._get_param("ImageId"), *self._launch_permission_changes())
+            return ActionResult({})
         if any(self._get_param(name) for name in _LAUNCH_PERMISSION):
             raise EC2ClientError(
                 "InvalidParameterCombination",
@@ -111,6 +120,20 @@ class ImageResponse(EC2Response):
             )
         self.ec2_backend.own_image(self._get_param("ImageId")).description = described
         return ActionResult({})
+
+    def _launch_permission_changes(self) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
+        """Return the launch permissions to add and to remove."""
+        permission = self._get_param("LaunchPermission", {})
+        changes = {"add": list(permission.get("Add", [])), "remove": list(permission.get("Remove", []))}
+        grantees = [{member: one} for name, member in _GRANTEES.items() for one in self._get_param(name, [])]
+        if grantees:
+            operation = self._get_param("OperationType")
+            if operation is None:
+                raise EC2ClientError("MissingParameter", "The request must contain the parameter OperationType")
+            if operation not in changes:
+                raise EC2ClientError("InvalidParameterValue", f"Invalid OperationType '{operation}': add or remove")
+            changes[operation] += grantees
+        return changes["add"], changes["remove"]
 
     def reset_image_attribute(self) -> ActionResult:  # type: ignore[override]
         """ResetImageAttribute: nobody else may launch it any more."""
