@@ -44,6 +44,8 @@ def test_a_tag_is_replaced_and_the_others_stay(ec2: EC2) -> None:
         ([], {"a": "b"}, "no ids"),
         (["not an id"], {"a": "b"}, "is no id"),
         ([7], {"a": "b"}, "is no id"),
+        (7, {"a": "b"}, "is no id"),
+        ([["i-0123456789abcdef0"]], {"a": "b"}, "is no id"),
         ([UNKNOWN], {}, "at least one"),
         ([UNKNOWN], {"a": 1}, "two texts"),
         ([UNKNOWN], {"aws:a": "b"}, "must not begin with 'aws:'"),
