@@ -58,6 +58,7 @@ class ValidationPlugin:
 
     def __init__(self, subject: Subject) -> None:
         self._subject = subject
+        self._groups: set[str] = set()
         self.facts: Facts | None = None
         self.outcomes: list[Outcome] = []
         self.collection_errors: list[str] = []
@@ -65,13 +66,21 @@ class ValidationPlugin:
         self.error: PycloudlibError | None = None
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        """Register a marker for each group."""
+        """Register a marker for each built-in group, since checks use them on import."""
         for path in sorted(CHECKS.glob("test_*.py")):
-            config.addinivalue_line("markers", f"{_group(path)}: the checks of this file")
+            self._register(config, _group(path))
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
         """Mark each check with its group."""
-        item.add_marker(_group(item.path))
+        group = _group(item.path)
+        self._register(item.config, group)
+        item.add_marker(group)
+
+    def _register(self, config: pytest.Config, group: str) -> None:
+        if group in self._groups:
+            return
+        self._groups.add(group)
+        config.addinivalue_line("markers", f"{group}: the checks of this file")
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Record import errors, one line each."""

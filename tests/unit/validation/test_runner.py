@@ -117,6 +117,14 @@ def test_own_checks_are_run_with_the_others(run: Runner, tmp_path: Path) -> None
     assert "2 failed" in done.stdout
     # A plain pytest test will do too: its assertion is shown as pytest shows it.
     assert "assert 'admin' == 'nobody'" in done.stdout
+    assert "warning" not in done.stdout
+
+
+def test_own_checks_are_chosen_by_the_group_of_their_file(run: Runner, tmp_path: Path) -> None:
+    (tmp_path / "test_own.py").write_text(OWN_CHECK)
+    done = run(good_facts(), directories=["test_own.py"], markers="own")
+    assert "2 failed" in done.stdout
+    assert "warning" not in done.stdout
 
 
 def test_a_check_that_does_not_import_is_named_in_one_line_and_launches_nothing(run: Runner, tmp_path: Path) -> None:
