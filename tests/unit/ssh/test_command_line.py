@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,8 +52,19 @@ def path_with_sudo(tmp_path: Path) -> str:
     return f"{tmp_path}:/usr/bin:/bin"
 
 
+_home = {"HOME": ""}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home() -> Iterator[None]:
+    """A home directory for shells that write to it, such as fish."""
+    with TemporaryDirectory() as directory:
+        _home["HOME"] = directory
+        yield
+
+
 def run_in(shell: str, line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", **environment}
+    environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", **_home, **environment}
     command = [shell, "-c", line.encode(errors="surrogateescape")]
     return subprocess.run(command, check=False, capture_output=True, env=environment, stdin=subprocess.DEVNULL)
 
