@@ -32,6 +32,7 @@ from pycloudlib.local.images.simulated import ImageSource, SimulatedCatalog
 from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
 from pycloudlib.local.machines.driver import MachineDriver
 from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
+from pycloudlib.local.malloc import limit_malloc
 from pycloudlib.local.network import user_mode
 from pycloudlib.local.network.faults import NetworkFaults, fault_from
 from pycloudlib.local.network.namespaces.probe import probe
@@ -74,6 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in ENDING_SIGNALS:
         signal.signal(number, _end)
     _raise_limit_of_open_files()
+    limit_malloc()
     # What starting makes, moto above all, lives as long as the process: looking for garbage in it, while starting and
     # once more at the end, takes a third of the time of both.
     gc.disable()
