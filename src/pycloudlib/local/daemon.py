@@ -11,7 +11,6 @@ import secrets
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
@@ -25,6 +24,7 @@ from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError, MissingPre
 from pycloudlib.local import paths
 from pycloudlib.local.network.faults import CERTAIN, DELAY, LOSS, PARTITION, RATE, Fault, new_fault_id
 from pycloudlib.local.options import URL_PATH, ServerInfo, ServerOptions
+from pycloudlib.local.run_module import module_command
 from pycloudlib.local.server_directories import (
     LOG_FILE,
     NAME,
@@ -125,7 +125,7 @@ class LocalEC2:
         options = ServerOptions(**{**asdict(self.options), "end_with_stdin": end_with_this_process})
         with open_log(self._directory) as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pycloudlib.local.server", str(self._directory), options.to_json()],
+                module_command("pycloudlib.local.server", str(self._directory), options.to_json()),
                 stdin=subprocess.PIPE if end_with_this_process else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.namespaces.entrance import Entrance
+from pycloudlib.local.run_module import module_command
 
 
 def exec_inside(entrance: Entrance, command: Sequence[str]) -> NoReturn:
@@ -24,7 +25,7 @@ def exec_inside(entrance: Entrance, command: Sequence[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     # Only a process with a single thread can enter a user namespace, so a new program does.
-    arguments = [sys.executable, "-m", __name__, json.dumps(asdict(entrance)), *command]
+    arguments = module_command(__name__, json.dumps(asdict(entrance)), *command)
     os.execv(sys.executable, arguments)  # noqa: S606  (no shell is what is wanted)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.namespaces.entrance import Entrance
+from pycloudlib.local.run_module import module_command
 
 FRAME_BYTES = 262_144
 """More than the largest frame: those of a guest that leaves segmentation to its network device have 64 KiB."""
@@ -116,7 +117,7 @@ def capturing(tap: Tap, output: int) -> Iterator[Capture]:
     with open(ours, encoding="utf-8") as pipe:  # noqa: PTH123  (a file descriptor)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", __name__, json.dumps(asdict(tap)), str(theirs)],
+                module_command(__name__, json.dumps(asdict(tap)), str(theirs)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.DEVNULL,

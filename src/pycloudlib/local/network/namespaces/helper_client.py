@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.namespaces import protocol
+from pycloudlib.local.run_module import module_command
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class HelperClient:
         self._connection.settimeout(ANSWER_SECONDS)
         self._log = directory / "helper.log"
         with theirs, self._log.open("ab") as log_file:
-            command = [sys.executable, "-m", _MODULE, str(os.getpid()), str(theirs.fileno()), str(directory)]
+            command = module_command(_MODULE, str(os.getpid()), str(theirs.fileno()), str(directory))
             try:
                 self._process = subprocess.Popen(
                     command,

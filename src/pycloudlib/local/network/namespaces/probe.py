@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from pycloudlib.errors import PycloudlibError
 from pycloudlib.local import prerequisites
 from pycloudlib.local.network.namespaces import syscalls, taps
 from pycloudlib.local.network.namespaces.nftables import Nftables
+from pycloudlib.local.run_module import module_command
 
 PROGRAMS = ("dnsmasq", "slirp4netns")
 
@@ -105,7 +105,7 @@ def probe() -> Finding:
         return Finding(False, "pyroute2 is not installed", "pip install 'pycloudlib-ec2[local]'")
     try:
         child = subprocess.run(
-            [sys.executable, "-m", __name__],
+            module_command(__name__),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
