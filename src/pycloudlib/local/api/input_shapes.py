@@ -12,12 +12,13 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qs
 
-from botocore.model import OperationModel, OperationNotFoundError, ServiceModel, Shape
+from botocore.model import ListShape, OperationModel, OperationNotFoundError, ServiceModel, Shape
 from botocore.session import get_session
 from botocore.validate import ParamValidator
 
 from pycloudlib.local.api.http_messages import Refusal, body_of
-from pycloudlib.local.api.shape_constraints import leaf, problems_of
+from pycloudlib.local.api.service_tags import keys_in_body, keys_in_query, problem_of
+from pycloudlib.local.api.shape_constraints import leaf, problems_of, size_problems
 
 Environ = dict[str, Any]
 
@@ -70,13 +71,20 @@ def malformed(environ: Environ, service: str, action: str) -> Refusal | None:
         problems = list(_problems_of_query(form, operation))
         if problems:
             return Refusal(_BAD, _CODES.get(service, "ValidationError"), "; ".join(problems))
-        return _check_effects(action, {name.partition(".")[0] for name in form})
+        return _check_effects(action, {name.partition(".")[0] for name in form}) or _check_tags(
+            service, action, keys_in_query(form)
+        )
     return _check_json(environ, operation, service)
 
 
 @cache
 def _service_model(service: str) -> ServiceModel:
     return get_session().get_service_model(service)
+
+
+def _check_tags(service: str, action: str, keys: Iterable[str]) -> Refusal | None:
+    problem = problem_of(service, action, list(keys))
+    return Refusal(_BAD, *problem) if problem else None
 
 
 def _check_effects(action: str, members: Iterable[str]) -> Refusal | None:
@@ -97,8 +105,20 @@ def _problems_of_query(form: Mapping[str, str], operation: OperationModel) -> It
         if name in form:
             yield from _problems_of_integer(name, form[name], member)
             yield from _problems_of_text(name, form[name])
+        if isinstance(member, ListShape) and name in given:
+            yield from size_problems(f"{name[:1].lower()}{name[1:]}", _elements(name, form), member)
     for name, text in form.items():
         yield from _problems_of_leaf(name, text, shape)
+
+
+def _elements(name: str, form: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the elements of a list: their texts by the rest of the parameters' names."""
+    elements: dict[str, dict[str, str]] = {}
+    for parameter, text in form.items():
+        number, _, rest = parameter.removeprefix(f"{name}.member.").partition(".")
+        if number != parameter.partition(".")[0]:
+            elements.setdefault(number, {})[rest] = text
+    return list(elements.values())
 
 
 def _problems_of_leaf(name: str, text: str, shape: Shape) -> Iterator[str]:
@@ -147,7 +167,7 @@ def _check_json(environ: Environ, operation: OperationModel, service: str) -> Re
             problems += _problems_of_text("NextToken", body["NextToken"])
     if problems:
         return Refusal(_BAD, "ValidationException", "; ".join(problems))
-    return _check_effects(operation.name, body)
+    return _check_effects(operation.name, body) or _check_tags(service, operation.name, keys_in_body(body))
 
 
 def _parameters(environ: Environ) -> dict[str, str]:

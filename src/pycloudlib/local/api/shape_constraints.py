@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -11,6 +12,10 @@ from botocore.model import ListShape, MapShape, Shape, StructureShape
 
 _LONGEST_SHOWN = 256
 """The maximum length of a value in an error message."""
+
+_CATEGORIES = {"L": "a-zA-Z", "N": "0-9", "Z": " "}
+"""The ASCII characters of the Unicode categories in botocore's patterns, such as "\\p{L}"."""
+_CATEGORY = re.compile(r"\\p\{([LNZ])\}")
 
 
 def problems_of(name: str, value: Any, shape: Shape) -> Iterator[str]:
@@ -26,11 +31,11 @@ def problems_of(name: str, value: Any, shape: Shape) -> Iterator[str]:
             if isinstance(value, Mapping) and value.get(member) is not None:
                 yield from problems_of(f"{name}.{_lower(member)}".lstrip("."), value[member], inner)
     elif isinstance(shape, ListShape):
-        yield from _size(name, value, shape)
+        yield from size_problems(name, value, shape)
         for number, one in enumerate(value, 1):
             yield from problems_of(f"{name}.{number}.member", one, shape.member)
     elif isinstance(shape, MapShape):
-        yield from _size(name, value, shape)
+        yield from size_problems(name, value, shape)
         for key, one in value.items():
             yield from problems_of(name, key, shape.key)
             yield from problems_of(f"{name}.{key}.member", one, shape.value)
@@ -61,13 +66,20 @@ def _of_text(name: str, value: str, shape: Shape) -> Iterator[str]:
     accepted = shape.metadata.get("enum")
     if accepted and value not in accepted:
         yield _violation(name, value, f"satisfy enum value set: [{', '.join(accepted)}]")
-    yield from _size(name, value, shape)
-    pattern = _compiled(shape.metadata.get("pattern"))
-    if pattern is not None and not pattern.fullmatch(value):
-        yield _violation(name, value, f"satisfy regular expression pattern: {pattern.pattern}")
+    yield from size_problems(name, value, shape)
+    pattern = shape.metadata.get("pattern")
+    if pattern and not _matches(pattern, value):
+        yield _violation(name, value, f"satisfy regular expression pattern: {pattern}")
 
 
-def _size(name: str, value: Any, shape: Shape) -> Iterator[str]:
+def size_problems(name: str, value: Any, shape: Shape) -> Iterator[str]:
+    """Yield the constraints that the length of a text, list, or map violates.
+
+    Args:
+        name: the path of the member.
+        value: the text, list, or map.
+        shape: botocore's model of the member.
+    """
     low, high = shape.metadata.get("min", 0), shape.metadata.get("max")
     if len(value) < low:
         yield _violation(name, value, f"have length greater than or equal to {low}")
@@ -75,11 +87,27 @@ def _size(name: str, value: Any, shape: Shape) -> Iterator[str]:
         yield _violation(name, value, f"have length less than or equal to {high}")
 
 
+def _matches(pattern: str, value: str) -> bool:
+    """Return whether a value matches a pattern of botocore's models; True for a pattern that Python does not have."""
+    compiled = _compiled(_CATEGORY.sub(lambda category: _CATEGORIES[category[1]], pattern))
+    if compiled is None:
+        return True
+    if _CATEGORY.search(pattern):
+        value = "".join(map(_representative, value))
+    return compiled.fullmatch(value) is not None
+
+
+def _representative(character: str) -> str:
+    """Return an ASCII character of the same Unicode category, if the patterns name the category."""
+    if character.isascii():
+        return character
+    return _CATEGORIES.get(unicodedata.category(character)[0], character)[0]
+
+
 @cache
-def _compiled(pattern: str | None) -> re.Pattern[str] | None:
-    r"""Compile a pattern of botocore's models; None for one that Python does not have, such as r"\p{L}"."""
+def _compiled(pattern: str) -> re.Pattern[str] | None:
     try:
-        return re.compile(pattern, re.ASCII) if pattern else None
+        return re.compile(pattern, re.ASCII)
     except re.error:
         return None
 
