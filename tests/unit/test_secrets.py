@@ -156,11 +156,25 @@ def test_no_line_of_a_private_key_is_in_anything_that_was_written(run: Run) -> N
     assert "PRIVATE KEY" not in run.program + run.server + run.command_line
 
 
-def test_who_wants_botocores_whole_log_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("level", "of_root", "expected"),
+    [
+        (logging.NOTSET, logging.DEBUG, logging.INFO),
+        (logging.NOTSET, logging.WARNING, logging.WARNING),
+        (logging.DEBUG, logging.WARNING, logging.DEBUG),
+    ],
+)
+def test_botocore_logs_no_requests_unless_its_own_level_says_so(level: int, of_root: int, expected: int) -> None:
     from support.region_contexts import region_context_at
 
-    for level, wanted in ((logging.NOTSET, logging.INFO), (logging.DEBUG, logging.DEBUG)):
-        for name in ("botocore", "boto3"):
-            monkeypatch.setattr(logging.getLogger(name), "level", level)
+    names = ("botocore", "boto3")
+    levels = [logging.getLogger(name).level for name in ("", *names)]
+    try:
+        logging.getLogger().setLevel(of_root)
+        for name in names:
+            logging.getLogger(name).setLevel(level)
         region_context_at("http://127.0.0.1:9")
-        assert [logging.getLogger(name).level for name in ("botocore", "boto3")] == [wanted, wanted]
+        assert [logging.getLogger(name).level for name in names] == [expected, expected]
+    finally:
+        for name, before in zip(("", *names), levels, strict=True):
+            logging.getLogger(name).setLevel(before)

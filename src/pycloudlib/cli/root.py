@@ -79,8 +79,10 @@ def root(context: click.Context, verbose: bool) -> None:
     )
     context.with_resource(progress.shown())
     if not verbose:
-        # paramiko logs a traceback for each connection attempt to a booting instance.
-        logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+        # They log tracebacks of errors that are handled: of each connection attempt to a booting instance, and of
+        # credentials that cannot be refreshed.
+        for name in ("paramiko", "botocore"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def run() -> int:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from support.cli_world import CliWorld, QuickCommandLine
+from support.command_line import CommandLine
 
 
 def test_what_this_library_launched_is_listed(world: CliWorld, machine: str) -> None:
@@ -86,3 +90,28 @@ def test_a_pipe_that_nobody_reads_ends_it_without_a_word(world: CliWorld, machin
         process.stdout = None
         _, stderr = process.communicate(timeout=120)
     assert (process.returncode, stderr) == (1, "")
+
+
+SSO_PROFILE = """
+[sso-session work]
+sso_start_url = https://example.awsapps.com/start
+sso_region = eu-central-1
+
+[profile testing]
+sso_session = work
+sso_account_id = 111122223333
+sso_role_name = IntegrationTests
+region = eu-central-1
+"""
+
+
+def test_missing_single_sign_on_session_is_one_line(
+    process: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "aws.config"
+    config.write_text(SSO_PROFILE)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    complaint = process.complaint("list", "--profile", "testing")
+    assert complaint.startswith("no usable AWS credentials: Error loading SSO Token: ")
+    assert complaint.endswith("; run `aws sso login` for the profile")

@@ -133,6 +133,9 @@ def translated() -> Iterator[None]:
         yield
     except (boto.ClientError, boto.BotoCoreError, ResponseParserError) as error:
         raise translate(error) from error
+    except FileNotFoundError as error:
+        # botocore reads the token file of a web identity when it signs the first request.
+        raise CredentialsError(f"no usable AWS credentials: there is no file {error.filename}") from error
 
 
 def translating(call: Callable[[], T]) -> Callable[[], T]:
@@ -300,13 +303,14 @@ def _setup_fault(error: Exception, reason: str) -> CloudSetupError | None:
     if isinstance(error, boto.InvalidRegionError):
         return CloudSetupError(f"there is no such AWS region: {reason}")
     if isinstance(error, _CREDENTIAL_FAULTS):
-        return CredentialsError(f"no usable AWS credentials: {reason}")
+        return CredentialsError(f"no usable AWS credentials: {reason}{_sso_remedy(error)}")
     if isinstance(error, boto.ProxyConnectionError):
         return CloudSetupError(_proxy_fault(error))
     if isinstance(error, (boto.EndpointConnectionError, boto.ConnectTimeoutError)):
         url = error.kwargs.get("endpoint_url", "its endpoint")
+        service = "STS" if (urlsplit(url).hostname or "").startswith("sts.") else "EC2"
         return CloudSetupError(
-            f"cannot reach EC2 at {url}: check region and endpoint_url, and the network between here and there"
+            f"cannot reach {service} at {url}: check region and endpoint_url, and the network between here and there"
         )
     return None
 
@@ -331,6 +335,11 @@ _CREDENTIAL_FAULTS = (
     boto.RefreshWithMFAUnsupportedError,
     boto.InvalidConfigError,
 )
+
+
+def _sso_remedy(error: Exception) -> str:
+    is_sso = isinstance(error, (boto.SSOError, boto.TokenRetrievalError))
+    return "; run `aws sso login` for the profile" if is_sso else ""
 
 
 def _proxy_fault(error: boto.ProxyConnectionError) -> str:

@@ -144,7 +144,7 @@ def _keep_secrets_out_of_logs() -> None:
     for name in ("botocore", "boto3"):
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
-            logger.setLevel(logging.INFO)
+            logger.setLevel(max(logging.INFO, logger.getEffectiveLevel()))
 
 
 def _client(session: boto3.Session, endpoint_url: str | None) -> EC2Client:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLoadError
 from botocore.parsers import ResponseParserError
 
 from pycloudlib.deadline import Deadline
@@ -126,11 +128,25 @@ def test_a_page_instead_of_an_answer_is_not_quoted() -> None:
 
 
 def test_an_endpoint_that_is_not_there_is_named() -> None:
-    from botocore.exceptions import EndpointConnectionError
-
     error = translate(EndpointConnectionError(endpoint_url="http://127.0.0.1:9/"))
     assert isinstance(error, CloudSetupError)
     assert "http://127.0.0.1:9/" in str(error)
+
+
+def test_unreachable_sts_is_named() -> None:
+    error = translate(EndpointConnectionError(endpoint_url="https://sts.eu-central-1.amazonaws.com/"))
+    assert str(error).startswith("cannot reach STS at https://sts.eu-central-1.amazonaws.com/: ")
+
+
+def test_expired_single_sign_on_names_the_command_that_renews_it() -> None:
+    error = translate(SSOTokenLoadError(error_msg="Token for work does not exist"))
+    assert type(error) is CredentialsError
+    assert str(error).endswith("Token for work does not exist; run `aws sso login` for the profile")
+
+
+def test_missing_token_file_is_an_error_of_the_credentials() -> None:
+    with pytest.raises(CredentialsError, match=r"there is no file /none/token$"), translated():
+        Path("/none/token").read_text()
 
 
 def test_other_errors_pass_through_unchanged() -> None:
