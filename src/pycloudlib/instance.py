@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from pycloudlib.guest.scripts import RUN_SCRIPT
 from pycloudlib.key import KeyPair
 from pycloudlib.result import Result
 from pycloudlib.ssh import command as ssh_command
-from pycloudlib.ssh import transfer, tree
+from pycloudlib.ssh import openssh_config, transfer, tree
 from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.host_keys import HostKey, HostKeys
 from pycloudlib.ssh.target import Target
@@ -228,6 +229,34 @@ class BaseInstance(ABC):
         accepted = self._host_keys.accepted
         assert accepted is not None  # noqa: S101  (an open connection has been let in with one)
         return accepted
+
+    def ssh_config(self, known_hosts: str | PathLike[str] | None = None) -> str:
+        """Verify the host key, and return the block of OpenSSH's client configuration for this instance.
+
+        With the block in a file, `ssh -F FILE INSTANCE_ID` logs in, and so do other programs that run ssh, such as
+        Ansible and Testinfra. ssh accepts only the verified host key, and offers only the instance's SSH key. The block
+        has the current address: call this again after `start()`, which may change it.
+
+        Args:
+            known_hosts: the file into which the host key is written; default a temporary file, which is deleted when
+                this process ends.
+
+        Returns:
+            The block `Host INSTANCE_ID` with HostName, Port, User, IdentityFile, UserKnownHostsFile, and the options
+            for a strict verification.
+
+        Raises:
+            UnsetSSHKeyError: the instance has no SSH key.
+            HostKeyError: the host key does not match the expected one.
+            SSHError: the connection failed or was lost.
+            InstanceStateError: the instance was deleted, or has no address.
+            InvalidArgumentError: the path of a file contains a double quote or a newline.
+            PycloudlibError: the file cannot be written.
+        """
+        key = self.host_key()
+        path = Path(known_hosts) if known_hosts is not None else openssh_config.temporary_directory() / self.id
+        openssh_config.write_known_hosts(path.absolute(), self.id, key)
+        return openssh_config.config_block(self.id, self._target(), path.absolute())
 
     def run_script(self, script: str | bytes, description: str | None = None) -> Result:
         """Run a script in the guest from a temporary file that only the login user can read.

@@ -10,33 +10,11 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.errors import CleanupError, CommandError, SSHConnectionError, UnsetSSHKeyError
-from pycloudlib.instance import BaseInstance, raise_unless_secondary
+from pycloudlib.instance import raise_unless_secondary
 from pycloudlib.key import KeyPair
 from support.guest import Guest
+from support.plain_instance import PlainInstance as Machine
 from support.sshd import Sshd
-
-
-class Machine(BaseInstance):
-    """An instance of no cloud: an address, and nothing else."""
-
-    address = "127.0.0.1"
-    name = "machine"
-    errors: tuple[Exception, ...] = ()
-    deletions = 0
-
-    @property
-    def ip(self) -> str:
-        return self.address
-
-    def delete(self, wait: bool = True) -> list[Exception]:
-        self.deletions += 1
-        return list(self.errors)
-
-    def _of_no_cloud(self, *_: object, **__: object) -> None:
-        raise NotImplementedError
-
-    wait = wait_for_restart = wait_for_stop = wait_for_delete = _of_no_cloud
-    get_boot_id = console_log = restart = shutdown = start = _of_no_cloud
 
 
 @pytest.fixture(scope="module")

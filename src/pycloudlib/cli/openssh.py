@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError, PycloudlibError, UnsetSSHKeyError
+from pycloudlib.ssh.openssh_config import verification_options, write_known_hosts
 
 if TYPE_CHECKING:
     from pycloudlib import EC2Instance
@@ -44,25 +44,29 @@ def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Seque
     if instance.key_pair is None:
         raise UnsetSSHKeyError(f"{instance.id} cannot be logged in to without an SSH key: name one with --key")
     known_hosts = _write_known_hosts(instance)
-    settings = [
-        "IdentitiesOnly=yes",
-        "StrictHostKeyChecking=yes",
-        # The address may belong to another host later; the id never does.
-        f"HostKeyAlias={instance.id}",
-        f"UserKnownHostsFile={_quoted(known_hosts)}",
-        "GlobalKnownHostsFile=/dev/null",
-        "UpdateHostKeys=no",
-        "CheckHostIP=no",
-        *options,
-    ]
+    settings = [f"{name}={value}" for name, value in verification_options(instance.id, known_hosts)]
     words = [PROGRAM, "-i", str(instance.key_pair.private_key_path), "-p", str(instance.port), "-l", instance.username]
-    for setting in settings:
+    for setting in [*settings, *options]:
         words += ["-o", setting]
     return [*words, instance.ip, *(["--", *command] if command else [])]
 
 
+def ssh_config(instance: EC2Instance) -> str:
+    """Verify the host key, and return the block of OpenSSH's client configuration for an instance.
+
+    Args:
+        instance: the instance, to which a connection is opened.
+
+    Raises:
+        HostKeyError: the host key does not match the expected one.
+        SSHError: the connection failed or was lost.
+        UnsetSSHKeyError: there is no key.
+    """
+    return instance.ssh_config(_known_hosts_path(instance.id))
+
+
 def forget_host(instance_id: str) -> None:
-    """Delete the known_hosts file of `ssh_words()`. No-op if it does not exist or is inaccessible."""
+    """Delete the known_hosts file of an instance. No-op if it does not exist or is inaccessible."""
     # The instance is deleted even if this user has no writable home directory.
     with suppress(OSError, PycloudlibError):
         _known_hosts_path(instance_id).unlink()
@@ -75,14 +79,7 @@ def shown(words: Sequence[str]) -> str:
 
 def _write_known_hosts(instance: EC2Instance) -> Path:
     path = _known_hosts_path(instance.id)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    line = instance.host_key().known_hosts_line(instance.id)
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        partial.write_text(line, encoding="ascii")
-        partial.replace(path)
-    except OSError as error:
-        raise PycloudlibError(f"cannot write {path}: {error.strerror}") from error
+    write_known_hosts(path, instance.id, instance.host_key())
     return path
 
 
@@ -94,9 +91,3 @@ def _known_hosts_path(instance_id: str) -> Path:
         return cache_dir() / "known_hosts" / instance_id
     except LocalEC2Error as error:
         raise PycloudlibError(str(error)) from error
-
-
-def _quoted(path: Path) -> str:
-    """Quote a path for an OpenSSH option, which splits at spaces and expands percent signs."""
-    text = str(path).replace("%", "%%")
-    return f'"{text}"' if " " in text else text

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pycloudlib.cli.openssh import _quoted
 from support.cli_world import CliWorld, QuickCommandLine
 from support.sshd import make_key
 
@@ -81,6 +80,16 @@ def test_what_was_written_about_a_host_goes_with_it(world: CliWorld) -> None:
     assert not known.exists()
 
 
-@pytest.mark.parametrize(("path", "quoted"), [("/a/b", "/a/b"), ("/a b/c", '"/a b/c"'), ("/a%h/c", "/a%%h/c")], ids=str)
-def test_a_path_is_written_so_that_openssh_reads_nothing_into_it(path: str, quoted: str) -> None:
-    assert _quoted(Path(path)) == quoted
+def test_print_config_prints_a_block_that_openssh_accepts(world: CliWorld, machine: str, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text(world.cli.run("ssh", "--local", "--print-config", machine).stdout)
+    done = subprocess.run(["ssh", "-F", config, machine, "echo there"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "there\n")
+
+
+@pytest.mark.parametrize("more", [["--print"], ["-o", "Compression=yes"], ["--", "true"]], ids=str)
+def test_print_config_rejects_options_of_a_session(world: CliWorld, machine: str, more: list[str]) -> None:
+    before, after = (more, []) if more[0] != "--" else ([], more)
+    done = world.cli.run("ssh", "--local", "--print-config", *before, machine, *after)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("--print-config takes neither --print, nor -o, nor a COMMAND\n")
