@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
     run.undo.append(lambda: os.close(run.stderr))
     config.stash[RUN] = run
     config.pluginmanager.register(fixtures, "pycloudlib-fixtures")
+    if find_spec("testinfra") is not None:
+        from pycloudlib.pytest_plugin import testinfra_hosts
+
+        config.pluginmanager.register(testinfra_hosts, "pycloudlib-testinfra")
     config.pluginmanager.register(report, "pycloudlib-report")
     if worker_input is None:
         config.pluginmanager.register(Controller(run), "pycloudlib-controller")
