@@ -94,7 +94,7 @@ class PycloudlibError(PycloudlibException):
     instance_id: str = ""
     state: str = ""
     console_tail: str = ""
-    instance: object = None
+    instance: Any = None
 
 
 class CloudSetupError(PycloudlibError):
@@ -300,7 +300,7 @@ class InstanceError(PycloudlibError):
         instance_id: str = "",
         state: str = "",
         console_tail: str = "",
-        instance: object = None,
+        instance: Any = None,
     ) -> None:
         self.instance_id = instance_id
         self.state = state
@@ -347,7 +347,7 @@ class InstanceTimeoutError(InstanceError, PycloudlibTimeoutError):
         instance_id: str = "",
         state: str = "",
         console_tail: str = "",
-        instance: object = None,
+        instance: Any = None,
     ) -> None:
         InstanceError.__init__(
             self,
