@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.errors import CleanupError, PycloudlibTimeoutError, UnsetSSHKeyError
+from pycloudlib.errors import CleanupError, PycloudlibTimeoutError
 from pycloudlib.guest import clean as guest_clean
 from pycloudlib.guest import packages as guest_packages
 from pycloudlib.guest.scripts import RUN_SCRIPT
@@ -23,7 +22,7 @@ from pycloudlib.ssh import command as ssh_command
 from pycloudlib.ssh import openssh_config, transfer, tree
 from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.host_keys import HostKey, HostKeys
-from pycloudlib.ssh.target import Target
+from pycloudlib.ssh.login import Login, SharedConnection
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,7 +42,6 @@ class BaseInstance(ABC):
     """
 
     _type = "base"
-    _connection: Connection | None = None
 
     connect_timeout: float = 10.0
     """Seconds for a TCP connection."""
@@ -64,8 +62,7 @@ class BaseInstance(ABC):
         self.username = username
         self.key_pair = key_pair
         self.port = port
-        self._host_keys = host_keys or HostKeys()
-        self._connecting = threading.Lock()
+        self._ssh = SharedConnection(host_keys or HostKeys())
 
     @property
     def id(self) -> str:
@@ -226,7 +223,7 @@ class BaseInstance(ABC):
             InstanceStateError: the instance was deleted, or has no address.
         """
         self._connected().open()
-        accepted = self._host_keys.accepted
+        accepted = self._ssh.host_keys.accepted
         assert accepted is not None  # noqa: S101  (an open connection has been let in with one)
         return accepted
 
@@ -405,7 +402,7 @@ class BaseInstance(ABC):
             CommandTimeoutError: the deadline passed; some of it may be removed.
         """
         guest_clean.clean(partial(self.execute_by, deadline))
-        self._host_keys.forget()
+        self._ssh.host_keys.forget()
 
     def _connected(self, deadline: Deadline | None = None) -> Connection:
         """Return the connection to the instance's current address, which the first use opens.
@@ -413,42 +410,18 @@ class BaseInstance(ABC):
         Args:
             deadline: when to stop looking up the address; default never.
         """
-        return self._connected_to(self._target())
+        return self._ssh.to(self._login.at(self.ip))
 
-    def _connected_to(self, target: Target) -> Connection:
-        stale = None
-        with self._connecting:
-            if self._connection is not None and not _same_place(self._connection.target, target):
-                stale, self._connection = self._connection, None
-            if self._connection is None:
-                self._connection = Connection(target, self._host_keys)
-            connection = self._connection
-        if stale is not None:
-            stale.close()
-        return connection
-
-    def _disconnect(self) -> None:
-        with self._connecting:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-    def _target(self, host: str | None = None) -> Target:
-        if self.key_pair is None:
-            raise UnsetSSHKeyError(f"{self.id} cannot be logged in to without an SSH key: choose one with use_key()")
-        return Target(
-            host=self.ip if host is None else host,
-            username=self.username,
-            private_key_path=self.key_pair.private_key_path,
-            port=self.port,
-            connect_timeout=self.connect_timeout,
-            banner_timeout=self.banner_timeout,
-        )
+    @property
+    def _login(self) -> Login:
+        return Login(self.id, self.username, self.key_pair, self.port, self.connect_timeout, self.banner_timeout)
 
     def __del__(self) -> None:
         """Close the connection; the next command opens a new one. Test suites for pycloudlib call this."""
-        if self._connection is not None:
-            self._disconnect()
+        # An instance whose __init__ failed has none.
+        ssh: SharedConnection | None = vars(self).get("_ssh")
+        if ssh is not None:
+            ssh.close()
 
     def __enter__(self) -> Self:
         return self
@@ -463,11 +436,6 @@ class BaseInstance(ABC):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id}>"
-
-
-def _same_place(one: Target, other: Target) -> bool:
-    """Return whether both have the same login, regardless of timeouts."""
-    return (one.address, one.username, one.private_key_path) == (other.address, other.username, other.private_key_path)
 
 
 def raise_unless_secondary(errors: Sequence[Exception], exception: BaseException | None) -> None:

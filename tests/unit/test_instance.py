@@ -29,7 +29,7 @@ def machine(sshd: Sshd) -> Iterator[Machine]:
     pair = KeyPair(private.with_suffix(".pub"), private)
     machine = Machine("m-1", username=getuser(), key_pair=pair, port=sshd.port)
     yield machine
-    machine._disconnect()
+    machine._ssh.close()
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
 def machine_of_guest(guest: Guest) -> Iterator[Machine]:
     machine = Machine("m-2", username=getuser(), key_pair=guest.key_pair, port=guest.sshd.port)
     yield machine
-    machine._disconnect()
+    machine._ssh.close()
 
 
 def test_a_command_gives_back_both_streams_and_its_status(machine: Machine) -> None:
@@ -127,7 +127,7 @@ def machine_with_noexec(tmp_path: Path) -> Iterator[Callable[..., Machine]]:
             private = sshd.private_key_path
             pair = KeyPair(private.with_suffix(".pub"), private)
             machine = Machine("m-3", username=getuser(), key_pair=pair, port=sshd.port)
-            undo.callback(machine._disconnect)
+            undo.callback(machine._ssh.close)
             return machine
 
         yield make

@@ -8,16 +8,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from pycloudlib import progress
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline, check_timeout
-from pycloudlib.ec2.api.faults import NEVER, call_until_consistent, responded, translated
+from pycloudlib.ec2.api.faults import call_until_consistent, responded, translated
 from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
 from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
 from pycloudlib.ec2.instances.boot import Boot, BootCriteria, BootTarget
-from pycloudlib.ec2.instances.boot_timeline import Timeline, TimelineRecorder
+from pycloudlib.ec2.instances.boot_history import BootHistory
+from pycloudlib.ec2.instances.boot_timeline import Timeline
 from pycloudlib.ec2.instances.cloud_init_failure import checked_cloud_init_failure
-from pycloudlib.ec2.instances.console import Console, ConsoleMark, read_console_tail
+from pycloudlib.ec2.instances.console import Console
 from pycloudlib.ec2.instances.instance_context import InstanceContext
+from pycloudlib.ec2.instances.instance_progress import InstanceProgress
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.root_volume import RootVolumeTasks, checked_source
 from pycloudlib.ec2.instances.status import NOT_YET_VISIBLE
@@ -41,23 +42,6 @@ from pycloudlib.ssh.host_keys import keys_from_console
 from pycloudlib.waiting import timed_out
 
 logger = logging.getLogger(__name__)
-
-STAGES = {
-    "running": "is running",
-    "reachable": "is reachable",
-    "logged_in": "accepts the key",
-    "ready": "is ready",
-}
-"""The stages of a boot, as in progress reports."""
-
-BOOT_CONNECT_TIMEOUT = 3.0
-"""The TCP connect timeout in seconds while an instance boots: a new attempt is faster than TCP's retransmission."""
-
-BOOT_BANNER_TIMEOUT = 5.0
-"""The SSH banner timeout in seconds while an instance boots, for the same reason."""
-
-BANNERS_PER_SECOND = 20.0
-"""The assumed rate of banners when waiting for many instances: early timeouts would delay the others further."""
 
 CONSOLE_TIMEOUT = 300.0
 """The default timeout of `console_log()` in seconds."""
@@ -108,15 +92,10 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self.cloud_init_failure = context.cloud_init_failure
         self._console = Console(context.client, description.instance_id)
         self._root_volume_tasks = RootVolumeTasks(context.region_context, self._volumes)
-        self._boots_first = launched
-        self._was_stopped = False
-        self._console_before = ConsoleMark()
-        # The boot id of the latest completed wait, and the one that must change after a restart.
-        self._boot_id: str | None = None
-        self._old_boot_id: str | None = None
+        self._progress = InstanceProgress(self.id, context.poller)
+        self._boots = BootHistory(self._progress.report_stage, boots_first=launched)
         self._gone = False
         self._leaving_addresses: list[ElasticAddress] = []
-        self._recorder = self._new_recorder()
 
     @property
     def ready_timeout(self) -> float:
@@ -130,7 +109,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
     @property
     def timeline(self) -> Timeline:
         """The times at which the latest boot reached each stage."""
-        return self._recorder.timeline
+        return self._boots.recorder.timeline
 
     @property
     def termination_protection(self) -> bool:
@@ -190,7 +169,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             if timeout is not None:
                 raise InvalidArgumentError("wait() takes timeout (seconds) or ready_timeout (minutes), not both")
             timeout = check_timeout(ready_timeout, "minutes") * SECONDS_PER_MINUTE
-        self._wait_for_boot(self._criteria(timeout, cloud_init_failure=cloud_init_failure))
+        self._wait_for_boot(self._criteria(timeout, cloud_init_failure))
 
     def wait_by(self, deadline: Deadline, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Wait until the instance is ready, as `wait()` does, with a deadline shared with other instances.
@@ -199,8 +178,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             deadline: when to give up.
             cloud_init_failure: as for `wait()`.
         """
-        criteria = self._criteria(None, cloud_init_failure=cloud_init_failure)
-        self._wait_for_boot(replace(criteria, deadline=deadline))
+        self._wait_for_boot(self._criteria_by(deadline, cloud_init_failure))
 
     def wait_for_restart(
         self,
@@ -224,11 +202,11 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             HostKeyError: another host answers at the instance's address.
             InvalidArgumentError: `old_boot_id` is not a boot id.
         """
-        self._old_boot_id = checked_boot_id(old_boot_id)
-        if self._recorder.timeline.ready is not None:
+        self._boots.expect_another_than(checked_boot_id(old_boot_id))
+        if self.timeline.ready is not None:
             # The reboot was not requested by this library, but for example by a command in the guest.
-            self._recorder = self._new_recorder()
-        self._wait_for_boot(self._criteria(timeout, cloud_init_failure=cloud_init_failure))
+            self._boots.restart_timeline()
+        self._wait_for_boot(self._criteria(timeout, cloud_init_failure))
 
     def _wait_for_execute(self, old_boot_id: str | None = None, timeout: float | None = None) -> None:
         """Wait until commands can run, without waiting for cloud-init. Suites written for pycloudlib call this.
@@ -239,8 +217,8 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         """
         seconds = None if timeout is None else check_timeout(timeout, "minutes") * SECONDS_PER_MINUTE
         if old_boot_id is not None:
-            self._old_boot_id = checked_boot_id(old_boot_id)
-        self._wait_for_boot(self._criteria(seconds, until_login=True))
+            self._boots.expect_another_than(checked_boot_id(old_boot_id))
+        self._wait_for_boot(replace(self._criteria(seconds), until_login=True))
 
     def wait_for_stop(self) -> None:
         """Wait until the instance is stopped.
@@ -259,7 +237,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         """
         began = SYSTEM_CLOCK.now()
         self._status.wait_for_stop(deadline)
-        self._report("is stopped", SYSTEM_CLOCK.now() - began)
+        self._progress.report_state("is stopped", SYSTEM_CLOCK.now() - began)
 
     def wait_for_delete(self) -> None:
         """Wait until the instance is terminated, or EC2 no longer describes it.
@@ -272,7 +250,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
     def _wait_for_end(self, deadline: Deadline) -> None:
         began = SYSTEM_CLOCK.now()
         self._status.wait_for_end(deadline)
-        self._report("is terminated", SYSTEM_CLOCK.now() - began)
+        self._progress.report_state("is terminated", SYSTEM_CLOCK.now() - began)
         self._gone = True
         self._context.on_deleted(self.id)
 
@@ -282,8 +260,8 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         Raises:
             SSHError: the guest is not reachable.
         """
-        self._boot_id = boot_id(self.execute)
-        return self._boot_id
+        found = self._boots.seen_boot_id = boot_id(self.execute)
+        return found
 
     def console_log(self, timeout: float = CONSOLE_TIMEOUT) -> str:
         """Return the console output (GetConsoleOutput).
@@ -297,7 +275,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceTimeoutError: there was no output within the timeout.
             NoResponseError: EC2 did not respond to the single request of `timeout=0`.
         """
-        if self._deletion_requested:
+        if self._status.deletion_requested:
             timeout = 0.0
         deadline = Deadline.after(timeout)
         if deadline.has_passed:
@@ -336,13 +314,13 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             HostKeyError: the host key has changed.
             InstanceError: as for `wait()`.
         """
-        criteria = self._criteria(None, cloud_init_failure=cloud_init_failure)
+        criteria = self._criteria(None, cloud_init_failure)
         self._expect_state("restarted", {InstanceState.RUNNING}, criteria.deadline)
-        old_boot_id = self.note_boot_id(criteria.deadline) if wait else None
+        if wait:
+            self.note_boot_id(criteria.deadline)
         self._request_restart(criteria.deadline)
         if wait:
-            self._old_boot_id = old_boot_id
-            self._wait_for_boot(replace(criteria, old_boot_id=old_boot_id, console_before=self._console_before))
+            self._wait_for_boot(criteria)
 
     def request_restart(self, deadline: Deadline) -> None:
         """Reboot the instance, as `restart(wait=False)` does, by a deadline.
@@ -357,27 +335,21 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._note_console(deadline)
         self._tell("restarted", "reboot_instances", deadline)
 
-    def note_boot_id(self, deadline: Deadline = NEVER) -> str | None:
-        """Read and record the boot id before a reboot.
+    def note_boot_id(self, deadline: Deadline) -> None:
+        """Read and record the boot id before a reboot; if the instance is not reachable, keep the last one seen.
 
         Args:
-            deadline: when to stop waiting for the guest; default after 10 s.
-
-        Returns:
-            The boot id; the last one seen if the instance is not reachable.
+            deadline: when to stop waiting for the guest, at most 10 s from now.
 
         Raises:
             SSHAuthenticationError: the instance rejected the key.
             HostKeyError: the host key has changed.
             InstanceStateError: the instance was deleted, or has no address.
         """
-        last_seen = self._boot_id
         try:
-            self._boot_id = boot_id(self.execute, timeout=min(BOOT_ID_TIMEOUT, deadline.remaining))
-            return self._boot_id
+            self._boots.seen_boot_id = boot_id(self.execute, timeout=min(BOOT_ID_TIMEOUT, deadline.remaining))
         except (SSHConnectionError, CommandTimeoutError) as error:
             logger.warning("%s is rebooted although it cannot be reached: %s", self.id, error)
-            return last_seen
 
     def prepare_boot(self, deadline: Deadline) -> None:
         """Record the end of the console log before a fleet's start or reboot.
@@ -394,12 +366,9 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         Args:
             started: whether it was a start request; default no.
         """
-        self._was_stopped = self._was_stopped or started
         self._status.expect_change()
-        self._disconnect()
-        # After a reboot request, the old boot's sshd still answers for a while; after a stop it does not.
-        self._old_boot_id = None if started else self._boot_id
-        self._recorder = self._new_recorder()
+        self._ssh.close()
+        self._boots.note_request(started=started)
 
     def shutdown(self, wait: bool = True) -> None:
         """Stop the instance (StopInstances). No-op if it is stopped.
@@ -437,7 +406,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceStateError: the instance is terminated, or still stopping.
             InstanceError: as for `wait()`.
         """
-        deadline = self._criteria(None, cloud_init_failure=cloud_init_failure).deadline
+        deadline = self._criteria(None, cloud_init_failure).deadline
         self.request_start(deadline)
         if wait:
             self.wait_by(deadline, cloud_init_failure=cloud_init_failure)
@@ -486,12 +455,13 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             InstanceError: as for `wait()`.
         """
         source = checked_source(image_id, snapshot_id)
-        criteria = self._criteria(timeout, cloud_init_failure=cloud_init_failure)
+        criteria = self._criteria(timeout, cloud_init_failure)
         deadline = criteria.deadline
         self._expect_state("given another root volume", {InstanceState.RUNNING}, deadline)
         device_name = str(self._record(deadline).get("RootDeviceName", ""))
         replaced = self._root_volume_tasks.root_volume(self.id, device_name, deadline) if wait else None
-        old_boot_id = self.note_boot_id(deadline) if wait else None
+        if wait:
+            self.note_boot_id(deadline)
         self._note_console(deadline)
         task_id = self._begin_root_replacement(source, deadline)
         if replaced is None:
@@ -499,10 +469,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         self._root_volume_tasks.wait_until_succeeded(task_id, deadline)
         replacement = self._root_volume_tasks.root_volume(self.id, device_name, deadline)
         self._root_volume_tasks.tag(replacement.id, replaced.tags, deadline)
-        self._old_boot_id = old_boot_id
-        self._wait_for_boot(
-            replace(criteria, old_boot_id=old_boot_id, console_before=self._console_before, keeps_host_keys=False)
-        )
+        self._wait_for_boot(criteria)
 
     def clean_by(self, deadline: Deadline) -> None:
         """Remove the state that distinguishes the instance from others, as `BaseInstance.clean()` does, by a deadline.
@@ -511,8 +478,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             deadline: when to give up.
         """
         super().clean_by(deadline)
-        # The next boot generates new host keys.
-        self._boots_first = True
+        self._boots.expect_first_boot()
 
     def delete(self, wait: bool = True) -> list[Exception]:
         """Terminate the instance (TerminateInstances). No-op if it is deleted.
@@ -561,7 +527,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
             return
         error.instance_id = self.id
         error.state = str(self._status.seen.state)
-        error.console_tail = read_console_tail(self._console.read_if_possible)
+        error.console_tail = self._console.read_tail()
 
     def prepare_deletion(self, deadline: Deadline) -> None:
         """Record the elastic addresses to release with the instance, before TerminateInstances.
@@ -573,14 +539,13 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
 
     def note_deletion(self) -> None:
         """Record a TerminateInstances request, for this instance alone or for a fleet."""
-        self._deletion_requested = True
-        self._status.expect_change()
-        self._disconnect()
+        self._status.note_deletion()
+        self._ssh.close()
 
     # Deleting
 
     def _terminate(self, deadline: Deadline) -> None:
-        if self._deletion_requested:
+        if self._status.deletion_requested:
             logger.info("%s is being deleted already", self.id)
             return
         self.prepare_deletion(deadline)
@@ -634,59 +599,37 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         except IllegalStateError as error:
             raise self._state_error(f"it cannot be given another root volume: {error}") from error
         self.note_change()
-        # The instance boots as for the first time, with new host keys.
-        self._boots_first = True
+        self._boots.expect_first_boot()
         return task_id
 
     # Booting
 
     def _note_console(self, deadline: Deadline) -> None:
-        """Record where the console log of the next boot begins."""
-        self._console_before = ConsoleMark.at_end_of(self._console.read_if_possible(deadline))
+        self._boots.note_console(self._console.read_if_possible(deadline))
 
-    def _criteria(
-        self,
-        timeout: float | None,
-        *,
-        cloud_init_failure: CloudInitFailure | None = None,
-        until_login: bool = False,
-    ) -> BootCriteria:
+    def _criteria(self, timeout: float | None, cloud_init_failure: CloudInitFailure | None = None) -> BootCriteria:
+        return self._criteria_by(Deadline.after(self.boot_timeout if timeout is None else timeout), cloud_init_failure)
+
+    def _criteria_by(self, deadline: Deadline, cloud_init_failure: CloudInitFailure | None) -> BootCriteria:
         on_failure = checked_cloud_init_failure(cloud_init_failure, self.cloud_init_failure)
-        return BootCriteria(
-            deadline=Deadline.after(self.boot_timeout if timeout is None else timeout),
-            old_boot_id=self._old_boot_id,
-            console_before=self._console_before,
-            was_stopped=self._was_stopped,
-            keeps_host_keys=not self._boots_first,
-            fail_on_cloud_init_error=on_failure == "raise",
-            until_login=until_login,
-        )
+        return BootCriteria(deadline, self.auth_patience, fail_on_cloud_init_error=on_failure == "raise")
 
     def _wait_for_boot(self, criteria: BootCriteria) -> None:
         self._refuse_if_deleted("waited for")
-        target = BootTarget(
-            instance_id=self.id,
-            instance=self,
-            username=self.username,
-            host_keys=self._host_keys,
-            auth_patience=self.auth_patience,
-            look=partial(self._status.look, deadline=criteria.deadline),
-            why_unseen=lambda: self._status.why_unseen,
-            console=self._console.read_if_possible,
-            connect=partial(self._connect_to_boot, criteria.deadline),
-            disconnect=self._disconnect,
-            timeline=self._recorder,
-            count_watched=self._context.poller.count_watched,
-        )
-        with self._context.poller.watching(self.id):
-            self._boot_id = Boot(target, criteria).wait() or None
+        poller = self._context.poller
+        target = BootTarget(self._status, self._console, self._ssh, self._login, poller, self._boots.recorder)
+        awaited = self._boots.expected
+        try:
+            with poller.watching(self.id):
+                found = Boot(target, awaited, criteria).wait()
+        except InstanceError as error:
+            error.instance = self
+            raise
         self._report_shared_host_key()
-        self._old_boot_id = None
-        self._boots_first = False
-        self._was_stopped = False
+        self._boots.note_ready(awaited, found or None)
 
     def _report_shared_host_key(self) -> None:
-        key = self._host_keys.accepted
+        key = self._ssh.host_keys.accepted
         other = self._context.key_owners.note(key, self.id) if key else None
         if other:
             logger.warning(
@@ -698,48 +641,21 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
                 self.image_id,
             )
 
-    def _connect_to_boot(self, deadline: Deadline) -> Connection:
-        self._refuse_if_deleted("reached")
-        # Use the last known address: refreshing it would cost an API call per attempt.
-        address = self._status.seen.address
-        if address is None:
-            raise self._state_error("it has no address")
-        target = self._target(address)
-        hasty = replace(
-            target,
-            connect_timeout=min(target.connect_timeout, BOOT_CONNECT_TIMEOUT),
-            banner_timeout=self._banner_patience(target.banner_timeout),
-        )
-        connection = self._connected_to(hasty)
-        connection.open(deadline)
-        return connection
-
-    def _banner_patience(self, usual: float) -> float:
-        others = self._context.poller.count_watched() - 1
-        return min(usual, BOOT_BANNER_TIMEOUT) + max(0, others) / BANNERS_PER_SECOND
-
     def _connected(self, deadline: Deadline | None = None) -> Connection:
         self._refuse_if_deleted("reached")
         if self._status.seen.state is not InstanceState.RUNNING:
             self._status.refresh(deadline)
         if self._status.seen.state not in (InstanceState.RUNNING, InstanceState.PENDING):
             raise self._state_error(f"it cannot be reached: it is {self._status.seen}")
-        if self._host_keys.mode == "console" and not self._host_keys.known_kinds:
+        if self._ssh.host_keys.mode == "console" and not self._ssh.host_keys.known_kinds:
             self._learn_host_keys(deadline or Deadline.never())
         address = self._status.seen.address
         if address is None:
             raise self._state_error("it has no address")
-        return self._connected_to(self._target(address))
+        return self._ssh.to(self._login.at(address))
 
     def _learn_host_keys(self, deadline: Deadline) -> None:
         text = self._console.read_if_possible(deadline)
         if deadline.has_passed:
             raise timed_out(f"the console log of {self.id}", deadline)
-        self._host_keys.learn(keys_from_console(text))
-
-    def _new_recorder(self) -> TimelineRecorder:
-        return TimelineRecorder(lambda stage, seconds: self._report(STAGES[stage], seconds, is_last=stage == "ready"))
-
-    def _report(self, stage: str, seconds: float, *, is_last: bool = False) -> None:
-        many = self._context.poller.count_watched() > progress.MANY
-        progress.report(self.id, stage, seconds, level=logging.DEBUG if many and not is_last else logging.INFO)
+        self._ssh.host_keys.learn(keys_from_console(text))

@@ -142,6 +142,6 @@ def test_a_refused_name_leaves_the_instance_alone(ec2: EC2, instance: EC2Instanc
 
 
 def test_a_cleaned_instance_is_expected_to_have_a_first_boot(ec2: EC2, instance: EC2Instance, calls: list[str]) -> None:
-    assert not instance._boots_first
+    assert instance._boots.expected.keeps_host_keys
     instance.clean()
-    assert instance._boots_first
+    assert not instance._boots.expected.keeps_host_keys

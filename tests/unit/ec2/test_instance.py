@@ -5,7 +5,6 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from getpass import getuser
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from pycloudlib.cli.openssh import ssh_words
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.instance import BANNERS_PER_SECOND, BOOT_BANNER_TIMEOUT, EC2Instance
+from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.poller import InstanceState
 from pycloudlib.errors import (
     BootError,
@@ -49,17 +48,6 @@ def instance(ec2: EC2) -> EC2Instance:
 @pytest.fixture
 def ready(ec2_with_guest: EC2) -> EC2Instance:
     return ec2_with_guest.launch(BOOKWORM_DAILY, username=getuser())
-
-
-def test_the_more_are_waited_for_the_longer_a_host_may_take_to_speak(instance: EC2Instance) -> None:
-    alone = instance._banner_patience(usual=15.0)
-    with ExitStack() as watching:
-        for number in range(1001):
-            watching.enter_context(instance._context.poller.watching(f"i-{number}"))
-        among_many = instance._banner_patience(usual=15.0)
-    assert alone == BOOT_BANNER_TIMEOUT
-    assert among_many == BOOT_BANNER_TIMEOUT + 1000 / BANNERS_PER_SECOND
-    assert instance._banner_patience(usual=1.0) == 1.0
 
 
 def test_attributes_say_what_ec2_says(ec2: EC2, instance: EC2Instance) -> None:
@@ -316,8 +304,9 @@ def test_a_refusal_for_the_state_is_an_error_of_the_instance(connect, script: Sc
 
 def test_wait_on_a_stopped_instance_fails_at_once(instance: EC2Instance) -> None:
     instance.shutdown()
-    with pytest.raises(BootError, match="it is stopped"):
+    with pytest.raises(BootError, match="it is stopped") as caught:
         instance.wait()
+    assert caught.value.instance is instance
 
 
 def test_delete_terminates_and_a_second_one_does_nothing(ec2: EC2, instance: EC2Instance) -> None:

@@ -64,7 +64,7 @@ class InstanceMachine(RuleBasedStateMachine):
         # moto revives a terminated instance that it is told to reboot; EC2 refuses that.
         if not any(name.startswith("restart") for name in names):
             assert self.instance.state is InstanceState.TERMINATED
-        assert self.instance._connection is None
+        assert self.instance._ssh.current is None
 
     @invariant()
     def is_of_use_unless_deleted(self) -> None:

@@ -86,7 +86,7 @@ def test_wait_for_execute_waits_for_the_next_boot(ec2_with_guest: EC2, guest: Gu
 
 def test_del_closes_the_connection_any_number_of_times(ec2_with_guest: EC2) -> None:
     instance = ec2_with_guest.launch(BOOKWORM_DAILY, username=getuser())
-    connection = instance._connection
+    connection = instance._ssh.current
     assert connection is not None
     assert connection.is_alive
     for _ in range(2):

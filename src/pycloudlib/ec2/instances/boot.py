@@ -6,24 +6,25 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
+from pycloudlib.ec2.instances.boot_history import ExpectedBoot
 from pycloudlib.ec2.instances.boot_host_keys import BootHostKeys
 from pycloudlib.ec2.instances.boot_timeline import TimelineRecorder
 from pycloudlib.ec2.instances.boot_watch import BootWatch, InterruptibleClock
-from pycloudlib.ec2.instances.console import ConsoleMark, read_console_tail
+from pycloudlib.ec2.instances.console import Console
 from pycloudlib.ec2.instances.login_attempts import LoginAttempts
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
+from pycloudlib.ec2.instances.status import Status
 from pycloudlib.errors import (
     BootError,
     BootTimeoutError,
     CloudInitError,
     CommandTimeoutError,
     HostKeyError,
-    InstanceStateError,
     LoginShellError,
     PycloudlibError,
     PycloudlibTimeoutError,
@@ -35,11 +36,10 @@ from pycloudlib.guest.cloud_init import CloudInitVerdict, wait_for_cloud_init
 from pycloudlib.guest.framing import Run
 from pycloudlib.result import Result
 from pycloudlib.ssh import command as ssh_command
-from pycloudlib.ssh.host_keys import HostKeys
+from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.login import Login, SharedConnection
+from pycloudlib.ssh.target import Target
 from pycloudlib.waiting import wait_until
-
-if TYPE_CHECKING:
-    from pycloudlib.ssh.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -64,67 +64,53 @@ CONNECTED_WHILE_PENDING = 16
 """The number of awaited instances up to which each is connected to while pending. Beyond it, connection attempts cost
 more than one DescribeInstances call for all instances."""
 
+BOOT_CONNECT_TIMEOUT = 3.0
+"""The TCP connect timeout in seconds while an instance boots: a new attempt is faster than TCP's retransmission."""
+
+BOOT_BANNER_TIMEOUT = 5.0
+"""The SSH banner timeout in seconds while an instance boots, for the same reason."""
+
+BANNERS_PER_SECOND = 20.0
+"""The assumed rate of banners when waiting for many instances: early timeouts would delay the others further."""
+
 STILL_STOPPED_GRACE = 15.0
 """Seconds after StartInstances for which EC2 may still report the instance as stopped."""
 
 
-def unknown_to_ec2() -> str:
-    """Return the reported state of an instance that EC2 does not find."""
-    return "unknown to EC2"
-
-
 @dataclass(frozen=True)
 class BootTarget:
-    """The instance of a boot.
+    """The parts of an instance that its boot involves.
 
     Args:
-        instance_id: the instance id.
-        instance: the instance object, for errors.
-        username: the login user.
-        host_keys: the accepted host keys.
-        auth_patience: seconds for which the instance may reject the key.
-        look: returns EC2's description of at most this age in seconds; None if there is no news.
-        console: returns the console log; empty if there is none, or EC2 does not return it by a deadline.
-        connect: logs in; a no-op while the connection is alive.
-        disconnect: closes the connection.
+        status: EC2's view of the instance.
+        console: the console log.
+        connection: the connection to sshd.
+        login: the login user and the key.
+        poller: polls EC2 for all awaited instances.
         timeline: records the reached stages.
-        count_watched: returns the number of concurrently awaited instances, including this one.
-        why_unseen: returns the reason why `look` returned None; default: EC2 does not find the instance.
     """
 
-    instance_id: str
-    instance: object
-    username: str
-    host_keys: HostKeys
-    auth_patience: float
-    look: Callable[[float], InstanceDescription | None]
-    console: Callable[[Deadline], str]
-    connect: Callable[[], Connection]
-    disconnect: Callable[[], None]
+    status: Status
+    console: Console
+    connection: SharedConnection
+    login: Login
+    poller: Poller
     timeline: TimelineRecorder
-    count_watched: Callable[[], int]
-    why_unseen: Callable[[], str] = unknown_to_ec2
 
 
 @dataclass(frozen=True)
 class BootCriteria:
-    """The criteria for the end of a boot.
+    """The caller's criteria for the end of a wait.
 
     Args:
         deadline: when to give up.
-        old_boot_id: the boot id of the previous boot; default none, for a first boot or an unknown boot id.
-        console_before: the end of the console log of earlier boots; default: there were none.
-        was_stopped: whether the instance was just started, so that EC2 may still report it as stopped; default no.
-        keeps_host_keys: whether the host should keep its keys; default no, as a first boot generates new ones.
+        auth_patience: seconds for which the instance may reject the key; default 120.
         fail_on_cloud_init_error: whether to raise after a cloud-init error, rather than log a warning; default yes.
         until_login: whether to stop waiting once commands run, regardless of cloud-init; default no.
     """
 
     deadline: Deadline
-    old_boot_id: str | None = None
-    console_before: ConsoleMark = field(default_factory=ConsoleMark)
-    was_stopped: bool = False
-    keeps_host_keys: bool = False
+    auth_patience: float = 120.0
     fail_on_cloud_init_error: bool = True
     until_login: bool = False
 
@@ -134,28 +120,31 @@ class Boot:
 
     Args:
         target: the booting instance.
-        criteria: the criteria for the end of the boot.
+        expected: what tells the boot from earlier ones.
+        criteria: the criteria for the end of the wait.
     """
 
-    def __init__(self, target: BootTarget, criteria: BootCriteria) -> None:
+    def __init__(self, target: BootTarget, expected: ExpectedBoot, criteria: BootCriteria) -> None:
         self._target = target
+        self._expected = expected
         self._criteria = criteria
+        self._id = target.status.instance_id
         self._started = SYSTEM_CLOCK.now()
         self._stage = "EC2 to give it an address"
         self._last_seen = ""
         self._state = ""
-        self._has_run = not criteria.was_stopped
+        self._has_run = not expected.was_stopped
         self._attempts = LoginAttempts(
-            target.username, auth_patience=target.auth_patience, count_hosts=target.count_watched
+            target.login.username, auth_patience=criteria.auth_patience, count_hosts=target.poller.count_watched
         )
         self._host_keys = BootHostKeys(
-            target.host_keys,
-            console=partial(target.console, criteria.deadline),
-            before=criteria.console_before,
-            keeps_host_keys=criteria.keeps_host_keys,
+            target.connection.host_keys,
+            console=partial(target.console.read_if_possible, criteria.deadline),
+            before=expected.console_before,
+            keeps_host_keys=expected.keeps_host_keys,
         )
         self._watch = BootWatch(
-            f"watch-{target.instance_id}",
+            f"watch-{self._id}",
             self._check_instance,
             interval=WATCH_INTERVAL,
             on_error=self._lose,
@@ -203,7 +192,7 @@ class Boot:
             description = self._look(math.inf)
             if not is_wanted(description):
                 description = self._look(max_age)
-            self._last_seen = str(description or self._target.why_unseen())
+            self._last_seen = str(description or self._target.status.why_unseen)
             return is_wanted(description)
 
         wait_until(check, what=self._stage, deadline=self._criteria.deadline, interval=STATE_INTERVAL)
@@ -213,7 +202,7 @@ class Boot:
         """Return whether to connect, also before EC2 reports "running", since sshd is often reachable earlier."""
         if description is not None and description.state is InstanceState.PENDING:
             # Its private address may belong to another host in this network.
-            return description.public_ip is not None and self._target.count_watched() <= CONNECTED_WHILE_PENDING
+            return description.public_ip is not None and self._target.poller.count_watched() <= CONNECTED_WHILE_PENDING
         return _is_running(description)
 
     def _note_running(self) -> None:
@@ -221,7 +210,7 @@ class Boot:
             self._target.timeline.reach("running")
 
     def _look(self, max_age: float = STATE_INTERVAL) -> InstanceDescription | None:
-        description = self._target.look(max_age)
+        description = self._target.status.look(max_age, self._criteria.deadline)
         if description is None:
             return None
         self._state = str(description.state)
@@ -237,7 +226,7 @@ class Boot:
 
     def _check_instance(self) -> None:
         """Check EC2's view of the boot. Runs in the watch thread."""
-        watched = self._target.count_watched()
+        watched = self._target.poller.count_watched()
         self._look(max(WATCH_INTERVAL, watched / WATCHED_PER_SECOND))
         now = SYSTEM_CLOCK.now()
         if self._state != InstanceState.RUNNING.value or now - self._console_seen < max(
@@ -245,16 +234,16 @@ class Boot:
         ):
             return
         self._console_seen = now
-        text = self._target.console(self._criteria.deadline)
-        if KERNEL_PANIC in self._criteria.console_before.since(text):
+        text = self._target.console.read_if_possible(self._criteria.deadline)
+        if KERNEL_PANIC in self._expected.console_before.since(text):
             self._give_up("its kernel panicked")
         if self._host_keys.compare(text):
-            self._watch.while_entered(self._target.disconnect)
+            self._watch.while_entered(self._target.connection.close)
 
     def _lose(self, error: PycloudlibError) -> None:
         self._failure = error
         self._is_lost.set()
-        self._target.disconnect()
+        self._target.connection.close()
 
     # The guest
 
@@ -263,15 +252,14 @@ class Boot:
             raise self._failure
         self._note_running()
         try:
-            connection = self._target.connect()
-            self._contact("logged_in")
-            self._attempts.log_in()
-            return self._ask_guest(connection)
+            connection = self._connect()
+            if connection is not None:
+                self._contact("logged_in")
+                self._attempts.log_in()
+                return self._ask_guest(connection)
+            self._look()
         except HostKeyError as error:
             self._on_host_key_refused(error)
-        except InstanceStateError as error:
-            self._last_seen = str(error)
-            self._look()
         except CommandTimeoutError:
             # Keep the last progress, which is more informative.
             if self._criteria.deadline.has_passed:
@@ -279,13 +267,23 @@ class Boot:
                 return None
         except SSHError as error:
             self._on_attempt_failed(error)
-        self._target.disconnect()
+        self._target.connection.close()
         return None
+
+    def _connect(self) -> Connection | None:
+        """Log in at the last known address: another look would cost an API call per attempt. None without one."""
+        address = self._target.status.seen.address
+        if self._target.status.deletion_requested or address is None:
+            self._last_seen = "it has no address" if address is None else "it was deleted"
+            return None
+        connection = self._target.connection.to(_hasty(self._target.login.at(address), self._target.poller))
+        connection.open(self._criteria.deadline)
+        return connection
 
     def _ask_guest(self, connection: Connection) -> _EndedBoot | None:
         """Check that this is the new boot, and wait in the guest until cloud-init finishes."""
         run = self._runner(connection)
-        old_boot_id = self._criteria.old_boot_id
+        old_boot_id = self._expected.old_boot_id
         seen_boot_id = boot_id(run) if old_boot_id is not None or self._criteria.until_login else ""
         if old_boot_id is not None and seen_boot_id == old_boot_id:
             self._target.timeline.drop_contacts()
@@ -301,12 +299,12 @@ class Boot:
         self._attempts.succeed()
         if outcome.verdict is CloudInitVerdict.INTERRUPTED:
             self._note_progress(f"the wait for cloud-init was interrupted: {outcome.text or 'the guest went away'}")
-            self._target.disconnect()
+            self._target.connection.close()
             return None
         if outcome.verdict is CloudInitVerdict.ERROR:
             self._report_cloud_init_error(outcome.text)
         if outcome.verdict is CloudInitVerdict.RECOVERABLE:
-            logger.warning("%s: cloud-init ended with recoverable errors: %s", self._target.instance_id, outcome.text)
+            logger.warning("%s: cloud-init ended with recoverable errors: %s", self._id, outcome.text)
         return _EndedBoot(outcome.boot_id)
 
     def _runner(self, connection: Connection) -> Run:
@@ -329,15 +327,15 @@ class Boot:
         timeline.reach("running")
         timeline.contact("reachable")
         timeline.contact(stage)
-        if self._criteria.old_boot_id is None:
+        if self._expected.old_boot_id is None:
             timeline.confirm_contacts()
 
     def _note_progress(self, line: str) -> None:
         self._last_seen = line
-        logger.debug("%s: %s", self._target.instance_id, line)
+        logger.debug("%s: %s", self._id, line)
 
     def _report_cloud_init_error(self, text: str) -> None:
-        message = f"{self._target.instance_id}: cloud-init ended in error: {text}"
+        message = f"{self._id}: cloud-init ended in error: {text}"
         if self._criteria.fail_on_cloud_init_error:
             raise self._error(CloudInitError, message)
         logger.warning("%s", message)
@@ -352,7 +350,7 @@ class Boot:
     def _on_attempt_failed(self, error: SSHError) -> None:
         if isinstance(error, (SSHAuthenticationError, LoginShellError)):
             self._contact("reachable")
-        elif self._criteria.old_boot_id is not None:
+        elif self._expected.old_boot_id is not None:
             # The sshd of the previous boot is gone.
             self._target.timeline.drop_contacts()
         if not (self._criteria.deadline.has_passed and self._last_seen):
@@ -365,10 +363,10 @@ class Boot:
     # Failures
 
     def _give_up(self, why: str, cause: Exception | None = None) -> NoReturn:
-        raise self._error(BootError, f"{self._target.instance_id} will never be ready: {why}") from cause
+        raise self._error(BootError, f"{self._id} will never be ready: {why}") from cause
 
     def _timed_out(self) -> BootTimeoutError:
-        what = f"{self._target.instance_id} to be ready"
+        what = f"{self._id} to be ready"
         seconds = self._criteria.deadline.seconds
         seen = f"; last seen: {self._last_seen}" if self._last_seen else ""
         message = f"waited {seconds:g} s for {what}; it came as far as waiting for {self._stage}{seen}"
@@ -378,11 +376,20 @@ class Boot:
     def _error(self, make: Callable[..., E], message: str) -> E:
         return make(
             message,
-            instance_id=self._target.instance_id,
+            instance_id=self._id,
             state=self._state,
-            console_tail=read_console_tail(self._target.console),
-            instance=self._target.instance,
+            console_tail=self._target.console.read_tail(),
         )
+
+
+def _hasty(target: Target, poller: Poller) -> Target:
+    """Return a target with the timeouts of a boot."""
+    others = max(0, poller.count_watched() - 1)
+    return replace(
+        target,
+        connect_timeout=min(target.connect_timeout, BOOT_CONNECT_TIMEOUT),
+        banner_timeout=min(target.banner_timeout, BOOT_BANNER_TIMEOUT) + others / BANNERS_PER_SECOND,
+    )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_GetConsoleOutput.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -141,16 +140,11 @@ class Console:
             return call_within(self.read, what=f"the console log of {self._id}", deadline=deadline)
         return ""
 
+    def read_tail(self) -> str:
+        """Return the end of the console log for an error; empty if EC2 does not return it within TAIL_PATIENCE."""
+        text = self.read_if_possible(Deadline.after(TAIL_PATIENCE))
+        return "\n".join(text.replace("\r", "").rstrip().splitlines()[-TAIL_LINES:])
+
     def _output(self, deadline: Deadline, *, latest: bool) -> str:
         ask = partial(self._client.get_console_output, InstanceId=self._id, Latest=latest)
         return responded(ask, what=f"give the console log of {self._id}", deadline=deadline).get("Output", "")
-
-
-def read_console_tail(console: Callable[[Deadline], str]) -> str:
-    """Return the end of a console log for an error; empty if EC2 does not return it within TAIL_PATIENCE.
-
-    Args:
-        console: returns the whole log by a deadline; empty if EC2 does not return it.
-    """
-    text = console(Deadline.after(TAIL_PATIENCE))
-    return "\n".join(text.replace("\r", "").rstrip().splitlines()[-TAIL_LINES:])

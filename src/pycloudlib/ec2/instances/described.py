@@ -49,7 +49,6 @@ class DescribedInstance(BaseInstance):
         )
         self._context = context
         self._status = Status(description, context.poller, launched=launched)
-        self._deletion_requested = False
 
     @property
     def description(self) -> InstanceDescription:
@@ -159,10 +158,10 @@ class DescribedInstance(BaseInstance):
     @property
     def deletion_requested(self) -> bool:
         """Whether this object has called TerminateInstances."""
-        return self._deletion_requested
+        return self._status.deletion_requested
 
     def _refuse_if_deleted(self, what: str) -> None:
-        if self._deletion_requested:
+        if self._status.deletion_requested:
             raise self._state_error(f"it cannot be {what}: it was deleted")
 
     def _state_error(self, reason: str) -> InstanceStateError:

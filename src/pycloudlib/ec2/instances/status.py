@@ -48,10 +48,17 @@ class Status:
         """Why the last `look()` returned None: a transient error, or EC2 did not find the instance."""
         self.is_unknown = False
         """Whether EC2 responded to the last `look()` and did not find the instance."""
+        self.deletion_requested = False
+        """Whether TerminateInstances was requested here."""
         self._id = description.instance_id
         self._poller = poller
         self._clock = clock
         self._visible_by = clock.now() + (NOT_YET_VISIBLE if launched else 0.0)
+
+    @property
+    def instance_id(self) -> str:
+        """The instance id."""
+        return self._id
 
     @property
     def may_be_invisible(self) -> bool:
@@ -105,6 +112,11 @@ class Status:
     def expect_change(self) -> None:
         """Ignore earlier responses after requesting a state change."""
         self._poller.forget(self._id)
+
+    def note_deletion(self) -> None:
+        """Record a TerminateInstances request."""
+        self.deletion_requested = True
+        self.expect_change()
 
     def wait_for_stop(self, deadline: Deadline) -> None:
         """Wait until the instance is stopped.

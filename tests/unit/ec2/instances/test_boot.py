@@ -14,9 +14,11 @@ import pytest
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.ec2.instances import boot, boot_host_keys, login_attempts
 from pycloudlib.ec2.instances.boot import Boot, BootCriteria, BootTarget
+from pycloudlib.ec2.instances.boot_history import ExpectedBoot
 from pycloudlib.ec2.instances.boot_timeline import TimelineRecorder
-from pycloudlib.ec2.instances.console import TAIL_LINES, ConsoleMark
+from pycloudlib.ec2.instances.console import TAIL_LINES, Console, ConsoleMark
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.status import Status
 from pycloudlib.errors import (
     BootError,
     BootTimeoutError,
@@ -25,10 +27,13 @@ from pycloudlib.errors import (
     KeyPairError,
     PermissionDeniedError,
     PycloudlibError,
+    UnsetSSHKeyError,
 )
+from pycloudlib.key import KeyPair
 from pycloudlib.ssh.command import run
 from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.host_keys import HostKeys
+from pycloudlib.ssh.login import Login, SharedConnection
 from pycloudlib.ssh.target import Target
 from pycloudlib.waiting import wait_until
 from support.guest import CLOUD_INIT_DONE, Guest, boot_id_number
@@ -46,7 +51,10 @@ PATIENCE = (0.5, 2.0, 8.0, 32.0)
 
 
 class Booting:
-    """An instance that boots, as a test wants it to: EC2's side is said here, the guest's side is a real sshd."""
+    """An instance that boots, as a test wants it to: EC2's side is said here, the guest's side is a real sshd.
+
+    It stands in for the poller and the console of the boot.
+    """
 
     def __init__(self, guest: Guest) -> None:
         self.guest = guest
@@ -56,13 +64,14 @@ class Booting:
         self.before = ConsoleMark()
         self.refusal: PycloudlibError | None = None
         self.timeline = TimelineRecorder(lambda *_: None)
-        self.host_keys = HostKeys()
-        self.target = Target(
-            guest.sshd.host, guest.sshd.username, guest.sshd.private_key_path, port=guest.sshd.port, connect_timeout=5
-        )
+        self.login = Login("i-1", guest.sshd.username, guest.key_pair, guest.sshd.port, 5.0, 15.0)
         self.auth_patience = 60.0
-        self._connection: Connection | None = None
-        self._lock = threading.Lock()
+        self.connection = SharedConnection(HostKeys())
+        self.status = Status(PENDING, self, launched=False)  # type: ignore[arg-type]
+
+    @property
+    def host_keys(self) -> HostKeys:
+        return self.connection.host_keys
 
     @property
     def stages(self) -> list[str]:
@@ -71,44 +80,67 @@ class Booting:
         reached = [(getattr(timeline, stage), stage) for stage in ("running", "reachable", "logged_in", "ready")]
         return [stage for _, stage in sorted(((m, s) for m, s in reached if m is not None), key=itemgetter(0))]
 
-    def wait(self, timeout: float = 60.0, *, deadline: Deadline | None = None, **criteria: object) -> str:
+    def log_in_to(self, sshd: Sshd, private_key_path: Path | None = None) -> None:
+        key = private_key_path or sshd.private_key_path
+        self.login = replace(self.login, port=sshd.port, key_pair=KeyPair(key.with_suffix(".pub"), key))
+
+    def wait(
+        self,
+        timeout: float = 60.0,
+        *,
+        deadline: Deadline | None = None,
+        fail_on_cloud_init_error: bool = True,
+        **expected: object,
+    ) -> str:
         target = BootTarget(
-            instance_id="i-1",
-            instance=self,
-            username=self.target.username,
-            host_keys=self.host_keys,
-            auth_patience=self.auth_patience,
-            look=self.look,
-            console=self.look_at_console,
-            connect=self.connect,
-            disconnect=self.disconnect,
+            status=self.status,
+            console=self,  # type: ignore[arg-type]
+            connection=self.connection,
+            login=self.login,
+            poller=self,  # type: ignore[arg-type]
             timeline=self.timeline,
-            count_watched=lambda: 1,
         )
-        return Boot(target, BootCriteria(deadline or Deadline.after(timeout), **criteria)).wait()  # type: ignore[arg-type]
+        deadline = deadline or Deadline.after(timeout)
+        criteria = BootCriteria(deadline, self.auth_patience, fail_on_cloud_init_error=fail_on_cloud_init_error)
+        return Boot(target, ExpectedBoot(**expected), criteria).wait()  # type: ignore[arg-type]
+
+    # The console
+
+    def read_if_possible(self, deadline: Deadline) -> str:
+        return self.look_at_console(deadline)
+
+    def read_tail(self) -> str:
+        return Console.read_tail(self)  # type: ignore[arg-type]
 
     def look_at_console(self, _: Deadline) -> str:
         self.console_looks += 1
         return self.console
+
+    # The poller
+
+    def describe(self, _: str, *, max_age: float, deadline: Deadline | None) -> InstanceDescription | None:
+        return self.look(max_age)
 
     def look(self, _: float) -> InstanceDescription | None:
         if self.refusal:
             raise self.refusal
         return self.descriptions.pop(0) if len(self.descriptions) > 1 else self.descriptions[0]
 
+    def count_watched(self) -> int:
+        return 1
+
+    def forget(self, _: str) -> None:
+        pass
+
+    # The guest
+
     def connect(self) -> Connection:
-        with self._lock:
-            if self._connection is None:
-                self._connection = Connection(self.target, self.host_keys)
-            connection = self._connection
+        connection = self.connection.to(self.login.at("127.0.0.1"))
         connection.open()
         return connection
 
     def disconnect(self) -> None:
-        with self._lock:
-            connection, self._connection = self._connection, None
-        if connection:
-            connection.close()
+        self.connection.close()
 
 
 @pytest.fixture
@@ -131,7 +163,7 @@ def plain(booting: Booting, tmp_path: Path) -> Iterator[Booting]:
     """The same with an sshd that leaves it to the key whether a command is forced."""
     with Guest(tmp_path / "plain", forces_programs=False) as guest:
         booting.guest = guest
-        booting.target = replace(booting.target, port=guest.sshd.port, private_key_path=guest.sshd.private_key_path)
+        booting.log_in_to(guest.sshd)
         yield booting
 
 
@@ -236,7 +268,6 @@ def test_an_instance_that_ended_before_it_ran_fails_at_once(booting: Booting, de
     with pytest.raises(BootError, match=description.state_reason) as caught:
         booting.wait()
     assert (caught.value.state, caught.value.console_tail) == (description.state.value, "last words")
-    assert caught.value.instance is booting
 
 
 @pytest.mark.parametrize("description", [TERMINATED, STOPPED])
@@ -308,7 +339,7 @@ def test_a_key_that_stays_refused_ends_the_boot(booting: Booting) -> None:
     booting.auth_patience = 0.1
     with pytest.raises(BootError, match=r"it refused the key of the user .* for 0\.1 s") as caught:
         booting.wait()
-    assert booting.target.username in str(caught.value)
+    assert booting.login.username in str(caught.value)
 
 
 def forced(booting: Booting, command: str) -> None:
@@ -326,7 +357,7 @@ def test_a_redirected_login_ends_the_boot_at_once(plain: Booting) -> None:
     )
     with pytest.raises(BootError, match=r"logins as '\w+' are disabled; log in as 'admin' instead") as caught:
         plain.wait()
-    assert repr(plain.target.username) in str(caught.value)
+    assert repr(plain.login.username) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +376,7 @@ def test_an_account_that_runs_no_commands_ends_the_boot_within_seconds(
     with pytest.raises(BootError, match=r"commands of the user .* do not run: .*") as caught:
         plain.wait()
     assert said in str(caught.value)
-    assert repr(plain.target.username) in str(caught.value)
+    assert repr(plain.login.username) in str(caught.value)
 
 
 def test_an_account_that_is_closed_until_the_system_has_booted_is_waited_for(
@@ -377,14 +408,14 @@ def test_an_sshd_without_a_common_algorithm_ends_the_boot_within_seconds(
     monkeypatch.setattr(login_attempts, "HOPELESS_PATIENCE", 0.1)
     options = ["KexAlgorithms sntrup761x25519-sha512@openssh.com"]
     with Sshd(tmp_path / "modern", options=options) as sshd:
-        booting.target = replace(booting.target, port=sshd.port, private_key_path=sshd.private_key_path)
+        booting.log_in_to(sshd)
         with pytest.raises(BootError, match=r"the user .* cannot log in: .*kex algorithm"):
             booting.wait()
 
 
 def test_a_private_key_that_cannot_be_used_ends_the_boot_at_once(booting: Booting, tmp_path) -> None:
     protected = make_key(tmp_path / "protected", "ed25519", passphrase="secret")
-    booting.target = replace(booting.target, private_key_path=protected)
+    booting.log_in_to(booting.guest.sshd, protected)
     with pytest.raises(KeyPairError, match="passphrase"):
         booting.wait()
 
@@ -394,7 +425,6 @@ def test_a_cloud_init_error_is_told_in_its_own_words(booting: Booting) -> None:
     booting.console = "the last line\r\n"
     with pytest.raises(CloudInitError, match="no such module") as caught:
         booting.wait()
-    assert caught.value.instance is booting
     assert (caught.value.instance_id, caught.value.state) == ("i-1", "running")
     assert caught.value.console_tail == "the last line"
 
@@ -622,14 +652,14 @@ def test_after_a_refused_host_key_another_wait_may_succeed(rebooted: Booting) ->
 
 
 def test_in_console_mode_the_console_must_show_the_hosts_key(booting: Booting) -> None:
-    booting.host_keys = HostKeys("console")
+    booting.connection = SharedConnection(HostKeys("console"))
     key = booting.guest.sshd.host_key
     booting.console = f"-----BEGIN SSH HOST KEY KEYS-----\r\n{key}\r\n-----END SSH HOST KEY KEYS-----\r\n"
     booting.wait()
 
 
 def test_in_console_mode_a_host_whose_key_is_not_shown_is_never_logged_in_to(booting: Booting) -> None:
-    booting.host_keys = HostKeys("console")
+    booting.connection = SharedConnection(HostKeys("console"))
     timed_out(booting, "console")
     assert "logged_in" not in booting.stages
 
@@ -741,3 +771,38 @@ def test_wait_connects_to_no_private_address_of_a_pending_instance(booting: Boot
     with pytest.raises(BootTimeoutError, match="waiting for EC2 to give it an address"):
         booting.wait(timeout=0.5)
     assert booting.stages == []
+
+
+@pytest.mark.parametrize(("awaited", "usual", "patience"), [(1, 15.0, 5.0), (1001, 15.0, 55.0), (1, 1.0, 1.0)])
+def test_the_more_are_waited_for_the_longer_a_host_may_take_to_speak(
+    booting: Booting, monkeypatch: pytest.MonkeyPatch, awaited: int, usual: float, patience: float
+) -> None:
+    tried: list[Target] = []
+
+    def connect(target: Target) -> Connection:
+        tried.append(target)
+        raise KeyPairError("enough")
+
+    monkeypatch.setattr(booting, "count_watched", lambda: awaited)
+    monkeypatch.setattr(booting.connection, "to", connect)
+    booting.login = replace(booting.login, banner_timeout=usual)
+    with pytest.raises(KeyPairError, match="enough"):
+        booting.wait()
+    assert [target.banner_timeout for target in tried] == [patience]
+
+
+def test_an_instance_without_a_key_pair_is_no_login(booting: Booting) -> None:
+    booting.login = replace(booting.login, key_pair=None)
+    with pytest.raises(UnsetSSHKeyError, match="i-1 cannot be logged in to without an SSH key"):
+        booting.wait()
+
+
+def test_a_deletion_of_another_thread_ends_the_wait_with_the_state(booting: Booting) -> None:
+    def delete() -> None:
+        booting.status.note_deletion()
+        booting.descriptions = [TERMINATED]
+
+    act = when_cloud_init_is_asked(booting, delete)
+    with pytest.raises(BootError, match="i-1 will never be ready: it is terminated"):
+        booting.wait()
+    act.join()
