@@ -253,7 +253,7 @@ class BaseInstance(ABC):
         key = self.host_key()
         path = Path(known_hosts) if known_hosts is not None else openssh_config.temporary_directory() / self.id
         openssh_config.write_known_hosts(path.absolute(), self.id, key)
-        return openssh_config.config_block(self.id, self._target(), path.absolute())
+        return openssh_config.config_block(self.id, self._login.at(self.ip), path.absolute())
 
     def run_script(self, script: str | bytes, description: str | None = None) -> Result:
         """Run a script in the guest from a temporary file that only the login user can read.

@@ -26,7 +26,7 @@ def instance(sshd: Sshd) -> Iterator[PlainInstance]:
     pair = KeyPair(sshd.private_key_path.with_suffix(".pub"), sshd.private_key_path)
     instance = PlainInstance("i-0123456789abcdef0", username=getuser(), key_pair=pair, port=sshd.port)
     yield instance
-    instance._disconnect()
+    instance._ssh.close()
 
 
 def ssh(config: str, directory: Path, *command: str) -> subprocess.CompletedProcess[str]:
