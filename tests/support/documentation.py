@@ -5,9 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from pycloudlib.cli.root import root
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -71,3 +77,19 @@ def _words(command: str) -> list[str]:
             break
         words.append("i-0123456789abcdef0" if word == "$id" else word)
     return words
+
+
+def check_command(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parse a `pycloudlib` command without running it.
+
+    Raises:
+        click.ClickException: the command or one of its options does not exist, or a value is invalid.
+    """
+    # The files of the examples do not exist.
+    monkeypatch.setattr(click.Path, "convert", lambda _self, value, _parameter, _context: value)
+    group: Any = root
+    context = group.make_context("pycloudlib", list(words[1:]))
+    while isinstance(group, click.Group):
+        _, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+        assert group is not None
+        context = group.make_context(group.name, rest, parent=context)

@@ -10,16 +10,13 @@ import sys
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
-import click
 import pytest
 import yaml
 
-from pycloudlib.cli.root import root
 from pycloudlib.config import load_settings
 from pycloudlib.toml_sections import parse
-from support.documentation import ROOT, Block, blocks, commands
+from support.documentation import ROOT, Block, blocks, check_command, commands
 
 # Blocks repeat names, and boto3's stubs do not take a mapping of arguments.
 MYPY = [
@@ -29,6 +26,7 @@ MYPY = [
 
 
 def check_types(directory: Path, pages: Mapping[str, str]) -> str:
+    pytest.importorskip("mypy")
     for name, text in pages.items():
         (directory / f"page_{name}.py").write_text(text)
     command = [sys.executable, "-m", "mypy", *MYPY, "--cache-dir", str(ROOT / ".mypy_cache/documentation"), "."]
@@ -66,14 +64,7 @@ COMMANDS = [(block, words) for block in blocks("sh", "text", "console") for word
     ("block", "words"), [(block, words) for block, words in COMMANDS if words[0] == "pycloudlib"], ids=str
 )
 def test_command_exists_with_its_options(block: Block, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    # The files of the examples do not exist.
-    monkeypatch.setattr(click.Path, "convert", lambda _self, value, _parameter, _context: value)
-    group: Any = root
-    context = group.make_context("pycloudlib", words[1:])
-    while isinstance(group, click.Group):
-        _, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
-        assert group is not None
-        context = group.make_context(group.name, rest, parent=context)
+    check_command(words, monkeypatch)
 
 
 def test_pytest_options_exist(pytester: pytest.Pytester) -> None:
