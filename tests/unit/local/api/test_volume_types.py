@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -111,6 +111,47 @@ def test_launched_volumes_are_encrypted_with_their_key(client: EC2Client, launch
     filters = [{"Name": "attachment.instance-id", "Values": [instance_id]}, {"Name": "encrypted", "Values": ["true"]}]
     (volume,) = client.describe_volumes(Filters=filters)["Volumes"]  # type: ignore[arg-type]
     assert volume["KmsKeyId"] == ARN
+
+
+@pytest.fixture
+def encrypting(client: EC2Client) -> Iterator[None]:
+    """Encryption by default, for as long as a test."""
+    client.enable_ebs_encryption_by_default()
+    yield
+    client.disable_ebs_encryption_by_default()
+
+
+def test_new_volumes_are_encrypted_by_default(client: EC2Client, launch: Launch, encrypting: None) -> None:
+    default = key_arn(None, "us-east-1", "123456789012")
+    created: Any = client.create_volume(AvailabilityZone=ZONE, Size=1, Encrypted=False)
+    assert (created["Encrypted"], created["KmsKeyId"]) == (True, default)
+    assert client.create_volume(AvailabilityZone=ZONE, Size=1, KmsKeyId=KEY)["KmsKeyId"] == ARN
+    filters: Any = [{"Name": "attachment.instance-id", "Values": [launch()]}]
+    assert [one["KmsKeyId"] for one in client.describe_volumes(Filters=filters)["Volumes"]] == [default]
+
+
+def test_copies_are_encrypted_by_default(client: EC2Client, image_id: str, encrypting: None) -> None:
+    copy = client.copy_image(Name="encrypted", SourceImageId=image_id, SourceRegion="us-east-1")["ImageId"]
+    (mapping,) = client.describe_images(ImageIds=[copy])["Images"][0]["BlockDeviceMappings"]
+    (snapshot,) = client.describe_snapshots(SnapshotIds=[mapping["Ebs"]["SnapshotId"]])["Snapshots"]
+    assert mapping["Ebs"]["Encrypted"]
+    assert snapshot["Encrypted"]
+    source = client.describe_images(ImageIds=[image_id])["Images"][0]["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    copied = client.copy_snapshot(SourceSnapshotId=source, SourceRegion="us-east-1")["SnapshotId"]
+    described = client.describe_snapshots(SnapshotIds=[copied])["Snapshots"][0]
+    assert described["KmsKeyId"] == key_arn(None, "us-east-1", "123456789012")
+
+
+def test_registered_image_is_encrypted_like_its_snapshot(client: EC2Client) -> None:
+    volume_id = client.create_volume(AvailabilityZone=ZONE, Size=1, Encrypted=True)["VolumeId"]
+    snapshot_id = client.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    client.get_waiter("snapshot_completed").wait(SnapshotIds=[snapshot_id], WaiterConfig={"Delay": 1})
+    root: Any = [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot_id}}]
+    image_id = client.register_image(Name="from-encrypted", RootDeviceName="/dev/sda1", BlockDeviceMappings=root)[
+        "ImageId"
+    ]
+    (mapping,) = client.describe_images(ImageIds=[image_id])["Images"][0]["BlockDeviceMappings"]
+    assert mapping["Ebs"]["Encrypted"]
 
 
 def test_keys_are_named_by_their_arn() -> None:

@@ -118,7 +118,9 @@ class ImageRecords(SnapshotRecords):
         devices = []
         for device in options.devices.devices:
             size_gb, _, _ = self.check_block_device(device)
-            devices.append(replace(device, size_gb=size_gb))
+            source = self.get_snapshot(device.snapshot_id) if device.snapshot_id else None
+            encrypted = device.encrypted or bool(source and source.encrypted)
+            devices.append(replace(device, size_gb=size_gb, encrypted=encrypted))
         root = next((one for one in devices if one.device_name == traits.root_device_name), None)
         if root is None or not root.snapshot_id:
             raise EC2ClientError(
@@ -154,7 +156,7 @@ class ImageRecords(SnapshotRecords):
             text = f"Copied for DestinationAmi {ami_id} from SourceAmi {source.id} for SourceSnapshot"
             snapshot = self.copy_of(records.get_snapshot(device.snapshot_id), f"{text} {device.snapshot_id}.")
             snapshot.add_tags(options.snapshot_tags)
-            devices.append(replace(device, snapshot_id=snapshot.id))
+            devices.append(replace(device, snapshot_id=snapshot.id, encrypted=bool(snapshot.encrypted)))
         ami = LocalAmi(
             self,
             ami_id,

@@ -152,6 +152,7 @@ class SnapshotRecords(VolumeRecords):
 
     def copy_of(self, source: LocalSnapshot, description: str) -> LocalSnapshot:
         """Copy a snapshot of any region, without checking its state."""
+        encrypted = source.encrypted or self.ebs_encryption_by_default
         snapshot = LocalSnapshot(
             self,
             random_snapshot_id(),
@@ -159,8 +160,8 @@ class SnapshotRecords(VolumeRecords):
             size_gb=source.volume_size,
             description=description,
             kernel=source.kernel,
-            encrypted=source.encrypted,
-            kms_key_id=key_arn(None, self.region_name, self.account_id) if source.encrypted else None,
+            encrypted=encrypted,
+            kms_key_id=key_arn(None, self.region_name, self.account_id) if encrypted else None,
         )
         self.snapshots[snapshot.id] = snapshot
         try:

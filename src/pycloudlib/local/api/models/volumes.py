@@ -40,6 +40,9 @@ logger = logging.getLogger(__name__)
 class VolumeRecords(LocalRecords):
     """The volumes of one account in one region."""
 
+    # moto creates the snapshots of its own AMIs before it sets this attribute.
+    ebs_encryption_by_default = False
+
     def create_volume(
         self,
         size: int | None,
@@ -70,7 +73,7 @@ class VolumeRecords(LocalRecords):
         )
         size_gb, kernel, performance = self.check_block_device(device)
         source: Any = self.get_snapshot(snapshot_id) if snapshot_id else None
-        encrypted = bool(encrypted or (source and source.encrypted))
+        encrypted = bool(encrypted or (source and source.encrypted) or self.ebs_encryption_by_default)
         key = kms_key_id or (source.kms_key_id if source else None)
         volume = LocalVolume(  # type: ignore[abstract]  # as moto's own is
             self,
@@ -114,7 +117,7 @@ class VolumeRecords(LocalRecords):
                 )
         if size_gb is None:
             raise MissingParameterError("size/snapshot")
-        check_key(device.kms_key_id, encrypted=device.encrypted)
+        check_key(device.kms_key_id, encrypted=device.encrypted or self.ebs_encryption_by_default)
         volume_type = device.volume_type or DEFAULT_VOLUME_TYPE
         return size_gb, kernel, performance_of(volume_type, size_gb, device.iops, device.throughput)
 
