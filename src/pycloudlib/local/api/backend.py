@@ -17,12 +17,14 @@ from pycloudlib.local.api.models.key_pairs import KeyPairRecords
 from pycloudlib.local.api.models.launch_templates import LaunchTemplateRecords
 from pycloudlib.local.api.models.listings import ListingRecords
 from pycloudlib.local.api.models.security_groups import SecurityGroupRecords
+from pycloudlib.local.api.models.tags import TagRecords
 from pycloudlib.local.api.models.vpcs import VpcRecords
 from pycloudlib.local.api.moto_adapter import draw_canonical_ipv6_blocks, install_backend
 
 
 class LocalEC2Backend(
     IdempotencyRecords,
+    TagRecords,
     ListingRecords,
     LaunchTemplateRecords,
     KeyPairRecords,

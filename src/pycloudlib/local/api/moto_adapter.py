@@ -76,8 +76,6 @@ from moto.ec2.models.vpcs import VPC
 from moto.ec2.models.vpn_gateway import VPCGatewayAttachment
 from moto.ec2.responses import EC2Response
 from moto.ec2.utils import (
-    EC2_PREFIX_TO_RESOURCE,
-    get_prefix,
     public_key_parse,
     random_ami_id,
     random_eip_association_id,
@@ -101,7 +99,6 @@ from moto.sts.models import AssumedRole, STSBackend, sts_backends
 from moto.utilities.utils import get_partition
 
 __all__ = [
-    "EC2_PREFIX_TO_RESOURCE",
     "INSTANCE_TYPES",
     "STATE_CODES",
     "VPC",
@@ -184,7 +181,6 @@ __all__ = [
     "fixed_transforms",
     "format_timestamp",
     "get_pagination_model",
-    "get_prefix",
     "get_service_model",
     "install_backend",
     "install_experiments",

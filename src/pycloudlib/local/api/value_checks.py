@@ -71,6 +71,8 @@ def _check_tags(tags: list[Mapping[str, Any]] | None) -> None:
         if keys.count(key) > 1:
             raise _invalid(f"Duplicate tag key '{key}' specified.")
     for tag in tags or ():
+        if tag.get("Value") is None:
+            raise _invalid("Tag value cannot be null. Use empty string instead.")
         if len(str(tag.get("Value") or "")) > LONGEST_VALUE:
             raise _invalid(f"Tag values have at most {LONGEST_VALUE} characters: that of '{tag.get('Key')}' has more")
 

@@ -1,4 +1,4 @@
-"""Fast lookups of instances and tags."""
+"""Fast lookups of instances."""
 
 from __future__ import annotations
 
@@ -7,23 +7,7 @@ from collections.abc import Sequence
 
 from pycloudlib.local.api.filters import Matches
 from pycloudlib.local.api.models.base import LocalRecords
-from pycloudlib.local.api.moto_adapter import (
-    EC2_PREFIX_TO_RESOURCE,
-    InvalidInstanceIdError,
-    Reservation,
-    get_prefix,
-)
-
-_RESOURCE_TYPES = {
-    "dedicated_host": "dedicated-host",
-    "flow-logs": "vpc-flow-log",
-    "managed-prefix-list": "prefix-list",
-    "nat-gateway": "natgateway",
-    "reserved-instance": "reserved-instances",
-    "spot-instance-request": "spot-instances-request",
-    "vpc-elastic-ip": "elastic-ip",
-}
-"""EC2's resource types by moto's names."""
+from pycloudlib.local.api.moto_adapter import InvalidInstanceIdError, Reservation
 
 
 class ListingRecords(LocalRecords):
@@ -62,23 +46,3 @@ class ListingRecords(LocalRecords):
                 part.instances = instances
                 found.append(part)
         return found
-
-    def describe_tags(self, filters: dict[str, list[str]] | None = None) -> list[dict[str, str]]:
-        """Return tags (DescribeTags).
-
-        moto queries one resource's tags for each description, and its own lookup scans the tags of all resources.
-        """
-        ids = (filters or {}).get("resource-id", [])
-        if set(filters or {}) != {"resource-id"} or len(ids) != 1 or set("*?") & set(ids[0]):
-            found: list[dict[str, str]] = super().describe_tags(filters)
-            return [{**tag, "resource_type": _resource_type(tag["resource_id"])} for tag in found]
-        kind = _resource_type(ids[0])
-        return [
-            {"resource_id": ids[0], "key": key, "value": value, "resource_type": kind}
-            for key, value in self.tags.get(ids[0], {}).items()
-        ]
-
-
-def _resource_type(resource_id: str) -> str:
-    known = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource_id), "")
-    return _RESOURCE_TYPES.get(known, known)

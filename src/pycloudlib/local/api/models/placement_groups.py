@@ -54,8 +54,10 @@ class PlacementGroupRecords(LocalRecords):
         """
         if name in self.placement_groups:
             raise EC2ClientError("InvalidPlacementGroup.Duplicate", f"The placement group '{name}' already exists.")
-        group = PlacementGroup(f"pg-{token_hex(9)[:17]}", name, strategy, tags)
+        group = PlacementGroup(f"pg-{token_hex(9)[:17]}", name, strategy, dict(tags))
         self.placement_groups[name] = group
+        # CreateTags and DeleteTags change this dictionary.
+        self.tags[group.group_id] = group.tags
         return group
 
     def placement_group(self, name: str) -> PlacementGroup:
