@@ -115,6 +115,22 @@ class _Actions:
                 family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
                 netlink.route("add", dst="default", gateway=gateway, oif=index, family=family)
 
+    def lease_ipv6(self, duid: str, seconds: float) -> str | None:
+        """Return the address that a DHCPv6 server offers to eth0, and lease it; None without one until `seconds` pass.
+
+        The DUID is in hexadecimal digits.
+        """
+        end = time.monotonic() + seconds
+        client = _option(1, bytes.fromhex(duid))
+        while time.monotonic() < end:
+            offered = _ask_dhcpv6(1, client + _option(3, bytes(12)))
+            address = _options(_options(offered).get(3, b"")[12:]).get(5)
+            if address is not None:
+                server = _option(2, _options(offered)[2])
+                _ask_dhcpv6(3, client + server + _option(3, bytes(12) + _option(5, address)))
+                return socket.inet_ntop(socket.AF_INET6, address[:16])
+        return None
+
     def add_address(self, address: str) -> None:
         """Give eth0 another address, such as "192.168.7.7/32"."""
         from pyroute2 import IPRoute
@@ -188,6 +204,35 @@ class _Actions:
                 return _dns_addresses(client.recv(65536))
 
         return _retry(once, seconds) or []
+
+
+def _ask_dhcpv6(kind: int, options: bytes) -> bytes:
+    """Return the options of the response to a message, such as Solicit (1); empty without one within a second."""
+    transaction = os.urandom(3)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        client.bind(("::", 546))
+        client.settimeout(1)
+        with contextlib.suppress(OSError):
+            servers = ("ff02::1:2", 547, 0, socket.if_nametoindex("eth0"))
+            client.sendto(bytes([kind]) + transaction + options + _option(8, bytes(2)), servers)
+            response = client.recv(70000)
+            if response[1:4] == transaction:
+                return response[4:]
+    return b""
+
+
+def _option(code: int, value: bytes) -> bytes:
+    return struct.pack("!HH", code, len(value)) + value
+
+
+def _options(data: bytes) -> dict[int, bytes]:
+    found = {}
+    while data:
+        code, length = struct.unpack("!HH", data[:4])
+        found[code] = data[4 : 4 + length]
+        data = data[4 + length :]
+    return found
 
 
 def _copy_frames(one: int, other: int) -> None:

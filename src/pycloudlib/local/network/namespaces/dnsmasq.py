@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import signal
 import subprocess
 import time
@@ -27,6 +28,9 @@ LEASE_SECONDS = 3600
 MAX_LEASES = 65536
 RESTART_SECONDS = 1.0
 """The pause before starting it again if it ended right after its start."""
+FORGET_SECONDS = 30.0
+"""The time during which it forgets its leases at most once for the same device."""
+_REFUSED = re.compile(rb"DHCP\w+\((\w+)\) .*(?:no addresses available|address in use)")
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,10 @@ class Dnsmasq:
         self._leased: dict[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
+        self._last_line = b""
+        self._forgot: dict[str, float] = {}
         self.pidfd: int | None = None
+        self.output_fd: int | None = None
 
     def configure(self, wanted: DnsmasqSettings) -> None:
         """Serve these settings, and start it unless it runs."""
@@ -151,7 +158,9 @@ class Dnsmasq:
         as_root = Path("/proc/self/setgroups").read_text(encoding="ascii").strip() == "allow"
         user = ["--keep-in-foreground", "--user=root", "--group=root"] if as_root else ["--no-daemon"]
         helper = os.getpid()
-        with self._log.open("ab") as log:
+        self.output_fd, output = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.output_fd, False)
+        try:
             self._process = subprocess.Popen(
                 [
                     str(program),
@@ -178,13 +187,56 @@ class Dnsmasq:
                     *self._settings.arguments,
                 ],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=output,
+                stderr=output,
+                # The helper parses messages.
+                env={**os.environ, "LC_ALL": "C"},
                 # The helper is single-threaded.
                 preexec_fn=lambda: syscalls.die_with_parent(helper),  # noqa: PLW1509
             )
+        except BaseException:
+            self._close_output()
+            raise
+        finally:
+            os.close(output)
         self._started = time.monotonic()
         self.pidfd = os.pidfd_open(self._process.pid)
+
+    def log_output(self) -> set[str]:
+        """Append its new messages to its log.
+
+        Returns:
+            The devices whose guests it newly refuses an IPv6 address that they have. It reserves an address for the
+            first DHCPv6 client (DUID) that leases it. A guest has another DUID after `cloud-init clean`, and with
+            another root volume. Start it anew to forget the lease.
+        """
+        output = self._read_output()
+        with contextlib.suppress(OSError), self._log.open("ab") as log:
+            log.write(output)
+        *lines, self._last_line = (self._last_line + output).split(b"\n")
+        refused = {found[1].decode() for found in map(_REFUSED.search, lines) if found is not None}
+        now = time.monotonic()
+        self._forgot = {device: since for device, since in self._forgot.items() if now - since < FORGET_SECONDS}
+        refused -= self._forgot.keys()
+        self._forgot.update(dict.fromkeys(refused, now))
+        return refused
+
+    def has_ipv6_address(self, interface_id: str) -> bool:
+        """Tell whether it serves an interface an IPv6 address."""
+        return "[" in self._settings.leases.get(interface_id, "")
+
+    def _read_output(self) -> bytes:
+        chunks = []
+        with contextlib.suppress(BlockingIOError):
+            while self.output_fd is not None and (chunk := os.read(self.output_fd, 65536)):
+                chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _close_output(self) -> None:
+        if self.output_fd is not None:
+            os.close(self.output_fd)
+            self.output_fd = None
+        self._last_line = b""
 
     @property
     def restart_at(self) -> float:
@@ -211,6 +263,8 @@ class Dnsmasq:
         self._process.kill()
         status = self._process.wait()
         self._process = None
+        self.log_output()
+        self._close_output()
         return status
 
 

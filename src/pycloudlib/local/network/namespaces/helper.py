@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -193,12 +194,12 @@ class Helper:
         return Answer(fds=[new.detach()])
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer commands until the server ends, and start a dnsmasq that ends again."""
+        """Answer commands until the server ends, and restart a dnsmasq that ends, or that refuses an address."""
         self._selector.register(connection, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select(self._seconds_until_restart()):
                 if key.fileobj is not connection:
-                    self._on_dnsmasq_end(key.data)
+                    key.data()
                 elif not self._answer(connection):
                     return
             self._restart_dnsmasqs()
@@ -219,11 +220,14 @@ class Helper:
 
     def _watch(self, vpc_id: str, dnsmasq: Dnsmasq) -> None:
         if dnsmasq.pidfd is not None:
-            self._selector.register(dnsmasq.pidfd, selectors.EVENT_READ, vpc_id)
+            self._selector.register(dnsmasq.pidfd, selectors.EVENT_READ, partial(self._on_dnsmasq_end, vpc_id))
+        if dnsmasq.output_fd is not None:
+            self._selector.register(dnsmasq.output_fd, selectors.EVENT_READ, partial(self._on_dnsmasq_output, vpc_id))
 
     def _unwatch(self, dnsmasq: Dnsmasq) -> None:
-        if dnsmasq.pidfd is not None:
-            self._selector.unregister(dnsmasq.pidfd)
+        for fd in (dnsmasq.pidfd, dnsmasq.output_fd):
+            if fd is not None:
+                self._selector.unregister(fd)
 
     def _on_dnsmasq_end(self, vpc_id: str) -> None:
         dnsmasq = self._dnsmasqs.get(vpc_id)
@@ -234,6 +238,18 @@ class Helper:
         status = dnsmasq.stop()
         logger.warning("dnsmasq of %s ended with status %s; starting it again", vpc_id, status)
         self._restarts[vpc_id] = dnsmasq.restart_at
+
+    def _on_dnsmasq_output(self, vpc_id: str) -> None:
+        dnsmasq = self._dnsmasqs.get(vpc_id)
+        if dnsmasq is None:
+            return
+        interfaces = map(self._vpcs[vpc_id].interface_of, dnsmasq.log_output())
+        refused = [one for one in interfaces if one is not None and dnsmasq.has_ipv6_address(one)]
+        if refused:
+            logger.info("dnsmasq of %s refused %s; starting it again without leases", vpc_id, ", ".join(refused))
+            self._unwatch(dnsmasq)
+            dnsmasq.stop()
+            self._restarts[vpc_id] = dnsmasq.restart_at
 
     def _seconds_until_restart(self) -> float | None:
         if not self._restarts:

@@ -191,6 +191,10 @@ class VpcNamespace:
             raise
         return fd
 
+    def interface_of(self, device: str) -> str | None:
+        """Return the interface of a tap, such as "eni7"; None if there is no such tap."""
+        return next((interface_id for interface_id, tap in self._taps.items() if tap.name == device), None)
+
     def change_interface(self, interface_id: str, addresses: Sequence[str], gateways: Sequence[str]) -> bool:
         """Give an interface exactly these addresses.
 

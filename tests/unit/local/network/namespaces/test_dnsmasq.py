@@ -123,6 +123,24 @@ def test_router_advertisements_give_guests_a_route(fabric: Fabric, connect: Conn
     assert a.reaches("2600:1f13:0:1::6", 80)
 
 
+def test_guest_with_another_duid_gets_its_ipv6_address(fabric: Fabric, connect: Connect) -> None:
+    one = make_interface(1, "10.0.1.5", ipv6_addresses=["2600:1f13:0:1::5"], ipv6_subnet=SUBNET6)
+    fabric.apply(make_topology(make_vpc("vpc-1", one)))
+    guest = connect(fabric, one)
+    for duid in ("0004" + 16 * "01", "0004" + 16 * "02"):
+        assert guest.call("lease_ipv6", duid=duid, seconds=PATIENCE) == "2600:1f13:0:1::5"
+
+
+def test_guest_without_an_ipv6_address_does_not_restart_dnsmasq(fabric: Fabric, connect: Connect) -> None:
+    one = make_interface(1, "10.0.1.5", ipv6_addresses=["2600:1f13:0:1::5"], ipv6_subnet=SUBNET6)
+    other = make_interface(2, "10.0.1.6", ipv6_subnet=SUBNET6)
+    fabric.apply(make_topology(make_vpc("vpc-1", one, other)))
+    guest = connect(fabric, other)
+    before = fabric.program_pids("vpc-1")["dnsmasq"]
+    assert guest.call("lease_ipv6", duid="0004" + 16 * "03", seconds=1) is None
+    assert fabric.program_pids("vpc-1")["dnsmasq"] == before
+
+
 def test_settings_of_another_region_have_its_domain() -> None:
     vpc = make_vpc("vpc-1", A)
     subnets = {key: replace(subnet, zone="eu-west-1b") for key, subnet in vpc.subnets.items()}
