@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botocore.model import OperationModel
+from botocore.model import ListShape, OperationModel, Shape, StructureShape
 
 from pycloudlib.local.api.models.parameters import RESOLVE
 from pycloudlib.local.api.moto_adapter import EC2ClientError
@@ -57,15 +57,22 @@ def check(operation: OperationModel, parameters: Parameters) -> None:
     Raises:
         EC2ClientError: a required parameter is missing, or a value is invalid.
     """
-    _check_required(operation, parameters)
+    _check_required(operation.input_shape, parameters)
     check_ids(operation.name, parameters)
     _check_max_results(operation, parameters)
 
 
-def _check_required(operation: OperationModel, parameters: Parameters) -> None:
-    for name in operation.input_shape.required_members if operation.input_shape else ():
-        if parameters.get(name) is None:
-            raise EC2ClientError("MissingParameter", f"The request must contain the parameter {name}")
+def _check_required(shape: Shape | None, given: Any, path: str = "") -> None:
+    """Require the required members of a structure, and of those in it."""
+    if isinstance(shape, StructureShape) and isinstance(given, Mapping):
+        for name in shape.required_members:
+            if given.get(name) is None:
+                raise EC2ClientError("MissingParameter", f"The request must contain the parameter {path}{name}")
+        for name, value in given.items():
+            _check_required(shape.members.get(name), value, f"{path}{name}.")
+    elif isinstance(shape, ListShape) and isinstance(given, list):
+        for one in given:
+            _check_required(shape.member, one, path)
 
 
 def check_ids(action: str, parameters: Parameters) -> None:

@@ -1,20 +1,31 @@
-"""Validation of enumerated values, hop limits, client tokens, and tags."""
+"""Validation of enumerated values, ranges, client tokens, and tags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botocore.model import ListShape, OperationModel, Shape, StringShape, StructureShape
+from botocore.model import ListShape, OperationModel, Shape, StructureShape
 
 from pycloudlib.local.api.moto_adapter import EC2ClientError
 
 LONGEST_KEY = 128
 LONGEST_VALUE = 256
 LONGEST_TOKEN = 64
-MOST_HOPS = 64
 MOST_NAMED = 12
 """The maximum number of known values that an error message lists."""
+
+_RANGES: Mapping[str, tuple[int, int | None]] = {
+    "DeviceIndex": (0, None),
+    "HttpPutResponseHopLimit": (1, 64),
+    "InstanceCount": (1, None),
+    "Ipv6AddressCount": (0, None),
+    # https://docs.aws.amazon.com/vpc/latest/userguide/amazon-vpc-limits.html
+    "MaxEntries": (1, 1000),
+    "RuleNumber": (1, 32766),
+    "SecondaryPrivateIpAddressCount": (0, None),
+}
+"""The lowest and the highest value (None for any) of numbers that other checks do not validate, by member."""
 
 _NOT_HERE = {"AttributeNames", "InstanceType", "InstanceTypes"}
 """Members whose values other checks validate, with better messages."""
@@ -32,13 +43,13 @@ def check_values(operation: OperationModel, parameters: Mapping[str, Any]) -> No
     """
     if operation.input_shape is None:
         return
-    for name, word, shape in _words(operation.input_shape, parameters):
-        if name not in _NOT_HERE and word not in shape.enum:
-            known = f" Known are {', '.join(shape.enum)}." if len(shape.enum) <= MOST_NAMED else ""
-            raise _invalid(f"Value ({word}) for parameter {name} is invalid.{known}")
-    hops = {**parameters, **(parameters.get("MetadataOptions") or {})}.get("HttpPutResponseHopLimit")
-    if hops is not None and not 1 <= int(hops) <= MOST_HOPS:
-        raise _invalid(f"Value ({hops}) for parameter HttpPutResponseHopLimit is invalid. Expected: 1 to {MOST_HOPS}.")
+    for name, value, shape in _scalars(operation.input_shape, parameters):
+        if name in _RANGES:
+            _check_range(name, int(value))
+        accepted = getattr(shape, "enum", None)
+        if accepted and name not in _NOT_HERE and value not in accepted:
+            known = f" Known are {', '.join(accepted)}." if len(accepted) <= MOST_NAMED else ""
+            raise _invalid(f"Value ({value}) for parameter {name} is invalid.{known}")
     token = str(parameters.get("ClientToken") or "")
     if len(token) > LONGEST_TOKEN or not token.isascii():
         raise _invalid(f"Client tokens have at most {LONGEST_TOKEN} ASCII characters: '{token}'")
@@ -47,17 +58,24 @@ def check_values(operation: OperationModel, parameters: Mapping[str, Any]) -> No
         _check_tags(specification.get("Tags"))
 
 
-def _words(shape: Shape, value: Any, name: str = "") -> Iterator[tuple[str, str, StringShape]]:
-    """Yield the name, value, and shape of every enumerated value, at any depth."""
-    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
-        for member, member_shape in shape.members.items():
+def _scalars(shape: Shape, value: Any, name: str = "") -> Iterator[tuple[str, Any, Shape]]:
+    """Yield the name, value, and shape of every scalar, at any depth."""
+    if isinstance(shape, StructureShape):
+        for member, member_shape in shape.members.items() if isinstance(value, Mapping) else ():
             if value.get(member) is not None:
-                yield from _words(member_shape, value[member], member)
-    elif isinstance(shape, ListShape) and isinstance(value, list):
-        for one in value:
-            yield from _words(shape.member, one, name)
-    elif isinstance(shape, StringShape) and isinstance(value, str) and shape.enum:
+                yield from _scalars(member_shape, value[member], member)
+    elif isinstance(shape, ListShape):
+        for one in value if isinstance(value, list) else ():
+            yield from _scalars(shape.member, one, name)
+    else:
         yield name, value, shape
+
+
+def _check_range(name: str, value: int) -> None:
+    lowest, highest = _RANGES[name]
+    if value < lowest or (highest is not None and value > highest):
+        expected = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+        raise _invalid(f"Value ({value}) for parameter {name} is invalid. Expected: {expected}.")
 
 
 def _check_tags(tags: list[Mapping[str, Any]] | None) -> None:

@@ -129,3 +129,26 @@ def test_filters_are_answered_or_refused(api: QueryAPI, action: str, name: str) 
     reply = api.ask(action, Filter__1__Name=name, Filter__1__Value__1="x")
     check(reply)
     assert reply.code in (None, "InvalidParameterValue", "UnsupportedOperation")
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "accepted"),
+    [
+        ("domain-name-servers", ["AmazonProvidedDNS"], True),
+        ("domain-name-servers", ["192.0.2.1", "2001:db8::1"], True),
+        ("domain-name-servers", ["nonsense"], False),
+        ("ntp-servers", ["192.0.2.1"] * 5, False),
+        ("ntp-servers", ["AmazonProvidedDNS"], False),
+        ("netbios-node-type", ["2"], True),
+        ("netbios-node-type", ["3"], False),
+        ("domain-name", ["a.example", "b.example"], False),
+        ("ipv6-address-preferred-lease-time", ["140"], True),
+        ("ipv6-address-preferred-lease-time", ["139"], False),
+        ("ipv6-address-preferred-lease-time", ["long"], False),
+    ],
+)
+def test_dhcp_options_have_the_values_of_ec2(api: QueryAPI, key: str, values: list[str], accepted: bool) -> None:
+    given = {f"DhcpConfiguration.1.Value.{number}": value for number, value in enumerate(values, 1)}
+    reply = api.send({"Action": "CreateDhcpOptions", "DhcpConfiguration.1.Key": key, **given})
+    check(reply)
+    assert reply.code == (None if accepted else "InvalidParameterValue")

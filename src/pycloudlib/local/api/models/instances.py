@@ -226,8 +226,15 @@ class InstanceRecords(
         )
 
     def zone_named_by_id(self, zone_id: str) -> str:
-        """Return the name of the availability zone with an id."""
-        return str(self.describe_availability_zones(zone_ids=[zone_id])[0].name)
+        """Return the name of the availability zone with an id.
+
+        Raises:
+            EC2ClientError: the id is unknown (InvalidParameterValue).
+        """
+        zones = self.describe_availability_zones(zone_ids=[zone_id])
+        if not zones:
+            raise EC2ClientError("InvalidParameterValue", f"Invalid availability zone-id: [{zone_id}]")
+        return str(zones[0].name)
 
     def _controllers(self, instance_ids: list[str]) -> list[InstanceController]:
         return [self.controllers[instance.id] for instance in self.get_multi_instances_by_id(instance_ids)]

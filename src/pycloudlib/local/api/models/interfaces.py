@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 _ENDED = {"shutting-down", "terminated"}
 _CHANGEABLE = {"running", "stopped"}
 
+MOST_IPV6 = 64
+"""The maximum number of IPv6 addresses of an interface, which the largest instance types have."""
+
 
 class InterfaceRecords(LocalRecords):
     """The network interfaces of one account in one region."""
@@ -370,6 +373,10 @@ def _ipv6_ips(subnet: LocalSubnet, wanted: Sequence[str], count: int) -> list[st
     chosen = [subnet.require_free_ipv6(address) for address in wanted]
     if not wanted and not count and subnet.assign_ipv6_address_on_creation and subnet.ipv6_cidr:
         count = 1
+    if count > MOST_IPV6:
+        raise EC2ClientError(
+            "Ipv6AddressLimitExceeded", f"A network interface has at most {MOST_IPV6} IPv6 addresses, not {count}."
+        )
     while len(chosen) < count:
         chosen.append(subnet.choose_ipv6(chosen))
     return chosen

@@ -36,17 +36,7 @@ class LaunchInterfaceRecords(InterfaceRecords):
             )
         if not specs:
             return
-        indices = [str(spec.get("DeviceIndex")) for spec in specs]
-        if len(indices) > len(set(indices)):
-            raise EC2ClientError("InvalidParameterValue", "Each network interface requires a unique device index.")
-        if "0" not in indices:
-            raise EC2ClientError("InvalidParameterValue", "A network interface with DeviceIndex 0 has to be given.")
-        if len(specs) > 1 and any(spec.get("AssociatePublicIpAddress") for spec in specs):
-            raise EC2ClientError(
-                "InvalidParameterCombination",
-                "The associatePublicIPAddress parameter cannot be specified when launching with "
-                "multiple network interfaces.",
-            )
+        _check_specs(specs)
         for spec in specs:
             if spec.get("NetworkInterfaceId"):
                 interface = self.interface(spec["NetworkInterfaceId"])
@@ -57,6 +47,10 @@ class LaunchInterfaceRecords(InterfaceRecords):
             if len(specs) > 1:
                 spec["AssociatePublicIpAddress"] = False
         self._launch_specs = {int(spec["DeviceIndex"]): spec for spec in specs}
+        for subnet_id in {spec["SubnetId"] for spec in specs}:
+            self.require_room(
+                subnet_id, count * sum(_new_addresses(spec) for spec in specs if spec["SubnetId"] == subnet_id)
+            )
 
     @contextmanager
     def nothing_left_on_failure(self) -> Iterator[None]:
@@ -114,6 +108,27 @@ class LaunchInterfaceRecords(InterfaceRecords):
         if spec.get("PrivateIpAddresses"):
             found["private_ip_addresses"] = spec["PrivateIpAddresses"]
         return found
+
+
+def _check_specs(specs: Sequence[Mapping[str, Any]]) -> None:
+    indices = [str(spec.get("DeviceIndex")) for spec in specs]
+    if len(indices) > len(set(indices)):
+        raise EC2ClientError("InvalidParameterValue", "Each network interface requires a unique device index.")
+    if "0" not in indices:
+        raise EC2ClientError("InvalidParameterValue", "A network interface with DeviceIndex 0 has to be given.")
+    if len(specs) > 1 and any(spec.get("AssociatePublicIpAddress") for spec in specs):
+        raise EC2ClientError(
+            "InvalidParameterCombination",
+            "The associatePublicIPAddress parameter cannot be specified when launching with "
+            "multiple network interfaces.",
+        )
+
+
+def _new_addresses(spec: Mapping[str, Any]) -> int:
+    """Return the number of private addresses that each instance takes for a specification."""
+    if spec.get("NetworkInterfaceId"):
+        return 0
+    return max(1, len(spec.get("PrivateIpAddresses") or [])) + int(spec.get("SecondaryPrivateIpAddressCount") or 0)
 
 
 def _names_one(spec: Mapping[str, Any]) -> bool:

@@ -83,6 +83,18 @@ class VpcRecords(GatewayRecords):
             raise _has_dependencies("routeTable", route_table_id)
         super().delete_route_table(route_table_id)
 
+    def replace_route_table_association(self, association_id: str, route_table_id: str) -> str:
+        """Associate another route table with a subnet, or make it the main one (ReplaceRouteTableAssociation).
+
+        Raises:
+            EC2ClientError: the association or the route table is unknown.
+        """
+        if all(association_id not in table.all_associations_ids for table in self.route_tables.values()):
+            raise EC2ClientError(
+                "InvalidAssociationID.NotFound", f"The association ID '{association_id}' does not exist"
+            )
+        return str(super().replace_route_table_association(association_id, route_table_id))
+
     def create_route(
         self,
         route_table_id: str,
@@ -174,7 +186,7 @@ class VpcRecords(GatewayRecords):
         Raises:
             EC2ClientError: a CIDR block or the availability zone is invalid.
         """
-        if cidr_block:
+        if cidr_block is not None:
             cidr_block = _canonical(cidr_block)
             if not _SHORTEST_PREFIX <= ipaddress.IPv4Network(cidr_block).prefixlen <= _LONGEST_PREFIX:
                 raise EC2ClientError("InvalidSubnet.Range", f"The CIDR '{cidr_block}' is invalid.")

@@ -13,7 +13,7 @@ class VolumeResponse(EC2Response):
         zone, zone_id = self._get_param("AvailabilityZone"), self._get_param("AvailabilityZoneId")
         volume = self.ec2_backend.create_volume(
             size=self._get_param("Size"),
-            zone_name=zone or self.ec2_backend.zone_named_by_id(zone_id),
+            zone_name=self.ec2_backend.zone_named_by_id(zone_id) if zone is None else zone,
             snapshot_id=self._get_param("SnapshotId"),
             encrypted=self._get_bool_param("Encrypted", False),
             kms_key_id=self._get_param("KmsKeyId"),
