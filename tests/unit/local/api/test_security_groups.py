@@ -122,3 +122,103 @@ def test_rules_of_malformed_group_id_are_refused(client: EC2Client) -> None:
         client.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": ["web"]}])
     unknown = client.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": ["sg-005216b55886f0fdc"]}])
     assert unknown["SecurityGroupRules"] == []
+
+
+@pytest.fixture
+def rule(client: EC2Client) -> Iterator[dict[str, Any]]:
+    """A rule for a CIDR block, in a group of its own."""
+    group_id = client.create_security_group(GroupName="modified", Description="rules")["GroupId"]
+    made = client.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[tcp(1, CIDR)])
+    yield made["SecurityGroupRules"][0]  # type: ignore[misc]
+    client.delete_security_group(GroupId=group_id)
+
+
+CIDR = "192.0.2.0/24"
+
+
+def tcp(port: int, cidr: str) -> Any:
+    return {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": cidr}]}
+
+
+def modify(client: EC2Client, rule: dict[str, Any], *rule_ids: str, **change: Any) -> Any:
+    wanted = {"IpProtocol": "tcp", "FromPort": 5, "ToPort": 6, "CidrIpv4": CIDR, **change}
+    request = {name: value for name, value in wanted.items() if value is not None}
+    updates = [
+        {"SecurityGroupRuleId": one, "SecurityGroupRule": request} for one in rule_ids or [rule["SecurityGroupRuleId"]]
+    ]
+    return client.modify_security_group_rules(GroupId=rule["GroupId"], SecurityGroupRules=updates)  # type: ignore[arg-type]
+
+
+def described(client: EC2Client, rule: dict[str, Any]) -> Any:
+    return client.describe_security_group_rules(SecurityGroupRuleIds=[rule["SecurityGroupRuleId"]])[
+        "SecurityGroupRules"
+    ][0]
+
+
+def test_rule_is_modified(client: EC2Client, rule: dict[str, Any]) -> None:
+    client.create_tags(Resources=[rule["SecurityGroupRuleId"]], Tags=[{"Key": "k", "Value": "v"}])
+    modify(client, rule, CidrIpv4="198.51.100.7/24", Description="web")
+    found = described(client, rule)
+    assert (found["FromPort"], found["ToPort"], found["CidrIpv4"]) == (5, 6, "198.51.100.0/24")
+    assert (found["Description"], found["Tags"]) == ("web", [{"Key": "k", "Value": "v"}])
+    modify(client, rule, IpProtocol="-1", FromPort=None, ToPort=None)
+    found = described(client, rule)
+    assert (found["IpProtocol"], found["FromPort"], found["Description"]) == ("-1", -1, "web")
+
+
+def test_source_of_a_rule_is_modified(client: EC2Client, rule: dict[str, Any]) -> None:
+    group_id = rule["GroupId"]
+    others = client.create_security_group(GroupName="others", Description="sources")["GroupId"]
+    sources: Any = [
+        {"IpProtocol": "tcp", "FromPort": 2, "ToPort": 2, "Ipv6Ranges": [{"CidrIpv6": "2001:db8::/32"}]},
+        {"IpProtocol": "tcp", "FromPort": 3, "ToPort": 3, "UserIdGroupPairs": [{"GroupId": group_id}]},
+    ]
+    made: Any = client.authorize_security_group_egress(GroupId=group_id, IpPermissions=sources)["SecurityGroupRules"]
+    modify(client, made[0], CidrIpv4=None, CidrIpv6="2001:db8:1::/48")
+    modify(client, made[1], CidrIpv4=None, ReferencedGroupId=others)
+    assert described(client, made[0])["CidrIpv6"] == "2001:db8:1::/48"
+    found = described(client, made[1])
+    assert (found["ReferencedGroupInfo"]["GroupId"], found["FromPort"], found["IsEgress"]) == (others, 5, True)
+    client.revoke_security_group_egress(GroupId=group_id, SecurityGroupRuleIds=[found["SecurityGroupRuleId"]])
+    client.delete_security_group(GroupId=others)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"CidrIpv4": "nonsense"}, "InvalidParameterValue"),
+        ({"FromPort": 99999}, "InvalidParameterValue"),
+        ({"FromPort": 9}, "InvalidParameterValue"),
+        ({"FromPort": None}, "MissingParameter"),
+        ({"IpProtocol": "nonsense"}, "InvalidParameterValue"),
+        ({"IpProtocol": None}, "MissingParameter"),
+        ({"Description": "\u20ac"}, "InvalidParameterValue"),
+        ({"CidrIpv4": None}, "MissingParameter"),
+        ({"CidrIpv6": "::/0"}, "InvalidParameterCombination"),
+        ({"CidrIpv4": None, "CidrIpv6": "::/0"}, "InvalidParameterValue"),
+        ({"CidrIpv4": None, "ReferencedGroupId": "sg-0123456789abcdef9"}, "InvalidGroup.NotFound"),
+        ({"CidrIpv4": None, "PrefixListId": "pl-0123456789abcdef9"}, "InvalidPrefixListID.NotFound"),
+        ({"FromPort": 2, "ToPort": 2}, "InvalidPermission.Duplicate"),
+    ],
+)
+def test_modification_that_ec2_would_refuse_changes_nothing(
+    client: EC2Client, rule: dict[str, Any], change: dict[str, Any], code: str
+) -> None:
+    client.authorize_security_group_ingress(GroupId=rule["GroupId"], IpPermissions=[tcp(2, CIDR)])
+    before = described(client, rule)
+    assert refusal(modify, client=client, rule=rule, **change) == code
+    assert described(client, rule) == before
+
+
+def test_modifications_of_a_request_are_made_together(client: EC2Client, rule: dict[str, Any]) -> None:
+    before = described(client, rule)
+    with pytest.raises(ClientError, match="sgr-0123456789abcdef9"):
+        modify(client, rule, rule["SecurityGroupRuleId"], "sgr-0123456789abcdef9")
+    assert described(client, rule) == before
+
+
+def test_revoked_ports_are_validated(client: EC2Client, rule: dict[str, Any]) -> None:
+    wanted = {**tcp(1, CIDR), "ToPort": None}
+    wanted.pop("ToPort")
+    code = refusal(client.revoke_security_group_ingress, GroupId=rule["GroupId"], IpPermissions=[wanted])
+    assert code == "MissingParameter"

@@ -240,6 +240,70 @@ def rule_of_id(rules: Iterable[SecurityGroupRule], rule_id: str) -> SecurityGrou
     )
 
 
+_SOURCES = {
+    "CidrIpv4": ("IpRanges", "CidrIp", "IPv4 CIDR"),
+    "CidrIpv6": ("Ipv6Ranges", "CidrIpv6", "IPv6 CIDR"),
+    "PrefixListId": ("PrefixListIds", "PrefixListId", "prefix list"),
+    "ReferencedGroupId": ("UserIdGroupPairs", "GroupId", "security group"),
+}
+"""The sources of a rule: the member of a permission, the member of its source, and the kind of the rule."""
+
+
+def modified_rule(rule: SecurityGroupRule, update: Mapping[str, Any]) -> SecurityGroupRule:
+    """Return a copy of a rule with the values of a SecurityGroupRuleRequest.
+
+    Args:
+        rule: the rule, which stays as it is.
+        update: the values; without Description, the rule keeps its description.
+
+    Raises:
+        EC2ClientError: a value is invalid, or the rule has another kind of source.
+    """
+    given = [name for name in _SOURCES if update.get(name)]
+    if len(given) != 1:
+        raise EC2ClientError(
+            "InvalidParameterCombination" if given else "MissingParameter",
+            f"Specify exactly one of {', '.join(_SOURCES)} for the security group rule '{rule.id}'",
+        )
+    member, name, _ = _SOURCES[given[0]]
+    kind = _kind_of(rule)
+    if kind != given[0]:
+        raise EC2ClientError(
+            "InvalidParameterValue",
+            f"Invalid rule type for security group rule '{rule.id}'. You may not specify {given[0]} for an existing "
+            f"{_SOURCES[kind][2]} rule.",
+        )
+    old = rule.source_group or rule.ip_range
+    description = update.get("Description", old.get("Description"))
+    source = {name: update[given[0]], **({"Description": description} if description is not None else {})}
+    permission = {one: update[one] for one in ("IpProtocol", "FromPort", "ToPort") if update.get(one) is not None}
+    permission[member] = [source]
+    complete_ports(permission)
+    canonicalize([permission])
+    check_permissions([permission])
+    changed = SecurityGroupRule(
+        rule.ec2_backend,
+        permission["IpProtocol"],
+        rule.group_id,
+        permission.get("FromPort"),
+        permission.get("ToPort"),
+        source if kind.startswith("Cidr") else None,
+        source_group={**rule.source_group, **source} if kind == "ReferencedGroupId" else None,
+        prefix_list_id=source if kind == "PrefixListId" else None,
+        is_egress=rule.is_egress,
+    )
+    changed.id = rule.id
+    return changed
+
+
+def _kind_of(rule: SecurityGroupRule) -> str:
+    if rule.source_group:
+        return "ReferencedGroupId"
+    if rule.prefix_list_id:
+        return "PrefixListId"
+    return "CidrIpv6" if rule.cidr_ipv6 else "CidrIpv4"
+
+
 def set_description(rule: SecurityGroupRule, description: str | None) -> None:
     """Set the description of a rule; None removes it."""
     source = rule.source_group or rule.ip_range

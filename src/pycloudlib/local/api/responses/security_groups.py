@@ -12,6 +12,7 @@ from pycloudlib.local.api.models.security_groups import (
     check_permissions,
     complete_ports,
     described_rules,
+    modified_rule,
     rule_of_id,
     set_description,
 )
@@ -50,15 +51,36 @@ class SecurityGroupResponse(EC2Response):
         """AuthorizeSecurityGroupEgress."""
         return self._authorize(self.ec2_backend.authorize_security_group_egress)
 
+    def modify_security_group_rules(self) -> ActionResult:
+        """ModifySecurityGroupRules."""
+        with self._all_or_nothing() as group:
+            for given in self._get_param("SecurityGroupRules", []):
+                update = given.get("SecurityGroupRule") or {}
+                rules = group.ingress_rules
+                if all(rule.id != given["SecurityGroupRuleId"] for rule in rules):
+                    rules = group.egress_rules
+                rule = rule_of_id(rules, given["SecurityGroupRuleId"])
+                if update.get("ReferencedGroupId"):
+                    self.ec2_backend.security_group_of(None, update["ReferencedGroupId"])
+                if update.get("PrefixListId"):
+                    self.ec2_backend.require_resources([update["PrefixListId"]])
+                changed = modified_rule(rule, update)
+                if any(other == changed for other in rules if other is not rule):
+                    raise EC2ClientError("InvalidPermission.Duplicate", "The specified rule already exists")
+                rules[:] = [changed if one is rule else one for one in rules]
+        return ActionResult({"Return": True})
+
     def revoke_security_group_ingress(self) -> ActionResult:
         """RevokeSecurityGroupIngress."""
         self._name_permissions()
+        check_permissions(self._get_param("IpPermissions", []))
         with self._all_or_nothing():
             return super().revoke_security_group_ingress()
 
     def revoke_security_group_egress(self) -> ActionResult:
         """RevokeSecurityGroupEgress."""
         self._name_permissions()
+        check_permissions(self._get_param("IpPermissions", []))
         with self._all_or_nothing():
             return super().revoke_security_group_egress()
 
