@@ -14,6 +14,7 @@ from botocore.config import Config
 from pycloudlib.deadline import Deadline
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until
+from support.services import TRUST
 
 DEBIAN_DAILIES = "903794441882"
 
@@ -408,7 +409,10 @@ class World:
 
     def new_profile(self) -> str:
         name = self.name("profile")
-        self._client("iam").create_instance_profile(InstanceProfileName=name)
+        iam = self._client("iam")
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+        iam.create_instance_profile(InstanceProfileName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         return name
 
     def profile_association(self) -> str:

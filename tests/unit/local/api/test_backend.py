@@ -207,3 +207,14 @@ def test_regions_have_the_same_images_and_their_own_instances(local: LocalEC2, i
     launched = there.run_instances(ImageId=image_id, MinCount=1, MaxCount=1)["Instances"][0]
     assert launched["Placement"]["AvailabilityZone"] == "eu-central-1a"
     assert refusal(connect(local).describe_instances, InstanceIds=[launched["InstanceId"]]).endswith("NotFound")
+
+
+def test_protected_instance_is_not_stopped(client: EC2Client, launch: Launch) -> None:
+    instance_id = launch(DisableApiStop=True)
+    wait_for(client, instance_id, "running")
+    with pytest.raises(ClientError, match="may not be stopped") as caught:
+        client.stop_instances(InstanceIds=[instance_id])
+    assert caught.value.response["Error"]["Code"] == "OperationNotPermitted"
+    client.modify_instance_attribute(InstanceId=instance_id, DisableApiStop={"Value": False})
+    client.stop_instances(InstanceIds=[instance_id])
+    wait_for(client, instance_id, "stopped")

@@ -90,6 +90,15 @@ def test_an_unknown_profile_is_refused(
     assert refusal(client.associate_iam_instance_profile, **associate) == code
 
 
+def test_profile_without_a_role_is_refused(client: EC2Client, image_id: str, iam: Any, launch: Launch) -> None:
+    iam.create_instance_profile(InstanceProfileName="empty")
+    wanted: Any = {"IamInstanceProfile": {"Name": "empty"}}
+    with pytest.raises(ClientError, match='instance-profile/empty" has no associated IAM Roles'):
+        client.run_instances(ImageId=image_id, MinCount=1, MaxCount=1, **wanted)
+    code = refusal(client.associate_iam_instance_profile, InstanceId=launch(), **wanted)
+    assert code == "InvalidParameterValue"
+
+
 def test_a_profile_is_associated_replaced_and_disassociated(
     client: EC2Client, iam: Any, launch: Launch, profile: dict[str, Any]
 ) -> None:
@@ -101,6 +110,7 @@ def test_a_profile_is_associated_replaced_and_disassociated(
     again = {"InstanceId": instance_id, "IamInstanceProfile": wanted}
     assert refusal(client.associate_iam_instance_profile, **again) == "IncorrectState"
     other = iam.create_instance_profile(InstanceProfileName="other", Path="/teams/")["InstanceProfile"]
+    iam.add_role_to_instance_profile(InstanceProfileName="other", RoleName=profile["InstanceProfileName"])
     replaced = client.replace_iam_instance_profile_association(
         AssociationId=association["AssociationId"], IamInstanceProfile={"Arn": other["Arn"]}
     )["IamInstanceProfileAssociation"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
@@ -246,3 +246,32 @@ def test_subnet_with_the_hosts_address_is_refused_by_name(records: LocalEC2Backe
     with pytest.raises(EC2ClientError, match=r"It contains 198\.51\.100\.1, the address at which"):
         records.create_subnet(vpc.id, "198.51.96.0/20")
     assert records.create_subnet(vpc.id, "198.51.101.0/24").cidr_block == "198.51.101.0/24"
+
+
+def public_names(client: EC2Client, instance_id: str) -> list[str]:
+    """The public host name wherever it is described."""
+    instance: Any = client.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+    (interface,) = instance["NetworkInterfaces"]
+    interface_id = interface["NetworkInterfaceId"]
+    (described,) = client.describe_network_interfaces(NetworkInterfaceIds=[interface_id])["NetworkInterfaces"]
+    return [
+        instance["PublicDnsName"],
+        interface["Association"]["PublicDnsName"],
+        interface["PrivateIpAddresses"][0]["Association"]["PublicDnsName"],
+        described["Association"]["PublicDnsName"],  # type: ignore[typeddict-item]
+    ]
+
+
+def test_public_host_names_follow_the_attributes_of_the_vpc(
+    client: EC2Client, network: Network, launch: Launch
+) -> None:
+    client.modify_subnet_attribute(SubnetId=network.subnet_id, MapPublicIpOnLaunch={"Value": True})
+    instance_id = launch(SubnetId=network.subnet_id)
+    address = client.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]["PublicIpAddress"]
+    name = f"ec2-{address.replace('.', '-')}.compute-1.amazonaws.com"
+    # A new VPC has enableDnsSupport, but not enableDnsHostnames.
+    assert public_names(client, instance_id) == [""] * 4
+    client.modify_vpc_attribute(VpcId=network.vpc_id, EnableDnsHostnames={"Value": True})
+    assert public_names(client, instance_id) == [name] * 4
+    client.modify_vpc_attribute(VpcId=network.vpc_id, EnableDnsSupport={"Value": False})
+    assert public_names(client, instance_id) == [""] * 4

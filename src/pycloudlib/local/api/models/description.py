@@ -6,7 +6,6 @@ import base64
 from typing import Any
 
 from pycloudlib.local.api.models.instance_types import describe_type
-from pycloudlib.local.api.models.interface import public_dns_name
 from pycloudlib.local.api.moto_adapter import Instance
 from pycloudlib.local.network.metadata import InstanceMetadata, InterfaceMetadata
 
@@ -93,5 +92,5 @@ def _interface(index: int, eni: Any, instance: Instance) -> InterfaceMetadata:
         security_group_ids=tuple(group.id for group in eni.group_set),
         owner_id=eni.owner_id,
         local_hostname=instance.private_dns_name if index == 0 else eni.private_dns_name,
-        public_hostname=public_dns_name(eni.public_ip, instance.region_name) if eni.public_ip else "",
+        public_hostname=eni.primary_public_name,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from pycloudlib.local.api.models.interface import private_dns_name, public_dns_name
+from pycloudlib.local.api.models.interface import private_dns_name
 from pycloudlib.local.api.models.launch_options import LaunchOptions
 from pycloudlib.local.api.moto_adapter import Instance, StateReason
 
@@ -153,8 +153,9 @@ class LocalInstance(Instance):
 
     @property
     def public_dns_name(self) -> str:
-        """The public host name; "" without a public address."""
-        return public_dns_name(self.public_ip, self.region_name) if self.public_ip else ""
+        """The public host name; "" without a public address, or in a VPC without public host names."""
+        primary: Any = self.nics.get(0)
+        return str(primary.primary_public_name) if primary is not None else ""
 
     @property
     def ipv6_address(self) -> str | None:

@@ -59,7 +59,7 @@ class InstanceProfileRecords(LocalRecords):
         """Return an instance profile by its name or its ARN.
 
         Raises:
-            EC2ClientError: the profile does not exist, or not exactly one of name and ARN is given.
+            EC2ClientError: the profile does not exist or has no role, or not exactly one of name and ARN is given.
         """
         if name and arn:
             raise EC2ClientError(
@@ -75,6 +75,10 @@ class InstanceProfileRecords(LocalRecords):
                 "InvalidParameterValue",
                 f"Value ({value}) for parameter iamInstanceProfile.{kind} is invalid. "
                 f"Invalid IAM Instance Profile {'name' if name else 'ARN'}",
+            )
+        if not profile.roles:
+            raise EC2ClientError(
+                "InvalidParameterValue", f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles'
             )
         return profile
 

@@ -33,7 +33,6 @@ from pycloudlib.local.api.moto_adapter import (
     InstanceState,
     InvalidParameterCombination,
     MetadataOptions,
-    OperationDisableApiStopNotPermitted,
     OperationNotPermitted4,
     Reservation,
     change_class,
@@ -153,7 +152,11 @@ class InstanceRecords(
                     "Instance requests.",
                 )
             if controller.instance.disable_api_stop:
-                raise OperationDisableApiStopNotPermitted(controller.instance.id)
+                raise EC2ClientError(
+                    "OperationNotPermitted",
+                    f"The instance '{controller.instance.id}' may not be stopped. Modify its 'disableApiStop' instance "
+                    "attribute and try again.",
+                )
             controller.check_stop()
         return [_change(controller, partial(controller.stop, force=force)) for controller in controllers]
 

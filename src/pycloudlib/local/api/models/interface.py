@@ -157,12 +157,26 @@ class LocalInterface(NetworkInterface):
         association = {
             "IpOwnerId": elastic.owner_id if elastic else "amazon",
             "PublicIp": public_ip,
-            "PublicDnsName": public_dns_name(public_ip, self.ec2_backend.region_name),
+            "PublicDnsName": self._public_name(public_ip),
         }
         if elastic is not None:
             association["AllocationId"] = elastic.allocation_id
             association["AssociationId"] = elastic.association_id
         return association
+
+    def _public_name(self, public_ip: str) -> str:
+        vpc = self.ec2_backend.get_vpc(self.subnet.vpc_id)
+        named = is_true(vpc.enable_dns_support) and is_true(vpc.enable_dns_hostnames)
+        return public_dns_name(public_ip, self.ec2_backend.region_name) if named else ""
+
+    @property
+    def primary_public_name(self) -> str:
+        """The public host name of the primary private address; "" without one."""
+        return str(self.association.get("PublicDnsName", ""))
+
+    def public_names_changed(self) -> None:
+        """Update the public host names after a change of the VPC's DNS attributes."""
+        self._tell_associations()
 
     def _tell_associations(self) -> None:
         for one in self.private_ip_addresses:
@@ -175,6 +189,11 @@ class LocalInterface(NetworkInterface):
         for one in self.private_ip_addresses:
             one["PrivateDnsName"] = private_dns_name(one["PrivateIpAddress"], self.ec2_backend.region_name)
         self.private_dns_name = private_dns_name(str(self.private_ip_address), self.ec2_backend.region_name)
+
+
+def is_true(attribute: Any) -> bool:
+    """Return the value of a VPC attribute, which moto keeps as a text or a boolean."""
+    return str(attribute).lower() == "true"
 
 
 def private_dns_name(private_ip: str, region: str) -> str:

@@ -77,6 +77,12 @@ class VpcRecords(GatewayRecords):
                 raise _has_dependencies("dhcpOptions", options.id)
             del self.dhcp_options_sets[options.id]
 
+    def modify_vpc_attribute(self, vpc_id: str, attr_name: str, attr_value: str) -> None:
+        """Change an attribute of a VPC, on which the public host names depend (ModifyVpcAttribute)."""
+        super().modify_vpc_attribute(vpc_id, attr_name, attr_value)
+        for interface in self._interfaces_in(vpc_id=vpc_id):
+            interface.public_names_changed()
+
     def delete_route_table(self, route_table_id: str) -> None:
         """Delete a route table that is neither associated nor the main one (DeleteRouteTable)."""
         if self.get_route_table(route_table_id).main_association_id:

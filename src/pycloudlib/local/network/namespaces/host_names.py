@@ -51,7 +51,7 @@ def host_names(vpc: Vpc) -> list[str]:
         lines += [
             f"{address.private_ip} {name_of_address(address.public_ip, 'ec2')}.{public_domain}"
             for address in attachment.addresses
-            if address.public_ip is not None
+            if address.public_ip is not None and vpc.dns_hostnames
         ]
     return lines
 

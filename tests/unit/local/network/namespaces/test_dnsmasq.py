@@ -9,6 +9,7 @@ from dataclasses import replace
 from pycloudlib.local.network.attachment import Address
 from pycloudlib.local.network.namespaces.dnsmasq import dnsmasq_settings
 from pycloudlib.local.network.namespaces.fabric import Fabric
+from pycloudlib.local.network.namespaces.host_names import host_names
 from pycloudlib.local.network.topology import Interface
 from pycloudlib.waiting import Deadline, wait_until
 from support.dhcp_client import Lease, get_lease
@@ -112,6 +113,14 @@ def test_a_public_name_resolves_to_the_private_address(fabric: Fabric, connect: 
         what=f"{name} to resolve",
         deadline=Deadline.after(PATIENCE),
     )
+
+
+def test_public_names_follow_the_attribute_of_the_vpc() -> None:
+    attachment = replace(B.attachment, addresses=(Address("10.0.1.6", "127.3.2.1"),))
+    vpc = make_vpc("vpc-1", replace(B, attachment=attachment))
+    line = "10.0.1.6 ec2-127-3-2-1.compute-1.amazonaws.com"
+    assert line in host_names(vpc)
+    assert line not in host_names(replace(vpc, dns_hostnames=False))
 
 
 def test_router_advertisements_give_guests_a_route(fabric: Fabric, connect: Connect) -> None:
