@@ -59,7 +59,7 @@ def get_lease(tap: int, mac: str, seconds: float) -> Lease | None:
 
 def _exchange(tap: int, mac: str, options: bytes, wanted: int) -> Lease | None:
     hardware, transaction = bytes.fromhex(mac.replace(":", "")), random.randbytes(4)
-    asked = bytes([55, 7, 1, 3, 6, 12, 15, 26, 121])
+    asked = bytes([55, 10, 1, 3, 6, 12, 15, 26, 42, 44, 46, 121])
     bootp = b"\x01\x01\x06\x00" + transaction + bytes(4) + bytes(16) + hardware + bytes(10 + 192)
     datagram = bootp + _COOKIE + options + asked + b"\xff"
     datagram += bytes(len(datagram) % 2)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pycloudlib.local.network.attachment import NetworkAttachment
 
 ALL_PROTOCOLS = "-1"
+AMAZON_PROVIDED_DNS = "AmazonProvidedDNS"
+"""The VPC's own DNS server, as a value of the DHCP option domain-name-servers."""
 
 _LOOPBACK = ipaddress.IPv4Network("127.0.0.0/8")
 
@@ -178,6 +180,7 @@ class Vpc:
         internet_gateway_id: the attached internet gateway; None without one.
         dns_support: enableDnsSupport; default true.
         dns_hostnames: enableDnsHostnames; default true.
+        dhcp_options: the DHCP options, by key; None for EC2's default: the VPC's DNS server and domain.
     """
 
     vpc_id: str
@@ -193,6 +196,7 @@ class Vpc:
     egress_only_gateway_ids: frozenset[str] = frozenset()
     dns_support: bool = True
     dns_hostnames: bool = True
+    dhcp_options: Mapping[str, tuple[str, ...]] | None = None
 
     def interface_at(self, address: str) -> Interface | None:
         """Return the interface with an IPv4 or IPv6 address; None without one."""

@@ -332,6 +332,16 @@ def test_dns_attributes(client: EC2Client, network: Network, vpc: Callable[[], V
     assert (vpc().dns_support, vpc().dns_hostnames) == (False, True)
 
 
+def test_dhcp_options(client: EC2Client, network: Network, vpc: Callable[[], Vpc]) -> None:
+    assert vpc().dhcp_options == {"domain-name": ("ec2.internal",), "domain-name-servers": ("AmazonProvidedDNS",)}
+    wanted = [{"Key": "ntp-servers", "Values": ["192.0.2.1", "192.0.2.2"]}]
+    options = client.create_dhcp_options(DhcpConfigurations=wanted)["DhcpOptions"]["DhcpOptionsId"]  # type: ignore[arg-type]
+    client.associate_dhcp_options(DhcpOptionsId=options, VpcId=network.vpc_id)
+    assert vpc().dhcp_options == {"ntp-servers": ("192.0.2.1", "192.0.2.2")}
+    client.associate_dhcp_options(DhcpOptionsId="default", VpcId=network.vpc_id)
+    assert vpc().dhcp_options == {}
+
+
 def test_topology_holds_all_regions(local: LocalEC2, read: Read) -> None:
     elsewhere = boto3.client(
         "ec2",

@@ -124,8 +124,15 @@ def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
                 ),
                 dns_support=_is_true(vpc.enable_dns_support),
                 dns_hostnames=_is_true(vpc.enable_dns_hostnames),
+                dhcp_options=_dhcp_options(vpc),
             ),
         )
+
+
+def _dhcp_options(vpc: Any) -> dict[str, tuple[str, ...]]:
+    """Return the DHCP options of a VPC; none if it has the options "default"."""
+    configurations = vpc.dhcp_options.dhcp_configurations if vpc.dhcp_options else []
+    return {one["Key"]: tuple(value["Value"] for value in one["Values"]) for one in configurations}
 
 
 def vpc_blocks(vpc: Any, *, ipv6: bool) -> tuple[str, ...]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2Response
+from pycloudlib.local.network.topology import AMAZON_PROVIDED_DNS
 
-AMAZON_PROVIDED_DNS = "AmazonProvidedDNS"
 _ADDRESSES = ("domain-name-servers", "ntp-servers", "netbios-name-servers")
-_KEYS = ("domain-name", "netbios-node-type", "ipv6-address-preferred-lease-time", *_ADDRESSES)
+_KEYS = ("domain-name", "netbios-node-type", *_ADDRESSES)
+_UNSUPPORTED = "ipv6-address-preferred-lease-time"
+_DOMAINS = re.compile(r"[A-Za-z0-9._-]+( [A-Za-z0-9._-]+)*")
 _NODE_TYPES = ("1", "2", "4", "8")
 _MOST_ADDRESSES = 4
-_SHORTEST_LEASE = 140
-_LONGEST_LEASE = 2147483647
 # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateDhcpOptions.html
 
 
@@ -26,6 +27,8 @@ class DhcpOptionsResponse(EC2Response):
         configurations = self._get_param("DhcpConfigurations", [])
         for configuration in configurations:
             key, values = configuration.get("Key"), configuration.get("Values")
+            if key == _UNSUPPORTED:
+                raise EC2ClientError("UnsupportedOperation", f"The local EC2 does not have the DHCP option {key}")
             if key not in _KEYS:
                 raise EC2ClientError(
                     "InvalidParameterValue", f"Value ({key}) for parameter dhcpConfiguration is invalid"
@@ -49,10 +52,8 @@ def _check_values(key: str, values: Sequence[str]) -> None:
                 raise _invalid(key, value, "not an IP address") from None
     if key == "netbios-node-type" and values[0] not in _NODE_TYPES:
         raise _invalid(key, values[0], f"one of {', '.join(_NODE_TYPES)} is expected")
-    if key == "ipv6-address-preferred-lease-time" and not (
-        values[0].isdecimal() and _SHORTEST_LEASE <= int(values[0]) <= _LONGEST_LEASE
-    ):
-        raise _invalid(key, values[0], f"{_SHORTEST_LEASE} to {_LONGEST_LEASE} seconds are expected")
+    if key == "domain-name" and not _DOMAINS.fullmatch(values[0]):
+        raise _invalid(key, values[0], "letters, digits, dots, hyphens, and underscores are expected")
 
 
 def _invalid(key: str, value: str, reason: str) -> EC2ClientError:

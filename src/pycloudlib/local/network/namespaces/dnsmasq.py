@@ -21,7 +21,7 @@ from pycloudlib.local import prerequisites
 from pycloudlib.local.network.namespaces import syscalls
 from pycloudlib.local.network.namespaces.host_names import domain_of, host_names, name_of_address, public_domain_of
 from pycloudlib.local.network.namespaces.service_addresses import RESOLVER_IPV6, resolver_of
-from pycloudlib.local.network.topology import Vpc
+from pycloudlib.local.network.topology import AMAZON_PROVIDED_DNS, Vpc
 
 JUMBO_MTU = 9001
 LEASE_SECONDS = 3600
@@ -78,12 +78,48 @@ def dnsmasq_settings(vpc: Vpc, upstream: str | None, public_cidr: str | None = N
         *(f"--synth-domain={domain},{cidr},ip-" for cidr in vpc.cidrs),
         *public_names,
         f"--dhcp-option=option:mtu,{JUMBO_MTU}",
-        f"--dhcp-option=option:dns-server,{resolver_of(vpc)}",
-        f"--dhcp-option=option6:dns-server,[{RESOLVER_IPV6}]",
+        *_dhcp_options(vpc),
         *(["--enable-ra"] if any(subnet.ipv6_cidr for subnet in vpc.subnets.values()) else []),
         *ranges,
     ]
     return DnsmasqSettings(arguments, _leases(vpc), host_names(vpc))
+
+
+def _dhcp_options(vpc: Vpc) -> list[str]:
+    """Return the arguments for a VPC's DHCP options. An option without values is not sent."""
+    options = vpc.dhcp_options
+    if options is None:
+        options = {"domain-name": (domain_of(vpc),), "domain-name-servers": (AMAZON_PROVIDED_DNS,)}
+    servers = [
+        address
+        for one in options.get("domain-name-servers", ())
+        for address in ([resolver_of(vpc), RESOLVER_IPV6] if one == AMAZON_PROVIDED_DNS else [one])
+    ]
+    return [
+        _option("option:domain-name", options.get("domain-name", ())),
+        _option("option:dns-server", _of_family(servers, 4)),
+        _option("option6:dns-server", _of_family(servers, 6)),
+        *(
+            _option(name, values)
+            for name, values in (
+                ("option:ntp-server", _of_family(options.get("ntp-servers", ()), 4)),
+                ("option6:sntp-server", _of_family(options.get("ntp-servers", ()), 6)),
+                ("option:netbios-ns", _of_family(options.get("netbios-name-servers", ()), 4)),
+                ("option:netbios-nodetype", options.get("netbios-node-type", ())),
+            )
+            if values
+        ),
+    ]
+
+
+def _option(name: str, values: Sequence[str]) -> str:
+    return f"--dhcp-option={','.join([name, *values])}"
+
+
+def _of_family(addresses: Sequence[str], version: int) -> list[str]:
+    """Return the addresses of an IP version, as dnsmasq writes them."""
+    form = "[{}]" if version == 6 else "{}"  # noqa: PLR2004  (IPv6)
+    return [form.format(one) for one in addresses if ipaddress.ip_address(one).version == version]
 
 
 def _leases(vpc: Vpc) -> dict[str, str]:

@@ -52,6 +52,30 @@ def test_a_guest_gets_its_address_by_dhcp(fabric: Fabric) -> None:
     assert lease.options[26] == (9001).to_bytes(2, "big")
 
 
+def test_a_guest_gets_the_dhcp_options_of_its_vpc(fabric: Fabric) -> None:
+    options = {
+        "domain-name": ("corp.example",),
+        "domain-name-servers": ("192.0.2.53", "AmazonProvidedDNS", "2001:db8::53"),
+        "ntp-servers": ("192.0.2.123",),
+        "netbios-name-servers": ("192.0.2.137",),
+        "netbios-node-type": ("2",),
+    }
+    vpc = make_vpc("vpc-1", A)
+    fabric.apply(make_topology(vpc))
+    with tap_of(fabric, A) as tap:
+        lease_of(tap, A)
+        fabric.apply(make_topology(replace(vpc, dhcp_options=options)))
+        lease = lease_of(tap, A)
+        assert lease.text(15) == "corp.example"
+        assert lease.addresses(6) == ["192.0.2.53", "10.0.0.2"]
+        assert (lease.addresses(42), lease.addresses(44)) == (["192.0.2.123"], ["192.0.2.137"])
+        assert lease.options[46] == b"\x02"
+        fabric.apply(make_topology(replace(vpc, dhcp_options={})))
+        lease = lease_of(tap, A)
+    assert lease.address == "10.0.1.5"
+    assert not lease.options.keys() & {6, 15, 42}
+
+
 def test_an_interface_in_a_new_subnet_gets_its_address(fabric: Fabric) -> None:
     far = make_interface(3, "10.0.2.5", "10.0.2.0/24")
     fabric.apply(make_topology(make_vpc("vpc-1", A)))
