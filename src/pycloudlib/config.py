@@ -204,9 +204,9 @@ def _stream_text(stream: TextIO, name: str) -> str:
     except OSError as error:
         raise ConfigError([f"{name}: cannot be read: {error.strerror or error}"]) from error
     except UnicodeDecodeError:
-        raise ConfigError([f"{name}: is not a text in UTF-8"]) from None
+        raise ConfigError([f"{name}: is not valid UTF-8"]) from None
     except ValueError:
-        raise ConfigError([f"{name}: is closed already"]) from None
+        raise ConfigError([f"{name}: is already closed"]) from None
     if not isinstance(text, str):
         raise ConfigError([f"{name}: is a stream of bytes; open it as text"])
     return text
@@ -245,7 +245,7 @@ def _read_path(path: Path) -> _File | None:
         raise ConfigError([f"{path}: there is no such home directory"]) from None
     except UnicodeDecodeError:
         # Do not chain: the original error quotes the file, which may contain a secret.
-        raise ConfigError([f"{path}: is not a text in UTF-8"]) from None
+        raise ConfigError([f"{path}: is not valid UTF-8"]) from None
     return _File(str(path), _parse(text, str(path)), bool(mode & (stat.S_IRGRP | stat.S_IROTH)))
 
 
@@ -308,7 +308,7 @@ def _without_section(file: _File) -> str:
     if misplaced:
         return f"{file.name} has no section [{SECTION}]: write [{SECTION}] above {', '.join(misplaced)}"
     others = ", ".join(f"[{name}]" for name in file.config)
-    return f"{file.name} has no section [{SECTION}], only {others}: no EC2 setting is read from it"
+    return f"{file.name} has no section [{SECTION}], only {others}: it has no EC2 settings"
 
 
 def _says_something(value: object) -> bool:
@@ -336,7 +336,7 @@ def _identity(sources: list[_Findings], problems: list[str]) -> _Findings:
     credentials = [key for key in CREDENTIAL_KEYS if key in identity]
     if credentials:
         problems += [
-            f"{identity[credentials[0]].where}: given without {missing}; credentials are taken from one place only"
+            f"{identity[credentials[0]].where}: given without {missing}; all credentials must come from the same source"
             for missing in ("access_key_id", "secret_access_key")
             if missing not in identity
         ]

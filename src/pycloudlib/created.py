@@ -22,7 +22,7 @@ def check_is_text(what: str, value: object) -> None:
         InvalidArgumentError: the value is not a string, or is empty.
     """
     if not isinstance(value, str) or not value:
-        raise InvalidArgumentError(f"{value!r} is not {what}; it must be a text")
+        raise InvalidArgumentError(f"{value!r} is not {what}; it must be a string")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -109,7 +109,7 @@ class CreatedResources(MutableSequence[T], Generic[T]):
             InvalidArgumentError: a value is not a resource of this kind, or `resources` is a single one.
         """
         if isinstance(resources, str) or not isinstance(resources, Iterable):
-            raise InvalidArgumentError(f"{resources!r} is no list of resources; give one such as [{resources!r}]")
+            raise InvalidArgumentError(f"{resources!r} is not a list of resources; give one such as [{resources!r}]")
         wanted, recorded = list(resources), self.read()
         for resource in wanted:
             if resource not in recorded:

@@ -78,7 +78,10 @@ class _Handler:
         __tracebackhide__ = True  # pytest shows what was interrupted, not this
         if self._came:
             # Exit without Python's own cleanup, which might take as long as the aborted one.
-            os.write(self._stderr, f"\npycloudlib: gave up; what is left is deleted by: {self._advice}\n".encode())
+            os.write(
+                self._stderr,
+                f"\npycloudlib: aborted; this command deletes the remaining resources: {self._advice}\n".encode(),
+            )
             os._exit(128 + number)
         if not self._is_needed():
             self._do_as_before(number, frame)

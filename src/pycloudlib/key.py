@@ -157,7 +157,7 @@ class KeyPair:
         if _public_blob_in(_public_text_of(private_key), self.private_key_path) != public_blob:
             raise KeyPairError(
                 f"{self.public_key_path} is not the public key of {self.private_key_path}; "
-                f"`ssh-keygen -y -f {self.private_key_path}` prints the one that is"
+                f"`ssh-keygen -y -f {self.private_key_path}` prints the right one"
             )
 
 
@@ -182,17 +182,19 @@ def find_key_pair(
     if private_key_path is not None:
         beside = private_key_path.with_name(f"{private_key_path.name}.pub")
         return KeyPair.load(beside if _is_file(beside) else private_key_path, private_key_path, name)
-    naming = "name one by public_key_path in [ec2] of pycloudlib.toml or by PYCLOUDLIB_PUBLIC_KEY_PATH"
+    naming = "set public_key_path in [ec2] of pycloudlib.toml, or PYCLOUDLIB_PUBLIC_KEY_PATH"
     try:
         directory = Path("~/.ssh").expanduser()
     except RuntimeError:
-        raise UnsetSSHKeyError(f"no SSH key: this user has no home directory to look in, so {naming}") from None
+        raise UnsetSSHKeyError(f"no SSH key: this user has no home directory; {naming}") from None
     for file_name in DEFAULT_NAMES:
         private = directory / file_name
         public = private.with_name(f"{file_name}.pub")
         if _is_file(private) and _is_file(public):
             return KeyPair.load(public, private, name)
-    raise UnsetSSHKeyError(f"no SSH key: make one with `ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519`, or {naming}")
+    raise UnsetSSHKeyError(
+        f"no SSH key: create one with `ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519`, or {naming}"
+    )
 
 
 class LoginKey:

@@ -418,7 +418,7 @@ def finish_despite_interrupt(work: Callable[[], object]) -> None:
             if interrupt:
                 raise
             interrupt = error
-            log.warning("interrupted; deleting what is left first. Press Ctrl-C again to give up")
+            log.warning("interrupted; deleting the remaining resources first. Press Ctrl-C again to abort")
     if interrupt:
         raise interrupt
     if crashes:
@@ -454,7 +454,7 @@ def _helpers(work: Callable[[], None], count: int) -> Iterator[None]:
             helper.start()
             started.append(helper)
     except RuntimeError as error:
-        log.debug("going on with %d helpers: %s", len(started), error)
+        log.debug("continuing with %d threads: %s", len(started), error)
     yield
     for helper in started:
         helper.join()

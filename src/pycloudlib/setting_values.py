@@ -40,13 +40,13 @@ def described(value: object) -> str:
 
 def type_name(value: object) -> str:
     """Return TOML's name for the type of a value."""
-    names = {str: "a text", bool: "a boolean", int: "an integer", float: "a float", list: "an array", dict: "a table"}
+    names = {str: "a string", bool: "a boolean", int: "an integer", float: "a float", list: "an array", dict: "a table"}
     return next((name for kind, name in names.items() if isinstance(value, kind)), f"a {type(value).__name__}")
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise RefusedError("must be a text")
+        raise RefusedError("must be a string")
     return value
 
 
@@ -152,7 +152,7 @@ _DURATION = re.compile("".join(rf"(?:(?P<{unit}>[0-9]{{1,9}}){unit})?" for unit 
 def _seconds(value: object) -> float:
     seconds = _duration(value) if isinstance(value, str) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= MAX_SECONDS:
-        raise RefusedError("must be seconds, or a text such as '90m' or '1h30m': more than 0, at most ten years")
+        raise RefusedError("must be seconds, or a string such as '90m' or '1h30m': more than 0, at most ten years")
     return seconds
 
 
@@ -172,9 +172,9 @@ def _duration(text: str) -> float | None:
 CHECKS: Mapping[str, Callable[[object], Any]] = {
     "region": _matching(r"[A-Za-z0-9-]{1,63}", "must be a region's name such as 'eu-central-1'"),
     "profile": _text,
-    "access_key_id": _matching(r"\S+", "must be a text without spaces"),
-    "secret_access_key": _matching(r"\S+", "must be a text without spaces"),
-    "session_token": _matching(r"\S+", "must be a text without spaces"),
+    "access_key_id": _matching(r"\S+", "must be a string without spaces"),
+    "secret_access_key": _matching(r"\S+", "must be a string without spaces"),
+    "session_token": _matching(r"\S+", "must be a string without spaces"),
     "endpoint_url": _url,
     "public_key_path": _existing_file,
     "private_key_path": _existing_file,

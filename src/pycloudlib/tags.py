@@ -204,7 +204,7 @@ def is_sendable(text: object) -> bool:
 
 def _problems_of_tag(key: object, value: object) -> list[str]:
     if not isinstance(key, str) or not isinstance(value, str):
-        return [f"the tag {key!r}: {value!r} must be two texts"]
+        return [f"the tag {key!r}: {value!r} must be two strings"]
     problems = [
         f"the {what} {text!r} holds a control character, or half of one"
         for what, text in (("tag key", key), (f"value of tag {key!r}", value))

@@ -66,7 +66,7 @@ def test_what_others_launched_is_left_alone(ec2: EC2, other_ec2: EC2, image_id: 
         ({"instance_typ": "t3.micro"}, "did you mean instance_type"),
         ({"colour": "blue"}, "the usual ones are state"),
         ({"state": "asleep"}, "no instance is ever 'asleep'; the states are pending, running"),
-        ({"image": object()}, "must be a text"),
+        ({"image": object()}, "must be a string"),
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(ec2: EC2, filters: dict, message: str) -> None:

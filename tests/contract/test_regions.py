@@ -171,7 +171,7 @@ def test_an_unknown_region_is_refused_with_the_nearest(ec2: EC2, name: str) -> N
 
 @pytest.mark.parametrize("name", [None, 7, ["eu-west-1"]])
 def test_a_region_that_is_no_text_is_refused(ec2: EC2, name: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="it must be a text"):
+    with pytest.raises(InvalidArgumentError, match="it must be a string"):
         ec2.in_region(name)
 
 

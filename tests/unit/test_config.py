@@ -59,7 +59,7 @@ def problems_of(toml_text: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ('[gce]\nproject = "x"\n[lxd]\n', "has no section [ec2], only [gce], [lxd]: no EC2 setting is read from it"),
+        ('[gce]\nproject = "x"\n[lxd]\n', "has no section [ec2], only [gce], [lxd]: so it has no EC2 settings"),
         ('region = "eu-west-1"\nprofile = "x"\n', "has no section [ec2]: write [ec2] above region, profile"),
         ("", ""),
         ("[ec2]\n", ""),
@@ -244,7 +244,7 @@ def test_an_unknown_home_directory_is_said() -> None:
 def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "binary.toml"
     file.write_bytes(b'[ec2]\nsecret_access_key = "\xff\xfe"')
-    with pytest.raises(ConfigError, match=r"binary\.toml: is not a text in UTF-8"):
+    with pytest.raises(ConfigError, match=r"binary\.toml: is not valid UTF-8"):
         load_settings(file)
 
 
@@ -261,7 +261,7 @@ def test_a_stream_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     with file.open("w") as opened, pytest.raises(ConfigError, match=r"c\.toml: cannot be read: not readable"):
         load_settings(opened)
     file.write_bytes(b"\xff")
-    with file.open(encoding="utf-8") as opened, pytest.raises(ConfigError, match=r"c\.toml: is not a text in UTF-8"):
+    with file.open(encoding="utf-8") as opened, pytest.raises(ConfigError, match=r"c\.toml: is not valid UTF-8"):
         load_settings(opened)
 
 
@@ -347,7 +347,7 @@ def test_all_problems_are_reported_together(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PYCLOUDLIB_TTL", "soon")
     with pytest.raises(ConfigError) as caught:
         load_settings(file, overrides={"region": 5})
-    duration = "must be seconds, or a text such as '90m' or '1h30m': more than 0, at most ten years"
+    duration = "must be seconds, or a string such as '90m' or '1h30m': more than 0, at most ten years"
     assert set(caught.value.problems) == {
         f"{file}: [ec2] regoin: unknown key; did you mean region?",
         f"{file}: [ec2] ssh_port: found 'ssh' (a text); must be an integer from 1 to 65535",
@@ -521,7 +521,7 @@ def test_credentials_beat_a_profile_of_a_lower_place(monkeypatch: pytest.MonkeyP
 
 
 def test_half_a_pair_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    only = "credentials are taken from one place only"
+    only = "all credentials must come from the same source"
     assert problems_of('[ec2]\naccess_key_id = "A"') == (
         f"configuration stream: [ec2] access_key_id: given without secret_access_key; {only}",
     )

@@ -75,5 +75,5 @@ def test_iteration_survives_removal(created: CreatedResources[str]) -> None:
 
 @pytest.mark.parametrize("value", ["", None, 7])
 def test_what_is_no_text_is_refused(value: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="is not an image id; it must be a text"):
+    with pytest.raises(InvalidArgumentError, match="is not an image id; it must be a string"):
         check_is_text("an image id", value)

@@ -68,7 +68,7 @@ def test_a_machine_for_whose_writes_there_is_no_room_ends_and_says_why(
             fill(disk)
             with pytest.raises(BootError) as caught:
                 instance.wait()
-            assert "no room left on the disk for " in str(caught.value).splitlines()[0]
+            assert "no space left on the disk for " in str(caught.value).splitlines()[0]
             assert instance.state is InstanceState.TERMINATED
             assert machines_of(local.info.pid) == []
 
@@ -83,7 +83,7 @@ def test_a_machine_that_would_soon_be_out_of_room_is_not_started(
             instance = ec2.launch(ec2.daily_image("bookworm"), wait=False)
             wait_for_state(instance, InstanceState.TERMINATED)
             reason = state_reason(ec2, instance)
-            assert reason.startswith("Server.InternalError: no room on the disk: ")
+            assert reason.startswith("Server.InternalError: no space left on the disk: ")
             assert reason.endswith(" MiB are needed")
 
 

@@ -158,8 +158,8 @@ def running_local_ec2() -> ServerInfo:
         raise LocalEC2NotRunningError("no local EC2 is running: start one with `pycloudlib local start`")
     if len(servers) > 1:
         raise LocalEC2Error(
-            f"several local EC2s run ({', '.join(servers)}) and none is named {DEFAULT_NAME!r}: "
-            "use --config with the settings file of the one that is meant"
+            f"several local EC2s are running ({', '.join(servers)}) and none is named {DEFAULT_NAME!r}: "
+            "use --config with the settings file of one of them"
         )
     return next(iter(servers.values()))
 
@@ -207,7 +207,9 @@ def cloud_options(callback: Callback, *, own_local: bool = False) -> Callback:
         **others: Any,
     ) -> Any:
         if local and (profile or endpoint_url):
-            raise click.UsageError("--local says where EC2 is, and with which credentials: leave out the other options")
+            raise click.UsageError(
+                "--local determines the endpoint and the credentials: omit --profile and --endpoint-url"
+            )
         return callback(cloud=Cloud(config_file, region, profile, endpoint_url, local), **others)
 
     return with_options(with_cloud, (*_CLOUD_OPTIONS, _OWN_LOCAL if own_local else _RUNNING_LOCAL))

@@ -56,7 +56,7 @@ class TakesCommand(click.Command):
                 raise click.UsageError(message, ctx) from None
             raise
         if not command and not self.optional and not ctx.resilient_parsing:
-            raise click.UsageError("there is no command to run: write it after --", ctx)
+            raise click.UsageError("no command to run: write it after --", ctx)
         ctx.params["command"] = command
         return rest
 
@@ -74,6 +74,7 @@ def instance_ids(_: click.Context, parameter: click.Parameter, words: tuple[str,
     for word in words:
         if not word.startswith("i-"):
             raise click.BadParameter(
-                f"{word!r} is no instance id, such as i-0123456789abcdef0; a command goes after --", param=parameter
+                f"invalid instance id {word!r}: give one such as i-0123456789abcdef0, and a command after --",
+                param=parameter,
             )
     return tuple(dict.fromkeys(words))

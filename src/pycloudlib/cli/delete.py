@@ -67,7 +67,7 @@ def delete(*, cloud: Cloud, ids: tuple[str, ...], yes: bool, force: bool, wait: 
     if others and not force:
         raise PycloudlibError(
             f"not created by this library: {', '.join(one.what for one in others)}; nothing was deleted. "
-            "--force deletes them all the same"
+            "--force deletes them anyway"
         )
     if not yes:
         _ask(doomed)
@@ -87,7 +87,9 @@ def _found(ec2: EC2, resource_id: str) -> Doomed:
             finish=tuple,
         )
     if not resource_id.startswith("i-"):
-        raise InvalidArgumentError(f"{resource_id!r} is no id of a machine (i-...) or an image (ami-...)")
+        raise InvalidArgumentError(
+            f"invalid id {resource_id!r}: give the id of an instance (i-...) or an image (ami-...)"
+        )
     instance = ec2.get_instance(resource_id)
     return Doomed(
         instance.id,
@@ -100,7 +102,7 @@ def _found(ec2: EC2, resource_id: str) -> Doomed:
 
 def _ask(doomed: Sequence[Doomed]) -> None:
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked whether to delete, for there is no terminal: add --yes")
+        raise click.UsageError("cannot ask for confirmation without a terminal: add --yes")
     for one in doomed:
         click.echo(one.what, err=True)
     if not click.confirm("Delete?", err=True):

@@ -138,7 +138,7 @@ def _settings_file(settings: Settings) -> Check:
     from pycloudlib.setting_values import is_loopback
 
     if settings.source is None:
-        return Check("settings file", State.OK, "none; none is needed")
+        return Check("settings file", State.OK, "none, and none is required")
     named = f" (named by {FILE_VARIABLE})" if os.environ.get(FILE_VARIABLE) == settings.source else ""
     from_file = [key for key in SECRET_KEYS if settings.origins.get(key, "").startswith(f"{settings.source}:")]
     is_open = _others_may(Path(settings.source), stat.S_IRGRP | stat.S_IROTH)
@@ -146,7 +146,7 @@ def _settings_file(settings: Settings) -> Check:
         return Check(
             "settings file",
             State.NOTE,
-            f"{settings.source}{named} holds a secret and can be read by others",
+            f"{settings.source}{named} contains a secret, and other users can read it",
             f"chmod 600 {settings.source}",
         )
     return Check("settings file", State.OK, f"{settings.source}{named}")
@@ -209,7 +209,7 @@ def _answer(session: Session) -> Check:
         return Check(
             "EC2", State.MISSING, f"{where} has no region {session.region}", f"use one of {', '.join(regions)}"
         )
-    return Check("EC2", State.OK, f"{where} answers, and takes the credentials")
+    return Check("EC2", State.OK, f"{where} accepts the credentials")
 
 
 def _ssh_key(settings: Settings) -> Check:
@@ -222,7 +222,7 @@ def _ssh_key(settings: Settings) -> Check:
         return Check("SSH key", State.MISSING, *_complaint_and_remedy(str(error)))
     if _others_may(pair.private_key_path, stat.S_IRWXG | stat.S_IRWXO):
         remedy = f"chmod 600 {pair.private_key_path}"
-        return Check("SSH key", State.NOTE, f"{found}: OpenSSH refuses a key that others may read", remedy)
+        return Check("SSH key", State.NOTE, f"{found}: OpenSSH rejects a key that other users can read", remedy)
     origin = settings.origins.get("private_key_path") or settings.origins.get("public_key_path") or "found in ~/.ssh"
     return Check("SSH key", State.OK, f"{found} ({origin})")
 
@@ -230,7 +230,12 @@ def _ssh_key(settings: Settings) -> Check:
 def _openssh() -> Check:
     program = shutil.which("ssh")
     if program is None:
-        return Check("OpenSSH", State.NOTE, "no ssh, which `pycloudlib ssh` needs", "apt-get install openssh-client")
+        return Check(
+            "OpenSSH",
+            State.NOTE,
+            "ssh is not installed; `pycloudlib ssh` requires it",
+            "apt-get install openssh-client",
+        )
     told = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)
     return Check("OpenSSH", State.OK, (told.stderr or told.stdout).strip() or program)
 
@@ -247,7 +252,7 @@ def _local_ec2(*, needed: bool) -> Iterator[Check]:
         return
     described = [f"{name} at {info.endpoint_url}, {_machines_of(info)}" for name, info in servers.items()]
     how = "" if servers else "if you need it: pycloudlib local start"
-    yield Check("local EC2", State.OK if servers else State.NOTE, "; ".join(described) or "none runs", how)
+    yield Check("local EC2", State.OK if servers else State.NOTE, "; ".join(described) or "none is running", how)
     if any(info.driver == "simulated" for info in servers.values()) and needed:
         return
     yield from _machines(needed=needed)
@@ -262,7 +267,7 @@ def _machines_of(info: ServerInfo) -> str:
 def _lack_of_kvm() -> tuple[str, str]:
     """Return why /dev/kvm is inaccessible, and the remedy."""
     if not KVM.exists():
-        return "there is none", ""
+        return "it does not exist", ""
     status = KVM.stat()
     try:
         group = grp.getgrgid(status.st_gid).gr_name
@@ -270,8 +275,8 @@ def _lack_of_kvm() -> tuple[str, str]:
         group = ""
     may = stat.S_IRGRP | stat.S_IWGRP
     if status.st_gid == 0 or not group or status.st_mode & may != may:
-        return "this user may not use it", ""
-    return "this user may not use it", f'sudo usermod --append --groups {group} "$USER", then log in again'
+        return "this user may not open it", ""
+    return "this user may not open it", f'sudo usermod --append --groups {group} "$USER", then log in again'
 
 
 def _machines(*, needed: bool) -> Iterator[Check]:
@@ -287,10 +292,10 @@ def _machines(*, needed: bool) -> Iterator[Check]:
         return
     yield Check("QEMU", State.OK, f"{find(MACHINE_PROGRAMS[0])}")
     if os.access(KVM, os.R_OK | os.W_OK):
-        yield Check("accelerator", State.OK, f"{KVM} can be used; whether it works is tried by `local start`")
+        yield Check("accelerator", State.OK, f"{KVM} is accessible; `local start` tests whether it works")
     else:
         why, remedy = _lack_of_kvm()
-        found = f"{KVM}: {why}, so machines run under emulation, which is slower"
+        found = f"{KVM}: {why}, so instances run under software emulation, which is slower"
         yield Check("accelerator", State.NOTE, found, remedy)
     yield _network()
     try:
@@ -301,7 +306,7 @@ def _machines(*, needed: bool) -> Iterator[Check]:
     if images:
         yield Check("local images", State.OK, ", ".join(sorted({image.release for image in images})))
     else:
-        yield Check("local images", lacking, "there is none to launch", "pycloudlib local image build")
+        yield Check("local images", lacking, "no image to launch", "pycloudlib local image build")
 
 
 def _network() -> Check:
@@ -309,8 +314,8 @@ def _network() -> Check:
 
     finding = probe()
     if finding.works:
-        return Check("local network", State.OK, "namespaces work, so VPCs behave as EC2's")
-    found = f"{finding.reason}, so each machine is alone on user networking"
+        return Check("local network", State.OK, "namespaces: VPCs behave as on EC2")
+    found = f"{finding.reason}, so instances use user networking, and do not reach each other"
     return Check("local network", State.NOTE, found, finding.remedy)
 
 

@@ -44,8 +44,8 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
 
 def _conclusion(diagnosis: Diagnosis) -> str:
     if diagnosis.is_ready:
-        return "A launch would work."
-    conclusion = "A launch would not work: see what is missing above."
+        return "Ready to launch an instance."
+    conclusion = "Not ready to launch an instance: see the missing items above."
     missing = {one.name for one in diagnosis.checks if one.state is State.MISSING}
     if missing.isdisjoint({"region", "credentials"}):
         return conclusion

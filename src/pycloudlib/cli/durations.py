@@ -26,5 +26,7 @@ def as_seconds(_: click.Context, parameter: click.Parameter, text: str | None) -
         return None
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise click.BadParameter(f"{text!r} is no duration: write 90s, 30m, 2h, 3d or 1w", param=parameter)
+        raise click.BadParameter(
+            f"invalid duration {text!r}: give one such as 90s, 30m, 2h, 3d, or 1w", param=parameter
+        )
     return float(found[1]) * UNITS[found[2] or "s"]

@@ -92,7 +92,7 @@ def _mirrors(wanted: Sequence[Wanted], mirror: str | None) -> dict[str, str]:
     publishers = {source_of(one.release).name for one in wanted}
     if len(publishers) > 1:
         raise click.UsageError(
-            f"--mirror is the mirror of one publisher, but {' and '.join(sorted(publishers))} are asked for"
+            f"--mirror applies to one publisher, but the images of {' and '.join(sorted(publishers))} are requested"
         )
     return dict.fromkeys(publishers, mirror)
 

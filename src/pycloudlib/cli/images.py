@@ -48,7 +48,7 @@ def images(
 ) -> None:
     """List images: your own, or those of a release; oldest first."""
     if release is not None and (owners or name):
-        raise click.UsageError("--release says whose images are meant and what they are called: leave out the others")
+        raise click.UsageError("--release determines the owner and the name: omit --owner and --name")
     if release is None and daily:
         raise click.UsageError("--daily needs --release")
     ec2 = cloud.open()

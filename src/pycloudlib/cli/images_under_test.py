@@ -114,7 +114,7 @@ def check_writing(paths: Iterable[Path | None]) -> None:
     """Raise, before launching anything, if the directory of an output file does not exist."""
     for path in paths:
         if path is not None and not path.absolute().parent.is_dir():
-            raise click.UsageError(f"cannot write {path}: there is no directory {path.parent}")
+            raise click.UsageError(f"cannot write {path}: the directory {path.parent} does not exist")
 
 
 def is_disk(image: str) -> bool:

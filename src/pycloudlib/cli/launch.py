@@ -129,11 +129,11 @@ def launch(
 
 def _check_usage(*, command: Sequence[str], shell: bool, as_json: bool, count: int) -> None:
     if as_json and (command or shell):
-        raise click.UsageError("--json tells of the machine, not of a command in it: use `pycloudlib exec --json`")
+        raise click.UsageError("--json prints the instance, not the output of a command: use `pycloudlib exec --json`")
     if shell and command:
-        raise click.UsageError("--ssh opens a session: leave out the command, or --ssh")
+        raise click.UsageError("--ssh opens a session: omit --ssh or the command")
     if shell and count > 1:
-        raise click.UsageError("--ssh opens a session in one machine: leave out --count")
+        raise click.UsageError("--ssh opens a session on one instance: omit --count")
     if shell:
         require_openssh()
 
@@ -177,7 +177,7 @@ def _vpc(ec2: EC2, name: str | None) -> VPC | None:
     if name is None:
         return None
     if name.startswith("vpc-"):
-        raise click.UsageError("--vpc takes the name of a VPC; of one that has none, name a subnet with --subnet")
+        raise click.UsageError("--vpc takes the name of a VPC, not its id; for a VPC without a name, use --subnet")
     return ec2.get_or_create_vpc(name)
 
 
@@ -211,7 +211,7 @@ def _ssh_command(instance: EC2Instance) -> str:
     except SSHError:
         raise
     except PycloudlibError as error:
-        click.echo(f"pycloudlib: no ssh command to print: {error}", err=True)
+        click.echo(f"pycloudlib: cannot print the ssh command: {error}", err=True)
         return ""
 
 
@@ -222,7 +222,7 @@ def _use(instances: Sequence[EC2Instance], command: Sequence[str], *, shell: boo
         return subprocess.run(ssh_words(instances[0]), check=False).returncode
     click.echo("Press Ctrl-C to delete it." if len(instances) == 1 else "Press Ctrl-C to delete them.", err=True)
     _wait_until_gone(instances)
-    click.echo("It has ended by itself.", err=True)
+    click.echo("The instance has terminated itself.", err=True)
     return 0
 
 

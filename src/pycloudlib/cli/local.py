@@ -198,7 +198,9 @@ def _remind_of_images() -> None:
     from pycloudlib.local.images.catalog import Catalog
 
     if not Catalog(paths.images_dir()).images():
-        click.echo("There is no image to launch yet: pycloudlib local image build, or pull", err=True)
+        click.echo(
+            "There is no image yet: run `pycloudlib local image build`, or `pycloudlib local image pull NAME`", err=True
+        )
 
 
 @local.command(epilog=examples("pycloudlib local status", "pycloudlib local status --json"))

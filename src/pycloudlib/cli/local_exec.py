@@ -53,7 +53,7 @@ def _require_namespaces(name: str, info: ServerInfo) -> None:
         machines = f"user networking ({info.network_reason})" if info.network else "simulated machines"
         option = "" if name == "default" else f" --name {name}"
         raise LocalEC2Error(
-            f"the local EC2 {name!r} has {machines}, and so no network to run a command in: stop it, and start it with "
+            f"local exec requires the namespaces network, and the local EC2 {name!r} has {machines}: stop it, and run "
             f"`pycloudlib local start{option} --network namespaces`"
         )
 
@@ -67,9 +67,9 @@ def _resolve(text: str, info: ServerInfo) -> str:
         return text
     found = _named(text, network.names)
     if not found:
-        raise ResourceNotFoundError(message=f"there is no VPC {text!r}: `pycloudlib local network` lists them")
+        raise ResourceNotFoundError(message=f"unknown VPC {text!r}: `pycloudlib local network` lists them")
     if len(found) > 1:
-        raise LocalEC2Error(f"{text!r} is the name of several: {', '.join(found)}; give an id")
+        raise LocalEC2Error(f"several resources are named {text!r}: {', '.join(found)}; give an id")
     return found[0]
 
 

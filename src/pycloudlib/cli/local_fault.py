@@ -117,7 +117,7 @@ def heal(fault_id: str, name: str) -> None:
 
     removed = remove_faults(require_server(name), fault_id)
     if fault_id and not removed:
-        raise ResourceNotFoundError(message=f"there is no fault {fault_id!r}: `pycloudlib local fault list` lists them")
+        raise ResourceNotFoundError(message=f"unknown fault {fault_id!r}: `pycloudlib local fault list` lists them")
     for one in removed:
         click.echo(one)
 

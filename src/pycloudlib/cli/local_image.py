@@ -137,7 +137,9 @@ def list_images(
     for one in images:
         click.echo(f"{one.image_id}  {one.owner_id}  {one.virtual_size / GIB:6.1f} GiB  {one.name}")
     if not images:
-        click.echo("There is no image yet: pycloudlib local image build, or pull", err=True)
+        click.echo(
+            "There is no image yet: run `pycloudlib local image build`, or `pycloudlib local image pull NAME`", err=True
+        )
 
 
 def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json: bool, **traits: Any) -> None:
@@ -157,7 +159,7 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
         return
     print_rows(columns, [[*row] for row in rows])
     if not rows:
-        click.echo("There is no such build.", err=True)
+        click.echo("No build matches.", err=True)
 
 
 @image.command()

@@ -90,7 +90,9 @@ def _parse(traffic: str) -> tuple[str, int | None]:
     found = _TRAFFIC.fullmatch(traffic)
     port = int(found["port"]) if found and found["port"] else None
     if found is None or (port is not None and port > _LAST_PORT):
-        raise click.BadParameter(f"{traffic!r} is none; give tcp/22, udp/53, or icmp", param_hint="PROTOCOL[/PORT]")
+        raise click.BadParameter(
+            f"invalid traffic {traffic!r}: give tcp/22, udp/53, or icmp", param_hint="PROTOCOL[/PORT]"
+        )
     return found["protocol"].lower(), port
 
 
@@ -113,7 +115,7 @@ def resolve(text: str, network: DescribedNetwork, *, instances_only: bool = Fals
         for ids in kinds:
             found = sorted(one for one in ids if is_named(network.names.get(one, ""), text))
             if len(found) > 1:
-                raise LocalEC2Error(f"{text!r} is the name of several: {', '.join(found)}; give an id")
+                raise LocalEC2Error(f"several resources are named {text!r}: {', '.join(found)}; give an id")
             if found:
                 return found[0]
     return text

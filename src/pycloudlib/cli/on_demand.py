@@ -24,7 +24,7 @@ pull_option = click.option(
 def check_pull(*, may_pull: bool, local: bool) -> None:
     """Refuse `--pull` without `--local`."""
     if may_pull and not local:
-        raise click.UsageError("--pull downloads images for a local EC2: add --local, or leave it out")
+        raise click.UsageError("--pull requires --local")
 
 
 def found_or_pulled(find: Callable[[], str], wanted: Wanted, *, may_pull: bool, config_file: Path | None = None) -> str:
@@ -48,9 +48,7 @@ def found_or_pulled(find: Callable[[], str], wanted: Wanted, *, may_pull: bool, 
     except ImageNotFoundError as error:
         if not may_pull:
             command = shlex.join(["pycloudlib", "local", "image", "pull", *wanted.options])
-            raise ImageNotFoundError(
-                wanted.release, message=f"{error}; --pull downloads it, and so does `{command}`"
-            ) from error
+            raise ImageNotFoundError(wanted.release, message=f"{error}; add --pull, or run `{command}`") from error
     from pycloudlib.cli.image_sources import pull
 
     pull([wanted], config_file=config_file)

@@ -25,7 +25,9 @@ def require_openssh() -> None:
         MissingPrerequisiteError: it is not installed; the message says how to install it.
     """
     if shutil.which(PROGRAM) is None:
-        raise MissingPrerequisiteError("ssh is not installed, needed to open a session: apt-get install openssh-client")
+        raise MissingPrerequisiteError(
+            "ssh is required to open a session, but not installed: apt-get install openssh-client"
+        )
 
 
 def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Sequence[str] = ()) -> list[str]:
@@ -42,7 +44,7 @@ def ssh_words(instance: EC2Instance, options: Sequence[str] = (), command: Seque
         UnsetSSHKeyError: there is no key.
     """
     if instance.key_pair is None:
-        raise UnsetSSHKeyError(f"{instance.id} cannot be logged in to without an SSH key: name one with --key")
+        raise UnsetSSHKeyError(f"no SSH key to log in to {instance.id}: give one with --key")
     known_hosts = _write_known_hosts(instance)
     settings = [f"{name}={value}" for name, value in verification_options(instance.id, known_hosts)]
     words = [PROGRAM, "-i", str(instance.key_pair.private_key_path), "-p", str(instance.port), "-l", instance.username]

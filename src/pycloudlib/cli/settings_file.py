@@ -28,9 +28,9 @@ def check_writing(path: Path, name: str) -> None:
             another running local EC2.
     """
     if path.exists() and not path.is_file():
-        raise LocalEC2Error(f"cannot write {path}: it is no file")
+        raise LocalEC2Error(f"cannot write {path}: it is not a regular file")
     if not path.parent.is_dir():
-        raise LocalEC2Error(f"cannot write {path}: there is no directory {path.parent}")
+        raise LocalEC2Error(f"cannot write {path}: the directory {path.parent} does not exist")
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             _refuse_other_settings(file.read(), path, name)
@@ -76,7 +76,7 @@ def _replace(file: TextIO, text: str) -> None:
 
 def _refuse_other_settings(text: str, path: Path, name: str) -> None:
     if text and not text.startswith(HEADER):
-        raise LocalEC2Error(f"{path} holds other settings: name a file that does not exist yet")
+        raise LocalEC2Error(f"{path} contains other settings: give a file that does not exist")
     owner = _running_owner(text)
     if owner not in (None, name):
         raise LocalEC2Error(

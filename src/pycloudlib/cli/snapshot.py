@@ -50,7 +50,7 @@ def snapshot(
     """
     ec2 = login.open()
     instance = ec2.get_instance(instance_id, username=login.username)
-    with cleaned_up(ec2, keep=True), step(f"making an image of {instance.id}"):
+    with cleaned_up(ec2, keep=True), step(f"creating an image of {instance.id}"):
         image_id = ec2.snapshot(
             instance, clean, name=name, description=description, wait=wait, timeout=timeout or AN_HOUR
         )

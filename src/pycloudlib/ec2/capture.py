@@ -84,7 +84,7 @@ class Capture:
         if state is InstanceState.RUNNING:
             return True
         if state is not InstanceState.STOPPED:
-            raise _refusal(instance, state, "it must run or be stopped")
+            raise _refusal(instance, state, "it must be running or stopped")
         if self.clean:
             raise _refusal(instance, state, "start it first, or pass clean=False")
         return False

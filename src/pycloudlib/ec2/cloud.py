@@ -972,7 +972,7 @@ class EC2(BaseCloud):
             CloudError: EC2 rejected the request; the instance is not kept.
         """
         if not isinstance(instance, EC2Instance):
-            raise InvalidArgumentError(f"{instance!r} is no instance, such as launch() and get_instance() return")
+            raise InvalidArgumentError(f"{instance!r} is not an instance from launch() or get_instance()")
         run = keep(self._region_context, instance.id)
         # Afterward: clean() in another thread may have been faster.
         state = instance.state

@@ -349,7 +349,7 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         try:
             self._boots.seen_boot_id = boot_id(self.execute, timeout=min(BOOT_ID_TIMEOUT, deadline.remaining))
         except (SSHConnectionError, CommandTimeoutError) as error:
-            logger.warning("%s is rebooted although it cannot be reached: %s", self.id, error)
+            logger.warning("rebooting %s, which is unreachable: %s", self.id, error)
 
     def prepare_boot(self, deadline: Deadline) -> None:
         """Record the end of the console log before a fleet's start or reboot.
@@ -557,12 +557,12 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
                 patience=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
             )
         except InstanceNotFoundError:
-            logger.info("EC2 does not know %s any more", self.id)
+            logger.info("EC2 no longer lists %s", self.id)
         except IllegalStateError as error:
             if error.code != PROTECTED_CODE:
                 raise
             raise self._state_error(
-                "it cannot be deleted: it is protected from termination; set termination_protection = False first"
+                "it cannot be deleted: it has termination protection; set termination_protection = False first"
             ) from error
         self.note_deletion()
 
@@ -633,8 +633,8 @@ class EC2Instance(InstanceWithVolumes, InstanceWithInterfaces):
         other = self._context.key_owners.note(key, self.id) if key else None
         if other:
             logger.warning(
-                "%s and %s have the same host key, %s: the image %s has its host keys baked in, so that whoever has it "
-                "can pretend to be either; remove /etc/ssh/ssh_host_* before an image is made",
+                "%s and %s have the same host key, %s: the image %s contains host keys, so its users can "
+                "impersonate both; remove /etc/ssh/ssh_host_* before creating an image",
                 self.id,
                 other,
                 key,

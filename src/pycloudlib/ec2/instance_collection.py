@@ -122,7 +122,7 @@ class Instances:
             InvalidArgumentError: `instance` is not an EC2Instance.
         """
         if not isinstance(instance, EC2Instance):
-            raise InvalidArgumentError(f"{instance!r} is no instance, such as launch() and get_instance() return")
+            raise InvalidArgumentError(f"{instance!r} is not an instance from launch() or get_instance()")
         self._known[instance.id] = instance
         self._region.record(KIND, instance.id, instance.delete, UndoOrder.INSTANCE)
 
@@ -305,7 +305,7 @@ def _id_of(instance: object) -> str:
     instance_id = instance if isinstance(instance, str) else getattr(instance, "id", None)
     if not isinstance(instance_id, str) or not instance_id:
         raise InvalidArgumentError(
-            f"{instance!r} is no instance: give an id such as 'i-0123456789abcdef0', or an instance of boto3's"
+            f"{instance!r} is not an instance: give an id such as 'i-0123456789abcdef0', or an instance of boto3's"
         )
     return instance_id
 
@@ -318,7 +318,7 @@ def _wait_or_delete(launched: EC2Instance | Fleet, *, keeps_failed: bool) -> Non
         _explain(error, launched)
         if not keeps_failed:
             for failure in launched.delete(wait=False):
-                logger.error("a launched instance was not deleted and is left to clean(): %s", failure)
+                logger.error("could not delete a launched instance; clean() tries again: %s", failure)
         raise
 
 

@@ -115,7 +115,7 @@ class KeyPairs:
         except CloudError as error:
             if error.code == "InvalidKey.Format":
                 raise KeyPairError(
-                    f"EC2 takes no key such as {key_pair.public_key_path}: it must be ed25519 or rsa"
+                    f"EC2 does not support the type of the key {key_pair.public_key_path}: use ed25519 or rsa"
                 ) from error
             if error.code != "InvalidKeyPair.Duplicate":
                 raise
@@ -142,7 +142,7 @@ class KeyPairs:
             with translated():
                 self._client.delete_key_pair(KeyName=name)
         except KeyPairNotFoundError:
-            logger.info("key pair %s is gone already", name)
+            logger.info("key pair %s is already deleted", name)
         self._ledger.forget(name)
 
     def _import(self, text: str, name: str) -> None:

@@ -73,11 +73,11 @@ def _tag(context: RegionContext, ids: list[str], pairs: Any) -> None:
 
 def _checked_ids(ids: str | Iterable[str]) -> list[str]:
     if not isinstance(ids, Iterable):
-        raise InvalidArgumentError(f"{ids!r} is no id, such as 'i-0123456789abcdef0', and no list of ids")
+        raise InvalidArgumentError(f"{ids!r} is neither an id such as 'i-0123456789abcdef0' nor a list of ids")
     wanted = [ids] if isinstance(ids, str) else list(ids)
     if not wanted:
         raise InvalidArgumentError("there are no ids to tag")
     for resource_id in wanted:
         if not isinstance(resource_id, str) or not _ID.fullmatch(resource_id):
-            raise InvalidArgumentError(f"{resource_id!r} is no id, such as 'i-0123456789abcdef0'")
+            raise InvalidArgumentError(f"{resource_id!r} is not an id such as 'i-0123456789abcdef0'")
     return list(dict.fromkeys(wanted))

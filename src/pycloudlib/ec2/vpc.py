@@ -144,7 +144,7 @@ class VPCs:
             InvalidArgumentError: `vpc` is not a `VPC`.
         """
         if not isinstance(vpc, VPC):
-            raise InvalidArgumentError(f"{vpc!r} is no VPC, such as get_or_create_vpc() returns")
+            raise InvalidArgumentError(f"{vpc!r} is not a VPC from get_or_create_vpc()")
         self._created[vpc.id] = vpc
         self._context.record(KIND, vpc.id, vpc.delete, UndoOrder.NETWORK)
 
@@ -270,11 +270,11 @@ class VPCs:
         try:
             responded(tag, what=f"tag {vpc_id}", deadline=deadline)
         except PermissionDeniedError as error:
-            logger.warning("other processes will take %s for incomplete: %s", vpc_id, error)
+            logger.warning("other processes will consider %s incomplete: %s", vpc_id, error)
 
     def _remove_or_log(self, vpc_id: str, deadline: Deadline) -> None:
         for error in self._remove(vpc_id, deadline):
-            logger.error("%s was not deleted and is left to clean(): %s", vpc_id, error)
+            logger.error("could not delete %s; clean() tries again: %s", vpc_id, error)
 
     def _create_request(self, plan: VPCPlan) -> CreateRequest:
         client = self._context.client

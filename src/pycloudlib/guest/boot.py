@@ -34,7 +34,7 @@ def boot_id(run: Run, *, timeout: float = BOOT_ID_TIMEOUT) -> str:
     answer = ask(run, f"cat {BOOT_ID_PATH}", timeout=timeout, description="read the boot id").check()
     found = _BOOT_ID.fullmatch(answer.strip())
     if found is None:
-        raise CommandError(f"{BOOT_ID_PATH} of the guest holds {answer.strip()!r}, which is no UUID", result=answer)
+        raise CommandError(f"{BOOT_ID_PATH} of the guest holds {answer.strip()!r}, which is not a UUID", result=answer)
     return found[0].lower()
 
 

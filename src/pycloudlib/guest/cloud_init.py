@@ -270,7 +270,7 @@ def _outcome(ending: _Ending, run: Run, deadline: Deadline) -> CloudInitOutcome:
         return CloudInitOutcome(CloudInitVerdict.INTERRUPTED)
     if ending.how == "stopping" and ending.problems:
         # A stage that the shutdown killed reports an error.
-        return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, "the machine is going down")
+        return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, "the guest is shutting down")
     if ending.status is None and ending.result is None:
         return _outcome_without_files(ending.asked or _ask_status(run, deadline), ending.failed)
     if problems := ending.problems:

@@ -117,9 +117,9 @@ class Frame:
         redirected = REDIRECTED_LOGIN.search(said)
         ended = "" if return_code is None else f", ended with exit status {return_code}"
         return LoginShellError(
-            f"the login ran something else instead of the command{ended} and printed {said!r}"
+            f"the login ran another program instead of the command{ended} and printed {said!r}"
             if said
-            else f"the login ran something else instead of the command{ended} and printed nothing",
+            else f"the login ran another program instead of the command{ended} and printed nothing",
             output=said,
             advised_user=redirected["user"] if redirected else "",
         )

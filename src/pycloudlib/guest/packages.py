@@ -155,9 +155,7 @@ def _package_manager(run: RunAsRoot) -> PackageManager:
     for manager in PACKAGE_MANAGERS:
         if found.rpartition("/")[2] == manager.program:
             return manager
-    raise CommandError(
-        f"the guest has no package manager that is known here; looked for {', '.join(programs)}", result=found
-    )
+    raise CommandError(f"the guest has no supported package manager; looked for {', '.join(programs)}", result=found)
 
 
 def _manage(run: RunAsRoot, manager: PackageManager, command: Sequence[str], purpose: str) -> Result:
@@ -187,4 +185,4 @@ def _reason(result: Result) -> str:
         if error := ERROR_LINE.match(line):
             return error[1]
     said = result.stderr or result.stdout
-    return said.splitlines()[-1].strip() if said else f"exit status {result.return_code}, and it said nothing"
+    return said.splitlines()[-1].strip() if said else f"exit status {result.return_code}, without output"

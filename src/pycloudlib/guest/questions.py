@@ -85,7 +85,7 @@ def ask(execute: Execute, questions: Mapping[str, str], *, timeout: float) -> di
     missing = [name for name in questions if name not in answers]
     if missing:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.return_code}"])[-1]
-        raise SSHError(f"the guest did not answer what was asked of it as root, such as {missing[0]!r}: {last}")
+        raise SSHError(f"the probe did not get answers as root, such as to {missing[0]!r}: {last}")
     return answers
 
 

@@ -380,7 +380,7 @@ def _last_line(log: Path) -> str:
         lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         if lines:
             return lines[-1]
-    return "its process ended without a word"
+    return "its process ended without a message"
 
 
 def find_server(name: str = DEFAULT_NAME) -> ServerInfo | None:
@@ -419,8 +419,8 @@ def stop_server(name: str = DEFAULT_NAME) -> None:
     directory = paths.state_dir() / name
     if info is None and is_locked(directory):
         raise LocalEC2Error(
-            f"{directory / SERVER_FILE} does not tell which process the local EC2 {name!r} is: "
-            f"if it is not just starting, end the one that `pgrep -f {directory}` finds"
+            f"{directory / SERVER_FILE} does not name the process of the local EC2 {name!r}: "
+            f"unless it is just starting, end the process that `pgrep -f {directory}` finds"
         )
     if info is None:
         raise _not_running(name)

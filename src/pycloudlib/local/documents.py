@@ -110,7 +110,7 @@ def remove_faults(info: ServerInfo, fault_id: str = "") -> list[str]:
         fault_id: default: all.
 
     Returns:
-        The ids of the removed faults; empty if the fault is gone already.
+        The ids of the removed faults; empty if the fault is already deleted.
 
     Raises:
         LocalEC2Error: it does not answer, or has no namespaces network.
@@ -124,7 +124,7 @@ def _require_namespaces(info: ServerInfo, purpose: str = "network faults") -> No
     if info.network != "namespaces":
         machines = f"user networking ({info.network_reason})" if info.network else "simulated machines"
         raise LocalEC2Error(
-            f"the local EC2 at {info.endpoint_url} has {machines}, and so no {purpose}: start it with "
+            f"the local EC2 at {info.endpoint_url} has {machines}, and therefore no {purpose}: start it with "
             "`--network namespaces`"
         )
 

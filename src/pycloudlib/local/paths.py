@@ -63,8 +63,8 @@ def _private_directory(variable: str, default: str, name: str) -> Path:
         is_directory = path.is_dir()
     except OSError as error:
         raise LocalEC2Error(
-            f"cannot make the directory {path} ({error.strerror}): set {variable} to a directory that can be written to"
+            f"cannot create the directory {path} ({error.strerror}): set {variable} to a writable directory"
         ) from error
     if not is_directory:
-        raise LocalEC2Error(f"{path} is in the way: a directory is needed there")
+        raise LocalEC2Error(f"{path} is not a directory: move it away")
     return path

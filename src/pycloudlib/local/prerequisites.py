@@ -118,7 +118,7 @@ def missing_programs(programs: Iterable[str], purpose: str) -> MissingPrerequisi
     packages = sorted({DEBIAN_PACKAGES.get(name, name) for name in names})
     verb = "is" if len(names) == 1 else "are"
     return MissingPrerequisiteError(
-        f"{', '.join(names)} {verb} not installed, needed {purpose}: {install_command(packages)}"
+        f"{', '.join(names)} {verb} required {purpose}, but not installed: {install_command(packages)}"
     )
 
 

@@ -59,10 +59,10 @@ def inspect(path: Path) -> DiskInfo:
     _require_file(path)
     told = json.loads(_qemu_img("info", "--output=json", str(path), what=f"cannot read {path}"))
     if told["format"] not in DISK_FORMATS:
-        raise ImageError(f"{path} is no disk image that can be used: it is {told['format']}")
+        raise ImageError(f"{path} is not a usable disk image: it is {told['format']}")
     external = _other_file(told)
     if external is not None:
-        raise ImageError(f"{path} is no disk image that can be used: its data is in another file, {external}")
+        raise ImageError(f"{path} is not a usable disk image: its data is in another file, {external}")
     if told["format"] == "raw":
         _require_signature(path)
     if told["format"] == "qcow2":
@@ -100,7 +100,7 @@ def create_overlay(base: Path, overlay: Path, *, base_format: str, size_gb: floa
     size = [] if size_gb is None else [str(_size_at_least(base, base_format, size_gb))]
     _qemu_img(
         *("create", "-q", "-f", "qcow2", "-F", base_format, "-b", str(base.absolute()), str(overlay), *size),
-        what=f"cannot make the disk {overlay}",
+        what=f"cannot create the disk {overlay}",
     )
 
 
@@ -116,9 +116,9 @@ def create_volume(path: Path, size_gb: float) -> None:
         LocalEC2Error: the disk cannot be made.
     """
     if size_gb <= 0:
-        raise InvalidArgumentError(f"a disk of {size_gb:g} GiB cannot be made: give a size above 0")
+        raise InvalidArgumentError(f"a disk of {size_gb:g} GiB is impossible: give a size above 0")
     size = str(int(size_gb * GIB))
-    _qemu_img("create", "-q", "-f", "qcow2", str(path), size, what=f"cannot make the disk {path}")
+    _qemu_img("create", "-q", "-f", "qcow2", str(path), size, what=f"cannot create the disk {path}")
 
 
 def grow(path: Path, size_gb: float) -> None:
@@ -131,7 +131,7 @@ def grow(path: Path, size_gb: float) -> None:
     Raises:
         LocalEC2Error: it cannot be: it is larger already, or there is no room.
     """
-    _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(int(size_gb * GIB)), what=f"cannot make {path} larger")
+    _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(int(size_gb * GIB)), what=f"cannot grow {path}")
 
 
 def convert(source: Path, destination: Path, *, source_format: str) -> None:
@@ -176,7 +176,7 @@ def free_bytes(path: Path) -> int:
     try:
         return shutil.disk_usage(existing).free
     except OSError as error:
-        raise LocalEC2Error(f"cannot tell the free room in {existing}: {error.strerror}") from error
+        raise LocalEC2Error(f"cannot determine the free space in {existing}: {error.strerror}") from error
 
 
 def ensure_space(path: Path, needed_bytes: int) -> None:
@@ -192,7 +192,7 @@ def ensure_space(path: Path, needed_bytes: int) -> None:
     free = free_bytes(path)
     if free < needed_bytes:
         raise LocalEC2Error(
-            f"no room on the disk: {path} has {free // MIB} MiB free, {-(-needed_bytes // MIB)} MiB are needed"
+            f"no space left on the disk: {path} has {free // MIB} MiB free, {-(-needed_bytes // MIB)} MiB are needed"
         )
 
 
@@ -213,11 +213,11 @@ def _require_file(path: Path) -> None:
     if not path.exists():
         raise ImageError(f"there is no file {path}")
     if not path.is_file():
-        raise ImageError(f"{path} is no disk image: it is not a file")
+        raise ImageError(f"{path} is not a disk image: it is not a file")
     if not os.access(path, os.R_OK):
         raise ImageError(f"{path} cannot be read: permission denied")
     if path.stat().st_size == 0:
-        raise ImageError(f"{path} is no disk image: it is empty")
+        raise ImageError(f"{path} is not a disk image: it is empty")
 
 
 def _require_signature(path: Path) -> None:
@@ -228,7 +228,7 @@ def _require_signature(path: Path) -> None:
                 return
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror}") from error
-    raise ImageError(f"{path} is no disk image: it has neither a partition table nor a known file system")
+    raise ImageError(f"{path} is not a disk image: it has neither a partition table nor a known file system")
 
 
 def _bytes_at(descriptor: int, offset: int, length: int) -> bytes:
@@ -247,7 +247,7 @@ def _require_whole(path: Path) -> None:
     if checked.returncode in (0, 3):  # 3: blocks that nothing uses, which do no harm
         return
     if "lock" in checked.stderr:
-        raise ImageError(f"{path} is in use: stop the machine that runs on it first")
+        raise ImageError(f"{path} is in use: stop the virtual machine that uses it first")
     raise ImageError(f"{path} is damaged: qemu-img check finds errors in it; was it downloaded completely?")
 
 
@@ -263,7 +263,7 @@ def _run(command: Sequence[str], *, what: str) -> str:
     if done.returncode == 0:
         return done.stdout
     if NO_SPACE in done.stderr:
-        raise LocalEC2Error(f"{what}: no room left on the disk")
+        raise LocalEC2Error(f"{what}: no space left on the disk")
     raise ImageError(f"{what}: {_reason(done.stderr) or f'exit status {done.returncode}'}")
 
 

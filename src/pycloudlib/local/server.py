@@ -148,7 +148,7 @@ def serving(
         ssh_port = options.ssh_port or user_mode.choose_ssh_port()
         network = _choose_network(options)
         if options.all_ports and (os.geteuid() != 0 or network.name != "namespaces"):
-            raise LocalEC2Error("forwarding all ports needs root and the namespaces network: leave out --all-ports")
+            raise LocalEC2Error("--all-ports requires root and the namespaces network")
         if network.name:
             logger.info("network: %s (%s)", network.name, network.reason)
         driver, images, accelerator = _make_driver(directory, options, ssh_port, notify, network)
@@ -190,10 +190,10 @@ def _choose_network(options: ServerOptions) -> NetworkChoice:
         raise LocalEC2Error(f"unknown network {options.network!r}: choose auto, namespaces, or user")
     if options.driver == "simulated":
         if options.network != "auto":
-            raise LocalEC2Error(f"simulated machines cannot have the network {options.network!r}: leave it out")
+            raise LocalEC2Error(f"simulated instances cannot have the network {options.network!r}: omit it")
         return NetworkChoice("", "")
     if options.network == "user":
-        return NetworkChoice("user", "as asked for")
+        return NetworkChoice("user", "as requested")
     support = probe()
     if support.works:
         return NetworkChoice("namespaces", "as asked for" if options.network == "namespaces" else "supported here")
@@ -243,7 +243,7 @@ def _check_host_ports(ports: Sequence[int]) -> None:
     for port in ports:
         if not 1 <= port <= LAST_PORT or port == DNS_PORT:
             raise LocalEC2Error(
-                f"machines cannot reach port {port} of this computer: give one from 1 to {LAST_PORT}, and not "
+                f"instances cannot reach port {port} of this host: give one from 1 to {LAST_PORT}, and not "
                 f"{DNS_PORT}, which is the VPC's DNS server"
             )
 

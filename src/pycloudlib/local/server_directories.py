@@ -102,7 +102,7 @@ def _take_lock(directory: Path) -> TextIO:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             return _make_lock(directory)
-    raise LocalEC2Error(f"{directory} is taken away again and again")
+    raise LocalEC2Error(f"{directory} is removed repeatedly by another process")
 
 
 def _make_lock(directory: Path) -> TextIO:
@@ -116,8 +116,8 @@ def _make_lock(directory: Path) -> TextIO:
         lock.close()
         if isinstance(error, FileExistsError):
             raise LocalEC2Error(
-                f"a local EC2 named {directory.name!r} is running already: use it, stop it with "
-                f"`pycloudlib local stop --name {directory.name}`, or give the new one another name"
+                f"a local EC2 named {directory.name!r} is already running: use it, stop it with "
+                f"`pycloudlib local stop --name {directory.name}`, or give another name"
             ) from None
         raise
     finally:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pycloudlib.ec2.cloud import EC2
     from pycloudlib.pytest_plugin.run import Run
 
-HOW_TO_CONFIGURE = "use --cloud-local, or give AWS credentials, a region and an SSH key: see --cloud-config"
+HOW_TO_CONFIGURE = "use --cloud-local, or configure AWS credentials, a region, and an SSH key"
 
 NO_LOCAL_IMAGE = (
-    "the local EC2 has no image of {name}: `pycloudlib local image build` makes one of Debian bookworm, and "
+    "the local EC2 has no image of {name}: `pycloudlib local image build` builds one of Debian bookworm, and "
     "`pycloudlib local image pull {name}` or --cloud-local-pull downloads one"
 )
 

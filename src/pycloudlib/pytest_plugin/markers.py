@@ -15,9 +15,9 @@ INSTANCE_TYPE = "cloud_instance_type"
 LAUNCH = "cloud_launch"
 
 DESCRIPTIONS = (
-    f"{USER_DATA}(text): the user data that the instance is launched with",
-    f"{IMAGE}(name): the image that it is launched from, as it is: an AMI id, or a release",
-    f"{INSTANCE_TYPE}(name): its type, such as 't3.small'",
+    f"{USER_DATA}(text): the user data of the instance",
+    f"{IMAGE}(name): another image, which is not prepared: an AMI id, or a release",
+    f"{INSTANCE_TYPE}(name): the instance type, such as 't3.small'",
     f"{LAUNCH}(**kwargs): arguments of EC2.launch(), such as disk_size_gb=20 or any parameter of RunInstances",
 )
 
@@ -84,7 +84,7 @@ def problem_of_argument(name: object) -> str:
         name: the name.
     """
     if not isinstance(name, str):
-        return f"the name of an argument must be a text, not {name!r}"
+        return f"the name of an argument must be a string, not {name!r}"
     if name in DECIDED_ELSEWHERE:
         return f"{name} cannot be given here: {DECIDED_ELSEWHERE[name]}"
     # Parameters of RunInstances start with a capital letter; EC2.launch() validates them, and suggests the closest one.
@@ -100,7 +100,7 @@ def _is_text(value: object) -> bool:
 
 
 _CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
-    USER_DATA: (lambda value: isinstance(value, (str, bytes, Message)), "a text, bytes or an email.message.Message"),
+    USER_DATA: (lambda value: isinstance(value, (str, bytes, Message)), "a string, bytes, or an email.message.Message"),
     IMAGE: (_is_text, "an AMI id or a release"),
     INSTANCE_TYPE: (_is_text, "an instance type such as 't3.small'"),
 }

@@ -131,9 +131,9 @@ _PORTS = 65536
 _WHEN = tuple(when.value for when in When)
 
 OPTIONS = (
-    Option("local", "start a local EC2 for the run, with virtual machines on this computer"),
+    Option("local", "start a local EC2 for the run, with virtual machines on this host"),
     Option("local-network", "the network of the local EC2: auto, namespaces, or user", "NETWORK", NETWORKS),
-    Option("local-host-ports", "ports of this computer's loopback that its machines reach, such as 3128,8000", "PORTS"),
+    Option("local-host-ports", "ports of this host's loopback that its instances reach, such as 3128,8000", "PORTS"),
     Option("local-inside", "run the session inside the local EC2's default VPC, to reach private addresses"),
     Option("local-pull", "download missing images of releases into the local EC2"),
     Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
@@ -238,7 +238,7 @@ def _find(config: pytest.Config, option: Option, problems: list[str]) -> _Findin
 
 def _from_file(config: pytest.Config, option: Option, problems: list[str]) -> Any:
     """Return the option's value in pytest's configuration file, which pytest validates in part."""
-    allowed = "true or false" if option.is_switch else "a text"
+    allowed = "true or false" if option.is_switch else "a string"
     where = f"{option.ini} in {config.inipath}"
     try:
         value = config.getini(option.ini)

@@ -135,7 +135,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print the kept instances, and the resources that could not be swept."""
     run = run_of(config)
     if run.kept:
-        terminalreporter.section("instances that live on")
+        terminalreporter.section("kept instances")
         for kept in run.kept.values():
             terminalreporter.write_line(str(kept))
     if run.unswept:

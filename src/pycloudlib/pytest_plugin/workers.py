@@ -14,8 +14,8 @@ from pycloudlib.pytest_plugin.report import heed_report
 from pycloudlib.pytest_plugin.run import INPUT, Run
 
 TOO_FAR = (
-    "the local EC2 listens on this computer only, and the worker {worker} runs elsewhere: "
-    "use AWS, or an endpoint that both reach, for workers on other computers"
+    "the local EC2 listens on this host only, and the worker {worker} runs on another host: "
+    "use AWS, or an endpoint that both reach, for workers on other hosts"
 )
 
 

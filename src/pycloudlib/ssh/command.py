@@ -105,7 +105,7 @@ def run(
     deadline = deadline or Deadline.never()
     if deadline.has_passed:
         # Do not start a command whose deadline has passed.
-        raise not_started(what, deadline, timed_out(f"its turn on {connection.target}", deadline))
+        raise not_started(what, deadline, timed_out(f"a session on {connection.target}", deadline))
 
     def send(line: str) -> Result:
         return _sent(connection, line, data, what, deadline, get_pty=get_pty, on_output=on_output)
@@ -116,7 +116,7 @@ def run(
         result = send(line.removeprefix(EXEC))
     if connection.refuses_exec and result.return_code == COMMAND_NOT_FOUND and _SH_NOT_FOUND.search(result.stderr):
         raise LoginShellError(
-            f"the restricted login shell of {connection.target} does not find sh, so that it runs single programs "
+            f"the restricted login shell of {connection.target} does not find sh, so it runs single programs "
             f"only: {' '.join(result.stderr.split())}",
             output=result.stderr,
         )
@@ -184,7 +184,7 @@ def shown(command: str | Sequence[str], description: str | None, *, no_log: bool
     if description:
         return description
     if no_log:
-        return "(a command that is not shown)"
+        return "(command not shown)"
     return command if isinstance(command, str) else shlex.join(command)
 
 
@@ -355,17 +355,17 @@ def _input_bytes(stdin: str | bytes | None) -> bytes | None:
     if stdin is None or isinstance(stdin, bytes):
         return stdin
     if not isinstance(stdin, str):
-        raise InvalidArgumentError(f"stdin is a {type(stdin).__name__}; it must be a text or bytes")
+        raise InvalidArgumentError(f"stdin is a {type(stdin).__name__}; it must be a string or bytes")
     try:
         return stdin.encode()
     except UnicodeEncodeError:
-        raise InvalidArgumentError("stdin holds a character that UTF-8 cannot express; pass bytes") from None
+        raise InvalidArgumentError("stdin contains a character that UTF-8 cannot encode; pass bytes") from None
 
 
 def _timed_out(command: str, deadline: Deadline, last_output: str) -> CommandTimeoutError:
     message = f"the command did not end within {deadline.seconds:g} s: {command}"
     return CommandTimeoutError(
-        message + (f"; last output: {last_output}" if last_output else "; it printed nothing"),
+        message + (f"; last output: {last_output}" if last_output else "; it had no output"),
         what=command,
         seconds=deadline.seconds,
         last_seen=last_output,

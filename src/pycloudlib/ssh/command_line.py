@@ -78,10 +78,10 @@ def command_line(
     prefix = (["sudo", "-n", "--"] if use_sudo else []) + _env_words(env or {})
     line = _line(command, prefix)
     if "\0" in line:
-        raise InvalidArgumentError("a command cannot hold a NUL character; pass such data on standard input")
+        raise InvalidArgumentError("a command cannot contain a NUL character; pass such data on standard input")
     if len(encoded(line)) > MAX_LINE_LENGTH:
         raise InvalidArgumentError(
-            f"the command is longer than {MAX_LINE_LENGTH} bytes, the most that Linux takes; "
+            f"the command is longer than {MAX_LINE_LENGTH} bytes, the limit of Linux; "
             "push it as a file, or pass its data on standard input"
         )
     return line
@@ -100,7 +100,7 @@ def encoded(line: str) -> bytes:
         return line.encode(errors="surrogateescape")
     except UnicodeEncodeError:
         raise InvalidArgumentError(
-            "the command holds a character that UTF-8 cannot express (a lone surrogate)"
+            "the command contains a character that UTF-8 cannot encode (a lone surrogate)"
         ) from None
 
 
@@ -176,13 +176,17 @@ def _quoted(word: str) -> str:
 
 def _checked_words(command: Sequence[str]) -> Sequence[str]:
     if not isinstance(command, (list, tuple)):
-        raise InvalidArgumentError(f"the command is a {type(command).__name__}; it must be a text, or a list of texts")
+        raise InvalidArgumentError(
+            f"the command is a {type(command).__name__}; it must be a string, or a list of strings"
+        )
     if not command:
         raise InvalidArgumentError("there is no command to run: the list is empty")
     for position, word in enumerate(command):
         if not isinstance(word, str):
             # Do not show the value, which may be secret.
-            raise InvalidArgumentError(f"word {position} of the command is a {type(word).__name__}; it must be a text")
+            raise InvalidArgumentError(
+                f"word {position} of the command is a {type(word).__name__}; it must be a string"
+            )
     return command
 
 

@@ -234,7 +234,7 @@ class Connection:
 
     def _refuse_if_closed(self) -> None:
         if self._state is State.CLOSED:
-            raise SSHError(f"the connection to {self.target} is closed, and a closed one is not opened again")
+            raise SSHError(f"the connection to {self.target} is closed, and cannot be opened again")
 
     def _drop(self) -> None:
         with self._lock:
@@ -257,7 +257,7 @@ class Connection:
 
     def _no_session(self, error: Exception) -> SSHConnectionError:
         full = isinstance(error, PycloudlibTimeoutError)
-        why = "it has too many open (MaxSessions of its sshd)" if full else reason(error)
+        why = "too many sessions are open (MaxSessions of its sshd)" if full else reason(error)
         return SSHConnectionError(f"{self.target} did not open a session: {why}")
 
 

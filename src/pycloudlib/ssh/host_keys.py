@@ -147,7 +147,7 @@ class HostKeys:
             self._check_pinned(key, host)
             self._check_console(key, host)
             if self.mode == "pinned" and self._pinned is None:
-                logger.debug("%s is known by its key %s from now on", host, key)
+                logger.debug("%s is pinned to its key %s", host, key)
                 self._pinned = key
             self._accepted = key
 
@@ -155,8 +155,8 @@ class HostKeys:
         if self._pinned is None or self._pinned == key:
             return
         raise HostKeyError(
-            f"{host} has another host key than before: it was {self._pinned} and is {key}; "
-            "either another host answers at this address, or its keys were made anew",
+            f"{host} has another host key than before: it was {self._pinned}, and is {key}; "
+            "either another host has this address, or its host keys were generated again",
             hostname=host,
             got=(key.kind, key.blob),
             expected=(self._pinned.kind, self._pinned.blob),
@@ -168,15 +168,15 @@ class HostKeys:
         if self._console:
             known = ", ".join(map(str, self._console))
             raise HostKeyError(
-                f"{host} has a host key that it did not print on its console: {key} is not among {known}",
+                f"{host} has a host key that is not on its console: {key} is not among {known}",
                 hostname=host,
                 got=(key.kind, key.blob),
                 expected=(self._console[0].kind, self._console[0].blob),
             )
         if self.mode == "console":
             raise HostKeyError(
-                f"the console log of {host} does not show its host keys yet, so it cannot be told whether this is the "
-                f"right host (it has {key}); wait for them, or set host_keys to 'pinned'",
+                f"the console log of {host} does not show its host keys yet, so the host cannot be verified "
+                f"(it has {key}); wait for them, or set host_keys to 'pinned'",
                 hostname=host,
                 got=(key.kind, key.blob),
             )

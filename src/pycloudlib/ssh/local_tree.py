@@ -73,7 +73,7 @@ def entries(root: Path) -> Iterator[Entry]:
             if entry.is_directory or entry.is_link or stat.S_ISREG(entry.status.st_mode):
                 yield entry
             else:
-                warn_left_out(str(path), "it is no file, directory or link")
+                warn_left_out(str(path), "it is not a file, a directory, or a link")
 
 
 def warn_left_out(name: str, why: str) -> None:
@@ -169,7 +169,7 @@ class LocalTree:
     def _replaced(self, name: str) -> Iterator[Path]:
         path = self._place(name)
         if path.is_dir() and not path.is_symlink():
-            raise RefusedError(f"{path} is a directory here, and none on the host", errno.EISDIR, path)
+            raise RefusedError(f"{path} is a directory here, but not on the host", errno.EISDIR, path)
         temporary = path.with_name(temporary_name())
         try:
             yield temporary
@@ -181,7 +181,7 @@ class LocalTree:
     def _place(self, name: str) -> Path:
         inner = _inner(name)
         if inner == ROOT:
-            raise RefusedError(f"the host sent something that is no directory as {name!r}")
+            raise RefusedError(f"the host sent something other than a directory as {name!r}")
         return self._real_folder(inner.parent) / inner.name
 
     def _real_folder(self, inner: PurePosixPath) -> Path:
@@ -195,7 +195,9 @@ class LocalTree:
             if path.is_symlink():
                 raise RefusedError(f"{path} is a symbolic link here, which is not followed") from None
             if not path.is_dir():
-                raise RefusedError(f"{path} is no directory here, and one on the host", errno.ENOTDIR, path) from None
+                raise RefusedError(
+                    f"{path} is not a directory here, but it is one on the host", errno.ENOTDIR, path
+                ) from None
         self._folders.add(inner)
         return path
 

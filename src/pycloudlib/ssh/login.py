@@ -39,9 +39,7 @@ class Login:
             UnsetSSHKeyError: there is no key pair.
         """
         if self.key_pair is None:
-            raise UnsetSSHKeyError(
-                f"{self.instance_id} cannot be logged in to without an SSH key: choose one with use_key()"
-            )
+            raise UnsetSSHKeyError(f"{self.instance_id} cannot be used without an SSH key: choose one with use_key()")
         return Target(
             host=host,
             username=self.username,

@@ -105,7 +105,5 @@ def _parse(data: bytes, path: Path) -> SupportedKey:
         # Do not chain: the parser's message may quote the file.
         raise PrivateKeyError(f"{path} is not a private key that can be used (RSA, Ed25519 or ECDSA)") from None
     if not isinstance(key, SupportedKey):
-        raise PrivateKeyError(
-            f"the private key {path} is of a kind that SSH does not use any more; make an Ed25519 one"
-        )
+        raise PrivateKeyError(f"the private key {path} is of an obsolete type; create an Ed25519 key")
     return key

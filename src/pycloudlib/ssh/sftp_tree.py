@@ -59,7 +59,7 @@ def _make_folder(sftp: paramiko.SFTPClient, path: str) -> None:
         sftp.mkdir(path)
         return
     if not stat.S_ISDIR(mode):
-        raise RefusedError(f"{path} is no directory on the host, and one here", errno.ENOTDIR, path)
+        raise RefusedError(f"{path} is not a directory on the host, but it is one here", errno.ENOTDIR, path)
 
 
 def _replace(sftp: paramiko.SFTPClient, entry: Entry, path: str) -> None:
@@ -93,4 +93,4 @@ def _pull_folder(
             with tree.file(inner, stat.S_IMODE(mode), found.st_mtime or 0) as target:
                 download(sftp, path, target)
         else:
-            warn_left_out(path, "it is no file, directory or link")
+            warn_left_out(path, "it is not a file, a directory, or a link")

@@ -17,7 +17,7 @@ WRITE = (
     "fail() { echo \"$1\" >&2; cat >/dev/null; exit 1; }; "
     'case $to in -*) to=./$to ;; esac; '
     'if [ -d "$to" ]; then fail "Is a directory; give the whole path of the file to write"; fi; '
-    'if [ -e "$to" ]; then [ -f "$to" ] || fail "it is no regular file"; to=$(readlink -f "$to"); fi; '
+    'if [ -e "$to" ]; then [ -f "$to" ] || fail "it is not a regular file"; to=$(readlink -f "$to"); fi; '
     'case $to in */*) part=${to%/*}/$2 ;; *) part=$2 ;; esac; '
     "trap 'rm -f \"$part\"' EXIT HUP INT TERM; "
     'said=$( (umask 077; cat >"$part") 2>&1 ) || fail "$said"; '
@@ -29,7 +29,7 @@ READ = (
     "export LC_ALL=C; "
     'if [ -d "$1" ]; then echo "Is a directory, not a file" >&2; exit 1; fi; '
     'if [ ! -e "$1" ]; then echo "No such file or directory" >&2; exit 1; fi; '
-    'if [ ! -f "$1" ]; then echo "it is no regular file" >&2; exit 1; fi; '
+    'if [ ! -f "$1" ]; then echo "it is not a regular file" >&2; exit 1; fi; '
     'exec cat <"$1"'
 )
 

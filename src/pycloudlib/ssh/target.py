@@ -41,9 +41,9 @@ class Target:
     def __post_init__(self) -> None:
         if not self.host:
             # A socket would treat an empty host as localhost.
-            raise InvalidArgumentError("there is no host to connect to: its name or address is empty")
+            raise InvalidArgumentError("the host is empty: give a name or an address")
         if not self.username:
-            raise InvalidArgumentError(f"there is no user to log in as at {self.host}: the name is empty")
+            raise InvalidArgumentError(f"the login user at {self.host} is empty: give a name")
         if not 1 <= self.port <= HIGHEST_PORT:
             raise InvalidArgumentError(f"port {self.port} is not between 1 and {HIGHEST_PORT}")
 

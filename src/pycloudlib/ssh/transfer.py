@@ -113,7 +113,7 @@ def sftp_session(connection: Connection) -> Iterator[paramiko.SFTPClient]:
         except FOREIGN_ERRORS as error:
             if connection.is_lost(error):
                 raise
-            raise HostProtocolError("its sshd serves no SFTP") from error
+            raise HostProtocolError("its sshd has no SFTP") from error
         yield sftp
 
 

@@ -69,7 +69,7 @@ def push_tree(connection: Connection, local: str | os.PathLike[str], remote: str
     logger.debug("push the directory %s to %s:%s", root, connection.target, remote)
     with translated(connection, f"cannot push {root} to {connection.target}:{remote}", remote):
         if not stat.S_ISDIR(root.stat().st_mode):
-            raise RefusedError(f"{root} is no directory", errno.ENOTDIR, root)
+            raise RefusedError(f"{root} is not a directory", errno.ENOTDIR, root)
         answers = ask(connection, BEFORE_PUSH, remote)
         mode = stat.S_IMODE(root.stat().st_mode) if "new" in answers else None
         if "tar" in answers:
@@ -150,7 +150,7 @@ def _pull_archive(connection: Connection, remote: str, tree: LocalTree) -> None:
         except tarfile.TarError as error:
             # tar's own message is the better reason.
             _look_at_outcome(program)
-            raise RefusedError(f"what came is no proper archive: {error}") from error
+            raise RefusedError(f"the archive is invalid: {error}") from error
         _look_at_outcome(program)
 
 
@@ -167,7 +167,7 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: LocalTree)
             while source and (piece := source.read(PIECE_SIZE)):
                 target.write(piece)
     else:
-        warn_left_out(member.name, "it is no file, directory or link")
+        warn_left_out(member.name, "it is not a file, a directory, or a link")
 
 
 def _look_at_outcome(program: RemoteProgram) -> None:

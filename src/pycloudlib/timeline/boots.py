@@ -52,5 +52,5 @@ def of_running_instance(instance: EC2Instance) -> BootRecord:
 
 def _told(record: BootRecord | None, instance: EC2Instance) -> BootRecord:
     if record is None:
-        raise InstanceError(f"{instance.id} does not tell when it booted", instance_id=instance.id, instance=instance)
+        raise InstanceError(f"{instance.id} does not report its boot time", instance_id=instance.id, instance=instance)
     return record

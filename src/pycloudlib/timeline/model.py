@@ -102,7 +102,7 @@ def from_json(text: str, source: str) -> list[BootRecord]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InvalidArgumentError):
             raise
-        raise InvalidArgumentError(f"{source} holds no boots as `pycloudlib timeline --save` writes them") from error
+        raise InvalidArgumentError(f"{source} is not a file of `pycloudlib timeline --save`") from error
 
 
 def read(path: Path) -> list[BootRecord]:
@@ -116,7 +116,7 @@ def read(path: Path) -> list[BootRecord]:
     except OSError as error:
         raise InvalidArgumentError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise InvalidArgumentError(f"{path} is no text") from error
+        raise InvalidArgumentError(f"{path} is not a text file") from error
 
 
 def _record(told: dict[str, Any]) -> BootRecord:

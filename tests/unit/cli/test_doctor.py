@@ -76,7 +76,7 @@ def moto_url() -> Any:
 def test_a_launch_would_work_on_the_local_ec2(world: CliWorld) -> None:
     done = world.cli.run("doctor", "--local")
     assert done.returncode == 0, done.stdout
-    assert done.stdout.splitlines()[-1] == "A launch would work."
+    assert done.stdout.splitlines()[-1] == "Ready to launch an instance."
     assert "region             us-east-1" in done.stdout
     assert done.stdout.count("--local") >= 4
     assert f"{world.cli.home}/.config/pycloudlib.toml: [ec2] username" in done.stdout
@@ -102,7 +102,7 @@ def test_without_aws_the_local_ec2_is_suggested(patient: Patient) -> None:
         )
 
     assert last_line() == "The local EC2 needs neither a region nor credentials: pycloudlib doctor --local"
-    assert last_line("--local") == "A launch would not work: see what is missing above."
+    assert last_line("--local") == "Not ready to launch an instance: see the missing items above."
 
 
 def test_everything_is_told_with_where_it_is_from_and_no_secret(patient: Patient, moto_url: str) -> None:
@@ -184,7 +184,7 @@ def test_a_kvm_of_another_group_comes_with_the_way_into_it(tmp_path: Path, monke
     monkeypatch.setattr(diagnosis, "KVM", kvm)
     assert f"--groups {group.gr_name} " in diagnosis._lack_of_kvm()[1]
     kvm.chmod(0o600)
-    assert diagnosis._lack_of_kvm() == ("this user may not use it", "")
+    assert diagnosis._lack_of_kvm() == ("this user may not open it", "")
 
 
 def test_what_is_not_installed_is_told(patient: Patient) -> None:

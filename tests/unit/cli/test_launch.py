@@ -108,7 +108,7 @@ def test_one_that_ends_by_itself_ends_the_command(world: CliWorld) -> None:
         world.client().terminate_instances(InstanceIds=[instance_id])
         _, stderr = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert "It has ended by itself." in stderr
+    assert "The instance has terminated itself." in stderr
 
 
 def test_interrupted_while_it_boots_nothing_is_left(world: CliWorld) -> None:
@@ -167,7 +167,7 @@ def test_without_a_key_it_says_how_to_make_one(world: CliWorld, tmp_path: Path) 
     empty = tmp_path / "empty.toml"
     empty.write_text("[ec2]\n")
     complaint = world.cli.complaint("launch", "bookworm", "--local", "--config", str(empty))
-    assert complaint.startswith("no SSH key: make one with `ssh-keygen")
+    assert complaint.startswith("no SSH key: create one with `ssh-keygen")
 
 
 def test_a_key_may_be_named_by_either_half(world: CliWorld, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_several_local_ec2s_are_told_apart_by_name(world: CliWorld) -> None:
             if name == "one":
                 assert cli.run("list", "--local").returncode == 0
         complaint = cli.complaint("list", "--local")
-        assert complaint.startswith("several local EC2s run (one, two) and none is named 'default'")
+        assert complaint.startswith("several local EC2s are running (one, two) and none is named 'default'")
     finally:
         for name in ("one", "two"):
             cli.run("local", "stop", "--name", name)

@@ -211,7 +211,7 @@ def test_a_second_one_of_that_name_is_refused(cli: CommandLine) -> None:
     cli.run(*SIMULATED)
     assert cli.complaint(*SIMULATED) == (
         "a local EC2 named 'default' is running already: "
-        "use it, stop it with `pycloudlib local stop --name default`, or give the new one another name"
+        "use it, stop it with `pycloudlib local stop --name default`, or give another name"
     )
     assert list(daemon.running_servers()) == ["default"]
 
@@ -275,7 +275,9 @@ def test_a_kvm_that_does_not_work_is_told_once(cli: CommandLine, monkeypatch: py
     Catalog(paths.images_dir()).add(disk, release="bookworm", kernel=disk)
     first = cli.run("local", "start", "--name", "first")
     second = cli.run("local", "start", "--name", "second")
-    warning = "WARNING: /dev/kvm is there but does not work, so machines run under emulation: failed to set MSR 0x10a"
+    warning = (
+        "WARNING: /dev/kvm exists but does not work, so instances run under software emulation: failed to set MSR 0x10a"
+    )
     network, *others = second.stderr.splitlines()
     assert first.stderr.splitlines() == [warning, network]
     assert network.startswith("Network: ")

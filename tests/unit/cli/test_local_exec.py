@@ -186,7 +186,7 @@ def test_command_that_there_is_not_is_named(home: Home) -> None:
 def test_command_goes_after_hyphens(process: CommandLine) -> None:
     done = process.run(*EXEC)
     assert done.returncode == 2
-    assert "there is no command to run: write it after --" in done.stderr
+    assert "no command to run: write it after --" in done.stderr
 
 
 def test_without_a_local_ec2_it_says_so(process: CommandLine) -> None:
@@ -203,7 +203,7 @@ def test_simulated_machines_have_no_network(process: CommandLine) -> None:
 
 
 def test_user_networking_is_refused() -> None:
-    info = ServerInfo(1, "http://127.0.0.1:1", "us-east-1", "a", "b", 22, "qemu", "tcg", "", "user", "as asked for")
+    info = ServerInfo(1, "http://127.0.0.1:1", "us-east-1", "a", "b", 22, "qemu", "tcg", "", "user", "as requested")
     with pytest.raises(
         LocalEC2Error, match=r"'default' has user networking .as asked for., .* `pycloudlib local start --network name"
     ):

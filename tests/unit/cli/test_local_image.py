@@ -104,7 +104,7 @@ def test_a_file_that_is_no_disk_is_refused(content: bytes, complaint: str, cli: 
 
 def test_what_is_no_file_is_refused(cli: CommandLine) -> None:
     add = ("local", "image", "add", "--release", "noble", "--file")
-    assert cli.complaint(*add, str(cli.home)) == f"{cli.home} is no disk image: it is not a file"
+    assert cli.complaint(*add, str(cli.home)) == f"{cli.home} is not a disk image: it is not a file"
     assert cli.complaint(*add, "/nowhere/disk") == "there is no file /nowhere/disk"
 
 
@@ -135,7 +135,7 @@ def test_a_disk_without_room_is_told_before_anything_is_copied(
     with small_disk(cli.home / "small", "64k") as small:
         monkeypatch.setenv("XDG_DATA_HOME", str(small))
         complaint = cli.complaint("local", "image", "add", "--release", "noble", "--file", str(disk))
-        assert complaint.startswith(f"no room on the disk: {small}/pycloudlib/images has 0 MiB free")
+        assert complaint.startswith(f"no space left on the disk: {small}/pycloudlib/images has 0 MiB free")
         assert left() == []
 
 
@@ -159,7 +159,7 @@ def test_no_room_to_build_is_told_before_anything_is_done(
     with small_disk(cli.home / "small", "1m") as small:
         monkeypatch.setenv("XDG_DATA_HOME", str(small))
         complaint = cli.complaint("local", "image", "build")
-        assert complaint.startswith("no room on the disk: ")
+        assert complaint.startswith("no space left on the disk: ")
         assert complaint.endswith(" MiB are needed")
 
 

@@ -104,7 +104,7 @@ def test_a_full_disk_is_told_in_one_line(
         monkeypatch.setenv("XDG_DATA_HOME", str(small))
         done = cli.run(*PULL, "bookworm")
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith(f"pycloudlib: no room left on the disk: free some in {small}")
+        assert done.stderr.splitlines()[-1].startswith(f"pycloudlib: no space left on the disk: free some in {small}")
         assert [*(paths.images_dir() / ".content").iterdir()] == []
 
 
@@ -116,7 +116,7 @@ def test_a_disk_without_room_to_unpack_keeps_the_verified_download(
         monkeypatch.setenv("XDG_DATA_HOME", str(small))
         done = cli.run(*PULL, "bookworm")
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith("pycloudlib: no room left on the disk: free some in ")
+        assert done.stderr.splitlines()[-1].startswith("pycloudlib: no space left on the disk: free some in ")
         (content,) = (paths.images_dir() / ".content").iterdir()
         assert [file.name for file in content.iterdir()] == ["download"]
         subprocess.run(["mount", "-o", "remount,size=8m", str(small)], check=True)

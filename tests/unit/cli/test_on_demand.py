@@ -92,4 +92,4 @@ def test_pull_is_for_the_local_ec2(cli: CommandLine) -> None:
     for command in ("launch", "validate", "timeline"):
         done = cli.run(command, "noble", "--pull")
         assert done.returncode == 2
-        assert "--pull downloads images for a local EC2: add --local, or leave it out" in done.stderr
+        assert "--pull requires --local" in done.stderr

@@ -132,7 +132,7 @@ def imported_by(node: ast.stmt) -> set[str]:
         (["luanch"], "No such command 'luanch'"),
         (["launch"], "Missing argument 'IMAGE'"),
         (["ssh"], "Missing argument 'INSTANCE'"),
-        (["exec", "i-0"], "there is no command to run: write it after --"),
+        (["exec", "i-0"], "no command to run: write it after --"),
         (["exec", "i-0", "uptime"], "'uptime' is no instance id"),
         (["delete"], "Missing argument 'ID...'"),
         (["list", "--state", "gone"], "'gone' is not one of"),

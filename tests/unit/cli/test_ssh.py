@@ -69,7 +69,7 @@ def test_a_machine_that_there_is_not_is_not_found(world: CliWorld) -> None:
 def test_without_openssh_it_says_what_to_install(world: CliWorld, machine: str) -> None:
     environment = {**(world.cli.environment or {}), "PATH": str(world.cli.home)}
     complaint = QuickCommandLine(world.cli.home, environment).complaint("ssh", "--local", machine)
-    assert complaint == "ssh is not installed, needed to open a session: apt-get install openssh-client"
+    assert complaint == "ssh is required to open a session, but not installed: apt-get install openssh-client"
 
 
 def test_what_was_written_about_a_host_goes_with_it(world: CliWorld) -> None:

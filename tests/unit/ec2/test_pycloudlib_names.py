@@ -77,7 +77,7 @@ def test_wait_for_execute_ends_as_soon_as_commands_run(ec2_with_guest: EC2, gues
 def test_wait_for_execute_waits_for_the_next_boot(ec2_with_guest: EC2, guest: Guest) -> None:
     instance = ec2_with_guest.launch(BOOKWORM_DAILY, username=getuser())
     before = instance.get_boot_id()
-    with pytest.raises(BootTimeoutError, match="still the boot before"):
+    with pytest.raises(BootTimeoutError, match="still the previous boot"):
         instance._wait_for_execute(old_boot_id=before, timeout=0.05)
     guest.reboot()
     instance._wait_for_execute(old_boot_id=before)

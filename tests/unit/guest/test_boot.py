@@ -23,7 +23,7 @@ def test_a_guest_without_a_boot_id_is_an_error(run, program) -> None:
 @pytest.mark.parametrize("text", ["", "boot-1", f"{ID}0"])
 def test_a_boot_id_is_a_uuid(run, program, text: str) -> None:
     program("cat", f"echo {text}")
-    with pytest.raises(CommandError, match=f"holds '{text}', which is no UUID"):
+    with pytest.raises(CommandError, match=f"holds '{text}', which is not a UUID"):
         boot_id(run)
 
 

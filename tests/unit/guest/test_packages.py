@@ -138,7 +138,7 @@ def test_with_apt_lists_that_are_missing_are_fetched_first(run, has, program, lo
         ),
         ("dnf", 'echo "x"; echo "Error: Unable to find a match: x" >&2; exit 1', "Unable to find a match: x"),
         ("zypper", """echo "Reading installed packages..."; echo "'x' not found."; exit 104""", "'x' not found."),
-        ("yum", "exit 3", "exit status 3, and it said nothing"),
+        ("yum", "exit 3", "exit status 3, without output"),
     ],
 )
 def test_a_failure_is_told_in_one_line_with_the_result_attached(run, has, name: str, script: str, why: str) -> None:

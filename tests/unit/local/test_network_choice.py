@@ -48,7 +48,7 @@ def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 def test_namespaces_are_the_default_where_they_work(namespaces_work: None) -> None:
     assert _choose_network(ServerOptions()) == NetworkChoice("namespaces", "supported here")
-    assert _choose_network(ServerOptions(network="namespaces")) == NetworkChoice("namespaces", "as asked for")
+    assert _choose_network(ServerOptions(network="namespaces")) == NetworkChoice("namespaces", "as requested")
 
 
 def test_user_networking_is_the_default_elsewhere(nothing_installed: None) -> None:
@@ -61,7 +61,7 @@ def test_user_networking_is_the_default_elsewhere(nothing_installed: None) -> No
 
 
 def test_user_networking_can_be_asked_for() -> None:
-    assert _choose_network(ServerOptions(network="user")) == NetworkChoice("user", "as asked for")
+    assert _choose_network(ServerOptions(network="user")) == NetworkChoice("user", "as requested")
 
 
 def test_simulated_machines_have_no_network() -> None:
@@ -117,7 +117,7 @@ def test_start_status_and_doctor_say_what_is_missing(
     (network,) = [one for one in checks if one["name"] == "local network"]
     assert network["state"] == "note"
     assert network["found"].startswith(reason)
-    assert network["found"].endswith("so each machine is alone on user networking")
+    assert network["found"].endswith("so instances use user networking, and do not reach each other")
     assert remedy in network["remedy"]
 
 

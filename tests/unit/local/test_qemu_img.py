@@ -165,7 +165,7 @@ def test_a_copy_has_the_same_content_and_keeps_holes(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(LocalEC2Error, match="no room left on the disk") as caught:
+    with pytest.raises(LocalEC2Error, match="no space left on the disk") as caught:
         qemu_img.copy(raw_disk(tmp_path / "original"), Path("/dev/full"))
     assert "\n" not in str(caught.value)
 
@@ -179,5 +179,7 @@ def test_enough_room_is_silent(tmp_path: Path) -> None:
 
 
 def test_too_little_room_is_refused_with_both_figures(tmp_path: Path) -> None:
-    with pytest.raises(LocalEC2Error, match=r"no room on the disk: .* has \d+ MiB free, 1099511627776 MiB are needed"):
+    with pytest.raises(
+        LocalEC2Error, match=r"no space left on the disk: .* has \d+ MiB free, 1099511627776 MiB are needed"
+    ):
         qemu_img.ensure_space(tmp_path, 2**60)

@@ -87,7 +87,7 @@ def test_network_of_the_local_ec2_is_chosen(pytester: pytest.Pytester, monkeypat
 
         def test_it(cloud):
             (info,) = running_servers().values()
-            assert (info.network, info.network_reason) == ("user", "as asked for")
+            assert (info.network, info.network_reason) == ("user", "as requested")
         """
     )
     result = pytester.runpytest_subprocess("-q", "--cloud-local", "--cloud-local-network=user")

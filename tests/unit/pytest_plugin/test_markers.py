@@ -47,7 +47,7 @@ def test_each_wrong_marker_is_told_with_its_test(workers: tuple[str, ...], pytes
     result = run(pytester, *workers)
     result.assert_outcomes(errors=2)
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if workers else pytest.ExitCode.INTERRUPTED)
-    allowed = "a text, bytes or an email.message.Message"
+    allowed = "a string, bytes, or an email.message.Message"
     result.stdout.fnmatch_lines_random(
         [
             f"test_it.py::test_none: marker cloud_user_data: takes one argument, {allowed}, and has none",

@@ -105,7 +105,7 @@ def test_everything_that_is_wrong_is_told_at_once(pytester: pytest.Pytester, mon
         [
             "*--cloud-region: found 'a b'; must be a region's name such as 'eu-central-1'",
             "--cloud-tag: found 'No Tag'; All letters must be lowercase; *",
-            "cloud_ttl in */tox.ini: found 'soon'; must be seconds, or a text such as '90m'*",
+            "cloud_ttl in */tox.ini: found 'soon'; must be seconds, or a string such as '90m'*",
             "cloud_keep in */tox.ini: found 'perhaps'; must be one of never, on-failure, always",
             "--cloud-host-keys: found 'any'; must be one of 'console', 'pinned', 'insecure'",
             "environment variable PYCLOUDLIB_REQUIRED: found 'perhaps'; must be true or false",
@@ -127,7 +127,7 @@ def test_a_value_that_pytest_refuses_is_told_like_the_others(pytester: pytest.Py
     result.stderr.fnmatch_lines(
         [
             "ERROR: cloud_local in */tox.ini: invalid truth value 'maybe'; must be true or false",
-            "cloud_ttl in */tox.ini: found 'soon'; must be seconds, or a text such as '90m'*",
+            "cloud_ttl in */tox.ini: found 'soon'; must be seconds, or a string such as '90m'*",
             "cloud_logs_dir in */tox.ini: found '~nobody-at-all/logs'; there is no such home directory",
         ]
     )

@@ -134,7 +134,7 @@ def test_the_command_is_logged_and_its_stdin_is_not(connection: Connection, capl
 
 def test_description_stands_for_the_command_in_results_and_errors(connection: Connection) -> None:
     assert run(connection, "true; : script", description="set up").command == "set up"
-    with pytest.raises(CommandTimeoutError, match=r"did not end within 0\.2 s: set up; it printed nothing"):
+    with pytest.raises(CommandTimeoutError, match=r"did not end within 0\.2 s: set up; it had no output"):
         run(connection, "sleep 60; : script", description="set up", deadline=Deadline.after(0.2))
 
 

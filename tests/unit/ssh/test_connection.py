@@ -134,7 +134,7 @@ def test_a_connection_is_new_then_open_then_closed(target: Target) -> None:
 def test_a_closed_connection_is_not_opened_again(target: Target) -> None:
     with Connection(target, HostKeys()) as connection:
         pass
-    with pytest.raises(SSHError, match=r"is closed, and a closed one is not opened again"):
+    with pytest.raises(SSHError, match=r"is closed, and cannot be opened again"):
         connection.open()
     with pytest.raises(SSHError, match="is closed"):
         run(connection, "true")

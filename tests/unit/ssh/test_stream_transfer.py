@@ -161,6 +161,6 @@ def test_a_host_with_neither_tar_nor_sftp_is_a_transfer_error(tmp_path: Path) ->
     with (
         Sshd(tmp_path / "sshd", sftp=None, options=[f"SetEnv PATH={tmp_path / 'bin'}"]) as server,
         Connection(target_of(server), HostKeys()) as connection,
-        pytest.raises(TransferError, match="the host has no tar, and its sshd serves no SFTP"),
+        pytest.raises(TransferError, match="the host has no tar, and its sshd has no SFTP"),
     ):
         push_tree(connection, tmp_path / "here", str(tmp_path / "there"))

@@ -61,19 +61,17 @@ class OptionalParameter:
 
 TAG_SPECIFICATIONS = OptionalParameter(
     "TagSpecifications",
-    "what is created is tagged right after its creation instead, by CreateTags; what comes with an instance, and what "
-    "is created by a process that is killed in between, has no tags",
+    "resources are tagged right after their creation, by CreateTags; the volumes and interfaces of an instance, and "
+    "the resources of a process that is killed in between, have no tags",
     "TagSpecification",
 )
 
 OPTIONAL_PARAMETERS = (
     TAG_SPECIFICATIONS,
-    OptionalParameter(
-        "IncludeDeprecated", "images past their date of deprecation are found, or not, as the server likes"
-    ),
+    OptionalParameter("IncludeDeprecated", "the server decides whether to list deprecated images"),
     OptionalParameter("IncludePublicKey", "public keys are compared by their fingerprints"),
-    OptionalParameter("Latest", "the console log is that of the latest boot"),
-    OptionalParameter("MetadataOptions", "the metadata service is as the server has it, whatever was asked for"),
+    OptionalParameter("Latest", "the console log is that of the latest boot only"),
+    OptionalParameter("MetadataOptions", "the server's defaults apply to the metadata service"),
 )
 
 CREATED = {
@@ -144,7 +142,7 @@ class CompatibilityShim:
                 return
             self._unknown.add(parameter)
         logger.warning(
-            "the server at %s does not know %s: %s", self._client.meta.endpoint_url, parameter.name, parameter.loss
+            "the server at %s does not support %s: %s", self._client.meta.endpoint_url, parameter.name, parameter.loss
         )
 
     def _tag_what_was_created(
@@ -165,7 +163,7 @@ class CompatibilityShim:
                 )
         except PycloudlibError as error:
             # The caller must learn of the created resource, tagged or not.
-            logger.warning("%s has no tags, so that nobody can tell whose it is: %s", ", ".join(ids), error)
+            logger.warning("cannot tag %s, so no sweep will find it: %s", ", ".join(ids), error)
 
     def _has_tagged(self, ids: list[str], tags: Mapping[str, str]) -> bool:
         pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]

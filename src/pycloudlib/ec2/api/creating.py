@@ -168,7 +168,7 @@ class _Attempts:
         unrecorded = [record for record in found if record[self._request.id_key] not in self._recorded]
         for record in unrecorded:
             entry = self._entry(record)
-            logger.info("deleting %s %s, of which the response was lost", entry.kind, entry.resource_id)
+            logger.info("deleting %s %s, whose create response was lost", entry.kind, entry.resource_id)
             self._ledger.record(entry.kind, entry.resource_id, entry.undo, order=entry.order)
             self._recorded.add(entry.resource_id)
         if unrecorded and self._request.begin_deletion is not None:

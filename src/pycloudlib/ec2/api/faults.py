@@ -195,7 +195,7 @@ def translate(error: Exception) -> PycloudlibError:
         # botocore quotes the whole response, which may be a long page.
         reason = _one_line(error).split(", invalid XML received")[0]
         return CloudError(
-            f"what answers at the endpoint is not EC2, so check endpoint_url{_or_proxy()}: {reason}", code=UNREADABLE
+            f"the server at the endpoint is not EC2: check endpoint_url{_or_proxy()}: {reason}", code=UNREADABLE
         )
     return _local_fault(error)
 
@@ -267,7 +267,7 @@ def _refusal(error: boto.ClientError) -> PycloudlibError:
         return CredentialsError(f"{message}; {remedy_of_refused_credentials(code, reason, headers)}")
     if code.isdigit():
         # botocore's code for the HTML page of a load balancer or a proxy.
-        message += f"; the answer is not EC2's: check endpoint_url{_or_proxy()}"
+        message += f"; the response is not EC2's: check endpoint_url{_or_proxy()}"
     kind, _, absence = code.partition(".")
     if absence in _ABSENCES:
         not_found = _NOT_FOUND.get(kind, ResourceNotFoundError)
@@ -301,7 +301,7 @@ def _setup_fault(error: Exception, reason: str) -> CloudSetupError | None:
     if isinstance(error, boto.NoRegionError):
         return CloudSetupError(NO_REGION)
     if isinstance(error, boto.InvalidRegionError):
-        return CloudSetupError(f"there is no such AWS region: {reason}")
+        return CloudSetupError(f"unknown AWS region: {reason}")
     if isinstance(error, _CREDENTIAL_FAULTS):
         return CredentialsError(f"no usable AWS credentials: {reason}{_sso_remedy(error)}")
     if isinstance(error, boto.ProxyConnectionError):
@@ -309,9 +309,7 @@ def _setup_fault(error: Exception, reason: str) -> CloudSetupError | None:
     if isinstance(error, (boto.EndpointConnectionError, boto.ConnectTimeoutError)):
         url = error.kwargs.get("endpoint_url", "its endpoint")
         service = "STS" if (urlsplit(url).hostname or "").startswith("sts.") else "EC2"
-        return CloudSetupError(
-            f"cannot reach {service} at {url}: check region and endpoint_url, and the network between here and there"
-        )
+        return CloudSetupError(f"cannot reach {service} at {url}: check region, endpoint_url, and the network")
     return None
 
 
@@ -349,13 +347,13 @@ def _proxy_fault(error: boto.ProxyConnectionError) -> str:
     variables = " or ".join(_proxy_variables(proxy)) or "the environment"
     return (
         f"cannot reach EC2 through the proxy {proxy}, which {variables} names: {why}; check the proxy, "
-        "or name the host of the endpoint in NO_PROXY"
+        "or add the host of the endpoint to NO_PROXY"
     )
 
 
 def _or_proxy() -> str:
     variables = " and ".join(_proxy_variables())
-    return f", or the proxy that {variables} names" if variables else ""
+    return f", or the proxy in {variables}" if variables else ""
 
 
 def _proxy_variables(proxy: str = "") -> list[str]:

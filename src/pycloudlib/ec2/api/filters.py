@@ -41,4 +41,4 @@ def _text(name: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, (str, int)):
         return str(value)
-    raise InvalidArgumentError(f"the filter {name} is {value!r}; it must be a text, or several")
+    raise InvalidArgumentError(f"the filter {name} is {value!r}; it must be a string, or a list of strings")

@@ -81,7 +81,7 @@ class Records(Generic[D]):
             NoResponseError: EC2 did not respond in time.
         """
         if not isinstance(resource_id, str):
-            raise InvalidArgumentError(f"{resource_id!r} is no id; it must be a text")
+            raise InvalidArgumentError(f"{resource_id!r} is not an id; it must be a string")
         try:
             return self._patiently(
                 lambda: self._seen(resource_id), resource_id, what=f"describe {resource_id}", deadline=deadline
@@ -138,7 +138,7 @@ class Records(Generic[D]):
             if look is not None:
                 look(found)
             if found.state in hopeless:
-                raise IllegalStateError(f"{resource_id} will never be {wanted}: it is {last_seen}")
+                raise IllegalStateError(f"{resource_id} cannot become {wanted}: it is {last_seen}")
             return found if found.state == wanted else None
 
         return self._until(check, f"{resource_id} to be {wanted}", deadline, lambda: last_seen)
@@ -212,7 +212,7 @@ class Records(Generic[D]):
         except ResourceNotFoundError as error:
             if error.code.endswith(".Malformed"):
                 raise
-            logger.info("%s is gone already", resource_id)
+            logger.info("%s is already deleted", resource_id)
             return False
         return True
 

@@ -42,7 +42,7 @@ def require_region(client: EC2Client, name: str, deadline: Deadline = NEVER) -> 
         InvalidArgumentError: the region does not exist or is not enabled; the message suggests the closest ones.
     """
     if not isinstance(name, str):
-        raise InvalidArgumentError(f"the region is {name!r}; it must be a text such as 'eu-central-1'")
+        raise InvalidArgumentError(f"the region is {name!r}; it must be a string such as 'eu-central-1'")
     try:
         known = region_names(client, deadline)
     except PermissionDeniedError as error:
@@ -52,4 +52,4 @@ def require_region(client: EC2Client, name: str, deadline: Deadline = NEVER) -> 
         return
     nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(known)}"
-    raise InvalidArgumentError(f"no region {name!r} that this account can use; {hint}")
+    raise InvalidArgumentError(f"unknown region {name!r}, or not enabled for this account; {hint}")

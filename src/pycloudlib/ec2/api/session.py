@@ -170,7 +170,7 @@ def _watch(client: EC2Client, endpoint_url: str | None) -> None:
 def _refuse_foreign_answer(parsed: Mapping[str, Any], **_: object) -> None:
     """Reject an arbitrary XML page, which botocore accepts. EC2's responses contain at least a request id."""
     if set(parsed) == {"ResponseMetadata"} and not parsed["ResponseMetadata"].get("RequestId"):
-        raise ResponseParserError("the answer holds nothing that EC2 would say")
+        raise ResponseParserError("the response has no element of EC2's")
 
 
 def _arguments(endpoint_url: str | None) -> dict[str, Any]:

@@ -387,7 +387,7 @@ class Images:
         needed = self._needed_by_others(image_id, deadline) if snapshot_ids else set()
         for snapshot_id in snapshot_ids:
             if snapshot_id in needed:
-                logger.info("%s is left: another image needs it too", snapshot_id)
+                logger.info("kept %s: another image uses it", snapshot_id)
                 continue
             try:
                 self.snapshots.delete(snapshot_id, patience=DELETE_TIMEOUT, freed_by=image_id, deadline=deadline)
@@ -404,7 +404,7 @@ class Images:
         try:
             self.delete(image_id, deadline=deadline)
         except PycloudlibError as error:
-            logger.error("%s was not deleted and is left to clean(): %s", image_id, error)
+            logger.error("could not delete %s; clean() tries again: %s", image_id, error)
 
     def _begun(
         self,
@@ -458,7 +458,7 @@ class Images:
             others = self.find(["self"], {}, include_deprecated=True, deadline=deadline)
         except PermissionDeniedError as error:
             # EC2 itself rejects the deletion of a snapshot that an image uses.
-            logger.debug("deleting the snapshots of %s without a look: %s", image_id, error)
+            logger.debug("deleting the snapshots of %s without describing them: %s", image_id, error)
             return set()
         return {snapshot_id for image in others if image.id != image_id for snapshot_id in image.snapshot_ids}
 

@@ -101,7 +101,7 @@ def checked_targets(whom: str | Iterable[str]) -> list[dict[str, Any]]:
     wrong = [one for one in account_ids if not isinstance(one, str) or not re.fullmatch(r"[0-9]{12}", one)]
     if wrong or not account_ids:
         shown = ", ".join(map(repr, wrong)) or "none given"
-        raise InvalidArgumentError(f"no account id: {shown}; one is a text of 12 digits, and 'all' means everybody")
+        raise InvalidArgumentError(f"invalid account id {shown}: must be a string of 12 digits, or 'all' for everybody")
     return [{"UserId": account_id} for account_id in dict.fromkeys(account_ids)]
 
 

@@ -33,7 +33,7 @@ def announced_image(session: Session, region: str, names: Sequence[str]) -> tupl
         with translated():
             answer = client.get_parameters(Names=list(names))
     except PycloudlibError as error:
-        return "", f"SSM was asked in vain for {names[0]}: {error}"
+        return "", f"SSM rejected the lookup of {names[0]}: {error}"
     values = {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
     found = next((values[name] for name in names if values.get(name)), "")
     return found, "" if found else f"SSM has no public parameter {' or '.join(names)}"

@@ -58,7 +58,7 @@ class InstanceWithInterfaces(DescribedInstance):
         Raises:
             InstanceStateError: the instance was deleted.
         """
-        self._refuse_if_deleted("asked about its interfaces")
+        self._refuse_if_deleted("queried for its interfaces")
         return self._interfaces.of_instance(self.id)
 
     def add_network_interface(
@@ -111,7 +111,7 @@ class InstanceWithInterfaces(DescribedInstance):
             CloudError: EC2 rejected the request.
         """
         wanted = _checked_address(ip_address)
-        self._refuse_if_deleted("asked about its interfaces")
+        self._refuse_if_deleted("queried for its interfaces")
         with _lock_of(self.id):
             interface = self._interface_with(wanted)
             addresses = self._addresses.own_of("network-interface-id", [interface.id])
@@ -132,7 +132,7 @@ class InstanceWithInterfaces(DescribedInstance):
             interface_ids = [interface.id for interface in self._interfaces.of_instance(self.id, deadline)]
             return self._addresses.own_of("network-interface-id", interface_ids, deadline)
         except PycloudlibError as error:
-            logger.warning("the addresses of %s are left to clean(): %s", self.id, error)
+            logger.warning("could not release the addresses of %s; clean() tries again: %s", self.id, error)
             return []
 
     def _release_addresses(self, addresses: Sequence[ElasticAddress], deadline: Deadline) -> list[Exception]:
@@ -153,13 +153,13 @@ class InstanceWithInterfaces(DescribedInstance):
 
     def _free_index(self, attached: Sequence[NetworkInterface], counts: AddressCounts) -> int:
         if not attached:
-            raise self._state_error("EC2 tells of no network interface to take the subnet from")
+            raise self._state_error("EC2 lists no network interface, whose subnet a new one would use")
         limits = limits_of(self._context.client, self.instance_type)
         if limits is not None:
             limits.check(counts)
             if len(attached) >= limits.interfaces:
                 raise InvalidArgumentError(
-                    f"{self.id} has {len(attached)} network interfaces, and a {self.instance_type} takes no more"
+                    f"{self.id} has {len(attached)} network interfaces, the maximum of a {self.instance_type}"
                 )
         taken = {interface.device_index for interface in attached}
         return next(index for index in count(1) if index not in taken)
@@ -171,7 +171,9 @@ class InstanceWithInterfaces(DescribedInstance):
         subnet = when_known(describe, what=f"describe {subnet_id}")["Subnets"][0]
         states = {one["Ipv6CidrBlockState"]["State"] for one in subnet.get("Ipv6CidrBlockAssociationSet", ())}
         if not states - ENDED_ASSOCIATIONS:
-            raise InvalidArgumentError(f"{self.id} can have no IPv6 addresses: its subnet {subnet_id} has none")
+            raise InvalidArgumentError(
+                f"{self.id} cannot have IPv6 addresses: its subnet {subnet_id} has no IPv6 block"
+            )
 
     def _add_interface(self, primary: NetworkInterface, index: int, counts: AddressCounts) -> str:
         addresses: list[ElasticAddress] = []
@@ -205,7 +207,7 @@ class InstanceWithInterfaces(DescribedInstance):
             except PycloudlibError as error:
                 errors.append(error)
         for left in errors:
-            logger.error("left to clean(): %s", left)
+            logger.error("not deleted; clean() tries again: %s", left)
 
     # Removing
 
@@ -232,7 +234,7 @@ def _checked_address(ip: str) -> _Address:
     try:
         return ipaddress.ip_address(ip)
     except ValueError:
-        raise InvalidArgumentError(f"{ip!r} is no address, such as '10.0.0.7'") from None
+        raise InvalidArgumentError(f"{ip!r} is not an address such as '10.0.0.7'") from None
 
 
 class _Lock:

@@ -127,7 +127,7 @@ class InstanceWithVolumes(DescribedInstance):
         if attachment is None:
             raise InvalidArgumentError(f"{volume_id} is not attached to {self.id}")
         if attachment.device_name == self._record(deadline).get("RootDeviceName"):
-            raise InvalidArgumentError(f"{volume_id} is the root volume of {self.id}: it goes with the instance")
+            raise InvalidArgumentError(f"{volume_id} is the root volume of {self.id}: it is deleted with the instance")
         self._volumes.detach(volume_id, self.id, deadline)
         self._volumes.delete(volume_id, deadline=deadline)
 
@@ -161,7 +161,7 @@ class InstanceWithVolumes(DescribedInstance):
         try:
             self._volumes.discard(volume_id)
         except PycloudlibError as error:
-            logger.error("%s was not deleted and is left to clean(): %s", volume_id, error)
+            logger.error("could not delete %s; clean() tries again: %s", volume_id, error)
 
     def _mapped_names(self) -> list[str]:
         return [mapping.get("DeviceName", "") for mapping in self._record().get("BlockDeviceMappings", [])]

@@ -130,7 +130,7 @@ class Boot:
         self._criteria = criteria
         self._id = target.status.instance_id
         self._started = SYSTEM_CLOCK.now()
-        self._stage = "EC2 to give it an address"
+        self._stage = "EC2 to assign an address"
         self._last_seen = ""
         self._state = ""
         self._has_run = not expected.was_stopped
@@ -173,7 +173,7 @@ class Boot:
             deadline = replace(deadline, clock=InterruptibleClock(self._is_lost, deadline.clock))
             with self._watch:
                 ready = wait_until(self._ended_boot, what=self._stage, deadline=deadline, interval=self._attempts.pause)
-                self._stage = "EC2 to call it running"
+                self._stage = "EC2 to report it as running"
                 # Commands already run, so an earlier "pending" is stale.
                 self._wait_for_state(_is_running, max_age=0.0)
         except PycloudlibTimeoutError as error:
@@ -287,18 +287,20 @@ class Boot:
         seen_boot_id = boot_id(run) if old_boot_id is not None or self._criteria.until_login else ""
         if old_boot_id is not None and seen_boot_id == old_boot_id:
             self._target.timeline.drop_contacts()
-            self._last_seen = "still the boot before"
+            self._last_seen = "still the previous boot"
             self._attempts.fail()
             return None
         self._target.timeline.confirm_contacts()
         if self._criteria.until_login:
             return _EndedBoot(seen_boot_id)
         self._stage = "cloud-init to end"
-        self._note_progress("the guest has not reported on cloud-init yet")
+        self._note_progress("the guest has not reported cloud-init's status yet")
         outcome = wait_for_cloud_init(run, deadline=self._criteria.deadline, on_progress=self._note_progress)
         self._attempts.succeed()
         if outcome.verdict is CloudInitVerdict.INTERRUPTED:
-            self._note_progress(f"the wait for cloud-init was interrupted: {outcome.text or 'the guest went away'}")
+            self._note_progress(
+                f"the wait for cloud-init was interrupted: {outcome.text or 'the guest is unreachable'}"
+            )
             self._target.connection.close()
             return None
         if outcome.verdict is CloudInitVerdict.ERROR:
@@ -335,7 +337,7 @@ class Boot:
         logger.debug("%s: %s", self._id, line)
 
     def _report_cloud_init_error(self, text: str) -> None:
-        message = f"{self._id}: cloud-init ended in error: {text}"
+        message = f"{self._id}: cloud-init failed: {text}"
         if self._criteria.fail_on_cloud_init_error:
             raise self._error(CloudInitError, message)
         logger.warning("%s", message)
@@ -363,13 +365,13 @@ class Boot:
     # Failures
 
     def _give_up(self, why: str, cause: Exception | None = None) -> NoReturn:
-        raise self._error(BootError, f"{self._id} will never be ready: {why}") from cause
+        raise self._error(BootError, f"{self._id} cannot become ready: {why}") from cause
 
     def _timed_out(self) -> BootTimeoutError:
         what = f"{self._id} to be ready"
         seconds = self._criteria.deadline.seconds
         seen = f"; last seen: {self._last_seen}" if self._last_seen else ""
-        message = f"waited {seconds:g} s for {what}; it came as far as waiting for {self._stage}{seen}"
+        message = f"waited {seconds:g} s for {what}; the last stage was waiting for {self._stage}{seen}"
         make = partial(BootTimeoutError, what=what, seconds=seconds, last_seen=self._last_seen)
         return self._error(make, message)
 

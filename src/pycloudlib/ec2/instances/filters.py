@@ -134,7 +134,7 @@ def _name(keyword: str) -> str:
     candidates = {**{known.replace("-", "_"): None for known in sorted(KNOWN) if "." not in known}, **SHORT_NAMES}
     nearest = difflib.get_close_matches(keyword, [*candidates, "tag"], n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else f"; the usual ones are {', '.join(SHORT_NAMES)} and tag"
-    raise InvalidArgumentError(f"instances() knows no filter {keyword!r}{hint}")
+    raise InvalidArgumentError(f"unknown filter {keyword!r} of instances(){hint}")
 
 
 def _tags(value: object) -> dict[str, Any]:
@@ -149,5 +149,5 @@ def _states(value: object) -> list[str]:
     wanted = [str(state) for state in given]
     for state in wanted:
         if state not in known:
-            raise InvalidArgumentError(f"no instance is ever {state!r}; the states are {', '.join(known)}")
+            raise InvalidArgumentError(f"unknown instance state {state!r}; allowed: {', '.join(known)}")
     return wanted

@@ -132,7 +132,7 @@ class LoginAttempts:
         if self._hopeless and (now - self._hopeless_since >= HOPELESS_PATIENCE or self._is_redirected):
             return self._hopeless
         if self._refused_since is not None and now - self._refused_since > self._auth_patience:
-            return f"it refused the key of the user {self._username!r} for {self._auth_patience:g} s"
+            return f"it rejected the key of the user {self._username!r} for {self._auth_patience:g} s"
         return ""
 
     @property
@@ -147,11 +147,11 @@ class LoginAttempts:
         if isinstance(error, LoginShellError) and error.advised_user:
             return f"logins as {self._username!r} are disabled; log in as {error.advised_user!r}{_ADVICE}"
         if isinstance(error, LoginShellError):
-            return f"commands of the user {self._username!r} do not run: {text}"
+            return f"the user {self._username!r} cannot run commands: {text}"
         if isinstance(error, SSHNegotiationError):
             return f"the user {self._username!r} cannot log in: {text}"
         if _EXPIRED.search(text):
-            return f"the account of the user {self._username!r} is closed: {text}"
+            return f"the account of the user {self._username!r} is expired or locked: {text}"
         return ""
 
 

@@ -48,7 +48,7 @@ def choose_network(
         InvalidArgumentError: `vpc` is not a VPC, has no subnet in the requested zone, or does not have the subnet.
     """
     if vpc is not None and not isinstance(vpc, VPC):
-        raise InvalidArgumentError(f"vpc is a {type(vpc).__name__}; it must be what get_or_create_vpc() gave")
+        raise InvalidArgumentError(f"vpc is a {type(vpc).__name__}; it must be a VPC from get_or_create_vpc()")
     network = _into(vpc, parameters) if vpc else {}
     subnet_id = network.get("SubnetId") or _subnet_of_caller(parameters)
     if enable_ipv6 and subnet_id and not _says_ipv6(parameters) and _has_ipv6(client, subnet_id):

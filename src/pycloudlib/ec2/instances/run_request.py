@@ -165,7 +165,7 @@ def checked_parameters(client: EC2Client, parameters: Mapping[str, Any]) -> dict
     report = ParamValidator().validate({"MinCount": 1, "MaxCount": 1, **corrected}, shape)
     if report.has_errors():
         reasons = "; ".join(report.generate_report().splitlines())
-        raise InvalidArgumentError(f"RunInstances does not take that: {reasons}")
+        raise InvalidArgumentError(f"invalid parameters of RunInstances: {reasons}")
     return corrected
 
 
@@ -195,7 +195,7 @@ def check_arguments(
         if value is None and name == "username":
             continue
         if not isinstance(value, str) or not value:
-            raise InvalidArgumentError(f"{name} is {value!r}; it must be a text")
+            raise InvalidArgumentError(f"{name} is {value!r}; it must be a string")
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise InvalidArgumentError(f"{name} is {value!r}; it must be True or False")

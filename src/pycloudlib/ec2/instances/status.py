@@ -79,7 +79,7 @@ class Status:
         if description is not None:
             self.seen = description
         elif not self.may_be_invisible:
-            raise InstanceNotFoundError(self._id, message=f"EC2 knows no instance {self._id}")
+            raise InstanceNotFoundError(self._id, message=f"EC2 has no instance {self._id}")
         return self.seen
 
     def look(self, max_age: float = LOOK_INTERVAL, deadline: Deadline | None = None) -> InstanceDescription | None:
@@ -100,7 +100,7 @@ class Status:
         except (CloudError, NoResponseError) as error:
             if isinstance(error, CloudError) and error.code not in PASSING_CODES:
                 raise
-            logger.debug("%s: looking again: %s", self._id, error)
+            logger.debug("%s: querying again: %s", self._id, error)
             self.why_unseen, self.is_unknown = str(error), False
             return None
         self.is_unknown = description is None
@@ -133,7 +133,7 @@ class Status:
             description = self.look(deadline=deadline)
             if description is not None and description.state.is_ending:
                 raise InstanceStateError(
-                    f"{self._id} will not be stopped any more: it is {description}",
+                    f"{self._id} cannot be stopped: it is {description}",
                     instance_id=self._id,
                     state=str(description.state),
                 )

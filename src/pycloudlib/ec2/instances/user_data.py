@@ -30,7 +30,7 @@ def checked_user_data(user_data: UserData | None) -> str | bytes | None:
         return None
     if not isinstance(user_data, (str, bytes, Message)):
         raise InvalidArgumentError(
-            f"user_data is a {type(user_data).__name__}; it must be a text, bytes, or an email.message.Message"
+            f"user_data is a {type(user_data).__name__}; it must be a string, bytes, or an email.message.Message"
         )
     try:
         given = user_data.as_bytes() if isinstance(user_data, Message) else user_data
@@ -40,7 +40,7 @@ def checked_user_data(user_data: UserData | None) -> str | bytes | None:
         raise InvalidArgumentError(f"the user data cannot be encoded: {error.__class__.__name__}") from None
     if size > MAX_USER_DATA:
         raise InvalidArgumentError(
-            f"the user data has {size} bytes; EC2 takes {MAX_USER_DATA} at most. "
+            f"the user data has {size} bytes; the maximum is {MAX_USER_DATA}. "
             "Compress it with gzip, which cloud-init unpacks, or let it fetch the rest"
         )
     return given

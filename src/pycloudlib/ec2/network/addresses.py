@@ -161,7 +161,7 @@ class ElasticAddresses:
             # Use a filter, because EC2 rejects an unknown id.
             return self._find("allocation-id", [allocation_id], deadline)
         except PermissionDeniedError as error:
-            logger.debug("releasing %s without a look: %s", allocation_id, error)
+            logger.debug("releasing %s without describing it: %s", allocation_id, error)
             return []
 
     def release_all(self, addresses: Iterable[ElasticAddress], deadline: Deadline | None = None) -> list[Exception]:

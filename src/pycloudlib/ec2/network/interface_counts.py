@@ -92,7 +92,7 @@ def limits_of(client: EC2Client, instance_type: str) -> InterfaceLimits | None:
         with translated():
             found = client.describe_instance_types(InstanceTypes=wanted)["InstanceTypes"]
     except CloudError as error:
-        logger.debug("no limits of %s: %s", instance_type, error)
+        logger.debug("cannot determine the limits of %s: %s", instance_type, error)
         return None
     network = found[0].get("NetworkInfo", {}) if found else {}
     if "MaximumNetworkInterfaces" not in network:

@@ -241,7 +241,7 @@ class NetworkInterfaces:
         except NetworkNotFoundError:
             return
         except PermissionDeniedError as error:
-            logger.debug("deleting %s without a look: %s", interface_id, error)
+            logger.debug("deleting %s without describing it: %s", interface_id, error)
             return
         if interface.attachment_id is None:
             return
@@ -268,7 +268,7 @@ class NetworkInterfaces:
             except (CloudError, NoResponseError) as error:
                 if isinstance(error, CloudError) and error.code not in PASSING_CODES | NOT_YET_KNOWN_CODES:
                     raise
-                logger.debug("%s: looking again: %s", interface_id, error)
+                logger.debug("%s: querying again: %s", interface_id, error)
                 last_seen = error
                 return None
             return found if found.attachment_status == "attached" else None

@@ -114,7 +114,9 @@ def rule_from(given: Rule | tuple[str, int | None, int | None, str]) -> Rule:
             raise InvalidArgumentError(f"the rule {given} is not one for ingress")
         return checked_rule(given.protocol, given.from_port, given.to_port, given.source, description=given.description)
     if not isinstance(given, tuple) or len(given) != len(("protocol", "from_port", "to_port", "source")):
-        raise InvalidArgumentError(f"{given!r} is no rule: it must be a Rule or (protocol, from_port, to_port, source)")
+        raise InvalidArgumentError(
+            f"{given!r} is not a rule: it must be a Rule or (protocol, from_port, to_port, source)"
+        )
     return checked_rule(*given)
 
 
@@ -164,15 +166,15 @@ def checked_network(text: str) -> str:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except (ValueError, TypeError):
-        raise InvalidArgumentError(f"{text!r} is no network, such as '203.0.113.0/24' or '2001:db8::/32'") from None
-    raise InvalidArgumentError(f"{text!r} is no network: the network of this address is {str(network)!r}")
+        raise InvalidArgumentError(f"{text!r} is not a network such as '203.0.113.0/24' or '2001:db8::/32'") from None
+    raise InvalidArgumentError(f"{text!r} is not a network: the network of this address is {str(network)!r}")
 
 
 def _checked_source(source: str) -> str:
     if isinstance(source, str) and _ID.fullmatch(source):
         return source
     if not isinstance(source, str):
-        raise InvalidArgumentError(f"{source!r} is no network, such as '203.0.113.0/24', and no security group")
+        raise InvalidArgumentError(f"{source!r} is neither a network such as '203.0.113.0/24' nor a security group")
     return checked_network(source)
 
 

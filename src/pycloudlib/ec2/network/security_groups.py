@@ -212,7 +212,7 @@ class SecurityGroup:
         try:
             using = NetworkInterfaces(self.context).find("group-id", self.id, deadline)
         except PycloudlibError as error:
-            logger.debug("cannot tell what uses %s: %s", self.id, error)
+            logger.debug("cannot determine what uses %s: %s", self.id, error)
             return True
         return bool(ledger.failed_in(user for one in using for user in (one.id, one.instance_id or "")))
 
@@ -221,7 +221,7 @@ class SecurityGroup:
         try:
             self.delete_by(Deadline.after(UNDO_TIMEOUT), patience=0)
         except Exception as error:
-            logger.error("%s was not deleted and is left to clean(): %s", self.id, error)
+            logger.error("could not delete %s; clean() tries again: %s", self.id, error)
 
     def _authorize(self, direction: Direction, rules: list[Rule], deadline: Deadline) -> None:
         call = self._call("authorize", direction)
@@ -349,7 +349,7 @@ def _check_name(name: str, description: str) -> None:
             f"the name of a security group is {name!r}; it must not be empty, nor 'default', nor begin with 'sg-'"
         )
     if not description:
-        raise InvalidArgumentError(f"the security group {name!r} needs a description: EC2 wants one")
+        raise InvalidArgumentError(f"the security group {name!r} needs a description")
 
 
 def _rule(
@@ -390,5 +390,5 @@ def _translated_to(rule: Rule, group_id: str, copy_id: str) -> Rule | None:
         return rule
     if rule.source == group_id:
         return Rule(rule.direction, rule.protocol, rule.from_port, rule.to_port, copy_id, rule.description)
-    logger.warning("the copy of %s is without the rule %s: that one exists in its own region only", group_id, rule)
+    logger.warning("the copy of %s lacks the rule %s, which refers to its own region", group_id, rule)
     return None

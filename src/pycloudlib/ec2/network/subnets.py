@@ -204,4 +204,4 @@ class NetworkParts:
         try:
             self.delete_gateway(gateway_id, vpc_id, deadline.at_most(UNDO_TIMEOUT))
         except PycloudlibError as error:
-            logger.error("%s was not deleted and is left to clean(): %s", gateway_id, error)
+            logger.error("could not delete %s; clean() tries again: %s", gateway_id, error)

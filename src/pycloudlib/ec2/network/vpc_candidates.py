@@ -74,8 +74,8 @@ class VPCCandidate:
         """Return the error for a VPC that its creator has not completed."""
         run, owner = self.tags.get(RUN, ""), self.tags.get(OWNER, "?")
         return IllegalStateError(
-            f"{self.id}, the VPC named {self.tags.get('Name')!r}, is incomplete: run {run} of {owner} began it at "
-            f"{self.tags.get(CREATED)} and has not completed it. If that run has ended, delete what it left: "
+            f"{self.id}, the VPC named {self.tags.get('Name')!r}, is incomplete: the run {run} of {owner} created it "
+            f"at {self.tags.get(CREATED)} and did not complete it; if that run has ended, delete its resources: "
             f"{sweep_command(run)}; or choose another name"
         )
 

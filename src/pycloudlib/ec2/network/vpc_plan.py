@@ -173,7 +173,7 @@ def planned_subnets(network: ipaddress.IPv4Network, zones: Zones, known: Sequenc
         InvalidArgumentError: a zone does not exist, or the CIDR blocks overlap, lie outside, or are too small.
     """
     if not known:
-        raise InvalidArgumentError("EC2 tells of no availability zone in this region")
+        raise InvalidArgumentError("EC2 lists no availability zone in this region")
     if zones is None:
         return {known[0]: str(network)}
     if isinstance(zones, Mapping):
@@ -209,9 +209,9 @@ def _check_zones(zones: Sequence[str], known: Sequence[str]) -> None:
         raise InvalidArgumentError(f"zones is empty; there are {', '.join(known)}, or 'all'")
     for zone in zones:
         if zone not in known:
-            raise InvalidArgumentError(f"there is no zone {zone!r} to be had here; there are {', '.join(known)}")
+            raise InvalidArgumentError(f"the zone {zone!r} is unknown or unavailable; available: {', '.join(known)}")
         if zones.count(zone) > 1:
-            raise InvalidArgumentError(f"the zone {zone!r} is asked for twice")
+            raise InvalidArgumentError(f"the zone {zone!r} is given twice")
 
 
 def _given_networks(network: ipaddress.IPv4Network, zones: Mapping[str, str]) -> dict[str, str]:

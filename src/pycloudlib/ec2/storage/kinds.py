@@ -55,13 +55,13 @@ def checked_kind(size_gb: int | None, drive_type: str, iops: int | None, *, has_
     kind = KINDS[drive_type]
     parameters: dict[str, Any] = {"VolumeType": drive_type}
     if size_gb is None and not has_snapshot:
-        raise InvalidArgumentError("a volume needs a size, or a snapshot that it is made of")
+        raise InvalidArgumentError("a volume needs a size or a snapshot")
     if size_gb is not None:
         _expect_within(f"the size of a volume of type {drive_type}", size_gb, kind.sizes_gb, "GiB")
         parameters["Size"] = size_gb
     if iops is not None:
         if kind.iops is None:
-            raise InvalidArgumentError(f"a volume of type {drive_type} takes no iops")
+            raise InvalidArgumentError(f"a volume of type {drive_type} has no iops")
         _expect_within(f"iops of a volume of type {drive_type}", iops, kind.iops, "operations a second")
         parameters["Iops"] = iops
     elif kind.needs_iops and kind.iops is not None:

@@ -88,5 +88,5 @@ def _check(subject: str, message: str) -> None:
     size = len(message.encode()) if isinstance(message, str) else 0
     if not 1 <= size <= MAX_MESSAGE_BYTES:
         raise InvalidArgumentError(
-            f"the message of a notification has {size} bytes; it must be a text of 1 to {MAX_MESSAGE_BYTES}"
+            f"the message of a notification has {size} bytes; it must be a string of 1 to {MAX_MESSAGE_BYTES}"
         )

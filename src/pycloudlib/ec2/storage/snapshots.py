@@ -344,7 +344,7 @@ def check_description(description: str) -> None:
     """
     if not is_sendable(description) or len(description) > MAX_DESCRIPTION_LENGTH:
         raise InvalidArgumentError(
-            f"the description is {description!r}; it must be a text of at most {MAX_DESCRIPTION_LENGTH} characters, "
+            f"the description is {description!r}; it must be a string of at most {MAX_DESCRIPTION_LENGTH} characters, "
             "without control characters"
         )
 

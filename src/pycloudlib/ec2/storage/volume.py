@@ -144,7 +144,7 @@ class Volume:
             CloudError: EC2 or SNS rejected the request.
         """
         if not wait and (on_progress is not None or notify is not None):
-            raise InvalidArgumentError("snapshot(wait=False) can neither call on_progress nor notify: nobody waits")
+            raise InvalidArgumentError("snapshot(wait=False) supports neither on_progress nor notify")
         if notify is not None:
             region_of_topic(notify)
         deadline = Deadline.after(timeout)
@@ -177,12 +177,12 @@ class Volume:
         run = self._run
         if run is None:
             raise InvalidArgumentError(
-                f"{self.id} was not asked for through its instance: take it from instance.volumes()"
+                f"{self.id} was not described through its instance: get it from instance.volumes()"
             )
         self._refresh(deadline)
         attached = self._seen.attachments
         if not attached:
-            raise IllegalStateError(f"{self.id} is attached to no instance")
+            raise IllegalStateError(f"{self.id} is not attached to an instance")
         return wait_until(
             lambda: device_of_volume(run, self.id, attached[0].device_name, deadline),
             what=f"{self.id} to appear in {attached[0].instance_id}",

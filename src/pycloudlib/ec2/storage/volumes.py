@@ -265,7 +265,7 @@ class Volumes:
             self.wait_until_available(volume_id, deadline)
         except PycloudlibTimeoutError as error:
             raise PycloudlibTimeoutError(
-                f"{error}; a guest does not let go a disk that is mounted: unmount it there first",
+                f"{error}; unmount the disk in the guest first",
                 what=error.what,
                 seconds=error.seconds,
                 last_seen=error.last_seen,
@@ -290,7 +290,9 @@ class Volumes:
             try:
                 self._records.wait_until_gone(volume_id, gone={"deleted"}, deadline=deadline)
             except PermissionDeniedError as error:
-                logger.warning("EC2 accepted to delete %s, and does not show whether it is gone: %s", volume_id, error)
+                logger.warning(
+                    "EC2 accepted the deletion of %s, but does not tell whether it is complete: %s", volume_id, error
+                )
         self._context.ledger.forget(volume_id)
 
     def discard(self, volume_id: str) -> None:
@@ -307,7 +309,7 @@ class Volumes:
                 self._refuse_if_kept_by(attachment, volume_id)
                 self.detach(volume_id, attachment.instance_id, deadline)
         except ResourceNotFoundError:
-            logger.info("%s is gone already", volume_id)
+            logger.info("%s is already deleted", volume_id)
             self._context.ledger.forget(volume_id)
             return
         except InstanceStateError:
@@ -321,7 +323,7 @@ class Volumes:
         try:
             return self.describe(volume_id, deadline).attachments
         except PermissionDeniedError as error:
-            logger.debug("deleting %s without a look: %s", volume_id, error)
+            logger.debug("deleting %s without describing it: %s", volume_id, error)
             return ()
 
     def _refuse_if_kept_by(self, attachment: Attachment, volume_id: str) -> None:

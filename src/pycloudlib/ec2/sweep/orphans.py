@@ -145,7 +145,7 @@ def checked_selection(
         raise InvalidArgumentError(f"older_than is {older_than!r}; it must be a number of seconds, 0 or more")
     for name, text in (("run", run), ("owner", owner)):
         if text is not None and (not isinstance(text, str) or not text):
-            raise InvalidArgumentError(f"{name} is {text!r}; it must be a text that is not empty")
+            raise InvalidArgumentError(f"{name} is {text!r}; it must be a non-empty string")
     if not isinstance(expired, bool):
         raise InvalidArgumentError(f"expired is {expired!r}; it must be True or False")
     meant = None if owner == ANY_OWNER else owner or own_tags[OWNER]

@@ -177,7 +177,7 @@ class Sweep:
         try:
             wait_until(
                 is_settled,
-                what="EC2 to list no more what was deleted",
+                what="EC2 to stop listing the deleted resources",
                 deadline=Deadline.after(self._patience),
                 interval=0.5,
                 max_interval=5.0,
@@ -230,7 +230,7 @@ class Sweep:
         except PycloudlibError as error:
             for one in ending:
                 if one.id in left:
-                    self._note(one, f"it was told to terminate, but {error}")
+                    self._note(one, f"its termination was requested, but {error}")
 
     def _terminate(self, context: RegionContext, instances: Sequence[Orphan]) -> None:
         call = partial(context.client.terminate_instances, InstanceIds=[one.id for one in instances])
@@ -284,9 +284,9 @@ class Sweep:
             return ""
         instance = next((one for one in found if one.kind == INSTANCE and one.id == orphan.instance_id), None)
         if instance is None:
-            return f"the instance {orphan.instance_id} uses it, which is not among what is to be deleted"
+            return f"the instance {orphan.instance_id} uses it, and is not selected"
         if instance in self._reasons:
-            return f"the instance {orphan.instance_id} uses it, which could not be deleted"
+            return f"the instance {orphan.instance_id} uses it, and could not be deleted"
         return ""
 
     def _note(self, orphan: Orphan, reason: str) -> None:

@@ -103,9 +103,9 @@ def build(
     built = catalogue.newest(codename, source="built")
     if built is not None and not force:
         if built.recipe == recipe():
-            progress(f"{built.name} is there already")
+            progress(f"{built.name} exists already")
             return built
-        progress(f"{built.name} is there, but was built in another way")
+        progress(f"{built.name} exists, but was built by another version")
     programs = require_programs()
     require_room(catalogue.directory)
     with catalogue.new_entry() as partial:
@@ -129,7 +129,7 @@ def require_programs() -> dict[str, Path]:
     programs = require_all(["mmdebstrap", "mke2fs", "setpriv", "tar", "unshare", *fakeroot], "to build an image")
     if not any(keyring.exists() for keyring in KEYRINGS):
         raise MissingPrerequisiteError(
-            "Debian's archive keys are not installed, needed to build an image: "
+            "Debian's archive keys are required to build an image, but not installed: "
             + install_command(["debian-archive-keyring"])
         )
     return programs
@@ -236,8 +236,8 @@ def _run_mmdebstrap(command: Sequence[str], environment: dict[str, str] | None, 
     said = "; ".join(without_secrets(line) for line in last) or f"exit status {status}"
     if "unable to pick chroot mode" in said:
         raise ImageError(
-            "a plain user cannot build an image on this machine: run it as root, or install what gives a plain user a "
-            f"root of its own: {install_command(['uidmap', 'fakechroot', 'fakeroot'])}"
+            "this user cannot build an image on this host: run the command as root, or install "
+            f"programs that emulate root: {install_command(['uidmap', 'fakechroot', 'fakeroot'])}"
         )
     raise ImageError(f"mmdebstrap failed: {said}")
 
@@ -307,7 +307,7 @@ def _run(command: Sequence[str], *, what: str) -> None:
     if done.returncode == 0:
         return
     if qemu_img.NO_SPACE in done.stderr:
-        raise ImageError(f"{what}: no room left on the disk")
+        raise ImageError(f"{what}: no space left on the disk")
     raise ImageError(f"{what}: {'; '.join(done.stderr.strip().splitlines()[-LAST_LINES:])}")
 
 
@@ -327,7 +327,7 @@ def _take_out(source: Path, destination: Path) -> str:
 def _newest(directory: Path, pattern: str) -> Path:
     found = max(directory.glob(pattern), key=lambda path: path.stat().st_mtime, default=None)
     if found is None:
-        raise ImageError(f"the packages brought no {pattern}: the image cannot boot")
+        raise ImageError(f"the packages contain no {pattern}: the image cannot boot")
     return found
 
 

@@ -105,14 +105,14 @@ def choose_accelerator(
     if without_kvm:
         return Accelerator("tcg", without_kvm)
     if probe_kernel is None:
-        return Accelerator("tcg", f"{KVM_DEVICE} was not tried: no image has a kernel to try it with")
+        return Accelerator("tcg", f"{KVM_DEVICE} was not tested: no image has a kernel to test it with")
     question = _question(probe_kernel)
     remembered = _recall(memory, question)
     if remembered is not None:
         return remembered
     answer = _probe(probe_kernel)
     if answer.name == "tcg":
-        notify(f"{KVM_DEVICE} is there but does not work, so machines run under emulation: {answer.reason}")
+        notify(f"{KVM_DEVICE} exists but does not work, so instances run under software emulation: {answer.reason}")
     _remember(memory, question, answer)
     return answer
 
@@ -174,6 +174,6 @@ def _remember(memory: Path, question: str, answer: Accelerator) -> None:
         partial.write_text(json.dumps({"question": question, "answer": asdict(answer)}), encoding="utf-8")
         partial.replace(memory)
     except OSError as error:
-        logger.warning("%s cannot be written, so the next start has to find out again: %s", memory, error.strerror)
+        logger.warning("%s cannot be written, so the next start tests again: %s", memory, error.strerror)
         with contextlib.suppress(OSError):
             partial.unlink()

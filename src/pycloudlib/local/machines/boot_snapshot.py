@@ -118,7 +118,9 @@ class BootSnapshots:
             return self._find(key) or self._make(key, anybody, accelerator, still_wanted)
         except (PycloudlibError, OSError) as error:
             if still_wanted():
-                logger.warning("%s boots from the beginning: no boot could be saved: %s", spec.instance_id, error)
+                logger.warning(
+                    "%s boots from the beginning: no boot snapshot could be taken: %s", spec.instance_id, error
+                )
                 self._unusable.add(key)
             return None
 
@@ -310,7 +312,7 @@ def _await_ready(host: socket.socket, process: subprocess.Popen[bytes], wanted: 
 
 def _require(wanted: Wanted) -> None:
     if not wanted():
-        raise MachineError("nobody waits for it any more")
+        raise MachineError("no instance waits for it any more")
 
 
 def _is_saved(qmp: QMP) -> bool:

@@ -112,7 +112,7 @@ class QemuProcess:
                     self._said_last = complaint
                 if qemu_img.NO_SPACE in complaint and not self._cause:
                     # The guest would see a broken disk, and its user would not learn the reason.
-                    self.kill(f"no room left on the disk for {self._directory}")
+                    self.kill(f"no space left on the disk for {self._directory}")
 
     def _wait(self) -> int:
         try:

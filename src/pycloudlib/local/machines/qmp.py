@@ -102,7 +102,7 @@ class QMP:
         try:
             return answer.result(COMMAND_SECONDS)
         except FutureTimeoutError:
-            raise MachineError(f"{command}: QEMU did not answer within {COMMAND_SECONDS:g} s") from None
+            raise MachineError(f"{command}: QEMU did not respond within {COMMAND_SECONDS:g} s") from None
 
     def _send_line(self, line: bytes, fds: Sequence[int]) -> None:
         # The kernel may accept a part of the line; the descriptors travel with its first byte.

@@ -415,5 +415,5 @@ def _meet_interface(target: Interface | None, far: End, route: Route, packets: P
 def _nat_gateway(vpc: Vpc, route: Route) -> tuple[NatGateway, Subnet]:
     gateway = vpc.nat_gateways.get(route.target_id)
     if gateway is None or gateway.public_ip is None:
-        raise _Stop(route.target_id, f"{route.target_id} is no public NAT gateway")
+        raise _Stop(route.target_id, f"{route.target_id} is not a public NAT gateway")
     return gateway, vpc.subnets[gateway.subnet_id]

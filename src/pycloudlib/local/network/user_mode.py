@@ -34,7 +34,8 @@ def enclosing_network(address: str) -> str:
     prefix = 32 - bits.bit_length()
     if prefix == 0:
         raise LocalEC2Error(
-            f"machines cannot have addresses below 128.0.0.0, such as {address}: use another CIDR block"
+            f"instances on user networking cannot have addresses below 128.0.0.0, such as {address}: "
+            "use another CIDR block"
         )
     network = ipaddress.IPv4Network(f"{address}/{prefix}", strict=False)
     if prefix >= SHORTEST_PREFIX:

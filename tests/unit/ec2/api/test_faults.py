@@ -122,8 +122,7 @@ def test_a_page_instead_of_an_answer_is_not_quoted() -> None:
     )
     translated_error = translate(ResponseParserError(quoted))
     assert str(translated_error) == (
-        "what answers at the endpoint is not EC2, so check endpoint_url: "
-        "Unable to parse response (syntax error: line 1)"
+        "the server at the endpoint is not EC2: check endpoint_url: Unable to parse response (syntax error: line 1)"
     )
 
 

@@ -89,7 +89,7 @@ def test_a_proxy_that_is_not_there_is_named_with_its_variable(
     message = str(caught.value)
     shown = dead_proxy.replace("//", "//***:***@")
     assert message.startswith(f"cannot reach EC2 through the proxy {shown}, which {variable} names: ")
-    assert message.endswith("Connection refused; check the proxy, or name the host of the endpoint in NO_PROXY")
+    assert message.endswith("Connection refused; check the proxy, or add the host of the endpoint to NO_PROXY")
     assert ("secret" in message, "\n" in message) == (False, False)
 
 

@@ -24,7 +24,7 @@ def test_a_known_region_is_taken(scripted_client, script: ScriptedEC2) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("eu-west-2", "did you mean eu-west-1"), ("xyz", "there are eu-west-1, us-east-1"), (7, "must be a text")],
+    [("eu-west-2", "did you mean eu-west-1"), ("xyz", "there are eu-west-1, us-east-1"), (7, "must be a string")],
 )
 def test_any_other_one_is_refused(scripted_client, script: ScriptedEC2, name: str, message: str) -> None:
     script.answer("DescribeRegions", regions("us-east-1", "eu-west-1"))

@@ -231,7 +231,7 @@ def test_a_boot_does_not_wait_for_a_call_of_its_watch(booting: Booting, monkeypa
 
 def test_running_without_an_address_is_not_enough(booting: Booting) -> None:
     booting.descriptions = [InstanceDescription("i-1", InstanceState.RUNNING)]
-    with pytest.raises(BootTimeoutError, match="waiting for EC2 to give it an address"):
+    with pytest.raises(BootTimeoutError, match="waiting for EC2 to assign an address"):
         booting.wait(timeout=0.1)
 
 
@@ -337,7 +337,7 @@ def test_a_refused_key_is_borne_until_cloud_init_installs_it(booting: Booting) -
 def test_a_key_that_stays_refused_ends_the_boot(booting: Booting) -> None:
     booting.guest.sshd.authorized_keys_path.write_text("")
     booting.auth_patience = 0.1
-    with pytest.raises(BootError, match=r"it refused the key of the user .* for 0\.1 s") as caught:
+    with pytest.raises(BootError, match=r"it rejected the key of the user .* for 0\.1 s") as caught:
         booting.wait()
     assert booting.login.username in str(caught.value)
 
@@ -478,7 +478,7 @@ def test_a_time_out_says_when_the_guest_reported_nothing(booting: Booting) -> No
     # As one whose start-up files ask a question.
     booting.guest.start_up("exec sleep 600")
     booting.connect()
-    timed_out(booting, "last seen: the guest has not reported on cloud-init yet")
+    timed_out(booting, "last seen: the guest has not reported cloud-init's status yet")
 
 
 def test_a_restart_is_over_when_the_boot_id_has_changed(booting: Booting) -> None:
@@ -524,7 +524,7 @@ def test_a_restart_that_never_happens_times_out(booting: Booting) -> None:
 
     expiring = threading.Thread(target=expire)
     expiring.start()
-    with pytest.raises(BootTimeoutError, match=r"waited 600 s .*; last seen: still the boot before"):
+    with pytest.raises(BootTimeoutError, match=r"waited 600 s .*; last seen: still the previous boot"):
         booting.wait(deadline=Deadline.after(600, clock), old_boot_id=old)
     expiring.join()
 
@@ -753,7 +753,7 @@ def test_wait_logs_in_while_ec2_still_calls_the_instance_pending(booting: Bootin
 
 def test_wait_does_not_end_before_ec2_calls_the_instance_running(booting: Booting) -> None:
     booting.descriptions = [replace(PENDING, public_ip="127.0.0.1")]
-    with pytest.raises(BootTimeoutError, match="waiting for EC2 to call it running; last seen: pending"):
+    with pytest.raises(BootTimeoutError, match="waiting for EC2 to report it as running; last seen: pending"):
         booting.wait(timeout=5)
 
 
@@ -768,7 +768,7 @@ def test_wait_asks_ec2_anew_about_a_pending_instance_whose_commands_run(booting:
 
 def test_wait_connects_to_no_private_address_of_a_pending_instance(booting: Booting) -> None:
     booting.descriptions = [replace(PENDING, private_ip="127.0.0.1")]
-    with pytest.raises(BootTimeoutError, match="waiting for EC2 to give it an address"):
+    with pytest.raises(BootTimeoutError, match="waiting for EC2 to assign an address"):
         booting.wait(timeout=0.5)
     assert booting.stages == []
 

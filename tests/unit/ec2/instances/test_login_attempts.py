@@ -135,7 +135,7 @@ def test_a_key_may_be_refused_until_cloud_init_has_installed_it(clock: FakeClock
     clock.sleep(120)
     assert tried.why_over() == ""
     clock.sleep(1)
-    assert tried.why_over() == "it refused the key of the user 'ubuntu' for 120 s"
+    assert tried.why_over() == "it rejected the key of the user 'ubuntu' for 120 s"
 
 
 def test_a_login_forgets_the_failures(clock: FakeClock) -> None:

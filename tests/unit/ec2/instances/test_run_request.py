@@ -164,7 +164,7 @@ GOOD = {"disk_size_gb": 15, "username": None, "switches": {"wait": True}, "more"
 @pytest.mark.parametrize(
     ("image_id", "instance_type", "others", "message"),
     [
-        (None, "t3.micro", {}, "image_id is None; it must be a text"),
+        (None, "t3.micro", {}, "image_id is None; it must be a string"),
         ("", "t3.micro", {}, "image_id is ''"),
         (7, "t3.micro", {}, "image_id is 7"),
         ("ami-1", None, {}, "instance_type is None"),

@@ -26,7 +26,7 @@ def test_types_that_need_iops_get_the_fewest(drive_type: str) -> None:
 
 def test_iops_are_taken_where_the_type_has_them() -> None:
     assert checked_kind(8, "gp3", 4000, has_snapshot=False)["Iops"] == 4000
-    with pytest.raises(InvalidArgumentError, match="type gp2 takes no iops"):
+    with pytest.raises(InvalidArgumentError, match="type gp2 has no iops"):
         checked_kind(8, "gp2", 4000, has_snapshot=False)
     with pytest.raises(InvalidArgumentError, match="iops of a volume of type gp3 is 10; it must be 3000 to 80000"):
         checked_kind(8, "gp3", 10, has_snapshot=False)

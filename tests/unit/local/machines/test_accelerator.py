@@ -49,7 +49,7 @@ def test_a_kvm_that_does_not_work_is_told_once(memory: Path, kernel: ProbeKernel
     chosen = [choose_accelerator("auto", kernel, memory, notify=told.append) for _ in range(2)]
     assert [(one.name, one.reason) for one in chosen] == [("tcg", "failed to set MSR 0x10a")] * 2
     (line,) = told
-    assert line.endswith("is there but does not work, so machines run under emulation: failed to set MSR 0x10a")
+    assert line.endswith("exists but does not work, so instances run under software emulation: failed to set MSR 0x10a")
     assert boots.read_text() == "\n"
 
 

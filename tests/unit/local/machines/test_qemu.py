@@ -135,7 +135,7 @@ def test_a_machine_for_whose_writes_there_is_no_room_ends_and_says_so(driver: Qe
     (tmp_path / "bin" / QEMU).write_text(OUT_OF_ROOM)
     cause, detail = why_it_went_off(driver) or (None, "")
     assert cause is PowerOffCause.DIED
-    assert detail.startswith("no room left on the disk for ")
+    assert detail.startswith("no space left on the disk for ")
 
 
 @pytest.mark.parametrize("added", ["", "network-config=disabled"])
@@ -207,7 +207,7 @@ def test_machine_that_is_off_serves_commands_for_its_disks(host: WithBootSnapsho
     overlay = host.options.directory / "nowhere" / "overlay.qcow2"
     end = ended(machine, Freeze(EmptyDisk("vol-1"), overlay))
     assert end.outcome is Outcome.FAILED
-    assert "cannot make the disk" in end.detail
+    assert "cannot create the disk" in end.detail
 
 
 def test_console_of_destroyed_machine_is_kept(host: WithBootSnapshot, driver: QemuDriver) -> None:

@@ -211,7 +211,7 @@ class VolumeRecords(LocalRecords):
             if error is None:
                 volume.size = int(modification.target_size or volume.size)
             else:
-                logger.warning("%s could not be made larger: %s", volume.id, error)
+                logger.warning("%s could not grow: %s", volume.id, error)
             modification.finish(error)
 
     def attach_volume(

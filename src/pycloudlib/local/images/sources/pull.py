@@ -155,7 +155,7 @@ class Puller:
     def _registered(self, disk: PublishedDisk) -> Image | None:
         for image in self.catalog.images():
             if (image.name, image.owner_id) == (disk.offer.name, disk.offer.owner_id):
-                self.reporter.say(f"{image.name} is there already")
+                self.reporter.say(f"{image.name} exists already")
                 return image
         return None
 

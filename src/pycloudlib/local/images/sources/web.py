@@ -226,7 +226,7 @@ def is_cut(error: BaseException) -> bool:
 def no_space(error: OSError, directory: Path) -> LocalEC2Error:
     """Return the error for a file that cannot be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return LocalEC2Error(f"no room left on the disk: free some in {directory}, then try again")
+        return LocalEC2Error(f"no space left on the disk: free some in {directory}, then try again")
     return LocalEC2Error(f"cannot write to {directory}: {error.strerror}")
 
 

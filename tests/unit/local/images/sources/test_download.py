@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_nothing(server: ImageServer, tmp_path: Path) -> None
     with small_disk(tmp_path / "small", "1m") as small:
         with pytest.raises(LocalEC2Error) as raised:
             fetch(server, small / "disk.img")
-        assert str(raised.value) == f"no room left on the disk: free some in {small}, then try again"
+        assert str(raised.value) == f"no space left on the disk: free some in {small}, then try again"
         assert [*small.iterdir()] == []
 
 
