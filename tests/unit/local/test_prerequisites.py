@@ -41,7 +41,7 @@ def test_a_program_is_found_where_the_administrators_programs_are(bin_dir: Path)
 def test_a_missing_program_is_named_with_its_purpose_and_package() -> None:
     with pytest.raises(MissingPrerequisiteError) as caught:
         prerequisites.require("qemu-img", "to make disks")
-    assert "qemu-img is not installed, and required to make disks: " in str(caught.value)
+    assert "qemu-img is required to make disks, but not installed: " in str(caught.value)
     assert str(caught.value).endswith("apt-get install -y qemu-utils")
 
 
