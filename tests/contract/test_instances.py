@@ -65,7 +65,7 @@ def test_what_others_launched_is_left_alone(ec2: EC2, other_ec2: EC2, image_id: 
         ({"stat": "running"}, "no filter 'stat'; did you mean state"),
         ({"instance_typ": "t3.micro"}, "did you mean instance_type"),
         ({"colour": "blue"}, "the usual ones are state"),
-        ({"state": "asleep"}, "no instance is ever 'asleep'; the states are pending, running"),
+        ({"state": "asleep"}, "unknown instance state 'asleep'; allowed: pending, running"),
         ({"image": object()}, "must be a string"),
     ],
 )
@@ -84,7 +84,7 @@ def test_an_instance_of_boto3s_becomes_one_of_ours(ec2: EC2, other_ec2: EC2, ima
 
 @pytest.mark.parametrize("nothing", [None, 7, "", object()])
 def test_what_is_no_instance_is_refused(ec2: EC2, nothing: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="is no instance"):
+    with pytest.raises(InvalidArgumentError, match="is not an instance"):
         ec2.get_instance(nothing)
 
 

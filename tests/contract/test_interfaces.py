@@ -191,7 +191,7 @@ def test_no_free_index_is_refused_before_anything_is_created(ec2: EC2, instance:
 
 
 def test_ipv6_in_a_subnet_without_it_is_refused(untouched: EC2Instance) -> None:
-    with pytest.raises(InvalidArgumentError, match="can have no IPv6 addresses"):
+    with pytest.raises(InvalidArgumentError, match="cannot have IPv6 addresses"):
         untouched.add_network_interface(ipv6_address_count=1)
 
 

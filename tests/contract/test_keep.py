@@ -50,7 +50,7 @@ def test_the_vpc_made_for_it_stays_too_but_not_its_other_instances(ec2: EC2, oth
 
 
 def test_keep_refuses_a_deleted_instance(ec2: EC2, running: EC2Instance) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"{running.id!r} is no instance"):
+    with pytest.raises(InvalidArgumentError, match=f"{running.id!r} is not an instance"):
         ec2.keep(running.id)  # type: ignore[arg-type]
     assert running.delete() == []
     with pytest.raises(InstanceStateError, match=f"{running.id} cannot be kept: it is terminated"):

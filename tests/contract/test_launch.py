@@ -160,7 +160,7 @@ def test_an_instance_is_launched_into_a_vpc(ec2: EC2, image_id: str) -> None:
         ({"user_data": "x" * 16385}, "16385 bytes"),
         ({"user_data": 7}, "user_data is a int"),
         ({"enable_ipv6": "yes"}, "enable_ipv6 is 'yes'"),
-        ({"vpc": "vpc-1"}, "vpc is a str; it must be what get_or_create_vpc"),
+        ({"vpc": "vpc-1"}, "vpc is a str; it must be a VPC from get_or_create_vpc"),
         ({"SubnetIds": []}, "did you mean SubnetId"),
         ({"Placement": "here"}, "Placement"),
         ({"instance_type": ""}, "instance_type is ''"),

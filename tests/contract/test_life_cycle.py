@@ -112,7 +112,7 @@ def test_a_protected_instance_is_not_deleted_until_it_is_unprotected(ec2: EC2, i
     assert instance.termination_protection
     (error,) = instance.delete()
     assert isinstance(error, InstanceStateError)
-    assert f"{instance.id}: it cannot be deleted: it is protected from termination" in str(error)
+    assert f"{instance.id}: it cannot be deleted: it has termination protection" in str(error)
     assert not instance.state.is_ending
     (reported,) = ec2.clean()
     assert instance.id in str(reported)

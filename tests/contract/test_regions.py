@@ -165,7 +165,9 @@ def test_this_objects_own_region_is_another_object(ec2: EC2) -> None:
 
 @pytest.mark.parametrize("name", ["eu-wset-1", "nowhere"])
 def test_an_unknown_region_is_refused_with_the_nearest(ec2: EC2, name: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"no region '{name}' that this account can use; .*{OTHER}"):
+    with pytest.raises(
+        InvalidArgumentError, match=f"unknown region '{name}', or not enabled for this account; .*{OTHER}"
+    ):
         ec2.in_region(name)
 
 

@@ -175,7 +175,7 @@ REFUSED_RULES: list[tuple[dict[str, Any], str]] = [
     ({"protocol": "tcp", "from_port": 80}, "either cidr or source_group"),
     ({"protocol": "tcp", "from_port": 80, "cidr": "::/0", "source_group": "sg-1"}, "either cidr or source_group"),
     ({"protocol": "tcp", "from_port": 80, "cidr": "10.0.0.1/8"}, "network of this address is '10.0.0.0/8'"),
-    ({"protocol": "tcp", "from_port": 80, "cidr": "everywhere"}, "is no network"),
+    ({"protocol": "tcp", "from_port": 80, "cidr": "everywhere"}, "is not a network|is neither a network"),
     ({"protocol": "tcp", "from_port": 80, "source_group": "web"}, "must be a SecurityGroup, or an id"),
     ({"protocol": "tcp", "from_port": 80, "cidr": "::/0", "description": "x" * 256}, "at most 255"),
 ]

@@ -151,5 +151,5 @@ def test_volumes_are_found_by_filters(ec2: EC2) -> None:
 
 
 def test_a_volume_found_without_its_instance_does_not_know_the_guest(ec2: EC2) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"take it from instance.volumes"):
+    with pytest.raises(InvalidArgumentError, match=r"get it from instance.volumes"):
         ec2.create_volume(1).guest_device()

@@ -83,7 +83,7 @@ def test_each_type_of_key_lets_in(
 
 def test_a_protected_machine_goes_on(launched: EC2Instance) -> None:
     (error,) = launched.delete()
-    assert "protected from termination" in str(error)
+    assert "has termination protection" in str(error)
     assert launched.execute("echo still here").check() == "still here"
 
 

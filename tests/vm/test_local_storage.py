@@ -126,7 +126,7 @@ def test_a_snapshot_for_which_there_is_no_room_fails_and_says_why(
                 interval=0.05,
             )
             described = ec2.describe_snapshot(snapshot_id)
-            assert "no room left" in described["StateMessage"]
+            assert "no space left" in described["StateMessage"]
             assert refusal(ec2.create_volume, SnapshotId=snapshot_id) == "IncorrectState"
             image_id = ec2.client.create_image(InstanceId=instance, Name="no room")["ImageId"]
             wait_until(
@@ -135,4 +135,4 @@ def test_a_snapshot_for_which_there_is_no_room_fails_and_says_why(
                 deadline=Deadline.after(240),
                 interval=0.05,
             )
-            assert "no room left" in ec2.describe_image(image_id)["StateReason"]["Message"]
+            assert "no space left" in ec2.describe_image(image_id)["StateReason"]["Message"]

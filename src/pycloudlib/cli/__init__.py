@@ -6,6 +6,7 @@ import os
 import sys
 
 from pycloudlib.cli.exit_statuses import INTERRUPTED
+from pycloudlib.installation import install_extras
 
 
 def main() -> None:
@@ -32,5 +33,5 @@ def _run() -> int:
     try:
         from pycloudlib.cli.root import run
     except ImportError as error:
-        sys.exit(f"pycloudlib: the command line needs {error.name}: pip install 'pycloudlib-ec2[cli]'")
+        sys.exit(f"pycloudlib: the command line needs {error.name}: {install_extras('cli')}")
     return run()

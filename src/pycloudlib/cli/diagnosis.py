@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from pycloudlib.cli.cloud import Cloud, key_settings
 from pycloudlib.errors import ConfigError, CredentialsError, PycloudlibError
+from pycloudlib.installation import install_extras
 
 if TYPE_CHECKING:
     from pycloudlib.config import Settings
@@ -129,7 +130,7 @@ def _extras() -> Check:
     missing = [extra for extra, module in EXTRAS.items() if find_spec(module) is None]
     if not missing:
         return Check("extras", State.OK, ", ".join(EXTRAS))
-    remedy = f"if you need them: pip install 'pycloudlib-ec2[{','.join(missing)}]'"
+    remedy = f"if you need them: {install_extras(*missing)}"
     return Check("extras", State.NOTE, f"not installed: {', '.join(missing)}", remedy)
 
 

@@ -19,6 +19,7 @@ from pycloudlib.cli.cloud import Cloud, cloud_options, with_options
 from pycloudlib.cli.on_demand import check_pull, found_or_pulled, pull_option
 from pycloudlib.cli.progress import plain_step
 from pycloudlib.errors import MissingPrerequisiteError
+from pycloudlib.installation import install_extras
 
 if TYPE_CHECKING:
     from pycloudlib.ec2.cloud import EC2
@@ -107,7 +108,7 @@ def require_extras(command: str, needed: Mapping[str, str]) -> None:
     """
     for module, extra in needed.items():
         if find_spec(module) is None:
-            raise MissingPrerequisiteError(f"{command} needs {module}: pip install 'pycloudlib-ec2[{extra}]'")
+            raise MissingPrerequisiteError(f"{command} needs {module}: {install_extras(extra)}")
 
 
 def check_writing(paths: Iterable[Path | None]) -> None:

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pycloudlib.errors import MissingPrerequisiteError
+from pycloudlib.installation import install_extras
 
 DEBIAN_PACKAGES = {
     "apt-config": "apt",
@@ -37,8 +38,6 @@ MOTO_VERSION = "5.2.5"
 
 MOTO_SERVER_MODULES = ("flask", "flask_cors", "werkzeug")
 """What moto's server needs beside moto."""
-
-_INSTALL_LOCAL = "pip install 'pycloudlib-ec2[local]'"
 
 SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"
 """Where mke2fs lies, and what a plain user's PATH leaves out."""
@@ -102,14 +101,15 @@ def require_moto() -> None:
     try:
         installed = version("moto")
     except PackageNotFoundError:
-        raise MissingPrerequisiteError(f"the local EC2 needs moto {MOTO_VERSION}: {_INSTALL_LOCAL}") from None
+        raise MissingPrerequisiteError(f"the local EC2 needs moto {MOTO_VERSION}: {install_extras('local')}") from None
     if installed != MOTO_VERSION:
         raise MissingPrerequisiteError(
-            f"the local EC2 works with moto {MOTO_VERSION} only, and moto {installed} is installed: {_INSTALL_LOCAL}"
+            f"the local EC2 works with moto {MOTO_VERSION} only, and moto {installed} is installed: "
+            f"{install_extras('local')}"
         )
     missing = [name for name in MOTO_SERVER_MODULES if find_spec(name) is None]
     if missing:
-        raise MissingPrerequisiteError(f"the local EC2 needs {missing[0]}: {_INSTALL_LOCAL}")
+        raise MissingPrerequisiteError(f"the local EC2 needs {missing[0]}: {install_extras('local')}")
 
 
 def missing_programs(programs: Iterable[str], purpose: str) -> MissingPrerequisiteError:

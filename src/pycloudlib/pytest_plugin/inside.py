@@ -55,7 +55,7 @@ def _check(config: pytest.Config, options: CloudOptions) -> None:
     if not (options.local and options.local_inside):
         return
     if options.local_network == "user":
-        raise pytest.UsageError("--cloud-local-inside needs network namespaces: leave out --cloud-local-network user")
+        raise pytest.UsageError("--cloud-local-inside needs network namespaces: omit --cloud-local-network user")
     if list(config.invocation_params.args) != sys.argv[1:]:
         raise pytest.UsageError(
             "--cloud-local-inside starts pytest anew, and so needs pytest to be started from the command line"

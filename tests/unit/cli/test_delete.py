@@ -22,7 +22,7 @@ def foreign(world: CliWorld) -> Iterator[str]:
 def test_without_a_terminal_and_without_yes_nothing_is_deleted(world: CliWorld, machine: str) -> None:
     done = world.cli.run("delete", "--local", machine, stdin="y\n")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "there is no terminal: add --yes" in done.stderr
+    assert "without a terminal: add --yes" in done.stderr
     assert world.states("--tag", "shared") == {machine: "running"}
 
 
@@ -55,7 +55,7 @@ def test_one_that_is_protected_is_said_and_the_others_go(world: CliWorld) -> Non
     assert done.returncode == 1
     told = {each["id"]: each for each in json.loads(done.stdout)}
     assert told[other] == {"id": other, "deleted": True, "errors": []}
-    assert "protected from termination" in told[one]["errors"][0]
+    assert "has termination protection" in told[one]["errors"][0]
     world.client().modify_instance_attribute(InstanceId=one, DisableApiTermination={"Value": False})
     assert world.cli.run("delete", "--local", "--yes", "--no-wait", one).returncode == 0
 

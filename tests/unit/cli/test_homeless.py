@@ -43,7 +43,7 @@ def test_a_kept_machine_is_reached_without_a_file_of_host_keys(cli: QuickCommand
     assert done.returncode == 0, done.stderr
     (machine,) = json.loads(done.stdout)
     assert machine["ssh"] == ""
-    assert "no ssh command to print: this user has no home directory: set XDG_CACHE_HOME, or HOME" in done.stderr
+    assert "cannot print the ssh command: this user has no home directory: set XDG_CACHE_HOME, or HOME" in done.stderr
     assert cli.run("exec", *key, machine["id"], "--", "echo", "here").stdout == "here\n"
     deleted = cli.run("delete", "--yes", machine["id"])
     assert (deleted.returncode, deleted.stdout) == (0, f"{machine['id']}\n"), deleted.stderr

@@ -7,6 +7,7 @@ import pytest
 
 from pycloudlib.cli.images_under_test import check_writing, is_disk, require_extras
 from pycloudlib.errors import MissingPrerequisiteError
+from pycloudlib.installation import install_extras
 
 
 def test_an_image_is_an_ami_a_release_or_a_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,13 +25,12 @@ def test_an_image_is_an_ami_a_release_or_a_disk(tmp_path: Path, monkeypatch: pyt
 
 def test_what_is_not_installed_is_told_with_the_command_that_installs_it() -> None:
     require_extras("validate", {"json": "report"})
-    with pytest.raises(
-        MissingPrerequisiteError, match=r"^validate needs no_such: pip install 'pycloudlib-ec2\[report\]'$"
-    ):
+    with pytest.raises(MissingPrerequisiteError) as caught:
         require_extras("validate", {"no_such": "report"})
+    assert str(caught.value) == f"validate needs no_such: {install_extras('report')}"
 
 
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_launched(tmp_path: Path) -> None:
     check_writing((None, tmp_path / "report.html"))
-    with pytest.raises(click.UsageError, match="there is no directory"):
+    with pytest.raises(click.UsageError, match="does not exist"):
         check_writing((None, tmp_path / "missing" / "report.html"))

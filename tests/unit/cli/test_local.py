@@ -18,6 +18,7 @@ from pycloudlib.cli.local import start
 from pycloudlib.config import load_settings
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import LocalEC2Error
+from pycloudlib.installation import install_extras
 from pycloudlib.local import LocalEC2, daemon, paths
 from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.local.prerequisites import MOTO_VERSION, find
@@ -170,9 +171,9 @@ def test_settings_that_another_start_has_written_meanwhile_are_not_overwritten(t
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        ("missing/local.toml", "there is no directory"),
-        ("/dev/full", "it is no file"),
-        ("others.toml", "holds other settings"),
+        ("missing/local.toml", "does not exist"),
+        ("/dev/full", "it is not a regular file"),
+        ("others.toml", "contains other settings"),
     ],
 )
 def test_settings_that_cannot_be_written_are_refused_before_the_start(
@@ -210,7 +211,7 @@ def test_a_name_that_cannot_be_a_directory_is_refused(name: str, cli: CommandLin
 def test_a_second_one_of_that_name_is_refused(cli: CommandLine) -> None:
     cli.run(*SIMULATED)
     assert cli.complaint(*SIMULATED) == (
-        "a local EC2 named 'default' is running already: "
+        "a local EC2 named 'default' is already running: "
         "use it, stop it with `pycloudlib local stop --name default`, or give another name"
     )
     assert list(daemon.running_servers()) == ["default"]
@@ -251,8 +252,8 @@ def test_without_qemu_it_says_what_to_install(cli: CommandLine, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("module", "complaint"),
     [
-        ("moto", f"the local EC2 needs moto {MOTO_VERSION}: pip install 'pycloudlib-ec2[local]'"),
-        ("click", "the command line needs click: pip install 'pycloudlib-ec2[cli]'"),
+        ("moto", f"the local EC2 needs moto {MOTO_VERSION}: {install_extras('local')}"),
+        ("click", f"the command line needs click: {install_extras('cli')}"),
     ],
 )
 def test_without_an_optional_package_it_says_what_to_install(
@@ -325,8 +326,8 @@ def test_a_server_whose_description_is_damaged_is_not_taken_for_none(cli: Comman
     for garbage in ("", "[1]", "{}", "\0\0\0", '{"pid": 1'):
         description.write_text(garbage)
         assert cli.run("local", "status").stderr == "No local EC2 is running.\n"
-        assert cli.complaint("local", "stop").startswith(f"{description} does not tell which process")
-        assert "a local EC2 named 'default' is running already" in cli.complaint(*SIMULATED)
+        assert cli.complaint("local", "stop").startswith(f"{description} does not name the process")
+        assert "a local EC2 named 'default' is already running" in cli.complaint(*SIMULATED)
     os.kill(info.pid, signal.SIGTERM)
     wait_until(lambda: not is_alive(info.pid), what="it to be gone", deadline=Deadline.after(30), interval=0.05)
 
@@ -353,7 +354,7 @@ def test_a_home_that_cannot_be_written_is_named(cli: CommandLine, monkeypatch: p
     in_the_way = cli.home / "file"
     in_the_way.touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(in_the_way))
-    assert cli.complaint(*SIMULATED).startswith(f"cannot make the directory {in_the_way}/pycloudlib/local (")
+    assert cli.complaint(*SIMULATED).startswith(f"cannot create the directory {in_the_way}/pycloudlib/local (")
 
 
 def test_a_directory_that_is_taken_by_a_file_is_named(cli: CommandLine) -> None:

@@ -156,7 +156,7 @@ def test_name_of_several_vpcs_is_refused(home: Home) -> None:
     for block in ("10.8.0.0/16", "10.9.0.0/16"):
         vpc_id = client.create_vpc(CidrBlock=block)["Vpc"]["VpcId"]
         client.create_tags(Resources=[vpc_id], Tags=[{"Key": "Name", "Value": "twin"}])
-    assert "'twin' is the name of several: vpc-" in home.complaint(*EXEC, "--vpc", "twin", "--", "true")
+    assert "several resources are named 'twin': vpc-" in home.complaint(*EXEC, "--vpc", "twin", "--", "true")
 
 
 def test_unknown_vpc_is_refused(home: Home) -> None:
@@ -197,7 +197,7 @@ def test_without_a_local_ec2_it_says_so(process: CommandLine) -> None:
 def test_simulated_machines_have_no_network(process: CommandLine) -> None:
     assert process.run("local", "start", "--driver", "simulated", "--name", "fake").returncode == 0
     assert process.complaint(*EXEC, "--name", "fake", "--", "true") == (
-        "the local EC2 'fake' has simulated machines, and so no network to run a command in: stop it, and start it "
+        "local exec requires the namespaces network, and the local EC2 'fake' has simulated machines: stop it, and run "
         "with `pycloudlib local start --name fake --network namespaces`"
     )
 

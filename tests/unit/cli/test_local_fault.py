@@ -119,10 +119,12 @@ def test_faults_end_with_the_server(server: LocalEC2) -> None:
 
 def test_user_networking_has_no_faults(server: LocalEC2) -> None:
     with LocalEC2(network="user", accelerator="tcg") as local:
-        message = "has user networking (as asked for), and so no network faults: start it with `--network namespaces`"
+        message = (
+            "has user networking (as requested), and therefore no network faults: start it with `--network namespaces`"
+        )
         with pytest.raises(LocalEC2Error, match=re.escape(message)), local.partition(*ZONES):
             pytest.fail("entered the block")
-        with pytest.raises(LocalEC2Error, match=r"has user networking .*, and so no network to run a"):
+        with pytest.raises(LocalEC2Error, match=r"has user networking .*, and therefore no network to run a"):
             local.exec_inside(["true"])
         complaint = QuickCommandLine(local.directory).complaint(*FAULT, "list", "--name", local.name)
         assert complaint.endswith(message)

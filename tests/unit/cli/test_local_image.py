@@ -98,7 +98,7 @@ def test_a_file_that_is_no_disk_is_refused(content: bytes, complaint: str, cli: 
     path = cli.home / "file"
     path.write_bytes(content)
     told = cli.complaint("local", "image", "add", "--release", "noble", "--file", str(path))
-    assert told == f"{path} is no disk image: {complaint}"
+    assert told == f"{path} is not a disk image: {complaint}"
     assert left() == []
 
 

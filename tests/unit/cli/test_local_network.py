@@ -80,7 +80,7 @@ def test_instances_are_found_by_the_tag_of_their_launch(world: CliWorld) -> None
             assert world.cli.run("local", "reach", text, "internet", "tcp/443").stdout.startswith("yes: "), text
         second = world.launch("--tag", "reached")
         several = world.cli.complaint("local", "reach", "reached", "internet", "tcp/443")
-        assert several == f"'reached' is the name of several: {', '.join(sorted((first, second)))}; give an id"
+        assert several == f"several resources are named 'reached': {', '.join(sorted((first, second)))}; give an id"
         assert world.cli.run("delete", "--local", "--yes", second).returncode == 0
         assert world.cli.run("local", "reach", "reached", "internet", "tcp/443").returncode == 0
     finally:
@@ -91,7 +91,7 @@ def test_names_of_several_are_refused(cli: CommandLine, vpc_id: str) -> None:
     client = _client(cli.home / "local.toml")
     for one in client.describe_network_interfaces()["NetworkInterfaces"]:
         client.create_tags(Resources=[one["NetworkInterfaceId"]], Tags=[{"Key": "Name", "Value": "web"}])
-    assert "'web' is the name of several: eni-" in cli.complaint("local", "reach", "web", "internet", "tcp/80")
+    assert "several resources are named 'web': eni-" in cli.complaint("local", "reach", "web", "internet", "tcp/80")
 
 
 def test_user_networking_is_told(capsys: pytest.CaptureFixture[str]) -> None:

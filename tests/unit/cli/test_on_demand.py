@@ -48,7 +48,7 @@ def test_launch_pulls_a_missing_image_only_if_it_may(cli: CommandLine) -> None:
     assert cli.run("local", "start").returncode == 0
     complaint = cli.complaint("launch", "bookworm", "--local", *REFUSED, status=3)
     assert complaint.startswith("no image in us-east-1 matches: ")
-    assert complaint.endswith("; --pull downloads it, and so does `pycloudlib local image pull bookworm`")
+    assert complaint.endswith("; add --pull, or run `pycloudlib local image pull bookworm`")
     daily = cli.complaint("launch", "bookworm", "--local", "--daily", "--arch", "arm64", status=3)
     assert daily.endswith("`pycloudlib local image pull bookworm --daily --arch arm64`")
     assert names() == []
@@ -64,7 +64,7 @@ def test_launch_pulls_images_that_have_no_release_on_ec2(cli: CommandLine) -> No
     assert cli.run("local", "start").returncode == 0
     complaint = cli.complaint("launch", "rocky-9", "--local", *REFUSED, status=3)
     command = "`pycloudlib local image pull rocky-9`"
-    assert complaint == f"the local EC2 has no image of rocky-9; --pull downloads it, and so does {command}"
+    assert complaint == f"the local EC2 has no image of rocky-9; add --pull, or run {command}"
     key = KeyPair.generate(cli.home / "key").public_key_path
     launch = ("launch", "rocky-9", "--local", "--pull", "--key", str(key), *REFUSED)
     assert "t9.micro" in last_line(cli.run(*launch).stderr)

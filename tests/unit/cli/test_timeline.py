@@ -61,7 +61,7 @@ def test_what_is_written_can_be_read_again(cli: CommandLine, before: Path, after
         ([], "Missing argument 'SOURCE...'"),
         (["missing.json"], "cannot read missing.json: No such file or directory"),
         (["{empty}"], "is not a file of `pycloudlib timeline --save`"),
-        (["{before}", "--html", "no/such/directory/x.html"], "there is no directory no/such/directory"),
+        (["{before}", "--html", "no/such/directory/x.html"], "the directory no/such/directory does not exist"),
         (["{before}", "--runs", "0"], "--runs"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_pipe_that_breaks_ends_it_and_leaves_nothing(command: CommandLine) -> 
         (["no/such/disk.img"], "there is no disk file no/such/disk.img"),
         (["nobel.img"], "there is no disk file nobel.img"),
         (["bookwurm"], "unknown release 'bookwurm'; did you mean 'bookworm'?"),
-        (["bookworm", "--html", "no/such/directory/x.html"], "there is no directory no/such/directory"),
+        (["bookworm", "--html", "no/such/directory/x.html"], "the directory no/such/directory does not exist"),
         (["bookworm", "--checks", "no/such/directory"], "Directory 'no/such/directory' does not exist"),
         (["bookworm", "--boot-timeout", "0"], "--boot-timeout"),
     ],

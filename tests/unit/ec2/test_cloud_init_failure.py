@@ -48,7 +48,7 @@ def test_cloud_init_failure_setting_keeps_the_instance(
     ec2 = connected(connect, moto_url, failing, 'cloud_init_failure = "warn"')
     instance = ec2.launch(BOOKWORM_DAILY)
     assert instance.execute("echo there") == "there"
-    assert f"{instance.id}: cloud-init ended in error" in caplog.text
+    assert f"{instance.id}: cloud-init failed" in caplog.text
     assert "no such module" in caplog.text
 
 
@@ -107,7 +107,7 @@ def test_fleet_start_and_restart_take_cloud_init_failure(connect: Connect, moto_
     # Each look at the boot id sees another boot.
     failing.program("cat", 'read id </proc/sys/kernel/random/uuid; echo "$id"')
     fleet.restart(cloud_init_failure="warn")
-    with pytest.raises(FleetError, match="cloud-init ended in error"):
+    with pytest.raises(FleetError, match="cloud-init failed"):
         fleet.restart()
 
 

@@ -199,7 +199,7 @@ def test_restart_reboots_an_instance_that_cannot_be_reached(
     ec2_with_guest.client.meta.events.register("after-call.ec2.RebootInstances", reboot)
     ready.restart()
     assert ready.execute("echo back") == "back"
-    assert f"{ready.id} is rebooted although it cannot be reached" in caplog.text
+    assert f"rebooting {ready.id}, which is unreachable" in caplog.text
 
 
 def test_restart_waits_for_a_hanging_guest_no_longer_than_for_the_boot(

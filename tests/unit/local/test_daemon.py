@@ -103,7 +103,7 @@ def test_a_stopped_daemon_is_gone_with_all_it_had_and_its_name_is_free() -> None
 
 def test_a_name_is_taken_once(home: Path) -> None:
     with LocalEC2("one", driver="simulated") as first:
-        with pytest.raises(LocalEC2Error, match="'one' is running already"):
+        with pytest.raises(LocalEC2Error, match="'one' is already running"):
             LocalEC2("one", driver="simulated").start()
         assert answers(first.endpoint_url)
         assert first.directory.exists()
@@ -199,7 +199,7 @@ def test_starts_of_one_name_after_a_power_cut_do_not_delete_each_others_director
 
     monkeypatch.setattr(shutil, "rmtree", interrupted)
     try:
-        with pytest.raises(LocalEC2Error, match="'one' is running already"):
+        with pytest.raises(LocalEC2Error, match="'one' is already running"):
             LocalEC2("one", driver="simulated").start()
         assert daemon.find_server("one") == other.info
         assert answers(other.endpoint_url)
@@ -249,7 +249,7 @@ def test_the_settings_lead_to_it() -> None:
 
 def test_one_that_runs_is_not_started_again() -> None:
     with LocalEC2(driver="simulated") as local:
-        with pytest.raises(LocalEC2Error, match="is running already"):
+        with pytest.raises(LocalEC2Error, match="is already running"):
             local.start()
         assert answers(local.endpoint_url)
     assert not local.directory.exists()

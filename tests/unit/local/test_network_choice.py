@@ -67,7 +67,7 @@ def test_user_networking_can_be_asked_for() -> None:
 def test_simulated_machines_have_no_network() -> None:
     assert _choose_network(ServerOptions(driver="simulated")) == NetworkChoice("", "")
     for network in ("namespaces", "user"):
-        with pytest.raises(LocalEC2Error, match=f"simulated machines cannot have the network '{network}': leave it"):
+        with pytest.raises(LocalEC2Error, match=f"simulated instances cannot have the network '{network}': omit it"):
             _choose_network(ServerOptions(driver="simulated", network=network))
 
 

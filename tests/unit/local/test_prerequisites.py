@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.errors import MissingPrerequisiteError
+from pycloudlib.installation import install_extras
 from pycloudlib.local import prerequisites
 
 
@@ -49,7 +50,7 @@ def test_all_that_is_missing_is_told_at_once(bin_dir: Path) -> None:
     program(bin_dir / "mmdebstrap")
     with pytest.raises(MissingPrerequisiteError) as caught:
         prerequisites.require_all(["mmdebstrap", "mke2fs", "debugfs", "socat"], "to build an image")
-    assert str(caught.value).startswith("mke2fs, debugfs, socat are not installed")
+    assert str(caught.value).startswith("mke2fs, debugfs, socat are required to build an image, but not installed")
     assert str(caught.value).endswith("apt-get install -y e2fsprogs socat")
 
 
@@ -77,7 +78,7 @@ def test_another_release_of_moto_is_refused_naming_both(monkeypatch: pytest.Monk
         prerequisites.require_moto()
     assert str(caught.value) == (
         f"the local EC2 works with moto {prerequisites.MOTO_VERSION} only, and moto 6.0.0 is installed: "
-        "pip install 'pycloudlib-ec2[local]'"
+        f"{install_extras('local')}"
     )
 
 
@@ -86,7 +87,7 @@ def test_missing_moto_is_told_with_the_command_that_installs_it(monkeypatch: pyt
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(prerequisites, "version", absent)
-    with pytest.raises(MissingPrerequisiteError, match=r"needs moto .*pip install 'pycloudlib-ec2\[local\]'"):
+    with pytest.raises(MissingPrerequisiteError, match=f"needs moto .*{re.escape(install_extras('local'))}"):
         prerequisites.require_moto()
 
 

@@ -1,4 +1,4 @@
-"""Instances that live on after their tests."""
+"""Instances that are kept after their tests."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_an_instance_that_never_boots_leaves_its_console_and_its_error(pytester:
         ec2.guest.program("cloud-init", 'echo "status: done"')
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["i-*: cloud-init ended in error*", "*- cloud logs -*", f"ERROR test_a.py::test_it{SUMMARY_OF_ERROR}"]
+        ["i-*: cloud-init failed*", "*- cloud logs -*", f"ERROR test_a.py::test_it{SUMMARY_OF_ERROR}"]
     )
     assert "boot.py" not in result.stdout.str(), "where in the library it was raised tells nothing"
     assert logs_of(pytester)["cloud-init.log"].strip() == GUESTS_WORDS["cloud-init.log"]

@@ -93,7 +93,7 @@ def test_a_timeout_names_the_command_and_its_last_output(connection: Connection)
 
 
 def test_a_timeout_ends_a_command_that_does_not_take_its_stdin(connection: Connection) -> None:
-    with pytest.raises(CommandTimeoutError, match="it printed nothing"):
+    with pytest.raises(CommandTimeoutError, match="it had no output"):
         run(connection, "sleep 60", stdin=b"x" * (32 * MIB), deadline=Deadline.after(0.5))
     assert run(connection, "echo on").stdout == "on"
 

@@ -197,9 +197,9 @@ def source_not_permitted(source: Path, destination: Path) -> tuple[Path, Path]:
     [
         (source_missing, "No such file"),
         (source_is_directory, "is a directory, not a file"),
-        (source_is_fifo, "is no regular file"),
+        (source_is_fifo, "is not a regular file"),
         (destination_is_directory, "is a directory; give the whole path"),
-        (destination_is_device, "is no regular file; give the whole path"),
+        (destination_is_device, "is not a regular file; give the whole path"),
         (no_directory_for_destination, "No such file"),
         (destination_below_a_file, "No such file|Not a directory|Failure"),
         pytest.param(destination_not_permitted, "Permission denied", marks=needs_permissions),

@@ -344,7 +344,7 @@ def test_a_link_that_leads_out_is_no_way_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("archive", [b"", b"no archive" * 100, archive_of(member_of("file"))[:514]])
 def test_what_is_no_archive_is_an_error(tmp_path: Path, archive: bytes) -> None:
-    with sender(tmp_path, archive) as connection, pytest.raises(TransferError, match="is no proper archive"):
+    with sender(tmp_path, archive) as connection, pytest.raises(TransferError, match="the archive is invalid"):
         pull_tree(connection, "/", tmp_path / "here")
     assert list((tmp_path / "here").iterdir()) == []
 
@@ -409,7 +409,7 @@ def test_a_destination_that_is_a_file_is_an_error(transfer: Transfer, here: Path
 def test_a_file_where_a_directory_belongs_is_no_way_around(connection: Connection, here: Path, there: Path) -> None:
     (there / "name").mkdir(parents=True)
     (here / "name").write_text("x")
-    with pytest.raises(TransferError, match="name is no directory here, and one on the host"):
+    with pytest.raises(TransferError, match="name is not a directory here, but it is one on the host"):
         pull_tree(connection, str(there), here)
 
 

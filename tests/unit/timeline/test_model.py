@@ -32,7 +32,7 @@ def test_boots_are_read_as_they_were_written(tmp_path: Path) -> None:
     ],
 )
 def test_what_holds_no_boots_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^x\.json holds no boots as `pycloudlib timeline --save`"):
+    with pytest.raises(InvalidArgumentError, match=r"^x\.json is not a file of `pycloudlib timeline --save`"):
         from_json(text, "x.json")
 
 

@@ -93,5 +93,5 @@ def test_an_image_that_boots_as_the_same_machine_is_told(same: str) -> None:
 def test_an_image_that_does_not_boot_is_told() -> None:
     life = lived()
     assert life.copy is not None
-    broken = replace(life, copy=replace(life.copy, boot_error="it will never be ready"))
+    broken = replace(life, copy=replace(life.copy, boot_error="it cannot become ready"))
     assert failures(broken) == ["an_image_of_it_boots_as_a_first_boot"]

@@ -183,12 +183,12 @@ def test_a_machine_that_never_came_up_fails_and_the_rest_is_skipped(run: Runner)
         answers={},
         console="",
         logged_in_after=None,
-        boot_error="i-1 will never be ready: its kernel panicked",
+        boot_error="i-1 cannot become ready: its kernel panicked",
         not_asked="no login to the instance succeeded",
     )
     done = run(dead, markers="")
     assert done.returncode == 1
-    assert "i-1 will never be ready: its kernel panicked" in done.stdout
+    assert "i-1 cannot become ready: its kernel panicked" in done.stdout
     assert "1 failed" in done.stdout
     assert "passed" not in done.stdout.splitlines()[-1]
     assert "no login to the instance succeeded" in done.stdout

@@ -215,7 +215,7 @@ class Catalog:
             raise ImageError("an image needs a release: a code name, a version number, or a name of your own")
         published.require_type(image_type)
         if name and image_type != GENERIC:
-            raise ImageError(f"an image named {name!r} is offered under that name alone: leave out its type")
+            raise ImageError(f"an image named {name!r} has only that name: omit the type")
         with self.new_entry() as partial:
             entry = Entry(
                 release=published.release,

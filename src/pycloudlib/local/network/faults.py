@@ -175,7 +175,7 @@ def _amount(kind: str, quantity: Quantity, document: Mapping[str, Any]) -> int:
     if type(amount) is int and quantity.least <= amount <= quantity.most:
         return amount
     if kind == PARTITION:
-        raise LocalEC2Error("a partition drops all packets: leave out percent, or choose the kind loss")
+        raise LocalEC2Error("a partition drops all packets: omit percent, or choose the kind loss")
     raise LocalEC2Error(
         f"invalid {quantity.name} {amount!r}: give a whole number from {quantity.least} to {quantity.most}"
     )

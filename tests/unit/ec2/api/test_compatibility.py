@@ -92,7 +92,7 @@ def test_what_cannot_be_tagged_is_still_handed_over(
     script.refuse("CreateTags", "UnauthorizedOperation")
     with caplog.at_level(logging.WARNING, logger="pycloudlib"):
         create_volume(scripted_client)
-    assert "vol-1 has no tags, so that nobody can tell whose it is" in caplog.text
+    assert "cannot tag vol-1, so no sweep will find it" in caplog.text
 
 
 def test_several_parameters_are_left_out_one_after_the_other(scripted_client, script: ScriptedEC2) -> None:

@@ -97,5 +97,5 @@ def test_a_proxy_that_is_not_there_is_named_with_its_variable(
 def test_a_page_of_a_proxy_is_told_as_such(status: int, script: ScriptedEC2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", script.url)
     script.say("DescribeVpcs", status, "<html><body><p>Blocked by policy</body></html>")
-    with pytest.raises(CloudError, match="check endpoint_url, or the proxy that HTTP_PROXY names"), translated():
+    with pytest.raises(CloudError, match="check endpoint_url, or the proxy in HTTP_PROXY"), translated():
         session_at("http://cloud.example/ec2").client.describe_vpcs()

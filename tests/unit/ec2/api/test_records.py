@@ -111,7 +111,7 @@ def test_a_refusal_ends_the_waiting(clock: FakeClock) -> None:
 
 def test_a_hopeless_state_ends_the_waiting_with_its_reason(clock: FakeClock) -> None:
     known = records(Server("new", Thing("error", "no room")), clock)
-    with pytest.raises(IllegalStateError, match=r"thing-1 will never be ready: it is error \(no room\)"):
+    with pytest.raises(IllegalStateError, match=r"thing-1 cannot become ready: it is error \(no room\)"):
         known.wait_for("thing-1", "ready", hopeless={"error"}, deadline=Deadline.after(3600, clock))
 
 

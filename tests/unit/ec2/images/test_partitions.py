@@ -131,7 +131,7 @@ def test_where_the_owner_has_none_the_public_parameter_tells(script: ScriptedEC2
     ("status", "answer", "reason"),
     [
         (200, {"Parameters": [], "InvalidParameters": ["x"]}, "SSM has no public parameter /aws/service/debian/"),
-        (400, {"__type": "AccessDeniedException", "message": "no"}, "SSM was asked in vain for /aws/.*AccessDenied"),
+        (400, {"__type": "AccessDeniedException", "message": "no"}, "SSM rejected the lookup of /aws/.*AccessDenied"),
     ],
 )
 def test_without_a_public_parameter_the_error_says_so(

@@ -50,7 +50,7 @@ def test_a_zone_without_a_subnet_is_refused(scripted_client, vpc: VPC) -> None:
 
 @pytest.mark.parametrize("wrong", ["vpc-1", 7, {}])
 def test_what_is_no_vpc_is_refused(scripted_client, wrong: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="must be what get_or_create_vpc"):
+    with pytest.raises(InvalidArgumentError, match="must be a VPC from get_or_create_vpc"):
         choose_network(scripted_client, wrong, {}, enable_ipv6=False)
 
 

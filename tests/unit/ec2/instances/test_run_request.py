@@ -128,7 +128,7 @@ def test_the_usual_misspelling_of_security_group_ids_is_taken(moto_client) -> No
         ("SubnetID", "did you mean SubnetId"),
         ("Zzz", r"no parameter 'Zzz'$"),
         ("MinCount", "launches one instance"),
-        ("Placement", "RunInstances does not take that: .*Placement"),
+        ("Placement", "invalid parameters of RunInstances: .*Placement"),
     ],
 )
 def test_other_names_are_refused(moto_client, name: str, message: str) -> None:

@@ -143,7 +143,7 @@ def test_a_disk_that_is_still_mounted_is_what_a_detaching_that_takes_too_long_is
 ) -> None:
     script.answer("DetachVolume", "<status>busy</status>")
     script.answer("DescribeVolumes", volume_xml("in-use", "busy"))
-    with pytest.raises(PycloudlibTimeoutError, match=r"last seen: in-use.*unmount it there first"):
+    with pytest.raises(PycloudlibTimeoutError, match=r"last seen: in-use.*unmount the disk in the guest first"):
         volumes.detach("vol-1", "i-1", Deadline.after(0))
 
 
@@ -160,7 +160,7 @@ def test_the_guest_is_asked_until_the_disk_is_there(script: ScriptedEC2, volumes
 def test_a_detached_volume_has_no_device(script: ScriptedEC2, volumes: Volumes) -> None:
     script.answer("DescribeVolumes", volume_xml("available"))
     volume = Volume(VolumeDescription("vol-1", "in-use"), volumes, lambda *_, **__: Result("/dev/sdf"))
-    with pytest.raises(IllegalStateError, match="attached to no instance"):
+    with pytest.raises(IllegalStateError, match="not attached to an instance"):
         volume.guest_device()
 
 

@@ -125,7 +125,7 @@ def test_an_image_that_was_built_in_another_way_is_built_again(
         first = builder.build(catalogue)
     steps: list[str] = []
     assert builder.build(catalogue, progress=steps.append) != first
-    assert steps[0] == f"{first.name} is there, but was built in another way"
+    assert steps[0] == f"{first.name} exists, but was built by another version"
 
 
 @needs_mke2fs
@@ -169,7 +169,7 @@ def test_a_mmdebstrap_that_fails_without_a_word_is_told_by_its_status(catalogue:
 
 def test_a_plain_user_who_may_not_build_is_told_what_to_install(catalogue: Catalog, bin_dir: Path) -> None:
     stand_in(bin_dir, "echo 'E: unable to pick chroot mode automatically' >&2; exit 1")
-    with pytest.raises(ImageError, match=r"plain user cannot build.*apt-get install -y uidmap fakechroot fakeroot"):
+    with pytest.raises(ImageError, match=r"this user cannot build.*apt-get install -y uidmap fakechroot fakeroot"):
         builder.build(catalogue)
 
 

@@ -76,7 +76,7 @@ def test_an_answer_that_cannot_be_remembered_is_one_all_the_same(memory: Path, k
 
 
 def test_without_a_kernel_kvm_is_not_tried(memory: Path) -> None:
-    assert "was not tried" in choose_accelerator("auto", None, memory).reason
+    assert "was not tested" in choose_accelerator("auto", None, memory).reason
 
 
 def test_without_a_device_emulation_is_used_and_kvm_refused(memory: Path, kernel: ProbeKernel) -> None:

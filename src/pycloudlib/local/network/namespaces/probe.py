@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pycloudlib.errors import PycloudlibError
+from pycloudlib.installation import install_extras
 from pycloudlib.local import prerequisites
 from pycloudlib.local.network.namespaces import syscalls, taps
 from pycloudlib.local.network.namespaces.nftables import Nftables
@@ -102,7 +103,7 @@ def probe() -> Finding:
     if missing:
         return _not_installed(missing)
     if importlib.util.find_spec("pyroute2") is None:
-        return Finding(False, "pyroute2 is not installed", "pip install 'pycloudlib-ec2[local]'")
+        return Finding(False, "pyroute2 is not installed", install_extras("local"))
     try:
         child = subprocess.run(
             module_command(__name__),
