@@ -139,7 +139,7 @@ def imported_by(node: ast.stmt) -> set[str]:
         (["launch", "noble", "--ttl", "soon"], "invalid duration"),
         (["launch", "noble", "--json", "--", "true"], "use `pycloudlib exec --json`"),
         (["launch", "noble", "--ssh", "--", "true"], "omit --ssh or the command"),
-        (["launch", "noble", "--ssh", "--count", "2"], "leave out --count"),
+        (["launch", "noble", "--ssh", "--count", "2"], "omit --count"),
         (["list", "--local", "--profile", "x"], "--local determines the endpoint"),
         (["list", "--config", "/nowhere"], "'/nowhere' does not exist"),
         (["images", "--daily"], "--daily needs --release"),

@@ -118,7 +118,7 @@ def test_ordinary_user_runs_a_session_inside(suite: pytest.Pytester) -> None:
         (["--cloud-local-network=user"], "--cloud-local-network needs --cloud-local"),
         (
             [*INSIDE, "--cloud-local-network=user"],
-            "--cloud-local-inside needs network namespaces: leave out --cloud-local-network user",
+            "--cloud-local-inside needs network namespaces: omit --cloud-local-network user",
         ),
     ],
 )

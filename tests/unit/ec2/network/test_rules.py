@@ -107,13 +107,13 @@ def test_an_address_is_the_network_of_one() -> None:
 
 @pytest.mark.parametrize("text", ["", "10.0.0.0/33", "web", "10.0.0.1/8"])
 def test_what_is_no_network_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="is not a network|is neither a network"):
+    with pytest.raises(InvalidArgumentError, match=r"not a network|neither a network"):
         checked_network(text)
 
 
 @pytest.mark.parametrize("source", [None, 7, b"10.0.0.0/8"])
 def test_a_source_of_another_type_is_refused(source: object) -> None:
-    with pytest.raises(InvalidArgumentError, match="is not a network|is neither a network"):
+    with pytest.raises(InvalidArgumentError, match=r"not a network|neither a network"):
         checked_rule("tcp", 80, 80, source)  # type: ignore[arg-type]
 
 

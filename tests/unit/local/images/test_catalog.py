@@ -135,7 +135,7 @@ def test_add_refuses_an_image_type_that_is_not_published(
 
 
 def test_add_refuses_a_name_beside_an_image_type(catalogue: Catalog, disk: Path) -> None:
-    with pytest.raises(ImageError, match="leave out its type"):
+    with pytest.raises(ImageError, match="omit the type"):
         catalogue.add(disk, release="noble", name="candidate", image_type="pro")
 
 
@@ -208,7 +208,7 @@ def test_an_overlay_is_added_with_all_that_is_below_it(catalogue: Catalog, disk:
 
 def test_what_is_no_disk_is_refused_before_anything_is_made(catalogue: Catalog, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(ImageError, match="is not a disk image|is not a usable disk image"):
+    with pytest.raises(ImageError, match=r"is not a (usable )?disk image"):
         catalogue.add(tmp_path / "text", release="x")
     assert not catalogue.directory.exists()
 
