@@ -19,27 +19,27 @@ uninitialize_machine_id() { printf 'uninitialized\n' >"$ROOT/etc/machine-id"; }
 is_own_file() { [ -f "$1" ] && [ ! -L "$1" ] && ! lsattr "$1" 2>/dev/null | grep -q '^[^ ]*i'; }
 empty_folder() { find "$1" -mindepth 1 -maxdepth 1 ! -name "${2:-}" -exec rm -rf {} +; }
 
-# Not with --machine-id: in 22.4 that removes the file, and systemd cannot make one while the root file system is still
+# Do not pass --machine-id: in 22.4 it removes the file, and systemd cannot create one while the root file system is
 # read-only.
 ! has cloud-init || step cloud-init clean --logs
 [ ! -d "$ROOT/var/lib/cloud" ] || step empty_folder "$ROOT/var/lib/cloud" seed
 step rm -f "$ROOT"/var/log/cloud-init.log "$ROOT"/var/log/cloud-init-output.log
 
-# "uninitialized" is what systemd takes for a first boot; see machine-id(5).
+# systemd treats "uninitialized" as a first boot; see machine-id(5).
 if has systemctl || [ -e "$ROOT/etc/machine-id" ]; then
     step uninitialize_machine_id
 fi
 [ -L "$ROOT/var/lib/dbus/machine-id" ] || step rm -f "$ROOT/var/lib/dbus/machine-id"
 
-# An sshd without host keys does not start: they stay where nothing would make new ones.
+# sshd does not start without host keys: keep them if no program would generate new ones.
 if has cloud-init || [ -e "$ROOT/usr/lib/systemd/system/sshd-keygen.target" ]; then
     step rm -f "$ROOT"/etc/ssh/ssh_host_*_key "$ROOT"/etc/ssh/ssh_host_*_key.pub "$ROOT"/etc/ssh/ssh_host_*_key-cert.pub
 fi
 
-# The next boot writes its own. In another VPC the old name server would cost it time-outs. Both stay where nothing
-# would write them, or where somebody made them immutable.
+# The next boot writes these files. In another VPC, the old name server would cause timeouts. Keep them if no program
+# would write them, or if they are immutable.
 writes_resolv_conf() {
-    # systemd-resolved, where it runs, does not replace a file.
+    # systemd-resolved does not replace a regular file.
     [ ! -e "$ROOT/run/systemd/resolve/resolv.conf" ] || return 1
     has dhclient || has dhcpcd || has udhcpc || has NetworkManager
 }
@@ -53,13 +53,13 @@ if is_own_file "$ROOT/etc/hostname" && has cloud-init && ! preserves_hostname; t
     step rm -f "$ROOT/etc/hostname"
 fi
 
-# A service that is stopped already does not write its seed again when the machine shuts down.
+# Stop the service, which would write the seed again at shutdown.
 if has systemctl && systemctl is-active --quiet systemd-random-seed.service; then
     step systemctl stop systemd-random-seed.service
 fi
 step rm -f "$ROOT"/var/lib/systemd/random-seed "$ROOT"/var/lib/systemd/credential.secret
 
-# What is logged from now on stays in memory.
+# Keep later messages in memory.
 if has journalctl && journalctl --help 2>/dev/null | grep -q -e --relinquish-var; then
     step journalctl --relinquish-var
 fi

@@ -30,7 +30,7 @@ _GZIP_MARK = b"\x1f\x8b"
 # a calendar time and a delay, because the clock may change meanwhile. Without a systemd timer, a process sleeps.
 _SCRIPT = """#cloud-boothook
 #!/bin/sh
-# Powers this machine off at {moment}, as whoever launched it asked.
+# Powers this instance off at {moment}, the expiry time of its launch.
 left=$(({seconds} - $(date +%s)))
 [ "$left" -gt 0 ] || left=0
 off="systemctl --no-block --job-mode=replace-irreversibly start poweroff.target"

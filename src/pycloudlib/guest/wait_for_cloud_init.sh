@@ -1,11 +1,11 @@
-# Waits until cloud-init has ended, and prints how. Variables set before: directory, cgroups, schedule, nologin, boot_id,
+# Waits until cloud-init has ended, and prints the outcome. The caller sets these variables: directory, cgroups, schedule, nologin, boot_id,
 # units, seconds, pending_looks, settling_looks, ending_looks, unclear_looks; `note TEXT` reports progress.
 #
-# A look at systemd costs a process, which is dear under emulation: until the result is written, every eighth look asks.
+# Querying systemd takes a process, which is slow under emulation. Until the result exists, query it every eighth time.
 # `systemctl show --value` needs systemd 230, so the script parses NAME=VALUE.
 set -f
 
-# Sets $busy, $running, and $failed to units of cloud-init. Fails if systemd cannot be asked.
+# Sets $busy, $running, and $failed to units of cloud-init. Fails if systemd is unreachable.
 units_tell() {
     told=$(systemctl show -p Id -p ActiveState -p SubState -p Job $units 2>/dev/null)
     busy= running= failed=
@@ -35,14 +35,14 @@ progress() {
 
 stage() { sed -n 's/.*"stage": *"\([a-z-]*\)".*/\1/p' "$directory/status.json" 2>/dev/null; }
 
-# Without systemd, only `cloud-init status` tells that cloud-init is disabled, or that it crashed.
+# Without systemd, only `cloud-init status` shows that cloud-init is disabled, or has crashed.
 status_tells() {
     progress "cloud-init is still running"
     ask_cloud_init
     case $said in
         *"status: running"* | *"status: not "*) return 1 ;;
         *"status: error"*)
-            # Up to 23.3, it says so while later stages still run.
+            # Up to 23.3, the status is error while later stages still run.
             errors=$((errors + 1))
             [ -z "$(stage)" ] || errors=0
             [ ! -e "$directory/status.json" ] || [ "$errors" -ge 5 ]
@@ -55,7 +55,7 @@ status_tells() {
     esac
 }
 
-# Sets $how when cloud-init has ended.
+# Sets $how if cloud-init has ended.
 look() {
     if [ -e "$directory/result.json" ]; then
         if units_tell; then
@@ -80,7 +80,7 @@ look() {
     fi
 }
 
-# The process of cloud-init that is left after the final stage is the one that power_state leaves behind.
+# A process of cloud-init after the final stage is that of power_state.
 power_change_is_pending() {
     [ "$pending" -lt "$pending_looks" ] || return 1
     for unit in cloud-final.service cloud-init-main.service; do
@@ -96,8 +96,8 @@ power_change_is_pending() {
     return 1
 }
 
-# Prints the state of systemd: "stopping" if the machine goes down for good, "rebooting" if it comes back, "unreachable"
-# if the bus has ended already. What is not known counts as a reboot: after a power-off, EC2 tells.
+# Prints the state of systemd: "stopping" before a power-off, "rebooting" before a reboot, "unreachable" if the bus has
+# ended already. An unknown state counts as a reboot, because EC2 reports a power-off.
 system() {
     if [ -r "$schedule" ] && grep -q '^MODE=reboot' "$schedule"; then
         moment=$(sed -n 's/^USEC=\(.*\)......$/\1/p' "$schedule")
@@ -117,8 +117,8 @@ system() {
     echo "$state"
 }
 
-# logind knows of a shutdown before systemd does, by seconds where a program delays it. Later, when neither can be asked
-# any more, the file remains that keeps users from logging in.
+# logind accepts a shutdown before systemd begins it, by seconds if a program delays it. When both are unreachable, the
+# file that prevents logins remains.
 shutdown_is_accepted() {
     ! grep -q 'going down' "$nologin" 2>/dev/null || return 0
     manager=org.freedesktop.login1
@@ -128,7 +128,7 @@ shutdown_is_accepted() {
     esac
 }
 
-# Tells whether an ended cloud-init is the end of the boot.
+# Returns whether the boot is complete, after cloud-init has ended.
 is_over() {
     if power_change_is_pending; then
         progress "cloud-init is about to change the power state"
@@ -151,7 +151,7 @@ is_over() {
         progress "the machine is about to go down"
         return 1
     fi
-    # Between the end of cloud-init and systemd's beginning to reboot, nothing may be seen of it for a moment.
+    # A reboot may be invisible for a moment, between the end of cloud-init and systemd's start of the reboot.
     enough=0
     [ -z "$noted" ] || enough=$ending_looks
     [ "$pending" -eq 0 ] || enough=$settling_looks

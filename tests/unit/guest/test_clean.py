@@ -73,18 +73,18 @@ def files_in(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
 
 
-def test_what_makes_a_guest_differ_goes_and_the_rest_stays(guest, root: Path) -> None:
+def test_clean_removes_the_identity_only(guest, root: Path) -> None:
     clean(guest, root=str(root))
     assert files_in(root) == sorted([*KEPT, "etc/machine-id"])
 
 
-def test_the_machine_id_says_that_the_next_boot_is_the_first(guest, root: Path) -> None:
+def test_machine_id_marks_the_next_boot_as_first(guest, root: Path) -> None:
     (root / "etc/machine-id").chmod(0o644)
     clean(guest, root=str(root))
     assert (root / "etc/machine-id").read_text() == "uninitialized\n"
 
 
-def test_a_machine_id_that_is_missing_is_made_for_systemd_alone(guest, tmp_path: Path, root: Path) -> None:
+def test_missing_machine_id_is_written_for_systemd_only(guest, tmp_path: Path, root: Path) -> None:
     (root / "etc/machine-id").unlink()
     clean(guest, root=str(root))
     assert (root / "etc/machine-id").read_text() == "uninitialized\n"
@@ -94,7 +94,7 @@ def test_a_machine_id_that_is_missing_is_made_for_systemd_alone(guest, tmp_path:
     assert not (root / "etc/machine-id").exists()
 
 
-def test_a_link_to_the_machine_id_stays(guest, root: Path) -> None:
+def test_link_to_the_machine_id_remains(guest, root: Path) -> None:
     link = root / "var/lib/dbus/machine-id"
     link.unlink()
     link.symlink_to("/etc/machine-id")
@@ -102,7 +102,7 @@ def test_a_link_to_the_machine_id_stays(guest, root: Path) -> None:
     assert link.is_symlink()
 
 
-def test_the_guests_own_programs_do_their_part_as_root(guest, root: Path, tmp_path: Path) -> None:
+def test_clean_runs_the_guests_programs_as_root(guest, root: Path, tmp_path: Path) -> None:
     clean(guest, root=str(root))
     assert calls_of(tmp_path) == [
         "cloud-init clean --logs yes",
@@ -113,14 +113,14 @@ def test_the_guests_own_programs_do_their_part_as_root(guest, root: Path, tmp_pa
     ]
 
 
-def test_an_older_journal_is_not_asked_for_what_it_does_not_know(guest, program, root: Path, tmp_path: Path) -> None:
+def test_older_journalctl_gets_no_unknown_option(guest, program, root: Path, tmp_path: Path) -> None:
     program("journalctl", f'echo "journalctl $*" >>"{tmp_path}/calls"')
     clean(guest, root=str(root))
     assert "journalctl --relinquish-var" not in calls_of(tmp_path)
     assert not (root / "var/log/journal/0123").exists()
 
 
-def test_a_random_seed_that_nobody_writes_is_only_removed(guest, program, root: Path) -> None:
+def test_random_seed_without_a_service_is_removed(guest, program, root: Path) -> None:
     program("systemctl", '[ "$1" = is-active ] && exit 3; echo "no such unit" >&2; exit 5')
     clean(guest, root=str(root))
     assert not (root / "var/lib/systemd/random-seed").exists()
@@ -140,13 +140,13 @@ def named(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("writer", ["dhclient", "dhcpcd", "NetworkManager"])
-def test_name_server_and_host_name_are_left_to_the_next_boot(guest, program, named: Path, writer: str) -> None:
+def test_name_server_and_host_name_are_removed(guest, program, named: Path, writer: str) -> None:
     program(writer, "")
     clean(guest, root=str(named))
     assert not [name for name in NAMES if (named / name).exists()]
 
 
-def test_links_in_place_of_name_server_and_host_name_stay(guest, program, named: Path) -> None:
+def test_links_for_name_server_and_host_name_remain(guest, program, named: Path) -> None:
     program("dhclient", "")
     for name in NAMES:
         (named / name).rename(named / f"{name}.real")
@@ -155,12 +155,12 @@ def test_links_in_place_of_name_server_and_host_name_stay(guest, program, named:
     assert [name for name in NAMES if (named / name).is_symlink()] == list(NAMES)
 
 
-def test_a_name_server_that_no_program_writes_stays(guest, named: Path) -> None:
+def test_name_server_without_a_writer_remains(guest, named: Path) -> None:
     clean(guest, root=str(named))
     assert (named / "etc/resolv.conf").exists()
 
 
-def test_a_name_server_beside_systemd_resolved_stays(guest, program, named: Path) -> None:
+def test_name_server_with_systemd_resolved_remains(guest, program, named: Path) -> None:
     program("dhclient", "")
     (named / "run/systemd/resolve").mkdir(parents=True)
     (named / "run/systemd/resolve/resolv.conf").touch()
@@ -168,20 +168,20 @@ def test_a_name_server_beside_systemd_resolved_stays(guest, program, named: Path
     assert (named / "etc/resolv.conf").exists()
 
 
-def test_an_immutable_name_server_stays(guest, program, named: Path) -> None:
+def test_immutable_name_server_remains(guest, program, named: Path) -> None:
     program("dhclient", "")
     program("lsattr", 'echo "----i---------e------- $1"')
     clean(guest, root=str(named))
     assert (named / "etc/resolv.conf").exists()
 
 
-def test_a_host_name_that_cloud_init_preserves_stays(guest, named: Path) -> None:
+def test_preserved_host_name_remains(guest, named: Path) -> None:
     (named / "etc/cloud/cloud.cfg.d/90_name.cfg").write_text("# comment\npreserve_hostname: true\n")
     clean(guest, root=str(named))
     assert (named / "etc/hostname").exists()
 
 
-def test_without_cloud_init_the_host_name_stays(guest_without_cloud_init, named: Path) -> None:
+def test_host_name_remains_without_cloud_init(guest_without_cloud_init, named: Path) -> None:
     clean(guest_without_cloud_init, root=str(named))
     assert (named / "etc/hostname").exists()
 
@@ -193,15 +193,13 @@ def guest_without_cloud_init(run, tool, program):
     return run
 
 
-def test_without_cloud_init_the_host_keys_stay_for_nobody_would_make_new_ones(
-    guest_without_cloud_init, root: Path
-) -> None:
+def test_host_keys_remain_without_a_generator(guest_without_cloud_init, root: Path) -> None:
     clean(guest_without_cloud_init, root=str(root))
     kept = [*KEPT, "etc/machine-id", *(name for name in LEFT_OVERS if "ssh_host" in name)]
     assert files_in(root) == sorted(kept)
 
 
-def test_without_cloud_init_the_host_keys_go_where_systemd_makes_new_ones(guest_without_cloud_init, root: Path) -> None:
+def test_host_keys_are_removed_if_systemd_generates_new_ones(guest_without_cloud_init, root: Path) -> None:
     target = root / "usr/lib/systemd/system/sshd-keygen.target"
     target.parent.mkdir(parents=True)
     target.touch()
@@ -209,13 +207,13 @@ def test_without_cloud_init_the_host_keys_go_where_systemd_makes_new_ones(guest_
     assert list((root / "etc/ssh").glob("ssh_host*")) == []
 
 
-def test_a_guest_that_was_never_used_is_clean_already(guest_without_cloud_init, tmp_path: Path) -> None:
+def test_unused_guest_is_clean(guest_without_cloud_init, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     clean(guest_without_cloud_init, root=str(tmp_path / "empty"))
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-def test_a_step_that_fails_is_told_in_one_line_and_the_others_are_done(guest, program, root: Path) -> None:
+def test_failed_step_is_reported_and_the_others_run(guest, program, root: Path) -> None:
     program("cloud-init", 'echo "no space left" >&2; exit 1')
     (root / "etc/machine-id").unlink()
     (root / "etc/machine-id").mkdir()
@@ -230,7 +228,7 @@ def test_a_step_that_fails_is_told_in_one_line_and_the_others_are_done(guest, pr
     assert files_in(root) == sorted(KEPT)
 
 
-def test_a_guest_without_sudo_rights_is_an_error(guest, program, root: Path) -> None:
+def test_guest_without_sudo_raises(guest, program, root: Path) -> None:
     program("sudo", 'echo "sudo: a password is required" >&2; exit 1')
     with pytest.raises(CommandError, match="could not be cleaned: sudo: a password is required"):
         clean(guest, root=str(root))

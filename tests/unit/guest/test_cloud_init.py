@@ -151,11 +151,11 @@ def ended(machine: Machine) -> Machine:
 # When it has ended
 
 
-def test_a_clean_end_is_read_from_the_files_alone(ended: Machine) -> None:
+def test_success_is_read_from_the_files(ended: Machine) -> None:
     assert ended.wait() == DONE
 
 
-def test_the_wait_lasts_until_the_result_is_written(machine: Machine) -> None:
+def test_wait_lasts_until_the_result_exists(machine: Machine) -> None:
     write_status(machine.directory, stage="modules-final", **{"modules-final": KILLED})
     machine.units(cloud_final="activating start 7")
     machine.then(f"rm {machine.directory}/status.json")
@@ -167,7 +167,7 @@ def test_the_wait_lasts_until_the_result_is_written(machine: Machine) -> None:
 
 @pytest.mark.parametrize("names", [UNITS_UP_TO_24_2, UNITS_FROM_24_3])
 @pytest.mark.parametrize("state", ["activating start", "inactive dead 12"])
-def test_the_wait_lasts_until_no_unit_is_activating(ended: Machine, names: tuple[str, ...], state: str) -> None:
+def test_wait_lasts_until_no_unit_is_activating(ended: Machine, names: tuple[str, ...], state: str) -> None:
     ended.units(names=names, cloud_final=state)
     ended.then_units(names=names, after=5)  # type: ignore[arg-type]
     assert ended.wait() == DONE
@@ -175,7 +175,7 @@ def test_the_wait_lasts_until_no_unit_is_activating(ended: Machine, names: tuple
 
 
 @pytest.mark.parametrize("failed", ["cloud_config", "cloud_init", "cloud_init_local"])
-def test_a_failed_stage_does_not_end_the_wait_for_the_final_one(machine: Machine, failed: str) -> None:
+def test_failed_stage_does_not_end_the_wait(machine: Machine, failed: str) -> None:
     """22.4.2: `cloud-init status --wait` says "error" here, while the final stage still runs."""
     broken = STAGE | {"errors": ["('locale', KeyError('x'))"]}
     write_status(machine.directory, stage="modules-final", **{"modules-config": broken, "modules-final": KILLED})
@@ -189,14 +189,14 @@ def test_a_failed_stage_does_not_end_the_wait_for_the_final_one(machine: Machine
     )
 
 
-def test_a_main_process_that_still_runs_is_waited_for(machine: Machine) -> None:
+def test_wait_lasts_until_the_main_process_ends(machine: Machine) -> None:
     write_status(machine.directory)
     machine.units(names=UNITS_FROM_24_3, cloud_init_main="active running")
     machine.then_result(after=12)
     assert machine.wait() == DONE
 
 
-def test_a_killed_stage_without_a_result_ends_the_wait(machine: Machine) -> None:
+def test_killed_stage_without_a_result_ends_the_wait(machine: Machine) -> None:
     """Up to 23.3, `cloud-init status --wait` never returns here."""
     machine.program("cloud-init", STATUS_UP_TO_23_3_WAITS + status("running"))
     write_status(machine.directory, stage="modules-final", **{"modules-final": KILLED})
@@ -217,7 +217,7 @@ def test_progress_names_the_unit_and_the_stage(machine: Machine) -> None:
     assert machine.notes[0] == "cloud-init is still running: cloud-config.service, stage modules-config"
 
 
-def test_a_wait_outlives_its_deadline_by_seconds_only(machine: Machine) -> None:
+def test_wait_ends_seconds_after_its_deadline(machine: Machine) -> None:
     """The script stays behind in the guest when nobody waits any more."""
     machine.units(cloud_final="activating start")
     machine.program("sleep", "exit 0")
@@ -226,7 +226,7 @@ def test_a_wait_outlives_its_deadline_by_seconds_only(machine: Machine) -> None:
     assert machine.wait(seconds=0).verdict is CloudInitVerdict.INTERRUPTED
 
 
-def test_a_sleep_without_fractions_is_no_obstacle(machine: Machine) -> None:
+def test_sleep_without_fractions_is_supported(machine: Machine) -> None:
     write_status(machine.directory)
     machine.program("sleep", f'[ "$1" = 1 ] || exit 1; echo "{{}}" >{machine.directory}/result.json')
     machine.program(
@@ -235,7 +235,7 @@ def test_a_sleep_without_fractions_is_no_obstacle(machine: Machine) -> None:
     assert machine.wait() == DONE
 
 
-def test_the_outcome_names_the_boot(ended: Machine) -> None:
+def test_outcome_has_the_boot_id(ended: Machine) -> None:
     assert ended.wait().boot_id == Path(BOOT_ID_PATH).read_text().strip()
 
 
@@ -262,18 +262,18 @@ def test_the_outcome_names_the_boot(ended: Machine) -> None:
         ({"init": STAGE | {"errors": "x", "recoverable_errors": []}}, "DONE", ""),
     ],
 )
-def test_the_files_tell_how_it_ended(ended: Machine, stages: dict[str, object], verdict: str, text: str) -> None:
+def test_files_have_the_outcome(ended: Machine, stages: dict[str, object], verdict: str, text: str) -> None:
     write_status(ended.directory, **stages)
     assert ended.wait() == CloudInitOutcome(CloudInitVerdict[verdict], text)
 
 
-def test_errors_of_the_result_count_too(ended: Machine) -> None:
+def test_errors_of_the_result_count(ended: Machine) -> None:
     write_result(ended.directory, "only here")
     assert ended.wait() == CloudInitOutcome(CloudInitVerdict.ERROR, "only here")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[", '{"v1": []}', ""])
-def test_a_damaged_status_leaves_the_result_to_tell(ended: Machine, text: str) -> None:
+def test_damaged_status_is_replaced_by_the_result(ended: Machine, text: str) -> None:
     (ended.directory / "status.json").write_text(text)
     write_result(ended.directory, "broken")
     assert ended.wait() == CloudInitOutcome(CloudInitVerdict.ERROR, "broken")
@@ -288,7 +288,7 @@ def test_a_damaged_status_leaves_the_result_to_tell(ended: Machine, text: str) -
         (NO_SUBCOMMAND, "ABSENT"),
     ],
 )
-def test_cloud_init_is_asked_when_both_files_are_damaged(ended: Machine, says: str, verdict: str) -> None:
+def test_damaged_files_are_replaced_by_the_command(ended: Machine, says: str, verdict: str) -> None:
     for name in ("status.json", "result.json"):
         (ended.directory / name).write_text("{")
     ended.program("cloud-init", says)
@@ -305,7 +305,7 @@ def test_cloud_init_is_asked_when_both_files_are_damaged(ended: Machine, says: s
         (NO_SUBCOMMAND, "ERROR"),
     ],
 )
-def test_cloud_init_tells_whether_a_failed_unit_matters(ended: Machine, says: str, verdict: str) -> None:
+def test_command_decides_about_a_failed_unit(ended: Machine, says: str, verdict: str) -> None:
     ended.units(cloud_final="failed failed")
     ended.program("cloud-init", says)
     assert ended.wait().verdict is CloudInitVerdict[verdict]
@@ -315,13 +315,13 @@ def test_cloud_init_tells_whether_a_failed_unit_matters(ended: Machine, says: st
 
 
 @pytest.mark.parametrize("says", [STATUS_DISABLED, status("not run"), status("not started"), NO_SUBCOMMAND])
-def test_a_disabled_cloud_init_is_not_waited_for(machine: Machine, says: str) -> None:
+def test_disabled_cloud_init_is_not_awaited(machine: Machine, says: str) -> None:
     machine.program("cloud-init", says)
     machine.units(**dict.fromkeys(("cloud_final", "cloud_config", "cloud_init", "cloud_init_local"), "inactive dead"))
     assert machine.wait().verdict is CloudInitVerdict.ABSENT
 
 
-def test_a_usage_text_is_not_a_recoverable_error(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usage_text_is_not_a_recoverable_error(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud_init, "UNCLEAR_LOOKS", 2)
     machine.program("cloud-init", NO_SUBCOMMAND)
     machine.program("systemctl", "exit 1")
@@ -329,7 +329,7 @@ def test_a_usage_text_is_not_a_recoverable_error(machine: Machine, monkeypatch: 
     assert machine.wait(seconds=60) == CloudInitOutcome(CloudInitVerdict.ABSENT)
 
 
-def test_without_cloud_init_systemd_is_waited_for(machine: Machine) -> None:
+def test_systemd_is_awaited_without_cloud_init(machine: Machine) -> None:
     machine.program("cloud-init", "exit 127")
     machine.system("starting")
     machine.then(f"echo degraded >{machine.directory.parent}/system", after=3)
@@ -337,14 +337,14 @@ def test_without_cloud_init_systemd_is_waited_for(machine: Machine) -> None:
     assert machine.notes == ["cloud-init does not run; systemd is still booting"]
 
 
-def test_a_result_in_another_directory_is_left_to_cloud_init_to_tell(machine: Machine) -> None:
+def test_result_in_another_directory_is_read_by_the_command(machine: Machine) -> None:
     machine.program("cloud-init", STATUS_24_RECOVERABLE)
     outcome = machine.wait()
     assert outcome.verdict is CloudInitVerdict.RECOVERABLE
     assert "a key is deprecated" in outcome.text
 
 
-def test_a_unit_that_failed_before_it_wrote_anything_is_an_error(machine: Machine) -> None:
+def test_unit_that_failed_without_files_raises(machine: Machine) -> None:
     machine.program("cloud-init", status("not run"))
     machine.units(cloud_init_local="failed failed")
     assert machine.wait() == CloudInitOutcome(
@@ -361,14 +361,14 @@ def other_init(machine: Machine) -> Machine:
     return machine
 
 
-def test_without_systemd_the_result_tells(other_init: Machine) -> None:
+def test_result_decides_without_systemd(other_init: Machine) -> None:
     other_init.program("cloud-init", status("running"))
     write_status(other_init.directory)
     other_init.then_result(after=3)
     assert other_init.wait() == DONE
 
 
-def test_without_systemd_an_early_error_does_not_end_the_wait(other_init: Machine) -> None:
+def test_early_error_does_not_end_the_wait_without_systemd(other_init: Machine) -> None:
     broken = STAGE | {"errors": ["broken"]}
     write_status(other_init.directory, stage="modules-final", **{"modules-config": broken, "modules-final": KILLED})
     other_init.program("cloud-init", STATUS_18_TO_23)
@@ -382,7 +382,7 @@ def test_without_systemd_an_early_error_does_not_end_the_wait(other_init: Machin
     ("says", "verdict"),
     [(STATUS_DISABLED, "ABSENT"), (status("done"), "DONE"), (STATUS_18_TO_23, "ERROR"), ("exit 127", "ABSENT")],
 )
-def test_without_systemd_and_files_cloud_init_is_asked(other_init: Machine, says: str, verdict: str) -> None:
+def test_command_decides_without_systemd_and_files(other_init: Machine, says: str, verdict: str) -> None:
     other_init.program("cloud-init", says)
     assert other_init.wait().verdict is CloudInitVerdict[verdict]
 
@@ -403,7 +403,7 @@ def left_behind(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("hierarchy", ["", "systemd/"])
 @pytest.mark.parametrize("unit", ["cloud-final.service", "cloud-init-main.service"])
-def test_a_pending_power_state_is_waited_for(
+def test_pending_power_state_is_awaited(
     ended: Machine,
     left_behind: subprocess.Popen[bytes],
     hierarchy: str,
@@ -420,9 +420,7 @@ def test_a_pending_power_state_is_waited_for(
     assert ended.notes == ["cloud-init is about to change the power state"]
 
 
-def test_a_reboot_that_logind_has_not_begun_yet_is_waited_for(
-    ended: Machine, left_behind: subprocess.Popen[bytes]
-) -> None:
+def test_accepted_reboot_is_awaited(ended: Machine, left_behind: subprocess.Popen[bytes]) -> None:
     group = ended.cgroups / "system.slice/cloud-final.service"
     group.mkdir(parents=True)
     (group / "cgroup.procs").write_text(f"{left_behind.pid}\n")
@@ -434,7 +432,7 @@ def test_a_reboot_that_logind_has_not_begun_yet_is_waited_for(
     assert ended.notes == ["cloud-init is about to change the power state", "the machine is about to reboot"]
 
 
-def test_a_process_of_cloud_init_that_stays_does_not_hold_up_the_boot(
+def test_remaining_process_of_cloud_init_does_not_delay_the_boot(
     ended: Machine, left_behind: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cloud_init, "PENDING_LOOKS", 5)
@@ -446,7 +444,7 @@ def test_a_process_of_cloud_init_that_stays_does_not_hold_up_the_boot(
     assert ended.wait() == DONE
 
 
-def test_a_daemon_that_user_data_started_does_not_hold_up_the_boot(ended: Machine) -> None:
+def test_daemon_of_user_data_does_not_delay_the_boot(ended: Machine) -> None:
     group = ended.cgroups / "system.slice/cloud-final.service"
     group.mkdir(parents=True)
     log = subprocess.Popen(["tail", "-f", "/dev/null", "/var/log/cloud-init-output.log"], stderr=subprocess.DEVNULL)
@@ -459,7 +457,7 @@ def test_a_daemon_that_user_data_started_does_not_hold_up_the_boot(ended: Machin
 
 
 @pytest.mark.parametrize("job", ["Job=321", "\nJob=321\n"])
-def test_a_machine_that_reboots_is_not_ready(ended: Machine, job: str) -> None:
+def test_rebooting_guest_is_not_ready(ended: Machine, job: str) -> None:
     ended.system("stopping")
     ended.jobs(job)
     ended.then(":", after=3)
@@ -467,7 +465,7 @@ def test_a_machine_that_reboots_is_not_ready(ended: Machine, job: str) -> None:
     assert ended.notes == ["the machine is about to reboot"]
 
 
-def test_a_machine_that_goes_down_without_saying_how_is_not_ready(ended: Machine) -> None:
+def test_guest_with_an_unknown_shutdown_is_not_ready(ended: Machine) -> None:
     ended.system("stopping")
     ended.jobs(None)
     ended.then(":", after=3)
@@ -475,16 +473,14 @@ def test_a_machine_that_goes_down_without_saying_how_is_not_ready(ended: Machine
     assert ended.notes == ["the machine is about to reboot"]
 
 
-def test_a_machine_whose_bus_has_ended_is_not_ready(ended: Machine) -> None:
+def test_guest_whose_bus_has_ended_is_not_ready(ended: Machine) -> None:
     ended.system("")
     ended.then(":", after=3)
     assert ended.wait().verdict is CloudInitVerdict.INTERRUPTED
     assert ended.notes == ["the machine is about to go down"]
 
 
-def test_a_reboot_that_begins_a_moment_after_the_end_is_waited_for(
-    ended: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_reboot_is_awaited(ended: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud_init, "ENDING_LOOKS", 6)
     ended.units(cloud_final="activating start 85")
     ended.jobs("Job=321")
@@ -495,7 +491,7 @@ def test_a_reboot_that_begins_a_moment_after_the_end_is_waited_for(
     assert ended.notes[-1] == "the machine is about to reboot"
 
 
-def test_a_machine_whose_bus_has_ended_before_the_first_look_is_not_ready(ended: Machine) -> None:
+def test_guest_whose_bus_ended_before_the_wait_is_not_ready(ended: Machine) -> None:
     ended.program("systemctl", "exit 1")
     ended.nologin.write_text("System is going down. Unprivileged users are not permitted to log in anymore.\n")
     ended.then(":", after=12)
@@ -503,21 +499,19 @@ def test_a_machine_whose_bus_has_ended_before_the_first_look_is_not_ready(ended:
     assert ended.notes == ["the machine is about to go down"]
 
 
-def test_a_machine_that_boots_may_refuse_other_users_meanwhile(ended: Machine) -> None:
+def test_booting_guest_may_reject_other_users(ended: Machine) -> None:
     ended.nologin.write_text("System is booting up. Unprivileged users are not permitted to log in yet.\n")
     assert ended.wait() == DONE
 
 
-def test_a_bus_that_stays_unreachable_does_not_hold_up_the_boot(
-    ended: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreachable_bus_does_not_delay_the_boot(ended: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloud_init, "PENDING_LOOKS", 5)
     ended.system("")
     ended.then(":", after=8)
     assert ended.wait() == DONE
 
 
-def test_a_shutdown_that_logind_has_accepted_is_waited_for(ended: Machine) -> None:
+def test_accepted_shutdown_is_awaited(ended: Machine) -> None:
     ended.program("busctl", '[ "$5" = PreparingForShutdown ] && echo "b true"')
     ended.jobs("Job=321")
     ended.then(f"echo stopping >{ended.state_file}", after=3)
@@ -526,12 +520,12 @@ def test_a_shutdown_that_logind_has_accepted_is_waited_for(ended: Machine) -> No
     assert ended.notes == ["the machine is about to go down", "the machine is about to reboot"]
 
 
-def test_a_machine_that_powers_off_after_its_end_is_done(ended: Machine) -> None:
+def test_guest_that_powers_off_is_done(ended: Machine) -> None:
     ended.system("stopping")
     assert ended.wait() == DONE
 
 
-def test_errors_of_a_stage_that_the_shutdown_killed_do_not_count(ended: Machine) -> None:
+def test_errors_of_a_stage_killed_by_the_shutdown_do_not_count(ended: Machine) -> None:
     ended.system("stopping")
     write_result(ended.directory, "sys.exit(1) called")
     assert ended.wait().verdict is CloudInitVerdict.INTERRUPTED
@@ -541,9 +535,7 @@ def test_errors_of_a_stage_that_the_shutdown_killed_do_not_count(ended: Machine)
     ("mode", "seconds", "verdict"),
     [("reboot", 10, "INTERRUPTED"), ("reboot", 3600, "DONE"), ("poweroff", 10, "DONE")],
 )
-def test_a_reboot_scheduled_before_the_deadline_is_waited_for(
-    ended: Machine, mode: str, seconds: int, verdict: str
-) -> None:
+def test_reboot_scheduled_before_the_deadline_is_awaited(ended: Machine, mode: str, seconds: int, verdict: str) -> None:
     ended.schedule.write_text(f"USEC={int(time.time()) + seconds}123456\nWARN_WALL=1\nMODE={mode}\n")
     ended.then(":", after=3)
     assert ended.wait(seconds=60).verdict is CloudInitVerdict[verdict]
@@ -552,7 +544,7 @@ def test_a_reboot_scheduled_before_the_deadline_is_waited_for(
 # Login shells
 
 
-def test_a_login_shell_that_prints_changes_nothing(ended: Machine) -> None:
+def test_output_of_the_login_shell_is_ignored(ended: Machine) -> None:
     noisy = ended.run
 
     def run(command: str, **options: object) -> object:
@@ -563,13 +555,13 @@ def test_a_login_shell_that_prints_changes_nothing(ended: Machine) -> None:
     assert ended.wait() == CloudInitOutcome(CloudInitVerdict.ERROR, "broken")
 
 
-def test_a_login_that_runs_something_else_is_an_error(ended: Machine) -> None:
+def test_login_that_runs_another_program_raises(ended: Machine) -> None:
     quiet = ended.run
     ended.run = lambda _, **options: quiet("echo This account is currently not available.; exit 1", **options)
     with pytest.raises(LoginShellError, match=r"exit status 1 and printed 'This account is currently not available\.'"):
         ended.wait()
 
 
-def test_a_wait_that_was_killed_tells_nothing(machine: Machine) -> None:
+def test_killed_wait_has_no_outcome(machine: Machine) -> None:
     machine.units(cloud_final="activating start")
     assert machine.wait().verdict is CloudInitVerdict.INTERRUPTED

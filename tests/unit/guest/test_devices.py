@@ -39,20 +39,20 @@ def guest(tmp_path: Path) -> GuestWithDisks:
     return GuestWithDisks(tmp_path)
 
 
-def test_an_nvme_disk_is_known_by_its_serial_number(guest: GuestWithDisks) -> None:
+def test_nvme_disk_is_found_by_its_serial_number(guest: GuestWithDisks) -> None:
     guest.disk("nvme0n1", "vol0aaaaaaaaaaaaaaaa\n")
     guest.disk("nvme1n1", f"{SERIAL}   \n")
     guest.disk("xvdf")
     assert device_of_volume(guest.run, VOLUME, "/dev/sdf") == "/dev/nvme1n1"
 
 
-def test_a_serial_number_may_have_the_dash_and_stand_with_the_disk_itself(guest: GuestWithDisks) -> None:
+def test_serial_number_of_the_disk_itself_may_have_a_dash(guest: GuestWithDisks) -> None:
     guest.disk("vdb", VOLUME[:20], folder="")
     guest.disk("vdc", VOLUME, folder="")
     assert device_of_volume(guest.run, VOLUME, "/dev/sdf") == "/dev/vdc"
 
 
-def test_a_hidden_path_to_a_disk_is_not_taken_for_the_disk(guest: GuestWithDisks) -> None:
+def test_hidden_path_is_not_a_disk(guest: GuestWithDisks) -> None:
     guest.disk("nvme1c1n1", SERIAL)
     (guest.root / "dev/nvme1c1n1").unlink()
     guest.disk("nvme1n1", SERIAL)
@@ -60,25 +60,25 @@ def test_a_hidden_path_to_a_disk_is_not_taken_for_the_disk(guest: GuestWithDisks
 
 
 @pytest.mark.parametrize(("attached_as", "found"), [("/dev/sdf", "/dev/xvdf"), ("xvdg", "/dev/xvdg")])
-def test_on_xen_a_disk_is_known_by_its_name(guest: GuestWithDisks, attached_as: str, found: str) -> None:
+def test_xen_disk_is_found_by_its_name(guest: GuestWithDisks, attached_as: str, found: str) -> None:
     guest.disk("xvdf")
     guest.disk("xvdg")
     assert device_of_volume(guest.run, VOLUME, attached_as) == found
 
 
-def test_a_name_that_is_a_link_leads_to_the_disk(guest: GuestWithDisks) -> None:
+def test_link_is_resolved_to_the_disk(guest: GuestWithDisks) -> None:
     guest.disk("nvme7n1")
     (guest.root / "dev/sdf").symlink_to(guest.root / "dev/nvme7n1")
     assert device_of_volume(guest.run, VOLUME, "/dev/sdf") == "/dev/nvme7n1"
 
 
-def test_a_disk_that_is_not_there_yet_is_none(guest: GuestWithDisks) -> None:
+def test_missing_disk_is_none(guest: GuestWithDisks) -> None:
     guest.disk("nvme0n1", "vol0aaaaaaaaaaaaaaaa")
     guest.disk("sda")
     assert device_of_volume(guest.run, VOLUME, "/dev/sdf") is None
 
 
-def test_a_login_shell_that_prints_changes_nothing(guest: GuestWithDisks) -> None:
+def test_output_of_the_login_shell_is_ignored(guest: GuestWithDisks) -> None:
     guest.disk("nvme1n1", SERIAL)
 
     def run(command: str, *, timeout: float | None = None) -> Result:
@@ -87,7 +87,7 @@ def test_a_login_shell_that_prints_changes_nothing(guest: GuestWithDisks) -> Non
     assert device_of_volume(run, VOLUME, "/dev/sdf") == "/dev/nvme1n1"
 
 
-def test_the_question_has_a_time_out() -> None:
+def test_lookup_has_a_timeout() -> None:
     asked: list[float | None] = []
 
     def run(_: str, *, timeout: float | None = None) -> Result:

@@ -80,14 +80,14 @@ def multipart() -> MIMEMultipart:
     return message
 
 
-def test_without_user_data_the_switch_is_all() -> None:
+def test_timer_is_the_only_part_without_user_data() -> None:
     lines = with_expiry(None, EXPIRES).decode().splitlines()
     assert lines[:2] == ["#cloud-boothook", "#!/bin/sh"]
     assert with_expiry("", EXPIRES) == with_expiry(b"", EXPIRES) == with_expiry(None, EXPIRES)
 
 
 @pytest.mark.parametrize("text", PLAIN.values(), ids=PLAIN)
-def test_what_is_no_message_stays_one_part_of_a_type_that_cloud_init_finds_out_itself(text: str) -> None:
+def test_plain_user_data_becomes_one_part_without_a_type(text: str) -> None:
     merged = with_expiry(text, EXPIRES)
     ((content_type, name, payload, _),) = parts_before_the_switch(merged)
     assert (content_type, name) == ("text/x-not-multipart", None)
@@ -95,13 +95,13 @@ def test_what_is_no_message_stays_one_part_of_a_type_that_cloud_init_finds_out_i
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"], ids=["unix", "dos"])
-def test_the_parts_of_a_message_stay_as_they_are_and_come_first(line_end: str) -> None:
+def test_parts_of_a_message_are_unchanged_and_first(line_end: str) -> None:
     data = multipart().as_string().replace("\n", line_end).encode()
     assert data in with_expiry(data, EXPIRES)
     assert parts_before_the_switch(with_expiry(data, EXPIRES)) == [content(part) for part in seen(data)]
 
 
-def test_multi_part_messages_in_each_other_keep_their_order() -> None:
+def test_nested_messages_keep_their_order() -> None:
     outer = multipart()
     outer.attach(multipart())
     data = outer.as_bytes()
@@ -110,23 +110,23 @@ def test_multi_part_messages_in_each_other_keep_their_order() -> None:
     assert merged == [content(part) for part in seen(data)]
 
 
-def test_a_message_of_one_part_stays_as_it_is() -> None:
+def test_message_of_one_part_is_unchanged() -> None:
     data = MIMEText("#!/bin/sh\n", "x-shellscript").as_bytes()
     assert parts_before_the_switch(with_expiry(data, EXPIRES)) == [content(part) for part in seen(data)]
 
 
-def test_a_script_that_speaks_of_mime_stays_what_cloud_init_takes_it_for() -> None:
+def test_script_that_mentions_mime_stays_a_script() -> None:
     data = b"#!/bin/sh\ncat <<END\nMIME-Version: 1.0\nEND\n"
     assert parts_before_the_switch(with_expiry(data, EXPIRES)) == [content(part) for part in seen(data)]
 
 
 @pytest.mark.parametrize("data", [SCRIPT.encode(), multipart().as_bytes()], ids=["script", "multi-part"])
-def test_what_was_compressed_is_merged_and_compressed_again(data: bytes) -> None:
+def test_compressed_user_data_is_merged_and_compressed(data: bytes) -> None:
     merged = with_expiry(gzip.compress(data), EXPIRES)
     assert gzip.decompress(merged) == with_expiry(data, EXPIRES)
 
 
-def test_what_is_too_long_for_ec2_is_compressed() -> None:
+def test_long_user_data_is_compressed() -> None:
     data = "#!/bin/sh\n" + "echo the same line again\n" * 600
     assert len(data) < PLAIN_SIZE
     merged = with_expiry(data, EXPIRES)
@@ -135,7 +135,7 @@ def test_what_is_too_long_for_ec2_is_compressed() -> None:
     assert payload == data.encode()
 
 
-def test_what_only_looks_compressed_is_taken_as_it_is() -> None:
+def test_invalid_gzip_is_unchanged() -> None:
     for data in (b"\x1f\x8b", b"\x1f\x8bno gzip at all", gzip.compress(b"#!/bin/sh\n")[:-4]):
         ((_, _, payload, _),) = parts_before_the_switch(with_expiry(data, EXPIRES))
         assert payload == data
@@ -146,7 +146,7 @@ def test_what_only_looks_compressed_is_taken_as_it_is() -> None:
 @example(b"\n")
 @example(b"--\n--")
 @example(bytes(range(256)))
-def test_any_bytes_survive(data: bytes) -> None:
+def test_any_bytes_are_preserved(data: bytes) -> None:
     # A message has tests of its own.
     assume(b"mime-version:" not in data.lower())
     ((_, _, payload, _),) = parts_before_the_switch(with_expiry(data, EXPIRES))
@@ -155,7 +155,7 @@ def test_any_bytes_survive(data: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=200), min_size=1, max_size=4))
-def test_any_texts_in_a_message_survive(texts: list[str]) -> None:
+def test_any_texts_in_a_message_are_preserved(texts: list[str]) -> None:
     message = MIMEMultipart()
     for text in texts:
         message.attach(MIMEText(text, "x-something", "utf-8"))
@@ -163,17 +163,17 @@ def test_any_texts_in_a_message_survive(texts: list[str]) -> None:
     assert parts_before_the_switch(with_expiry(data, EXPIRES)) == [content(part) for part in seen(data)]
 
 
-def test_the_same_user_data_gives_the_same_result() -> None:
+def test_result_is_deterministic() -> None:
     assert with_expiry(SCRIPT, EXPIRES) == with_expiry(SCRIPT, EXPIRES)
 
 
-def test_the_time_is_written_in_utc() -> None:
+def test_time_is_in_utc() -> None:
     elsewhere = EXPIRES.astimezone(timezone(timedelta(hours=5, minutes=30)))
     assert b'--on-calendar="2026-11-20 18:30:00 UTC"' in with_expiry(None, elsewhere)
     assert with_expiry(None, elsewhere) == with_expiry(None, EXPIRES)
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
+def test_time_without_a_zone_is_rejected() -> None:
     with pytest.raises(InvalidArgumentError, match="time zone"):
         with_expiry(None, EXPIRES.replace(tzinfo=None))
 
@@ -223,7 +223,7 @@ def with_systemd(programs: Programs) -> Programs:
     return programs
 
 
-def test_with_systemd_a_timer_is_set(with_systemd: Programs) -> None:
+def test_timer_is_set_with_systemd(with_systemd: Programs) -> None:
     expires = utc_now() + timedelta(hours=1)
     (call,) = with_systemd.run_switch(expires)
     assert call.startswith("systemd-run --unit=pycloudlib-expiry ")
@@ -231,30 +231,30 @@ def test_with_systemd_a_timer_is_set(with_systemd: Programs) -> None:
     assert call.endswith(f" {OFF}")
 
 
-def test_a_timer_that_is_there_is_left_alone(with_systemd: Programs) -> None:
+def test_existing_timer_remains(with_systemd: Programs) -> None:
     (with_systemd.systemd / "transient").mkdir()
     (with_systemd.systemd / "transient/pycloudlib-expiry.timer").touch()
     assert with_systemd.run_switch(utc_now() + timedelta(hours=1)) == []
 
 
-def test_when_the_time_is_over_the_guest_is_powered_off_at_once(with_systemd: Programs) -> None:
+def test_expired_guest_powers_off_at_once(with_systemd: Programs) -> None:
     assert with_systemd.run_switch(utc_now() - timedelta(hours=1)) == ["sleep 0", OFF]
 
 
-def test_a_process_sleeps_where_systemd_sets_no_timer(with_systemd: Programs) -> None:
+def test_process_sleeps_if_the_timer_fails(with_systemd: Programs) -> None:
     with_systemd.let("systemd-run", "exit 1")
     _, sleep, off = with_systemd.run_switch(utc_now() + timedelta(hours=1))
     assert 3500 < int(sleep.removeprefix("sleep ")) <= 3600
     assert off == OFF
 
 
-def test_a_process_sleeps_where_there_is_no_systemd(programs: Programs) -> None:
+def test_process_sleeps_without_systemd(programs: Programs) -> None:
     programs.let("systemctl", "exit 1")
     calls = programs.run_switch(utc_now() + timedelta(hours=1))
     assert [call.split()[0] for call in calls] == ["sleep", "systemctl", "poweroff"]
 
 
-def test_the_boot_goes_on_while_the_switch_waits(programs: Programs) -> None:
+def test_timer_does_not_block_the_boot(programs: Programs) -> None:
     """Not even its output is held open: cloud-init reads that to its end."""
     gate = programs.directory / "gate"
     os.mkfifo(gate)

@@ -43,7 +43,7 @@ def calls(log: Path) -> list[str]:
         ("zypper", "zypper|--non-interactive|install|--auto-agree-with-licenses|hello|g++"),
     ],
 )
-def test_packages_are_installed_by_what_the_guest_has(run, has, log: Path, name: str, call: str) -> None:
+def test_packages_are_installed_by_the_guests_package_manager(run, has, log: Path, name: str, call: str) -> None:
     has(name)
     result = install(run, ["hello", "g++"])
     assert (result, result.ok) == ("done", True)
@@ -62,7 +62,7 @@ def test_packages_are_installed_by_what_the_guest_has(run, has, log: Path, name:
         ),
     ],
 )
-def test_an_update_refreshes_the_lists_and_upgrades(run, has, log: Path, name: str, expected: list[str]) -> None:
+def test_update_refreshes_the_lists_and_upgrades(run, has, log: Path, name: str, expected: list[str]) -> None:
     has(name)
     assert update(run) == "done"
     assert calls(log) == expected
@@ -71,28 +71,26 @@ def test_an_update_refreshes_the_lists_and_upgrades(run, has, log: Path, name: s
 @pytest.mark.parametrize(
     ("programs", "used"), [(("yum", "dnf"), "dnf"), (("dnf", "zypper"), "zypper"), (("zypper", "apt-get"), "apt-get")]
 )
-def test_of_several_package_managers_the_guests_own_is_used(
-    run, has, log: Path, programs: tuple[str, ...], used: str
-) -> None:
+def test_native_package_manager_is_preferred(run, has, log: Path, programs: tuple[str, ...], used: str) -> None:
     for each in programs:
         has(each)
     install(run, "hello")
     assert [call.split("|")[0] for call in calls(log)] == [used]
 
 
-def test_it_runs_as_root_and_asks_nothing(run, has) -> None:
+def test_installation_runs_as_root_without_prompts(run, has) -> None:
     has("apt-get", 'echo "$IS_ROOT $DEBIAN_FRONTEND"; if read answer; then echo asked; fi')
     assert install(run, "hello").splitlines()[0] == "yes noninteractive"
     assert "asked" not in install(run, "hello")
 
 
-def test_blanks_in_a_string_separate_packages(run, has, log: Path) -> None:
+def test_spaces_separate_packages(run, has, log: Path) -> None:
     has("dnf")
     install(run, " hello  world=1.0-1 ")
     assert calls(log) == ["dnf|-y|install|hello|world=1.0-1"]
 
 
-def test_names_reach_the_package_manager_as_they_are(run, has, log: Path) -> None:
+def test_names_are_passed_unchanged(run, has, log: Path) -> None:
     has("dnf")
     names = ["@development-tools", "./a$HOME.rpm", "/srv/b.rpm", "https://example.com/c.rpm", "perl(Foo::Bar)", "lib*"]
     install(run, names)
@@ -102,7 +100,7 @@ def test_names_reach_the_package_manager_as_they_are(run, has, log: Path) -> Non
 @pytest.mark.parametrize(
     "name", ["-y", "--allow-downgrades", "vim-", "", "a b", "a\nb", "!vim", "~vim", "a\0b", 7, None]
 )
-def test_what_is_no_package_is_refused_before_the_guest_is_asked(run, has, log: Path, name) -> None:
+def test_invalid_name_is_rejected_without_a_command(run, has, log: Path, name) -> None:
     has("apt-get")
     with pytest.raises(InvalidArgumentError, match="cannot be a package: it must begin with"):
         install(run, ["hello", name])
@@ -110,18 +108,18 @@ def test_what_is_no_package_is_refused_before_the_guest_is_asked(run, has, log: 
 
 
 @pytest.mark.parametrize("none", ["", "  ", [], ()])
-def test_there_must_be_a_package(run, none) -> None:
+def test_empty_list_is_rejected(run, none) -> None:
     with pytest.raises(InvalidArgumentError, match="no package to install"):
         install(run, none)
 
 
 @pytest.mark.parametrize("none", [None, 7, b"hello", {"hello"}])
-def test_packages_are_strings(run, none) -> None:
+def test_packages_must_be_strings(run, none) -> None:
     with pytest.raises(InvalidArgumentError):
         install(run, none)
 
 
-def test_with_apt_lists_that_are_missing_are_fetched_first(run, has, program, log: Path) -> None:
+def test_missing_lists_of_apt_are_fetched_first(run, has, program, log: Path) -> None:
     has("apt-get")
     program("ls", "exit 2")
     install(run, "hello")
@@ -141,7 +139,7 @@ def test_with_apt_lists_that_are_missing_are_fetched_first(run, has, program, lo
         ("yum", "exit 3", "exit status 3, without output"),
     ],
 )
-def test_a_failure_is_told_in_one_line_with_the_result_attached(run, has, name: str, script: str, why: str) -> None:
+def test_failure_is_one_line_with_the_result(run, has, name: str, script: str, why: str) -> None:
     has(name, script)
     with pytest.raises(CommandError) as raised:
         install(run, ["x", "y"])
@@ -149,26 +147,26 @@ def test_a_failure_is_told_in_one_line_with_the_result_attached(run, has, name: 
     assert raised.value.result.failed
 
 
-def test_lists_that_cannot_be_fetched_end_an_update(run, has, log: Path) -> None:
+def test_failed_fetch_ends_the_update(run, has, log: Path) -> None:
     has("apt-get", 'echo "E: no network" >&2; exit 100')
     with pytest.raises(CommandError, match="cannot get the lists of packages: no network"):
         update(run)
     assert calls(log) == [f"{APT}update"]
 
 
-def test_a_guest_without_a_package_manager_names_those_looked_for(run) -> None:
+def test_missing_package_manager_is_reported_with_the_known_ones(run) -> None:
     with pytest.raises(CommandError, match="known here; looked for apt-get, zypper, dnf, yum"):
         update(run)
 
 
-def test_a_guest_that_grants_no_sudo_says_so(run, has, program) -> None:
+def test_missing_sudo_is_reported(run, has, program) -> None:
     has("apt-get")
     program("sudo", 'echo "sudo: a password is required" >&2; exit 1')
     with pytest.raises(CommandError, match="cannot look for a package manager: sudo: a password is required"):
         install(run, "hello")
 
 
-def test_another_apt_is_waited_for(run, has, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_apt_is_awaited(run, has, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "LOCK_INTERVAL", 0.01)
     free = tmp_path / "free"
     has("apt-get", f'if [ -e "{free}" ]; then echo done; exit; fi\n: >"{free}"\n{LOCKED}')
@@ -176,7 +174,7 @@ def test_another_apt_is_waited_for(run, has, log: Path, tmp_path: Path, monkeypa
     assert calls(log) == [f"{APT}update", f"{APT}update", f"{APT}--with-new-pkgs|upgrade"]
 
 
-def test_another_apt_that_does_not_end_is_a_timeout(run, has, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_apt_that_does_not_end_times_out(run, has, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "LOCK_TIMEOUT", 0.0)
     has("apt-get", LOCKED)
     with pytest.raises(

@@ -25,7 +25,7 @@ def execute(
     return Result(done.stdout, done.stderr, done.returncode)
 
 
-def test_each_question_has_its_own_answer_and_status() -> None:
+def test_each_question_has_its_answer_and_status() -> None:
     answers = ask(
         execute,
         {
@@ -46,7 +46,7 @@ def test_each_question_has_its_own_answer_and_status() -> None:
     assert not answers["fails"].ok
 
 
-def test_an_answer_may_hold_anything() -> None:
+def test_answer_may_contain_anything() -> None:
     answers = ask(
         execute,
         {"quotes": """printf '%s' "it's \\"quoted\\" \\$HOME"; printf '\\n\\377\\n'""", "long": "seq 20000"},
@@ -57,15 +57,15 @@ def test_an_answer_may_hold_anything() -> None:
     assert len(answers["long"].lines) == 20000
 
 
-def test_empty_lines_are_no_lines() -> None:
+def test_empty_lines_are_ignored() -> None:
     assert Answer("a\n\n  \nb").lines == ["a", "b"]
 
 
-def test_a_question_that_reads_gets_nothing() -> None:
+def test_standard_input_of_a_question_is_empty() -> None:
     assert ask(execute, {"reads": "cat; echo end"}, timeout=60)["reads"].text == "end"
 
 
-def test_a_guest_that_refuses_says_why() -> None:
+def test_refusal_is_reported_with_its_reason() -> None:
     def refuse(*_: object, **__: object) -> Result:
         return Result(b"", b"sudo: a password is required\n", 1)
 

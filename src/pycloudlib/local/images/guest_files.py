@@ -40,12 +40,12 @@ def masked(unit: str) -> GuestFile:
 CLOUD_INIT = GuestFile(
     "etc/cloud/cloud.cfg.d/10_pycloudlib.cfg",
     """\
-# As Debian's own AMIs: the login user, and a host name that resolves.
+# As in Debian's AMIs: the login user, and a host name that resolves.
 system_info:
   default_user:
     name: admin
 manage_etc_hosts: true
-# An RSA key takes seconds under software emulation, and DSA is refused by every client.
+# Generating an RSA key takes seconds under software emulation, and clients reject DSA keys.
 ssh_genkeytypes: [ed25519, ecdsa]
 # There is no boot loader to configure.
 grub_dpkg:
@@ -64,7 +64,7 @@ NETWORK = (
 INITRD_SETTINGS = GuestFile(
     "etc/initramfs-tools/conf.d/pycloudlib",
     """\
-# Only what the hook beside this names: a small initrd is unpacked sooner.
+# Include only the modules that the hook lists: a small initrd is unpacked faster.
 MODULES=list
 """,
 )
@@ -73,7 +73,7 @@ INITRD_MODULES = GuestFile(
     "etc/initramfs-tools/hooks/pycloudlib",
     """\
 #!/bin/sh
-# What the machines have: root disks on virtio or NVMe. udev loads the rest from the root file system.
+# The drivers of root disks and interfaces. udev loads all other modules from the root file system.
 [ "$1" = prereqs ] && exit 0
 . /usr/share/initramfs-tools/hook-functions
 manual_add_modules ext4 nvme virtio_blk virtio_pci virtio_net
@@ -84,13 +84,12 @@ manual_add_modules ext4 nvme virtio_blk virtio_pci virtio_net
 UNUSED_MODULES = GuestFile(
     "etc/modprobe.d/pycloudlib.conf",
     """\
-# udev loads these on every boot because the processor matches, and nothing here uses them.
+# udev loads these modules on every boot because they match the processor, but nothing uses them.
 blacklist kvm_amd
 blacklist kvm_intel
 blacklist powernow_k8
 blacklist acpi_cpufreq
-# Ciphers and digests for this processor, which the kernel tests one by one when they are loaded. Whoever needs a cipher
-# has the portable one.
+# The kernel tests each of these ciphers and digests when it loads them. The portable implementations remain.
 blacklist aesni_intel
 blacklist crc32_pclmul
 blacklist crct10dif_pclmul
@@ -104,7 +103,7 @@ blacklist sha512_ssse3
 SSHD = GuestFile(
     "etc/ssh/sshd_config.d/pycloudlib.conf",
     """\
-# As Debian's own AMIs: keys only.
+# As in Debian's AMIs: no passwords.
 PasswordAuthentication no
 """,
 )

@@ -20,12 +20,12 @@ USER_MODE_ARGUMENTS = "network-config=disabled"
 
 PROGRAM = f"""\
 #!/bin/bash
-# A network interface as the instance metadata has it: with all of its addresses, the subnet as its only link, and
-# answers that leave where the question came in.
+# Configures a network interface from the instance metadata: all its addresses, the subnet as its only link, and replies
+# through the interface that received the request.
 #
-#   ec2-interface plugged                the interface $INTERFACE is there: udev says so
-#   ec2-interface unplugged              it is there no more
-#   ec2-interface configure INTERFACE    DHCP is through, or the metadata may have changed
+#   ec2-interface plugged                udev has added the interface $INTERFACE
+#   ec2-interface unplugged              udev has removed it
+#   ec2-interface configure INTERFACE    DHCP has finished, or the metadata may have changed
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 STANZAS={STANZAS}
 FIRST_TABLE=10000
@@ -48,7 +48,7 @@ plugged() {{
     is_from_cloud_init "$INTERFACE" || echo "iface $INTERFACE inet dhcp" >>"$STANZAS/$INTERFACE"
 }}
 
-# On a VPC, cloud-init configures what is there at boot, and with `updates: network: when: [hotplug]` the rest, too.
+# In VPCs, cloud-init configures the interfaces at boot, and with `updates: network: when: [hotplug]` also later ones.
 is_left_to_us() {{
     [ "$class" = allow-hotplug ] && ! [ -e {CLOUD_INIT_RULES} ]
 }}
@@ -64,8 +64,8 @@ unplugged() {{
         forget_rules "$(<"$memory")"
         rm "$memory"
     fi
-    # The stanza stays, because ifdown asks for it. systemd calls ifdown only for what came while it ran.
-    # Without its leases, as dhclient would confirm the IPv6 address of this one for the next interface of that name.
+    # Keep the stanza, which ifdown reads. systemd calls ifdown only for interfaces that were added while it ran.
+    # Delete the leases: dhclient would confirm their IPv6 address for the next interface with this name.
     systemd-run --no-block --collect --quiet \\
         sh -c 'ifdown --force "$0"; rm -f /var/lib/dhcp/dhclient*."$0".leases' "$INTERFACE"
 }}
@@ -77,7 +77,7 @@ forget_rules() {{
     done
 }}
 
-# METHOD PATH HEADER: asks for one thing, on the one connection; the answer is in $REPLY.
+# METHOD PATH HEADER: sends a request over the open connection; the body of the response is in $REPLY.
 ask() {{
     local status name value length=0
     printf '%s /latest/%s HTTP/1.1\\r\\nHost: 169.254.169.254\\r\\n%s\\r\\n\\r\\n' "$@" >&"$service"
@@ -96,7 +96,7 @@ fact() {{
 
 configure() {{
     local interface=$1 service mac
-    # A single interface on a VPC needs nothing that DHCP does not set.
+    # In VPCs, DHCP configures a single interface completely.
     in_user_mode || [ "$(echo /sys/class/net/*/device)" != "/sys/class/net/$interface/device" ] || return 0
     local token number subnet prefix first gateway table address wanted changes leased
     read -r mac <"/sys/class/net/$interface/address" || return 0
@@ -123,7 +123,7 @@ configure() {{
     return 0
 }}
 
-# Prints what ip has to do; everything is configure's.
+# Prints the commands for ip, using the variables of configure.
 changes() {{
     local primary=${{addresses[0]%/*}}
     is_from_cloud_init "$interface" || main_table
@@ -137,7 +137,7 @@ main_table() {{
     local address
     printf "addr replace %s dev $interface noprefixroute\\n" "${{addresses[@]}}"
     [ "${{#ipv6s[@]}}" = 0 ] || printf "addr replace %s/128 dev $interface nodad\\n" "${{ipv6s[@]}}"
-    # What is there already and should not: a secondary interface's wide network, and addresses that were taken away.
+    # Remove other addresses: the wide network of a secondary interface, and addresses that were unassigned.
     ip -o addr show dev "$interface" scope global | while read -r _ _ _ address _; do
         [[ $wanted == *" $address "* ]] || echo "addr del $address dev $interface"
     done
@@ -147,12 +147,12 @@ main_table() {{
         echo "route replace default via $gateway dev $interface"
         return
     fi
-    # The primary interface leads to everything, unless an address of this one was asked.
+    # Traffic leaves through the primary interface, except for replies from addresses of this one.
     echo "route del default dev $interface"
     echo "route replace $subnet dev $interface src $primary metric $table"
 }}
 
-# As changes, for IPv6 of a secondary interface. Every interface has the router that the primary one was told of.
+# Like changes, for IPv6 of a secondary interface. Every interface uses the router that the primary one learned.
 ipv6_changes() {{
     local router
     echo 0 >"/proc/sys/net/ipv6/conf/$interface/accept_ra_defrtr"

@@ -69,7 +69,7 @@ def debugfs(disk: Path, request: str) -> str:
 
 
 @needs_mke2fs
-def test_a_built_image_has_disk_kernel_and_initrd(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+def test_image_has_disk_kernel_and_initrd(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
     image = builder.build(catalogue)
     assert image.kernel is not None
@@ -85,9 +85,7 @@ def test_a_built_image_has_disk_kernel_and_initrd(catalogue: Catalog, bin_dir: P
 
 
 @needs_mke2fs
-def test_a_built_disk_holds_roots_files_with_their_permissions(
-    catalogue: Catalog, bin_dir: Path, tmp_path: Path
-) -> None:
+def test_disk_has_files_of_root_with_their_permissions(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
     disk = builder.build(catalogue).disk
     assert "name: admin" in debugfs(disk, "cat /etc/cloud/cloud.cfg.d/10_pycloudlib.cfg")
@@ -98,7 +96,7 @@ def test_a_built_disk_holds_roots_files_with_their_permissions(
 
 
 @needs_mke2fs
-def test_a_built_image_is_debians_daily_and_release(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+def test_image_is_a_daily_and_a_released_one(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
     image = builder.build(catalogue)
     assert {image.owner_id for image in catalogue.images()} == {DEBIAN_DAILIES, DEBIAN_RELEASES}
@@ -106,7 +104,7 @@ def test_a_built_image_is_debians_daily_and_release(catalogue: Catalog, bin_dir:
 
 
 @needs_mke2fs
-def test_an_image_is_built_once_unless_forced(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+def test_image_is_built_once_unless_forced(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
     first = builder.build(catalogue)
     steps: list[str] = []
@@ -116,9 +114,7 @@ def test_an_image_is_built_once_unless_forced(catalogue: Catalog, bin_dir: Path,
 
 
 @needs_mke2fs
-def test_an_image_that_was_built_in_another_way_is_built_again(
-    catalogue: Catalog, bin_dir: Path, tmp_path: Path
-) -> None:
+def test_image_of_another_version_is_built_again(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
     with pytest.MonkeyPatch.context() as earlier:
         earlier.setattr(builder, "PACKAGES", ("another-package",))
@@ -129,7 +125,7 @@ def test_an_image_that_was_built_in_another_way_is_built_again(
 
 
 @needs_mke2fs
-def test_progress_tells_each_step_and_the_seconds(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+def test_progress_has_each_step_with_its_time(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     said = "echo 'I: installing essential packages...' >&2; echo 'I: automatically chosen mode: root' >&2"
     stand_in(bin_dir, f"{said}; {that_gives(root_archive(tmp_path / 'root.tar'))}")
     steps: list[str] = []
@@ -143,14 +139,14 @@ def test_progress_tells_each_step_and_the_seconds(catalogue: Catalog, bin_dir: P
 
 
 @pytest.mark.usefixtures("bin_dir")
-def test_packages_without_a_kernel_are_refused(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+def test_packages_without_a_kernel_are_rejected(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar", boot_files=())))
     with pytest.raises(ImageError, match=r"no vmlinuz-\*"):
         builder.build(catalogue)
     assert leftovers(catalogue) == []
 
 
-def test_a_failed_mmdebstrap_is_quoted_without_passwords_and_leaves_nothing(catalogue: Catalog, bin_dir: Path) -> None:
+def test_failed_mmdebstrap_is_quoted_without_passwords_and_leaves_nothing(catalogue: Catalog, bin_dir: Path) -> None:
     lines = "I: running apt-get update...\nE: Failed to fetch http://me:hush@mirror.example/debian\nE: apt-get failed"
     stand_in(bin_dir, f"cat >&2 <<'END'\n{lines}\nEND\nexit 25")
     with pytest.raises(ImageError) as caught:
@@ -161,21 +157,19 @@ def test_a_failed_mmdebstrap_is_quoted_without_passwords_and_leaves_nothing(cata
     assert catalogue.images() == []
 
 
-def test_a_mmdebstrap_that_fails_without_a_word_is_told_by_its_status(catalogue: Catalog, bin_dir: Path) -> None:
+def test_mmdebstrap_without_output_is_reported_by_its_status(catalogue: Catalog, bin_dir: Path) -> None:
     stand_in(bin_dir, "exit 25")
     with pytest.raises(ImageError, match="mmdebstrap failed: exit status 25"):
         builder.build(catalogue)
 
 
-def test_a_plain_user_who_may_not_build_is_told_what_to_install(catalogue: Catalog, bin_dir: Path) -> None:
+def test_error_of_an_ordinary_user_names_packages(catalogue: Catalog, bin_dir: Path) -> None:
     stand_in(bin_dir, "echo 'E: unable to pick chroot mode automatically' >&2; exit 1")
     with pytest.raises(ImageError, match=r"this user cannot build.*apt-get install -y uidmap fakechroot fakeroot"):
         builder.build(catalogue)
 
 
-def test_cancelling_ends_mmdebstrap_gently_and_leaves_nothing(
-    catalogue: Catalog, bin_dir: Path, tmp_path: Path
-) -> None:
+def test_cancellation_ends_mmdebstrap_and_leaves_nothing(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
     tidied = tmp_path / "tidied"
     stand_in(
         bin_dir,
@@ -193,7 +187,7 @@ def test_cancelling_ends_mmdebstrap_gently_and_leaves_nothing(
 
 
 @pytest.mark.skipif(find("fakeroot") is None, reason="needs fakeroot")
-def test_cancelling_ends_the_daemon_of_fakeroot(
+def test_cancellation_ends_the_daemon_of_fakeroot(
     catalogue: Catalog, bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MARK_OF_THIS_TEST", str(tmp_path))
@@ -218,13 +212,13 @@ def processes_with(variable: str) -> list[str]:
 
 
 @pytest.mark.parametrize("release", ["noble", "trixie", "my-own"])
-def test_a_release_that_cannot_be_built_is_refused_with_what_can_be(catalogue: Catalog, release: str) -> None:
+def test_unsupported_release_is_rejected_with_the_supported_ones(catalogue: Catalog, release: str) -> None:
     with pytest.raises(ImageError, match=f"cannot build '{release}': only bookworm can be built"):
         builder.build(catalogue, release=release)
     assert not catalogue.directory.exists()
 
 
-def test_everything_that_is_missing_is_told_before_anything_is_done(
+def test_all_missing_programs_are_reported_first(
     catalogue: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -234,7 +228,7 @@ def test_everything_that_is_missing_is_told_before_anything_is_done(
     assert not catalogue.directory.exists()
 
 
-def test_missing_archive_keys_are_told(bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_archive_keys_are_reported(bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mmdebstrap", "mke2fs", "tar", "fakeroot"):
         (bin_dir / name).write_text("#!/bin/sh\n")
         (bin_dir / name).chmod(0o755)
@@ -243,14 +237,14 @@ def test_missing_archive_keys_are_told(bin_dir: Path, tmp_path: Path, monkeypatc
         builder.require_programs()
 
 
-def test_too_little_room_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported_before_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builder, "ROOM_FOR_IMAGE", 2**60)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with pytest.raises(LocalEC2Error, match="no room on the disk"):
         builder.require_room(tmp_path / "images")
 
 
-def test_the_guests_files_are_roots(tmp_path: Path) -> None:
+def test_guest_files_belong_to_root(tmp_path: Path) -> None:
     write_archive(tmp_path / "files.tar", [GuestFile("etc/a", "text", mode=0o755), masked("b.timer")])
     with tarfile.open(tmp_path / "files.tar") as archive:
         file, link = archive.getmembers()
@@ -289,12 +283,12 @@ def apt_dir(tmp_path: Path) -> Path:
     return tmp_path / "apt"
 
 
-def test_this_machines_mirror_is_used_whatever_release_it_runs(apt_dir: Path) -> None:
+def test_mirror_of_the_host_is_used_for_any_release(apt_dir: Path) -> None:
     (apt_dir / "sources.list.d" / "debian.sources").write_text(DEB822)
     assert apt_sources.host_mirrors("bookworm", apt_dir) == EXPECTED
 
 
-def test_the_one_line_format_is_understood(apt_dir: Path) -> None:
+def test_one_line_format_is_parsed(apt_dir: Path) -> None:
     (apt_dir / "sources.list").write_text(
         "# deb http://old.example/debian trixie main\n"
         "deb-src http://source.example/debian trixie main\n"
@@ -315,10 +309,10 @@ def test_the_one_line_format_is_understood(apt_dir: Path) -> None:
     ],
     ids=["another component", "another archive", "another key", "sources only", "disabled"],
 )
-def test_an_archive_that_is_not_debians_is_not_used(foreign: str, apt_dir: Path) -> None:
+def test_archive_of_another_distribution_is_not_used(foreign: str, apt_dir: Path) -> None:
     (apt_dir / "sources.list.d" / "other.sources").write_text(foreign)
     assert apt_sources.host_mirrors("bookworm", apt_dir) is None
 
 
-def test_a_machine_without_any_sources_has_no_mirror(tmp_path: Path) -> None:
+def test_host_without_sources_has_no_mirror(tmp_path: Path) -> None:
     assert apt_sources.host_mirrors("bookworm", tmp_path / "missing") is None

@@ -8,12 +8,12 @@ from pycloudlib.local.images import guest_network
 from pycloudlib.local.images.guest_files import GUEST_FILES, NETWORK
 
 
-def test_the_program_is_proper_bash() -> None:
+def test_bash_parses_the_program() -> None:
     checked = subprocess.run(["bash", "-n"], input=guest_network.PROGRAM, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
-def test_a_wrong_use_of_the_program_is_told() -> None:
+def test_wrong_usage_is_reported() -> None:
     used = subprocess.run(
         ["bash", "-s", "nonsense"], input=guest_network.PROGRAM, capture_output=True, text=True, check=False
     )
@@ -21,7 +21,7 @@ def test_a_wrong_use_of_the_program_is_told() -> None:
     assert used.stderr.startswith("usage: ")
 
 
-def test_the_image_has_the_program_and_what_calls_it() -> None:
+def test_image_contains_the_program_and_its_hooks() -> None:
     files = {file.path: file for file in GUEST_FILES}
     assert files[guest_network.PROGRAM_PATH].mode == 0o755
     callers = [file.path for file in NETWORK if f"/{guest_network.PROGRAM_PATH}" in file.text]

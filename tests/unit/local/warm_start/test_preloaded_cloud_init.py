@@ -49,7 +49,7 @@ def disk(tmp_path: Path, loaded: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(("text", "accepted"), [("same", True), ("other text", False)])
-def test_a_disk_is_accepted_when_it_has_what_is_loaded(
+def test_disk_with_the_loaded_files_is_accepted(
     text: str, accepted: bool, program: ModuleType, directory: Path, tmp_path: Path
 ) -> None:
     loaded = tmp_path / "module.py"
@@ -66,7 +66,7 @@ def test_a_disk_is_accepted_when_it_has_what_is_loaded(
         os.close(found)
 
 
-def test_a_file_of_another_time_is_another_file(program: ModuleType, tmp_path: Path) -> None:
+def test_file_with_another_time_differs(program: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "module.py"
     path.write_text("text")
     stamp = program.Stamp.of(str(path))
@@ -76,7 +76,7 @@ def test_a_file_of_another_time_is_another_file(program: ModuleType, tmp_path: P
     assert not program.same_file(str(tmp_path / "missing"), stamp)
 
 
-def test_a_cloud_init_of_the_users_own_is_not_passed_over(program: ModuleType, directory: Path, tmp_path: Path) -> None:
+def test_locally_installed_cloud_init_takes_precedence(program: ModuleType, directory: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     Path(f"{root}{program.LOCAL_PACKAGES}/cloudinit").mkdir(parents=True)
     os.mkfifo(directory / "answer.0")
@@ -90,7 +90,7 @@ CLOUD_INITS_OWN = "etc/udev/rules.d/70-persistent-net.rules"
 @pytest.mark.parametrize(
     "own", ["", CLOUD_INITS_OWN, "etc/udev/rules.d/10-own.rules", "usr/lib/udev/rules.d/50-default.rules"]
 )
-def test_devices_are_handled_once_more_where_the_disk_has_other_rules(
+def test_other_udev_rules_trigger_all_devices_again(
     own: str, program: ModuleType, directory: Path, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
@@ -111,7 +111,7 @@ def test_devices_are_handled_once_more_where_the_disk_has_other_rules(
         assert drop_in.read_text().splitlines()[2].endswith("--subsystem-match=net")
 
 
-def test_the_administrators_rules_stand_for_others_of_the_same_name(program: ModuleType, tmp_path: Path) -> None:
+def test_rules_in_etc_override_rules_of_the_same_name(program: ModuleType, tmp_path: Path) -> None:
     for directory, text in (("usr/lib", "the package's"), ("etc", "the administrator's own")):
         path = tmp_path / directory / "udev/rules.d/70-same.rules"
         path.parent.mkdir(parents=True)
@@ -131,7 +131,9 @@ def test_each_unit_runs_its_own_stage(program: ModuleType, directory: Path) -> N
 
 
 @pytest.mark.parametrize(("status", "told"), [(0, "0"), (3, "3"), (-9, "137")])
-def test_who_asks_is_answered_whenever_it_listens(status: int, told: str, program: ModuleType, directory: Path) -> None:
+def test_answer_reaches_a_requester_that_reads_later(
+    status: int, told: str, program: ModuleType, directory: Path
+) -> None:
     os.mkfifo(directory / "answer.7")
     program.answer(directory, 7, status)
     with (directory / "answer.7").open() as answers:
@@ -139,7 +141,7 @@ def test_who_asks_is_answered_whenever_it_listens(status: int, told: str, progra
     program.answer(directory, 8, status)  # it is gone: nothing happens
 
 
-def test_requests_are_read_as_they_come(program: ModuleType, directory: Path) -> None:
+def test_requests_are_read_as_they_arrive(program: ModuleType, directory: Path) -> None:
     requests = program.read_requests(os.open(directory / "requests", os.O_RDWR))
 
     def ask() -> None:
@@ -152,7 +154,7 @@ def test_requests_are_read_as_they_come(program: ModuleType, directory: Path) ->
 
 
 @pytest.mark.parametrize("is_initramfs", [True, False])
-def test_only_an_initramfs_forgets_its_libraries(
+def test_libraries_are_deleted_only_in_an_initramfs(
     is_initramfs: bool, program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgotten: list[str] = []
@@ -163,7 +165,7 @@ def test_only_an_initramfs_forgets_its_libraries(
     assert bool(forgotten) is is_initramfs
 
 
-def test_the_files_of_this_process_are_what_is_compared(program: ModuleType) -> None:
+def test_stamps_include_all_files_of_the_process(program: ModuleType) -> None:
     stamps = program.stamps()
     assert stamps[os.__file__] == program.Stamp.of(os.__file__)
     assert any("libc" in path for path in stamps)
@@ -180,12 +182,12 @@ def run_stage(directory: Path, tmp_path: Path) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize("server", ["", "999999999"])
-def test_where_nobody_has_loaded_it_the_stage_is_cloud_inits_own(server: str, directory: Path, tmp_path: Path) -> None:
+def test_stage_runs_cloud_init_itself_without_a_server(server: str, directory: Path, tmp_path: Path) -> None:
     (directory / "server").write_text(server)
     assert run_stage(directory, tmp_path).stdout == "cloud-init modules --mode=final\n"
 
 
-def test_a_stage_ends_as_the_one_who_ran_it_says(program: ModuleType, directory: Path, tmp_path: Path) -> None:
+def test_stage_exits_with_the_status_of_the_server(program: ModuleType, directory: Path, tmp_path: Path) -> None:
     (directory / "server").write_text(str(os.getpid()))
     asked: list[str] = []
 
@@ -202,7 +204,7 @@ def test_a_stage_ends_as_the_one_who_ran_it_says(program: ModuleType, directory:
     assert not list(directory.glob("answer.*"))
 
 
-def test_a_stage_whose_process_ended_in_the_middle_fails(program: ModuleType, directory: Path, tmp_path: Path) -> None:
+def test_stage_fails_if_the_server_ends_during_it(program: ModuleType, directory: Path, tmp_path: Path) -> None:
     (directory / "server").write_text(str(os.getpid()))
 
     def end_in_the_middle() -> None:

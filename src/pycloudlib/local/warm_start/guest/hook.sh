@@ -1,11 +1,11 @@
 #!/bin/sh
-# Puts Python and cloud-init into the initramfs in which machines are saved.
+# Adds Python and cloud-init to the initramfs in which boot snapshots are taken.
 [ "$1" = prereqs ] && exit 0
 . /usr/share/initramfs-tools/hook-functions
 python=$(readlink -f /usr/bin/python3)
 copy_exec "$python"
 ln -s "${python##*/}" "$DESTDIR/usr/bin/python3"
-# With their times, by which they are compared with those of the disk. Libraries first: what is there already is left.
+# Keep the modification times, which are compared with the disk's. Copy libraries first: existing files are not replaced.
 for tree in /usr/lib/python3/dist-packages "/usr/lib/${python##*/}"; do
     find "$tree" -name '*.so' | while read -r library; do
         copy_exec "$library"
@@ -14,7 +14,7 @@ for tree in /usr/lib/python3/dist-packages "/usr/lib/${python##*/}"; do
 done
 mkdir -p "$DESTDIR/preloaded"
 cp -a "$CONFDIR/preloaded/." "$DESTDIR/preloaded"
-# With all rules of the disk, udev has handled the machine's own devices before it is saved.
+# Include all udev rules of the disk, so that udev handles the virtual machine's devices before the boot snapshot.
 for tree in /usr/lib/udev/rules.d /etc/udev/rules.d; do
     mkdir -p "$DESTDIR$tree"
     cp -a "$tree/." "$DESTDIR$tree"
@@ -23,7 +23,7 @@ cp -a /usr/lib/udev/hwdb.bin "$DESTDIR/usr/lib/udev"
 for program in ata_id cdrom_id dmi_memory_id scsi_id; do
     copy_exec "/usr/lib/udev/$program"
 done
-# They handle network interfaces, which udev handles once more when the disk is there, and the clock.
+# Disable the programs for network interfaces, which udev runs again from the disk, and for the clock.
 for program in /usr/local/sbin/ec2-interface /usr/lib/udev/ifupdown-hotplug /usr/lib/systemd/systemd-sysctl \
     /usr/lib/udev/hwclock-set; do
     mkdir -p "$DESTDIR${program%/*}"

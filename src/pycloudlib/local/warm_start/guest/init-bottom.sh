@@ -1,5 +1,5 @@
 #!/bin/sh
-# In the initramfs, when the root disk is mounted: is what was loaded the cloud-init that this disk has?
+# Runs in the initramfs after the root disk is mounted: checks whether the disk has the same cloud-init as was loaded.
 [ "$1" = prereqs ] && exit 0
 directory=/run/preloaded-cloud-init
 [ -p $directory/requests ] || exit 0

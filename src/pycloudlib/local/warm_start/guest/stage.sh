@@ -1,5 +1,5 @@
 #!/bin/sh
-# In a unit of cloud-init's, in the place of `cloud-init ARGUMENTS`: lets the process that has loaded it run the stage.
+# Runs in cloud-init's units instead of `cloud-init ARGUMENTS`: requests the stage from the process that loaded cloud-init.
 directory=${0%/*}
 read -r server <"$directory/server"
 if ! [ -p "$directory/requests" ] || ! kill -0 "$server" 2>/dev/null; then
@@ -9,5 +9,5 @@ mkfifo -m 600 "$directory/answer.$$"
 echo "$$ $*" >"$directory/requests"
 read -r status <"$directory/answer.$$"
 rm -f "$directory/answer.$$"
-# Nothing was said: the process has ended in the middle.
+# The answer is empty if the process ended during the stage.
 exit "${status:-1}"
