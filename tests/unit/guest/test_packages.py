@@ -155,7 +155,7 @@ def test_failed_fetch_ends_the_update(run, has, log: Path) -> None:
 
 
 def test_missing_package_manager_is_reported_with_the_known_ones(run) -> None:
-    with pytest.raises(CommandError, match="known here; looked for apt-get, zypper, dnf, yum"):
+    with pytest.raises(CommandError, match="no supported package manager; looked for apt-get, zypper, dnf, yum"):
         update(run)
 
 

@@ -69,5 +69,5 @@ def test_refusal_is_reported_with_its_reason() -> None:
     def refuse(*_: object, **__: object) -> Result:
         return Result(b"", b"sudo: a password is required\n", 1)
 
-    with pytest.raises(SSHError, match="as root, such as 'first': sudo: a password is required"):
+    with pytest.raises(SSHError, match="as root, such as to 'first': sudo: a password is required"):
         ask(refuse, {"first": "true"}, timeout=1)

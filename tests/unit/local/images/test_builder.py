@@ -109,7 +109,7 @@ def test_image_is_built_once_unless_forced(catalogue: Catalog, bin_dir: Path, tm
     first = builder.build(catalogue)
     steps: list[str] = []
     assert builder.build(catalogue, release="12", progress=steps.append) == first
-    assert steps == [f"{first.name} is there already"]
+    assert steps == [f"{first.name} exists already"]
     assert builder.build(catalogue, force=True) != first
 
 
@@ -240,7 +240,7 @@ def test_missing_archive_keys_are_reported(bin_dir: Path, tmp_path: Path, monkey
 def test_full_disk_is_reported_before_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builder, "ROOM_FOR_IMAGE", 2**60)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with pytest.raises(LocalEC2Error, match="no room on the disk"):
+    with pytest.raises(LocalEC2Error, match="no space left on the disk"):
         builder.require_room(tmp_path / "images")
 
 

@@ -55,7 +55,7 @@ def test_pull_is_a_no_op_for_a_registered_image(server: ImageServer, puller: Pul
     first = puller.pull([Wanted("bookworm")])
     assert puller.pull([Wanted("12")]) == first
     assert len(server.ranges(path)) == 1
-    assert said[-1] == "debian-12-amd64-20241004-1890 is there already"
+    assert said[-1] == "debian-12-amd64-20241004-1890 exists already"
 
 
 def test_pull_downloads_a_shared_content_once(server: ImageServer, puller: Puller) -> None:
