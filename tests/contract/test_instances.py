@@ -62,7 +62,7 @@ def test_what_others_launched_is_left_alone(ec2: EC2, other_ec2: EC2, image_id: 
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
-        ({"stat": "running"}, "no filter 'stat'; did you mean state"),
+        ({"stat": "running"}, "unknown filter 'stat' of instances.*; did you mean state"),
         ({"instance_typ": "t3.micro"}, "did you mean instance_type"),
         ({"colour": "blue"}, "the usual ones are state"),
         ({"state": "asleep"}, "unknown instance state 'asleep'; allowed: pending, running"),

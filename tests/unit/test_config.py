@@ -59,7 +59,7 @@ def problems_of(toml_text: str) -> tuple[str, ...]:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ('[gce]\nproject = "x"\n[lxd]\n', "has no section [ec2], only [gce], [lxd]: so it has no EC2 settings"),
+        ('[gce]\nproject = "x"\n[lxd]\n', "has no section [ec2], only [gce], [lxd]: it has no EC2 settings"),
         ('region = "eu-west-1"\nprofile = "x"\n', "has no section [ec2]: write [ec2] above region, profile"),
         ("", ""),
         ("[ec2]\n", ""),
@@ -252,7 +252,7 @@ def test_a_stream_of_bytes_and_a_closed_stream_are_refused(tmp_path: Path) -> No
     file = written(tmp_path / "c.toml", "")
     with file.open("rb") as opened, pytest.raises(ConfigError, match="open it as text"):
         load_settings(opened)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="closed already"):
+    with pytest.raises(ConfigError, match="already closed"):
         load_settings(opened)  # type: ignore[arg-type]
 
 
@@ -350,12 +350,12 @@ def test_all_problems_are_reported_together(tmp_path: Path, monkeypatch: pytest.
     duration = "must be seconds, or a string such as '90m' or '1h30m': more than 0, at most ten years"
     assert set(caught.value.problems) == {
         f"{file}: [ec2] regoin: unknown key; did you mean region?",
-        f"{file}: [ec2] ssh_port: found 'ssh' (a text); must be an integer from 1 to 65535",
-        f"{file}: [ec2] host_keys: found 'none' (a text); must be one of 'console', 'pinned', 'insecure'",
-        f"{file}: [ec2] public_key_path: found '/nowhere/id.pub' (a text); must be a file that exists",
+        f"{file}: [ec2] ssh_port: found 'ssh' (a string); must be an integer from 1 to 65535",
+        f"{file}: [ec2] host_keys: found 'none' (a string); must be one of 'console', 'pinned', 'insecure'",
+        f"{file}: [ec2] public_key_path: found '/nowhere/id.pub' (a string); must be a file that exists",
         f"{file}: [ec2] boot_timeout: found 0 (an integer); {duration}",
-        f"environment variable PYCLOUDLIB_TTL: found 'soon' (a text); {duration}",
-        "argument region: found 5 (an integer); must be a text",
+        f"environment variable PYCLOUDLIB_TTL: found 'soon' (a string); {duration}",
+        "argument region: found 5 (an integer); must be a string",
     }
     assert str(caught.value).startswith("7 problems in the settings:\n  ")
     assert isinstance(caught.value, CloudSetupError)
@@ -440,7 +440,7 @@ def test_an_address_within_a_network_is_answered_with_the_network() -> None:
 )
 def test_texts_of_the_wrong_form_are_refused(key: str, value: str) -> None:
     (problem,) = problems_of(f'[ec2]\n{key} = "{value}"')
-    assert problem.startswith(f"configuration stream: [ec2] {key}: found {value!r} (a text); ")
+    assert problem.startswith(f"configuration stream: [ec2] {key}: found {value!r} (a string); ")
 
 
 def test_a_long_value_is_shown_in_short() -> None:
@@ -588,9 +588,9 @@ def test_a_closed_file_one_without_a_secret_and_a_loopback_endpoints_get_no_warn
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ('wait_on_launch = "no"', "wait_on_launch: found 'no' (a text); must be true or false"),
+        ('wait_on_launch = "no"', "wait_on_launch: found 'no' (a string); must be true or false"),
         ("wait_on_launch = 0", "wait_on_launch: found 0 (an integer); must be true or false"),
-        ('cloud_init_failure = "log"', "cloud_init_failure: found 'log' (a text); must be 'raise' or 'warn'"),
+        ('cloud_init_failure = "log"', "cloud_init_failure: found 'log' (a string); must be 'raise' or 'warn'"),
     ],
 )
 def test_choice_of_another_value_is_refused(line: str, problem: str) -> None:

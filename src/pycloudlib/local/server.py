@@ -196,7 +196,7 @@ def _choose_network(options: ServerOptions) -> NetworkChoice:
         return NetworkChoice("user", "as requested")
     support = probe()
     if support.works:
-        return NetworkChoice("namespaces", "as asked for" if options.network == "namespaces" else "supported here")
+        return NetworkChoice("namespaces", "as requested" if options.network == "namespaces" else "supported here")
     if options.network == "namespaces":
         raise LocalEC2Error(f"network namespaces do not work here: {support.reason}; {support.remedy}")
     return NetworkChoice("user", f"{support.reason}; {support.remedy}")

@@ -194,7 +194,7 @@ def download(sftp: paramiko.SFTPClient, remote: str, target: BinaryIO) -> None:
     attributes = sftp.stat(remote)
     if not stat.S_ISREG(attributes.st_mode or 0):
         mode = attributes.st_mode or 0
-        raise RefusedError(f"{remote} is {_kind(mode)}, not a file", _number(mode), remote)
+        raise RefusedError(f"{remote} is {_kind(mode)}, not a regular file", _number(mode), remote)
     expected = attributes.st_size or 0
     # Close only after success: an error leaves unread responses in the session.
     source = sftp.open(remote, "rb")
@@ -225,7 +225,7 @@ def _local_destination(path: Path) -> Path:
 def _source(path: Path) -> BinaryIO:
     if path.exists() and not path.is_file():
         mode = path.stat().st_mode
-        raise RefusedError(f"{path} is {_kind(mode)}, not a file", _number(mode), path)
+        raise RefusedError(f"{path} is {_kind(mode)}, not a regular file", _number(mode), path)
     return path.open("rb")
 
 
@@ -240,7 +240,7 @@ def _new_file(path: Path) -> BinaryIO:
 
 
 def _kind(mode: int) -> str:
-    return "a directory" if stat.S_ISDIR(mode) else "no regular file"
+    return "a directory" if stat.S_ISDIR(mode) else "a special file"
 
 
 def _number(mode: int) -> int | None:

@@ -160,7 +160,7 @@ def test_name_of_several_vpcs_is_refused(home: Home) -> None:
 
 
 def test_unknown_vpc_is_refused(home: Home) -> None:
-    complaint = "there is no VPC 'vpc-1': `pycloudlib local network` lists them"
+    complaint = "unknown VPC 'vpc-1': `pycloudlib local network` lists them"
     assert home.complaint(*EXEC, "--vpc", "vpc-1", "--", "true", status=3) == complaint
 
 
@@ -198,13 +198,13 @@ def test_simulated_machines_have_no_network(process: CommandLine) -> None:
     assert process.run("local", "start", "--driver", "simulated", "--name", "fake").returncode == 0
     assert process.complaint(*EXEC, "--name", "fake", "--", "true") == (
         "local exec requires the namespaces network, and the local EC2 'fake' has simulated machines: stop it, and run "
-        "with `pycloudlib local start --name fake --network namespaces`"
+        "`pycloudlib local start --name fake --network namespaces`"
     )
 
 
 def test_user_networking_is_refused() -> None:
     info = ServerInfo(1, "http://127.0.0.1:1", "us-east-1", "a", "b", 22, "qemu", "tcg", "", "user", "as requested")
     with pytest.raises(
-        LocalEC2Error, match=r"'default' has user networking .as asked for., .* `pycloudlib local start --network name"
+        LocalEC2Error, match=r"'default' has user networking .as requested.: .* `pycloudlib local start --network name"
     ):
         _require_namespaces("default", info)

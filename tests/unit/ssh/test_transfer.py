@@ -196,10 +196,10 @@ def source_not_permitted(source: Path, destination: Path) -> tuple[Path, Path]:
     ("prepare", "why"),
     [
         (source_missing, "No such file"),
-        (source_is_directory, "is a directory, not a file"),
-        (source_is_fifo, "is not a regular file"),
+        (source_is_directory, "is a directory, not a regular file"),
+        (source_is_fifo, "is a special file, not a regular file"),
         (destination_is_directory, "is a directory; give the whole path"),
-        (destination_is_device, "is not a regular file; give the whole path"),
+        (destination_is_device, "is a special file; give the whole path"),
         (no_directory_for_destination, "No such file"),
         (destination_below_a_file, "No such file|Not a directory|Failure"),
         pytest.param(destination_not_permitted, "Permission denied", marks=needs_permissions),
