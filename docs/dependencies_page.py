@@ -147,7 +147,8 @@ def measured_sizes() -> dict[str, str]:
     for extra in FOR_USERS:
         for one in map(Requirement, _project_requirements(extra)):
             files = (file for name in required_by([one]) for file in distribution(name).files or ())
-            found[canonicalize_name(one.name)] = f"{sum(file.size or 0 for file in files) / MIB:.0f} MiB"
+            size = sum(file.size or 0 for file in files) / MIB
+            found[canonicalize_name(one.name)] = f"{size:.0f} MiB" if size >= 1 else f"{size:.1f} MiB"
     return found
 
 
