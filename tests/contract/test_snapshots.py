@@ -75,8 +75,8 @@ def test_a_volume_is_made_of_a_snapshot(ec2: EC2, volume: Volume) -> None:
         ({"description": "x" * 256}, "at most 255 characters"),
         ({"tags": {"aws:x": "no"}}, "aws:x"),
         ({"notify": "my-topic"}, "'my-topic' is no ARN of a standard SNS topic"),
-        ({"wait": False, "on_progress": print}, "nobody waits"),
-        ({"wait": False, "notify": "arn:aws:sns:us-east-1:123456789012:t"}, "nobody waits"),
+        ({"wait": False, "on_progress": print}, "supports neither on_progress nor notify"),
+        ({"wait": False, "notify": "arn:aws:sns:us-east-1:123456789012:t"}, "supports neither on_progress nor notify"),
     ],
 )
 def test_a_snapshot_that_cannot_be_is_refused_before_it_is_made(

@@ -196,7 +196,7 @@ with cleaning_up_once("a sweep", stderr=advice):
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "seen")], check=False, timeout=60)
     assert done.returncode == 128 + signal.SIGINT
-    assert "deleted by: a sweep" in (tmp_path / "seen").read_text()
+    assert "deletes the remaining resources: a sweep" in (tmp_path / "seen").read_text()
 
 
 def test_the_command_names_another_run_when_it_is_told_to() -> None:

@@ -80,7 +80,7 @@ def _refuse_other_settings(text: str, path: Path, name: str) -> None:
     owner = _running_owner(text)
     if owner not in (None, name):
         raise LocalEC2Error(
-            f"{path} holds the settings of the local EC2 {owner!r}, which is running: name another file, or stop that "
+            f"{path} contains the settings of the local EC2 {owner!r}, which is running: give another file, or stop it "
             f"one first: pycloudlib local stop --name {owner}"
         )
 

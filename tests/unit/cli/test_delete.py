@@ -65,7 +65,7 @@ def test_one_that_is_protected_is_said_and_the_others_go(world: CliWorld) -> Non
     [
         ("i-00000000000000000", 3, "no instance 'i-00000000000000000'"),
         ("ami-00000000000000000", 3, "InvalidAMIID.NotFound"),
-        ("vol-00000000000000000", 2, "is no id of a machine (i-...) or an image (ami-...)"),
+        ("vol-00000000000000000", 2, "give the id of an instance (i-...) or an image (ami-...)"),
         ("i-none", 3, "no instance 'i-none'"),
     ],
 )

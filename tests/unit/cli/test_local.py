@@ -149,7 +149,7 @@ def test_settings_of_another_one_that_runs_are_not_overwritten(cli: CommandLine)
     before = path.read_text()
     complaint = cli.complaint(*SIMULATED, "--name", "second", "--write-config", str(path))
     assert complaint == (
-        f"{path} holds the settings of the local EC2 'first', which is running: name another file, or stop that one "
+        f"{path} contains the settings of the local EC2 'first', which is running: name another file, or stop that one "
         "first: pycloudlib local stop --name first"
     )
     assert (path.read_text(), list(daemon.running_servers())) == (before, ["first"])
@@ -161,7 +161,7 @@ def test_settings_that_another_start_has_written_meanwhile_are_not_overwritten(t
         with LocalEC2("first", driver="simulated") as first:
             settings_file.check_writing(path, "second")
             settings_file.write(path, "first", first.info)
-            with pytest.raises(LocalEC2Error, match="holds the settings of the local EC2 'first', which is running"):
+            with pytest.raises(LocalEC2Error, match="contains the settings of the local EC2 'first', which is running"):
                 settings_file.write(path, "second", second.info)
             assert load_settings(path).endpoint_url == first.endpoint_url
         settings_file.write(path, "second", second.info)

@@ -121,7 +121,7 @@ def test_library_explains_what_it_cannot_capture(local: LocalEC2, interface_id: 
         pytest.fail("entered the block")
     with (
         LocalEC2(driver="simulated") as other,
-        pytest.raises(LocalEC2Error, match="has simulated machines, and so no packets to capture"),
+        pytest.raises(LocalEC2Error, match="has simulated machines, and therefore no packets to capture"),
         other.capture(interface_id, tmp_path / "a.pcap"),
     ):
         pytest.fail("entered the block")

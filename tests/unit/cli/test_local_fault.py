@@ -132,7 +132,7 @@ def test_user_networking_has_no_faults(server: LocalEC2) -> None:
 
 def test_simulated_machines_have_no_faults(server: LocalEC2) -> None:
     with LocalEC2(driver="simulated") as local:
-        with pytest.raises(LocalEC2Error, match="has simulated machines, and so"):
+        with pytest.raises(LocalEC2Error, match="has simulated machines, and therefore"):
             fetch_faults(local.info)
         with pytest.raises(urllib.error.HTTPError, match="405"):
             urllib.request.urlopen(
@@ -165,6 +165,6 @@ def test_command_explains_what_it_refuses(command: QuickCommandLine) -> None:
     unknown = command.complaint(*FAULT, "delay", "i-0", "all", "5", "--name", NAME)
     assert unknown == "unknown instance 'i-0': it does not exist, or is terminated"
     gone = command.complaint(*FAULT, "heal", "fault-1", "--name", NAME, status=3)
-    assert gone == "there is no fault 'fault-1': `pycloudlib local fault list` lists them"
+    assert gone == "unknown fault 'fault-1': `pycloudlib local fault list` lists them"
     absent = command.complaint(*FAULT, "list", "--name", "absent", status=3)
     assert absent.startswith("no local EC2 named 'absent' is running")

@@ -167,7 +167,7 @@ def test_without_mmdebstrap_it_says_what_to_install(cli: CommandLine, monkeypatc
     monkeypatch.setenv("PATH", str(cli.home))
     complaint = cli.complaint("local", "image", "build")
     assert complaint.startswith("mmdebstrap, ")
-    assert "needed to build an image: " in complaint
+    assert "required to build an image, but not installed: " in complaint
     assert "mmdebstrap" in complaint.partition("apt-get install -y ")[2].split()
 
 

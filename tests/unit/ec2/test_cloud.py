@@ -122,7 +122,7 @@ def test_with_a_ttl_a_shutdown_that_only_stops_is_the_callers_and_warned_of(
 def test_user_data_that_has_no_room_for_the_switch_is_refused(connect, moto_url: str) -> None:
     ec2 = connect(moto_url, settings="ttl = 7200\n")
     random = b"#!/bin/sh\n" + secrets.token_bytes(16000)
-    with pytest.raises(InvalidArgumentError, match="EC2 takes 16384 at most"):
+    with pytest.raises(InvalidArgumentError, match="the maximum is 16384"):
         ec2.launch(BOOKWORM_DAILY, wait=False, user_data=random)
     assert ec2.created_instances == []
 

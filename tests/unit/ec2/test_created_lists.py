@@ -78,7 +78,7 @@ def test_removed_key_is_kept_and_appended_one_deleted(ec2: EC2, other: EC2) -> N
 @pytest.mark.parametrize("single", ["ami-1", 7])
 @pytest.mark.parametrize("name", ["created_instances", "created_images", "created_vpcs", "created_keys"])
 def test_a_single_object_is_no_list(ec2: EC2, name: str, single: object) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"{single!r} is no list of resources"):
+    with pytest.raises(InvalidArgumentError, match=f"{single!r} is not a list of resources"):
         setattr(ec2, name, single)
     assert getattr(ec2, name) == []
 

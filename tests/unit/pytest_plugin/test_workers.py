@@ -91,7 +91,7 @@ def test_a_worker_on_another_computer_is_told_that_the_local_ec2_is_out_of_reach
     node = remote_node("far")
     Controller(run).pytest_configure_node(node)
     run.close()
-    assert "the worker gw0 runs elsewhere" in node.workerinput[INPUT]["local"]["error"]
+    assert "the worker gw0 runs on another host" in node.workerinput[INPUT]["local"]["error"]
     assert json.loads(json.dumps(node.workerinput)) == node.workerinput
 
 

@@ -417,7 +417,7 @@ def test_a_directory_where_a_file_belongs_is_an_error(connection: Connection, he
     (here / "name" / "inner").mkdir(parents=True)
     there.mkdir()
     (there / "name").write_text("x")
-    with pytest.raises(TransferError, match="name is a directory here, and none on the host"):
+    with pytest.raises(TransferError, match="name is a directory here, but not on the host"):
         pull_tree(connection, str(there), here)
     assert (here / "name" / "inner").is_dir()
 

@@ -139,7 +139,7 @@ def test_an_instance_that_does_not_end_keeps_what_it_uses(script: ScriptedEC2, c
     report = sweep(script, connect)
     reasons = {one.orphan.id: one.reason for one in report.left}
     assert "it is protected" in reasons["i-1"]
-    assert reasons["vol-1"] == "the instance i-1 uses it, which could not be deleted"
+    assert reasons["vol-1"] == "the instance i-1 uses it, and could not be deleted"
     assert script.count("DeleteVolume") == 0
 
 
