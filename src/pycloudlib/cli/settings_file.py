@@ -81,7 +81,7 @@ def _refuse_other_settings(text: str, path: Path, name: str) -> None:
     if owner not in (None, name):
         raise LocalEC2Error(
             f"{path} contains the settings of the local EC2 {owner!r}, which is running: give another file, or stop it "
-            f"one first: pycloudlib local stop --name {owner}"
+            f"first: pycloudlib local stop --name {owner}"
         )
 
 

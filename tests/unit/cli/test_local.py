@@ -149,7 +149,7 @@ def test_settings_of_another_one_that_runs_are_not_overwritten(cli: CommandLine)
     before = path.read_text()
     complaint = cli.complaint(*SIMULATED, "--name", "second", "--write-config", str(path))
     assert complaint == (
-        f"{path} contains the settings of the local EC2 'first', which is running: name another file, or stop that one "
+        f"{path} contains the settings of the local EC2 'first', which is running: give another file, or stop it "
         "first: pycloudlib local stop --name first"
     )
     assert (path.read_text(), list(daemon.running_servers())) == (before, ["first"])
