@@ -155,7 +155,7 @@ class BaseInstance(ABC):
             SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
-        return self.execute_by(
+        return self._execute_by(
             Deadline.after(timeout),
             command,
             stdin,
@@ -167,7 +167,7 @@ class BaseInstance(ABC):
             on_output=on_output,
         )
 
-    def execute_by(
+    def _execute_by(
         self,
         deadline: Deadline,
         command: str | Sequence[str],
@@ -390,9 +390,9 @@ class BaseInstance(ABC):
             SSHError: the connection failed or was lost.
             InstanceStateError: the instance was deleted, or has no address.
         """
-        self.clean_by(Deadline.never())
+        self._clean_by(Deadline.never())
 
-    def clean_by(self, deadline: Deadline) -> None:
+    def _clean_by(self, deadline: Deadline) -> None:
         """Remove the instance's identity by a deadline. See `clean()`.
 
         Args:
@@ -401,7 +401,7 @@ class BaseInstance(ABC):
         Raises:
             CommandTimeoutError: the deadline passed; some of it may be removed.
         """
-        guest_clean.clean(partial(self.execute_by, deadline))
+        guest_clean.clean(partial(self._execute_by, deadline))
         self._ssh.host_keys.forget()
 
     def _connected(self, deadline: Deadline | None = None) -> Connection:

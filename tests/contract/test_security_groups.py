@@ -133,7 +133,7 @@ def test_a_copy_in_another_region_has_the_same_rules(
     assert not any(rule.source == "0.0.0.0/0" for rule in copy.rules)
     assert ec2.clean() == []
     with pytest.raises(ClientError, match="NotFound"):
-        copy.context.client.describe_security_groups(GroupIds=[copy.id])
+        copy._context.client.describe_security_groups(GroupIds=[copy.id])
 
 
 def test_a_copy_can_have_another_name(ec2: EC2, group: SecurityGroup) -> None:

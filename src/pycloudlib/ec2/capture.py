@@ -66,21 +66,21 @@ class Capture:
         deadline = Deadline.after(self.timeout)
         runs = self._runs(instance, deadline)
         if runs and self.clean:
-            instance.clean_by(deadline)
+            instance._clean_by(deadline)
         with _started_again(instance, deadline) if runs else nullcontext():
             if runs:
-                instance.shutdown_by(deadline.at_most(instance.stop_timeout))
+                instance._shutdown_by(deadline.at_most(instance.stop_timeout))
             image_id = images.create(
                 instance.id, self.name, self.description, self.tags, username=instance.username, deadline=deadline
             )
         if self.wait:
             images.wait_or_delete(image_id, deadline)
             if runs:
-                instance.wait_by(deadline.at_most(instance.boot_timeout))
+                instance._wait_by(deadline.at_most(instance.boot_timeout))
         return image_id
 
     def _runs(self, instance: EC2Instance, deadline: Deadline) -> bool:
-        state = instance.state_by(deadline)
+        state = instance._state_by(deadline)
         if state is InstanceState.RUNNING:
             return True
         if state is not InstanceState.STOPPED:
@@ -98,16 +98,16 @@ def _started_again(instance: EC2Instance, deadline: Deadline) -> Iterator[None]:
         # Also after Ctrl-C: do not leave the instance stopped.
         _start_or_log(instance, deadline.at_most(instance.stop_timeout).at_least(UNDO_TIMEOUT))
         raise
-    instance.request_start(deadline.at_most(instance.boot_timeout))
+    instance._start_by(deadline.at_most(instance.boot_timeout))
 
 
 def _start_or_log(instance: EC2Instance, deadline: Deadline) -> None:
     try:
-        if instance.state_by(deadline) is InstanceState.RUNNING:
+        if instance._state_by(deadline) is InstanceState.RUNNING:
             # EC2 rejected the stop request.
             return
-        instance.wait_for_stop_by(deadline)
-        instance.request_start(deadline)
+        instance._wait_for_stop_by(deadline)
+        instance._start_by(deadline)
     except PycloudlibError as error:
         logger.error("%s was not started again: %s", instance.id, error)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.fan_out import fan_out
-from pycloudlib.ec2.api.faults import responded
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.instance_context import InstanceContext
+from pycloudlib.ec2.instances.state_requests import Operation, request_state
 from pycloudlib.errors import FleetError, PycloudlibError
 from pycloudlib.instance import raise_unless_secondary
 from pycloudlib.result import Result
@@ -34,8 +34,6 @@ BUSY_AT_ONCE = 32
 
 WAITED_FOR_AT_ONCE = 256
 """The number of instances to wait for concurrently; waiting threads are mostly idle."""
-
-Operation = Literal["reboot_instances", "start_instances", "stop_instances", "terminate_instances"]
 
 
 class Fleet(Sequence[EC2Instance]):
@@ -105,7 +103,7 @@ class Fleet(Sequence[EC2Instance]):
         """
         deadline = Deadline.after(timeout)
         return self._each(
-            lambda instance: instance.execute_by(
+            lambda instance: instance._execute_by(
                 deadline,
                 command,
                 stdin,
@@ -130,10 +128,10 @@ class Fleet(Sequence[EC2Instance]):
             FleetError: some instances could not be stopped; the message names each.
         """
         deadline = self._longest(lambda instance: instance.stop_timeout)
-        stop_one = partial(EC2Instance.shutdown_by, deadline=deadline, wait=False)
+        stop_one = partial(EC2Instance._shutdown_by, deadline=deadline, wait=False)
         self._tell("stop_instances", stop_one, "to be stopped", deadline)
         if wait:
-            self._wait_until(partial(EC2Instance.wait_for_stop_by, deadline=deadline), "to be stopped")
+            self._wait_until(partial(EC2Instance._wait_for_stop_by, deadline=deadline), "to be stopped")
 
     def start(self, wait: bool = True, *, cloud_init_failure: CloudInitFailure | None = None) -> None:
         """Start all stopped instances (StartInstances).
@@ -148,8 +146,8 @@ class Fleet(Sequence[EC2Instance]):
             FleetError: some instances could not be started, or did not become ready; the message names each.
         """
         deadline = self._longest(lambda instance: instance.boot_timeout)
-        self._each(partial(EC2Instance.prepare_boot, deadline=deadline), "to be started")
-        start_one = partial(EC2Instance.request_start, deadline=deadline)
+        self._each(partial(EC2Instance._prepare_boot, deadline=deadline), "to be started")
+        start_one = partial(EC2Instance._start_by, deadline=deadline)
         self._tell("start_instances", start_one, "to be started", deadline)
         if wait:
             self._wait_by(deadline, cloud_init_failure, "to be ready")
@@ -168,9 +166,9 @@ class Fleet(Sequence[EC2Instance]):
         """
         deadline = self._longest(lambda instance: instance.boot_timeout)
         if wait:
-            self._each(partial(EC2Instance.note_boot_id, deadline=deadline), "to be restarted")
-        self._each(partial(EC2Instance.prepare_boot, deadline=deadline), "to be restarted")
-        restart_one = partial(EC2Instance.request_restart, deadline=deadline)
+            self._each(partial(EC2Instance._note_boot_id, deadline=deadline), "to be restarted")
+        self._each(partial(EC2Instance._prepare_boot, deadline=deadline), "to be restarted")
+        restart_one = partial(EC2Instance._restart_by, deadline=deadline)
         self._tell("reboot_instances", restart_one, "to be restarted", deadline)
         if wait:
             # Each waits for another boot id than the noted one.
@@ -188,7 +186,7 @@ class Fleet(Sequence[EC2Instance]):
             The errors, each with its instance; empty on success.
         """
         deadline = self._longest(lambda instance: instance.delete_timeout)
-        delete = partial(EC2Instance.delete_by, deadline=deadline, wait=wait)
+        delete = partial(EC2Instance._delete_by, deadline=deadline, wait=wait)
         with self._watched():
             terminate_together(self._context, self._instances, deadline)
             outcome = fan_out(self._instances, delete, at_once=WAITED_FOR_AT_ONCE)
@@ -227,7 +225,7 @@ class Fleet(Sequence[EC2Instance]):
         return _longest(self._instances, timeout_of)
 
     def _wait_by(self, deadline: Deadline, cloud_init_failure: CloudInitFailure | None, what: str) -> None:
-        wait = partial(EC2Instance.wait_by, deadline=deadline, cloud_init_failure=cloud_init_failure)
+        wait = partial(EC2Instance._wait_by, deadline=deadline, cloud_init_failure=cloud_init_failure)
         with self._watched():
             self._wait_until(wait, what)
 
@@ -247,7 +245,7 @@ class Fleet(Sequence[EC2Instance]):
         for some in _chunks([instance for instance in self._instances if not instance.deletion_requested]):
             if _told_together(self._context, operation, some, deadline):
                 for instance in some:
-                    instance.note_change(started=operation == "start_instances")
+                    instance._note_request(started=operation == "start_instances")
             else:
                 refused += some
         outcome = fan_out(refused, one_by_one, at_once=BUSY_AT_ONCE)
@@ -276,10 +274,10 @@ def terminate_together(
     deadline = deadline or _longest(instances, lambda instance: instance.delete_timeout)
     for some in _chunks([instance for instance in instances if not instance.deletion_requested]):
         for instance in some:
-            instance.prepare_deletion(deadline)
+            instance._prepare_deletion(deadline)
         if _told_together(context, "terminate_instances", some, deadline):
             for instance in some:
-                instance.note_deletion()
+                instance._note_deletion()
 
 
 def _longest(instances: Iterable[EC2Instance], timeout_of: Callable[[EC2Instance], float]) -> Deadline:
@@ -290,10 +288,8 @@ def _longest(instances: Iterable[EC2Instance], timeout_of: Callable[[EC2Instance
 def _told_together(
     context: InstanceContext, operation: Operation, instances: Sequence[EC2Instance], deadline: Deadline
 ) -> bool:
-    call: Callable[..., Any] = getattr(context.client, operation)
-    told = partial(call, InstanceIds=[instance.id for instance in instances])
     try:
-        responded(told, what=f"{operation.replace('_', ' ')} together", deadline=deadline)
+        request_state(context.client, operation, [instance.id for instance in instances], deadline)
     except PycloudlibError as error:
         logger.debug("%s of %d instances one by one: %s", operation, len(instances), error)
         return False

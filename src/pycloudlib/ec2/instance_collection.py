@@ -326,7 +326,7 @@ def _explain(error: BaseException, launched: EC2Instance | Fleet) -> None:
     """Add the instance's state to the error that ended its launch, before deleting the instance."""
     if isinstance(launched, EC2Instance):
         if isinstance(error, PycloudlibError):
-            launched.explain(error)
+            launched._explain(error)
         return
     if isinstance(error, FleetError):
         for instance in launched:

@@ -66,7 +66,6 @@ class VPC:
         ipv6_cidr: the IPv6 CIDR block; empty without one.
         subnets: one subnet id per availability zone with a subnet.
         security_group_id: the security group of launched instances.
-        context: the region of the VPC.
     """
 
     id: str
@@ -75,7 +74,7 @@ class VPC:
     ipv6_cidr: str
     subnets: Mapping[str, str]
     security_group_id: str
-    context: RegionContext = field(repr=False, compare=False)
+    _context: RegionContext = field(repr=False, compare=False)
 
     @property
     def subnet_ids(self) -> list[str]:
@@ -85,7 +84,7 @@ class VPC:
     @property
     def vpc(self) -> Vpc:
         """The boto3 resource, as in pycloudlib: `vpc.vpc.subnets.all()`. It raises botocore's exceptions."""
-        return self.context.session.resource.Vpc(self.id)
+        return self._context.session.resource.Vpc(self.id)
 
     def network_parameters(self, zone: str | None = None) -> dict[str, Any]:
         """Return the parameters of RunInstances for a launch into this VPC: SubnetId and SecurityGroupIds.
@@ -115,7 +114,7 @@ class VPC:
         Returns:
             The errors; empty on success. They include a NoResponseError if EC2 did not respond in time.
         """
-        return VPCRemoval(self.context, self.id, Deadline.after(timeout)).run()
+        return VPCRemoval(self._context, self.id, Deadline.after(timeout)).run()
 
 
 class VPCs:
@@ -355,7 +354,7 @@ class VPCs:
             ipv6_cidr=_ipv6_cidr(record) or "",
             subnets=MappingProxyType(dict(sorted(subnets.items()))),
             security_group_id=self._security_group_of(vpc_id, name, deadline),
-            context=self._context,
+            _context=self._context,
         )
 
     def _security_group_of(self, vpc_id: str, name: str, deadline: Deadline) -> str:

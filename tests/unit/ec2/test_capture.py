@@ -110,7 +110,7 @@ def test_ctrl_c_while_it_stops_starts_it_again(
         ec2.client.stop_instances(InstanceIds=[instance.id])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(EC2Instance, "shutdown_by", interrupted)
+    monkeypatch.setattr(EC2Instance, "_shutdown_by", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ec2.snapshot(instance)
     assert calls == ["clean", "StopInstances", "StartInstances"]

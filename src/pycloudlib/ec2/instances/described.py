@@ -89,7 +89,7 @@ class DescribedInstance(BaseInstance):
         """
         return self._status.refresh().state
 
-    def state_by(self, deadline: Deadline) -> InstanceState:
+    def _state_by(self, deadline: Deadline) -> InstanceState:
         """Return the current state, like `state` (DescribeInstances).
 
         Args:

@@ -45,7 +45,6 @@ class SecurityGroup:
         description: the description.
         vpc_id: the VPC; empty on servers without VPCs.
         tags: the tags, as of the description.
-        context: the context of its region.
     """
 
     id: str
@@ -53,7 +52,7 @@ class SecurityGroup:
     description: str
     vpc_id: str
     tags: Mapping[str, str]
-    context: RegionContext = field(repr=False, compare=False)
+    _context: RegionContext = field(repr=False, compare=False)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -62,7 +61,7 @@ class SecurityGroup:
         Raises:
             ResourceNotFoundError: the group no longer exists.
         """
-        describe = partial(self.context.client.describe_security_groups, GroupIds=[self.id])
+        describe = partial(self._context.client.describe_security_groups, GroupIds=[self.id])
         return from_group(self._when_known(describe, "describe")["SecurityGroups"][0])
 
     def authorize(
@@ -166,12 +165,12 @@ class SecurityGroup:
         """
         rules = self.rules
         tags = {key: value for key, value in self.tags.items() if _is_users(key)}
-        copies = SecurityGroups(self.context.in_region(region))
+        copies = SecurityGroups(self._context.in_region(region))
         copy = copies.create(name or self.name, self.description, tags=tags)
         try:
             copy._take_rules_of(self.id, rules)
         except BaseException:
-            copy.delete_or_log()
+            copy._delete_or_log()
             raise
         return copy
 
@@ -186,9 +185,9 @@ class SecurityGroup:
             NoResponseError: EC2 did not respond in time.
             CloudError: EC2 rejected the request.
         """
-        self.delete_by(Deadline.after(timeout))
+        self._delete_by(Deadline.after(timeout))
 
-    def delete_by(self, deadline: Deadline, patience: float = math.inf) -> None:
+    def _delete_by(self, deadline: Deadline, patience: float = math.inf) -> None:
         """Delete the group by a deadline. See `delete()`.
 
         Args:
@@ -196,30 +195,30 @@ class SecurityGroup:
             patience: maximum seconds for its users to be deleted; default until the deadline.
         """
         when_free(
-            partial(self.context.client.delete_security_group, GroupId=self.id),
+            partial(self._context.client.delete_security_group, GroupId=self.id),
             what=f"delete {self.id}",
             deadline=deadline,
             patience=patience,
             is_hopeless=lambda _: self._is_used_for_good(deadline),
         )
-        self.context.ledger.forget(self.id)
+        self._context.ledger.forget(self.id)
 
     def _is_used_for_good(self, deadline: Deadline) -> bool:
         """Return whether an undeletable instance or interface uses the group (DescribeNetworkInterfaces)."""
-        ledger = self.context.ledger
+        ledger = self._context.ledger
         if not ledger.has_failures:
             return False
         try:
-            using = NetworkInterfaces(self.context).find("group-id", self.id, deadline)
+            using = NetworkInterfaces(self._context).find("group-id", self.id, deadline)
         except PycloudlibError as error:
             logger.debug("cannot determine what uses %s: %s", self.id, error)
             return True
         return bool(ledger.failed_in(user for one in using for user in (one.id, one.instance_id or "")))
 
-    def delete_or_log(self) -> None:
+    def _delete_or_log(self) -> None:
         """Delete the group after another error, and log a failure, so that the caller can raise the first error."""
         try:
-            self.delete_by(Deadline.after(UNDO_TIMEOUT), patience=0)
+            self._delete_by(Deadline.after(UNDO_TIMEOUT), patience=0)
         except Exception as error:
             logger.error("could not delete %s; clean() tries again: %s", self.id, error)
 
@@ -240,11 +239,11 @@ class SecurityGroup:
 
     def _when_known(self, call: Callable[[], T], verb: str, deadline: Deadline = NEVER) -> T:
         # Only a group that was created here and still exists may be unknown for a moment.
-        patience = NOT_YET_KNOWN if self.id in self.context.ledger else 0.0
+        patience = NOT_YET_KNOWN if self.id in self._context.ledger else 0.0
         return when_known(call, what=f"{verb} {self.id}", deadline=deadline, patience=patience)
 
     def _call(self, verb: str, direction: Direction) -> Callable[..., Any]:
-        call: Callable[..., Any] = getattr(self.context.client, f"{verb}_security_group_{direction}")
+        call: Callable[..., Any] = getattr(self._context.client, f"{verb}_security_group_{direction}")
         return call
 
     def _take_rules_of(self, group_id: str, rules: tuple[Rule, ...]) -> None:
@@ -337,7 +336,7 @@ class SecurityGroups:
             description=record.get("Description", ""),
             vpc_id=record.get("VpcId", ""),
             tags=MappingProxyType(tags),
-            context=self._context,
+            _context=self._context,
         )
 
 

@@ -160,9 +160,9 @@ class Snapshot:
             IllegalStateError: the snapshot failed; the message has EC2's reason.
             PycloudlibTimeoutError: the snapshot was not completed in time.
         """
-        self.wait_by(Deadline.after(timeout), on_progress=on_progress)
+        self._wait_by(Deadline.after(timeout), on_progress=on_progress)
 
-    def wait_by(self, deadline: Deadline, *, on_progress: Callable[[int], object] | None = None) -> None:
+    def _wait_by(self, deadline: Deadline, *, on_progress: Callable[[int], object] | None = None) -> None:
         """Wait until the snapshot is completed, by a deadline. See `wait()`."""
         self._seen = self._snapshots.wait_for(self.id, deadline, on_progress=on_progress)
 

@@ -152,7 +152,7 @@ class Volume:
         if not wait:
             return snapshot
         try:
-            snapshot.wait_by(deadline, on_progress=on_progress)
+            snapshot._wait_by(deadline, on_progress=on_progress)
         except PycloudlibError as error:
             if notify is not None:
                 self._tell_failure(notify, snapshot, error, deadline)

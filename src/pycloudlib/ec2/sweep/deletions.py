@@ -153,7 +153,7 @@ def _delete_interface(context: RegionContext, orphan: Orphan, deadline: Deadline
 
 
 def _delete_security_group(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:
-    _group(context, orphan).delete_by(deadline)
+    _group(context, orphan)._delete_by(deadline)
 
 
 def _group(context: RegionContext, orphan: Orphan) -> SecurityGroup:
