@@ -177,22 +177,12 @@ class BaseInstance(ABC):
         use_sudo: bool = False,
         no_log: bool = False,
         get_pty: bool = False,
+        timeout: float | None = None,
         env: Mapping[str, str] | None = None,
         on_output: Callable[[str, bytes], None] | None = None,
     ) -> Result:
-        """Run a command in the guest by a deadline. See `execute()`.
-
-        Args:
-            deadline: when to give up.
-            command: the command; see `execute()` for this and the other arguments.
-            stdin: the standard input.
-            description: the text that replaces the command in logs and errors.
-            use_sudo: whether to run the whole command as root.
-            no_log: whether to keep the command out of logs.
-            get_pty: whether to allocate a pseudo-terminal.
-            env: environment variables for the command.
-            on_output: called with each piece of output as it arrives.
-        """
+        if timeout is not None:
+            deadline = deadline.at_most(timeout)
         try:
             connection = self._connected(deadline)
         except PycloudlibTimeoutError as error:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from pycloudlib.errors import CommandError, InvalidArgumentError
-from pycloudlib.guest.framing import Run, ask
+from pycloudlib.guest.framing import ask
+from pycloudlib.guest.run import Run
 
 BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 """A new UUID for each boot; see proc(5)."""

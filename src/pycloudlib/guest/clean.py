@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycloudlib.errors import CommandError
-from pycloudlib.guest.run import RunAsRoot
+from pycloudlib.guest.run import Run
 
 CLEAN = r"""
 failures=0
@@ -75,7 +75,7 @@ exit "$((failures > 0))"
 """A script that sh runs as root. Errors do not stop it, so that it reports all of them."""
 
 
-def clean(run: RunAsRoot, *, root: str = "") -> None:
+def clean(run: Run, *, root: str = "") -> None:
     """Remove the guest's identity in one command.
 
     Args:

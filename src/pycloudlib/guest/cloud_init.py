@@ -24,7 +24,8 @@ from typing import Any
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.guest.boot import BOOT_ID_PATH
-from pycloudlib.guest.framing import Frame, Run, ask
+from pycloudlib.guest.framing import Frame, ask
+from pycloudlib.guest.run import Run
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.guest.framing import Run
+from pycloudlib.guest.run import Run
 
 QUESTION_TIMEOUT = 30.0
 """Seconds for one query of the guest's disks."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable
-from typing import Protocol
 
 from pycloudlib.errors import LoginShellError
+from pycloudlib.guest.run import Run
 from pycloudlib.result import Result
 
 SHOWN_LENGTH = 300
@@ -15,20 +15,6 @@ SHOWN_LENGTH = 300
 
 # cloud-init's default for root if root logins are disabled (disable_root_opts): a message, then a sleep of 10 s.
 REDIRECTED_LOGIN = re.compile(r"Please login as the user [\"']?(?P<user>[^\s\"']+)[\"']? rather than the user")
-
-
-class Run(Protocol):
-    """A callable that runs a command in the guest, such as `BaseInstance.execute()`."""
-
-    def __call__(
-        self,
-        command: str,
-        *,
-        description: str | None = None,
-        timeout: float | None = None,
-        on_output: Callable[[str, bytes], None] | None = None,
-    ) -> Result:
-        """Run the command with `sh -c`. Give up after `timeout` seconds."""
 
 
 class Frame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import CommandError, InvalidArgumentError
-from pycloudlib.guest.run import RunAsRoot
+from pycloudlib.guest.run import Run
 from pycloudlib.result import Result
 from pycloudlib.waiting import wait_until
 
@@ -88,7 +88,7 @@ PACKAGE_MANAGERS = (APT, ZYPPER, DNF, YUM)
 """In the order of lookup: systems with zypper may also have dnf, and systems with dnf may also have yum."""
 
 
-def install(run: RunAsRoot, packages: str | Sequence[str]) -> Result:
+def install(run: Run, packages: str | Sequence[str]) -> Result:
     """Install packages. With apt, update the package lists first if the guest has none.
 
     Args:
@@ -111,7 +111,7 @@ def install(run: RunAsRoot, packages: str | Sequence[str]) -> Result:
     return _manage(run, manager, (*manager.install, *names), f"install {' '.join(names)}")
 
 
-def update(run: RunAsRoot) -> Result:
+def update(run: Run) -> Result:
     """Update the package lists, and upgrade the installed packages.
 
     Args:
@@ -146,7 +146,7 @@ def _checked(packages: str | Sequence[str]) -> list[str]:
     return names
 
 
-def _package_manager(run: RunAsRoot) -> PackageManager:
+def _package_manager(run: Run) -> PackageManager:
     programs = [manager.program for manager in PACKAGE_MANAGERS]
     command = f"for program in {' '.join(programs)}; do command -v $program && break; done; true"
     found = run(command, use_sudo=True, description="look for a package manager")
@@ -158,7 +158,7 @@ def _package_manager(run: RunAsRoot) -> PackageManager:
     raise CommandError(f"the guest has no supported package manager; looked for {', '.join(programs)}", result=found)
 
 
-def _manage(run: RunAsRoot, manager: PackageManager, command: Sequence[str], purpose: str) -> Result:
+def _manage(run: Run, manager: PackageManager, command: Sequence[str], purpose: str) -> Result:
     result: Result
 
     def has_ended() -> bool:

@@ -8,31 +8,15 @@ import secrets
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from pycloudlib.errors import SSHError
-from pycloudlib.result import Result
+from pycloudlib.guest.run import Run
 
 SECONDS_PER_QUESTION = 120
 """Seconds after which the guest itself aborts a probe, so that one that hangs does not block the others."""
 
 TIMED_OUT = 124
 """The exit status of timeout(1)."""
-
-
-class Execute(Protocol):
-    """A callable that runs a command in the guest as root, such as `BaseInstance.execute()`."""
-
-    def __call__(
-        self,
-        command: list[str],
-        stdin: str | None = None,
-        description: str | None = None,
-        *,
-        use_sudo: bool = False,
-        timeout: float | None = None,
-    ) -> Result:
-        """Run a command that reads `stdin`, and give up after `timeout` seconds."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +42,11 @@ class Answer:
         return [line for line in self.text.splitlines() if line.strip()]
 
 
-def ask(execute: Execute, questions: Mapping[str, str], *, timeout: float) -> dict[str, Answer]:
+def ask(run: Run, questions: Mapping[str, str], *, timeout: float) -> dict[str, Answer]:
     """Run all probes as root in one command.
 
     Args:
-        execute: runs a command in the guest.
+        run: runs a command in the guest.
         questions: shell commands by name, without standard input; each is aborted after two minutes.
         timeout: seconds for all of them.
 
@@ -74,7 +58,7 @@ def ask(execute: Execute, questions: Mapping[str, str], *, timeout: float) -> di
         SSHError: the connection failed or was lost, or the user cannot become root.
     """
     mark = secrets.token_hex(8)
-    done = execute(
+    done = run(
         ["sh"],
         stdin=_script(questions, mark),
         description="ask the guest about itself",

@@ -60,6 +60,7 @@ def run(
     env: Mapping[str, str] | None = None,
     get_pty: bool = False,
     deadline: Deadline | None = None,
+    timeout: float | None = None,
     description: str | None = None,
     no_log: bool = False,
     on_output: Callable[[str, bytes], None] | None = None,
@@ -77,6 +78,7 @@ def run(
         get_pty: whether to allocate a pseudo-terminal, which merges both streams; default no.
         deadline: when to stop connecting, waiting for a session, and waiting for the command; default never. The
             command itself is not killed.
+        timeout: seconds, within the deadline; default until the deadline.
         description: the text that replaces the command in logs, the result, and errors; default the command.
         no_log: whether to keep the command out of logs, the result, and errors; default no.
         on_output: called with "stdout" or "stderr" and each piece of output as it arrives. The result then has no
@@ -103,6 +105,8 @@ def run(
     what = shown(command, description, no_log=no_log)
     logger.debug("%s: %s", connection.target, what)
     deadline = deadline or Deadline.never()
+    if timeout is not None:
+        deadline = deadline.at_most(timeout)
     if deadline.has_passed:
         # Do not start a command whose deadline has passed.
         raise not_started(what, deadline, timed_out(f"a session on {connection.target}", deadline))

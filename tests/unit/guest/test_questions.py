@@ -11,7 +11,7 @@ from pycloudlib.guest.questions import Answer, ask
 from pycloudlib.result import Result
 
 
-def execute(
+def run(
     command: list[str],
     stdin: str | None = None,
     description: str | None = None,
@@ -27,7 +27,7 @@ def execute(
 
 def test_each_question_has_its_answer_and_status() -> None:
     answers = ask(
-        execute,
+        run,
         {
             "plain": "echo one; echo two",
             "no_end": "printf 'without a line end'",
@@ -48,7 +48,7 @@ def test_each_question_has_its_answer_and_status() -> None:
 
 def test_answer_may_contain_anything() -> None:
     answers = ask(
-        execute,
+        run,
         {"quotes": """printf '%s' "it's \\"quoted\\" \\$HOME"; printf '\\n\\377\\n'""", "long": "seq 20000"},
         timeout=60,
     )
@@ -61,8 +61,8 @@ def test_empty_lines_are_ignored() -> None:
     assert Answer("a\n\n  \nb").lines == ["a", "b"]
 
 
-def test_standard_input_of_a_question_is_empty() -> None:
-    assert ask(execute, {"reads": "cat; echo end"}, timeout=60)["reads"].text == "end"
+def test_a_question_that_reads_gets_nothing() -> None:
+    assert ask(run, {"reads": "cat; echo end"}, timeout=60)["reads"].text == "end"
 
 
 def test_refusal_is_reported_with_its_reason() -> None:

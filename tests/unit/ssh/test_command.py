@@ -98,6 +98,14 @@ def test_a_timeout_ends_a_command_that_does_not_take_its_stdin(connection: Conne
     assert run(connection, "echo on").stdout == "on"
 
 
+@pytest.mark.parametrize(("deadline", "timeout", "seconds"), [(None, 0.2, "0.2"), (60, 0.2, "0.2"), (0.2, 60, "0.2")])
+def test_a_timeout_is_within_the_deadline(
+    connection: Connection, deadline: float | None, timeout: float, seconds: str
+) -> None:
+    with pytest.raises(CommandTimeoutError, match=f"within {seconds} s"):
+        run(connection, "sleep 60", deadline=Deadline.after(deadline), timeout=timeout)
+
+
 def test_a_timeout_that_is_not_reached_changes_nothing(connection: Connection) -> None:
     before = threading.active_count()
     assert run(connection, "echo hi", deadline=Deadline.after(60)).stdout == "hi"

@@ -33,8 +33,7 @@ from pycloudlib.errors import (
 )
 from pycloudlib.guest.boot import boot_id
 from pycloudlib.guest.cloud_init import CloudInitVerdict, wait_for_cloud_init
-from pycloudlib.guest.framing import Run
-from pycloudlib.result import Result
+from pycloudlib.guest.run import Run
 from pycloudlib.ssh import command as ssh_command
 from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.login import Login, SharedConnection
@@ -282,7 +281,7 @@ class Boot:
 
     def _ask_guest(self, connection: Connection) -> _EndedBoot | None:
         """Check that this is the new boot, and wait in the guest until cloud-init finishes."""
-        run = self._runner(connection)
+        run: Run = partial(ssh_command.run, connection, deadline=self._criteria.deadline)
         old_boot_id = self._expected.old_boot_id
         seen_boot_id = boot_id(run) if old_boot_id is not None or self._criteria.until_login else ""
         if old_boot_id is not None and seen_boot_id == old_boot_id:
@@ -308,19 +307,6 @@ class Boot:
         if outcome.verdict is CloudInitVerdict.RECOVERABLE:
             logger.warning("%s: cloud-init ended with recoverable errors: %s", self._id, outcome.text)
         return _EndedBoot(outcome.boot_id)
-
-    def _runner(self, connection: Connection) -> Run:
-        def run(
-            command: str,
-            *,
-            description: str | None = None,
-            timeout: float | None = None,
-            on_output: Callable[[str, bytes], None] | None = None,
-        ) -> Result:
-            deadline = self._criteria.deadline if timeout is None else self._criteria.deadline.at_most(timeout)
-            return ssh_command.run(connection, command, description=description, deadline=deadline, on_output=on_output)
-
-        return run
 
     def _contact(self, stage: str) -> None:
         """Record a contact with sshd. After a restart, it may be the previous boot's."""

@@ -18,7 +18,7 @@ from pycloudlib.errors import (
     PycloudlibTimeoutError,
 )
 from pycloudlib.guest.devices import device_of_volume
-from pycloudlib.guest.framing import Run
+from pycloudlib.guest.run import Run
 from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
