@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from queue import Empty, SimpleQueue
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import IllegalStateError, PycloudlibError, PycloudlibTimeoutError
+from pycloudlib.fan_out import for_each
 
 log = logging.getLogger(__name__)
 
@@ -252,19 +252,14 @@ class Ledger:
         return [entry for entry in reversed(left) if entry.order == highest]
 
     def _undo_group(self, entries: list[Entry], max_workers: int) -> dict[str, list[Exception]]:
-        waiting: SimpleQueue[Entry] = SimpleQueue()
-        for entry in entries:
-            waiting.put(entry)
         failures: dict[str, list[Exception]] = {}
 
-        def work() -> None:
-            for entry in _drained(waiting):
-                errors = self._undo(entry)
-                if errors:
-                    failures[entry.resource_id] = errors
+        def undo(entry: Entry) -> None:
+            errors = self._undo(entry)
+            if errors:
+                failures[entry.resource_id] = errors
 
-        with _helpers(work, count=min(max_workers, len(entries)) - 1):
-            work()
+        for_each(entries, undo, at_once=max_workers)
         return failures
 
     def _undo(self, entry: Entry) -> list[Exception]:
@@ -425,14 +420,6 @@ def finish_despite_interrupt(work: Callable[[], object]) -> None:
         raise crashes[0]
 
 
-def _drained(queue: SimpleQueue[Entry]) -> Iterator[Entry]:
-    while True:
-        try:
-            yield queue.get_nowait()
-        except Empty:
-            return
-
-
 def _errors_of(undo: Callable[[], object]) -> list[BaseException]:
     try:
         outcome = undo()
@@ -442,19 +429,3 @@ def _errors_of(undo: Callable[[], object]) -> list[BaseException]:
     if isinstance(outcome, (list, tuple)):
         return [item for item in outcome if isinstance(item, BaseException)]
     return []
-
-
-@contextmanager
-def _helpers(work: Callable[[], None], count: int) -> Iterator[None]:
-    # Use daemon threads: an executor's threads would delay the exit of an interrupted process.
-    helpers = [threading.Thread(target=work, daemon=True) for _ in range(count)]
-    started = []
-    try:
-        for helper in helpers:
-            helper.start()
-            started.append(helper)
-    except RuntimeError as error:
-        log.debug("continuing with %d threads: %s", len(started), error)
-    yield
-    for helper in started:
-        helper.join()

@@ -120,7 +120,7 @@ def collect_from(
         timeout: seconds; default no limit.
         stdin: the standard input; default empty.
     """
-    from pycloudlib.ec2.api.fan_out import fan_out
+    from pycloudlib.fan_out import fan_out
 
     def run(instance: EC2Instance) -> Result:
         return instance.execute(shell_line_or_words(command), stdin, use_sudo=use_sudo, timeout=timeout)
@@ -135,7 +135,7 @@ def shell_line_or_words(command: Sequence[str]) -> str | list[str]:
 
 
 def _run_in_several(instances: Sequence[EC2Instance], run: Callable[[EC2Instance], Result], printer: _Printer) -> int:
-    from pycloudlib.ec2.api.fan_out import fan_out
+    from pycloudlib.fan_out import fan_out
 
     outcome = fan_out(instances, run, at_once=AT_ONCE)
     if printer.fault is not None:

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar, overload
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.fan_out import fan_out
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.state_requests import Operation, request_state
 from pycloudlib.errors import FleetError, PycloudlibError
+from pycloudlib.fan_out import fan_out
 from pycloudlib.instance import raise_unless_secondary
 from pycloudlib.result import Result
 from pycloudlib.setting_values import CloudInitFailure

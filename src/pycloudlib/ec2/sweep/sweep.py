@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.fan_out import fan_out
 from pycloudlib.ec2.api.faults import call_until_consistent
 from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import PASSING_CODES
@@ -23,6 +22,7 @@ from pycloudlib.errors import (
     PycloudlibTimeoutError,
     ResourceNotFoundError,
 )
+from pycloudlib.fan_out import fan_out
 from pycloudlib.lifecycle import Ledger
 from pycloudlib.waiting import wait_until
 

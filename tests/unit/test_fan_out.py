@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from pycloudlib.ec2.api.fan_out import fan_out
+from pycloudlib.fan_out import fan_out, for_each
 
 
 @dataclass(frozen=True)
@@ -80,3 +80,26 @@ def test_ctrl_c_is_raised_at_once_and_nobody_begins_another_one(monkeypatch: pyt
     for thread in set(threading.enumerate()) - before:
         join(thread, timeout=30)
     assert len(done) <= 2
+
+
+def test_without_threads_the_caller_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done: list[tuple[str, threading.Thread]] = []
+    for_each(THINGS, lambda thing: done.append((thing.id, threading.current_thread())), at_once=4)
+    assert done == [(thing.id, threading.current_thread()) for thing in THINGS]
+
+
+def test_a_fault_of_the_work_is_raised_after_the_rest_is_done() -> None:
+    done: list[str] = []
+
+    def work(thing: Thing) -> None:
+        if thing.id == "i-3":
+            raise ZeroDivisionError
+        done.append(thing.id)
+
+    with pytest.raises(ZeroDivisionError):
+        for_each(THINGS, work, at_once=4)
+    assert len(done) == len(THINGS) - 1
