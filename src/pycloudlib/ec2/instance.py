@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from functools import partial
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
-from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.api.consistency import call_until_consistent
+from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
 from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
 from pycloudlib.ec2.instances.boots import InstanceWithBoots
@@ -15,7 +16,6 @@ from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.root_volume import RootVolumeTasks, checked_source
 from pycloudlib.ec2.instances.state_requests import Operation, request_state
-from pycloudlib.ec2.instances.status import NOT_YET_VISIBLE
 from pycloudlib.ec2.network.addresses import ElasticAddress
 from pycloudlib.errors import (
     IllegalStateError,
@@ -91,7 +91,7 @@ class EC2Instance(InstanceWithBoots, InstanceWithVolumes, InstanceWithInterfaces
                 DisableApiTermination={"Value": protected},
             ),
             what=f"protect {self.id}" if protected else f"unprotect {self.id}",
-            patience=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
+            patience=self._status.consistency_patience,
         )
 
     def wait_for_stop(self) -> None:
@@ -303,7 +303,7 @@ class EC2Instance(InstanceWithBoots, InstanceWithVolumes, InstanceWithInterfaces
                 partial(self._context.client.terminate_instances, InstanceIds=[self.id]),
                 what=f"terminate {self.id}",
                 deadline=deadline,
-                patience=NOT_YET_VISIBLE if self._status.may_be_invisible else 0.0,
+                patience=self._status.consistency_patience,
             )
         except InstanceNotFoundError:
             logger.info("EC2 no longer lists %s", self.id)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from pycloudlib.ec2.api.faults import call_until_consistent
+from pycloudlib.ec2.api.consistency import call_until_consistent
 from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.errors import InvalidArgumentError
 
@@ -16,27 +16,6 @@ logger = logging.getLogger(__name__)
 
 TAGGED_AT_ONCE = 1000
 """The maximum number of resources per CreateTags."""
-
-NOT_YET_KNOWN = 60.0
-"""Seconds for which resources created here may not be visible yet."""
-
-NOT_FOUND_CODES = frozenset(
-    f"{kind}.NotFound"
-    for kind in (
-        "InvalidAllocationID",
-        "InvalidAMIID",
-        "InvalidGroup",
-        "InvalidID",
-        "InvalidInstanceID",
-        "InvalidInternetGatewayID",
-        "InvalidNetworkInterfaceID",
-        "InvalidRouteTableID",
-        "InvalidSnapshot",
-        "InvalidSubnetID",
-        "InvalidVolume",
-        "InvalidVpcID",
-    )
-)
 
 _ID = re.compile(r"[a-z]+(-[a-z]+)*-[0-9a-f]{8,32}")
 
@@ -65,10 +44,8 @@ def tag_resources(context: RegionContext, ids: str | Iterable[str], tags: Mappin
 
 
 def _tag(context: RegionContext, ids: list[str], pairs: Any) -> None:
-    # Resources created here may not be visible yet; other unknown resources do not exist.
-    patience = NOT_YET_KNOWN if any(resource_id in context.ledger for resource_id in ids) else 0.0
     tag = partial(context.client.create_tags, Resources=ids, Tags=pairs)
-    call_until_consistent(tag, what=f"tag {ids[0]}", codes=NOT_FOUND_CODES, patience=patience)
+    call_until_consistent(tag, what=f"tag {ids[0]}", patience=context.consistency_patience(*ids))
 
 
 def _checked_ids(ids: str | Iterable[str]) -> list[str]:

@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import when_known
+from pycloudlib.ec2.api.consistency import call_until_consistent
 from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.region_context import RegionContext
-from pycloudlib.ec2.api.retries import JITTER, NOT_YET_KNOWN_CODES, PASSING_CODES
+from pycloudlib.ec2.api.retries import JITTER, TRANSIENT_CODES
 from pycloudlib.ec2.network.security_groups import SecurityGroups
 from pycloudlib.ec2.network.subnets import NetworkParts
 from pycloudlib.ec2.network.vpc_candidates import COMPLETE, INCOMPLETE, VPCCandidate, vpc_candidates
@@ -304,7 +304,7 @@ class VPCs:
         # EC2 accepts one attribute per call.
         for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
             change: Any = {attribute: {"Value": True}}
-            when_known(partial(modify, **change), what=f"modify {vpc_id}", deadline=deadline)
+            call_until_consistent(partial(modify, **change), what=f"modify {vpc_id}", deadline=deadline)
         group = self._groups().create(plan.name, f"instances in {plan.name}", vpc_id=vpc_id, deadline=deadline)
         group.add(plan.rules(group.id), deadline)
         parts = NetworkParts(self._context, plan.name)
@@ -334,7 +334,7 @@ class VPCs:
         try:
             record = responded(describe, what=f"describe {vpc_id}", deadline=deadline)["Vpcs"][0]
         except CloudError as error:
-            if error.code not in PASSING_CODES | NOT_YET_KNOWN_CODES:
+            if error.code not in TRANSIENT_CODES:
                 raise
             return None
         return _ipv6_cidr(record) if record.get("State", "available") == "available" else None

@@ -13,7 +13,7 @@ import pytest
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Deadline
 from pycloudlib.ec2.api import faults, retries
-from pycloudlib.ec2.api.consistency import NOT_YET_KNOWN
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.fleet import Fleet
 from pycloudlib.ec2.images.image import Image
@@ -223,7 +223,7 @@ def test_a_create_call_is_not_repeated_after_the_deadline(ec2: EC2, proxy: Fault
     def is_over() -> bool:
         return not any(thread.name == "call-within:create the route table" for thread in threading.enumerate())
 
-    wait_until(is_over, what="the create call to end", deadline=Deadline.after(NOT_YET_KNOWN / 2))
+    wait_until(is_over, what="the create call to end", deadline=Deadline.after(NOT_YET_VISIBLE / 2))
     proxy.behave()
     assert ec2.clean() == []
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -19,9 +19,6 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.clock_skew import CLOCK_CODES, remedy_of_refused_credentials
 from pycloudlib.ec2.api.retries import (
     CONNECTION_FAULT,
-    JITTER,
-    NOT_YET_VISIBLE_CODES,
-    PASSING_CODES,
     THROTTLING_CODES,
     UNREADABLE,
     attempts_until,
@@ -40,11 +37,10 @@ from pycloudlib.errors import (
     NoResponseError,
     PermissionDeniedError,
     PycloudlibError,
-    PycloudlibTimeoutError,
     ResourceNotFoundError,
     ThrottledError,
 )
-from pycloudlib.waiting import call_within, wait_until
+from pycloudlib.waiting import call_within
 
 T = TypeVar("T")
 
@@ -198,55 +194,6 @@ def translate(error: Exception) -> PycloudlibError:
             f"the server at the endpoint is not EC2: check endpoint_url{_or_proxy()}: {reason}", code=UNREADABLE
         )
     return _local_fault(error)
-
-
-def call_until_consistent(
-    call: Callable[[], T],
-    *,
-    what: str,
-    codes: Collection[str] = NOT_YET_VISIBLE_CODES,
-    always: Collection[str] = PASSING_CODES,
-    deadline: Deadline = NEVER,
-    patience: float = 30.0,
-    is_hopeless: Callable[[CloudError], bool] = lambda _: False,
-) -> T:
-    """Make a call on a recently created resource, and retry until EC2 is consistent.
-
-    Args:
-        call: sends the request; boto3's exceptions are translated.
-        what: the action for the message, such as "tag i-0123".
-        codes: the transient AWS error codes of this call; default NOT_YET_VISIBLE_CODES.
-        always: further transient codes; default PASSING_CODES. A call that must not be repeated needs fewer.
-        deadline: when to stop waiting, even if EC2 has not responded; default never.
-        patience: maximum seconds to retry; default 30.
-        is_hopeless: whether an error is permanent despite its code; called once for each error; default never.
-
-    Returns:
-        The result of the call.
-
-    Raises:
-        CloudError: EC2's last transient error, if it did not pass in time; any other error immediately.
-        NoResponseError: EC2 did not respond by the deadline.
-    """
-    refusals: list[CloudError] = []
-
-    def attempt() -> tuple[T] | None:
-        try:
-            return (responded(call, what=what, deadline=deadline),)
-        except CloudError as error:
-            if (error.code not in codes and error.code not in always) or is_hopeless(error):
-                raise
-            refusals.append(error)
-            return None
-
-    try:
-        return wait_until(
-            attempt, what=what, deadline=deadline.at_most(patience), interval=0.5, max_interval=3.0, jitter=JITTER
-        )[0]
-    except PycloudlibTimeoutError as error:
-        if isinstance(error, NoResponseError) or not refusals:
-            raise
-        raise refusals[-1] from None
 
 
 def _refusal(error: boto.ClientError) -> PycloudlibError:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection
 from typing import Generic, Protocol, TypeVar
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Clock, Deadline
-from pycloudlib.ec2.api.faults import call_until_consistent, responded
-from pycloudlib.ec2.api.retries import PASSING_CODES
+from pycloudlib.ec2.api.consistency import call_until_consistent
+from pycloudlib.ec2.api.faults import responded
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE, PASSING_CODES
 from pycloudlib.errors import (
     CloudError,
     IllegalStateError,
@@ -20,9 +21,6 @@ from pycloudlib.errors import (
 from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
-
-NOT_YET_KNOWN = 30.0
-"""Seconds for which EC2 may return NotFound for a created resource."""
 
 LOOK_INTERVAL = 0.5
 MAX_LOOK_INTERVAL = 2.0
@@ -66,7 +64,7 @@ class Records(Generic[D]):
 
     def created(self, resource_id: str) -> None:
         """Note the creation of a resource: EC2 may return NotFound for it for a while."""
-        self._doubted_until[resource_id] = self._clock.now() + NOT_YET_KNOWN
+        self._doubted_until[resource_id] = self._clock.now() + NOT_YET_VISIBLE
 
     def get(self, resource_id: str, deadline: Deadline | None = None) -> D:
         """Return the description of a resource, retrying NotFound for a resource that was just created.

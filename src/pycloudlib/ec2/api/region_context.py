@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE
 from pycloudlib.ec2.api.session import Session
 from pycloudlib.lifecycle import Ledger, UndoOrder
 from pycloudlib.tags import Ownership, tag_specifications
@@ -70,3 +71,11 @@ class RegionContext:
     def record(self, kind: str, resource_id: str, undo: Callable[[], object], order: UndoOrder) -> None:
         """Record a resource. Call this on the line after its creation. See `Ledger.record()`."""
         self.ledger.record(kind, resource_id, undo, order=order)
+
+    def consistency_patience(self, *resource_ids: str) -> float:
+        """Return the seconds for which to repeat a call that does not find a resource: 0 unless one was created here.
+
+        Args:
+            resource_ids: the ids of all resources of the call.
+        """
+        return NOT_YET_VISIBLE if any(resource_id in self.ledger for resource_id in resource_ids) else 0.0

@@ -54,23 +54,32 @@ OUTAGE_CODES = frozenset(
 PASSING_CODES = THROTTLING_CODES | OUTAGE_CODES
 """The transient errors: waits continue after them."""
 
-NOT_YET_VISIBLE_CODES = frozenset({"InvalidInstanceID.NotFound", "InvalidKeyPair.NotFound"})
+NOT_YET_VISIBLE_CODES = frozenset(
+    f"{kind}.NotFound"
+    for kind in (
+        "InvalidAllocationID",
+        "InvalidAMIID",
+        "InvalidGroup",
+        "InvalidID",
+        "InvalidInstanceID",
+        "InvalidInternetGatewayID",
+        "InvalidKeyPair",
+        "InvalidNetworkInterfaceID",
+        "InvalidRouteTableID",
+        "InvalidSecurityGroupID",
+        "InvalidSnapshot",
+        "InvalidSubnetID",
+        "InvalidVolume",
+        "InvalidVpcID",
+    )
+)
 """EC2 is eventually consistent: the next call may not find a resource that was just created."""
 
-NOT_YET_KNOWN_CODES = frozenset(
-    {
-        "InvalidAllocationID.NotFound",
-        "InvalidGroup.NotFound",
-        "InvalidInstanceID.NotFound",
-        "InvalidInternetGatewayID.NotFound",
-        "InvalidNetworkInterfaceID.NotFound",
-        "InvalidRouteTableID.NotFound",
-        "InvalidSecurityGroupID.NotFound",
-        "InvalidSubnetID.NotFound",
-        "InvalidVpcID.NotFound",
-    }
-)
-"""EC2's codes for a part of a network that it just created."""
+NOT_YET_VISIBLE = 60.0
+"""Seconds for which EC2 may not find a created resource."""
+
+TRANSIENT_CODES = PASSING_CODES | NOT_YET_VISIBLE_CODES
+"""The errors that pass by themselves while waiting for a resource that was just created."""
 
 STILL_IN_USE_CODES = frozenset(
     {

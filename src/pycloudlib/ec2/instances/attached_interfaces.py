@@ -11,7 +11,7 @@ from itertools import count
 from weakref import WeakValueDictionary
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import when_known
+from pycloudlib.ec2.api.consistency import call_until_consistent
 from pycloudlib.ec2.instances.described import DescribedInstance
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import InstanceDescription
@@ -168,7 +168,7 @@ class InstanceWithInterfaces(DescribedInstance):
         if not counts.ipv6:
             return
         describe = partial(self._context.client.describe_subnets, SubnetIds=[subnet_id])
-        subnet = when_known(describe, what=f"describe {subnet_id}")["Subnets"][0]
+        subnet = call_until_consistent(describe, what=f"describe {subnet_id}")["Subnets"][0]
         states = {one["Ipv6CidrBlockState"]["State"] for one in subnet.get("Ipv6CidrBlockAssociationSet", ())}
         if not states - ENDED_ASSOCIATIONS:
             raise InvalidArgumentError(

@@ -12,9 +12,8 @@ from functools import partial
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import ignore_already_attached
-from pycloudlib.ec2.api.faults import NEVER, call_until_consistent, responded
-from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE_CODES
+from pycloudlib.ec2.api.consistency import call_until_consistent, ignore_already_attached
+from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.instances.described import DescribedInstance
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
@@ -172,9 +171,7 @@ class InstanceWithVolumes(DescribedInstance):
             record: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
             return record
 
-        return call_until_consistent(
-            describe, what=f"describe {self.id}", codes=NOT_YET_VISIBLE_CODES, deadline=deadline
-        )
+        return call_until_consistent(describe, what=f"describe {self.id}", deadline=deadline)
 
 
 class _DeviceNames:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.faults import NEVER, responded
-from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE_CODES, PASSING_CODES
+from pycloudlib.ec2.api.retries import TRANSIENT_CODES
 from pycloudlib.errors import CloudError, NoResponseError, PycloudlibTimeoutError
 from pycloudlib.waiting import call_within, wait_until
 
@@ -114,8 +114,7 @@ class Console:
             try:
                 text, last_seen = self.read(deadline), ""
             except (CloudError, NoResponseError) as error:
-                passing = PASSING_CODES | NOT_YET_VISIBLE_CODES
-                if isinstance(error, CloudError) and error.code not in passing:
+                if isinstance(error, CloudError) and error.code not in TRANSIENT_CODES:
                     raise
                 text, last_seen = "", str(error)
             return text

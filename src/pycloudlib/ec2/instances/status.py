@@ -6,15 +6,12 @@ import logging
 from collections.abc import Callable
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Clock, Deadline
-from pycloudlib.ec2.api.retries import PASSING_CODES
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE, PASSING_CODES
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
 from pycloudlib.errors import CloudError, InstanceNotFoundError, InstanceStateError, NoResponseError
 from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
-
-NOT_YET_VISIBLE = 60.0
-"""Seconds after a launch for which EC2 may not find the instance."""
 
 GONE_AFTER = 10.0
 """Seconds for which EC2 must not find an instance before it counts as gone."""
@@ -64,6 +61,11 @@ class Status:
     def may_be_invisible(self) -> bool:
         """Whether the launch was so recent that EC2 may not find the instance yet."""
         return self._clock.now() < self._visible_by
+
+    @property
+    def consistency_patience(self) -> float:
+        """The seconds for which to repeat a call that does not find the instance."""
+        return NOT_YET_VISIBLE if self.may_be_invisible else 0.0
 
     def refresh(self, deadline: Deadline | None = None) -> InstanceDescription:
         """Return the instance's latest description (DescribeInstances).

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import when_free, when_known
+from pycloudlib.ec2.api.consistency import call_until_consistent, when_free
 from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.region_context import RegionContext
@@ -112,7 +112,7 @@ class ElasticAddresses:
             PrivateIpAddress=private_ip,
             AllowReassociation=False,
         )
-        when_known(call, what=f"associate {address.public_ip} with {interface_id}")
+        call_until_consistent(call, what=f"associate {address.public_ip} with {interface_id}")
 
     def is_recorded(self) -> bool:
         """Return whether addresses were allocated here and are not released yet."""

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import ignore_already_attached, when_free, when_known
+from pycloudlib.ec2.api.consistency import call_until_consistent, ignore_already_attached, when_free
 from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.region_context import RegionContext
-from pycloudlib.ec2.api.retries import NOT_YET_KNOWN_CODES, PASSING_CODES
+from pycloudlib.ec2.api.retries import PASSING_CODES, TRANSIENT_CODES
 from pycloudlib.errors import CloudError, NetworkNotFoundError, NoResponseError, PermissionDeniedError
 from pycloudlib.lifecycle import UndoOrder
 from pycloudlib.waiting import wait_until
@@ -198,12 +198,14 @@ class NetworkInterfaces:
             DeviceIndex=index,
         )
         deadline = Deadline.after(ATTACH_TIMEOUT)
-        when_known(ignore_already_attached(call), what=f"attach {interface_id} to {instance_id}", deadline=deadline)
+        call_until_consistent(
+            ignore_already_attached(call), what=f"attach {interface_id} to {instance_id}", deadline=deadline
+        )
         attached = self._wait_until_attached(interface_id, deadline)
         change: Any = {"AttachmentId": attached.attachment_id, "DeleteOnTermination": True}
         modify = self._client.modify_network_interface_attribute
         modify_attachment = partial(modify, NetworkInterfaceId=interface_id, Attachment=change)
-        when_known(modify_attachment, what=f"modify {interface_id}", deadline=deadline)
+        call_until_consistent(modify_attachment, what=f"modify {interface_id}", deadline=deadline)
         return attached
 
     def delete(self, interface_id: str, deadline: Deadline | None = None) -> None:
@@ -266,7 +268,7 @@ class NetworkInterfaces:
             try:
                 last_seen = found = self._describe(interface_id, deadline)
             except (CloudError, NoResponseError) as error:
-                if isinstance(error, CloudError) and error.code not in PASSING_CODES | NOT_YET_KNOWN_CODES:
+                if isinstance(error, CloudError) and error.code not in TRANSIENT_CODES:
                     raise
                 logger.debug("%s: querying again: %s", interface_id, error)
                 last_seen = error

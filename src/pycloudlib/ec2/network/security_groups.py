@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import NOT_YET_KNOWN, when_free, when_known
+from pycloudlib.ec2.api.consistency import call_until_consistent, when_free
 from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.api.filters import described_filters
@@ -62,7 +62,7 @@ class SecurityGroup:
             ResourceNotFoundError: the group no longer exists.
         """
         describe = partial(self._context.client.describe_security_groups, GroupIds=[self.id])
-        return from_group(self._when_known(describe, "describe")["SecurityGroups"][0])
+        return from_group(self._until_consistent(describe, "describe")["SecurityGroups"][0])
 
     def authorize(
         self,
@@ -140,7 +140,7 @@ class SecurityGroup:
             call = self._call("revoke", rule.direction)
             permissions = to_permissions([rule], with_description=False)
             try:
-                self._when_known(partial(call, GroupId=self.id, IpPermissions=permissions), "change")
+                self._until_consistent(partial(call, GroupId=self.id, IpPermissions=permissions), "change")
             except CloudError as error:
                 if error.code != "InvalidPermission.NotFound":
                     raise
@@ -226,7 +226,7 @@ class SecurityGroup:
         call = self._call("authorize", direction)
         try:
             permissions = to_permissions(rules)
-            self._when_known(partial(call, GroupId=self.id, IpPermissions=permissions), "change", deadline)
+            self._until_consistent(partial(call, GroupId=self.id, IpPermissions=permissions), "change", deadline)
         except CloudError as error:
             if error.code != "InvalidPermission.Duplicate":
                 raise
@@ -237,10 +237,9 @@ class SecurityGroup:
             for rule in rules:
                 self._authorize(direction, [rule], deadline)
 
-    def _when_known(self, call: Callable[[], T], verb: str, deadline: Deadline = NEVER) -> T:
-        # Only a group that was created here and still exists may be unknown for a moment.
-        patience = NOT_YET_KNOWN if self.id in self._context.ledger else 0.0
-        return when_known(call, what=f"{verb} {self.id}", deadline=deadline, patience=patience)
+    def _until_consistent(self, call: Callable[[], T], verb: str, deadline: Deadline = NEVER) -> T:
+        patience = self._context.consistency_patience(self.id)
+        return call_until_consistent(call, what=f"{verb} {self.id}", deadline=deadline, patience=patience)
 
     def _call(self, verb: str, direction: Direction) -> Callable[..., Any]:
         call: Callable[..., Any] = getattr(self._context.client, f"{verb}_security_group_{direction}")

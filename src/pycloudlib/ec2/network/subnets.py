@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import NOT_YET_KNOWN, ignore_already_attached, when_free, when_known
+from pycloudlib.ec2.api.consistency import call_until_consistent, ignore_already_attached, when_free
 from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import NEVER
 from pycloudlib.ec2.api.region_context import RegionContext
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE, THROTTLING_CODES
 from pycloudlib.ec2.network.rules import ANYWHERE
 from pycloudlib.errors import CloudError, PycloudlibError
 from pycloudlib.lifecycle import UndoOrder
@@ -62,7 +63,7 @@ class NetworkParts:
         gateway_id: str = create(self._context.ledger, request, deadline)[id_key]
         attach = partial(self._client.attach_internet_gateway, InternetGatewayId=gateway_id, VpcId=vpc_id)
         try:
-            when_known(ignore_already_attached(attach), what=f"attach {gateway_id}", deadline=deadline)
+            call_until_consistent(ignore_already_attached(attach), what=f"attach {gateway_id}", deadline=deadline)
         except BaseException:
             # Not attached yet, so a removal of the VPC would not find the gateway.
             self._undo_gateway(gateway_id, vpc_id, deadline)
@@ -95,7 +96,7 @@ class NetworkParts:
         route = partial(self._client.create_route, RouteTableId=table_id, GatewayId=gateway_id)
         for destination in ({"DestinationCidrBlock": ipv4}, {"DestinationIpv6CidrBlock": ipv6}):
             add = ignore_already_attached(partial(route, **destination))
-            when_known(add, what=f"add a route to {table_id}", deadline=deadline)
+            call_until_consistent(add, what=f"add a route to {table_id}", deadline=deadline)
         return table_id
 
     def create_subnet(
@@ -143,9 +144,9 @@ class NetworkParts:
         modify = partial(self._client.modify_subnet_attribute, SubnetId=subnet_id)
         for attribute in ("MapPublicIpOnLaunch", "AssignIpv6AddressOnCreation"):
             change: Any = {attribute: {"Value": True}}
-            when_known(partial(modify, **change), what=f"modify {subnet_id}", deadline=deadline)
+            call_until_consistent(partial(modify, **change), what=f"modify {subnet_id}", deadline=deadline)
         associate = partial(self._client.associate_route_table, SubnetId=subnet_id, RouteTableId=route_table_id)
-        when_known(associate, what=f"associate {subnet_id} with {route_table_id}", deadline=deadline)
+        call_until_consistent(associate, what=f"associate {subnet_id} with {route_table_id}", deadline=deadline)
         return subnet_id
 
     def delete_gateway(
@@ -195,8 +196,10 @@ class NetworkParts:
             tags = self._context.tags_for(resource_type, name=self._name, idempotency_tag=idempotency_tag)
             marked = partial(call, TagSpecifications=tags)
             # The deadline ends the retries only: a request in flight must return its record.
-            patience = min(NOT_YET_KNOWN, deadline.remaining)
-            return [when_known(marked, what=f"create the {resource_type}", patience=patience, creates=True)[key]]
+            patience = min(NOT_YET_VISIBLE, deadline.remaining)
+            what = f"create the {resource_type}"
+            answer = call_until_consistent(marked, what=what, patience=patience, always=THROTTLING_CODES)
+            return [answer[key]]
 
         return calling
 

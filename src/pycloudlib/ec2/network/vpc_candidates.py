@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.faults import call_until_consistent
+from pycloudlib.ec2.api.consistency import call_until_consistent
 from pycloudlib.errors import IllegalStateError
 from pycloudlib.interrupts import sweep_command
 from pycloudlib.tags import CREATED, OWNER, RUN, STATE, iso_time

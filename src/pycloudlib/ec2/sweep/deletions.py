@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import when_free
-from pycloudlib.ec2.api.faults import call_until_consistent, responded
+from pycloudlib.ec2.api.consistency import call_until_consistent, when_free
+from pycloudlib.ec2.api.faults import responded
 from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import STILL_IN_USE_CODES
 from pycloudlib.ec2.network.addresses import RELEASE_TIMEOUT, ElasticAddresses

@@ -11,7 +11,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from pycloudlib.ec2.api.faults import call_until_consistent, translated
+from pycloudlib.ec2.api.consistency import call_until_consistent
+from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.errors import CloudError, InvalidArgumentError
 from pycloudlib.tags import CREATED, EXPIRES, NAME, OWNER, RUN
@@ -35,6 +36,9 @@ ANY_OWNER = "any"
 
 PAGE_SIZE = 100
 """A page size that every call accepts."""
+
+FIND_PATIENCE = 30.0
+"""Seconds for which a lookup is repeated while EC2 throttles it."""
 
 UNKNOWN_ACTION_CODES = frozenset({"InvalidAction", "Unsupported", "UnsupportedOperation"})
 """The codes of a server that does not implement such resources."""
@@ -185,7 +189,10 @@ class Kind:
         """
         try:
             records = call_until_consistent(
-                partial(self._records, context), what=f"find every {self.name} in {context.region}", codes=()
+                partial(self._records, context),
+                what=f"find every {self.name} in {context.region}",
+                codes=(),
+                patience=FIND_PATIENCE,
             )
         except CloudError as error:
             if error.code not in UNKNOWN_ACTION_CODES:

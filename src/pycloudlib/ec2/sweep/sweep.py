@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.faults import call_until_consistent
+from pycloudlib.ec2.api.consistency import call_until_consistent
 from pycloudlib.ec2.api.region_context import RegionContext
 from pycloudlib.ec2.api.retries import PASSING_CODES
 from pycloudlib.ec2.sweep.deletions import ORDER, command_by_hand, delete, revoke_references

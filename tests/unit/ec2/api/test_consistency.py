@@ -5,8 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.consistency import when_free, when_known
-from pycloudlib.errors import CloudError, IllegalStateError, PermissionDeniedError
+from pycloudlib.ec2.api.consistency import call_until_consistent, when_free
+from pycloudlib.errors import (
+    CloudError,
+    IllegalStateError,
+    InstanceNotFoundError,
+    PermissionDeniedError,
+    ThrottledError,
+)
+from support.fake_clock import FakeClock
 from support.scripted_ec2 import ScriptedEC2
 
 GROUP = "sg-0123456789abcdef0"
@@ -20,14 +27,14 @@ def delete(scripted_client) -> Callable[[], object]:
 def test_what_ec2_does_not_know_yet_is_asked_for_again(delete: Callable[[], object], script: ScriptedEC2) -> None:
     script.refuse("DeleteSecurityGroup", "InvalidGroup.NotFound", f"'{GROUP}' does not exist")
     script.answer("DeleteSecurityGroup", "<return>true</return>")
-    when_known(delete, what="delete it")
+    call_until_consistent(delete, what="delete it")
     assert script.count("DeleteSecurityGroup") == 2
 
 
 def test_any_other_refusal_is_final(delete: Callable[[], object], script: ScriptedEC2) -> None:
     script.refuse("DeleteSecurityGroup", "UnauthorizedOperation")
     with pytest.raises(PermissionDeniedError):
-        when_known(delete, what="delete it")
+        call_until_consistent(delete, what="delete it")
     with pytest.raises(PermissionDeniedError):
         when_free(delete, what="delete it", deadline=Deadline.after(60))
     assert script.count("DeleteSecurityGroup") == 2
@@ -59,3 +66,39 @@ def test_a_refusal_keeps_its_code(delete: Callable[[], object], script: Scripted
     with pytest.raises(CloudError) as caught:
         when_free(delete, what="delete it", deadline=Deadline.after(60))
     assert caught.value.code == "CannotDelete"
+
+
+def test_a_call_is_made_again_until_ec2_knows_the_resource() -> None:
+    clock = FakeClock()
+    answers = [not_found(), not_found(), "known"]
+    assert call_until_consistent(lambda: say(answers), what="test", deadline=Deadline.never(clock)) == "known"
+    assert clock.time > 0
+
+
+def test_a_call_that_stays_refused_ends_in_the_refusal() -> None:
+    with pytest.raises(InstanceNotFoundError):
+        call_until_consistent(lambda: say([not_found()]), what="test", deadline=Deadline.never(FakeClock()), patience=5)
+
+
+def test_a_call_that_is_throttled_is_made_again() -> None:
+    answers = [ThrottledError("slow down", code="RequestLimitExceeded"), "done"]
+    assert call_until_consistent(lambda: say(answers), what="test", deadline=Deadline.never(FakeClock())) == "done"
+
+
+def test_any_other_refusal_ends_the_calls_at_once() -> None:
+    clock = FakeClock()
+    refusals = [PermissionDeniedError("no", code="UnauthorizedOperation"), "never asked"]
+    with pytest.raises(PermissionDeniedError):
+        call_until_consistent(lambda: say(refusals), what="test", deadline=Deadline.never(clock))
+    assert clock.time == 0
+
+
+def not_found() -> InstanceNotFoundError:
+    return InstanceNotFoundError(message="no such instance", code="InvalidInstanceID.NotFound")
+
+
+def say(answers: list) -> str:
+    answer = answers.pop(0) if len(answers) > 1 else answers[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

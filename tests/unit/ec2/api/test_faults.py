@@ -6,8 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, SSOTokenLoadError
 from botocore.parsers import ResponseParserError
 
-from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.faults import call_until_consistent, translate, translated, translating
+from pycloudlib.ec2.api.faults import translate, translated, translating
 from pycloudlib.errors import (
     CapacityError,
     CloudError,
@@ -24,7 +23,6 @@ from pycloudlib.errors import (
     ResourceNotFoundError,
     ThrottledError,
 )
-from support.fake_clock import FakeClock
 from support.scripted_ec2 import ScriptedEC2
 
 
@@ -153,42 +151,6 @@ def test_other_errors_pass_through_unchanged() -> None:
         _ = 1 / 0
 
 
-def test_a_call_is_made_again_until_ec2_knows_the_resource() -> None:
-    clock = FakeClock()
-    answers = [not_found(), not_found(), "known"]
-    assert call_until_consistent(lambda: say(answers), what="test", deadline=Deadline.never(clock)) == "known"
-    assert clock.time > 0
-
-
-def test_a_call_that_stays_refused_ends_in_the_refusal() -> None:
-    with pytest.raises(InstanceNotFoundError):
-        call_until_consistent(lambda: say([not_found()]), what="test", deadline=Deadline.never(FakeClock()), patience=5)
-
-
-def test_a_call_that_is_throttled_is_made_again() -> None:
-    answers = [ThrottledError("slow down", code="RequestLimitExceeded"), "done"]
-    assert call_until_consistent(lambda: say(answers), what="test", deadline=Deadline.never(FakeClock())) == "done"
-
-
-def test_any_other_refusal_ends_the_calls_at_once() -> None:
-    clock = FakeClock()
-    refusals = [PermissionDeniedError("no", code="UnauthorizedOperation"), "never asked"]
-    with pytest.raises(PermissionDeniedError):
-        call_until_consistent(lambda: say(refusals), what="test", deadline=Deadline.never(clock))
-    assert clock.time == 0
-
-
 def refusal(code: str, reason: str = "because") -> ClientError:
     response = {"Error": {"Code": code, "Message": reason}, "ResponseMetadata": {"RequestId": "r-1"}}
     return ClientError(response, "RunInstances")
-
-
-def not_found() -> InstanceNotFoundError:
-    return InstanceNotFoundError(message="no such instance", code="InvalidInstanceID.NotFound")
-
-
-def say(answers: list) -> str:
-    answer = answers.pop(0) if len(answers) > 1 else answers[0]
-    if isinstance(answer, Exception):
-        raise answer
-    return answer

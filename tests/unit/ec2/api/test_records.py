@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.api.records import NOT_YET_KNOWN, Records
+from pycloudlib.ec2.api.records import Records
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE
 from pycloudlib.errors import (
     CloudError,
     IllegalStateError,
@@ -81,7 +82,7 @@ def test_what_is_never_seen_is_given_up_after_a_while(clock: FakeClock) -> None:
     known.created("thing-1")
     with pytest.raises(ResourceNotFoundError):
         known.wait_for("thing-1", "ready", hopeless=(), deadline=Deadline.after(3600, clock))
-    assert clock.time < 2 * NOT_YET_KNOWN
+    assert clock.time < 2 * NOT_YET_VISIBLE
 
 
 def test_waiting_ends_in_the_state_and_tells_every_look(clock: FakeClock) -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE
 from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
-from pycloudlib.ec2.instances.status import GONE_AFTER, NOT_YET_VISIBLE, Status
+from pycloudlib.ec2.instances.status import GONE_AFTER, Status
 from pycloudlib.errors import InstanceNotFoundError, InstanceStateError, PermissionDeniedError, PycloudlibTimeoutError
 from support.fake_clock import FakeClock
 from support.scripted_ec2 import ScriptedEC2, instances_xml
