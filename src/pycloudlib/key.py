@@ -6,24 +6,27 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ImportKeyPair.htm
 
 from __future__ import annotations
 
-import base64
-import binascii
-import codecs
-import hashlib
 import os
-import re
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pycloudlib.errors import InvalidArgumentError, KeyPairError, UnsetSSHKeyError
+from pycloudlib.key_format import (
+    decode_key,
+    fingerprint,
+    has_private_key,
+    parse_private_key,
+    parse_public_key,
+    public_key_of,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
-    from cryptography.hazmat.primitives.serialization.ssh import SSHPrivateKeyTypes
+
+    from pycloudlib.key_format import PrivateKey
 
 KeyType = Literal["ed25519", "rsa"]
 
@@ -31,8 +34,6 @@ DEFAULT_NAMES = ("id_ed25519", "id_rsa")
 """The default private keys in ~/.ssh, of the types that EC2 supports."""
 
 RSA_BITS = 4096
-
-_PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----")
 
 
 @dataclass(frozen=True, init=False)
@@ -123,7 +124,7 @@ class KeyPair:
         """
         private_path = _expanded(private_key_path)
         public_path = private_path.with_name(f"{private_path.name}.pub")
-        public_text = _public_text_of(_private_key_in(private_key, private_path))
+        public_text = public_key_of(_private_key_in(private_key, private_path))
         _write_both(private_path, private_key, public_path, public_text)
         return cls(public_path, private_path, name)
 
@@ -135,16 +136,15 @@ class KeyPair:
             KeyPairError: the file cannot be read, or is not a key.
         """
         text = _read(self.public_key_path, "public")
-        if _PRIVATE_KEY.search(text):
-            return _public_text_of(_private_key_in(text, self.public_key_path))
+        if has_private_key(text):
+            return public_key_of(_private_key_in(text, self.public_key_path))
         _public_blob_in(text, self.public_key_path)
         return text.strip()
 
     @property
     def public_key_fingerprint(self) -> str:
         """The fingerprint of the public key in OpenSSH's format: "SHA256:..."."""
-        digest = hashlib.sha256(_public_blob_in(self.public_key_content, self.public_key_path)).digest()
-        return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+        return fingerprint(_public_blob_in(self.public_key_content, self.public_key_path))
 
     def check(self) -> None:
         """Validate both keys, and check that they match.
@@ -154,7 +154,7 @@ class KeyPair:
         """
         public_blob = _public_blob_in(self.public_key_content, self.public_key_path)
         private_key = _private_key_in(_read(self.private_key_path, "private"), self.private_key_path)
-        if _public_blob_in(_public_text_of(private_key), self.private_key_path) != public_blob:
+        if _public_blob_in(public_key_of(private_key), self.private_key_path) != public_blob:
             raise KeyPairError(
                 f"{self.public_key_path} is not the public key of {self.private_key_path}; "
                 f"`ssh-keygen -y -f {self.private_key_path}` prints the right one"
@@ -255,7 +255,7 @@ def generate_key_pair_texts(key_type: KeyType = "ed25519") -> tuple[str, str]:
         serialization.PrivateFormat.OpenSSH,
         serialization.NoEncryption(),
     )
-    return _public_text_of(key), private.decode()
+    return public_key_of(key), private.decode()
 
 
 def _new_private_key(key_type: str) -> Ed25519PrivateKey | RSAPrivateKey:
@@ -286,23 +286,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-def decode_key(data: bytes) -> str:
-    r"""Decode the content of a key file, in any common encoding and with any line ending.
-
-    Args:
-        data: the content: UTF-8, or the encoding of its byte order mark (UTF-8 or UTF-16).
-
-    Returns:
-        The text, without the mark and with "\n" as the line ending.
-
-    Raises:
-        UnicodeDecodeError: the content is not text.
-    """
-    is_utf_16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = data.decode("utf-16" if is_utf_16 else "utf-8-sig")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read(path: Path, half: str) -> str:
@@ -343,60 +326,18 @@ def _create_file(path: Path, text: str, mode: int) -> None:
         raise KeyPairError(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _private_key_in(text: str, path: Path) -> PrivateKeyTypes | SSHPrivateKeyTypes:
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  (slow to import)
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
-
-    if not _PRIVATE_KEY.search(text):
-        raise KeyPairError(_why_no_private_key(text, path))
-    load = (
-        serialization.load_ssh_private_key
-        if "BEGIN OPENSSH PRIVATE KEY" in text
-        else serialization.load_pem_private_key
-    )
-    # Do not chain: a traceback must not contain parts of a private key.
+def _private_key_in(text: str, path: Path) -> PrivateKey:
     try:
-        return load(text.encode(), password=None)
-    except TypeError:
-        raise KeyPairError(
-            f"private key {path} has a passphrase; `ssh-keygen -p -f {path}` removes it, or use another key"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise KeyPairError(f"private key {path} is damaged, or of a type that cannot be used") from None
-
-
-def _why_no_private_key(text: str, path: Path) -> str:
-    if _looks_public(text):
-        return f"{path} is a public key; give the private key that belongs to it"
-    if text.startswith("PuTTY-User-Key-File"):
-        return f"private key {path} is in PuTTY's format; `puttygen {path} -O private-openssh -o NEW` converts it"
-    return f"{path} is not a private key in OpenSSH's or PEM format"
-
-
-def _looks_public(text: str) -> bool:
-    return re.match(r"\s*(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/]", text) is not None
-
-
-def _public_text_of(key: PrivateKeyTypes | SSHPrivateKeyTypes) -> str:
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415  (slow to import)
-
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return public.decode()
+        return parse_private_key(text, path)
+    except ValueError as error:
+        raise KeyPairError(str(error)) from None
 
 
 def _public_blob_in(text: str, path: Path) -> bytes:
-    fields = text.split(maxsplit=2)
-    if len(text.strip().splitlines()) != 1 or len(fields) < 2:  # noqa: PLR2004  (its type and the key itself)
-        raise KeyPairError(_why_no_public_key(text, path))
     try:
-        blob = base64.b64decode(fields[1], validate=True)
-    except binascii.Error:
+        return parse_public_key(text)[1]
+    except ValueError:
         raise KeyPairError(_why_no_public_key(text, path)) from None
-    # The key starts with its type: the length in four bytes, then the text.
-    key_type = fields[0].encode()
-    if not blob.startswith(len(key_type).to_bytes(4, "big") + key_type):
-        raise KeyPairError(_why_no_public_key(text, path))
-    return blob
 
 
 def _why_no_public_key(text: str, path: Path) -> str:

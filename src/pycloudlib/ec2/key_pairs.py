@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import logging
 import re
@@ -17,6 +16,7 @@ from pycloudlib.ec2.api.creating import CreateRequest, create
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.errors import CloudError, InvalidArgumentError, KeyPairError, KeyPairNotFoundError
 from pycloudlib.key import KeyPair
+from pycloudlib.key_format import fingerprint, parse_public_key
 from pycloudlib.lifecycle import Ledger, UndoOrder
 from pycloudlib.tags import Ownership, tag_specifications, timestamped
 
@@ -205,5 +205,5 @@ def _fingerprints(public_key_text: str) -> set[str]:
     key = serialization.load_ssh_public_key(public_key_text.encode())
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     md5 = hashlib.md5(der, usedforsecurity=False).hexdigest()
-    sha256 = hashlib.sha256(base64.b64decode(public_key_text.split()[1])).digest()
-    return {":".join(md5[i : i + 2] for i in range(0, len(md5), 2)), base64.b64encode(sha256).decode().rstrip("=")}
+    _, blob = parse_public_key(public_key_text)
+    return {":".join(md5[i : i + 2] for i in range(0, len(md5), 2)), fingerprint(blob).removeprefix("SHA256:")}

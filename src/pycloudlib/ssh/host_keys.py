@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
 import logging
 import re
 import threading
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pycloudlib.errors import InvalidArgumentError
+from pycloudlib.key_format import fingerprint, parse_public_key
 from pycloudlib.ssh.errors import HostKeyError
 
 logger = logging.getLogger(__name__)
@@ -43,8 +42,7 @@ class HostKey:
     @property
     def fingerprint(self) -> str:
         """The fingerprint in ssh-keygen's format: "SHA256:..."."""
-        digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode()
-        return f"SHA256:{digest.rstrip('=')}"
+        return fingerprint(self.blob)
 
     def known_hosts_line(self, host: str) -> str:
         """Return the known_hosts line with which OpenSSH accepts only this key of a host.
@@ -226,13 +224,7 @@ def keys_from_console(text: str) -> list[str]:
 
 
 def _parse(line: str) -> HostKey:
-    kind, _, rest = line.strip().partition(" ")
-    encoded = rest.split()[0] if rest.strip() else ""
     try:
-        blob = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
-        blob = b""
-    # The key starts with its type as an SSH string: four bytes of length, then the name.
-    if not kind or blob[4 : 4 + len(kind)] != kind.encode():
-        raise InvalidArgumentError(f"not a public host key: {line.strip()[:60]!r}; it must be 'type base64'")
-    return HostKey(kind, blob)
+        return HostKey(*parse_public_key(line))
+    except ValueError:
+        raise InvalidArgumentError(f"not a public host key: {line.strip()[:60]!r}; it must be 'type base64'") from None

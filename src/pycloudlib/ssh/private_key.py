@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -15,11 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
-    load_ssh_private_key,
 )
 
-from pycloudlib.key import decode_key
+from pycloudlib.key_format import PassphraseNeeded, decode_key, parse_private_key
 from pycloudlib.ssh.errors import PassphraseError, PrivateKeyError
 
 SupportedKey = RSAPrivateKey | Ed25519PrivateKey | EllipticCurvePrivateKey
@@ -60,12 +57,12 @@ def _version(path: Path) -> FileVersion:
     try:
         found = path.stat()
     except OSError as error:
-        raise PrivateKeyError(f"the private key {path} cannot be read: {error.strerror}") from error
+        raise PrivateKeyError(f"private key {path} cannot be read: {error.strerror}") from error
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _load(path: Path) -> paramiko.PKey:
-    key = _parse(_without_byte_order_mark(_read(path)), path)
+    key = _parse(path)
     if isinstance(key, RSAPrivateKey):
         # paramiko would check a key in text form once more.
         return paramiko.RSAKey(key=key)
@@ -76,34 +73,18 @@ def _load(path: Path) -> paramiko.PKey:
     return paramiko.ECDSAKey.from_private_key(text)
 
 
-def _read(path: Path) -> bytes:
+def _parse(path: Path) -> SupportedKey:
     try:
-        return path.read_bytes()
+        key = parse_private_key(decode_key(path.read_bytes()), path)
     except OSError as error:
-        raise PrivateKeyError(f"the private key {path} cannot be read: {error.strerror}") from error
-
-
-def _without_byte_order_mark(data: bytes) -> bytes:
-    try:
-        return decode_key(data).encode()
+        raise PrivateKeyError(f"private key {path} cannot be read: {error.strerror}") from error
+    except PassphraseNeeded as error:
+        raise PassphraseError(str(error)) from None
     except UnicodeDecodeError:
-        return data  # _parse() refuses it.
-
-
-def _parse(data: bytes, path: Path) -> SupportedKey:
-    if data.startswith((b"ssh-", b"ecdsa-")):
-        raise PrivateKeyError(f"{path} is a public key; the private one of the pair is needed")
-    load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in data else load_pem_private_key
-    try:
-        key = load(data, password=None)
-    except TypeError:
-        raise PassphraseError(
-            f"the private key {path} is protected by a passphrase; use one without, or remove it with: "
-            f"ssh-keygen -p -N '' -f {path}"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        # Do not chain: the parser's message may quote the file.
-        raise PrivateKeyError(f"{path} is not a private key that can be used (RSA, Ed25519 or ECDSA)") from None
+        # Do not chain: the original error quotes the file.
+        raise PrivateKeyError(f"private key {path} is not a key in OpenSSH's or PEM format") from None
+    except ValueError as error:
+        raise PrivateKeyError(str(error)) from None
     if not isinstance(key, SupportedKey):
-        raise PrivateKeyError(f"the private key {path} is of an obsolete type; create an Ed25519 key")
+        raise PrivateKeyError(f"private key {path} is of a type that SSH does not use any more; make an Ed25519 one")
     return key

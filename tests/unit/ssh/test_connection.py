@@ -349,11 +349,11 @@ def protected_pem(path: Path) -> None:
     [
         (missing, "cannot be read: No such file or directory"),
         (Path.mkdir, "cannot be read: Is a directory"),
-        (garbage, "is not a private key that can be used"),
-        (truncated, "is not a private key that can be used"),
+        (garbage, "is not a private key in OpenSSH's or PEM format"),
+        (truncated, "is damaged, or of a type that cannot be used"),
         (public, "is a public key"),
-        (protected, "is protected by a passphrase"),
-        (protected_pem, "is protected by a passphrase"),
+        (protected, "has a passphrase"),
+        (protected_pem, "has a passphrase"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_refused_before_connecting(
