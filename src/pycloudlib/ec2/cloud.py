@@ -797,8 +797,7 @@ class EC2(BaseCloud):
             ssh_cidr=self._settings.ssh_cidr,
             ssh_port=self._settings.ssh_port,
         )
-        deadline = Deadline.after(timeout)
-        vpc = self._vpcs.get_or_create(name, lambda: draft.plan(self._vpcs.zones(deadline)), deadline)
+        vpc = self._vpcs.get_or_create(draft, Deadline.after(timeout))
         logger.info("using the VPC %s: %s with %s", name, vpc.id, vpc.ipv4_cidr)
         return vpc
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from pycloudlib.ec2.api.retries import JITTER, TRANSIENT_CODES
 from pycloudlib.ec2.network.security_groups import SecurityGroups
 from pycloudlib.ec2.network.subnets import NetworkParts
 from pycloudlib.ec2.network.vpc_candidates import COMPLETE, INCOMPLETE, VPCCandidate, vpc_candidates
-from pycloudlib.ec2.network.vpc_plan import VPCPlan
+from pycloudlib.ec2.network.vpc_plan import VPCDraft, VPCPlan
 from pycloudlib.ec2.network.vpc_removal import VPCRemoval
 from pycloudlib.errors import (
     CloudError,
@@ -163,29 +163,30 @@ class VPCs:
         usual = [one for one in found if one.get("ZoneType", "availability-zone") == "availability-zone"]
         return sorted(one["ZoneName"] for one in usual if one.get("State", "available") == "available")
 
-    def get_or_create(self, name: str, plan: Callable[[], VPCPlan], deadline: Deadline) -> VPC:
-        """Return the VPC with a tag "Name", or create one (DescribeVpcs, CreateVpc).
+    def get_or_create(self, draft: VPCDraft, deadline: Deadline) -> VPC:
+        """Return the VPC of a draft's name, or create one (DescribeVpcs, DescribeAvailabilityZones, CreateVpc).
 
         If processes race to create VPCs of the same name, all use the oldest one. The others delete their own VPC, and
         wait until the oldest is complete.
 
         Args:
-            name: the name.
-            plan: returns the plan of a new VPC.
+            draft: the name, and what a new VPC has.
             deadline: when to give up waiting for EC2, other processes, and other threads.
 
         Raises:
+            InvalidArgumentError: a zone of the draft does not exist, or has no room for its subnet.
             IllegalStateError: the VPC of this name remained incomplete until the deadline.
             NoResponseError: EC2 did not respond by the deadline.
             PycloudlibTimeoutError: other threads or processes created VPCs of this name until the deadline.
             CapacityError: the account has reached its limit of VPCs.
             CloudError: EC2 rejected the request.
         """
+        name = draft.name
         # One thread at a time.
         what = f"another thread to find or create a VPC, before {name!r}"
         with acquired(self._creating, what=what, deadline=deadline):
             while True:
-                found = self._first_when_complete(name, deadline) or self._created_unless_outrun(plan(), deadline)
+                found = self._first_when_complete(name, deadline) or self._created_unless_outrun(draft, deadline)
                 if found is not None:
                     return found
                 if deadline.has_passed:
@@ -237,12 +238,13 @@ class VPCs:
             logger.warning("there are %d VPCs named %s: using %s, not %s", len(complete), name, complete[0], others)
         return found
 
-    def _created_unless_outrun(self, plan: VPCPlan, deadline: Deadline) -> VPC | None:
+    def _created_unless_outrun(self, draft: VPCDraft, deadline: Deadline) -> VPC | None:
         """Create a VPC; delete it on failure, or if another process's VPC is older; return None in that case."""
+        plan = draft.plan(self.zones(deadline))
         vpc_id = create(self._context.ledger, self._create_request(plan), deadline)["VpcId"]
         try:
             if not self._is_outrun(plan.name, vpc_id, deadline):
-                vpc = self._furnish(vpc_id, plan, deadline)
+                vpc = self._create_parts(vpc_id, plan, deadline)
                 # Another process may meanwhile have created one that counts as older, because its clock is behind.
                 if not self._is_outrun(plan.name, vpc_id, deadline):
                     self._mark_complete(vpc_id, deadline)
@@ -298,7 +300,7 @@ class VPCs:
     def _remove(self, vpc_id: str, deadline: Deadline) -> list[Exception]:
         return VPCRemoval(self._context, vpc_id, deadline).run()
 
-    def _furnish(self, vpc_id: str, plan: VPCPlan, deadline: Deadline) -> VPC:
+    def _create_parts(self, vpc_id: str, plan: VPCPlan, deadline: Deadline) -> VPC:
         ipv6_cidr = self._wait_for_ipv6(vpc_id, deadline)
         modify = partial(self._context.client.modify_vpc_attribute, VpcId=vpc_id)
         # EC2 accepts one attribute per call.

@@ -7,7 +7,7 @@ import pytest
 from pycloudlib import EC2
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.region_context import RegionContext
-from pycloudlib.ec2.network.vpc_plan import VPCPlan
+from pycloudlib.ec2.network.vpc_plan import VPCDraft
 from pycloudlib.ec2.network.vpc_removal import VPCRemoval
 from pycloudlib.ec2.vpc import KIND, VPC, VPCs
 from pycloudlib.errors import CloudError, IllegalStateError, InvalidArgumentError, PermissionDeniedError
@@ -16,7 +16,8 @@ from support.region_contexts import region_context_at
 from support.scripted_ec2 import ScriptedEC2, instances_xml
 
 ID = "vpc-0123456789abcdef0"
-PLAN = VPCPlan("web", "10.0.0.0/16", {"z1": "10.0.0.0/16"}, ("::/0",), (22,), ())
+DRAFT = VPCDraft.of("web", "10.0.0.0/16", (), {"z1": "10.0.0.0/16"}, ssh_cidr="::/0", ssh_port=22)
+ZONES = "<availabilityZoneInfo><item><zoneName>z1</zoneName></item></availabilityZoneInfo>"
 DONE = "<return>true</return>"
 
 
@@ -43,6 +44,7 @@ def described(state: str, ipv6_state: str) -> str:
 
 
 def test_a_new_vpc_is_waited_for_until_it_has_its_ipv6_network(scope: RegionContext, empty: ScriptedEC2) -> None:
+    empty.answer("DescribeAvailabilityZones", ZONES)
     empty.answer("CreateVpc", f"<vpc><vpcId>{ID}</vpcId></vpc>")
     for _ in ("before it is created", "for another one of its name"):
         empty.answer("DescribeVpcs", "<vpcSet/>")
@@ -54,20 +56,21 @@ def test_a_new_vpc_is_waited_for_until_it_has_its_ipv6_network(scope: RegionCont
     empty.answer("DescribeInstances", instances_xml())
     empty.answer("DeleteVpc", DONE)
     with pytest.raises(PermissionDeniedError):
-        VPCs(scope).get_or_create(PLAN.name, lambda: PLAN, Deadline.after(60))
+        VPCs(scope).get_or_create(DRAFT, Deadline.after(60))
     assert empty.count("DescribeVpcs") == 6
     # And what came after it failed, so that it is deleted again.
     assert (empty.count("DeleteVpc"), len(scope.ledger)) == (1, 0)
 
 
 def test_what_could_not_be_deleted_after_a_failure_stays_recorded(scope: RegionContext, empty: ScriptedEC2) -> None:
+    empty.answer("DescribeAvailabilityZones", ZONES)
     empty.answer("CreateVpc", f"<vpc><vpcId>{ID}</vpcId></vpc>")
     empty.answer("DescribeVpcs", "<vpcSet/>")
     empty.refuse("DescribeVpcs", "UnauthorizedOperation")
     empty.answer("DescribeInstances", instances_xml())
     empty.refuse("DeleteVpc", "UnauthorizedOperation")
     with pytest.raises(PermissionDeniedError, match="DescribeVpcs"):
-        VPCs(scope).get_or_create(PLAN.name, lambda: PLAN, Deadline.after(60))
+        VPCs(scope).get_or_create(DRAFT, Deadline.after(60))
     assert scope.ledger.ids(KIND) == [ID]
 
 
@@ -164,7 +167,7 @@ def test_local_zones_and_zones_out_of_service_are_left_out(scope: RegionContext,
 def test_a_failure_to_tell_the_vpcs_is_no_missing_vpc(scope: RegionContext, script: ScriptedEC2) -> None:
     script.refuse("DescribeVpcs", "UnauthorizedOperation")
     with pytest.raises(CloudError, match="DescribeVpcs"):
-        VPCs(scope).get_or_create("web", lambda: PLAN, Deadline.after(60))
+        VPCs(scope).get_or_create(DRAFT, Deadline.after(60))
 
 
 def test_a_vpc_without_subnets_cannot_be_launched_into(scope: RegionContext) -> None:
