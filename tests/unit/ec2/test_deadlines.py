@@ -82,7 +82,7 @@ def proxy(moto_url: str) -> Iterator[FaultyEC2]:
 def ec2(connect: ConnectTo, proxy: FaultyEC2, monkeypatch: pytest.MonkeyPatch) -> Iterator[EC2]:
     found = connect(proxy.url)
     with monkeypatch.context() as hasty:
-        hasty.setattr("pycloudlib.ec2.instance.CONSOLE_RESPONSE", LAST_RESPONSE)
+        hasty.setattr("pycloudlib.ec2.instances.boots.CONSOLE_RESPONSE", LAST_RESPONSE)
         hasty.setattr("pycloudlib.ec2.images.catalogue.UNDO_TIMEOUT", LAST_RESPONSE)
         hasty.setattr("pycloudlib.ec2.capture.UNDO_TIMEOUT", LAST_RESPONSE)
         hasty.setattr(retries, "LOOK_FOR_LOST", LAST_RESPONSE)

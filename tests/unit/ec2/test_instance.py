@@ -205,7 +205,7 @@ def test_restart_reboots_an_instance_that_cannot_be_reached(
 def test_restart_waits_for_a_hanging_guest_no_longer_than_for_the_boot(
     ready: EC2Instance, guest: Guest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pycloudlib.ec2.instance.BOOT_ID_TIMEOUT", 3600.0)
+    monkeypatch.setattr("pycloudlib.ec2.instances.boots.BOOT_ID_TIMEOUT", 3600.0)
     guest.program("cat", 'case $1 in */boot_id) exec sleep 3600;; esac\nexec /bin/cat "$@"')
     ready.boot_timeout = 2.0
     with pytest.raises(PycloudlibTimeoutError):
