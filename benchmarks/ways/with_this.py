@@ -12,7 +12,7 @@ from worker import Calls, serve, timed, timed_launch, timed_with_memory
 from pycloudlib import EC2
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.fleet import Fleet
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.ssh import transfer
 from pycloudlib.ssh.command import run
 from pycloudlib.ssh.connection import Connection, Target

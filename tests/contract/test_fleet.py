@@ -8,7 +8,7 @@ import pytest
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.fleet import Fleet
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import FleetError, ImageNotFoundError, InvalidArgumentError
 
 

@@ -9,7 +9,7 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.images.image import Image
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import ImageNotFoundError, InstanceStateError, InvalidArgumentError
 from pycloudlib.waiting import wait_until
 

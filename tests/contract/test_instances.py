@@ -6,7 +6,7 @@ import pytest
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import InstanceNotFoundError, InvalidArgumentError
 
 

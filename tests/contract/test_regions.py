@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import InvalidArgumentError
 
 VARIABLES = [

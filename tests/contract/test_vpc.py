@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.ec2.network.rules import Rule
 from pycloudlib.ec2.vpc import VPC
 from pycloudlib.errors import InvalidArgumentError, PycloudlibError

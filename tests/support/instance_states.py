@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pycloudlib import EC2Instance
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.waiting import wait_until
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from pycloudlib import EC2, EC2Instance, KeyPair
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import BootError, ImageError
 from pycloudlib.local import LocalEC2, paths
 from pycloudlib.local.images.catalog import Catalog

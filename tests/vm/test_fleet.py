@@ -8,7 +8,7 @@ import pytest
 
 from pycloudlib import EC2
 from pycloudlib.ec2.fleet import Fleet
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.local import LocalEC2
 from support.imds import asking_imds
 from support.processes import machines_of

@@ -8,7 +8,7 @@ import pytest
 
 from pycloudlib import EC2
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.local import LocalEC2
 from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.waiting import wait_until

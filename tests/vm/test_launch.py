@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pycloudlib import EC2, EC2Instance, KeyPair
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 
 pytestmark = pytest.mark.vm
 

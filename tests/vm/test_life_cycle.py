@@ -16,7 +16,7 @@ import pytest
 
 from pycloudlib import EC2, EC2Instance
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import BootError, SSHConnectionError
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until

@@ -14,7 +14,7 @@ import pytest
 
 from pycloudlib import EC2, EC2Instance
 from pycloudlib.deadline import Deadline
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.ec2.vpc import VPC
 from pycloudlib.errors import SSHConnectionError
 from pycloudlib.waiting import wait_until

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pycloudlib.deadline import Deadline, check_timeout
 from pycloudlib.ec2.images.catalogue import IMAGE_TIMEOUT, UNDO_TIMEOUT, Images, check_image_name
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.ec2.storage.snapshots import check_description
 from pycloudlib.errors import InstanceStateError, PycloudlibError
 

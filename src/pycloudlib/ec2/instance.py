@@ -12,8 +12,8 @@ from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
 from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
 from pycloudlib.ec2.instances.boots import InstanceWithBoots
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.instance_context import InstanceContext
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.root_volume import RootVolumeTasks, checked_source
 from pycloudlib.ec2.instances.state_requests import Operation, request_state
 from pycloudlib.ec2.network.addresses import ElasticAddress

@@ -17,9 +17,9 @@ from pycloudlib.ec2.images.catalogue import Images
 from pycloudlib.ec2.images.description import DEFAULT_USERNAME
 from pycloudlib.ec2.instance import EC2Instance
 from pycloudlib.ec2.instances.cloud_init_failure import checked_cloud_init_failure
+from pycloudlib.ec2.instances.description import InstanceDescription
 from pycloudlib.ec2.instances.filters import instance_filters
 from pycloudlib.ec2.instances.instance_context import InstanceContext
-from pycloudlib.ec2.instances.poller import InstanceDescription
 from pycloudlib.ec2.instances.run_network import choose_network
 from pycloudlib.ec2.instances.run_request import (
     DEFAULT_INSTANCE_TYPE,

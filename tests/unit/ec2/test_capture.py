@@ -8,7 +8,7 @@ import pytest
 
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import BootTimeoutError, CloudError, CommandError, CommandTimeoutError, InvalidArgumentError
 from support.guest import Guest
 from support.moto_server import BOOKWORM_DAILY

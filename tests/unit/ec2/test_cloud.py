@@ -11,7 +11,7 @@ from pycloudlib.config import Settings
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import (
     BootTimeoutError,
     CleanupError,

@@ -13,7 +13,7 @@ from pycloudlib import lifecycle
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api import retries
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import IllegalStateError
 from pycloudlib.waiting import wait_until
 from support.faulty_ec2 import Break, FaultyEC2

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import InvalidArgumentError
 from support.moto_server import BOOKWORM_DAILY
 

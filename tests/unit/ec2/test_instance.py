@@ -15,7 +15,7 @@ from pycloudlib.cli.openssh import ssh_words
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import (
     BootError,
     BootTimeoutError,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from pycloudlib.ec2.cloud import EC2
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import InstanceStateError, PycloudlibError
 from support.guest import Guest
 from support.moto_server import BOOKWORM_DAILY

@@ -13,8 +13,8 @@ from weakref import WeakValueDictionary
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.consistency import call_until_consistent
 from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.instances.description import InstanceDescription
 from pycloudlib.ec2.instances.instance_context import InstanceContext
-from pycloudlib.ec2.instances.poller import InstanceDescription
 from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
 from pycloudlib.ec2.network.interface_counts import AddressCounts, limits_of
 from pycloudlib.ec2.network.interfaces import NetworkInterface, NetworkInterfaces

@@ -15,8 +15,8 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.consistency import call_until_consistent, ignore_already_attached
 from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.instance_context import InstanceContext
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.storage.kinds import checked_kind
 from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.ec2.storage.volumes import VOLUME_TIMEOUT, VolumeDescription, Volumes

@@ -16,8 +16,9 @@ from pycloudlib.ec2.instances.boot_host_keys import BootHostKeys
 from pycloudlib.ec2.instances.boot_timeline import TimelineRecorder
 from pycloudlib.ec2.instances.boot_watch import BootWatch, InterruptibleClock
 from pycloudlib.ec2.instances.console import Console
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.login_attempts import LoginAttempts
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
+from pycloudlib.ec2.instances.poller import Poller
 from pycloudlib.ec2.instances.status import Status
 from pycloudlib.errors import (
     BootError,

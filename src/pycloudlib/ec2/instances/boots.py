@@ -12,9 +12,9 @@ from pycloudlib.ec2.instances.boot_timeline import Timeline
 from pycloudlib.ec2.instances.cloud_init_failure import checked_cloud_init_failure
 from pycloudlib.ec2.instances.console import Console
 from pycloudlib.ec2.instances.described import DescribedInstance
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.instance_progress import InstanceProgress
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.errors import (
     CommandTimeoutError,
     InstanceError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pycloudlib.deadline import Deadline
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.instance_context import InstanceContext
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.status import Status
 from pycloudlib.errors import InstanceStateError
 from pycloudlib.instance import BaseInstance

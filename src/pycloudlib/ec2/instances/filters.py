@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pycloudlib.ec2.api.filters import described_filters
-from pycloudlib.ec2.instances.poller import InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import InvalidArgumentError
 
 TAG = "tag:"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from pycloudlib.deadline import SYSTEM_CLOCK, Clock, Deadline
 from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE, PASSING_CODES
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.poller import Poller
 from pycloudlib.errors import CloudError, InstanceNotFoundError, InstanceStateError, NoResponseError
 from pycloudlib.waiting import wait_until
 

@@ -17,7 +17,7 @@ from pycloudlib.ec2.instances.boot import Boot, BootCriteria, BootTarget
 from pycloudlib.ec2.instances.boot_history import ExpectedBoot
 from pycloudlib.ec2.instances.boot_timeline import TimelineRecorder
 from pycloudlib.ec2.instances.console import TAIL_LINES, Console, ConsoleMark
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
 from pycloudlib.ec2.instances.status import Status
 from pycloudlib.errors import (
     BootError,

@@ -4,7 +4,8 @@ import pytest
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.retries import NOT_YET_VISIBLE
-from pycloudlib.ec2.instances.poller import InstanceDescription, InstanceState, Poller
+from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.poller import Poller
 from pycloudlib.ec2.instances.status import GONE_AFTER, Status
 from pycloudlib.errors import InstanceNotFoundError, InstanceStateError, PermissionDeniedError, PycloudlibTimeoutError
 from support.fake_clock import FakeClock
