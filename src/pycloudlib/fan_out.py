@@ -114,7 +114,7 @@ def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
             started.append(thread)
     except RuntimeError as error:
         # The thread limit is reached, or the interpreter is shutting down.
-        logger.debug("going on with %d threads: %s", len(started), error)
+        logger.debug("continuing with %d threads: %s", len(started), error)
     return started
 
 

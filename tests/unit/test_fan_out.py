@@ -82,7 +82,7 @@ def test_ctrl_c_is_raised_at_once_and_nobody_begins_another_one(monkeypatch: pyt
     assert len(done) <= 2
 
 
-def test_without_threads_the_caller_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_caller_works_if_no_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -92,7 +92,7 @@ def test_without_threads_the_caller_does_the_work(monkeypatch: pytest.MonkeyPatc
     assert done == [(thing.id, threading.current_thread()) for thing in THINGS]
 
 
-def test_a_fault_of_the_work_is_raised_after_the_rest_is_done() -> None:
+def test_fault_is_raised_after_all_items() -> None:
     done: list[str] = []
 
     def work(thing: Thing) -> None:

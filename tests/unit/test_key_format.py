@@ -39,7 +39,7 @@ def test_public_key_is_its_type_and_its_blob(key: Path) -> None:
         ("ssh-ed25519 AAAAB3NzaC1yc2E=", "not of the type"),
     ],
 )
-def test_anything_else_is_no_public_key(text: str, reason: str) -> None:
+def test_invalid_public_key_is_refused(text: str, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_public_key(text)
 
@@ -52,7 +52,7 @@ def test_private_key_has_its_public_key(key: Path) -> None:
     )
 
 
-def test_passphrase_is_told_from_other_faults(tmp_path: Path, key: Path) -> None:
+def test_passphrase_differs_from_damage(tmp_path: Path, key: Path) -> None:
     protected = make_key(tmp_path / "protected", "ed25519", passphrase="secret")
     with pytest.raises(PassphraseNeeded, match="`ssh-keygen -p -f"):
         parse_private_key(protected.read_text(), protected)

@@ -86,5 +86,5 @@ def _parse(path: Path) -> SupportedKey:
     except ValueError as error:
         raise PrivateKeyError(str(error)) from None
     if not isinstance(key, SupportedKey):
-        raise PrivateKeyError(f"private key {path} is of a type that SSH does not use any more; make an Ed25519 one")
+        raise PrivateKeyError(f"private key {path} is of an obsolete type; create an Ed25519 key")
     return key

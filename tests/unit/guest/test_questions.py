@@ -61,7 +61,7 @@ def test_empty_lines_are_ignored() -> None:
     assert Answer("a\n\n  \nb").lines == ["a", "b"]
 
 
-def test_a_question_that_reads_gets_nothing() -> None:
+def test_standard_input_of_a_question_is_empty() -> None:
     assert ask(run, {"reads": "cat; echo end"}, timeout=60)["reads"].text == "end"
 
 

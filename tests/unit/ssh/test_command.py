@@ -99,7 +99,7 @@ def test_a_timeout_ends_a_command_that_does_not_take_its_stdin(connection: Conne
 
 
 @pytest.mark.parametrize(("deadline", "timeout", "seconds"), [(None, 0.2, "0.2"), (60, 0.2, "0.2"), (0.2, 60, "0.2")])
-def test_a_timeout_is_within_the_deadline(
+def test_timeout_is_within_the_deadline(
     connection: Connection, deadline: float | None, timeout: float, seconds: str
 ) -> None:
     with pytest.raises(CommandTimeoutError, match=f"within {seconds} s"):

@@ -234,7 +234,7 @@ class InstanceWithBoots(DescribedInstance):
         try:
             self._boots.seen_boot_id = boot_id(self.execute, timeout=min(BOOT_ID_TIMEOUT, deadline.remaining))
         except (SSHConnectionError, CommandTimeoutError) as error:
-            logger.warning("%s is rebooted although it cannot be reached: %s", self.id, error)
+            logger.warning("rebooting %s, which is unreachable: %s", self.id, error)
 
     def _note_request(self, *, started: bool = False) -> None:
         """Record a stop, start, or reboot request to EC2, for this instance alone or for a fleet.
@@ -286,8 +286,8 @@ class InstanceWithBoots(DescribedInstance):
         other = self._context.key_owners.note(key, self.id) if key else None
         if other:
             logger.warning(
-                "%s and %s have the same host key, %s: the image %s has its host keys baked in, so that whoever has it "
-                "can pretend to be either; remove /etc/ssh/ssh_host_* before an image is made",
+                "%s and %s have the same host key, %s: the image %s contains host keys, so its users can "
+                "impersonate both; remove /etc/ssh/ssh_host_* before creating an image",
                 self.id,
                 other,
                 key,

@@ -774,7 +774,7 @@ def test_wait_connects_to_no_private_address_of_a_pending_instance(booting: Boot
 
 
 @pytest.mark.parametrize(("awaited", "usual", "patience"), [(1, 15.0, 5.0), (1001, 15.0, 55.0), (1, 1.0, 1.0)])
-def test_the_more_are_waited_for_the_longer_a_host_may_take_to_speak(
+def test_banner_timeout_grows_with_awaited_hosts(
     booting: Booting, monkeypatch: pytest.MonkeyPatch, awaited: int, usual: float, patience: float
 ) -> None:
     tried: list[Target] = []
@@ -791,13 +791,13 @@ def test_the_more_are_waited_for_the_longer_a_host_may_take_to_speak(
     assert [target.banner_timeout for target in tried] == [patience]
 
 
-def test_an_instance_without_a_key_pair_is_no_login(booting: Booting) -> None:
+def test_boot_without_a_key_pair_fails(booting: Booting) -> None:
     booting.login = replace(booting.login, key_pair=None)
     with pytest.raises(UnsetSSHKeyError, match="i-1 cannot be used without an SSH key"):
         booting.wait()
 
 
-def test_a_deletion_of_another_thread_ends_the_wait_with_the_state(booting: Booting) -> None:
+def test_deletion_in_another_thread_ends_the_boot(booting: Booting) -> None:
     def delete() -> None:
         booting.status.note_deletion()
         booting.descriptions = [TERMINATED]

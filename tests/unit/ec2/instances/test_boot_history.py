@@ -8,14 +8,14 @@ def history(*, boots_first: bool = False) -> BootHistory:
     return BootHistory(lambda *_: None, boots_first=boots_first)
 
 
-def test_a_launched_instance_makes_host_keys_in_its_first_boot_only() -> None:
+def test_launch_expects_new_host_keys_in_first_boot_only() -> None:
     boots = history(boots_first=True)
     assert not boots.expected.keeps_host_keys
     boots.note_ready(boots.expected, "one")
     assert boots.expected == ExpectedBoot(keeps_host_keys=True)
 
 
-def test_a_reboot_expects_another_boot_id_and_a_new_timeline() -> None:
+def test_reboot_expects_another_boot_id_and_a_new_timeline() -> None:
     boots = history()
     boots.seen_boot_id = "one"
     before = boots.recorder
@@ -24,7 +24,7 @@ def test_a_reboot_expects_another_boot_id_and_a_new_timeline() -> None:
     assert boots.recorder is not before
 
 
-def test_a_start_expects_any_boot_id_and_may_find_the_instance_stopped() -> None:
+def test_start_expects_any_boot_id() -> None:
     boots = history()
     boots.seen_boot_id = "one"
     boots.note_request()
@@ -32,14 +32,14 @@ def test_a_start_expects_any_boot_id_and_may_find_the_instance_stopped() -> None
     assert boots.expected == ExpectedBoot(was_stopped=True, keeps_host_keys=True)
 
 
-def test_the_console_of_earlier_boots_is_left_out_until_the_next_mark() -> None:
+def test_console_mark_survives_a_boot() -> None:
     boots = history()
     boots.note_console("the first boot")
     boots.note_ready(boots.expected, "one")
     assert boots.expected.console_before == ConsoleMark("the first boot")
 
 
-def test_a_wait_that_ends_leaves_a_later_request_of_another_thread_expected() -> None:
+def test_end_of_a_wait_keeps_later_requests() -> None:
     boots = history()
     awaited = boots.expected
     boots.seen_boot_id = "one"
@@ -48,7 +48,7 @@ def test_a_wait_that_ends_leaves_a_later_request_of_another_thread_expected() ->
     assert boots.expected.old_boot_id == "one"
 
 
-def test_a_cleaned_guest_makes_new_host_keys() -> None:
+def test_clean_expects_new_host_keys() -> None:
     boots = history()
     boots.expect_first_boot()
     assert not boots.expected.keeps_host_keys
