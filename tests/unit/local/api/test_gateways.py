@@ -188,3 +188,11 @@ def test_route_without_its_target_is_a_blackhole(client: EC2Client, network: Net
     assert [table["RouteTableId"] for table in found] == [table_id]
     client.delete_internet_gateway(InternetGatewayId=gateway_id)
     assert states() == {"local": "active", gateway_id: "blackhole"}
+
+
+def test_association_of_the_main_route_table_stays(client: EC2Client, network: Network) -> None:
+    filters: Any = [{"Name": "vpc-id", "Values": [network.vpc_id]}]
+    (main,) = client.describe_route_tables(Filters=filters)["RouteTables"]
+    wanted = {"AssociationId": main["Associations"][0]["RouteTableAssociationId"]}
+    assert refusal(client.disassociate_route_table, **wanted) == "InvalidParameterValue"
+    assert client.describe_route_tables(Filters=filters)["RouteTables"] == [main]

@@ -222,3 +222,30 @@ def test_revoked_ports_are_validated(client: EC2Client, rule: dict[str, Any]) ->
     wanted.pop("ToPort")
     code = refusal(client.revoke_security_group_ingress, GroupId=rule["GroupId"], IpPermissions=[wanted])
     assert code == "MissingParameter"
+
+
+def test_rules_for_groups_are_found_without_their_description(client: EC2Client, rule: dict[str, Any]) -> None:
+    group_id = rule["GroupId"]
+
+    def wanted(protocol: str, **more: str) -> Any:
+        pair = {"GroupId": group_id, **more}
+        return [{"IpProtocol": protocol, "FromPort": 9, "ToPort": 9, "UserIdGroupPairs": [pair]}]
+
+    client.authorize_security_group_ingress(GroupId=group_id, IpPermissions=wanted("tcp", Description="itself"))
+    for again in (wanted("tcp"), wanted("6", Description="other")):
+        code = refusal(client.authorize_security_group_ingress, GroupId=group_id, IpPermissions=again)
+        assert code == "InvalidPermission.Duplicate"
+    client.revoke_security_group_ingress(GroupId=group_id, IpPermissions=wanted("6"))
+    remaining = client.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]["IpPermissions"]
+    assert [one["FromPort"] for one in remaining] == [1]
+
+
+def test_unknown_prefix_list_is_refused(client: EC2Client, rule: dict[str, Any]) -> None:
+    wanted = {
+        "IpProtocol": "tcp",
+        "FromPort": 1,
+        "ToPort": 1,
+        "PrefixListIds": [{"PrefixListId": "pl-0123456789abcdef9"}],
+    }
+    for authorize in (client.authorize_security_group_ingress, client.authorize_security_group_egress):
+        assert refusal(authorize, GroupId=rule["GroupId"], IpPermissions=[wanted]) == "InvalidPrefixListID.NotFound"

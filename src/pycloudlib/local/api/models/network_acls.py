@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Mapping
 from typing import Any
 
 from pycloudlib.local.api.models.base import LocalRecords
-from pycloudlib.local.api.moto_adapter import NetworkAcl
+from pycloudlib.local.api.moto_adapter import EC2ClientError, NetworkAcl
 
 ALLOW_IPV6 = 101
 DENY_IPV4, DENY_IPV6 = 32767, 32768
@@ -13,6 +15,11 @@ DENY_IPV4, DENY_IPV6 = 32767, 32768
 
 https://docs.aws.amazon.com/vpc/latest/userguide/default-network-acl.html
 """
+
+
+_NUMBERS = {"all": "-1", "icmp": "1", "icmpv6": "58", "tcp": "6", "udp": "17"}
+_ICMP, _WITH_PORTS = ("1", "58"), ("6", "17")
+_LAST_PROTOCOL, _LAST_PORT, _LAST_ICMP = 255, 65535, 255
 
 
 class NetworkAclRecords(LocalRecords):
@@ -65,3 +72,50 @@ class NetworkAclRecords(LocalRecords):
             port_range_to=None,
             ipv6_cidr_block=cidr if ":" in cidr else None,
         )
+
+
+def checked_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Validate an entry, and return it with the number of its protocol and its CIDR block in canonical form.
+
+    Args:
+        entry: the arguments of moto's `create_network_acl_entry()`.
+
+    Raises:
+        EC2ClientError: a value is invalid (InvalidParameterValue), or missing (MissingParameter).
+    """
+    given = str(entry["protocol"]).lower()
+    protocol = _NUMBERS.get(given, given)
+    if protocol != "-1" and not (protocol.isdecimal() and int(protocol) <= _LAST_PROTOCOL):
+        raise _invalid("protocol", entry["protocol"])
+    if protocol in _WITH_PORTS:
+        _check_range("portRange", entry["port_range_from"], entry["port_range_to"], 0, _LAST_PORT)
+        if entry["port_range_from"] > entry["port_range_to"]:
+            raise _invalid("portRange", f"{entry['port_range_from']}-{entry['port_range_to']}")
+    if protocol in _ICMP:
+        _check_range("icmpTypeCode", entry["icmp_type"], entry["icmp_code"], -1, _LAST_ICMP)
+    blocks = {
+        "cidr_block": _canonical(entry["cidr_block"], ipaddress.IPv4Network),
+        "ipv6_cidr_block": _canonical(entry["ipv6_cidr_block"], ipaddress.IPv6Network),
+    }
+    return {**entry, "protocol": protocol, **blocks}
+
+
+def _check_range(name: str, first: int | None, last: int | None, lowest: int, highest: int) -> None:
+    if first is None or last is None:
+        raise EC2ClientError("MissingParameter", f"The request must contain the parameter {name}")
+    for number in (first, last):
+        if not lowest <= number <= highest:
+            raise _invalid(name, number)
+
+
+def _canonical(cidr: str | None, kind: type[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> str | None:
+    if cidr is None:
+        return None
+    try:
+        return str(kind(cidr, strict=False))
+    except ValueError:
+        raise EC2ClientError("InvalidParameterValue", f"CIDR block {cidr} is malformed") from None
+
+
+def _invalid(name: str, value: object) -> EC2ClientError:
+    return EC2ClientError("InvalidParameterValue", f"Value ({value}) for parameter {name} is invalid.")

@@ -214,8 +214,7 @@ def described_rules(
     Raises:
         EC2ClientError: the group has no such rule (InvalidPermission.NotFound).
     """
-    key = (str(permission.get("IpProtocol")), permission.get("FromPort"), permission.get("ToPort"))
-    same = [one for one in rules if (one.ip_protocol, one.from_port, one.to_port) == key]
+    same = _with_traffic(rules, permission)
     for member, name, attribute in _DESCRIBED:
         for source in permission.get(member) or ():
             found = next((one for one in same if getattr(one, attribute).get(name) == source.get(name)), None)
@@ -224,6 +223,45 @@ def described_rules(
                     "InvalidPermission.NotFound", "The specified rule does not exist in this security group."
                 )
             yield found, source.get("Description")
+
+
+def check_group_rules(rules: Iterable[SecurityGroupRule], permission: Mapping[str, Any]) -> None:
+    """Reject a rule for a source group that exists with another description.
+
+    Raises:
+        EC2ClientError: the rule exists (InvalidPermission.Duplicate).
+    """
+    known = {one.source_group.get("GroupId") for one in _with_traffic(rules, permission)}
+    if any(pair.get("GroupId") in known for pair in permission.get("UserIdGroupPairs") or ()):
+        raise EC2ClientError("InvalidPermission.Duplicate", "The specified rule already exists")
+
+
+def complete_descriptions(rules: Iterable[SecurityGroupRule], permission: Mapping[str, Any]) -> None:
+    """Set the descriptions of source groups to those of the rules, which are found without them.
+
+    Args:
+        rules: the rules of the security group.
+        permission: a member of IpPermissions; changed in place.
+    """
+    described = {
+        one.source_group.get("GroupId"): one.source_group.get("Description") for one in _with_traffic(rules, permission)
+    }
+    for pair in permission.get("UserIdGroupPairs") or ():
+        pair.pop("Description", None)
+        if described.get(pair.get("GroupId")) is not None:
+            pair["Description"] = described[pair["GroupId"]]
+
+
+_NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "all": "-1"}
+"""moto's names of protocols."""
+
+
+def _with_traffic(rules: Iterable[SecurityGroupRule], permission: Mapping[str, Any]) -> list[SecurityGroupRule]:
+    """Return the rules with the protocol and the ports of a permission."""
+    given = str(permission.get("IpProtocol")).lower()
+    protocol = _NAMES.get(given, given)
+    first, last = (None, None) if protocol == "-1" else (permission.get("FromPort"), permission.get("ToPort"))
+    return [one for one in rules if (one.ip_protocol, one.from_port, one.to_port) == (protocol, first, last)]
 
 
 def rule_of_id(rules: Iterable[SecurityGroupRule], rule_id: str) -> SecurityGroupRule:

@@ -89,6 +89,19 @@ class VpcRecords(GatewayRecords):
             raise _has_dependencies("routeTable", route_table_id)
         super().delete_route_table(route_table_id)
 
+    def disassociate_route_table(self, association_id: str) -> str | None:
+        """Remove an association other than that of the main route table (DisassociateRouteTable).
+
+        Raises:
+            EC2ClientError: the association is unknown, or that of the main route table.
+        """
+        if any(table.main_association_id == association_id for table in self.route_tables.values()):
+            raise EC2ClientError(
+                "InvalidParameterValue", f"cannot disassociate the main route table association {association_id}"
+            )
+        removed: str | None = super().disassociate_route_table(association_id)
+        return removed
+
     def replace_route_table_association(self, association_id: str, route_table_id: str) -> str:
         """Associate another route table with a subnet, or make it the main one (ReplaceRouteTableAssociation).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pycloudlib.local.api.models.network_acls import checked_entry
 from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2Response, EmptyResult
 
 
@@ -12,13 +13,13 @@ class NetworkAclResponse(EC2Response):
 
     def create_network_acl_entry(self) -> ActionResult:
         """CreateNetworkAclEntry."""
-        self.ec2_backend.create_network_acl_entry(**self._network_acl_entry())
+        self.ec2_backend.create_network_acl_entry(**checked_entry(self._network_acl_entry()))
         return EmptyResult()
 
     def replace_network_acl_entry(self) -> ActionResult:
         """ReplaceNetworkAclEntry."""
         self._require_network_acl_entry()
-        self.ec2_backend.replace_network_acl_entry(**self._network_acl_entry())
+        self.ec2_backend.replace_network_acl_entry(**checked_entry(self._network_acl_entry()))
         return EmptyResult()
 
     def delete_network_acl_entry(self) -> ActionResult:

@@ -9,7 +9,9 @@ from typing import Any
 from pycloudlib.local.api.models.security_groups import (
     MAX_PORT,
     canonicalize,
+    check_group_rules,
     check_permissions,
+    complete_descriptions,
     complete_ports,
     described_rules,
     modified_rule,
@@ -45,11 +47,11 @@ class SecurityGroupResponse(EC2Response):
 
     def authorize_security_group_ingress(self) -> ActionResult:
         """AuthorizeSecurityGroupIngress."""
-        return self._authorize(self.ec2_backend.authorize_security_group_ingress)
+        return self._authorize(self.ec2_backend.authorize_security_group_ingress, egress=False)
 
     def authorize_security_group_egress(self) -> ActionResult:
         """AuthorizeSecurityGroupEgress."""
-        return self._authorize(self.ec2_backend.authorize_security_group_egress)
+        return self._authorize(self.ec2_backend.authorize_security_group_egress, egress=True)
 
     def modify_security_group_rules(self) -> ActionResult:
         """ModifySecurityGroupRules."""
@@ -74,14 +76,18 @@ class SecurityGroupResponse(EC2Response):
         """RevokeSecurityGroupIngress."""
         self._name_permissions()
         check_permissions(self._get_param("IpPermissions", []))
-        with self._all_or_nothing():
+        with self._all_or_nothing() as group:
+            for permission in self._get_param("IpPermissions", []):
+                complete_descriptions(group.ingress_rules, permission)
             return super().revoke_security_group_ingress()
 
     def revoke_security_group_egress(self) -> ActionResult:
         """RevokeSecurityGroupEgress."""
         self._name_permissions()
         check_permissions(self._get_param("IpPermissions", []))
-        with self._all_or_nothing():
+        with self._all_or_nothing() as group:
+            for permission in self._get_param("IpPermissions", []):
+                complete_descriptions(group.egress_rules, permission)
             return super().revoke_security_group_egress()
 
     def update_security_group_rule_descriptions_ingress(self) -> ActionResult:
@@ -108,11 +114,17 @@ class SecurityGroupResponse(EC2Response):
                     set_description(rule, description)
         return ActionResult({"Return": True})
 
-    def _authorize(self, authorize: Any) -> ActionResult:
+    def _authorize(self, authorize: Any, *, egress: bool) -> ActionResult:
         self._name_permissions()
-        check_permissions(self._get_param("IpPermissions", []))
+        permissions = self._get_param("IpPermissions", [])
+        check_permissions(permissions)
         added: list[Any] = []
-        with self._all_or_nothing():
+        with self._all_or_nothing() as group:
+            for permission in permissions:
+                self.ec2_backend.require_resources(
+                    one.get("PrefixListId", "") for one in permission.get("PrefixListIds") or ()
+                )
+                check_group_rules(group.egress_rules if egress else group.ingress_rules, permission)
             for arguments in self._process_rules_from_querystring():
                 rules, _ = authorize(**arguments)
                 added.extend(rules)
