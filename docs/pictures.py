@@ -96,16 +96,16 @@ def draw_layers() -> str:
     shapes.append(words(838, top + 24, "local", "middle name"))
     for number, line in enumerate(("the local EC2:", "server, API, images,", "machines, network, storage")):
         shapes.append(words(838, top + 46 + 16 * number, line, "middle"))
-    shapes.append(words(838, top + 118, "imported by cli and pytest_plugin", "middle dim"))
-    shapes.append(words(838, top + 134, "only (its LocalEC2)", "middle dim"))
+    shapes.append(words(838, top + 118, "imported by cli, and by", "middle dim"))
+    shapes.append(words(838, top + 134, "pytest_plugin (only LocalEC2)", "middle dim"))
     shapes.append(across(right, top + 11, 736))
     base = y - 10 - 3 * ROW
     shapes.append(f'<line x1="838" y1="{top + 170:g}" x2="838" y2="{base:g}"/>')
     shapes.append(across(838, base, right))
     for number, line in enumerate(
-        ("of the library it imports", "errors, deadline, waiting,", "releases, setting_values")
+        ("of the library it imports", "errors, deadline, waiting,", "installation, releases,", "setting_values")
     ):
-        shapes.append(words(828, base - 38 + 15 * number, line, "dim end"))
+        shapes.append(words(828, base - 53 + 15 * number, line, "dim end"))
     text = "; ".join(", ".join(modules) for modules in layers())
     return svg("The layers of the library", f"From the highest to the lowest: {text}", int(y), shapes)
 
