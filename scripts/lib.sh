@@ -45,7 +45,7 @@ want_python() {
 # What real machines and their images need.
 want_machines() {
   want_programs qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils socat=socat mmdebstrap=mmdebstrap \
-    mke2fs=e2fsprogs setpriv=util-linux dnsmasq=dnsmasq-base slirp4netns=slirp4netns nft=nftables
+    mke2fs=e2fsprogs mformat=mtools sfdisk=fdisk setpriv=util-linux dnsmasq=dnsmasq-base slirp4netns=slirp4netns nft=nftables
   [ "$(id -u)" -eq 0 ] || want_programs fakeroot=fakeroot fakechroot=fakechroot
   [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
 }

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ SIGNATURES = (
     (0x10040, b"_BHRfS_M"),  # btrfs
 )
 """(offset, bytes) that tell a raw disk from any other file: qemu-img calls everything it does not know raw."""
+
+SECTOR = 512
+
+_UNREADABLE = "cannot read the disk"
 
 NO_SPACE = "No space left on device"
 
@@ -163,6 +168,66 @@ def copy(source: Path, destination: Path) -> None:
     """
     command = ["cp", "--reflink=auto", "--sparse=always", "--", str(source), str(destination)]
     _run(command, what=f"cannot copy {source} to {destination}")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A disk and the disks below it.
+
+    Args:
+        disk: the file of the topmost disk.
+        files: the files of all disks, the topmost first.
+    """
+
+    disk: Path
+    files: tuple[Path, ...]
+
+    @classmethod
+    def of(cls, disk: Path) -> Layers:
+        """Return the layers of a qcow2 disk, which a machine may use.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        told = _qemu_img("info", "-U", "--backing-chain", "--output=json", "-f", "qcow2", str(disk), what=_UNREADABLE)
+        return cls(disk, tuple(Path(layer["filename"]) for layer in json.loads(told)))
+
+    @property
+    def bottom(self) -> Path:
+        """The file of the lowest disk."""
+        return self.files[-1]
+
+    def wrote(self, offset: int, length: int) -> bool:
+        """Return whether a disk above the lowest one has data of its own in a range of bytes.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        part = (f"--start-offset={offset}", f"--max-length={length}")
+        told = _qemu_img("map", "-U", *part, "--output=json", "-f", "qcow2", str(self.disk), what=_UNREADABLE)
+        lowest = len(self.files) - 1
+        return any(extent["depth"] != lowest for extent in json.loads(told))
+
+
+def read(path: Path, length: int, *, source_format: str) -> bytes:
+    """Read the first bytes that the guest of a disk sees.
+
+    Args:
+        path: the file of the disk.
+        length: the number of bytes, a multiple of 512.
+        source_format: the format of the disk.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="pycloudlib-") as directory:
+        part = Path(directory) / "part"
+        _qemu_img(
+            *("dd", "-U", "-f", source_format, "-O", "raw", f"bs={SECTOR}", f"count={length // SECTOR}"),
+            *(f"if={path}", f"of={part}"),
+            what=_UNREADABLE,
+        )
+        return part.read_bytes()
 
 
 def used_bytes(path: Path) -> int:

@@ -1,8 +1,8 @@
 """The builder of the default image: a Debian cloud image, built from Debian's packages without mounts.
 
-mmdebstrap creates an archive of the root file system, and mke2fs fills an ext4 file system with its contents. The
-kernel and its initrd are separate files that QEMU boots directly. The build therefore needs no boot loader and no
-loop device.
+mmdebstrap creates an archive of the root file system, and mke2fs fills file systems with its contents, at their offsets
+in the disk. The kernel and its initrd are also separate files: QEMU boots them directly as long as the disk's boot
+loader would start the same ones.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pathlib import Path
 
 from pycloudlib.errors import ImageError, MissingPrerequisiteError
 from pycloudlib.local import qemu_img
-from pycloudlib.local.images import apt_sources, guest_network
+from pycloudlib.local.images import apt_sources, boot_loader, guest_files, guest_network
 from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
 from pycloudlib.local.images.distributions import distribution
-from pycloudlib.local.images.guest_files import GUEST_FILES, PACKAGES, TIDY_UP, write_archive
+from pycloudlib.local.images.guest_files import TIDY_UP, write_archive
 from pycloudlib.local.prerequisites import install_command, require_all
 from pycloudlib.local.warm_start import initramfs
 
@@ -37,15 +37,18 @@ BUILDABLE = ("bookworm",)
 DISK_SIZE = 8 * qemu_img.GIB
 """The disk size in bytes, as of Debian's own AMIs; the file is sparse."""
 
+GPT_COPY = qemu_img.MIB
+"""The bytes at the end of the disk for the copy of the partition table."""
+
 ROOM_FOR_IMAGE = 1800 * qemu_img.MIB
 """The bytes of archive, tree, and disk, which exist at the same time."""
 
 ROOM_FOR_MMDEBSTRAP = 1000 * qemu_img.MIB
 """The bytes that mmdebstrap writes to the directory for temporary files."""
 
-KERNEL_ARGUMENTS = " ".join(
+_KERNEL_SETTINGS = " ".join(
     (
-        "root=LABEL=root ro console=ttyS0",
+        "console=ttyS0",
         # As in Debian's own AMIs: never time out on a slow volume.
         "nvme_core.io_timeout=4294967295",
         # Otherwise the kernel reserves I/O ports behind each empty slot, though no device has any.
@@ -56,6 +59,11 @@ KERNEL_ARGUMENTS = " ".join(
         "sysctl.net.ipv6.conf.default.accept_dad=0",
     )
 )
+
+KERNEL_ARGUMENTS = f"root=LABEL=root ro {_KERNEL_SETTINGS}"
+
+PACKAGES = (*guest_files.PACKAGES, *boot_loader.PACKAGES)
+FILES = (*guest_files.GUEST_FILES, boot_loader.MACHINE_ARGUMENTS, boot_loader.defaults(_KERNEL_SETTINGS))
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -115,7 +123,8 @@ def build(
 def recipe() -> str:
     """Return a hash of the build's inputs, which changes when the resulting image would."""
     arguments = (KERNEL_ARGUMENTS, guest_network.USER_MODE_ARGUMENTS)
-    parts = (PACKAGES, GUEST_FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, arguments, DISK_SIZE)
+    layout = (boot_loader.PARTITIONS, boot_loader.PREPARE, boot_loader.menu("", "", ""), DISK_SIZE)
+    parts = (PACKAGES, FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, arguments, layout)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -126,7 +135,8 @@ def require_programs() -> dict[str, Path]:
         MissingPrerequisiteError: a program or Debian's archive keyring is not installed.
     """
     fakeroot = [] if os.geteuid() == 0 else ["fakeroot"]
-    programs = require_all(["mmdebstrap", "mke2fs", "setpriv", "tar", "unshare", *fakeroot], "to build an image")
+    needed = ["mmdebstrap", "mke2fs", "setpriv", "tar", "unshare", *boot_loader.PROGRAMS, *fakeroot]
+    programs = require_all(needed, "to build an image")
     if not any(keyring.exists() for keyring in KEYRINGS):
         raise MissingPrerequisiteError(
             "Debian's archive keys are required to build an image, but not installed: "
@@ -155,11 +165,15 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
         _make_archive(codename, work, programs, progress)
         progress("writing the disk")
         root = _unpack(work, programs)
-        kernel, initrd = _newest(root / "boot", "vmlinuz-*"), _newest(root / "boot", "initrd.img-*")
+        warm_initrd = _take_out(root / initramfs.INITRD, partial / "initrd-warm")
+        boot = work / "boot"
+        (root / "boot").rename(boot)
+        (root / "boot").mkdir()
+        kernel, initrd = _newest(boot, "vmlinuz-*"), _newest(boot, "initrd.img-*")
+        (boot / "grub/grub.cfg").write_text(boot_loader.menu(kernel.name, initrd.name, KERNEL_ARGUMENTS))
         shutil.copyfile(kernel, partial / "vmlinuz")
         shutil.copyfile(initrd, partial / "initrd")
-        warm_initrd = _take_out(root / initramfs.INITRD, partial / "initrd-warm")
-        _make_disk(root, partial / "disk.raw", programs)
+        _make_disk(root, boot, partial / "disk.raw", programs)
     published = distribution(codename)
     entry = Entry(
         release=codename,
@@ -170,7 +184,8 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
         kernel="vmlinuz",
         initrd="initrd",
         warm_initrd=warm_initrd,
-        kernel_arguments=KERNEL_ARGUMENTS,
+        kernel_arguments=boot_loader.command_line(kernel.name, KERNEL_ARGUMENTS),
+        has_boot_loader=True,
         user_mode_arguments=guest_network.USER_MODE_ARGUMENTS,
         root_device_name=published.root_device_name,
         username=published.username,
@@ -185,7 +200,7 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
 def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress: Progress) -> None:
     """Install the packages with mmdebstrap, adding the guest's own files before and after."""
     files = work / "guest-files.tar"
-    write_archive(files, GUEST_FILES)
+    write_archive(files, FILES)
     warm_start = work / "warm-start.tar"
     write_archive(warm_start, initramfs.FILES)
     sources = work / "sources.list"
@@ -200,7 +215,7 @@ def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress
         # Before the packages: installing them builds the initrd, which depends on these files.
         *("--essential-hook", put_in),
         *("--customize-hook", f"tar-in {shlex.quote(str(warm_start))} /", "--customize-hook", initramfs.MAKE_INITRD),
-        *("--customize-hook", TIDY_UP, "--customize-hook", put_in),
+        *("--customize-hook", boot_loader.PREPARE, "--customize-hook", TIDY_UP, "--customize-hook", put_in),
         *(codename, str(work / "root.tar")),
         *([str(sources)] if sources.stat().st_size else []),
     ]
@@ -285,12 +300,17 @@ def _unpack(work: Path, programs: dict[str, Path]) -> Path:
     return root
 
 
-def _make_disk(root: Path, disk: Path, programs: dict[str, Path]) -> None:
-    """Write the tree to a raw disk without a partition table, which boots fastest and grows by itself."""
+def _make_disk(root: Path, boot: Path, disk: Path, programs: dict[str, Path]) -> None:
+    """Write the directory trees to the partitions of a raw disk, and install the boot loader."""
     with disk.open("wb") as file:
         file.truncate(DISK_SIZE)
-    command = [str(programs["mke2fs"]), "-q", "-F", "-t", "ext4", "-L", "root", "-d", str(root), str(disk)]
-    _run([*_as_root(root.parent, programs), *command], what="cannot write the disk")
+    boot_loader.partition(disk, _run)
+    for tree, place in ((root, boot_loader.ROOT), (boot, boot_loader.BOOT)):
+        size = place.size or DISK_SIZE - place.offset - GPT_COPY
+        options = ["-L", tree.name, "-E", f"offset={place.offset}", "-d", str(tree)]
+        command = [str(programs["mke2fs"]), "-q", "-F", "-t", "ext4", *options, str(disk), f"{size // 1024}k"]
+        _run([*_as_root(root.parent, programs), *command], what="cannot write the disk")
+    boot_loader.install(root, boot, disk, _run)
 
 
 def _as_root(work: Path, programs: dict[str, Path]) -> list[str]:

@@ -67,6 +67,8 @@ class Image:
         boot_mode: "legacy-bios" (default), "uefi", or "uefi-preferred".
         origin: the URL of a pulled image; empty for others (default).
         user_mode_arguments: kernel arguments to add on QEMU's user networking; empty for none (default).
+        has_boot_loader: whether the disk of an image with a kernel has a boot loader that starts the same kernel;
+            default no.
     """
 
     image_id: str
@@ -91,6 +93,7 @@ class Image:
     boot_mode: str = LEGACY_BIOS
     origin: str = ""
     user_mode_arguments: str = ""
+    has_boot_loader: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Entry:
         boot_mode: "legacy-bios" (default), "uefi", or "uefi-preferred".
         origin: the URL of a pulled image; empty for others (default).
         user_mode_arguments: kernel arguments to add on QEMU's user networking; empty for none (default).
+        has_boot_loader: whether the disk of an image with a kernel has a boot loader that starts the same kernel;
+            default no.
         offers: the AMIs that offer the disk.
     """
 
@@ -135,6 +140,7 @@ class Entry:
     boot_mode: str = LEGACY_BIOS
     origin: str = ""
     user_mode_arguments: str = ""
+    has_boot_loader: bool = False
     offers: tuple[Offer, ...] = ()
 
 
@@ -366,7 +372,7 @@ def timestamp(now: datetime | None = None) -> str:
 
 
 def _require_types(described: Entry | Offer) -> None:
-    types = {"str": str, "int": int}
+    types = {"str": str, "int": int, "bool": bool}
     for field in fields(described):
         wanted = types.get(str(field.type))
         if wanted is not None and not isinstance(getattr(described, field.name), wanted):
@@ -396,6 +402,7 @@ def _image(directory: Path, entry: Entry, offer: Offer) -> Image:
         boot_mode=entry.boot_mode,
         origin=entry.origin,
         user_mode_arguments=entry.user_mode_arguments,
+        has_boot_loader=entry.has_boot_loader,
     )
 
 

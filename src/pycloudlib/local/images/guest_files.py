@@ -47,7 +47,7 @@ system_info:
 manage_etc_hosts: true
 # Generating an RSA key takes seconds under software emulation, and clients reject DSA keys.
 ssh_genkeytypes: [ed25519, ecdsa]
-# There is no boot loader to configure.
+# The built image has GRUB without the package that this would configure.
 grub_dpkg:
   enabled: false
 """,
@@ -111,7 +111,12 @@ PasswordAuthentication no
 FSTAB = GuestFile(
     "etc/fstab",
     # No fsck at boot (the last 0): mounting replays the journal.
-    "LABEL=root / ext4 defaults,errors=remount-ro 0 0\n",
+    # /boot is mounted on access: an unmounted file system stays as it is.
+    """\
+LABEL=root / ext4 defaults,errors=remount-ro 0 0
+LABEL=boot /boot ext4 noauto,x-systemd.automount 0 0
+LABEL=EFI /boot/efi vfat noauto 0 0
+""",
 )
 
 LOCALE = GuestFile("etc/default/locale", "LANG=C.UTF-8\n")  # any other locale must be generated at the first boot

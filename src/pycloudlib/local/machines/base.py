@@ -81,7 +81,7 @@ class Devices:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel for direct boot, for disks without a boot loader.
+    """A kernel for direct boot: for disks without a boot loader, or of which it is known what their loader starts.
 
     Args:
         path: the kernel's file.
@@ -89,6 +89,8 @@ class Kernel:
         arguments: the kernel command line.
         warm_initrd: the initramfs for boot snapshots; None if unsupported.
         user_mode_arguments: kernel arguments to add on QEMU's user networking; default none.
+        same_as: the built disk whose boot loader starts this kernel, with these arguments; None for disks without a
+            boot loader (default).
     """
 
     path: Path
@@ -96,6 +98,7 @@ class Kernel:
     arguments: str = ""
     warm_initrd: Path | None = None
     user_mode_arguments: str = ""
+    same_as: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class MachineSpec:
         cpus: the number of virtual CPUs.
         kernel: the kernel for direct boot; None if the root disk has a boot loader.
         disk_bus: the bus of the disks; default NVMe.
+        kernel_arguments: arguments to add to the kernel command line; default none.
     """
 
     instance_id: str
@@ -117,3 +121,4 @@ class MachineSpec:
     cpus: int
     kernel: Kernel | None = None
     disk_bus: DiskBus = DiskBus.NVME
+    kernel_arguments: str = ""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from pycloudlib.errors import MachineError
 from pycloudlib.local.machines.hardware import HardwareOffError
-from pycloudlib.local.machines.qemu_devices import QemuDevice
+from pycloudlib.local.machines.qemu_devices import ROOT_SLOT, QemuDevice
 from pycloudlib.local.machines.qmp import QMP
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,12 @@ class PciSlots:
         """
         self._plugged = {device.resource_id: device for device in (root, primary, *others)}
         kept = {name: slot for name, slot in self._slots.items() if name in self._plugged}
-        self._slots = kept | {root.resource_id: 0, primary.resource_id: 1}
+        self._slots = kept | {root.resource_id: ROOT_SLOT, primary.resource_id: 1}
+
+    @property
+    def root(self) -> QemuDevice | None:
+        """The root volume; None before `fill`."""
+        return next((device for name, device in self._plugged.items() if self._slots.get(name) == ROOT_SLOT), None)
 
     def arguments(self) -> list[str]:
         """Return the command-line arguments of the devices."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pycloudlib.local import qemu_img
+from pycloudlib.local.images.boot_loader import starts_the_same
 from pycloudlib.local.machines.base import Devices, Disk, MachineSpec
 from pycloudlib.local.machines.boot_snapshot import BootSnapshot, go_on
 from pycloudlib.local.machines.commands import Freeze, Grow, Start
@@ -74,6 +75,7 @@ class QemuHardware(Hardware):
         self._slots = PciSlots()
         self._process: QemuProcess | None = None
         self._snapshot: BootSnapshot | None = None
+        self._by_loader = False
         self._fault = ""
         self._while_on = contextlib.ExitStack()
         self._last_console = b""
@@ -84,7 +86,9 @@ class QemuHardware(Hardware):
             self._spec = self._network.adapt(start.spec)
             self._prepare(start.devices)
         self._fault = ""
-        self._snapshot = snapshot = self._host.boot_snapshot(self._spec, self._wanted)
+        self._by_loader = self._is_boot_changed()
+        snapshot = None if self._by_loader else self._host.boot_snapshot(self._spec, self._wanted)
+        self._snapshot = snapshot
         if snapshot is not None:
             with (self._directory / CONSOLE_FILE).open("ab") as console:
                 console.write(snapshot.console)
@@ -227,4 +231,18 @@ class QemuHardware(Hardware):
 
     def _command(self, arguments: list[str], qmp_fd: int, host_fd: int | None) -> list[str]:
         accelerator = self._host.options.accelerator
-        return command_line(self._spec, arguments, accelerator=accelerator, qmp_fd=qmp_fd, host_fd=host_fd)
+        return command_line(
+            self._spec,
+            arguments,
+            accelerator=accelerator,
+            qmp_fd=qmp_fd,
+            host_fd=host_fd,
+            by_loader=self._by_loader,
+        )
+
+    def _is_boot_changed(self) -> bool:
+        """Return whether the root disk's boot loader may start another kernel than that of the specification."""
+        kernel, root = self._spec.kernel, self._slots.root
+        if kernel is None or kernel.same_as is None or not isinstance(root, QemuDisk):
+            return False
+        return not starts_the_same(root.disk.file(), kernel.same_as)

@@ -19,6 +19,7 @@ def command_line(
     accelerator: Accelerator,
     qmp_fd: int,
     host_fd: int | None = None,
+    by_loader: bool = False,
 ) -> list[str]:
     """Compose the QEMU command line of a machine; relative paths refer to the machine's directory.
 
@@ -29,6 +30,7 @@ def command_line(
         qmp_fd: QEMU's end of the monitor socket.
         host_fd: QEMU's end of the second serial port, for creating or resuming a boot snapshot, which needs another
             initramfs; default none.
+        by_loader: whether the root disk's boot loader starts the kernel, though the specification has one; default no.
     """
     command = [QEMU, "-name", spec.instance_id, "-no-user-config", "-nodefaults", "-display", "none"]
     command += ["-machine", "q35", "-accel", accelerator.option, "-cpu", accelerator.cpu]
@@ -44,10 +46,14 @@ def command_line(
         # No device uses I/O ports, and there are not enough of them for the default reservation of every port.
         command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1},io-reserve=0"]
     command += [*devices, "-device", f"virtio-rng-pci,bus=port{RNG_SLOT}"]
-    if spec.kernel is not None:
-        arguments = f"{spec.kernel.arguments} {accelerator.kernel_arguments}".strip()
-        command += ["-kernel", str(spec.kernel.path), "-append", arguments]
-        initrd = spec.kernel.initrd if host_fd is None else spec.kernel.warm_initrd
+    extra = f"{spec.kernel_arguments} {accelerator.kernel_arguments}".strip()
+    kernel = spec.kernel
+    if kernel is not None and kernel.same_as is not None:
+        # The image's GRUB adds the first OEM string to the command line.
+        command += ["-smbios", f"type=11,value={extra.replace(',', ',,')}"]
+    if kernel is not None and not by_loader:
+        command += ["-kernel", str(kernel.path), "-append", f"{kernel.arguments} {extra}".strip()]
+        initrd = kernel.initrd if host_fd is None else kernel.warm_initrd
         if initrd is not None:
             command += ["-initrd", str(initrd)]
     return command

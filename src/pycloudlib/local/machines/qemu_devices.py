@@ -12,6 +12,10 @@ from pycloudlib.local import qemu_img
 from pycloudlib.local.machines.base import Disk, DiskBus
 from pycloudlib.local.machines.qmp import QMP
 
+ROOT_SLOT = 0
+BOOT_INDEX = "1"
+"""The place of the root disk in the firmware's boot order; a kernel for direct boot has place 0."""
+
 
 class QemuDevice(ABC):
     """A device in one of the machine's slots, and its backend.
@@ -85,7 +89,10 @@ class QemuDisk(QemuDevice):
     def arguments(self, slot: int) -> list[str]:
         """Return the command-line arguments of the cold-plugged device."""
         self._top = self.disk.volume_id
-        return ["-blockdev", json.dumps(self._node()), "-device", option(self._device(slot))]
+        device = self._device(slot)
+        if slot == ROOT_SLOT:
+            device["bootindex"] = BOOT_INDEX
+        return ["-blockdev", json.dumps(self._node()), "-device", option(device)]
 
     def plug(self, qmp: QMP, slot: int) -> None:
         """Hotplug the device."""

@@ -175,10 +175,7 @@ class UserNetwork(QemuNetwork):
 
     def adapt(self, spec: MachineSpec) -> MachineSpec:
         """Add the kernel arguments by which the image recognizes user networking."""
-        kernel = spec.kernel
-        if kernel is None or not kernel.user_mode_arguments:
-            return spec
-        return replace(spec, kernel=replace(kernel, arguments=f"{kernel.arguments} {kernel.user_mode_arguments}"))
+        return spec if spec.kernel is None else replace(spec, kernel_arguments=spec.kernel.user_mode_arguments)
 
     def interface(self, attachment: NetworkAttachment) -> QemuInterface:
         """Return an interface for a machine, not connected yet."""

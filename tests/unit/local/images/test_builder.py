@@ -11,7 +11,7 @@ import pytest
 
 from pycloudlib.errors import ImageError, LocalEC2Error, MissingPrerequisiteError
 from pycloudlib.local import prerequisites, qemu_img
-from pycloudlib.local.images import apt_sources, builder
+from pycloudlib.local.images import apt_sources, boot_loader, builder
 from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.local.images.distributions import DEBIAN_DAILIES, DEBIAN_RELEASES
 from pycloudlib.local.images.guest_file import GuestFile
@@ -19,11 +19,17 @@ from pycloudlib.local.images.guest_files import GUEST_FILES, masked, write_archi
 from pycloudlib.local.prerequisites import find
 
 needs_mke2fs = pytest.mark.skipif(
-    find("mke2fs") is None or find("debugfs") is None or find("qemu-img") is None,
-    reason="needs e2fsprogs and qemu-img to make and read a disk",
+    any(find(name) is None for name in ("mke2fs", "debugfs", "qemu-img", *boot_loader.PROGRAMS)),
+    reason="needs e2fsprogs, fdisk, mtools, and qemu-img to make and read a disk",
 )
 
 BOOT_FILES = ("vmlinuz-6.1.0-1-cloud-amd64", "initrd.img-6.1.0-1-cloud-amd64")
+LOADER_FILES = (
+    "boot/grub/i386-pc/boot.img",
+    "boot/grub/i386-pc/core.img",
+    "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
+    "usr/lib/shim/shimx64.efi.signed",
+)
 
 
 @pytest.fixture
@@ -50,7 +56,8 @@ def stand_in(bin_dir: Path, script: str) -> None:
 
 def root_archive(path: Path, boot_files: tuple[str, ...] = BOOT_FILES) -> Path:
     boot = [GuestFile(f"boot/{name}", f"content of {name}") for name in boot_files]
-    write_archive(path, [*GUEST_FILES, *boot, GuestFile("etc/shadow", "root:*:::::::\n", mode=0o640)])
+    loader = [GuestFile(name, f"content of {name}".ljust(1024)) for name in LOADER_FILES]
+    write_archive(path, [*GUEST_FILES, *boot, *loader, GuestFile("etc/shadow", "root:*:::::::\n", mode=0o640)])
     return path
 
 
@@ -63,8 +70,11 @@ def leftovers(catalogue: Catalog) -> list[str]:
     return [path.name for path in catalogue.directory.glob(".partial-*")]
 
 
-def debugfs(disk: Path, request: str) -> str:
-    done = subprocess.run([str(find("debugfs")), "-R", request, str(disk)], capture_output=True, text=True, check=True)
+def debugfs(disk: Path, request: str, partition: boot_loader.Partition = boot_loader.ROOT) -> str:
+    file_system = f"{disk}?offset={partition.offset}"
+    done = subprocess.run(
+        [str(find("debugfs")), "-R", request, file_system], capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
@@ -76,7 +86,8 @@ def test_image_has_disk_kernel_and_initrd(catalogue: Catalog, bin_dir: Path, tmp
     assert image.initrd is not None
     assert image.kernel.read_text() == f"content of {BOOT_FILES[0]}"
     assert image.initrd.read_text() == f"content of {BOOT_FILES[1]}"
-    assert "root=LABEL=root" in image.kernel_arguments
+    assert image.kernel_arguments.startswith(f"BOOT_IMAGE=/{BOOT_FILES[0]} root=LABEL=root ro ")
+    assert image.has_boot_loader
     assert "console=ttyS0" in image.kernel_arguments
     assert image.user_mode_arguments == "network-config=disabled"
     assert qemu_img.inspect(image.disk) == qemu_img.DiskInfo("raw", builder.DISK_SIZE, None)
@@ -92,6 +103,8 @@ def test_disk_has_files_of_root_with_their_permissions(catalogue: Catalog, bin_d
     shadow = debugfs(disk, "stat /etc/shadow")
     assert "Mode:  0640" in shadow
     assert "User:     0   Group:     0" in shadow
+    assert debugfs(disk, f"cat /{BOOT_FILES[0]}", boot_loader.BOOT) == f"content of {BOOT_FILES[0]}"
+    assert f"linux /{BOOT_FILES[0]} root=LABEL=root" in debugfs(disk, "cat /grub/grub.cfg", boot_loader.BOOT)
     assert 'Fast link dest: "/dev/null"' in debugfs(disk, "stat /etc/systemd/system/apt-daily.timer")
 
 
@@ -229,7 +242,7 @@ def test_all_missing_programs_are_reported_first(
 
 
 def test_missing_archive_keys_are_reported(bin_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("mmdebstrap", "mke2fs", "tar", "fakeroot"):
+    for name in ("mmdebstrap", "mke2fs", "tar", "fakeroot", *boot_loader.PROGRAMS):
         (bin_dir / name).write_text("#!/bin/sh\n")
         (bin_dir / name).chmod(0o755)
     monkeypatch.setattr(builder, "KEYRINGS", (tmp_path / "missing.gpg",))

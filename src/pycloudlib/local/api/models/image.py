@@ -205,7 +205,14 @@ class CatalogueAmi(LocalAmi):
 def _kernel(image: Image) -> Kernel | None:
     if image.kernel is None:
         return None
-    return Kernel(image.kernel, image.initrd, image.kernel_arguments, image.warm_initrd, image.user_mode_arguments)
+    return Kernel(
+        image.kernel,
+        image.initrd,
+        image.kernel_arguments,
+        image.warm_initrd,
+        image.user_mode_arguments,
+        same_as=image.disk if image.has_boot_loader else None,
+    )
 
 
 def as_time(text: str) -> datetime:

@@ -20,7 +20,8 @@ from typing import Any
 from pycloudlib.local import prerequisites
 from pycloudlib.local.network.namespaces import syscalls
 from pycloudlib.local.network.namespaces.host_names import domain_of, host_names, name_of_address, public_domain_of
-        *_dhcp_options(vpc),
+from pycloudlib.local.network.namespaces.service_addresses import resolver_of
+from pycloudlib.local.network.topology import AMAZON_PROVIDED_DNS, Vpc
 
 JUMBO_MTU = 9001
 LEASE_SECONDS = 3600
@@ -77,13 +78,7 @@ def dnsmasq_settings(vpc: Vpc, upstream: str | None, public_cidr: str | None = N
         *(f"--synth-domain={domain},{cidr},ip-" for cidr in vpc.cidrs),
         *public_names,
         f"--dhcp-option=option:mtu,{JUMBO_MTU}",
-<<<<<<< HEAD
         *_dhcp_options(vpc),
-=======
-        f"--dhcp-option=option:dns-server,{resolver_of(vpc)}",
-        # Every subnet has IPv4: a name server by DHCPv6, too, would replace the first one in a guest's resolv.conf.
-        "--dhcp-option=option6:dns-server",
->>>>>>> a7da9bc (Leave the name server of dual-stack subnets to DHCPv4)
         *(["--enable-ra"] if any(subnet.ipv6_cidr for subnet in vpc.subnets.values()) else []),
         *ranges,
     ]
@@ -95,8 +90,7 @@ def _dhcp_options(vpc: Vpc) -> list[str]:
     options = vpc.dhcp_options
     if options is None:
         options = {"domain-name": (domain_of(vpc),), "domain-name-servers": (AMAZON_PROVIDED_DNS,)}
-    # Amazon's DNS server by IPv4 only, which every subnet has: in a guest's resolv.conf, the name server of DHCPv6 would
-    # replace that of DHCP, or the other way round, whichever is last.
+    # Every subnet has IPv4. Amazon's DNS server by DHCPv6, too, would replace that of DHCP in a guest's resolv.conf.
     servers = [
         resolver_of(vpc) if one == AMAZON_PROVIDED_DNS else one for one in options.get("domain-name-servers", ())
     ]

@@ -1,0 +1,42 @@
+"""Kernels that a guest installs or configures, booted by the boot loader on its disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from pycloudlib import EC2, EC2Instance
+
+pytestmark = pytest.mark.vm
+
+NEWER_KERNEL = """\
+set -eu
+release=$(uname -r)
+newer=$(echo "$release" | sed 's/-cloud/.9-cloud/')
+sudo cp "/boot/vmlinuz-$release" "/boot/vmlinuz-$newer"
+sudo cp "/boot/initrd.img-$release" "/boot/initrd.img-$newer"
+echo 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX marked=yes"' | sudo tee /etc/default/grub.d/zz-test.cfg
+sudo update-grub
+echo "$newer"
+"""
+
+
+def arguments(instance: EC2Instance) -> list[str]:
+    return instance.execute("cat /proc/cmdline").check().split()
+
+
+def test_a_kernel_installed_in_the_guest_boots_from_then_on(ec2: EC2) -> None:
+    with ec2.launch(ec2.daily_image("bookworm")) as instance:
+        before = arguments(instance)
+        assert instance.execute("findmnt -no SOURCE /").check() == "/dev/nvme0n1p1"
+        newer = instance.execute(NEWER_KERNEL).check().splitlines()[-1]
+        instance.restart()
+        after = arguments(instance)
+        assert after[0] == f"BOOT_IMAGE=/vmlinuz-{newer}"
+        assert "marked=yes" in after
+        # All other arguments are those of the direct boot, those of the machine included.
+        same = [word for word in before if not word.startswith(("BOOT_IMAGE=", "root="))]
+        assert [word for word in after if word in same] == same
+        image_id = ec2.snapshot(instance, wait=False)
+    with ec2.launch(image_id) as copy:
+        assert arguments(copy)[0] == f"BOOT_IMAGE=/vmlinuz-{newer}"
+        assert int(copy.execute("df --output=size -BG / | tail -1").check().strip("G ")) > 8
