@@ -46,6 +46,7 @@ want_python() {
 want_machines() {
   want_programs qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils socat=socat mmdebstrap=mmdebstrap \
     mke2fs=e2fsprogs mformat=mtools sfdisk=fdisk setpriv=util-linux dnsmasq=dnsmasq-base slirp4netns=slirp4netns nft=nftables
+  [ -e /usr/share/OVMF/OVMF_CODE_4M.fd ] || missing+=(ovmf)
   [ "$(id -u)" -eq 0 ] || want_programs fakeroot=fakeroot fakechroot=fakechroot
   [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
 }

@@ -20,6 +20,9 @@ echo "$newer"
 """
 
 
+GIGABYTES_OF_THE_IMAGE = 9
+
+
 def arguments(instance: EC2Instance) -> list[str]:
     return instance.execute("cat /proc/cmdline").check().split()
 
@@ -37,6 +40,16 @@ def test_a_kernel_installed_in_the_guest_boots_from_then_on(ec2: EC2) -> None:
         same = [word for word in before if not word.startswith(("BOOT_IMAGE=", "root="))]
         assert [word for word in after if word in same] == same
         image_id = ec2.snapshot(instance, wait=False)
-    with ec2.launch(image_id) as copy:
+    with ec2.launch(_with_uefi(ec2, image_id)) as copy:
         assert arguments(copy)[0] == f"BOOT_IMAGE=/vmlinuz-{newer}"
-        assert int(copy.execute("df --output=size -BG / | tail -1").check().strip("G ")) > 8
+        assert copy.execute("test -d /sys/firmware/efi").ok
+        assert ec2.instances(current_instance_boot_mode="uefi") == [copy]
+        gigabytes = copy.execute("df --output=size --block-size=GB / | tail -1").check().strip("GB ")
+        assert int(gigabytes) > GIGABYTES_OF_THE_IMAGE, "the partition did not grow"
+
+
+def _with_uefi(ec2: EC2, image_id: str) -> str:
+    """Register the root snapshot of an image again, with UEFI as its boot mode."""
+    (image,) = ec2.client.describe_images(ImageIds=[image_id])["Images"]
+    snapshot_id = image["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    return ec2.register_image(snapshot_id, f"{ec2.tag}-uefi", boot_mode="uefi")

@@ -169,7 +169,7 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
     "disk_file",
     required=True,
     type=click.Path(path_type=Path),
-    help="The disk, raw or qcow2, with a boot loader.",
+    help="The disk, raw or qcow2; without a boot loader, --kernel is required.",
 )
 @click.option("--name", help="The AMI name; default: the distribution's own scheme.")
 @click.option(
@@ -178,8 +178,21 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
     show_default=True,
     help="The Ubuntu image type: generic, minimal, pro, pro-fips, or pro-fips-updates.",
 )
+@click.option("--kernel", type=click.Path(path_type=Path), help="The kernel of a disk without a boot loader.")
+@click.option("--initrd", type=click.Path(path_type=Path), help="The initrd of --kernel.")
+@click.option("--append", default="", help="The kernel command line for --kernel.")
 @json_option
-def add(release: str, disk_file: Path, name: str | None, image_type: str, as_json: bool) -> None:
+def add(
+    *,
+    release: str,
+    disk_file: Path,
+    name: str | None,
+    image_type: str,
+    kernel: Path | None,
+    initrd: Path | None,
+    append: str,
+    as_json: bool,
+) -> None:
     """Add a disk image, under its distribution's owner and name pattern.
 
     \b
@@ -187,7 +200,18 @@ def add(release: str, disk_file: Path, name: str | None, image_type: str, as_jso
       pycloudlib local image add --release noble --file noble-server-cloudimg-amd64.img
       pycloudlib local image add --release noble --image-type minimal --file noble-minimal-cloudimg-amd64.img
     """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
-    _tell(_catalogue().add(disk_file, release=release, name=name, image_type=image_type), as_json=as_json)
+    if kernel is None and (initrd or append):
+        raise click.UsageError("--initrd and --append need --kernel")
+    added = _catalogue().add(
+        disk_file,
+        release=release,
+        name=name,
+        image_type=image_type,
+        kernel=kernel,
+        initrd=initrd,
+        kernel_arguments=append,
+    )
+    _tell(added, as_json=as_json)
 
 
 @image.command(epilog=examples("pycloudlib local image remove ami-0123456789abcdef0"))

@@ -220,6 +220,9 @@ def read(path: Path, length: int, *, source_format: str) -> bytes:
     Raises:
         ImageError: it cannot be read.
     """
+    if source_format == "raw":
+        with path.open("rb") as file:
+            return file.read(length)
     with tempfile.TemporaryDirectory(prefix="pycloudlib-") as directory:
         part = Path(directory) / "part"
         _qemu_img(

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from pycloudlib.errors import ImageError
 from pycloudlib.local import qemu_img
+from pycloudlib.local.images.boot_mode import BOOT_CODE
 from pycloudlib.local.images.guest_file import GuestFile
 
 SECTOR = 512
@@ -231,9 +232,6 @@ def _install_efi(root: Path, disk: Path, run: Run) -> None:
         file.seek(EFI_SYSTEM.offset + 446)
         file.write(bytes(64))
 
-
-BOOT_CODE = 440
-"""The bytes of code in the first sector; the rest of it is the protective partition table."""
 
 _ENTRIES = slice(1024 + 128 * (BIOS_BOOT.number - 1), 1024 + 128 * BOOT.number)
 """The bytes of the boot partitions' entries in the partition table."""

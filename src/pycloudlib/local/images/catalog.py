@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from pycloudlib.errors import ImageError, LocalEC2Error
 from pycloudlib.local import qemu_img
+from pycloudlib.local.images.boot_mode import LEGACY_BIOS, boot_mode_of
 from pycloudlib.local.images.distributions import GENERIC, SELF, Distribution, Offer, distribution
 from pycloudlib.local.images.usage import unused
 
@@ -35,7 +36,6 @@ DESCRIPTION_FILE = "image.json"
 LOCK_FILE = ".lock"
 PARTIAL = ".partial-"
 AMI_DIGITS = 17
-LEGACY_BIOS = "legacy-bios"
 PULLED = "pulled"
 """The source of images that were downloaded from their publishers."""
 
@@ -210,7 +210,8 @@ class Catalog:
             The AMI; the daily one if there are a daily and a release.
 
         Raises:
-            ImageError: the file is not a disk image, the name is taken, or both a name and a type are given.
+            ImageError: the file is not a disk image, or has no boot loader while no kernel is given; the name is taken;
+                or both a name and a type are given.
             InvalidArgumentError: the release has no images of the type.
             LocalEC2Error: the disk has too little space, or the directory is not writable.
         """
@@ -220,6 +221,7 @@ class Catalog:
         if not published.release:
             raise ImageError("an image needs a release: a code name, a version number, or a name of your own")
         published.require_type(image_type)
+        boot_mode = LEGACY_BIOS if kernel else boot_mode_of(disk_file, info.format)
         if name and image_type != GENERIC:
             raise ImageError(f"an image named {name!r} has only that name: omit the type")
         with self.new_entry() as partial:
@@ -235,6 +237,7 @@ class Catalog:
                 root_device_name=published.root_device_name,
                 username=published.username if username is None else username,
                 source="added",
+                boot_mode=boot_mode,
             )
             return self.commit(partial, entry, name=name, image_type=image_type)
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+from pycloudlib.local.machines.firmware import Firmware
 from pycloudlib.local.network.attachment import NetworkAttachment
 
 
@@ -113,6 +114,7 @@ class MachineSpec:
         kernel: the kernel for direct boot; None if the root disk has a boot loader.
         disk_bus: the bus of the disks; default NVMe.
         kernel_arguments: arguments to add to the kernel command line; default none.
+        firmware: the firmware; default a BIOS.
     """
 
     instance_id: str
@@ -122,3 +124,4 @@ class MachineSpec:
     kernel: Kernel | None = None
     disk_bus: DiskBus = DiskBus.NVME
     kernel_arguments: str = ""
+    firmware: Firmware = Firmware.BIOS

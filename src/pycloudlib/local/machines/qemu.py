@@ -13,6 +13,7 @@ from pycloudlib.local.images.boot_loader import starts_the_same
 from pycloudlib.local.machines.base import Devices, Disk, MachineSpec
 from pycloudlib.local.machines.boot_snapshot import BootSnapshot, go_on
 from pycloudlib.local.machines.commands import Freeze, Grow, Start
+from pycloudlib.local.machines.firmware import Firmware, uefi_arguments
 from pycloudlib.local.machines.hardware import Hardware, Signal
 from pycloudlib.local.machines.pci_slots import PciSlots
 from pycloudlib.local.machines.qemu_command import command_line
@@ -231,9 +232,10 @@ class QemuHardware(Hardware):
 
     def _command(self, arguments: list[str], qmp_fd: int, host_fd: int | None) -> list[str]:
         accelerator = self._host.options.accelerator
+        firmware = uefi_arguments(self._directory) if self._spec.firmware is Firmware.UEFI else []
         return command_line(
             self._spec,
-            arguments,
+            [*firmware, *arguments],
             accelerator=accelerator,
             qmp_fd=qmp_fd,
             host_fd=host_fd,
@@ -245,4 +247,4 @@ class QemuHardware(Hardware):
         kernel, root = self._spec.kernel, self._slots.root
         if kernel is None or kernel.same_as is None or not isinstance(root, QemuDisk):
             return False
-        return not starts_the_same(root.disk.file(), kernel.same_as)
+        return self._spec.firmware is Firmware.UEFI or not starts_the_same(root.disk.file(), kernel.same_as)

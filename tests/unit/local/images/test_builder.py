@@ -17,6 +17,7 @@ from pycloudlib.local.images.distributions import DEBIAN_DAILIES, DEBIAN_RELEASE
 from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import GUEST_FILES, masked, write_archive
 from pycloudlib.local.prerequisites import find
+from support.built_root import LOADER_FILES
 
 needs_mke2fs = pytest.mark.skipif(
     any(find(name) is None for name in ("mke2fs", "debugfs", "qemu-img", *boot_loader.PROGRAMS)),
@@ -24,12 +25,6 @@ needs_mke2fs = pytest.mark.skipif(
 )
 
 BOOT_FILES = ("vmlinuz-6.1.0-1-cloud-amd64", "initrd.img-6.1.0-1-cloud-amd64")
-LOADER_FILES = (
-    "boot/grub/i386-pc/boot.img",
-    "boot/grub/i386-pc/core.img",
-    "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
-    "usr/lib/shim/shimx64.efi.signed",
-)
 
 
 @pytest.fixture
@@ -56,8 +51,7 @@ def stand_in(bin_dir: Path, script: str) -> None:
 
 def root_archive(path: Path, boot_files: tuple[str, ...] = BOOT_FILES) -> Path:
     boot = [GuestFile(f"boot/{name}", f"content of {name}") for name in boot_files]
-    loader = [GuestFile(name, f"content of {name}".ljust(1024)) for name in LOADER_FILES]
-    write_archive(path, [*GUEST_FILES, *boot, *loader, GuestFile("etc/shadow", "root:*:::::::\n", mode=0o640)])
+    write_archive(path, [*GUEST_FILES, *boot, *LOADER_FILES, GuestFile("etc/shadow", "root:*:::::::\n", mode=0o640)])
     return path
 
 

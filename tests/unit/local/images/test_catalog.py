@@ -29,7 +29,7 @@ MIB = 2**20
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
     path = tmp_path / "my.img"
-    path.write_bytes(b"\0" * 510 + b"\x55\xaa")
+    path.write_bytes(b"\xeb" * 440 + b"\0" * 70 + b"\x55\xaa")
     os.truncate(path, MIB)
     return path
 

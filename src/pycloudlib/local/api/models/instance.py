@@ -36,7 +36,6 @@ class LocalInstance(Instance):
     enclave_options: Mapping[str, bool] = {"Enabled": False}
     spot_instance_request_id: str | None = None
     boot_mode: str | None = None
-    # Machines boot with a BIOS, whatever their image prefers.
     current_instance_boot_mode = "legacy-bios"
     ena_support = True
     network_performance_options: Mapping[str, str] = {"BandwidthWeighting": "default"}

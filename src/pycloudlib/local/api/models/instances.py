@@ -38,7 +38,8 @@ from pycloudlib.local.api.moto_adapter import (
     change_class,
     state_of,
 )
-from pycloudlib.local.machines.base import MachineSpec
+from pycloudlib.local.machines.base import DiskBus, MachineSpec
+from pycloudlib.local.machines.firmware import firmware_for
 
 _ENDED = {"shutting-down", "terminated"}
 
@@ -94,6 +95,7 @@ class InstanceRecords(
             if not security_group_names and not kwargs.get("security_group_ids"):
                 kwargs["security_group_ids"] = [self.get_default_security_group(subnet.vpc_id)]
             self.require_room(kwargs["subnet_id"], options.max_count)
+        firmware = firmware_for(ami.boot_mode, nitro=disk_bus(instance_type) is DiskBus.NVME)
         with self.nothing_left_on_failure():
             reservation: Reservation = super().run_instances(
                 image_id, options.max_count, user_data, security_group_names, **kwargs
@@ -113,7 +115,9 @@ class InstanceRecords(
                 cpus=cpus,
                 kernel=self.root_kernel(instance),
                 disk_bus=disk_bus(instance.instance_type),
+                firmware=firmware,
             )
+            instance.current_instance_boot_mode = firmware.value  # type: ignore[attr-defined]  # a LocalInstance
             controller = InstanceController(
                 instance,
                 spec,

@@ -10,9 +10,10 @@ import re
 from dataclasses import replace
 
 from pycloudlib.errors import DownloadError, ImageNotFoundError
+from pycloudlib.local.images.boot_mode import UEFI, UEFI_PREFERRED
 from pycloudlib.local.images.distributions import GENERIC, Offer
 from pycloudlib.local.images.sources.checksums import checksum_of, parse_checksums
-from pycloudlib.local.images.sources.published import UEFI, UEFI_PREFERRED, PublishedDisk, Wanted, created_at
+from pycloudlib.local.images.sources.published import PublishedDisk, Wanted, created_at
 from pycloudlib.local.images.sources.signature import UNSIGNED
 from pycloudlib.local.images.sources.site import Site
 from pycloudlib.local.images.sources.web import Web

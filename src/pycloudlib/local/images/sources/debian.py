@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 
-from pycloudlib.local.images.catalog import LEGACY_BIOS
+from pycloudlib.local.images.boot_mode import LEGACY_BIOS, UEFI, UEFI_PREFERRED
 from pycloudlib.local.images.distributions import NAMED, Distribution, distribution
 from pycloudlib.local.images.sources.checksums import checksum_of, parse_listing
 from pycloudlib.local.images.sources.published import (
-    UEFI,
-    UEFI_PREFERRED,
     PublishedDisk,
     Wanted,
     chosen_serial,

@@ -12,12 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from pycloudlib.errors import ImageNotFoundError, InvalidArgumentError
-from pycloudlib.local.images.catalog import LEGACY_BIOS
+from pycloudlib.local.images.boot_mode import LEGACY_BIOS, UEFI, UEFI_PREFERRED
 from pycloudlib.local.images.distributions import GENERIC, SELF, Offer
 from pycloudlib.local.images.sources.checksums import checksum_of, parse_listing
 from pycloudlib.local.images.sources.published import (
-    UEFI,
-    UEFI_PREFERRED,
     PublishedDisk,
     Wanted,
     chosen_serial,

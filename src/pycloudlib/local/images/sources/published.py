@@ -14,9 +14,6 @@ from pycloudlib.local.images.sources.signature import Verification
 from pycloudlib.local.images.sources.site import Site
 from pycloudlib.local.images.sources.web import Web
 
-UEFI = "uefi"
-UEFI_PREFERRED = "uefi-preferred"
-
 
 @dataclass(frozen=True)
 class Wanted:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from pycloudlib.errors import DownloadError, ImageNotFoundError
-from pycloudlib.local.images.catalog import LEGACY_BIOS
+from pycloudlib.local.images.boot_mode import LEGACY_BIOS, UEFI, UEFI_PREFERRED
 from pycloudlib.local.images.distributions import MINIMAL, NAMED, Distribution, distribution
 from pycloudlib.local.images.sources.published import (
-    UEFI,
-    UEFI_PREFERRED,
     Checksum,
     PublishedDisk,
     Wanted,
