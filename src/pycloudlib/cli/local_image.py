@@ -29,7 +29,7 @@ def image() -> None:
 
 
 @image.command(epilog=examples("pycloudlib local image build"))
-@click.option("--release", default="bookworm", show_default=True, help="The Debian release.")
+@click.option("--release", default="bookworm", show_default=True, help="The Debian release: bookworm, or trixie.")
 @click.option("--force", is_flag=True, help="Rebuild an existing image.")
 @json_option
 def build(release: str, force: bool, as_json: bool) -> None:

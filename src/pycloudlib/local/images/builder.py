@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pycloudlib.errors import ImageError, MissingPrerequisiteError
@@ -26,13 +27,13 @@ from pycloudlib.local import qemu_img
 from pycloudlib.local.images import apt_sources, boot_loader, guest_files, guest_network
 from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
 from pycloudlib.local.images.distributions import distribution
+from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import TIDY_UP, write_archive
 from pycloudlib.local.prerequisites import install_command, require_all
 from pycloudlib.local.warm_start import initramfs
 
 Progress = Callable[[str], None]
 
-BUILDABLE = ("bookworm",)
 
 DISK_SIZE = 8 * qemu_img.GIB
 """The disk size in bytes, as of Debian's own AMIs; the file is sparse."""
@@ -65,6 +66,30 @@ KERNEL_ARGUMENTS = f"root=LABEL=root ro {_KERNEL_SETTINGS}"
 PACKAGES = (*guest_files.PACKAGES, *boot_loader.PACKAGES)
 FILES = (*guest_files.GUEST_FILES, boot_loader.MACHINE_ARGUMENTS, boot_loader.defaults(_KERNEL_SETTINGS))
 
+
+@dataclass(frozen=True)
+class Variant:
+    """What the image of one release has besides `PACKAGES` and `FILES`.
+
+    Args:
+        packages: further packages.
+        files: further files; default none.
+        has_boot_snapshots: whether boot snapshots support its cloud-init, which runs in four processes; default no.
+        user_mode_arguments: kernel arguments to add on QEMU's user networking; default none.
+    """
+
+    packages: tuple[str, ...]
+    files: tuple[GuestFile, ...] = ()
+    has_boot_snapshots: bool = False
+    user_mode_arguments: str = ""
+
+
+VARIANTS = {
+    "bookworm": Variant(guest_files.IFUPDOWN, guest_files.NETWORK, True, guest_network.USER_MODE_ARGUMENTS),
+    "trixie": Variant(guest_files.NETPLAN),
+}
+"""The releases that can be built."""
+
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
     Path("/usr/share/keyrings/debian-archive-keyring.pgp"),
@@ -90,7 +115,7 @@ def build(
 
     Args:
         catalogue: the catalog to add the image to.
-        release: "bookworm" or "12"; default "bookworm".
+        release: "bookworm" or "12" (default), "trixie" or "13".
         progress: called with one line per step, such as "  12 s  installing remaining packages"; default none.
         force: whether to build a new image anyway; default no. The old one remains, and the new one is the newest.
 
@@ -103,14 +128,14 @@ def build(
         LocalEC2Error: the disk has too little space.
     """
     codename = distribution(release).release
-    if codename not in BUILDABLE:
+    if codename not in VARIANTS:
         raise ImageError(
-            f"cannot build {release!r}: only {', '.join(BUILDABLE)} can be built; "
+            f"cannot build {release!r}: only {', '.join(VARIANTS)} can be built; "
             "add a disk image of it with `pycloudlib local image add --release NAME --file DISK`"
         )
     built = catalogue.newest(codename, source="built")
     if built is not None and not force:
-        if built.recipe == recipe():
+        if built.recipe == recipe(codename):
             progress(f"{built.name} exists already")
             return built
         progress(f"{built.name} exists, but was built by another version")
@@ -120,11 +145,15 @@ def build(
         return _build(catalogue, codename, partial, programs, _with_seconds(progress))
 
 
-def recipe() -> str:
-    """Return a hash of the build's inputs, which changes when the resulting image would."""
-    arguments = (KERNEL_ARGUMENTS, guest_network.USER_MODE_ARGUMENTS)
+def recipe(codename: str) -> str:
+    """Return a hash of the build's inputs, which changes when the resulting image would.
+
+    Args:
+        codename: the code name of the release.
+    """
     layout = (boot_loader.PARTITIONS, boot_loader.PREPARE, boot_loader.menu("", "", ""), DISK_SIZE)
-    parts = (PACKAGES, FILES, initramfs.FILES, initramfs.MAKE_INITRD, TIDY_UP, arguments, layout)
+    warm_start = (initramfs.FILES, initramfs.MAKE_INITRD)
+    parts = (VARIANTS[codename], PACKAGES, FILES, warm_start, TIDY_UP, KERNEL_ARGUMENTS, layout)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -186,11 +215,11 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
         warm_initrd=warm_initrd,
         kernel_arguments=boot_loader.command_line(kernel.name, KERNEL_ARGUMENTS),
         has_boot_loader=True,
-        user_mode_arguments=guest_network.USER_MODE_ARGUMENTS,
+        user_mode_arguments=VARIANTS[codename].user_mode_arguments,
         root_device_name=published.root_device_name,
         username=published.username,
         source="built",
-        recipe=recipe(),
+        recipe=recipe(codename),
     )
     image = catalogue.commit(partial, entry)
     progress(f"{image.name} is ready")
@@ -200,9 +229,9 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
 def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress: Progress) -> None:
     """Install the packages with mmdebstrap, adding the guest's own files before and after."""
     files = work / "guest-files.tar"
-    write_archive(files, FILES)
-    warm_start = work / "warm-start.tar"
-    write_archive(warm_start, initramfs.FILES)
+    variant = VARIANTS[codename]
+    write_archive(files, (*FILES, *variant.files))
+    hooks = _boot_snapshot_hooks(work) if variant.has_boot_snapshots else []
     sources = work / "sources.list"
     sources.write_text(apt_sources.host_mirrors(codename) or "")
     options = work / "apt.conf"
@@ -211,17 +240,23 @@ def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress
     command = [
         *_contained(programs),
         *(str(programs["mmdebstrap"]), "--variant=minbase", "--architectures=amd64", "--format=tar"),
-        *("--include", ",".join(PACKAGES), "--aptopt", str(options)),
+        *("--include", ",".join((*PACKAGES, *variant.packages)), "--aptopt", str(options)),
         # Before the packages: installing them builds the initrd, which depends on these files.
         *("--essential-hook", put_in),
-        *("--customize-hook", f"tar-in {shlex.quote(str(warm_start))} /", "--customize-hook", initramfs.MAKE_INITRD),
-        *("--customize-hook", boot_loader.PREPARE, "--customize-hook", TIDY_UP, "--customize-hook", put_in),
+        *(word for hook in (*hooks, boot_loader.PREPARE, TIDY_UP, put_in) for word in ("--customize-hook", hook)),
         *(codename, str(work / "root.tar")),
         *([str(sources)] if sources.stat().st_size else []),
     ]
     # Without root, mmdebstrap may switch to a user who cannot access the catalog.
     environment = os.environ | {"TMPDIR": str(work)} if os.geteuid() == 0 else None
     _run_mmdebstrap(command, environment, progress)
+
+
+def _boot_snapshot_hooks(work: Path) -> list[str]:
+    """Return the hooks that create the initramfs for boot snapshots."""
+    archive = work / "warm-start.tar"
+    write_archive(archive, initramfs.FILES)
+    return [f"tar-in {shlex.quote(str(archive))} /", initramfs.MAKE_INITRD]
 
 
 def _contained(programs: dict[str, Path]) -> list[str]:

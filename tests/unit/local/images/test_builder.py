@@ -218,9 +218,26 @@ def processes_with(variable: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("release", ["noble", "trixie", "my-own"])
+@needs_mke2fs
+def test_debian_13_has_netplan_and_no_program_for_its_network(
+    catalogue: Catalog, bin_dir: Path, tmp_path: Path
+) -> None:
+    archive, words = root_archive(tmp_path / "root.tar"), tmp_path / "words"
+    files = tmp_path / "files.tar"
+    keep = f'echo "$@" >{words}; cp "$(echo "$@" | grep -o "/[^ ]*guest-files.tar" | head -1)" {files}'
+    stand_in(bin_dir, f"{keep}; {that_gives(archive)}")
+    image = builder.build(catalogue, release="13")
+    assert (image.release, image.warm_initrd, image.user_mode_arguments) == ("trixie", None, "")
+    assert image.has_boot_loader
+    assert "netplan.io" in words.read_text()
+    assert "ifupdown" not in words.read_text()
+    with tarfile.open(files) as archived:
+        assert [name for name in archived.getnames() if "ec2-interface" in name] == []
+
+
+@pytest.mark.parametrize("release", ["noble", "bullseye", "my-own"])
 def test_unsupported_release_is_rejected_with_the_supported_ones(catalogue: Catalog, release: str) -> None:
-    with pytest.raises(ImageError, match=f"cannot build '{release}': only bookworm can be built"):
+    with pytest.raises(ImageError, match=f"cannot build '{release}': only bookworm, trixie can be built"):
         builder.build(catalogue, release=release)
     assert not catalogue.directory.exists()
 

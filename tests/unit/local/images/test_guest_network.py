@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 
 from pycloudlib.local.images import guest_network
-from pycloudlib.local.images.guest_files import GUEST_FILES, NETWORK
+from pycloudlib.local.images.builder import VARIANTS
+from pycloudlib.local.images.guest_files import NETWORK
 
 
 def test_bash_parses_the_program() -> None:
@@ -22,7 +23,7 @@ def test_wrong_usage_is_reported() -> None:
 
 
 def test_image_contains_the_program_and_its_hooks() -> None:
-    files = {file.path: file for file in GUEST_FILES}
+    files = {file.path: file for file in VARIANTS["bookworm"].files}
     assert files[guest_network.PROGRAM_PATH].mode == 0o755
     callers = [file.path for file in NETWORK if f"/{guest_network.PROGRAM_PATH}" in file.text]
     assert callers == ["etc/udev/rules.d/75-ec2-interface.rules", "etc/dhcp/dhclient-exit-hooks.d/ec2-interface"]
