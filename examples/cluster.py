@@ -1,4 +1,4 @@
-"""Three machines with etcd: a network partition cuts the leader off, another one is elected, the first one returns."""
+"""Three instances with etcd: a partition cuts off the leader, another is elected, the first rejoins."""
 
 import json
 from io import StringIO
@@ -20,7 +20,8 @@ def start(members: Fleet) -> None:
     for one in members:
         peer, client = f"http://{one.private_ip}:2380", f"http://{one.private_ip}:2379"
         one.execute(
-            f"systemd-run --quiet etcd --name={one.id} --data-dir=/var/lib/member --initial-cluster={cluster}"
+            f"systemd-run --quiet etcd --name={one.id} --data-dir=/var/lib/member"
+            f" --initial-cluster={cluster}"
             f" --initial-advertise-peer-urls={peer} --listen-peer-urls={peer}"
             f" --advertise-client-urls={client} --listen-client-urls={client},http://127.0.0.1:2379"
             " --heartbeat-interval=1000 --election-timeout=10000",
@@ -37,7 +38,11 @@ def leads(member: EC2Instance) -> bool:
 
 
 def wait_for_leader(members: list[EC2Instance]) -> EC2Instance:
-    return wait_until(lambda: next(filter(leads, members), None), what="a leader", deadline=Deadline.after(600))
+    return wait_until(
+        lambda: next(filter(leads, members), None),
+        what="a leader",
+        deadline=Deadline.after(600),
+    )
 
 
 progress.show()
@@ -56,5 +61,9 @@ with TemporaryDirectory() as directory, LocalEC2(network="namespaces") as local:
             print("another one leads:", second.execute("etcdctl put color green").check().strip())
             print("the first one, cut off, writes:", first.execute("etcdctl put color red").ok)
         read = "etcdctl get --print-value-only color"
-        wait_until(lambda: first.execute(read).ok, what="the first one to follow", deadline=Deadline.after(600))
+        wait_until(
+            lambda: first.execute(read).ok,
+            what="the first one to follow",
+            deadline=Deadline.after(600),
+        )
         print("the first one, back again, reads:", first.execute(read).check().strip())

@@ -218,10 +218,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"ipv4_cidr": "2001:db8::/56"}, "must be an IPv4 network"),
     ({"ipv4_cidr": "10.0.0.0/8"}, "from /16 to /28"),
     ({"ipv4_cidr": "10.0.0.0/29"}, "from /16 to /28"),
-    ({"zones": ["mars-1a"]}, "no zone 'mars-1a'"),
+    ({"zones": ["mars-1a"]}, "the zone 'mars-1a' is unknown"),
     ({"ipv4_cidr": "10.0.0.0/28", "zones": "all"}, "too small"),
     ({"ingress": [("tcp", 80, 80, "10.0.0.1/8")]}, "the network of this address is '10.0.0.0/8'"),
-    ({"ingress": [("tcp", 80)]}, "is no rule"),
+    ({"ingress": [("tcp", 80)]}, "is not a rule"),
 ]
 
 

@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pycloudlib.cli.root import COMMANDS as COMMAND_MODULES
 from pycloudlib.config import load_settings
 from pycloudlib.toml_sections import parse
-from support.documentation import ROOT, Block, blocks, check_command, commands
+from support.documentation import PAGES, ROOT, Block, blocks, check_command, commands
+
+WIDTH = 100
+"""The characters of a line of code that a page shows without a scroll bar; see docs/_static/custom.css."""
 
 # Blocks repeat names, and boto3's stubs do not take a mapping of arguments.
 MYPY = [
@@ -67,6 +71,12 @@ def test_command_exists_with_its_options(block: Block, words: list[str], monkeyp
     check_command(words, monkeypatch)
 
 
+def test_command_table_has_every_command() -> None:
+    page = (ROOT / "docs" / "command-line.md").read_text()
+    rows = {name for row in re.findall(r"^\| (\[`.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert set(COMMAND_MODULES) <= rows
+
+
 def test_pytest_options_exist(pytester: pytest.Pytester) -> None:
     used = {word.split("=")[0] for _, words in COMMANDS for word in words if word.startswith("--cloud-")}
     assert "--cloud-local" in used
@@ -92,3 +102,22 @@ def test_yaml_parses(block: Block) -> None:
 @pytest.mark.parametrize("block", blocks("json"), ids=str)
 def test_json_parses(block: Block) -> None:
     assert json.loads(block.text)
+
+
+INCLUDED = sorted(
+    {
+        (page.parent / name).resolve()
+        for page in PAGES
+        for name in re.findall(r"```{literalinclude} (\S+)", page.read_text())
+    }
+)
+
+
+@pytest.mark.parametrize("file", INCLUDED, ids=lambda file: file.name)
+def test_included_lines_fit_on_the_page(file: Path) -> None:
+    assert [line for line in file.read_text().splitlines() if len(line) > WIDTH] == []
+
+
+@pytest.mark.parametrize("block", blocks("ini", "json", "python", "sh", "toml", "yaml"), ids=str)
+def test_code_fits_on_the_page(block: Block) -> None:
+    assert [line for line in block.text.splitlines() if len(line) > WIDTH] == []

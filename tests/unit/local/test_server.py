@@ -34,7 +34,7 @@ def test_no_machine_has_more_cpus_than_there_are_and_one_under_emulation_unless_
 @pytest.mark.parametrize("port", [0, 53, 65536])
 def test_port_of_the_host_that_cannot_be_opened_is_refused(tmp_path: Path, port: int) -> None:
     options = ServerOptions(driver="simulated", host_ports=[port])
-    with pytest.raises(LocalEC2Error, match=f"port {port} of this computer: give one"), serving(tmp_path, options):
+    with pytest.raises(LocalEC2Error, match=f"port {port} of this host: give one"), serving(tmp_path, options):
         pass
 
 

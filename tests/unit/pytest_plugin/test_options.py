@@ -136,10 +136,10 @@ def test_a_value_that_pytest_refuses_is_told_like_the_others(pytester: pytest.Py
 @pytest.mark.parametrize(
     ("header", "said", "told"),
     [
-        ("tool.pytest.ini_options", 'cloud_tag = ["a"]', "found ['a']; must be a text"),
+        ("tool.pytest.ini_options", 'cloud_tag = ["a"]', "found ['a']; must be a string"),
         ("tool.pytest.ini_options", "cloud_local = 2", "invalid truth value '2'; must be true or false"),
         ("tool.pytest", 'cloud_local = "yes"', "*expects a bool, got str: 'yes'; must be true or false"),
-        ("tool.pytest", "cloud_ttl = 90", "*expects a string, got int: 90; must be a text"),
+        ("tool.pytest", "cloud_ttl = 90", "*expects a string, got int: 90; must be a string"),
     ],
 )
 def test_values_of_the_wrong_type_are_told(pytester: pytest.Pytester, header: str, said: str, told: str) -> None:

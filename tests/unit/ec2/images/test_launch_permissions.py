@@ -52,5 +52,5 @@ def test_accounts_are_taken_once_each_and_in_order() -> None:
 
 def test_an_account_number_as_a_number_is_refused() -> None:
     # It may have lost the zeros that it began with.
-    with pytest.raises(InvalidArgumentError, match="12345678901; one is a text of 12 digits"):
+    with pytest.raises(InvalidArgumentError, match="12345678901: must be a string of 12 digits"):
         checked_targets(12345678901)

@@ -53,9 +53,9 @@ def test_zones_can_be_given_their_networks() -> None:
     [
         ("10.0.0.0/16", [], "zones is empty"),
         ("10.0.0.0/16", ["z1", "z1"], "twice"),
-        ("10.0.0.0/16", ["z9"], "no zone 'z9'.*z1, z2, z3"),
+        ("10.0.0.0/16", ["z9"], "the zone 'z9' is unknown.*z1, z2, z3"),
         ("10.0.0.0/28", ["z1", "z2"], "too small for 2 zones"),
-        ("10.0.0.0/16", {"z9": "10.0.0.0/24"}, "no zone 'z9'"),
+        ("10.0.0.0/16", {"z9": "10.0.0.0/24"}, "the zone 'z9' is unknown"),
         ("10.0.0.0/16", {"z1": "10.1.0.0/24"}, "not within"),
         ("10.0.0.0/16", {"z1": "10.0.0.1/24"}, "the network of z1"),
         ("10.0.0.0/16", {"z1": "10.0.0.0/30"}, "smaller than /28"),
