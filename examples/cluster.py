@@ -1,4 +1,4 @@
-"""Three instances with etcd: a partition cuts off the leader, another is elected, the first rejoins."""
+"""Three instances with etcd: a partition cuts off the leader, and another one is elected."""
 
 import json
 from io import StringIO

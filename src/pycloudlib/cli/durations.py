@@ -30,3 +30,21 @@ def as_seconds(_: click.Context, parameter: click.Parameter, text: str | None) -
             f"invalid duration {text!r}: give one such as 90s, 30m, 2h, 3d, or 1w", param=parameter
         )
     return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def as_age(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """Parse the value of an option, as `as_seconds()` does, but require a unit: 2 seconds are hardly what "2" means.
+
+    Args:
+        context: the context of the command.
+        parameter: the option.
+        text: the value; None if the option is absent.
+
+    Raises:
+        click.BadParameter: the value is not a duration, or has no unit.
+    """
+    seconds = as_seconds(context, parameter, text)
+    if text is not None and seconds and text.strip()[-1].isdigit():
+        number = text.strip()
+        raise click.BadParameter(f"{number!r} has no unit: write {number}m, {number}h, or {number}s", param=parameter)
+    return seconds

@@ -11,7 +11,7 @@ import click
 
 from pycloudlib.cli.cloud import Cloud, Login, cloud_options, json_option, key_option, key_settings, username_option
 from pycloudlib.cli.command_words import TakesCommand
-from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.durations import as_age, as_seconds
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.guest_command import run_in
 from pycloudlib.cli.image_options import image_options, newest_image
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @click.option(
     "--ttl",
     metavar="DURATION",
-    callback=as_seconds,
+    callback=as_age,
     help="The time to live, after which the instance terminates itself, such as 30m or 2h.",
 )
 @click.option(

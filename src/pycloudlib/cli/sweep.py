@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pycloudlib.cli.cloud import CONFIG_NAMES, Cloud, json_option
-from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.durations import as_age
 from pycloudlib.cli.output import print_json
 from pycloudlib.tags import iso_time
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--older-than",
     metavar="DURATION",
-    callback=as_seconds,
+    callback=as_age,
     help="Only resources older than this, such as 30m, 2h, or 3d.",
 )
 @click.option("--run", "run_id", help="Only resources of this run; a prefix of its id suffices.")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from pycloudlib.cli.durations import as_seconds
+from pycloudlib.cli.durations import as_age, as_seconds
 
 OPTION = click.Option(["--older-than"])
 CONTEXT = click.Context(click.Command("test"))
@@ -25,3 +25,13 @@ def test_no_duration_stays_none() -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="30m, 2h, 3d"):
         as_seconds(CONTEXT, OPTION, text)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("90s", 90), ("0", 0), (None, None)])
+def test_age_with_a_unit_is_parsed(text: str | None, seconds: float | None) -> None:
+    assert as_age(CONTEXT, OPTION, text) == seconds
+
+
+def test_age_without_a_unit_is_rejected() -> None:
+    with pytest.raises(click.BadParameter, match="'5' has no unit: write 5m, 5h, or 5s"):
+        as_age(CONTEXT, OPTION, "5")
