@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pycloudlib.key import generate_key_pair_texts
 from pycloudlib.local import qemu_img
+from pycloudlib.local.images.boot_loader import ROOT
 from pycloudlib.local.images.catalog import Image
 
 LONG_AGO = "20240101000000"
@@ -75,7 +76,7 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "baked-in host key": _baked_in_host_key(),
     "left key": _left_key(),
-    "full disk": Fault("storage::root_has_room", filled_gib=7.0),
+    "full disk": Fault("storage::root_has_room", filled_gib=6.5),
     "broken cloud-init module": Fault(
         "cloud_init::no_errors_or_warnings",
         {"/usr/lib/python3/dist-packages/cloudinit/config/cc_phone_home.py": BROKEN_MODULE},
@@ -91,7 +92,10 @@ def broken_copy(image: Image, faults: Iterable[Fault], disk: Path) -> Path:
         script = Path(name) / "commands"
         script.write_text("\n".join(commands) + "\n")
         done = subprocess.run(
-            ["debugfs", "-w", "-f", str(script), str(disk)], capture_output=True, text=True, check=True
+            ["debugfs", "-w", "-f", str(script), f"{disk}?offset={ROOT.offset}"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     # It goes on after an error, and ends well; each command is printed before what it has to say.
     complaints = [

@@ -115,7 +115,7 @@ def test_volumes_of_xen_types_grow_while_the_guest_uses_them(shared_ec2: EC2, co
     (root,) = copy.volumes()
     volume = copy.add_volume(1)
     device, root_device = volume.guest_device(), root.guest_device()
-    assert root_device == copy.execute("findmnt --noheadings --output SOURCE /").check()
+    assert f"{root_device}1" == copy.execute("findmnt --noheadings --output SOURCE /").check()
     written = f"mkfs.ext4 -q {device} && mount {device} /mnt && echo kept >/mnt/file"
     copy.execute(written, use_sudo=True).check()
 

@@ -192,6 +192,7 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "a root file system that has not grown": (root(8, 1, 7), "storage::root_fills_its_volume"),
     "a full disk": (root(10, 10, 0), "storage::root_has_room"),
     "an image that was full": (root(10, 8, 2), "storage::root_has_room"),
+    "an image that was full beside its other partitions": (root(9, 7, 2), "storage::root_has_room"),
     "no inodes left": (root(10, 1, 9, inodes=99), "storage::root_has_room"),
     "something that is not mounted": (
         with_line("fstab", "LABEL=data /data ext4 nofail 0 2"),

@@ -63,8 +63,10 @@ def test_root_has_room(facts: Facts) -> None:
     size, used, free, _, inodes = facts.text("root").replace("%", "").split()
     if int(used) > FULL * (int(used) + int(free)):
         fail(f"the root file system is full: {int(free) / GIB:.1f} of {int(size) / GIB:.1f} GiB are free")
-    if facts.launch.image_size_gb and int(used) > FULL * facts.launch.image_size_gb * GIB:
-        fail(f"the image is full: {int(used) / GIB:.1f} of {facts.launch.image_size_gb} GiB are used")
+    elsewhere = facts.launch.volume_size_gb * GIB - int(size)
+    in_image = facts.launch.image_size_gb * GIB - elsewhere
+    if facts.launch.image_size_gb and int(used) > FULL * in_image:
+        fail(f"the image is full: {int(used) / GIB:.1f} of {in_image / GIB:.1f} GiB are used")
     if inodes.isdigit() and int(inodes) > FULL * 100:
         fail(f"the root file system has few free inodes: {inodes} % are used")
 
