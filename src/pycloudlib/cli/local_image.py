@@ -25,19 +25,45 @@ AVAILABLE = "pycloudlib local image list --available noble"
 
 @click.group(cls=SuggestingGroup)
 def image() -> None:
-    """Pull, build, add, list, and remove the images that a local EC2 offers."""
+    """Pull, build, add, export, list, and remove the images that a local EC2 offers."""
 
 
-@image.command(epilog=examples("pycloudlib local image build"))
+@image.command(
+    epilog=examples(
+        "pycloudlib local image build",
+        "pycloudlib local image build --release trixie",
+        "pycloudlib local image build --name with-nginx --include nginx --customize ./configure-nginx",
+    )
+)
 @click.option("--release", default="bookworm", show_default=True, help="The Debian release: bookworm, or trixie.")
+@click.option("--name", help="The AMI name of an image of your own; default: Debian's names.")
+@click.option("--include", metavar="PACKAGE", multiple=True, help="A further package; repeatable. Needs --name.")
+@click.option(
+    "--customize",
+    metavar="PROGRAM",
+    type=click.Path(path_type=Path),
+    help="A program that runs in the image at the end of the build. Needs --name.",
+)
 @click.option("--force", is_flag=True, help="Rebuild an existing image.")
 @json_option
-def build(release: str, force: bool, as_json: bool) -> None:
+def build(
+    *, release: str, name: str | None, include: tuple[str, ...], customize: Path | None, force: bool, as_json: bool
+) -> None:
     """Build the default image from Debian's packages in a minute or two. Later builds need no downloads."""
     from pycloudlib.local.images.builder import build as build_image
 
-    progress = partial(click.echo, err=as_json)
-    _tell(build_image(_catalogue(), release=release, progress=progress, force=force), as_json=as_json)
+    if (include or customize) and name is None:
+        raise click.UsageError("--include and --customize need --name, for an image of your own")
+    built = build_image(
+        _catalogue(),
+        release=release,
+        name=name,
+        include=include,
+        customize=customize,
+        progress=partial(click.echo, err=as_json),
+        force=force,
+    )
+    _tell(built, as_json=as_json)
 
 
 @image.command(
@@ -214,6 +240,25 @@ def add(
     _tell(added, as_json=as_json)
 
 
+@image.command(epilog=examples("pycloudlib local image export debian-12-amd64-20261120-1641 --file my-debian.qcow2"))
+@click.argument("image", metavar="IMAGE")
+@click.option(
+    "--file",
+    "disk_file",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file to create: raw if it ends in .raw or .img, otherwise qcow2.",
+)
+def export(image: str, disk_file: Path) -> None:
+    """Copy the disk of an image to a file, by AMI id or name, to change it and add it again."""
+    from pycloudlib.local import qemu_img
+
+    found = _find(_catalogue(), image)
+    wanted = "raw" if disk_file.suffix in (".raw", ".img") else "qcow2"
+    qemu_img.export(found.disk, disk_file, source_format=found.format, destination_format=wanted)
+    click.echo(str(disk_file))
+
+
 @image.command(epilog=examples("pycloudlib local image remove ami-0123456789abcdef0"))
 @click.argument("image", metavar="IMAGE")
 def remove(image: str) -> None:
@@ -221,12 +266,15 @@ def remove(image: str) -> None:
     from pycloudlib.local.images.sources.prune import remove as remove_image
 
     catalogue = _catalogue()
+    remove_image(catalogue, _find(catalogue, image))
+    click.echo(f"Removed {image}.")
+
+
+def _find(catalogue: Catalog, image: str) -> Image:
     try:
-        found = catalogue.find(image)
+        return catalogue.find(image)
     except ImageError as error:
         raise ImageNotFoundError(image, message=str(error)) from error
-    remove_image(catalogue, found)
-    click.echo(f"Removed {image}.")
 
 
 def _tell(image: Image, *, as_json: bool) -> None:

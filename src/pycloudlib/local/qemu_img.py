@@ -156,6 +156,30 @@ def convert(source: Path, destination: Path, *, source_format: str) -> None:
     )
 
 
+def export(source: Path, destination: Path, *, source_format: str, destination_format: str) -> None:
+    """Write a disk to a new file that no other one belongs to; an interrupted export leaves no file.
+
+    Args:
+        source: the file of the disk.
+        destination: the file to create.
+        source_format: the format of the disk.
+        destination_format: the format of the new file.
+
+    Raises:
+        ImageError: the new file exists, or cannot be written.
+        LocalEC2Error: the disk has too little space.
+    """
+    if destination.exists():
+        raise ImageError(f"{destination} exists already: remove it, or choose another name")
+    part = destination.with_name(f".{destination.name}.part")
+    formats = ("-f", source_format, "-O", destination_format)
+    try:
+        _qemu_img("convert", "-q", *formats, str(source), str(part), what=f"cannot write {destination}")
+        part.rename(destination)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def copy(source: Path, destination: Path) -> None:
     """Copy a disk: in no time where the file system can share blocks, and never writing its holes.
 

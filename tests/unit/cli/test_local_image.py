@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pycloudlib.local import paths
+from pycloudlib.local import paths, qemu_img
 from pycloudlib.local.images.builder import KEYRINGS
 from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.local.images.guest_file import GuestFile
@@ -103,6 +103,48 @@ def test_a_file_that_is_no_disk_is_refused(content: bytes, complaint: str, cli: 
     told = cli.complaint("local", "image", "add", "--release", "noble", "--file", str(path))
     assert told == f"{path} is not a disk image: {complaint}"
     assert left() == []
+
+
+@pytest.mark.parametrize(("name", "format_name"), [("copy.qcow2", "qcow2"), ("copy.raw", "raw"), ("copy.img", "raw")])
+def test_exported_disk_can_be_added_again(cli: CommandLine, disk: Path, name: str, format_name: str) -> None:
+    cli.run("local", "image", "add", "--release", "x", "--file", str(disk))
+    copy = cli.home / name
+    assert cli.run("local", "image", "export", "x", "--file", str(copy)).stdout == f"{copy}\n"
+    assert qemu_img.inspect(copy).format == format_name
+    assert cli.run("local", "image", "add", "--release", "y", "--file", str(copy)).returncode == 0
+    assert "exists already" in cli.complaint("local", "image", "export", "x", "--file", str(copy))
+
+
+def test_export_reports_an_unknown_image_and_a_missing_directory(cli: CommandLine, disk: Path) -> None:
+    export = ("local", "image", "export", "x", "--file")
+    assert "no image 'x'" in cli.complaint(*export, str(cli.home / "copy"), status=3)
+    cli.run("local", "image", "add", "--release", "x", "--file", str(disk))
+    complaint = cli.complaint(*export, str(cli.home / "missing" / "copy"))
+    assert "No such file or directory" in complaint
+
+
+@pytest.mark.parametrize("option", [("--include", "nginx"), ("--customize", "program")])
+def test_changed_build_needs_a_name(cli: CommandLine, option: tuple[str, str]) -> None:
+    done = cli.run("local", "image", "build", *option)
+    assert (done.returncode, "need --name" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("option", [("--initrd", "initrd"), ("--append", "root=/dev/vda")])
+def test_options_of_the_kernel_need_one(cli: CommandLine, disk: Path, option: tuple[str, str]) -> None:
+    done = cli.run("local", "image", "add", "--release", "x", "--file", str(disk), *option)
+    assert (done.returncode, "need --kernel" in done.stderr) == (2, True)
+
+
+def test_disk_without_a_loader_needs_a_kernel(cli: CommandLine, disk: Path) -> None:
+    disk.write_bytes(b"\0" * 510 + b"\x55\xaa" + b"\0" * 2**20)
+    add = ("local", "image", "add", "--release", "x", "--file", str(disk))
+    assert "has no boot loader: pass its kernel with --kernel" in cli.complaint(*add)
+    kernel = cli.home / "vmlinuz"
+    kernel.write_bytes(b"kernel")
+    cli.run(*add, "--kernel", str(kernel), "--append", "root=/dev/vda console=ttyS0")
+    (image,) = Catalog(paths.images_dir()).images()
+    assert image.kernel is not None
+    assert (image.kernel.read_bytes(), image.kernel_arguments) == (b"kernel", "root=/dev/vda console=ttyS0")
 
 
 def test_what_is_no_file_is_refused(cli: CommandLine) -> None:

@@ -22,11 +22,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pycloudlib.errors import ImageError, MissingPrerequisiteError
+from pycloudlib.errors import ImageError, InvalidArgumentError, MissingPrerequisiteError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.images import apt_sources, boot_loader, guest_files, guest_network
 from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
-from pycloudlib.local.images.distributions import distribution
+from pycloudlib.local.images.distributions import SELF, distribution
 from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import TIDY_UP, write_archive
 from pycloudlib.local.prerequisites import install_command, require_all
@@ -84,11 +84,49 @@ class Variant:
     user_mode_arguments: str = ""
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """The inputs of a build.
+
+    Args:
+        codename: the code name of the release.
+        name: the name of an image of one's own; None for the distribution's names (default).
+        include: further packages; default none.
+        customize: the text of a program that runs in the image at the end; empty for none (default).
+    """
+
+    codename: str
+    name: str | None = None
+    include: tuple[str, ...] = ()
+    customize: str = ""
+
+    @property
+    def variant(self) -> Variant:
+        """The variant of the release."""
+        return VARIANTS[self.codename]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """All packages that the build names."""
+        return (*PACKAGES, *self.variant.packages, *self.include)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the inputs, which changes when the resulting image would."""
+        layout = (boot_loader.PARTITIONS, boot_loader.PREPARE, boot_loader.menu("", "", ""), DISK_SIZE)
+        warm_start = (initramfs.FILES, initramfs.MAKE_INITRD)
+        parts = (self, self.variant, PACKAGES, FILES, warm_start, TIDY_UP, KERNEL_ARGUMENTS, layout)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 VARIANTS = {
     "bookworm": Variant(guest_files.IFUPDOWN, guest_files.NETWORK, True, guest_network.USER_MODE_ARGUMENTS),
     "trixie": Variant(guest_files.NETPLAN),
 }
 """The releases that can be built."""
+
+_PROGRAM = "usr/local/sbin/customize-image"
+"""The path of a program that customizes the image, while it runs."""
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -106,55 +144,72 @@ def build(
     catalogue: Catalog,
     *,
     release: str = "bookworm",
+    name: str | None = None,
+    include: Sequence[str] = (),
+    customize: Path | None = None,
     progress: Progress = lambda _: None,
     force: bool = False,
 ) -> Image:
-    """Build the default image of a release. No-op if the catalog has one with the same recipe.
+    """Build the default image of a release, or an image of one's own. No-op if the catalog has it, by the same recipe.
 
     The build needs no root privileges if the host allows unprivileged user namespaces, or has fakechroot.
 
     Args:
         catalogue: the catalog to add the image to.
         release: "bookworm" or "12" (default), "trixie" or "13".
+        name: the name of an image of one's own, offered by account 123456789012; default the distribution's names.
+        include: further packages; default none. They need a name.
+        customize: a program that runs in the image at the end of the build, as root; default none. It needs a name.
         progress: called with one line per step, such as "  12 s  installing remaining packages"; default none.
         force: whether to build a new image anyway; default no. The old one remains, and the new one is the newest.
 
     Returns:
-        The daily AMI; the disk is also offered as a release AMI.
+        The daily AMI; the disk is also offered as a release AMI. With a name, the only AMI.
 
     Raises:
-        ImageError: the release cannot be built, or mmdebstrap failed; the message has its last output.
+        InvalidArgumentError: packages or a program are given without a name.
+        ImageError: the release cannot be built, the name is taken by another image, or mmdebstrap failed; the message
+            has its last output.
         MissingPrerequisiteError: a program is not installed.
         LocalEC2Error: the disk has too little space.
     """
+    if (include or customize) and name is None:
+        raise InvalidArgumentError("an image with further packages or a program needs a name of its own")
     codename = distribution(release).release
     if codename not in VARIANTS:
         raise ImageError(
             f"cannot build {release!r}: only {', '.join(VARIANTS)} can be built; "
             "add a disk image of it with `pycloudlib local image add --release NAME --file DISK`"
         )
-    built = catalogue.newest(codename, source="built")
+    recipe = Recipe(codename, name, tuple(include), _program(customize) if customize else "")
+    built = _newest_built(catalogue, recipe)
     if built is not None and not force:
-        if built.recipe == recipe(codename):
+        if built.recipe == recipe.digest:
             progress(f"{built.name} exists already")
             return built
         progress(f"{built.name} exists, but was built by another version")
     programs = require_programs()
     require_room(catalogue.directory)
     with catalogue.new_entry() as partial:
-        return _build(catalogue, codename, partial, programs, _with_seconds(progress))
+        return _build(catalogue, recipe, partial, programs, _with_seconds(progress))
 
 
-def recipe(codename: str) -> str:
-    """Return a hash of the build's inputs, which changes when the resulting image would.
+def _program(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ImageError(f"cannot read the program {path}: {reason}") from error
 
-    Args:
-        codename: the code name of the release.
-    """
-    layout = (boot_loader.PARTITIONS, boot_loader.PREPARE, boot_loader.menu("", "", ""), DISK_SIZE)
-    warm_start = (initramfs.FILES, initramfs.MAKE_INITRD)
-    parts = (VARIANTS[codename], PACKAGES, FILES, warm_start, TIDY_UP, KERNEL_ARGUMENTS, layout)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+def _newest_built(catalogue: Catalog, recipe: Recipe) -> Image | None:
+    """Return the newest image with the names of a recipe."""
+
+    def has_its_name(image: Image) -> bool:
+        return image.name == recipe.name if recipe.name else image.owner_id != SELF
+
+    of_release = (image for image in catalogue.images() if image.source == "built" and image.release == recipe.codename)
+    return next(filter(has_its_name, of_release), None)
 
 
 def require_programs() -> dict[str, Path]:
@@ -186,12 +241,12 @@ def require_room(directory: Path) -> None:
     qemu_img.ensure_space(temporary, ROOM_FOR_MMDEBSTRAP)
 
 
-def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str, Path], progress: Progress) -> Image:
+def _build(catalogue: Catalog, recipe: Recipe, partial: Path, programs: dict[str, Path], progress: Progress) -> Image:
     created = timestamp()
     # Not in the entry's directory itself: every file left there becomes part of the entry.
     with tempfile.TemporaryDirectory(prefix="build-", dir=partial, ignore_cleanup_errors=True) as name:
         work = Path(name)
-        _make_archive(codename, work, programs, progress)
+        _make_archive(recipe, work, programs, progress)
         progress("writing the disk")
         root = _unpack(work, programs)
         warm_initrd = _take_out(root / initramfs.INITRD, partial / "initrd-warm")
@@ -203,9 +258,9 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
         shutil.copyfile(kernel, partial / "vmlinuz")
         shutil.copyfile(initrd, partial / "initrd")
         _make_disk(root, boot, partial / "disk.raw", programs)
-    published = distribution(codename)
+    published = distribution(recipe.codename)
     entry = Entry(
-        release=codename,
+        release=recipe.codename,
         created=created,
         disk="disk.raw",
         format="raw",
@@ -215,41 +270,51 @@ def _build(catalogue: Catalog, codename: str, partial: Path, programs: dict[str,
         warm_initrd=warm_initrd,
         kernel_arguments=boot_loader.command_line(kernel.name, KERNEL_ARGUMENTS),
         has_boot_loader=True,
-        user_mode_arguments=VARIANTS[codename].user_mode_arguments,
+        user_mode_arguments=recipe.variant.user_mode_arguments,
         root_device_name=published.root_device_name,
         username=published.username,
         source="built",
-        recipe=recipe(codename),
+        recipe=recipe.digest,
     )
-    image = catalogue.commit(partial, entry)
+    image = catalogue.commit(partial, entry, name=recipe.name)
     progress(f"{image.name} is ready")
     return image
 
 
-def _make_archive(codename: str, work: Path, programs: dict[str, Path], progress: Progress) -> None:
+def _make_archive(recipe: Recipe, work: Path, programs: dict[str, Path], progress: Progress) -> None:
     """Install the packages with mmdebstrap, adding the guest's own files before and after."""
     files = work / "guest-files.tar"
-    variant = VARIANTS[codename]
-    write_archive(files, (*FILES, *variant.files))
-    hooks = _boot_snapshot_hooks(work) if variant.has_boot_snapshots else []
+    put_in = f"tar-in {shlex.quote(str(files))} /"
+    write_archive(files, (*FILES, *recipe.variant.files))
+    hooks = [
+        *(_program_hooks(work, recipe.customize) if recipe.customize else []),
+        *(_boot_snapshot_hooks(work) if recipe.variant.has_boot_snapshots else []),
+        *(boot_loader.PREPARE, TIDY_UP, put_in),
+    ]
     sources = work / "sources.list"
-    sources.write_text(apt_sources.host_mirrors(codename) or "")
+    sources.write_text(apt_sources.host_mirrors(recipe.codename) or "")
     options = work / "apt.conf"
     options.write_text(apt_sources.host_options())
-    put_in = f"tar-in {shlex.quote(str(files))} /"
     command = [
         *_contained(programs),
         *(str(programs["mmdebstrap"]), "--variant=minbase", "--architectures=amd64", "--format=tar"),
-        *("--include", ",".join((*PACKAGES, *variant.packages)), "--aptopt", str(options)),
+        *("--include", ",".join(recipe.packages), "--aptopt", str(options)),
         # Before the packages: installing them builds the initrd, which depends on these files.
         *("--essential-hook", put_in),
-        *(word for hook in (*hooks, boot_loader.PREPARE, TIDY_UP, put_in) for word in ("--customize-hook", hook)),
-        *(codename, str(work / "root.tar")),
+        *(word for hook in hooks for word in ("--customize-hook", hook)),
+        *(recipe.codename, str(work / "root.tar")),
         *([str(sources)] if sources.stat().st_size else []),
     ]
     # Without root, mmdebstrap may switch to a user who cannot access the catalog.
     environment = os.environ | {"TMPDIR": str(work)} if os.geteuid() == 0 else None
     _run_mmdebstrap(command, environment, progress)
+
+
+def _program_hooks(work: Path, program: str) -> list[str]:
+    """Return the hooks that run a program in the image, and remove it."""
+    archive = work / "program.tar"
+    write_archive(archive, [GuestFile(_PROGRAM, program, mode=0o755)])
+    return [f"tar-in {shlex.quote(str(archive))} /", f'chroot "$1" /{_PROGRAM} && rm "$1/{_PROGRAM}"']
 
 
 def _boot_snapshot_hooks(work: Path) -> list[str]:

@@ -83,7 +83,7 @@ def uefi_arguments(directory: Path) -> list[str]:
     ovmf = find_ovmf()
     if ovmf is None:
         raise MissingPrerequisiteError(
-            f"OVMF is not installed, needed to boot images by UEFI: {install_command(['ovmf'])}"
+            f"OVMF is required to boot images by UEFI, but not installed: {install_command(['ovmf'])}"
         )
     variables = directory / VARIABLES_FILE
     if not variables.exists():

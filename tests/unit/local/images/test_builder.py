@@ -5,15 +5,17 @@ import subprocess
 import tarfile
 import tempfile
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pycloudlib.errors import ImageError, LocalEC2Error, MissingPrerequisiteError
+from pycloudlib.errors import ImageError, InvalidArgumentError, LocalEC2Error, MissingPrerequisiteError
 from pycloudlib.local import prerequisites, qemu_img
 from pycloudlib.local.images import apt_sources, boot_loader, builder
 from pycloudlib.local.images.catalog import Catalog
-from pycloudlib.local.images.distributions import DEBIAN_DAILIES, DEBIAN_RELEASES
+from pycloudlib.local.images.distributions import DEBIAN_DAILIES, DEBIAN_RELEASES, SELF
 from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import GUEST_FILES, masked, write_archive
 from pycloudlib.local.prerequisites import find
@@ -233,6 +235,58 @@ def test_debian_13_has_netplan_and_no_program_for_its_network(
     assert "ifupdown" not in words.read_text()
     with tarfile.open(files) as archived:
         assert [name for name in archived.getnames() if "ec2-interface" in name] == []
+
+
+@needs_mke2fs
+def test_an_image_of_ones_own_has_further_packages_and_runs_the_program_last(
+    catalogue: Catalog, bin_dir: Path, tmp_path: Path
+) -> None:
+    program, words = tmp_path / "program", tmp_path / "words"
+    program.write_text("#!/bin/sh\necho customized >/etc/motd\n")
+    stand_in(bin_dir, f'printf "%s\\n" "$@" >{words}; {that_gives(root_archive(tmp_path / "root.tar"))}')
+    options = {"name": "with-nginx", "include": ["nginx", "curl"], "customize": program}
+    image = builder.build(catalogue, **options)
+    assert (image.name, image.owner_id, image.release) == ("with-nginx", SELF, "bookworm")
+    assert [one.name for one in catalogue.images()] == ["with-nginx"]
+    given = words.read_text().splitlines()
+    assert {"nginx", "curl"} < set(given[given.index("--include") + 1].split(","))
+    hooks = [word for before, word in pairwise(given) if before == "--customize-hook"]
+    assert "chroot" in hooks[1]
+    assert "rm " in hooks[1]
+
+    steps: list[str] = []
+    assert builder.build(catalogue, progress=steps.append, **options) == image
+    assert steps == ["with-nginx exists already"]
+    assert builder.build(catalogue).name.startswith("debian-12-")
+
+
+@needs_mke2fs
+def test_another_program_needs_another_name(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    program.write_text("one")
+    builder.build(catalogue, name="mine", customize=program)
+    program.write_text("another")
+    with pytest.raises(ImageError, match="'mine'"):
+        builder.build(catalogue, name="mine", customize=program)
+    assert leftovers(catalogue) == []
+
+
+@pytest.mark.parametrize("options", [{"include": ["nginx"]}, {"customize": Path("program")}])
+def test_a_changed_image_needs_a_name_of_its_own(catalogue: Catalog, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="needs a name of its own"):
+        builder.build(catalogue, **options)
+
+
+@pytest.mark.parametrize(("content", "complaint"), [(None, "No such file"), (b"\xff\xfe", "it is not text")])
+def test_a_program_that_cannot_be_read_is_named(
+    catalogue: Catalog, tmp_path: Path, content: bytes | None, complaint: str
+) -> None:
+    program = tmp_path / "program"
+    if content is not None:
+        program.write_bytes(content)
+    with pytest.raises(ImageError, match=f"cannot read the program {program}: {complaint}"):
+        builder.build(catalogue, name="mine", customize=program)
 
 
 @pytest.mark.parametrize("release", ["noble", "bullseye", "my-own"])

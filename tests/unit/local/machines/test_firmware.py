@@ -47,7 +47,7 @@ def test_without_ovmf_preferred_uefi_becomes_bios_with_a_warning(caplog: pytest.
 
 @pytest.mark.usefixtures("no_ovmf")
 def test_without_ovmf_uefi_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(MissingPrerequisiteError, match=r"OVMF is not installed.*apt-get install -y ovmf"):
+    with pytest.raises(MissingPrerequisiteError, match=r"OVMF is required.*apt-get install -y ovmf"):
         uefi_arguments(tmp_path)
 
 
