@@ -182,7 +182,7 @@ def test_an_image_that_fails_is_an_error_with_ec2s_reason_and_is_deleted(script:
     images = Images(scope)
     image_id = images.create("i-1", "mine", "", None)
     assert "ami-1" in scope.ledger
-    with pytest.raises(IllegalStateError, match=r"ami-1 will never be available: it is failed .the disk was lost"):
+    with pytest.raises(IllegalStateError, match=r"ami-1 cannot become available: it is failed .the disk was lost"):
         images.wait_or_delete(image_id, deadline=Deadline.after(60))
     assert script.count("DeregisterImage") == 1
     assert len(scope.ledger) == 0

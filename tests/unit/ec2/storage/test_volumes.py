@@ -67,7 +67,7 @@ def test_a_snapshot_that_fails_is_an_error_with_ec2s_reason_and_stays_recorded(
 ) -> None:
     script.answer("CreateSnapshot", snapshot_xml("pending"))
     script.answer("DescribeSnapshots", snapshots_xml("error", "40%", "no key for it"))
-    with pytest.raises(IllegalStateError, match=r"snap-1 will never be completed: it is error \(no key for it\)"):
+    with pytest.raises(IllegalStateError, match=r"snap-1 cannot become completed: it is error \(no key for it\)"):
         volume.snapshot()
     script.answer("DeleteSnapshot", "<return>true</return>")
     assert "snap-1" in volumes._context.ledger
@@ -103,7 +103,7 @@ def test_a_volume_is_recorded_before_it_is_waited_for(script: ScriptedEC2, volum
 
 def test_a_volume_that_fails_is_an_error(script: ScriptedEC2, volumes: Volumes) -> None:
     script.answer("DescribeVolumes", volume_xml("error"))
-    with pytest.raises(IllegalStateError, match="vol-1 will never be available: it is error"):
+    with pytest.raises(IllegalStateError, match="vol-1 cannot become available: it is error"):
         volumes.wait_until_available("vol-1", Deadline.after(60))
     with pytest.raises(IllegalStateError, match="vol-1 will never be attached to i-1: it is error"):
         volumes.wait_until_attached("vol-1", "i-1", Deadline.after(60))
