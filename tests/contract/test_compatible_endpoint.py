@@ -95,7 +95,7 @@ def test_what_a_server_does_not_know_is_left_out_with_one_warning_that_names_it(
     warnings = [record.getMessage() for record in caplog.records]
     assert len(warnings) == len({*warnings}) == 3
     for name in ("IncludeDeprecated", "TagSpecifications", "MetadataOptions"):
-        assert any(f"the server at {old.url} does not know {name}: " in warning for warning in warnings)
+        assert any(f"the server at {old.url} does not support {name}: " in warning for warning in warnings)
 
 
 @pytest.mark.parametrize("endpoint", ["simulated"], indirect=True)

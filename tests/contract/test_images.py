@@ -145,7 +145,9 @@ def test_a_copy_has_the_users_tags_and_tells_who_logs_in(ec2: EC2, own_image: Im
     assert {"team": "blue", "pycloudlib:username": "someone"}.items() <= copy.tags.items()
 
 
-@pytest.mark.parametrize(("region", "message"), [("us-east-1", "in us-east-1 already"), ("eu-nowhere-9", "no region")])
+@pytest.mark.parametrize(
+    ("region", "message"), [("us-east-1", "in us-east-1 already"), ("eu-nowhere-9", "unknown region")]
+)
 def test_a_copy_that_cannot_be_is_refused(ec2: EC2, own_image: Image, region: str, message: str) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
         own_image.copy_to_region(region)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from support.cli_world import home_environment
+
 NOBODY = 65534
 AS_NOBODY: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
 """Arguments of subprocess for a process of the user's."""
@@ -40,6 +42,11 @@ def ordinary_home() -> Iterator[Path]:
         yield directory
     finally:
         shutil.rmtree(directory)
+
+
+def ordinary_environment(home: Path) -> dict[str, str]:
+    """The environment of the user, who cannot write to root's coverage data."""
+    return {name: value for name, value in home_environment(home).items() if not name.startswith("COVERAGE_")}
 
 
 def with_tun(command: Sequence[str]) -> list[str]:

@@ -96,8 +96,8 @@ def test_the_second_signal_ends_at_once_and_says_how_to_clean_up(
         process.send_signal(number)
         _, complaints = process.communicate(timeout=60)
     assert process.returncode == status
-    said = next(line for line in complaints.splitlines() if "gave up" in line)
-    command = shlex.split(said.partition(" by: ")[2])
+    said = next(line for line in complaints.splitlines() if "aborted" in line)
+    command = shlex.split(said.partition(" resources: ")[2])
     assert command[:2] == ["pycloudlib", "sweep"]
     # Without --yes it lists what is left.
     swept = [sys.executable, "-c", PROGRAM, *command[1:-1], "--config-file", str(settings)]

@@ -22,7 +22,7 @@ from support.cli_world import home_environment
 from support.command_line import CommandLine
 from support.hidden import without
 from support.inside import run_inside
-from support.ordinary_user import ordinary_home, with_tun
+from support.ordinary_user import ordinary_environment, ordinary_home, with_tun
 
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 MISSING = "dnsmasq and slirp4netns are not installed"
@@ -173,7 +173,7 @@ def test_server_of_an_ordinary_user_inside_a_vpc_of_another_one(namespaces_work:
     with ordinary_home() as home:
         done = subprocess.run(
             with_tun([sys.executable, "-c", OUTER, INNER]),
-            env=home_environment(home),
+            env=ordinary_environment(home),
             capture_output=True,
             text=True,
             check=False,

@@ -40,7 +40,7 @@ def test_port_of_the_host_that_cannot_be_opened_is_refused(tmp_path: Path, port:
 
 def test_all_ports_need_the_namespaces_network(tmp_path: Path) -> None:
     options = ServerOptions(driver="simulated", all_ports=True)
-    with pytest.raises(LocalEC2Error, match="needs root and the namespaces network"), serving(tmp_path, options):
+    with pytest.raises(LocalEC2Error, match="requires root and the namespaces network"), serving(tmp_path, options):
         pass
 
 

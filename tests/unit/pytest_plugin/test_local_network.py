@@ -12,8 +12,7 @@ import pytest
 from pycloudlib.local import daemon
 from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.prerequisites import find
-from support.cli_world import home_environment
-from support.ordinary_user import NOBODY, ordinary_home, with_tun
+from support.ordinary_user import NOBODY, ordinary_environment, ordinary_home, with_tun
 
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 NAMESPACE = Path("/proc/self/ns/net")
@@ -101,7 +100,7 @@ def test_ordinary_user_runs_a_session_inside(suite: pytest.Pytester) -> None:
         done = subprocess.run(
             with_tun([*PYTEST, *INSIDE, "-n", "1", "-k", "test_it"]),
             cwd=home,
-            env={**home_environment(home), "PYTEST_DEBUG_TEMPROOT": str(home)},
+            env={**ordinary_environment(home), "PYTEST_DEBUG_TEMPROOT": str(home)},
             capture_output=True,
             text=True,
             check=False,

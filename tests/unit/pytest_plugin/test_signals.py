@@ -88,8 +88,8 @@ def test_the_second_signal_ends_at_once_and_says_how_to_sweep(
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=240)
     assert process.returncode == 128 + signal.SIGTERM, output
-    said = [line for line in output.splitlines() if "gave up" in line and " by: pycloudlib" in line]
-    command = shlex.split(said[0].partition(" by: ")[2])
+    said = [line for line in output.splitlines() if "aborted" in line and " resources: pycloudlib" in line]
+    command = shlex.split(said[0].partition(" resources: ")[2])
     # Without --yes it lists what is left.
     swept = [sys.executable, "-c", PROGRAM, *(word for word in command[1:] if word != "--yes")]
     listed = subprocess.run(swept, check=False, capture_output=True, text=True, timeout=120)

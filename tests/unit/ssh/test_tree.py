@@ -386,7 +386,7 @@ def a_file(path: Path) -> None:
     path.write_text("x")
 
 
-@pytest.mark.parametrize(("prepare", "why"), [(missing, "No such"), (a_file, "(is no|Not a) directory")])
+@pytest.mark.parametrize(("prepare", "why"), [(missing, "No such"), (a_file, "(is not a|Not a) directory")])
 def test_a_source_that_is_no_directory_is_named_and_nothing_is_made(
     transfer: Transfer, here: Path, there: Path, prepare: Callable[[Path], None], why: str
 ) -> None:

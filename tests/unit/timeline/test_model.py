@@ -45,7 +45,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=r"cannot read .*missing\.json: No such file"):
         read(tmp_path / "missing.json")
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(InvalidArgumentError, match=r"binary\.json is no text"):
+    with pytest.raises(InvalidArgumentError, match=r"binary\.json is not a text file"):
         read(tmp_path / "binary.json")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_probe_names_missing_programs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_probe_survives_a_child_that_says_nothing(monkeypatch: pytest.MonkeyPatch, fresh_probe: None) -> None:
     monkeypatch.setattr(probes, "PROGRAMS", ())
-    monkeypatch.setattr(probes.sys, "executable", "/bin/true")
+    monkeypatch.setattr(sys, "executable", "/bin/true")
     assert probe().reason.startswith("the probe failed")
 
 
