@@ -19,7 +19,7 @@ from support.leftovers import leftovers
 pytestmark = pytest.mark.vm
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-A_PAGE = 60
+A_PAGE = 70
 """Lines."""
 EVERY = bool(os.environ.get("PYCLOUDLIB_EXAMPLES_EVERY"))
 
