@@ -166,16 +166,24 @@ def export(source: Path, destination: Path, *, source_format: str, destination_f
         destination_format: the format of the new file.
 
     Raises:
-        ImageError: the new file exists, or cannot be written.
+        ImageError: the new file exists, possibly by a concurrent export, or cannot be written.
         LocalEC2Error: the disk has too little space.
     """
-    if destination.exists():
-        raise ImageError(f"{destination} exists already: remove it, or choose another name")
+    try:
+        # An empty file reserves the name, also among concurrent exports.
+        destination.touch(exist_ok=False)
+    except FileExistsError:
+        raise ImageError(f"{destination} exists already: remove it, or choose another name") from None
+    except OSError as error:
+        raise ImageError(f"cannot write {destination}: {error.strerror}") from error
     part = destination.with_name(f".{destination.name}.part")
     formats = ("-f", source_format, "-O", destination_format)
     try:
         _qemu_img("convert", "-q", *formats, str(source), str(part), what=f"cannot write {destination}")
-        part.rename(destination)
+        part.replace(destination)
+    except BaseException:
+        destination.unlink(missing_ok=True)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

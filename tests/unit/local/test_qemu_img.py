@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -183,3 +184,30 @@ def test_too_little_room_is_refused_with_both_figures(tmp_path: Path) -> None:
         LocalEC2Error, match=r"no space left on the disk: .* has \d+ MiB free, 1099511627776 MiB are needed"
     ):
         qemu_img.ensure_space(tmp_path, 2**60)
+
+
+def export(source: Path, destination: Path) -> str:
+    """Export a raw disk; the complaint, or "" on success."""
+    try:
+        qemu_img.export(source, destination, source_format="raw", destination_format="qcow2")
+    except ImageError as error:
+        return str(error)
+    return ""
+
+
+def test_one_of_several_exports_to_one_file_succeeds_and_the_others_say_why(tmp_path: Path) -> None:
+    disk, destination = raw_disk(tmp_path / "disk"), tmp_path / "exports" / "copy.qcow2"
+    destination.parent.mkdir()
+    with ThreadPoolExecutor(8) as pool:
+        complaints = list(pool.map(lambda _: export(disk, destination), range(8)))
+    assert complaints.count("") == 1
+    assert {one for one in complaints if one} == {f"{destination} exists already: remove it, or choose another name"}
+    assert qemu_img.inspect(destination).format == "qcow2"
+    assert list(destination.parent.iterdir()) == [destination]
+
+
+def test_a_failed_export_leaves_no_file(tmp_path: Path) -> None:
+    destination = tmp_path / "exports" / "copy.qcow2"
+    destination.parent.mkdir()
+    assert "cannot write" in export(tmp_path / "missing", destination)
+    assert list(destination.parent.iterdir()) == []

@@ -20,7 +20,7 @@ from pycloudlib.local import qemu_img
 from pycloudlib.local.images.boot_mode import BOOT_CODE
 from pycloudlib.local.images.guest_file import GuestFile
 
-SECTOR = 512
+SECTOR = qemu_img.SECTOR
 
 PACKAGES = ("fdisk", "grub-cloud-amd64")
 """The boot loader's packages, as in Debian's own cloud images, and the program that growpart runs."""
@@ -185,7 +185,7 @@ def install(root: Path, boot: Path, disk: Path, run: Run) -> None:
 
     Args:
         root: the root directory.
-        boot: the directory /boot, after `prepare`.
+        boot: the directory /boot, after `PREPARE`.
         disk: the file of the disk.
         run: runs a program.
 
