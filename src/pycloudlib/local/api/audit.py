@@ -124,12 +124,12 @@ def check_choices(audit: ActionAudit, parameters: Mapping[str, Any]) -> None:
         EC2ClientError: a member is missing (MissingParameter), or excludes another one (InvalidParameterCombination).
     """
     for group in (*audit.one_of, *audit.any_of):
-        given = [name for name in group if parameters.get(name) not in (None, [], {})]
-        if not given:
+        present = [name for name in group if parameters.get(name) not in (None, [], {})]
+        if not present:
             raise EC2ClientError("MissingParameter", f"The request must contain the parameter {' or '.join(group)}")
-        if len(given) > 1 and group in audit.one_of:
+        if len(present) > 1 and group in audit.one_of:
             raise EC2ClientError(
-                "InvalidParameterCombination", f"The parameters {' and '.join(given)} cannot be used together"
+                "InvalidParameterCombination", f"The parameters {' and '.join(present)} cannot be used together"
             )
 
 
@@ -170,12 +170,12 @@ def _table() -> dict[str, ActionAudit]:
 
 def _action(action: str, tables: Mapping[str, Any]) -> ActionAudit:
     table = tables[action]
-    kept = _kept(table.get("kept", ""))
-    for member, other in table.get("as", {}).items():
+    accepted = _kept(table.get("kept", ""))
+    for member, nested_action in table.get("as", {}).items():
         # A member with the members of another action's request, such as LaunchTemplateData.
-        kept |= _kept_as(action, member, _action(other, tables))
+        accepted |= _kept_as(action, member, _action(nested_action, tables))
     return ActionAudit(
-        kept=kept,
+        kept=accepted,
         tags=tuple(table.get("tags", "").split()),
         filters={name: tuple(path.split(".")) for name, path in table.get("filters", {}).items()},
         record_filters=frozenset(table.get("record_filters", "").split()),
@@ -187,16 +187,16 @@ def _action(action: str, tables: Mapping[str, Any]) -> ActionAudit:
     )
 
 
-def _kept_as(action: str, member: str, other: ActionAudit) -> dict[str, frozenset[str] | None]:
+def _kept_as(action: str, member: str, nested: ActionAudit) -> dict[str, frozenset[str] | None]:
     """Return the accepted values of a member with the members of another action's request."""
     shape = get_service_model("ec2").operation_model(action).input_shape.members[member]
     tags = {
-        "TagSpecifications.ResourceType": frozenset(other.tags),
+        "TagSpecifications.ResourceType": frozenset(nested.tags),
         "TagSpecifications.Tags.Key": None,
         "TagSpecifications.Tags.Value": None,
     }
-    kept = {**other.kept, **(tags if other.tags else {})}
-    return {f"{member}.{path}": values for path, values in kept.items() if _has(shape, path)}
+    accepted = {**nested.kept, **(tags if nested.tags else {})}
+    return {f"{member}.{path}": values for path, values in accepted.items() if _has(shape, path)}
 
 
 def _has(shape: Shape, path: str) -> bool:
@@ -211,8 +211,8 @@ def _has(shape: Shape, path: str) -> bool:
 
 def _kept(text: str) -> dict[str, frozenset[str] | None]:
     """Parse "Path Path=value|value ..."."""
-    kept: dict[str, frozenset[str] | None] = {}
+    accepted: dict[str, frozenset[str] | None] = {}
     for word in text.split():
         path, limited, values = word.partition("=")
-        kept[path] = frozenset(values.split("|")) if limited else None
-    return kept
+        accepted[path] = frozenset(values.split("|")) if limited else None
+    return accepted

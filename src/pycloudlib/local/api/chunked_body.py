@@ -45,10 +45,10 @@ class ChunkedBody:
                 raise OSError("a chunk does not end where it says")
 
     def _chunk_size(self) -> int:
-        found = _SIZE.fullmatch(self._line())
-        if found is None:
+        match = _SIZE.fullmatch(self._line())
+        if match is None:
             raise OSError("the size of a chunk is not a hexadecimal number")
-        return int(found[1], 16)
+        return int(match[1], 16)
 
     def _skip_trailers(self) -> None:
         for _ in range(MOST_TRAILERS):

@@ -177,7 +177,7 @@ class LocalEC2Response(
         token = self.params.get("ClientToken")
         if token:
             with LocalRecords.cloud.lock:
-                return self._answer_once(operation, audit, token)
+                return self._respond_idempotently(operation, audit, token)
         if operation.name in _LISTING and not self.params.get("InstanceIds"):
             return self._respond_shared(operation, audit)
         with self._lock_for(operation):
@@ -199,12 +199,12 @@ class LocalEC2Response(
     def _require_client(self) -> None:
         require_client(self.normalized_request.environ)
 
-    def _answer_once(self, operation: OperationModel, audit: ActionAudit, token: str) -> Any:
+    def _respond_idempotently(self, operation: OperationModel, audit: ActionAudit, token: str) -> Any:
         """Handle a request with a client token: a repeated request gets the original response."""
         parameters = {name: value for name, value in self.data.items() if name not in _NOT_OF_THE_REQUEST}
-        answered = self.ec2_backend.answered(operation.name, token, parameters)
-        if answered is not None and not self.params.get("DryRun"):
-            status, headers, body = answered
+        cached = self.ec2_backend.cached_response(operation.name, token, parameters)
+        if cached is not None and not self.params.get("DryRun"):
+            status, headers, body = cached
             headers, body = self._enrich_response(headers, replace_request_id(body, self._request_id))
             return status, headers, body
         response = self._respond(operation, self._perform(operation, audit))
@@ -217,19 +217,19 @@ class LocalEC2Response(
             check_launch(self.ec2_backend, self.params)
         if self.params.get("DryRun"):
             raise DryRunClientError
-        given = self.params
+        parameters = self.params
         # Handlers return all records: filters are applied to the response.
-        self.params = {name: value for name, value in given.items() if name not in ("Filter", "Filters")}
-        answer = getattr(self, camelcase_to_underscores(operation.name))()
-        self.params = given
-        if not isinstance(answer, ActionResult):
-            raise NotImplementedError(f"{operation.name} answers with {type(answer).__name__}")
+        self.params = {name: value for name, value in parameters.items() if name not in ("Filter", "Filters")}
+        response = getattr(self, camelcase_to_underscores(operation.name))()
+        self.params = parameters
+        if not isinstance(response, ActionResult):
+            raise NotImplementedError(f"the handler of {operation.name} returned {type(response).__name__}")
         if operation.output_shape is None:
             return {}
-        result: Any = answer.result or {}
+        result: Any = response.result or {}
         if audit.items in self.matchers and "." not in audit.items:
             matches = self.matchers[audit.items]
-            result = {**result, audit.items: [one for one in result[audit.items] if matches(one)]}
+            result = {**result, audit.items: [record for record in result[audit.items] if matches(record)]}
         plain: dict[str, Any] = reader_of(operation, type(self)).plain(result)
         return plain
 
@@ -239,13 +239,13 @@ class LocalEC2Response(
             return {}
         reader = reader_of(operation, type(self))
         matchers: dict[str, Matches] = {}
-        place = ""
+        path = ""
         for member in audit.items.split("."):
-            place = f"{place}.{member}".lstrip(".")
+            path = f"{path}.{member}".lstrip(".")
             reader = reader.member(member)[0].element()
-            own = {name: values for name, values in self.filters.items() if audit.filter_place(name) == place}
-            if own:
-                matchers[place] = matcher(audit, reader, own)
+            filters = {name: values for name, values in self.filters.items() if audit.filter_place(name) == path}
+            if filters:
+                matchers[path] = matcher(audit, reader, filters)
         return matchers
 
     def _respond(self, operation: OperationModel, plain: dict[str, Any]) -> tuple[int, dict[str, Any], Any]:

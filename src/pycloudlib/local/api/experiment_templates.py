@@ -75,8 +75,8 @@ def check_actions(actions: Mapping[str, Any], targets: Mapping[str, Any]) -> Non
     for name, action in actions.items():
         kind = ACTIONS.get(str(action.get("actionId")))
         if kind is None:
-            known = " and ".join(ACTIONS)
-            raise invalid(f"The local EC2 does not have the action {action.get('actionId')}; it has {known}")
+            supported = " and ".join(ACTIONS)
+            raise invalid(f"The local EC2 does not have the action {action.get('actionId')}; it has {supported}")
         if action.get("startAfter"):
             raise invalid(f"The local EC2 does not have startAfter of actions, which {name} has")
         unknown = sorted(set(action.get("parameters") or {}) - kind.parameters)
@@ -121,8 +121,8 @@ def duration_of(parameters: Mapping[str, str]) -> timedelta:
         JsonRESTError: it is missing, malformed, or outside of AWS's limits.
     """
     text = str(parameters.get("duration") or "")
-    found = _DURATION.fullmatch(text)
-    hours, minutes, seconds = (int(one or 0) for one in found.groups()) if found else (0, 0, 0)
+    match = _DURATION.fullmatch(text)
+    hours, minutes, seconds = (int(group or 0) for group in match.groups()) if match else (0, 0, 0)
     duration = timedelta(hours=hours, minutes=minutes, seconds=seconds)
     if not SHORTEST <= duration <= LONGEST:
         raise invalid(f"duration is '{text}'; it must be from PT1M to PT12H")
@@ -150,8 +150,8 @@ def wait_of(parameters: Mapping[str, str]) -> timedelta:
         JsonRESTError: it is malformed, or outside of AWS's limits.
     """
     text = str(parameters.get("durationBeforeInterruption") or "PT2M")
-    found = _MINUTES.fullmatch(text)
-    wait = timedelta(minutes=int(found[1])) if found else timedelta()
+    match = _MINUTES.fullmatch(text)
+    wait = timedelta(minutes=int(match[1])) if match else timedelta()
     if not LEAST_WAIT <= wait <= MOST_WAIT:
         raise invalid(f"durationBeforeInterruption is '{text}'; it must be from PT2M to PT15M")
     return wait
@@ -165,13 +165,13 @@ ACTIONS = {
 }
 
 
-def selected_count(selection_mode: str, found: int) -> int:
-    """Return how many of the found targets a valid selection mode selects."""
+def selected_count(selection_mode: str, available: int) -> int:
+    """Return how many of the available targets a valid selection mode selects."""
     selection = _SELECTION.fullmatch(selection_mode)
     if selection is None or selection["kind"] is None:
-        return found
+        return available
     number = int(selection["number"])
-    return number if selection["kind"] == "COUNT" else math.floor(found * number / _ALL)
+    return number if selection["kind"] == "COUNT" else math.floor(available * number / _ALL)
 
 
 def invalid(reason: str) -> JsonRESTError:

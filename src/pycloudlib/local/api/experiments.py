@@ -72,9 +72,9 @@ class LocalExperiments(FISBackend):
         if (experiment_options or {}).get("actionsMode", "run-all") != "run-all":
             raise invalid("The local EC2 does not have the actionsMode 'skip-all' of experiments")
         with LocalRecords.cloud.lock:
-            known = set(self.experiments)
+            earlier = set(self.experiments)
             started = super().start_experiment(client_token, experiment_template_id, experiment_options, tags)
-            if started["id"] not in known:
+            if started["id"] not in earlier:
                 self._start(self.experiments[started["id"]])
         return started
 
@@ -124,14 +124,14 @@ class LocalExperiments(FISBackend):
         ]
         if ends:
             self._last_interruptions[experiment.id] = max(ends)
-        for name, found in disruptions.items():
-            self._disrupt(records, experiment, name, found)
+        for name, disrupted in disruptions.items():
+            self._disrupt(records, experiment, name, disrupted)
 
     def _add_interruptions(
         self, records: Any, target: Mapping[str, Any], action: Mapping[str, Any], waits: dict[str, timedelta]
     ) -> None:
         instances = [controller.instance for controller in records.controllers.values()]
-        running = [one for one in instances if one.is_spot and one.state == "running"]
+        running = [instance for instance in instances if instance.is_spot and instance.state == "running"]
         for instance in self._resolve("instance", running, target):
             records.check_interruptible(instance)
             if instance.id in waits:
@@ -147,14 +147,14 @@ class LocalExperiments(FISBackend):
                 "packets do not obey network ACLs"
             )
         parameters = parameters_of(action)
-        subnets = [one for of_zone in records.subnets.values() for one in of_zone.values()]
-        found = self._resolve("subnet", subnets, target)
-        for subnet in found:
+        subnets = [subnet for of_zone in records.subnets.values() for subnet in of_zone.values()]
+        selected = self._resolve("subnet", subnets, target)
+        for subnet in selected:
             records.check_disruptable(subnet, scope_of(parameters), parameters.get("prefixListIdentifier", ""))
             if subnet.id in taken:
                 raise invalid(f"The subnet '{subnet.id}' is a target of two actions")
             taken[subnet.id] = subnet
-        return found
+        return selected
 
     def _disrupt(self, records: Any, experiment: Any, name: str, subnets: list[Any]) -> None:
         parameters = parameters_of(experiment.actions[name])
@@ -203,11 +203,11 @@ class LocalExperiments(FISBackend):
         """Return the resources that a target selects."""
         if target.get("resourceArns"):
             prefix = f"arn:{self.partition}:ec2:{self.region_name}:{self.account_id}:{noun}/"
-            found = [one for one in candidates if f"{prefix}{one.id}" in target["resourceArns"]]
+            matching = [resource for resource in candidates if f"{prefix}{resource.id}" in target["resourceArns"]]
         else:
             tags = target["resourceTags"].items()
-            found = [one for one in candidates if tags <= _tags(one).items()]
-        selected = found[: selected_count(target["selectionMode"], len(found))]
+            matching = [resource for resource in candidates if tags <= _tags(resource).items()]
+        selected = matching[: selected_count(target["selectionMode"], len(matching))]
         if not selected:
             raise invalid("Target resolution returned empty set")
         return selected

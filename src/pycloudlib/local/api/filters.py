@@ -27,16 +27,16 @@ def parse_filters(action: str, audit: ActionAudit, parameters: Mapping[str, Any]
             or it has too many values (FilterLimitExceeded).
     """
     filters: dict[str, list[str]] = {}
-    for given in parameters.get("Filters") or parameters.get("Filter") or []:
-        name = given.get("Name") or "null"
+    for requested in parameters.get("Filters") or parameters.get("Filter") or []:
+        name = requested.get("Name") or "null"
         if not audit.has_filter(name):
             if name in audit.refused_filters:
                 raise EC2ClientError("UnsupportedOperation", f"The local EC2 has no filter {name} of {action}")
             raise EC2ClientError("InvalidParameterValue", f"The filter '{name}' is invalid")
-        values = [str(value) for value in given.get("Values") or []]
+        values = [str(value) for value in requested.get("Values") or []]
         if len(values) > MAX_VALUES:
             raise EC2ClientError("FilterLimitExceeded", f"The maximum number of filter values is {MAX_VALUES}")
-        filters[name] = [one for one in filters.get(name, values) if one in values]
+        filters[name] = [value for value in filters.get(name, values) if value in values]
     return filters
 
 
@@ -55,7 +55,7 @@ def matcher(audit: ActionAudit, reader: Reader, filters: Mapping[str, Sequence[s
 def _values(audit: ActionAudit, reader: Reader, name: str) -> Callable[[Any], Iterable[Any]]:
     if name.startswith("tag:"):
         key = name.removeprefix("tag:")
-        return lambda record: (value for at, value in _tags(audit, reader, record) if at == key)
+        return lambda record: (value for tag_key, value in _tags(audit, reader, record) if tag_key == key)
     path = audit.filter_path(name)
     return lambda record: reader.values(record, path)
 
@@ -66,10 +66,10 @@ def _tags(audit: ActionAudit, reader: Reader, record: Any) -> Iterable[tuple[str
 
 
 @cache
-def comparison(wanted: tuple[str, ...]) -> Callable[[Iterable[Any]], bool]:
+def comparison(filter_values: tuple[str, ...]) -> Callable[[Iterable[Any]], bool]:
     """Return a predicate that is true if one of several values matches; see `matcher()`."""
-    exact = frozenset(_unescaped(one) for one in wanted if not _has_wildcard(one))
-    patterns = [re.compile(_pattern(one), re.DOTALL) for one in wanted if _has_wildcard(one)]
+    exact = frozenset(_unescaped(text) for text in filter_values if not _has_wildcard(text))
+    patterns = [re.compile(_pattern(text), re.DOTALL) for text in filter_values if _has_wildcard(text)]
 
     def compare(values: Iterable[Any]) -> bool:
         for value in values:
@@ -84,18 +84,18 @@ def comparison(wanted: tuple[str, ...]) -> Callable[[Iterable[Any]], bool]:
 _TOKEN = re.compile(r"\\(.)|(\*)|(\?)|([^*?\\]+|\\)", re.DOTALL)
 
 
-def _has_wildcard(wanted: str) -> bool:
-    return any(token[2] or token[3] for token in _TOKEN.finditer(wanted))
+def _has_wildcard(filter_value: str) -> bool:
+    return any(token[2] or token[3] for token in _TOKEN.finditer(filter_value))
 
 
-def _unescaped(wanted: str) -> str:
-    return "".join(token[1] or token[4] or "" for token in _TOKEN.finditer(wanted))
+def _unescaped(filter_value: str) -> str:
+    return "".join(token[1] or token[4] or "" for token in _TOKEN.finditer(filter_value))
 
 
-def _pattern(wanted: str) -> str:
+def _pattern(filter_value: str) -> str:
     def part(token: re.Match[str]) -> str:
         if token[2]:
             return ".*"
         return "." if token[3] else re.escape(token[1] or token[4])
 
-    return "".join(part(token) for token in _TOKEN.finditer(wanted))
+    return "".join(part(token) for token in _TOKEN.finditer(filter_value))

@@ -69,14 +69,14 @@ def receive_body(environ: Environ) -> Refusal | None:
     if refusal is not None:
         return refusal
     chunked = bool(environ.pop("wsgi.input_terminated", False))
-    wanted = MAX_BODY + 1 if chunked else int(environ.get("CONTENT_LENGTH") or "0")
+    length = MAX_BODY + 1 if chunked else int(environ.get("CONTENT_LENGTH") or "0")
     try:
-        body: bytes = environ["wsgi.input"].read(wanted)
+        body: bytes = environ["wsgi.input"].read(length)
     except OSError:
         return _incomplete()
     if len(body) > MAX_BODY:
         return _too_large()
-    if not chunked and len(body) < wanted:
+    if not chunked and len(body) < length:
         return _incomplete()
     environ.pop("HTTP_TRANSFER_ENCODING", None)
     environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
@@ -127,12 +127,12 @@ def _is_open(local: tuple[str, int], remote: tuple[str, int]) -> bool:
 
     See proc_pid_net(5): the inode of a socket without a process is 0.
     """
-    ends = [_as_in_proc(local), _as_in_proc(remote)]
+    ends = [_format_for_proc(local), _format_for_proc(remote)]
     with _TCP_SOCKETS.open(encoding="ascii") as table:
         return any(fields[1:3] == ends and fields[9] != "0" for fields in map(str.split, table))
 
 
-def _as_in_proc(address: tuple[str, int]) -> str:
+def _format_for_proc(address: tuple[str, int]) -> str:
     number = int.from_bytes(socket.inet_aton(address[0]), sys.byteorder)
     return f"{number:08X}:{address[1]:04X}"
 

@@ -95,17 +95,17 @@ def _check_effects(action: str, members: Iterable[str]) -> Refusal | None:
 
 def _problems_of_query(form: Mapping[str, str], operation: OperationModel) -> Iterator[str]:
     shape: Any = operation.input_shape
-    given = {name.partition(".")[0] for name in form}
+    present = {name.partition(".")[0] for name in form}
     for name in shape.required_members:
-        if name not in given:
+        if name not in present:
             yield f"Missing required parameter in input: {name}"
-    if operation.name == "Publish" and not given & _RECIPIENTS:
+    if operation.name == "Publish" and not present & _RECIPIENTS:
         yield f"Missing parameter in input: one of {', '.join(sorted(_RECIPIENTS))}"
     for name, member in shape.members.items():
         if name in form:
             yield from _problems_of_integer(name, form[name], member)
             yield from _problems_of_text(name, form[name])
-        if isinstance(member, ListShape) and name in given:
+        if isinstance(member, ListShape) and name in present:
             yield from size_problems(f"{name[:1].lower()}{name[1:]}", _elements(name, form), member)
     for name, text in form.items():
         yield from _problems_of_leaf(name, text, shape)
@@ -122,9 +122,9 @@ def _elements(name: str, form: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _problems_of_leaf(name: str, text: str, shape: Shape) -> Iterator[str]:
-    found = leaf(shape, name.split("."))
-    if found is not None and found.type_name == "string":
-        yield from problems_of(f"{name[:1].lower()}{name[1:]}", text, found)
+    leaf_shape = leaf(shape, name.split("."))
+    if leaf_shape is not None and leaf_shape.type_name == "string":
+        yield from problems_of(f"{name[:1].lower()}{name[1:]}", text, leaf_shape)
 
 
 def _problems_of_text(name: str, text: str) -> Iterator[str]:
@@ -146,7 +146,7 @@ def _problems_of_integer(name: str, text: str, shape: Shape) -> Iterator[str]:
 
 def _check_json(environ: Environ, operation: OperationModel, service: str) -> Refusal | None:
     shape: Any = operation.input_shape
-    located = {name: one.serialization.get("location") for name, one in shape.members.items()}
+    located = {name: member.serialization.get("location") for name, member in shape.members.items()}
     query = _parameters(environ)
     problems: list[str] = []
     body: dict[str, Any] = {}

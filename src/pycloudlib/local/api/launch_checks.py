@@ -58,11 +58,11 @@ def _member(parameters: Mapping[str, Any], path: str) -> Any:
 def _subnets(backend: Any, parameters: Mapping[str, Any]) -> list[Any]:
     """Return the subnets that a launch names."""
     named = [parameters, *(parameters.get("NetworkInterfaces") or [])]
-    return [backend.get_subnet(one["SubnetId"]) for one in named if one.get("SubnetId")]
+    return [backend.get_subnet(spec["SubnetId"]) for spec in named if spec.get("SubnetId")]
 
 
 def _check_placement(backend: Any, placement: Mapping[str, Any], subnets: list[Any]) -> None:
-    zones = {one.name: one.zone_id for one in backend.describe_availability_zones()}
+    zones = {zone.name: zone.zone_id for zone in backend.describe_availability_zones()}
     zone, zone_id = placement.get("AvailabilityZone"), placement.get("AvailabilityZoneId")
     if zone and zone not in zones:
         raise EC2ClientError("InvalidParameterValue", f"Invalid availability zone: [{zone}]")
@@ -99,11 +99,11 @@ def _check_image(backend: Any, parameters: Mapping[str, Any]) -> None:
 
 
 def _check_credits(parameters: Mapping[str, Any]) -> None:
-    wanted = _member(parameters, "CreditSpecification.CpuCredits")
-    if wanted is None:
+    cpu_credits = _member(parameters, "CreditSpecification.CpuCredits")
+    if cpu_credits is None:
         return
-    if wanted not in ("standard", "unlimited"):
-        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{wanted}' for CpuCredits.")
+    if cpu_credits not in ("standard", "unlimited"):
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value '{cpu_credits}' for CpuCredits.")
     instance_type = parameters.get("InstanceType")
     if not describe_type(instance_type)["BurstablePerformanceSupported"]:
         raise EC2ClientError(

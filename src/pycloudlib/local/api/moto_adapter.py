@@ -293,16 +293,16 @@ def assumed_role(access_key_id: str) -> AssumedRole | None:
     """Return temporary credentials by their access key; None if unknown."""
     for partitions in list(sts_backends.values()):
         for backend in list(partitions.values()):
-            found = backend.get_assumed_role_from_access_key(access_key_id)
-            if found is not None:
-                return found
+            role = backend.get_assumed_role_from_access_key(access_key_id)
+            if role is not None:
+                return role
     return None
 
 
 def end_sessions(account_id: str, partition: str, role_arn: str) -> None:
     """Delete the temporary credentials of a role."""
     backend = sts_backends[account_id][partition]
-    backend.assumed_roles = [one for one in backend.assumed_roles if one.role_arn != role_arn]
+    backend.assumed_roles = [session for session in backend.assumed_roles if session.role_arn != role_arn]
 
 
 def urls_of(service: str) -> Any:
@@ -426,16 +426,16 @@ def reserved_ips(subnet: Subnet) -> set[str]:
 def remove_subnet_associations(route_tables: Iterable[Any], subnet_id: str) -> None:
     """Remove a subnet's associations from route tables, as EC2 does when the subnet is deleted."""
     for table in route_tables:
-        gone = [key for key, target in table._associations.items() if target == subnet_id]
-        for association_id in gone:
+        removed = [key for key, target in table._associations.items() if target == subnet_id]
+        for association_id in removed:
             del table._associations[association_id]
 
 
 def remove_acl_associations(network_acls: Iterable[NetworkAcl], subnet_id: str) -> None:
     """Remove a subnet's association from network ACLs, as EC2 does when the subnet is deleted."""
     for acl in network_acls:
-        gone = [key for key, one in acl._associations.items() if one.subnet_id == subnet_id]
-        for association_id in gone:
+        removed = [key for key, association in acl._associations.items() if association.subnet_id == subnet_id]
+        for association_id in removed:
             del acl._associations[association_id]
 
 

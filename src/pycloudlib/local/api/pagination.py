@@ -28,16 +28,16 @@ def page(action: str, result: dict[str, Any], parameters: Mapping[str, Any]) -> 
         EC2ClientError: the token is malformed, or belongs to another action (InvalidNextToken).
     """
     key = get_pagination_model("ec2").get(action, {}).get("result_key")
-    most, token = parameters.get("MaxResults"), parameters.get("NextToken")
+    max_results, token = parameters.get("MaxResults"), parameters.get("NextToken")
     if not isinstance(key, str) or not isinstance(result.get(key), list):
         return result
-    if (most is None and not token) or result.get("NextToken"):
+    if (max_results is None and not token) or result.get("NextToken"):
         return result
     items = sorted(result[key], key=_name)
     if token:
         last = _read(action, token)
         items = [item for item in items if _name(item) > last]
-    count = len(items) if most is None else int(most)
+    count = len(items) if max_results is None else int(max_results)
     following = {"NextToken": _write(action, _name(items[count - 1]))} if len(items) > count else {}
     return {**result, key: items[:count], **following}
 
@@ -55,9 +55,9 @@ def _write(action: str, last: list[str]) -> str:
 
 def _read(action: str, token: str) -> list[str]:
     try:
-        of, last = json.loads(base64.urlsafe_b64decode(token))
+        token_action, last = json.loads(base64.urlsafe_b64decode(token))
     except (binascii.Error, ValueError, TypeError):
-        of, last = "", []
-    if of != action:
+        token_action, last = "", []
+    if token_action != action:
         raise EC2ClientError("InvalidNextToken", f"The token '{token}' is invalid")
     return [str(part) for part in last]

@@ -115,9 +115,9 @@ def _structure(shape: StructureShape, node: _Node) -> dict[str, Any]:
     parts = dict(node.parts)
     members = {}
     for member, member_shape in shape.members.items():
-        given = parts.pop(_query_name(member_shape, member), None)
-        if given is not None:
-            members[member] = _value(member_shape, given)
+        part = parts.pop(_query_name(member_shape, member), None)
+        if part is not None:
+            members[member] = _value(member_shape, part)
     _refuse_unknown(parts.values())
     return members
 

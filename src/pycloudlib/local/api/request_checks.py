@@ -62,17 +62,17 @@ def check(operation: OperationModel, parameters: Parameters) -> None:
     _check_max_results(operation, parameters)
 
 
-def _check_required(shape: Shape | None, given: Any, path: str = "") -> None:
+def _check_required(shape: Shape | None, value: Any, path: str = "") -> None:
     """Require the required members of a structure, and of those in it."""
-    if isinstance(shape, StructureShape) and isinstance(given, Mapping):
+    if isinstance(shape, StructureShape) and isinstance(value, Mapping):
         for name in shape.required_members:
-            if given.get(name) is None:
+            if value.get(name) is None:
                 raise EC2ClientError("MissingParameter", f"The request must contain the parameter {path}{name}")
-        for name, value in given.items():
-            _check_required(shape.members.get(name), value, f"{path}{name}.")
-    elif isinstance(shape, ListShape) and isinstance(given, list):
-        for one in given:
-            _check_required(shape.member, one, path)
+        for name, member in value.items():
+            _check_required(shape.members.get(name), member, f"{path}{name}.")
+    elif isinstance(shape, ListShape) and isinstance(value, list):
+        for item in value:
+            _check_required(shape.member, item, path)
 
 
 def check_ids(action: str, parameters: Parameters) -> None:
@@ -85,33 +85,34 @@ def check_ids(action: str, parameters: Parameters) -> None:
     if "PlacementGroup" in action:
         return
     for name, (prefix, code, message) in _IDS.items():
-        for given in _ids(parameters, name):
-            if action == "RunInstances" and name == "ImageId" and given.startswith(RESOLVE):
+        for resource_id in _ids(parameters, name):
+            if action == "RunInstances" and name == "ImageId" and resource_id.startswith(RESOLVE):
                 continue
-            if not re.fullmatch(rf"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", given):
-                raise EC2ClientError(code, message.format(id=given))
+            if not re.fullmatch(rf"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", resource_id):
+                raise EC2ClientError(code, message.format(id=resource_id))
 
 
 def _ids(parameters: Parameters, name: str) -> Iterator[str]:
-    one = parameters.get(name)
-    if isinstance(one, str):
-        yield one
+    single = parameters.get(name)
+    if isinstance(single, str):
+        yield single
     several = parameters.get(f"{name}s")
     if isinstance(several, list):
-        yield from (given for given in several if isinstance(given, str))
+        yield from (value for value in several if isinstance(value, str))
 
 
 def _check_max_results(operation: OperationModel, parameters: Parameters) -> None:
-    wanted = parameters.get("MaxResults")
-    if wanted is None or operation.input_shape is None:
+    max_results = parameters.get("MaxResults")
+    if max_results is None or operation.input_shape is None:
         return
     limits = operation.input_shape.members["MaxResults"].metadata
-    least = int(limits.get("min", _LEAST_RESULTS.get(operation.name, _MAX_RESULTS[0])))
-    most = int(limits.get("max", _MAX_RESULTS[1]))
-    if not least <= int(wanted) <= most:
+    minimum = int(limits.get("min", _LEAST_RESULTS.get(operation.name, _MAX_RESULTS[0])))
+    maximum = int(limits.get("max", _MAX_RESULTS[1]))
+    if not minimum <= int(max_results) <= maximum:
         raise EC2ClientError(
             "InvalidParameterValue",
-            f"Value ( {wanted} ) for parameter maxResults is invalid. Expecting a value between {least} and {most}.",
+            f"Value ( {max_results} ) for parameter maxResults is invalid. "
+            f"Expecting a value between {minimum} and {maximum}.",
         )
     ids, name = _NOT_WITH_MAX_RESULTS.get(operation.name, ("", ""))
     if parameters.get(ids):

@@ -172,9 +172,9 @@ class RequestHandler(MotoRequestHandler):
         with suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
             self.connection.settimeout(DISCARD_SECONDS)
-            left = DISCARD_BYTES
-            while left > 0 and (data := self.connection.recv(65536)):
-                left -= len(data)
+            remaining = DISCARD_BYTES
+            while remaining > 0 and (data := self.connection.recv(65536)):
+                remaining -= len(data)
 
 
 def _refuse_write(_: bytes) -> None:

@@ -73,14 +73,14 @@ class Reader:
 
     def member(self, name: str) -> tuple[Reader, Transform | None]:
         """Return the reader of a member, and its transformer in moto's response class."""
-        known = self._members.get(name)
-        if known is None:
+        member = self._members.get(name)
+        if member is None:
             shape = self.shape.members[name]  # type: ignore[attr-defined]
             shape.parent = self.shape
-            place = f"{self._path}.{name}"
-            transform = next((one for end, one in self._transforms.items() if place.endswith(end)), None)
-            known = self._members[name] = (Reader(shape, place, self._transforms), transform)
-        return known
+            path = f"{self._path}.{name}"
+            transform = next((candidate for end, candidate in self._transforms.items() if path.endswith(end)), None)
+            member = self._members[name] = (Reader(shape, path, self._transforms), transform)
+        return member
 
     def element(self) -> Reader:
         """Return the reader of a list's elements."""
@@ -102,10 +102,10 @@ class Reader:
             finders = self._finders_of[layout] = self._learn(value)
         plain = {}
         for name, find, reader in finders:
-            found = find(value)
-            if found is None:
+            member_value = find(value)
+            if member_value is None:
                 continue
-            read = reader.plain(found)
+            read = reader.plain(member_value)
             if read == {} and reader.shape.name not in KEPT_WHEN_EMPTY:
                 continue
             plain[name] = read
@@ -119,15 +119,15 @@ class Reader:
     def _learn(self, value: Any) -> tuple[tuple[str, Find, Reader], ...]:
         """Return the finder and the reader of each member that values of this layout have."""
         members: Mapping[str, Shape] = self.shape.members  # type: ignore[attr-defined]
-        found = []
+        learned = []
         for name in members:
             reader, transform = self.member(name)
             find = self._finder(value, name)
             if transform is None:
                 find = _finder_in_layout(value, attribute_names(value, name, reader.shape)) or find
             if find is not _find_nothing:
-                found.append((name, find, reader))
-        return tuple(found)
+                learned.append((name, find, reader))
+        return tuple(learned)
 
     def _finder(self, value: Any, name: str) -> Find:
         key = (type(value), name)
@@ -135,7 +135,7 @@ class Reader:
         if finder is None:
             reader, transform = self.member(name)
             find = _finder(value, attribute_names(value, name, reader.shape))
-            finder = self._finders[key] = find if transform is None else lambda one: transform(find(one))
+            finder = self._finders[key] = find if transform is None else lambda structure: transform(find(structure))
         return finder
 
 
@@ -187,8 +187,8 @@ def _find_nothing(_: Any) -> None:
 def _finder(value: Any, names: tuple[str, ...]) -> Find:
     """Return a function that finds the first existing item or attribute, in values of the same class."""
     if hasattr(value, "__getitem__"):
-        return lambda one: _first_item(one, names)
-    return lambda one: _first_attribute(one, names)
+        return lambda structure: _first_item(structure, names)
+    return lambda structure: _first_attribute(structure, names)
 
 
 def _first_item(value: Any, names: tuple[str, ...]) -> Any:
@@ -202,9 +202,9 @@ def _first_item(value: Any, names: tuple[str, ...]) -> Any:
 
 def _first_attribute(value: Any, names: tuple[str, ...]) -> Any:
     for name in names:
-        found = getattr(value, name, _MISSING)
-        if found is not _MISSING:
-            return found
+        attribute = getattr(value, name, _MISSING)
+        if attribute is not _MISSING:
+            return attribute
     return None
 
 

@@ -66,15 +66,15 @@ class RoleListingResponse(IamResponse):
         Raises:
             IAMException: the marker is not one that a page ended with (ValidationError).
         """
-        marker, most = self._get_param("Marker"), self._get_param("MaxItems", DEFAULT_ITEMS)
-        given, self.params = self.params, {**self.params, "Marker": None, "MaxItems": _ALL}
+        marker, max_items = self._get_param("Marker"), self._get_param("MaxItems", DEFAULT_ITEMS)
+        parameters, self.params = self.params, {**self.params, "Marker": None, "MaxItems": _ALL}
         result: Any = listing().result
-        self.params = given
+        self.params = parameters
         records = list(result[member])
         start = int(marker) if marker and _MARKER.fullmatch(str(marker)) else 0
         if marker and not 0 < start < len(records):
             raise IAMException("ValidationError", "Invalid Marker.")
-        end = start + int(most)
+        end = start + int(max_items)
         is_truncated = end < len(records)
         page = {member: records[start:end], "IsTruncated": is_truncated}
         return ActionResult({**result, **page, "Marker": str(end) if is_truncated else None})

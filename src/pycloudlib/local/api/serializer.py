@@ -82,8 +82,8 @@ def _writer(shape: Shape, name: str) -> Write:
         # Resolve members lazily: a shape may contain itself.
         members = _member_writers(shape)
         out.append(begin)
-        for member, found in value.items():
-            members[member](out, found)
+        for member, member_value in value.items():
+            members[member](out, member_value)
         out.append(end)
 
     return write

@@ -55,5 +55,5 @@ def keys_in_body(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _has_duplicates(keys: Iterable[str]) -> bool:
-    known = list(keys)
-    return len(set(known)) < len(known)
+    key_list = list(keys)
+    return len(set(key_list)) < len(key_list)

@@ -32,13 +32,13 @@ def problems_of(name: str, value: Any, shape: Shape) -> Iterator[str]:
                 yield from problems_of(f"{name}.{_lower(member)}".lstrip("."), value[member], inner)
     elif isinstance(shape, ListShape):
         yield from size_problems(name, value, shape)
-        for number, one in enumerate(value, 1):
-            yield from problems_of(f"{name}.{number}.member", one, shape.member)
+        for number, item in enumerate(value, 1):
+            yield from problems_of(f"{name}.{number}.member", item, shape.member)
     elif isinstance(shape, MapShape):
         yield from size_problems(name, value, shape)
-        for key, one in value.items():
+        for key, item in value.items():
             yield from problems_of(name, key, shape.key)
-            yield from problems_of(f"{name}.{key}.member", one, shape.value)
+            yield from problems_of(f"{name}.{key}.member", item, shape.value)
     elif isinstance(value, str):
         yield from _of_text(name, value, shape)
 

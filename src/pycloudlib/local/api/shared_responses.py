@@ -54,13 +54,13 @@ class SharedResponses:
             require_client: raises an exception if the client is gone; called before `read`.
         """
         arrived_at = self._lock.version
-        known = self._find(request, arrived_at)
-        if known is not None:
-            return known
+        shared = self._find(request, arrived_at)
+        if shared is not None:
+            return shared
         with self._building:
-            known = self._find(request, arrived_at)
-            if known is not None:
-                return known
+            shared = self._find(request, arrived_at)
+            if shared is not None:
+                return shared
             require_client()
             with self._lock.reading():
                 version = self._lock.version
@@ -74,7 +74,7 @@ class SharedResponses:
         return response.body if response is not None and response.version >= version else None
 
     def _keep(self, request: Hashable, response: _Response) -> None:
-        current = {key: one for key, one in self._responses.items() if one.version == response.version}
+        current = {key: kept for key, kept in self._responses.items() if kept.version == response.version}
         if len(current) == MOST:
             del current[next(iter(current))]
         self._responses = {**current, request: response}

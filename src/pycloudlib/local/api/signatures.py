@@ -80,18 +80,22 @@ def refusal_of(environ: Environ, find_key: FindKey, now: Callable[[], datetime] 
     Returns:
         The reason to reject the request; None to accept it.
     """
-    told = _AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", "").strip())
-    key = usable_key(find_key, told["key"], str(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", ""))) if told else None
-    if told is None or key is None:
+    authorization = _AUTHORIZATION.fullmatch(environ.get("HTTP_AUTHORIZATION", "").strip())
+    key = (
+        usable_key(find_key, authorization["key"], str(environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")))
+        if authorization
+        else None
+    )
+    if authorization is None or key is None:
         return not_valid()
     sent_at = _time(environ.get("HTTP_X_AMZ_DATE", ""))
-    if sent_at is None or sent_at.strftime("%Y%m%d") != told["day"]:
+    if sent_at is None or sent_at.strftime("%Y%m%d") != authorization["day"]:
         return no_match()
     current = now() if now else datetime.now(timezone.utc)
     if abs((current - sent_at).total_seconds()) > MAX_AGE or key.has_expired(current):
         return Refusal("400 Bad Request", "RequestExpired", "Request has expired.")
-    if "host" not in told["headers"].split(";") or not hmac.compare_digest(
-        _signature(environ, key, told), told["signature"]
+    if "host" not in authorization["headers"].split(";") or not hmac.compare_digest(
+        _signature(environ, key, authorization), authorization["signature"]
     ):
         return no_match()
     return None
@@ -115,10 +119,12 @@ def no_match() -> Refusal:
     return Refusal("403 Forbidden", "SignatureDoesNotMatch", _NO_MATCH)
 
 
-def _signature(environ: Environ, key: Key, told: re.Match[str]) -> str:
+def _signature(environ: Environ, key: Key, authorization: re.Match[str]) -> str:
     """Return the signature that botocore would compute for the request."""
-    signer = SigV4Auth(Credentials(key.access_key_id, key.secret_access_key), told["service"], told["region"])
-    headers = {name: _header(environ, name) for name in told["headers"].split(";")}
+    signer = SigV4Auth(
+        Credentials(key.access_key_id, key.secret_access_key), authorization["service"], authorization["region"]
+    )
+    headers = {name: _header(environ, name) for name in authorization["headers"].split(";")}
     body = body_of(environ)
     if _BODY_HASH in headers:
         # botocore signs the hash in this header, and does not compare it with the body.

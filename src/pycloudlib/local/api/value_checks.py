@@ -48,8 +48,8 @@ def check_values(operation: OperationModel, parameters: Mapping[str, Any]) -> No
             _check_range(name, int(value))
         accepted = getattr(shape, "enum", None)
         if accepted and name not in _NOT_HERE and value not in accepted:
-            known = f" Known are {', '.join(accepted)}." if len(accepted) <= MOST_NAMED else ""
-            raise _invalid(f"Value ({value}) for parameter {name} is invalid.{known}")
+            choices = f" Known are {', '.join(accepted)}." if len(accepted) <= MOST_NAMED else ""
+            raise _invalid(f"Value ({value}) for parameter {name} is invalid.{choices}")
     token = str(parameters.get("ClientToken") or "")
     if len(token) > LONGEST_TOKEN or not token.isascii():
         raise _invalid(f"Client tokens have at most {LONGEST_TOKEN} ASCII characters: '{token}'")
@@ -65,8 +65,8 @@ def _scalars(shape: Shape, value: Any, name: str = "") -> Iterator[tuple[str, An
             if value.get(member) is not None:
                 yield from _scalars(member_shape, value[member], member)
     elif isinstance(shape, ListShape):
-        for one in value if isinstance(value, list) else ():
-            yield from _scalars(shape.member, one, name)
+        for item in value if isinstance(value, list) else ():
+            yield from _scalars(shape.member, item, name)
     else:
         yield name, value, shape
 

@@ -68,10 +68,10 @@ class LocalEC2Application:
         """Handle a request."""
         below = _below(self._path, environ.get("PATH_INFO", ""))
         if below is None:
-            return _answer(start_response, "404 Not Found", "text/plain", f"The API is at {self._path}\n")
+            return _send(start_response, "404 Not Found", "text/plain", f"The API is at {self._path}\n")
         refusal = receive_body(environ) or self._check_signature(environ)
         if not refusal and below.startswith(LOCAL_API):
-            return self._tell(environ, below.removeprefix(LOCAL_API), start_response)
+            return self._serve_document(environ, below.removeprefix(LOCAL_API), start_response)
         refusal = refusal or _check_service(environ, below)
         if refusal:
             return _refuse(environ, start_response, refusal)
@@ -85,20 +85,18 @@ class LocalEC2Application:
             mounted |= {"SCRIPT_NAME": "", "RAW_URI": str(environ.get("RAW_URI", "")).removeprefix(self._path)}
         return self._without_html(mounted, start_response)
 
-    def _tell(self, environ: Environ, path: str, start_response: Any) -> Iterable[bytes]:
+    def _serve_document(self, environ: Environ, path: str, start_response: Any) -> Iterable[bytes]:
         name, _, subject = path.partition("/")
         document, operation = self._documents.get(name), self._operations.get((environ["REQUEST_METHOD"], name))
         if document is None:
-            return _answer(start_response, "404 Not Found", "text/plain", f"There is no document {name}\n")
+            return _send(start_response, "404 Not Found", "text/plain", f"There is no document {name}\n")
         if operation is None and environ["REQUEST_METHOD"] not in _METHODS:
-            return _answer(
-                start_response, "405 Method Not Allowed", "text/plain", f"The document {name} is read-only\n"
-            )
+            return _send(start_response, "405 Method Not Allowed", "text/plain", f"The document {name} is read-only\n")
         try:
-            told = json.dumps(operation(subject, _json_body(environ)) if operation else document(subject))
+            text = json.dumps(operation(subject, _json_body(environ)) if operation else document(subject))
         except LocalEC2Error as error:
-            return _answer(start_response, "409 Conflict", "text/plain", str(error))
-        return _answer(start_response, "200 OK", "application/json", told)
+            return _send(start_response, "409 Conflict", "text/plain", str(error))
+        return _send(start_response, "200 OK", "application/json", text)
 
     def _check_signature(self, environ: Environ) -> Refusal | None:
         parameters = query_signatures.signed_parameters(environ)
@@ -112,16 +110,16 @@ class LocalEC2Application:
 
     def _without_html(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Handle a request, and convert HTML error pages of Flask and moto to errors of the protocol."""
-        answer: list[Any] = []
+        started: list[Any] = []
         try:
-            body = list(self._application(environ, lambda *given: answer.extend(given[:2])))
+            body = list(self._application(environ, lambda *arguments: started.extend(arguments[:2])))
         except ClientGoneError:
             raise
         except Exception:
             # A bug here or in moto: clients expect an error of their protocol.
             logger.exception("%s failed", environ["PATH_INFO"])
             return _refuse(environ, start_response, _FAILED)
-        status, headers = answer
+        status, headers = started
         is_html = any(value.startswith("text/html") for name, value in headers if name.lower() == "content-type")
         if not is_html or status.startswith("2"):  # moto labels some JSON as HTML
             start_response(status, headers)
@@ -179,15 +177,15 @@ def _refuse(environ: Environ, start_response: Any, refusal: Refusal) -> Iterable
     """Send an error response in the protocol of the request."""
     if service_name(environ) == "fis" or ("json" in environ.get("CONTENT_TYPE", "") and service_name(environ) != "ec2"):
         body = json.dumps({"__type": refusal.code, "message": refusal.reason})
-        return _answer(start_response, refusal.status, "application/x-amz-json-1.1", body)
+        return _send(start_response, refusal.status, "application/x-amz-json-1.1", body)
     if service_name(environ) == "s3":
         error = f"<Error><Code>{escape(refusal.code)}</Code><Message>{escape(refusal.reason)}</Message></Error>"
-        return _answer(start_response, refusal.status, "text/xml", error)
+        return _send(start_response, refusal.status, "text/xml", error)
     document = error_document(refusal.code, refusal.reason)
-    return _answer(start_response, refusal.status, "text/xml;charset=UTF-8", document)
+    return _send(start_response, refusal.status, "text/xml;charset=UTF-8", document)
 
 
-def _answer(start_response: Any, status: str, content_type: str, text: str) -> Iterable[bytes]:
+def _send(start_response: Any, status: str, content_type: str, text: str) -> Iterable[bytes]:
     body = text.encode()
     start_response(status, [("Content-Type", content_type), ("Content-Length", str(len(body)))])
     return [body]

@@ -104,13 +104,13 @@ class AddressRecords(InterfaceRecords):
 
     def disassociate_address(self, address: str | None = None, association_id: str | None = None) -> None:
         """Disassociate an elastic address from its private address (DisassociateAddress)."""
-        found = self.address_by_ip([address]) if address else self.address_by_association([str(association_id)])
-        self._disassociate(found[0])
+        addresses = self.address_by_ip([address]) if address else self.address_by_association([str(association_id)])
+        self._disassociate(addresses[0])
 
     def release_address(self, address: str | None = None, allocation_id: str | None = None) -> None:
         """Release an address that is not associated (ReleaseAddress)."""
-        found = self.address_by_ip([address]) if address else self.address_by_allocation([str(allocation_id)])
-        elastic = found[0]
+        addresses = self.address_by_ip([address]) if address else self.address_by_allocation([str(allocation_id)])
+        elastic = addresses[0]
         if elastic.association_id:
             raise EC2ClientError("InvalidIPAddress.InUse", f"Address {elastic.public_ip} is in use.")
         self.addresses.remove(elastic)

@@ -58,7 +58,7 @@ class BlockDevice:
 
 
 @dataclass(frozen=True)
-class WantedDevices:
+class RequestedDevices:
     """The block device mappings of a request.
 
     Args:
@@ -70,7 +70,7 @@ class WantedDevices:
     left_out: frozenset[str] = frozenset()
 
 
-def parse(mappings: Iterable[Mapping[str, Any]]) -> WantedDevices:
+def parse(mappings: Iterable[Mapping[str, Any]]) -> RequestedDevices:
     """Parse the block device mappings of a request, ignoring instance store volumes (VirtualName).
 
     Raises:
@@ -87,13 +87,13 @@ def parse(mappings: Iterable[Mapping[str, Any]]) -> WantedDevices:
             left_out.add(name)
         elif mapping.get("VirtualName") is None:
             devices[name] = _parse_one(name, mapping.get("Ebs") or {})
-    return WantedDevices(tuple(devices.values()), frozenset(left_out))
+    return RequestedDevices(tuple(devices.values()), frozenset(left_out))
 
 
-def merge(own: Iterable[BlockDevice], wanted: WantedDevices) -> list[BlockDevice]:
+def merge(image_devices: Iterable[BlockDevice], requested: RequestedDevices) -> list[BlockDevice]:
     """Merge an image's devices with a request's, which add, change, or suppress devices."""
-    merged = {device.device_name: device for device in own if device.device_name not in wanted.left_out}
-    for device in wanted.devices:
+    merged = {device.device_name: device for device in image_devices if device.device_name not in requested.left_out}
+    for device in requested.devices:
         base = merged.get(device.device_name)
         merged[device.device_name] = device if base is None else _changed(base, device)
     return list(merged.values())
@@ -128,13 +128,13 @@ def _parse_one(name: str, ebs: Mapping[str, Any]) -> BlockDevice:
     )
 
 
-def _changed(base: BlockDevice, wanted: BlockDevice) -> BlockDevice:
-    given = {name: value for name, value in vars(wanted).items() if value is not None and value is not False}
-    if wanted.delete_on_termination is not None:
-        given["delete_on_termination"] = wanted.delete_on_termination
-    if wanted.volume_type is not None and wanted.volume_type != base.volume_type:
+def _changed(base: BlockDevice, requested: BlockDevice) -> BlockDevice:
+    changes = {name: value for name, value in vars(requested).items() if value is not None and value is not False}
+    if requested.delete_on_termination is not None:
+        changes["delete_on_termination"] = requested.delete_on_termination
+    if requested.volume_type is not None and requested.volume_type != base.volume_type:
         base = replace(base, iops=None, throughput=None)
-    return replace(base, **given)
+    return replace(base, **changes)
 
 
 def _number(value: Any) -> int | None:

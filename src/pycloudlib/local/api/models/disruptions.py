@@ -99,22 +99,24 @@ class DisruptionRecords(NetworkAclRecords):
         if scope == ALL:
             return list(_EVERYTHING)
         if scope == VPC:
-            own = self.get_vpc(subnet.vpc_id)
-            return list(_outside([*vpc_blocks(own, ipv6=False), *vpc_blocks(own, ipv6=True)]))
+            vpc = self.get_vpc(subnet.vpc_id)
+            return list(_outside([*vpc_blocks(vpc, ipv6=False), *vpc_blocks(vpc, ipv6=True)]))
         if scope == ZONE:
-            return [block for one in self._subnets_elsewhere(subnet) for block in _blocks(one)]
-        found = (one.id for one in self.managed_prefix_lists.values() if prefix_list in _identifiers(one))
-        return [block for prefix_list_id in found for block in prefix_list_entries(self, prefix_list_id)]
+            return [block for other in self._subnets_elsewhere(subnet) for block in _blocks(other)]
+        list_ids = (
+            candidate.id for candidate in self.managed_prefix_lists.values() if prefix_list in _identifiers(candidate)
+        )
+        return [block for prefix_list_id in list_ids for block in prefix_list_entries(self, prefix_list_id)]
 
     def _subnets_elsewhere(self, subnet: Any) -> list[Any]:
-        subnets = (one for of_zone in self.subnets.values() for one in of_zone.values())
+        subnets = (other for of_zone in self.subnets.values() for other in of_zone.values())
         zone = subnet.availability_zone
-        return [one for one in subnets if one.vpc_id == subnet.vpc_id and one.availability_zone != zone]
+        return [other for other in subnets if other.vpc_id == subnet.vpc_id and other.availability_zone != zone]
 
 
 def _copy_entries(records: DisruptionRecords, original: NetworkAcl, clone: NetworkAcl, first: int) -> None:
     """Copy the entries of a network ACL in their order, from a number on."""
-    copied = sorted((one for one in original.entries if _number(one) < DENY_IPV4), key=_number)
+    copied = sorted((entry for entry in original.entries if _number(entry) < DENY_IPV4), key=_number)
     for number, entry in enumerate(copied, first):
         records.create_network_acl_entry(
             network_acl_id=clone.id,
@@ -137,11 +139,11 @@ def _number(entry: Any) -> int:
 
 def _outside(blocks: Iterable[str]) -> Iterator[str]:
     """Return the CIDR blocks of all addresses that are in none of these."""
-    networks = [ipaddress.ip_network(one) for one in blocks]
-    for everything in map(ipaddress.ip_network, _EVERYTHING):
-        remaining: list[Any] = [everything]
+    networks = [ipaddress.ip_network(block) for block in blocks]
+    for address_space in map(ipaddress.ip_network, _EVERYTHING):
+        remaining: list[Any] = [address_space]
         for inside in networks:
-            remaining = [part for one in remaining for part in _without(one, inside)]
+            remaining = [part for network in remaining for part in _without(network, inside)]
         yield from map(str, sorted(remaining))
 
 
@@ -152,7 +154,7 @@ def _without(network: Any, inside: Any) -> Iterable[Any]:
 
 
 def _blocks(subnet: Any) -> list[str]:
-    return [canonical(one) for one in (subnet.cidr_block, subnet.ipv6_cidr) if one is not None]
+    return [canonical(block) for block in (subnet.cidr_block, subnet.ipv6_cidr) if block is not None]
 
 
 def _identifiers(prefix_list: Any) -> tuple[str, ...]:

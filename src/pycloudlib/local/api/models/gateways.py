@@ -130,7 +130,7 @@ class GatewayRecords(AddressRecords):
         for gateway_id in ids:
             if gateway_id not in self.nat_gateways:
                 raise EC2ClientError("NatGatewayNotFound", f"The Nat Gateway {gateway_id} was not found")
-        return [one for one in self.nat_gateways.values() if not ids or one.id in ids]
+        return [gateway for gateway in self.nat_gateways.values() if not ids or gateway.id in ids]
 
     def described_egress_gateways(self, ids: Sequence[str]) -> list[Any]:
         """Return egress-only internet gateways; no ids for all (DescribeEgressOnlyInternetGateways).
@@ -140,8 +140,8 @@ class GatewayRecords(AddressRecords):
         """
         for gateway_id in ids:
             self.get_egress_only_igw(gateway_id)
-        found: list[Any] = self.describe_egress_only_internet_gateways(list(ids) or None)
-        return found
+        gateways: list[Any] = self.describe_egress_only_internet_gateways(list(ids) or None)
+        return gateways
 
     def _has_internet_gateway(self, vpc_id: str) -> bool:
-        return any(one.vpc is not None and one.vpc.id == vpc_id for one in self.internet_gateways.values())
+        return any(gateway.vpc is not None and gateway.vpc.id == vpc_id for gateway in self.internet_gateways.values())

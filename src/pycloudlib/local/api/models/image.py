@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
 
-from pycloudlib.local.api.models.block_devices import BlockDevice, WantedDevices
+from pycloudlib.local.api.models.block_devices import BlockDevice, RequestedDevices
 from pycloudlib.local.api.models.snapshots import COPIED_FROM, LocalSnapshot
 from pycloudlib.local.api.moto_adapter import Ami
 from pycloudlib.local.images.catalog import Image
@@ -38,7 +38,7 @@ class ImageOptions:
     description: str
     image_tags: dict[str, str]
     snapshot_tags: dict[str, str]
-    devices: WantedDevices
+    devices: RequestedDevices
     with_tags: bool = False
 
 
@@ -137,7 +137,7 @@ class LocalAmi(Ami):
     @property
     def state_reason(self) -> dict[str, str] | None:
         """The reason for a failure; None without one."""
-        failed = next((one for one in self._snapshots() if one.status == "error"), None)
+        failed = next((snapshot for snapshot in self._snapshots() if snapshot.status == "error"), None)
         if failed is None:
             return None
         return {"Code": "Server.InternalError", "Message": failed.state_message or "a snapshot failed"}
@@ -160,8 +160,8 @@ class LocalAmi(Ami):
         return as_time(self.deprecation_time) <= datetime.now(timezone.utc)
 
     def _snapshots(self) -> list[LocalSnapshot]:
-        known = self.ec2_backend.snapshots
-        return [known[one] for one in self.snapshot_ids if one in known]
+        snapshots = self.ec2_backend.snapshots
+        return [snapshots[snapshot_id] for snapshot_id in self.snapshot_ids if snapshot_id in snapshots]
 
 
 class CatalogueAmi(LocalAmi):

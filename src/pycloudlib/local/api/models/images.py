@@ -101,9 +101,9 @@ class ImageRecords(SnapshotRecords):
         return prepared
 
     def _traits_of(self, instance: Instance) -> ImageTraits:
-        own = self.amis.get(instance.image_id)
-        if own is not None:
-            return own.traits
+        ami = self.amis.get(instance.image_id)
+        if ami is not None:
+            return ami.traits
         return ImageTraits(str(instance.architecture), instance.root_device_name, "legacy-bios")
 
     def register_image(  # type: ignore[override]
@@ -121,7 +121,7 @@ class ImageRecords(SnapshotRecords):
             source = self.get_snapshot(device.snapshot_id) if device.snapshot_id else None
             encrypted = device.encrypted or bool(source and source.encrypted)
             devices.append(replace(device, size_gb=size_gb, encrypted=encrypted))
-        root = next((one for one in devices if one.device_name == traits.root_device_name), None)
+        root = next((device for device in devices if device.device_name == traits.root_device_name), None)
         if root is None or not root.snapshot_id:
             raise EC2ClientError(
                 "InvalidBlockDeviceMapping",
@@ -166,8 +166,8 @@ class ImageRecords(SnapshotRecords):
             devices=devices,
         )
         ami.source_image_id, ami.source_image_region = source.id, source_region
-        own = {tag["key"]: tag["value"] for tag in source.get_tags()} if options.with_tags else {}
-        return self._add(ami, {**own, **options.image_tags})
+        tags = {tag["key"]: tag["value"] for tag in source.get_tags()} if options.with_tags else {}
+        return self._add(ami, {**tags, **options.image_tags})
 
     def _add(self, ami: LocalAmi, tags: dict[str, str]) -> LocalAmi:
         ami.add_tags(tags)
@@ -194,17 +194,19 @@ class ImageRecords(SnapshotRecords):
         """
         self._offer_catalogue()
         if filters:
-            found = [one for one in [self.amis.get(filters["image-id"])] if one]
+            images = [image for image in [self.amis.get(filters["image-id"])] if image]
         elif ami_ids:
-            found = self._named([one for one in ami_ids if one not in self.deleted_amis])
+            images = self._named([ami_id for ami_id in ami_ids if ami_id not in self.deleted_amis])
         else:
-            found = [one for one in self.amis.values() if include_deprecated or not self._is_hidden(one)]
+            images = [image for image in self.amis.values() if include_deprecated or not self._is_hidden(image)]
         if exec_users:
-            found = [one for one in found if any(self._may_launch(one, user) for user in exec_users)]
+            images = [image for image in images if any(self._may_launch(image, user) for user in exec_users)]
         if owners:
-            wanted = {self.account_id if one == "self" else one for one in owners}
-            found = [one for one in found if one.owner_id in wanted or one.owner_alias in wanted]
-        return found
+            requested_owners = {self.account_id if owner == "self" else owner for owner in owners}
+            images = [
+                image for image in images if image.owner_id in requested_owners or image.owner_alias in requested_owners
+            ]
+        return images
 
     def get_image(self, image_id: str) -> LocalAmi:
         """Return an AMI.
@@ -240,7 +242,7 @@ class ImageRecords(SnapshotRecords):
         self.deleted_amis.append(ami_id)
         if not with_snapshots:
             return
-        still_used = {one for other in self.amis.values() for one in other.snapshot_ids}
+        still_used = {snapshot_id for other in self.amis.values() for snapshot_id in other.snapshot_ids}
         for snapshot_id in set(ami.snapshot_ids) - still_used:
             self.delete_snapshot(snapshot_id)
 
@@ -294,13 +296,13 @@ class ImageRecords(SnapshotRecords):
         return super().get_snapshot(snapshot_id)
 
     def _named(self, image_ids: list[str]) -> list[LocalAmi]:
-        malformed = [one for one in image_ids if not one.startswith("ami-")]
+        malformed = [image_id for image_id in image_ids if not image_id.startswith("ami-")]
         if malformed:
             raise MalformedAMIIdError(malformed)
-        unknown = [one for one in image_ids if one not in self.amis]
+        unknown = [image_id for image_id in image_ids if image_id not in self.amis]
         if unknown:
             raise InvalidAMIIdError(unknown)
-        return [self.amis[one] for one in image_ids]
+        return [self.amis[image_id] for image_id in image_ids]
 
     def _is_hidden(self, ami: LocalAmi) -> bool:
         return ami.is_deprecated and ami.owner_id != self.account_id

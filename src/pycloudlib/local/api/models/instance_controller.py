@@ -185,7 +185,7 @@ class InstanceController(MachineOwner):
             else:
                 return
             run, public_ip = self._guest_run, self.instance.public_ip
-        self._driver.watch_guest(public_ip, partial(self._awaits, run), partial(self._guest_reported, run))
+        self._driver.watch_guest(public_ip, partial(self._is_awaiting_guest, run), partial(self._guest_reported, run))
 
     def machine_off(self, cause: PowerOffCause, detail: str) -> None:
         """Set the instance to stopped, or terminate it, after its machine went off."""
@@ -236,13 +236,13 @@ class InstanceController(MachineOwner):
         address = self.instance.public_ip
         return address is not None and self._driver.forwards_ssh(address)
 
-    def _awaits(self, run: int) -> bool:
+    def _is_awaiting_guest(self, run: int) -> bool:
         return run == self._guest_run and self._guest is GuestStatus.INITIALIZING and self.instance.state == "running"
 
-    def _guest_reported(self, run: int, answers: bool) -> None:
+    def _guest_reported(self, run: int, reachable: bool) -> None:
         with self._lock:
-            if self._awaits(run):
-                self._set_guest(GuestStatus.OK if answers else GuestStatus.IMPAIRED)
+            if self._is_awaiting_guest(run):
+                self._set_guest(GuestStatus.OK if reachable else GuestStatus.IMPAIRED)
 
     def _set_guest(self, status: GuestStatus) -> None:
         self._guest = status
@@ -263,12 +263,14 @@ class InstanceController(MachineOwner):
         """Return the devices that the machine has now."""
         root = self.instance.root_device_name
         mapped = self.instance.block_device_mapping
-        others = [name for name in sorted(mapped) if name != root and mapped[name].status != "detaching"]
-        volumes = [mapped[name] for name in (root, *others)]
+        data_devices = [name for name in sorted(mapped) if name != root and mapped[name].status != "detaching"]
+        volumes = [mapped[name] for name in (root, *data_devices)]
         interfaces = self.instance.ec2_backend.interfaces_of(self.instance)
         return Devices(
             disks=tuple(self._volumes.disk(volume.volume_id) for volume in volumes),
-            interfaces=tuple(one.machine_attachment() for one in interfaces if one.attachment_status != "detaching"),
+            interfaces=tuple(
+                interface.machine_attachment() for interface in interfaces if interface.attachment_status != "detaching"
+            ),
         )
 
     def _set_stopped(self, reason: StateReason) -> None:

@@ -12,48 +12,50 @@ from pycloudlib.local.api.filters import Matches, comparison
 
 
 def _interfaces(value: Callable[[Any], Any]) -> Callable[[Any], Iterable[Any]]:
-    return lambda instance: (value(one) for one in instance.nics.values())
+    return lambda instance: (value(interface) for interface in instance.nics.values())
 
 
 def _tags(name: str) -> Callable[[Any], Iterable[Any]]:
-    return lambda instance: (tag[name] for one in instance.nics.values() for tag in one.get_tags())
+    return lambda instance: (tag[name] for interface in instance.nics.values() for tag in interface.get_tags())
 
 
 def _associations(name: str) -> Callable[[Any], Iterable[Any]]:
     return lambda instance: (
         address["Association"][name]
-        for one in instance.nics.values()
-        for address in one.private_ip_addresses
+        for interface in instance.nics.values()
+        for address in interface.private_ip_addresses
         if name in (address.get("Association") or {})
     )
 
 
 def _primary_association(name: str) -> Callable[[Any], Iterable[Any]]:
-    return lambda instance: (one.association[name] for one in instance.nics.values() if name in one.association)
+    return lambda instance: (
+        interface.association[name] for interface in instance.nics.values() if name in interface.association
+    )
 
 
-def _nothing(_instance: Any) -> Iterable[Any]:
+def _no_values(_instance: Any) -> Iterable[Any]:
     """Return no values: no instance of the local EC2 has any."""
     return ()
 
 
 FILTERS: Mapping[str, Callable[[Any], Iterable[Any]]] = {
     "metadata-options.http-protocol-ipv4": lambda instance: [instance.metadata_options.http_endpoint],
-    "network-interface.addresses.association.carrier-ip": _nothing,
-    "network-interface.addresses.association.customer-owned-ip": _nothing,
+    "network-interface.addresses.association.carrier-ip": _no_values,
+    "network-interface.addresses.association.customer-owned-ip": _no_values,
     "network-interface.addresses.association.allocation-id": _associations("AllocationId"),
     "network-interface.addresses.association.association-id": _associations("AssociationId"),
     "network-interface.association.allocation-id": _primary_association("AllocationId"),
     "network-interface.association.association-id": _primary_association("AssociationId"),
-    "network-interface.attachment.instance-id": _interfaces(lambda one: one.instance.id),
-    "network-interface.attachment.instance-owner-id": _interfaces(lambda one: one.instance.owner_id),
-    "network-interface.availability-zone": _interfaces(lambda one: one.availability_zone),
-    "network-interface.deny-all-igw-traffic": _interfaces(lambda _one: False),
-    "network-interface.ipv6-native": _interfaces(lambda _one: False),
-    "network-interface.outpost-arn": _nothing,
+    "network-interface.attachment.instance-id": _interfaces(lambda interface: interface.instance.id),
+    "network-interface.attachment.instance-owner-id": _interfaces(lambda interface: interface.instance.owner_id),
+    "network-interface.availability-zone": _interfaces(lambda interface: interface.availability_zone),
+    "network-interface.deny-all-igw-traffic": _interfaces(lambda _interface: False),
+    "network-interface.ipv6-native": _interfaces(lambda _interface: False),
+    "network-interface.outpost-arn": _no_values,
     "network-interface.public-dns-name": _primary_association("PublicDnsName"),
-    "network-interface.requester-id": _nothing,
-    "network-interface.requester-managed": _interfaces(lambda _one: False),
+    "network-interface.requester-id": _no_values,
+    "network-interface.requester-managed": _interfaces(lambda _interface: False),
     "network-interface.tag-key": _tags("key"),
     "network-interface.tag-value": _tags("value"),
 }

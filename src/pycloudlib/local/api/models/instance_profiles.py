@@ -150,10 +150,10 @@ class InstanceProfileRecords(LocalRecords):
         )
 
     def _credentials(self, instance: Instance, role_arn: str, now: datetime) -> RoleCredentials:
-        known = self._role_credentials.get((instance.id, role_arn))
-        if known is not None and now < known.updated + RENEWED_AFTER and assumed_role(known.access_key_id):
-            return known
-        made: AssumedRole = assume_role(
+        cached = self._role_credentials.get((instance.id, role_arn))
+        if cached is not None and now < cached.updated + RENEWED_AFTER and assumed_role(cached.access_key_id):
+            return cached
+        role: AssumedRole = assume_role(
             self.account_id,
             self.region_name,
             role_arn=role_arn,
@@ -161,11 +161,11 @@ class InstanceProfileRecords(LocalRecords):
             seconds=int(CREDENTIALS_LAST.total_seconds()),
         )
         credentials = RoleCredentials(
-            access_key_id=made.access_key_id,
-            secret_access_key=made.secret_access_key,
-            token=made.session_token,
+            access_key_id=role.access_key_id,
+            secret_access_key=role.secret_access_key,
+            token=role.session_token,
             updated=now,
-            expires=made.expiration.replace(tzinfo=timezone.utc),
+            expires=role.expiration.replace(tzinfo=timezone.utc),
         )
         self._role_credentials[instance.id, role_arn] = credentials
         return credentials

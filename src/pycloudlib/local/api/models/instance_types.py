@@ -110,10 +110,10 @@ def describe_type(instance_type: str | None) -> Mapping[str, Any]:
         EC2ClientError: the type is unknown (InvalidParameterValue).
     """
     add_further_types()
-    found: Mapping[str, Any] | None = INSTANCE_TYPES.get(instance_type or DEFAULT_INSTANCE_TYPE)
-    if found is None:
+    description: Mapping[str, Any] | None = INSTANCE_TYPES.get(instance_type or DEFAULT_INSTANCE_TYPE)
+    if description is None:
         raise EC2ClientError("InvalidParameterValue", f"Invalid value '{instance_type}' for InstanceType.")
-    return found
+    return description
 
 
 def check_architecture(instance_type: str | None, architecture: str) -> None:
@@ -144,12 +144,12 @@ def disk_bus(instance_type: str | None) -> DiskBus:
     return DiskBus.NVME if on_nitro else DiskBus.VIRTIO
 
 
-def cpu_options(instance_type: str | None, wanted: Mapping[str, Any]) -> dict[str, int]:
+def cpu_options(instance_type: str | None, requested: Mapping[str, Any]) -> dict[str, int]:
     """Return the CoreCount and ThreadsPerCore of an instance.
 
     Args:
         instance_type: the instance type; None for the default type.
-        wanted: CpuOptions of the request, with both members or none.
+        requested: CpuOptions of the request, with both members or none.
 
     Raises:
         EC2ClientError: one member is missing (InvalidParameterCombination), or the type does not support a value
@@ -158,21 +158,21 @@ def cpu_options(instance_type: str | None, wanted: Mapping[str, Any]) -> dict[st
     cpus = describe_type(instance_type)["VCpuInfo"]
     threads = int(cpus.get("DefaultThreadsPerCore", 1))
     cores = int(cpus.get("DefaultCores", max(1, int(cpus["DefaultVCpus"]) // threads)))
-    if not wanted:
+    if not requested:
         return {"CoreCount": cores, "ThreadsPerCore": threads}
-    if wanted.get("CoreCount") is None or wanted.get("ThreadsPerCore") is None:
+    if requested.get("CoreCount") is None or requested.get("ThreadsPerCore") is None:
         raise EC2ClientError("InvalidParameterCombination", "CpuOptions must have both CoreCount and ThreadsPerCore")
     for name, valid in (
         ("CoreCount", cpus.get("ValidCores", [cores])),
         ("ThreadsPerCore", cpus.get("ValidThreadsPerCore", [threads])),
     ):
-        if int(wanted[name]) not in valid:
+        if int(requested[name]) not in valid:
             raise EC2ClientError(
                 "InvalidParameterValue",
-                f"Invalid value '{wanted[name]}' for CpuOptions.{name}. Valid for {instance_type}: "
-                f"{', '.join(str(one) for one in valid)}",
+                f"Invalid value '{requested[name]}' for CpuOptions.{name}. Valid for {instance_type}: "
+                f"{', '.join(str(count) for count in valid)}",
             )
-    return {"CoreCount": int(wanted["CoreCount"]), "ThreadsPerCore": int(wanted["ThreadsPerCore"])}
+    return {"CoreCount": int(requested["CoreCount"]), "ThreadsPerCore": int(requested["ThreadsPerCore"])}
 
 
 class MachineSizes:
@@ -197,18 +197,18 @@ class MachineSizes:
         """
         memory_mib = int(describe_type(instance_type)["MemoryInfo"]["SizeInMiB"])
         cpus = cpu["CoreCount"] * cpu["ThreadsPerCore"]
-        given = min(memory_mib, self._max_memory_mib), min(cpus, self._max_cpus)
+        capped = min(memory_mib, self._max_memory_mib), min(cpus, self._max_cpus)
         name = instance_type or DEFAULT_INSTANCE_TYPE
-        if given != (memory_mib, cpus) and name not in self._reported:
+        if capped != (memory_mib, cpus) and name not in self._reported:
             self._reported.add(name)
             logger.info(
                 "%s has %d MiB and %d CPUs on EC2; its machines have %d MiB and %d CPUs here",
                 name,
                 memory_mib,
                 cpus,
-                *given,
+                *capped,
             )
-        return given
+        return capped
 
 
 def _description(name: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from pycloudlib.local.api.models.block_devices import BlockDevice, WantedDevices, merge
+from pycloudlib.local.api.models.block_devices import BlockDevice, RequestedDevices, merge
 from pycloudlib.local.api.models.image import ROOT_VOLUME_TYPE, LocalAmi
 from pycloudlib.local.api.models.instance import LocalInstance, local_instance
 from pycloudlib.local.api.models.instance_controller import InstanceController
@@ -96,7 +96,7 @@ class InstanceRecords(
                 kwargs["security_group_ids"] = [self.get_default_security_group(subnet.vpc_id)]
             self.require_room(kwargs["subnet_id"], options.max_count)
         firmware = firmware_for(ami.boot_mode, nitro=disk_bus(instance_type) is DiskBus.NVME)
-        with self.nothing_left_on_failure():
+        with self.rollback_on_failure():
             reservation: Reservation = super().run_instances(
                 image_id, options.max_count, user_data, security_group_names, **kwargs
             )
@@ -246,7 +246,7 @@ class InstanceRecords(
     def _controllers(self, instance_ids: list[str]) -> list[InstanceController]:
         return [self.controllers[instance.id] for instance in self.get_multi_instances_by_id(instance_ids)]
 
-    def _volumes_of_launch(self, ami: LocalAmi, wanted: WantedDevices) -> list[BlockDevice]:
+    def _volumes_of_launch(self, ami: LocalAmi, requested: RequestedDevices) -> list[BlockDevice]:
         """Return the block devices of a launch: the image's, merged with the request's.
 
         Raises:
@@ -257,7 +257,7 @@ class InstanceRecords(
             replace(
                 device, volume_type=device.volume_type or (ROOT_VOLUME_TYPE if device.device_name == root else None)
             )
-            for device in merge(ami.devices, wanted)
+            for device in merge(ami.devices, requested)
         ]
         if not any(device.device_name == root and device.snapshot_id for device in devices):
             raise EC2ClientError("InvalidBlockDeviceMapping", f"The root device '{root}' has to have a snapshot")
@@ -268,8 +268,8 @@ class InstanceRecords(
             self.check_block_device(device)
         return devices
 
-    def _profile_of_launch(self, wanted: Mapping[str, Any]) -> InstanceProfile | None:
-        name, arn = wanted.get("iam_instance_profile_name"), wanted.get("iam_instance_profile_arn")
+    def _profile_of_launch(self, parameters: Mapping[str, Any]) -> InstanceProfile | None:
+        name, arn = parameters.get("iam_instance_profile_name"), parameters.get("iam_instance_profile_arn")
         return self.find_profile(name, arn) if name or arn else None
 
     def _public_key(self, key_name: str | None) -> str:

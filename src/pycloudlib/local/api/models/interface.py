@@ -37,7 +37,7 @@ class LocalInterface(NetworkInterface):
         self._auto_public_ip: str | None = None
         self.attachment_status = "attached"
         super().__init__(*args, **kwargs)
-        self._tell_names()
+        self._update_names()
 
     @property
     def network_interface_id(self) -> str:
@@ -61,7 +61,7 @@ class LocalInterface(NetworkInterface):
     @auto_public_ip.setter
     def auto_public_ip(self, address: str | None) -> None:
         self._auto_public_ip = address
-        self._tell_associations()
+        self._update_associations()
 
     def check_auto_public_ip(self) -> None:
         """No-op: the machine driver allocates public addresses, not moto."""
@@ -76,7 +76,7 @@ class LocalInterface(NetworkInterface):
     @property
     def private_ips(self) -> tuple[str, ...]:
         """The private addresses, the primary one first."""
-        return tuple(one["PrivateIpAddress"] for one in self.private_ip_addresses)
+        return tuple(address["PrivateIpAddress"] for address in self.private_ip_addresses)
 
     @property
     def public_ips(self) -> dict[str, str]:
@@ -99,17 +99,17 @@ class LocalInterface(NetworkInterface):
             self._elastic.pop(private_ip, None)
         else:
             self._elastic[private_ip] = address
-        self._tell_associations()
+        self._update_associations()
 
     def add_private_ips(self, addresses: list[str]) -> None:
         """Add secondary private addresses."""
-        self.private_ip_addresses.extend({"Primary": False, "PrivateIpAddress": one} for one in addresses)
-        self._tell_names()
+        self.private_ip_addresses.extend({"Primary": False, "PrivateIpAddress": address} for address in addresses)
+        self._update_names()
 
     def remove_private_ips(self, addresses: list[str]) -> None:
         """Remove private addresses."""
         self.private_ip_addresses[:] = [
-            one for one in self.private_ip_addresses if one["PrivateIpAddress"] not in addresses
+            address for address in self.private_ip_addresses if address["PrivateIpAddress"] not in addresses
         ]
 
     @property
@@ -176,18 +176,18 @@ class LocalInterface(NetworkInterface):
 
     def public_names_changed(self) -> None:
         """Update the public host names after a change of the VPC's DNS attributes."""
-        self._tell_associations()
+        self._update_associations()
 
-    def _tell_associations(self) -> None:
-        for one in self.private_ip_addresses:
-            one.pop("Association", None)
-            association = self._association(one["PrivateIpAddress"])
+    def _update_associations(self) -> None:
+        for address in self.private_ip_addresses:
+            address.pop("Association", None)
+            association = self._association(address["PrivateIpAddress"])
             if association:
-                one["Association"] = association
+                address["Association"] = association
 
-    def _tell_names(self) -> None:
-        for one in self.private_ip_addresses:
-            one["PrivateDnsName"] = private_dns_name(one["PrivateIpAddress"], self.ec2_backend.region_name)
+    def _update_names(self) -> None:
+        for address in self.private_ip_addresses:
+            address["PrivateDnsName"] = private_dns_name(address["PrivateIpAddress"], self.ec2_backend.region_name)
         self.private_dns_name = private_dns_name(str(self.private_ip_address), self.ec2_backend.region_name)
 
 

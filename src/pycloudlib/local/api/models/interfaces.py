@@ -52,19 +52,21 @@ class InterfaceRecords(LocalRecords):
         Raises:
             EC2ClientError: an address or a security group is invalid.
         """
-        place: Any = self.get_subnet(subnet) if isinstance(subnet, str) else subnet
-        kwargs |= self._left_out_at_launch(kwargs.get("device_index"))
+        subnet_record: Any = self.get_subnet(subnet) if isinstance(subnet, str) else subnet
+        kwargs |= self._dropped_at_launch(kwargs.get("device_index"))
         description = kwargs.pop("description", description)
         private_ip_addresses = kwargs.pop("private_ip_addresses", private_ip_addresses)
-        one = private_ip_address[0] if isinstance(private_ip_address, list) else private_ip_address
-        private = _private_ips(place, one, private_ip_addresses or [], int(kwargs.pop("secondary_ips_count", 0) or 0))
-        kwargs["ipv6_addresses"] = _ipv6_ips(
-            place, kwargs.get("ipv6_addresses") or [], int(kwargs.pop("ipv6_address_count", 0) or 0)
+        primary_ip = private_ip_address[0] if isinstance(private_ip_address, list) else private_ip_address
+        private = _private_ips(
+            subnet_record, primary_ip, private_ip_addresses or [], int(kwargs.pop("secondary_ips_count", 0) or 0)
         )
-        self._require_groups(place, group_ids or [])
+        kwargs["ipv6_addresses"] = _ipv6_ips(
+            subnet_record, kwargs.get("ipv6_addresses") or [], int(kwargs.pop("ipv6_address_count", 0) or 0)
+        )
+        self._require_groups(subnet_record, group_ids or [])
         interface = LocalInterface(  # type: ignore[abstract]  # moto's base class is for CloudFormation
             self,
-            place,
+            subnet_record,
             private[0],
             [{"Primary": ip == private[0], "PrivateIpAddress": ip} for ip in private],
             group_ids=group_ids,
@@ -209,12 +211,12 @@ class InterfaceRecords(LocalRecords):
     def assign_ipv6_ips(self, eni_id: str, addresses: list[str], count: int) -> list[str]:
         """Assign IPv6 addresses, and return the new ones (AssignIpv6Addresses)."""
         interface = self.interface(eni_id)
-        new = _ipv6_ips(_subnet(interface), addresses, len(addresses) + count)
+        assigned = _ipv6_ips(_subnet(interface), addresses, len(addresses) + count)
         if interface.instance is not None:
-            _require_ipv6_room(interface.instance, len(interface.ipv6_addresses) + len(new))
-        interface.ipv6_addresses.extend(new)
+            _require_ipv6_room(interface.instance, len(interface.ipv6_addresses) + len(assigned))
+        interface.ipv6_addresses.extend(assigned)
         self.interface_changed(interface)
-        return new
+        return assigned
 
     def unassign_ipv6_addresses(self, eni_id: str, ips: list[str] | None = None) -> list[str]:
         """Remove IPv6 addresses, and return the removed ones (UnassignIpv6Addresses)."""
@@ -290,10 +292,10 @@ class InterfaceRecords(LocalRecords):
     def _attached(self, instance: Instance, interface_id: str, status: str) -> list[LocalInterface]:
         if instance.state in _ENDED:
             return []
-        interfaces = [one for one in self.interfaces_of(instance) if one.id == interface_id]
-        return [one for one in interfaces if one.attachment_status == status]
+        interfaces = [interface for interface in self.interfaces_of(instance) if interface.id == interface_id]
+        return [interface for interface in interfaces if interface.attachment_status == status]
 
-    def _left_out_at_launch(self, device_index: int | None) -> dict[str, Any]:
+    def _dropped_at_launch(self, device_index: int | None) -> dict[str, Any]:
         """Return launch parameters of an interface that moto drops. LaunchInterfaceRecords overrides this."""
         return {}
 
@@ -310,8 +312,8 @@ class InterfaceRecords(LocalRecords):
                 "InvalidParameterCombination",
                 "You may not attach a network interface to an instance if they are not in the same availability zone",
             )
-        most = _limit(instance, "MaximumNetworkInterfaces")
-        if len(instance.nics) >= most:
+        maximum = _limit(instance, "MaximumNetworkInterfaces")
+        if len(instance.nics) >= maximum:
             raise EC2ClientError(
                 "AttachmentLimitExceeded",
                 f"Interface count {len(instance.nics) + 1} exceeds the limit for {instance.instance_type}",
@@ -348,30 +350,30 @@ def _subnet(interface: LocalInterface) -> LocalSubnet:
     return subnet
 
 
-def _private_ips(subnet: LocalSubnet, primary: str | None, wanted: Sequence[Any], more: int) -> list[str]:
+def _private_ips(subnet: LocalSubnet, primary: str | None, requested: Sequence[Any], secondary_count: int) -> list[str]:
     """Choose or validate an interface's private addresses, the primary one first."""
-    specs = [{"PrivateIpAddress": one} if isinstance(one, str) else one for one in wanted]
-    if not all(one.get("PrivateIpAddress") for one in specs):
+    specs = [{"PrivateIpAddress": spec} if isinstance(spec, str) else spec for spec in requested]
+    if not all(spec.get("PrivateIpAddress") for spec in specs):
         raise EC2ClientError("MissingParameter", "The request must contain the parameter privateIpAddress")
-    said = [one["PrivateIpAddress"] for one in specs if one.get("Primary")]
-    if len(said) > 1:
+    primary_ips = [spec["PrivateIpAddress"] for spec in specs if spec.get("Primary")]
+    if len(primary_ips) > 1:
         raise EC2ClientError("InvalidParameterValue", "Only one private address can be the primary one.")
-    named = [one["PrivateIpAddress"] for one in specs]
-    first = said[0] if said else primary
+    named = [spec["PrivateIpAddress"] for spec in specs]
+    first = primary_ips[0] if primary_ips else primary
     ordered = list(dict.fromkeys([first, *named])) if first else named
     for address in ordered:
         subnet.require_free(address)
-    count = max(1, len(ordered)) + more
+    count = max(1, len(ordered)) + secondary_count
     subnet.require_room(count)
     while len(ordered) < count:
         ordered.append(subnet.choose(ordered))
     return ordered
 
 
-def _ipv6_ips(subnet: LocalSubnet, wanted: Sequence[str], count: int) -> list[str]:
+def _ipv6_ips(subnet: LocalSubnet, requested: Sequence[str], count: int) -> list[str]:
     """Choose or validate an interface's IPv6 addresses."""
-    chosen = [subnet.require_free_ipv6(address) for address in wanted]
-    if not wanted and not count and subnet.assign_ipv6_address_on_creation and subnet.ipv6_cidr:
+    chosen = [subnet.require_free_ipv6(address) for address in requested]
+    if not requested and not count and subnet.assign_ipv6_address_on_creation and subnet.ipv6_cidr:
         count = 1
     if count > MOST_IPV6:
         raise EC2ClientError(
@@ -428,5 +430,5 @@ def _require_ipv6_room(instance: Instance, count: int) -> None:
 
 
 def _limit(instance: Instance, name: str) -> int:
-    known = INSTANCE_TYPES.get(instance.instance_type) or {}
-    return int(known.get("NetworkInfo", {}).get(name, 1))
+    description = INSTANCE_TYPES.get(instance.instance_type) or {}
+    return int(description.get("NetworkInfo", {}).get(name, 1))

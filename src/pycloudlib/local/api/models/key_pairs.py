@@ -83,8 +83,8 @@ class KeyPairRecords(LocalRecords):
             if name not in self.key_pairs:
                 raise EC2ClientError("InvalidKeyPair.NotFound", f"The key pair '{name}' does not exist")
         chosen = {*names, *(key_pair.key_name for key_pair in self._of_ids(key_pair_ids))}
-        found: list[KeyPair] = super().describe_key_pairs(sorted(chosen))
-        return found
+        key_pairs: list[KeyPair] = super().describe_key_pairs(sorted(chosen))
+        return key_pairs
 
     def _of_ids(self, key_pair_ids: Sequence[str]) -> list[KeyPair]:
         by_id = {key_pair.id: key_pair for key_pair in self.key_pairs.values()}

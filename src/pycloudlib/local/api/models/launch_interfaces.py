@@ -18,19 +18,19 @@ class LaunchInterfaceRecords(InterfaceRecords):
         self._launch_specs: Mapping[int, Mapping[str, Any]] = {}
         super().__init__(region_name, account_id)
 
-    def prepare_launch(self, count: int, wanted: Mapping[str, Any], default_subnet_id: Callable[[], str]) -> None:
+    def prepare_launch(self, count: int, parameters: Mapping[str, Any], default_subnet_id: Callable[[], str]) -> None:
         """Validate and complete the network interfaces of a launch, before creating anything.
 
         Args:
             count: the number of instances to launch.
-            wanted: the parameters of the launch; "nics" is completed in place.
+            parameters: the parameters of the launch; "nics" is completed in place.
             default_subnet_id: returns the subnet of an interface without SubnetId.
         """
-        specs: list[dict[str, Any]] = wanted.get("nics") or []
+        specs: list[dict[str, Any]] = parameters.get("nics") or []
         self._launch_specs = {
-            0: {"Ipv6Addresses": self.launch_ipv6, "Ipv6AddressCount": wanted.get("ipv6_address_count")}
+            0: {"Ipv6Addresses": self.launch_ipv6, "Ipv6AddressCount": parameters.get("ipv6_address_count")}
         }
-        if count > 1 and (wanted.get("private_ip") or any(_names_one(spec) for spec in specs)):
+        if count > 1 and (parameters.get("private_ip") or any(_is_for_one_instance(spec) for spec in specs)):
             raise EC2ClientError(
                 "InvalidParameterCombination", "Several instances cannot have the same address or network interface."
             )
@@ -53,14 +53,16 @@ class LaunchInterfaceRecords(InterfaceRecords):
             )
 
     @contextmanager
-    def nothing_left_on_failure(self) -> Iterator[None]:
+    def rollback_on_failure(self) -> Iterator[None]:
         """Roll back moto's records of a failed launch."""
         interfaces, reservations = dict(self.enis), dict(self.reservations)
         try:
             yield
         except BaseException:
-            for made in [one for one in self.reservations if one not in reservations]:
-                del self.reservations[made]
+            for reservation_id in [
+                reservation_id for reservation_id in self.reservations if reservation_id not in reservations
+            ]:
+                del self.reservations[reservation_id]
             for interface_id in list(self.enis):
                 instance = self.enis[interface_id].instance
                 if interface_id not in interfaces:
@@ -83,31 +85,31 @@ class LaunchInterfaceRecords(InterfaceRecords):
             tags: the tags of the interfaces that the launch created.
         """
         self._launch_specs = {}
-        kept = {int(spec["DeviceIndex"]) for spec in specs if spec.get("DeleteOnTermination") is False}
-        given = {int(spec["DeviceIndex"]) for spec in specs if spec.get("NetworkInterfaceId")}
+        kept_indices = {int(spec["DeviceIndex"]) for spec in specs if spec.get("DeleteOnTermination") is False}
+        attached_indices = {int(spec["DeviceIndex"]) for spec in specs if spec.get("NetworkInterfaceId")}
         for index, interface in instance.nics.items():
-            if index not in given:
+            if index not in attached_indices:
                 # As on EC2, DeleteOnTermination defaults to true for interfaces that the launch created.
-                interface.delete_on_termination = index not in kept
+                interface.delete_on_termination = index not in kept_indices
                 interface.add_tags(dict(tags))
             self.interface_moved(local_interface(interface))
         if specs:
             instance.security_groups = list(instance.nics[0].group_set)
 
-    def _left_out_at_launch(self, device_index: int | None) -> dict[str, Any]:
+    def _dropped_at_launch(self, device_index: int | None) -> dict[str, Any]:
         """Return the members of a NetworkInterfaces specification that moto drops."""
         spec = self._launch_specs.get(device_index) if device_index is not None else None
         if spec is None:
             return {}
-        found: dict[str, Any] = {
+        members: dict[str, Any] = {
             "description": spec.get("Description") or "",
             "secondary_ips_count": spec.get("SecondaryPrivateIpAddressCount"),
-            "ipv6_addresses": [one["Ipv6Address"] for one in spec.get("Ipv6Addresses", [])],
+            "ipv6_addresses": [address["Ipv6Address"] for address in spec.get("Ipv6Addresses", [])],
             "ipv6_address_count": spec.get("Ipv6AddressCount"),
         }
         if spec.get("PrivateIpAddresses"):
-            found["private_ip_addresses"] = spec["PrivateIpAddresses"]
-        return found
+            members["private_ip_addresses"] = spec["PrivateIpAddresses"]
+        return members
 
 
 def _check_specs(specs: Sequence[Mapping[str, Any]]) -> None:
@@ -131,6 +133,6 @@ def _new_addresses(spec: Mapping[str, Any]) -> int:
     return max(1, len(spec.get("PrivateIpAddresses") or [])) + int(spec.get("SecondaryPrivateIpAddressCount") or 0)
 
 
-def _names_one(spec: Mapping[str, Any]) -> bool:
+def _is_for_one_instance(spec: Mapping[str, Any]) -> bool:
     """Return whether a specification names an interface or address that only one instance can have."""
     return any(spec.get(name) for name in ("NetworkInterfaceId", "PrivateIpAddress", "PrivateIpAddresses"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pycloudlib.local.api.models.block_devices import WantedDevices, parse
+from pycloudlib.local.api.models.block_devices import RequestedDevices, parse
 
 TEMPLATE_TAG = "aws:ec2launchtemplate:"
 
@@ -34,7 +34,7 @@ class LaunchOptions:
     max_count: int = 1
     client_token: str | None = None
     disable_api_termination: bool = False
-    devices: WantedDevices = field(default_factory=WantedDevices)
+    devices: RequestedDevices = field(default_factory=RequestedDevices)
     placement: Mapping[str, Any] = field(default_factory=dict)
     cpu: Mapping[str, Any] = field(default_factory=dict)
     cpu_credits: str | None = None

@@ -44,7 +44,7 @@ def launch_template_data(instance: LocalInstance, volumes: Mapping[str, Volume])
             "InstanceMetadataTags": options.instance_metadata_tags,
         },
         "Monitoring": {"Enabled": instance.monitored},
-        "NetworkInterfaces": [_interface(index, one) for index, one in sorted(instance.nics.items())],
+        "NetworkInterfaces": [_interface(index, interface) for index, interface in sorted(instance.nics.items())],
         "Placement": {
             "AvailabilityZone": placement.zone,
             "GroupName": placement.group_name,
@@ -82,8 +82,8 @@ def _interface(index: int, interface: Any) -> dict[str, Any]:
         "Ipv6Addresses": [{"Ipv6Address": address} for address in interface.ipv6_addresses],
         "NetworkCardIndex": 0,
         "PrivateIpAddresses": [
-            {"Primary": bool(one["Primary"]), "PrivateIpAddress": one["PrivateIpAddress"]}
-            for one in interface.private_ip_addresses
+            {"Primary": bool(address["Primary"]), "PrivateIpAddress": address["PrivateIpAddress"]}
+            for address in interface.private_ip_addresses
         ],
         "SubnetId": interface.subnet.id,
     }

@@ -45,16 +45,16 @@ class LaunchTemplateRecords(LocalRecords):
         Raises:
             EC2ClientError: the version does not exist (InvalidLaunchTemplateId.VersionNotFound).
         """
-        wanted = str(version or "$Default")
-        if wanted == "$Latest":
+        requested = str(version or "$Default")
+        if requested == "$Latest":
             return template.latest_version()
-        number = str(template.default_version_number) if wanted == "$Default" else wanted
-        for one in template.versions:
-            if str(one.number) == number:
-                return one
+        number = str(template.default_version_number) if requested == "$Default" else requested
+        for candidate in template.versions:
+            if str(candidate.number) == number:
+                return candidate
         raise EC2ClientError(
             "InvalidLaunchTemplateId.VersionNotFound",
-            f"Could not find launch template version {wanted} for launch template {template.id}",
+            f"Could not find launch template version {requested} for launch template {template.id}",
         )
 
     def add_launch_template_version(
@@ -65,7 +65,7 @@ class LaunchTemplateRecords(LocalRecords):
         The number of a deleted version is not given again.
         """
         source = self.launch_template_version(template, source_version).data if source_version else {}
-        number = 1 + max(self._last_versions.get(template.id, 0), *(one.number for one in template.versions))
+        number = 1 + max(self._last_versions.get(template.id, 0), *(existing.number for existing in template.versions))
         version = LaunchTemplateVersion(template, number, {**source, **data}, description or "")
         template.versions.append(version)
         self._last_versions[template.id] = number
@@ -77,11 +77,11 @@ class LaunchTemplateRecords(LocalRecords):
         Raises:
             EC2ClientError: the version does not exist, or is the default version.
         """
-        found = self.launch_template_version(template, version)
-        if found.number == template.default_version_number:
+        found_version = self.launch_template_version(template, version)
+        if found_version.number == template.default_version_number:
             raise EC2ClientError("unexpectedError", "The default version of a launch template cannot be deleted")
-        template.versions.remove(found)
-        return found
+        template.versions.remove(found_version)
+        return found_version
 
     def launch_parameters(self, request: Parameters) -> dict[str, Any]:
         """Merge the parameters of RunInstances with those of its launch template.
@@ -120,12 +120,12 @@ def _merged(template: Parameters, request: Parameters) -> dict[str, Any]:
 
 
 def _merged_by(key: str, first: Sequence[Parameters], second: Sequence[Parameters]) -> list[Parameters]:
-    return list({one.get(key): one for one in (*first, *second)}.values())
+    return list({item.get(key): item for item in (*first, *second)}.values())
 
 
 def _merged_tags(first: Sequence[Parameters], second: Sequence[Parameters]) -> list[Parameters]:
     tags: dict[str, Sequence[Parameters]] = {}
-    for one in (*first, *second):
-        kind = str(one.get("ResourceType"))
-        tags[kind] = _merged_by("Key", tags.get(kind, ()), one.get("Tags") or ())
-    return [{"ResourceType": kind, "Tags": list(given)} for kind, given in tags.items()]
+    for specification in (*first, *second):
+        kind = str(specification.get("ResourceType"))
+        tags[kind] = _merged_by("Key", tags.get(kind, ()), specification.get("Tags") or ())
+    return [{"ResourceType": kind, "Tags": list(kind_tags)} for kind, kind_tags in tags.items()]

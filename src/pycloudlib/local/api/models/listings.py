@@ -26,23 +26,25 @@ class ListingRecords(LocalRecords):
         Raises:
             EC2ClientError: an instance id is unknown.
         """
-        wanted = set(instance_ids)
-        unknown = sorted(wanted - self.controllers.keys())
+        requested = set(instance_ids)
+        unknown = sorted(requested - self.controllers.keys())
         if unknown:
             raise InvalidInstanceIdError(unknown)
         launches = self.reservations
-        if wanted:
-            named = {self.controllers[one].reservation_id for one in wanted}
-            launches = {one: self.reservations[one] for one in named}
-        found = []
+        if requested:
+            named = {self.controllers[instance_id].reservation_id for instance_id in requested}
+            launches = {reservation_id: self.reservations[reservation_id] for reservation_id in named}
+        matching = []
         for reservation in launches.values():
             if not launch_matches(reservation):
                 continue
             instances = [
-                one for one in reservation.instances if (not wanted or one.id in wanted) and instance_matches(one)
+                instance
+                for instance in reservation.instances
+                if (not requested or instance.id in requested) and instance_matches(instance)
             ]
             if instances:
                 part = copy.copy(reservation)
                 part.instances = instances
-                found.append(part)
-        return found
+                matching.append(part)
+        return matching

@@ -57,7 +57,7 @@ class NetworkAclRecords(LocalRecords):
             self._add_entry(acl, DENY_IPV6, "deny", "::/0", egress=egress)
 
     def _add_entry(self, acl: NetworkAcl, number: int, action: str, cidr: str, *, egress: bool) -> None:
-        if any((one.rule_number, one.egress) == (number, egress) for one in acl.entries):
+        if any((existing.rule_number, existing.egress) == (number, egress) for existing in acl.entries):
             return
         self.create_network_acl_entry(
             network_acl_id=acl.id,
@@ -83,8 +83,8 @@ def checked_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         EC2ClientError: a value is invalid (InvalidParameterValue), or missing (MissingParameter).
     """
-    given = str(entry["protocol"]).lower()
-    protocol = _NUMBERS.get(given, given)
+    protocol_text = str(entry["protocol"]).lower()
+    protocol = _NUMBERS.get(protocol_text, protocol_text)
     if protocol != "-1" and not (protocol.isdecimal() and int(protocol) <= _LAST_PROTOCOL):
         raise _invalid("protocol", entry["protocol"])
     if protocol in _WITH_PORTS:

@@ -94,28 +94,28 @@ class LocalParameterStore(SimpleSystemManagerBackend):
         Args:
             name: the name or ARN, optionally followed by a colon and a version or label.
         """
-        wanted, selector = _public_name(name)
-        if not wanted:
+        public_name, selector = _public_name(name)
+        if not public_name:
             return super().get_parameter(name)
-        parameter = self._public().get(wanted)
+        parameter = self._public().get(public_name)
         if parameter is None:
             return None
         if selector and selector != str(parameter.version):
-            raise ParameterVersionNotFound(f"Systems Manager could not find version {selector} of {wanted}.")
-        return _as_motos(parameter)
+            raise ParameterVersionNotFound(f"Systems Manager could not find version {selector} of {public_name}.")
+        return _to_moto(parameter)
 
     def get_parameters(self, names: list[str]) -> dict[str, Parameter]:
         """Return parameters by name, leaving out unknown names (GetParameters)."""
         # moto validates the number of names.
-        found = super().get_parameters(
-            names if len(names) > MAX_RESULTS else [n for n in names if not _public_name(n)[0]]
+        parameters = super().get_parameters(
+            names if len(names) > MAX_RESULTS else [name for name in names if not _public_name(name)[0]]
         )
         for name in names:
             if _public_name(name)[0]:
                 parameter = self._optional(name)
                 if parameter is not None:
-                    found[name] = parameter
-        return found
+                    parameters[name] = parameter
+        return parameters
 
     def get_parameters_by_path(
         self,
@@ -145,7 +145,7 @@ class LocalParameterStore(SimpleSystemManagerBackend):
         ]
         start = int(next_token or 0)
         end = start + max_results
-        return [_as_motos(one) for one in below[start:end]], str(end) if end < len(below) else None
+        return [_to_moto(parameter) for parameter in below[start:end]], str(end) if end < len(below) else None
 
     def _optional(self, name: str) -> Parameter | None:
         try:
@@ -203,17 +203,17 @@ def _check_value(value: str, allowed_pattern: str | None) -> None:
         )
 
 
-def _tier(value: str, wanted: str | None, before: str | None) -> str:
-    """Return the tier of a parameter: the wanted one, or the one that its value needs.
+def _tier(value: str, requested: str | None, current: str | None) -> str:
+    """Return the tier of a parameter: the requested one, or the one that its value needs.
 
     Raises:
         SSMException: the value is too long for the tier, or the parameter would get a lower tier.
     """
-    tier = wanted or before or STANDARD
+    tier = requested or current or STANDARD
     size = len(value.encode())
     if tier == INTELLIGENT:
-        tier = ADVANCED if before == ADVANCED or size > _SIZES[STANDARD] else STANDARD
-    if tier == STANDARD and before == ADVANCED:
+        tier = ADVANCED if current == ADVANCED or size > _SIZES[STANDARD] else STANDARD
+    if tier == STANDARD and current == ADVANCED:
         raise ValidationException(
             "This parameter uses the advanced-parameter tier. You can't downgrade a parameter from the "
             "advanced-parameter tier to the standard-parameter tier."
@@ -242,7 +242,7 @@ def _public_name(name: str) -> tuple[str, str]:
     return plain[0], plain[1] if len(plain) > 1 else ""
 
 
-def _as_motos(parameter: PublicParameter) -> Parameter:
+def _to_moto(parameter: PublicParameter) -> Parameter:
     return Parameter(  # type: ignore[abstract]  # as moto's own is
         account_id="",
         name=parameter.name,

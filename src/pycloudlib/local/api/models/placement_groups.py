@@ -82,7 +82,7 @@ class PlacementGroupRecords(LocalRecords):
             for controller in self.controllers.values()
             if controller.instance.state != "terminated"
         ]
-        if any(one.group_name == group.name for one in placements):
+        if any(placement.group_name == group.name for placement in placements):
             raise EC2ClientError(
                 "InvalidPlacementGroup.InUse", f"The placement group '{name}' is in use and may not be deleted."
             )

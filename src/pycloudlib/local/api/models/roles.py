@@ -87,8 +87,8 @@ class LocalSessions(STSBackend):
                 f"User: arn:{self.partition}:iam::{self.account_id}:root is not authorized to perform: sts:AssumeRole "
                 f"on resource: {role_arn}",
             )
-        most = int(roles[role_arn].max_session_duration or DEFAULT_SESSION) if role_arn in roles else None
-        if most is not None and int(kwargs.get("duration") or 0) > most:
+        max_seconds = int(roles[role_arn].max_session_duration or DEFAULT_SESSION) if role_arn in roles else None
+        if max_seconds is not None and int(kwargs.get("duration") or 0) > max_seconds:
             raise STSClientError(
                 "ValidationError",
                 "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",

@@ -113,10 +113,10 @@ class RootVolumeRecords(ImageRecords):
         """
         controller = self.controllers[self.get_instance(instance_id).id]
         controller.check("given another root volume", {"running"})
-        if sum(one is not None for one in (source.image_id, source.snapshot_id, source.volume_id)) > 1:
+        if sum(identifier is not None for identifier in (source.image_id, source.snapshot_id, source.volume_id)) > 1:
             raise EC2ClientError("InvalidParameterCombination", "Specify only one of imageId, snapshotId, and volumeId")
         root = self._root_volume(controller)
-        volume = self._given_volume(source.volume_id, root) if source.volume_id else self._new_volume(root, source)
+        volume = self._existing_volume(source.volume_id, root) if source.volume_id else self._new_volume(root, source)
         task = RootVolumeTask(self, controller.instance, volume, source, delete_replaced=delete_replaced)
         # Reserve the volume: other requests must not attach or delete it meanwhile.
         volume.attachment = LocalAttachment(  # type: ignore[abstract]  # as moto's
@@ -142,7 +142,7 @@ class RootVolumeRecords(ImageRecords):
                     "InvalidReplaceRootVolumeTaskId.NotFound",
                     f"The replaceRootVolumeTask ID '{task_id}' does not exist",
                 )
-        return [self.root_volume_tasks[one] for one in task_ids or self.root_volume_tasks]
+        return [self.root_volume_tasks[task_id] for task_id in task_ids or self.root_volume_tasks]
 
     def swap_root_volume(self, task: RootVolumeTask) -> None:
         """Detach an instance's root volume, and attach the task's volume in its place."""
@@ -215,7 +215,7 @@ class RootVolumeRecords(ImageRecords):
                 f"The snapshot '{snapshot_id}' is not of the same lineage as the root volume of '{instance.id}'",
             )
 
-    def _given_volume(self, volume_id: str, root: LocalVolume) -> LocalVolume:
+    def _existing_volume(self, volume_id: str, root: LocalVolume) -> LocalVolume:
         volume = self.get_volume(volume_id)
         assert isinstance(volume, LocalVolume)  # noqa: S101  (no others are made)
         if volume.attachment:
@@ -244,5 +244,5 @@ def _root_device(ami: LocalAmi) -> BlockDevice:
     return next(device for device in ami.devices if device.device_name == ami.root_device_name)
 
 
-def _timestamp(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+def _timestamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

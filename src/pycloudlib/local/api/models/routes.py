@@ -32,14 +32,14 @@ def target_of(records: EC2Backend, route: Any, vpc_id: str) -> tuple[Target, str
     """
     if route.local:
         return Target.LOCAL, "local"
-    for one, kind, exists in (
+    for target, kind, exists in (
         (route.gateway, Target.INTERNET_GATEWAY, _has_internet_gateway),
         (route.nat_gateway, Target.NAT_GATEWAY, _has_nat_gateway),
         (route.egress_only_igw, Target.EGRESS_ONLY_GATEWAY, _has_egress_only_gateway),
         (route.vpc_pcx, Target.PEERING, _has_peering),
     ):
-        if one is not None:
-            return kind if exists(records, one, vpc_id) else Target.BLACKHOLE, one.id
+        if target is not None:
+            return kind if exists(records, target, vpc_id) else Target.BLACKHOLE, target.id
     interface_id = _interface_of(route)
     if interface_id is not None:
         attached = interface_id in records.enis and records.enis[interface_id].instance is not None
@@ -53,18 +53,18 @@ def is_active(peering: Any) -> bool:
 
 
 def _has_internet_gateway(records: EC2Backend, gateway: Any, vpc_id: str) -> bool:
-    found = records.internet_gateways.get(gateway.id)
-    return found is not None and found.vpc is not None and found.vpc.id == vpc_id
+    record = records.internet_gateways.get(gateway.id)
+    return record is not None and record.vpc is not None and record.vpc.id == vpc_id
 
 
 def _has_nat_gateway(records: EC2Backend, gateway: Any, vpc_id: str) -> bool:
-    found: Any = records.nat_gateways.get(gateway.id)
-    return found is not None and found.state == "available" and found.vpc_id == vpc_id
+    record: Any = records.nat_gateways.get(gateway.id)
+    return record is not None and record.state == "available" and record.vpc_id == vpc_id
 
 
 def _has_egress_only_gateway(records: EC2Backend, gateway: Any, vpc_id: str) -> bool:
-    found = records.egress_only_internet_gateways.get(gateway.id)
-    return found is not None and found.vpc_id == vpc_id
+    record = records.egress_only_internet_gateways.get(gateway.id)
+    return record is not None and record.vpc_id == vpc_id
 
 
 def _has_peering(_records: EC2Backend, peering: Any, vpc_id: str) -> bool:

@@ -85,12 +85,12 @@ class SecurityGroupRecords(LocalRecords):
         for group_id in group_ids or ():
             if group_id not in groups:
                 raise _not_found(group_id)
-        of_default = {group.name: group.id for group in self._groups_of(None)} if groupnames else {}
+        default_vpc_ids = {group.name: group.id for group in self._groups_of(None)} if groupnames else {}
         for name in groupnames or ():
-            if name not in of_default:
+            if name not in default_vpc_ids:
                 raise _not_found(name)
-        wanted = {*(group_ids or ()), *(of_default[name] for name in groupnames or ())} or set(groups)
-        return [group for group in groups.values() if group.id in wanted]
+        requested_ids = {*(group_ids or ()), *(default_vpc_ids[name] for name in groupnames or ())} or set(groups)
+        return [group for group in groups.values() if group.id in requested_ids]
 
     def delete_security_group(self, name: str | None = None, group_id: str | None = None) -> None:
         """Delete an unused security group (DeleteSecurityGroup).
@@ -142,8 +142,8 @@ class SecurityGroupRecords(LocalRecords):
             yield from groups.values()
 
     def _groups_of(self, vpc_id: str | None) -> Iterable[SecurityGroup]:
-        wanted = vpc_id or (self.default_vpc.id if self.default_vpc else None)
-        return [group for group in self._all_groups() if group.vpc_id == wanted]
+        requested_vpc = vpc_id or (self.default_vpc.id if self.default_vpc else None)
+        return [group for group in self._all_groups() if group.vpc_id == requested_vpc]
 
 
 def _allows_all_outbound_ipv4_only(group: SecurityGroup) -> bool:
@@ -172,10 +172,10 @@ def canonicalize(permissions: Iterable[dict[str, Any]]) -> None:
         EC2ClientError: a CIDR block is malformed.
     """
     for permission in permissions:
-        for given in permission.get("IpRanges") or ():
-            given["CidrIp"] = _checked_cidr(given.get("CidrIp"), ipaddress.IPv4Network)
-        for given in permission.get("Ipv6Ranges") or ():
-            given["CidrIpv6"] = _checked_cidr(given.get("CidrIpv6"), ipaddress.IPv6Network)
+        for ip_range in permission.get("IpRanges") or ():
+            ip_range["CidrIp"] = _checked_cidr(ip_range.get("CidrIp"), ipaddress.IPv4Network)
+        for ip_range in permission.get("Ipv6Ranges") or ():
+            ip_range["CidrIpv6"] = _checked_cidr(ip_range.get("CidrIpv6"), ipaddress.IPv6Network)
 
 
 def check_permissions(permissions: Iterable[Mapping[str, Any]]) -> None:
@@ -214,15 +214,17 @@ def described_rules(
     Raises:
         EC2ClientError: the group has no such rule (InvalidPermission.NotFound).
     """
-    same = _with_traffic(rules, permission)
+    candidates = _with_traffic(rules, permission)
     for member, name, attribute in _DESCRIBED:
         for source in permission.get(member) or ():
-            found = next((one for one in same if getattr(one, attribute).get(name) == source.get(name)), None)
-            if found is None:
+            matching_rule = next(
+                (rule for rule in candidates if getattr(rule, attribute).get(name) == source.get(name)), None
+            )
+            if matching_rule is None:
                 raise EC2ClientError(
                     "InvalidPermission.NotFound", "The specified rule does not exist in this security group."
                 )
-            yield found, source.get("Description")
+            yield matching_rule, source.get("Description")
 
 
 def check_group_rules(rules: Iterable[SecurityGroupRule], permission: Mapping[str, Any]) -> None:
@@ -231,8 +233,8 @@ def check_group_rules(rules: Iterable[SecurityGroupRule], permission: Mapping[st
     Raises:
         EC2ClientError: the rule exists (InvalidPermission.Duplicate).
     """
-    known = {one.source_group.get("GroupId") for one in _with_traffic(rules, permission)}
-    if any(pair.get("GroupId") in known for pair in permission.get("UserIdGroupPairs") or ()):
+    existing = {rule.source_group.get("GroupId") for rule in _with_traffic(rules, permission)}
+    if any(pair.get("GroupId") in existing for pair in permission.get("UserIdGroupPairs") or ()):
         raise EC2ClientError("InvalidPermission.Duplicate", "The specified rule already exists")
 
 
@@ -244,7 +246,8 @@ def complete_descriptions(rules: Iterable[SecurityGroupRule], permission: Mappin
         permission: a member of IpPermissions; changed in place.
     """
     described = {
-        one.source_group.get("GroupId"): one.source_group.get("Description") for one in _with_traffic(rules, permission)
+        rule.source_group.get("GroupId"): rule.source_group.get("Description")
+        for rule in _with_traffic(rules, permission)
     }
     for pair in permission.get("UserIdGroupPairs") or ():
         pair.pop("Description", None)
@@ -258,10 +261,10 @@ _NAMES = {"1": "icmp", "6": "tcp", "17": "udp", "all": "-1"}
 
 def _with_traffic(rules: Iterable[SecurityGroupRule], permission: Mapping[str, Any]) -> list[SecurityGroupRule]:
     """Return the rules with the protocol and the ports of a permission."""
-    given = str(permission.get("IpProtocol")).lower()
-    protocol = _NAMES.get(given, given)
+    protocol_text = str(permission.get("IpProtocol")).lower()
+    protocol = _NAMES.get(protocol_text, protocol_text)
     first, last = (None, None) if protocol == "-1" else (permission.get("FromPort"), permission.get("ToPort"))
-    return [one for one in rules if (one.ip_protocol, one.from_port, one.to_port) == (protocol, first, last)]
+    return [rule for rule in rules if (rule.ip_protocol, rule.from_port, rule.to_port) == (protocol, first, last)]
 
 
 def rule_of_id(rules: Iterable[SecurityGroupRule], rule_id: str) -> SecurityGroupRule:
@@ -297,24 +300,26 @@ def modified_rule(rule: SecurityGroupRule, update: Mapping[str, Any]) -> Securit
     Raises:
         EC2ClientError: a value is invalid, or the rule has another kind of source.
     """
-    given = [name for name in _SOURCES if update.get(name)]
-    if len(given) != 1:
+    source_members = [name for name in _SOURCES if update.get(name)]
+    if len(source_members) != 1:
         raise EC2ClientError(
-            "InvalidParameterCombination" if given else "MissingParameter",
+            "InvalidParameterCombination" if source_members else "MissingParameter",
             f"Specify exactly one of {', '.join(_SOURCES)} for the security group rule '{rule.id}'",
         )
-    member, name, _ = _SOURCES[given[0]]
+    member, name, _ = _SOURCES[source_members[0]]
     kind = _kind_of(rule)
-    if kind != given[0]:
+    if kind != source_members[0]:
         raise EC2ClientError(
             "InvalidParameterValue",
-            f"Invalid rule type for security group rule '{rule.id}'. You may not specify {given[0]} for an existing "
-            f"{_SOURCES[kind][2]} rule.",
+            f"Invalid rule type for security group rule '{rule.id}'. You may not specify {source_members[0]} "
+            f"for an existing {_SOURCES[kind][2]} rule.",
         )
-    old = rule.source_group or rule.ip_range
-    description = update.get("Description", old.get("Description"))
-    source = {name: update[given[0]], **({"Description": description} if description is not None else {})}
-    permission = {one: update[one] for one in ("IpProtocol", "FromPort", "ToPort") if update.get(one) is not None}
+    old_source = rule.source_group or rule.ip_range
+    description = update.get("Description", old_source.get("Description"))
+    source = {name: update[source_members[0]], **({"Description": description} if description is not None else {})}
+    permission = {
+        field: update[field] for field in ("IpProtocol", "FromPort", "ToPort") if update.get(field) is not None
+    }
     permission[member] = [source]
     complete_ports(permission)
     canonicalize([permission])
@@ -351,14 +356,14 @@ def set_description(rule: SecurityGroupRule, description: str | None) -> None:
 
 
 def _sources(permission: Mapping[str, Any]) -> Iterator[str]:
-    for given in permission.get("IpRanges") or ():
-        yield str(given.get("CidrIp"))
-    for given in permission.get("Ipv6Ranges") or ():
-        yield str(given.get("CidrIpv6"))
-    for given in permission.get("UserIdGroupPairs") or ():
-        yield str(given.get("GroupId") or given.get("GroupName"))
-    for given in permission.get("PrefixListIds") or ():
-        yield str(given.get("PrefixListId"))
+    for ip_range in permission.get("IpRanges") or ():
+        yield str(ip_range.get("CidrIp"))
+    for ip_range in permission.get("Ipv6Ranges") or ():
+        yield str(ip_range.get("CidrIpv6"))
+    for pair in permission.get("UserIdGroupPairs") or ():
+        yield str(pair.get("GroupId") or pair.get("GroupName"))
+    for prefix_list in permission.get("PrefixListIds") or ():
+        yield str(prefix_list.get("PrefixListId"))
 
 
 def _checked_cidr(cidr: str | None, kind: type[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> str:
@@ -373,8 +378,8 @@ def _checked_cidr(cidr: str | None, kind: type[ipaddress.IPv4Network | ipaddress
 
 def _check_descriptions(permission: Mapping[str, Any]) -> None:
     for kind in ("IpRanges", "Ipv6Ranges", "UserIdGroupPairs"):
-        for given in permission.get(kind) or ():
-            text = given.get("Description") or ""
+        for source in permission.get(kind) or ():
+            text = source.get("Description") or ""
             if not _is_plain(text):
                 raise EC2ClientError(
                     "InvalidParameterValue",
@@ -426,7 +431,9 @@ def _check_text(parameter: str, text: str | None) -> None:
 
 
 def _is_plain(text: str) -> bool:
-    return len(text) <= LONGEST_NAME and all(one in _PUNCTUATION or (one.isascii() and one.isalnum()) for one in text)
+    return len(text) <= LONGEST_NAME and all(
+        character in _PUNCTUATION or (character.isascii() and character.isalnum()) for character in text
+    )
 
 
 def _not_found(name: str) -> EC2ClientError:

@@ -200,9 +200,9 @@ class SnapshotRecords(VolumeRecords):
     def described_snapshots(self, snapshot_ids: Sequence[str], owner_ids: Sequence[str]) -> list[LocalSnapshot]:
         """Return snapshots by id, or by owner; default the account's own (DescribeSnapshots)."""
         if snapshot_ids:
-            return [self.get_snapshot(one) for one in snapshot_ids]
-        owners = {self.account_id if one == "self" else one for one in owner_ids or ["self"]}
-        return [one for one in self.snapshots.values() if one.owner_id in owners]
+            return [self.get_snapshot(snapshot_id) for snapshot_id in snapshot_ids]
+        owners = {self.account_id if owner == "self" else owner for owner in owner_ids or ["self"]}
+        return [snapshot for snapshot in self.snapshots.values() if snapshot.owner_id in owners]
 
     def delete_snapshot(self, snapshot_id: str) -> LocalSnapshot:
         """Delete a snapshot that no AMI uses (DeleteSnapshot).

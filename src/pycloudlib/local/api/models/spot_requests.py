@@ -82,7 +82,7 @@ def _launched(instance: LocalInstance) -> dict[str, Any]:
         "InstanceType": instance.instance_type,
         "KeyName": instance.key_name,
         "SubnetId": instance.subnet_id,
-        "SecurityGroups": [{"GroupId": one.id, "GroupName": one.name} for one in instance.security_groups],
+        "SecurityGroups": [{"GroupId": group.id, "GroupName": group.name} for group in instance.security_groups],
         "Placement": {"AvailabilityZone": instance.availability_zone},
         "Monitoring": {"Enabled": instance.monitored},
     }
@@ -117,8 +117,8 @@ class SpotRequestRecords(LocalRecords):
             EC2ClientError: a request id is unknown (InvalidSpotInstanceRequestID.NotFound).
         """
         self._require_spot_requests(spot_instance_ids or [])
-        found: list[SpotInstanceRequest] = super().describe_spot_instance_requests(filters, spot_instance_ids)
-        return found
+        requests: list[SpotInstanceRequest] = super().describe_spot_instance_requests(filters, spot_instance_ids)
+        return requests
 
     def cancel_spot_instance_requests(self, request_ids: list[str]) -> list[SpotInstanceRequest]:
         """Cancel requests; the instances keep running (CancelSpotInstanceRequests).
@@ -127,7 +127,7 @@ class SpotRequestRecords(LocalRecords):
             EC2ClientError: a request id is unknown (InvalidSpotInstanceRequestID.NotFound).
         """
         self._require_spot_requests(request_ids)
-        requests = [self.spot_instance_requests[one] for one in request_ids]
+        requests = [self.spot_instance_requests[request_id] for request_id in request_ids]
         for request in requests:
             if isinstance(request, SpotRequest):
                 request.end("cancelled", CANCELED)

@@ -41,7 +41,11 @@ class LocalSubnet(Subnet):
     @property
     def ipv6_cidr_block_association_set(self) -> list[dict[str, Any]]:
         """The associated IPv6 blocks; moto renders their state as the text of a mapping."""
-        return [one for one in self.ipv6_cidr_block_associations.values() if one["ipv6CidrBlockState"] == _ASSOCIATED]
+        return [
+            association
+            for association in self.ipv6_cidr_block_associations.values()
+            if association["ipv6CidrBlockState"] == _ASSOCIATED
+        ]
 
     def get_available_subnet_ip(self, instance: Any) -> str:
         """Choose a free address for an instance's primary interface."""
@@ -70,11 +74,11 @@ class LocalSubnet(Subnet):
         """
         taken = self._taken() | set(besides)
         free = (address for address in self._candidates() if address not in taken)
-        found = next(free, None)
-        if found is None:
+        chosen = next(free, None)
+        if chosen is None:
             self.require_room(1 + len(besides))
             raise _full(self.id)
-        return found
+        return chosen
 
     def require_room(self, count: int) -> None:
         """Require a number of free addresses.
@@ -163,8 +167,10 @@ class LocalSubnet(Subnet):
         return [eni for eni in self.ec2_backend.enis.values() if eni.subnet.id == self.id]
 
     def _taken(self) -> set[str]:
-        own = {one["PrivateIpAddress"] for eni in self._interfaces() for one in eni.private_ip_addresses}
-        return own | (reserved_ips(self) - self._first_three())
+        of_interfaces = {
+            address["PrivateIpAddress"] for eni in self._interfaces() for address in eni.private_ip_addresses
+        }
+        return of_interfaces | (reserved_ips(self) - self._first_three())
 
     def _first_three(self) -> set[str]:
         return {str(self.cidr[number]) for number in range(FIRST_OWN)}

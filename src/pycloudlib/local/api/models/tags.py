@@ -37,79 +37,85 @@ def _rule_ids(records: Any) -> set[str]:
 
 
 KINDS: Mapping[str, Kind] = {
-    "acl": Kind("network-acl", "InvalidNetworkAclID.NotFound", "networkAcl ID", lambda one: one.network_acls),
+    "acl": Kind("network-acl", "InvalidNetworkAclID.NotFound", "networkAcl ID", lambda records: records.network_acls),
     "ami": Kind(
         "image",
         "InvalidAMIID.NotFound",
         "image id",
-        lambda one: _ids(one.describe_images(include_deprecated=True)),
+        lambda records: _ids(records.describe_images(include_deprecated=True)),
     ),
-    "dopt": Kind("dhcp-options", "InvalidDhcpOptionID.NotFound", "dhcpOption ID", lambda one: one.dhcp_options_sets),
+    "dopt": Kind(
+        "dhcp-options", "InvalidDhcpOptionID.NotFound", "dhcpOption ID", lambda records: records.dhcp_options_sets
+    ),
     "eigw": Kind(
         "egress-only-internet-gateway",
         "InvalidEgressOnlyInternetGatewayId.NotFound",
         "egress-only internet gateway ID",
-        lambda one: one.egress_only_internet_gateways,
+        lambda records: records.egress_only_internet_gateways,
     ),
     "eipalloc": Kind(
         "elastic-ip",
         "InvalidAllocationID.NotFound",
         "allocation ID",
-        lambda one: {address.allocation_id for address in one.addresses},
+        lambda records: {address.allocation_id for address in records.addresses},
     ),
-    "eni": Kind("network-interface", "InvalidNetworkInterfaceID.NotFound", "networkInterface ID", lambda one: one.enis),
-    "i": Kind("instance", "InvalidInstanceID.NotFound", "instance ID", lambda one: one.controllers),
+    "eni": Kind(
+        "network-interface", "InvalidNetworkInterfaceID.NotFound", "networkInterface ID", lambda records: records.enis
+    ),
+    "i": Kind("instance", "InvalidInstanceID.NotFound", "instance ID", lambda records: records.controllers),
     "igw": Kind(
         "internet-gateway",
         "InvalidInternetGatewayID.NotFound",
         "internetGateway ID",
-        lambda one: one.internet_gateways,
+        lambda records: records.internet_gateways,
     ),
-    "key": Kind("key-pair", "InvalidKeyPair.NotFound", "key pair", lambda one: _ids(one.key_pairs.values())),
+    "key": Kind("key-pair", "InvalidKeyPair.NotFound", "key pair", lambda records: _ids(records.key_pairs.values())),
     "lt": Kind(
         "launch-template",
         "InvalidLaunchTemplateId.NotFound",
         "launch template ID",
-        lambda one: one.launch_templates,
+        lambda records: records.launch_templates,
     ),
-    "nat": Kind("natgateway", "NatGatewayNotFound", "NAT gateway ID", lambda one: one.nat_gateways),
+    "nat": Kind("natgateway", "NatGatewayNotFound", "NAT gateway ID", lambda records: records.nat_gateways),
     "pcx": Kind(
         "vpc-peering-connection",
         "InvalidVpcPeeringConnectionID.NotFound",
         "vpcPeeringConnection ID",
-        lambda one: one.vpc_pcxs,
+        lambda records: records.vpc_pcxs,
     ),
     "pg": Kind(
         "placement-group",
         "InvalidPlacementGroup.Unknown",
         "placement group ID",
-        lambda one: {group.group_id for group in one.placement_groups.values()},
+        lambda records: {group.group_id for group in records.placement_groups.values()},
     ),
-    "pl": Kind("prefix-list", "InvalidPrefixListID.NotFound", "prefixList ID", lambda one: one.managed_prefix_lists),
+    "pl": Kind(
+        "prefix-list", "InvalidPrefixListID.NotFound", "prefixList ID", lambda records: records.managed_prefix_lists
+    ),
     "replacevol": Kind(
         "replace-root-volume-task",
         "InvalidReplaceRootVolumeTaskId.NotFound",
         "replaceRootVolumeTask ID",
-        lambda one: one.root_volume_tasks,
+        lambda records: records.root_volume_tasks,
     ),
-    "rtb": Kind("route-table", "InvalidRouteTableID.NotFound", "routeTable ID", lambda one: one.route_tables),
+    "rtb": Kind("route-table", "InvalidRouteTableID.NotFound", "routeTable ID", lambda records: records.route_tables),
     "sg": Kind(
         "security-group",
         "InvalidGroup.NotFound",
         "security group",
-        lambda one: _ids(one.describe_security_groups()),
+        lambda records: _ids(records.describe_security_groups()),
     ),
     "sgr": Kind("security-group-rule", "InvalidSecurityGroupRuleId.NotFound", "security group rule ID", _rule_ids),
     "sir": Kind(
         "spot-instances-request",
         "InvalidSpotInstanceRequestID.NotFound",
         "spot instance request ID",
-        lambda one: one.spot_instance_requests,
+        lambda records: records.spot_instance_requests,
     ),
-    "snap": Kind("snapshot", "InvalidSnapshot.NotFound", "snapshot", lambda one: one.snapshots),
-    "subnet": Kind("subnet", "InvalidSubnetID.NotFound", "subnet ID", lambda one: _ids(one.describe_subnets())),
-    "vol": Kind("volume", "InvalidVolume.NotFound", "volume", lambda one: one.volumes),
-    "vpc": Kind("vpc", "InvalidVpcID.NotFound", "vpc ID", lambda one: one.vpcs),
+    "snap": Kind("snapshot", "InvalidSnapshot.NotFound", "snapshot", lambda records: records.snapshots),
+    "subnet": Kind("subnet", "InvalidSubnetID.NotFound", "subnet ID", lambda records: _ids(records.describe_subnets())),
+    "vol": Kind("volume", "InvalidVolume.NotFound", "volume", lambda records: records.volumes),
+    "vpc": Kind("vpc", "InvalidVpcID.NotFound", "vpc ID", lambda records: records.vpcs),
 }
 """The kinds of resources, by the prefix of their ids."""
 
@@ -136,23 +142,23 @@ class TagRecords(LocalRecords):
         moto queries one resource's tags for each description; the dispatcher applies the filters of a request.
         """
         named = (filters or {}).get("resource-id")
-        known: dict[str, Collection[str]] = {}
-        found = []
+        existing_ids: dict[str, Collection[str]] = {}
+        descriptions = []
         for resource_id in list(self.tags if named is None else named):
             kind = KINDS.get(_prefix(resource_id))
             tags = self.tags.get(resource_id)
             if not tags or kind is None:
                 continue
             if named is None:
-                if kind.resource_type not in known:
-                    known[kind.resource_type] = kind.ids(self)
-                if resource_id not in known[kind.resource_type]:
+                if kind.resource_type not in existing_ids:
+                    existing_ids[kind.resource_type] = kind.ids(self)
+                if resource_id not in existing_ids[kind.resource_type]:
                     continue
-            found += [
+            descriptions += [
                 {"resource_id": resource_id, "key": key, "value": value, "resource_type": kind.resource_type}
                 for key, value in tags.items()
             ]
-        return found
+        return descriptions
 
 
 def _prefix(resource_id: str) -> str:

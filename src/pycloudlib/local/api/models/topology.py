@@ -70,17 +70,17 @@ def network_document() -> dict[str, Any]:
     """Return the network as a JSON document: the topology, and the names of resources by id."""
     with LocalRecords.cloud.lock.reading():
         names = dict(name for records in existing_backends() for name in _names(records))
-        found = _topology()
-    return {"topology": to_document(found), "names": names}
+        topology = _topology()
+    return {"topology": to_document(topology), "names": names}
 
 
 def _names(records: EC2Backend) -> Iterator[tuple[str, str]]:
     subnets = [subnet for of_zone in records.subnets.values() for subnet in of_zone.values()]
     instances = [controller.instance for controller in getattr(records, "controllers", {}).values()]
-    for one in (*records.vpcs.values(), *subnets, *instances, *records.enis.values()):
-        name = next((tag["value"] for tag in one.get_tags() if tag["key"] == "Name"), None)
+    for resource in (*records.vpcs.values(), *subnets, *instances, *records.enis.values()):
+        name = next((tag["value"] for tag in resource.get_tags() if tag["key"] == "Name"), None)
         if name:
-            yield one.id, name
+            yield resource.id, name
     for groups in records.groups.values():
         yield from ((group.id, group.name) for group in groups.values())
 
@@ -98,13 +98,13 @@ def _topology() -> Topology:
 
 
 def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
-    interfaces = [local_interface(one) for one in records.enis.values()]
+    interfaces = [local_interface(eni) for eni in records.enis.values()]
     subnets = [subnet for of_zone in records.subnets.values() for subnet in of_zone.values()]
-    attached: list[Any] = [one for one in records.internet_gateways.values() if one.vpc is not None]
-    gateways = {one.vpc.id: one.id for one in attached}
+    attached: list[Any] = [gateway for gateway in records.internet_gateways.values() if gateway.vpc is not None]
+    gateways = {gateway.vpc.id: gateway.id for gateway in attached}
     for vpc in records.vpcs.values():
-        acls = [one for one in records.network_acls.values() if one.vpc_id == vpc.id]
-        tables = [one for one in records.route_tables.values() if one.vpc_id == vpc.id]
+        acls = [acl for acl in records.network_acls.values() if acl.vpc_id == vpc.id]
+        tables = [table for table in records.route_tables.values() if table.vpc_id == vpc.id]
         groups = records.groups.get(vpc.id) or {}
         yield (
             vpc.id,
@@ -112,15 +112,17 @@ def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
                 vpc_id=vpc.id,
                 cidrs=vpc_blocks(vpc, ipv6=False),
                 ipv6_cidrs=vpc_blocks(vpc, ipv6=True),
-                subnets={one.id: _subnet(one, acls, tables) for one in subnets if one.vpc_id == vpc.id},
-                interfaces={one.id: _interface(one) for one in interfaces if one.subnet.vpc_id == vpc.id},
-                groups={one.id: _group(one, records) for one in groups.values()},
-                acls={one.id: _acl(one) for one in acls},
-                route_tables={one.id: RouteTable(one.id, _routes(records, one)) for one in tables},
-                nat_gateways={one.nat_gateway_id: one for one in _nat_gateways(records, vpc.id)},
+                subnets={subnet.id: _subnet(subnet, acls, tables) for subnet in subnets if subnet.vpc_id == vpc.id},
+                interfaces={
+                    interface.id: _interface(interface) for interface in interfaces if interface.subnet.vpc_id == vpc.id
+                },
+                groups={group.id: _group(group, records) for group in groups.values()},
+                acls={acl.id: _acl(acl) for acl in acls},
+                route_tables={table.id: RouteTable(table.id, _routes(records, table)) for table in tables},
+                nat_gateways={gateway.nat_gateway_id: gateway for gateway in _nat_gateways(records, vpc.id)},
                 internet_gateway_id=gateways.get(vpc.id),
                 egress_only_gateway_ids=frozenset(
-                    one.id for one in records.egress_only_internet_gateways.values() if one.vpc_id == vpc.id
+                    gateway.id for gateway in records.egress_only_internet_gateways.values() if gateway.vpc_id == vpc.id
                 ),
                 dns_support=_is_true(vpc.enable_dns_support),
                 dns_hostnames=_is_true(vpc.enable_dns_hostnames),
@@ -132,7 +134,7 @@ def _vpcs(records: EC2Backend) -> Iterator[tuple[str, Vpc]]:
 def _dhcp_options(vpc: Any) -> dict[str, tuple[str, ...]]:
     """Return the DHCP options of a VPC; none if it has the options "default"."""
     configurations = vpc.dhcp_options.dhcp_configurations if vpc.dhcp_options else []
-    return {one["Key"]: tuple(value["Value"] for value in one["Values"]) for one in configurations}
+    return {option["Key"]: tuple(value["Value"] for value in option["Values"]) for option in configurations}
 
 
 def vpc_blocks(vpc: Any, *, ipv6: bool) -> tuple[str, ...]:
@@ -143,7 +145,11 @@ def vpc_blocks(vpc: Any, *, ipv6: bool) -> tuple[str, ...]:
         ipv6: the family.
     """
     associations = vpc.get_cidr_block_association_set(ipv6=ipv6)
-    return tuple(one["cidr_block"] for one in associations if one["cidr_block_state"]["state"] == "associated")
+    return tuple(
+        association["cidr_block"]
+        for association in associations
+        if association["cidr_block_state"]["state"] == "associated"
+    )
 
 
 def _subnet(subnet: Any, acls: Iterable[Any], tables: Iterable[Any]) -> Subnet:
@@ -151,7 +157,9 @@ def _subnet(subnet: Any, acls: Iterable[Any], tables: Iterable[Any]) -> Subnet:
         subnet_id=subnet.id,
         cidr=subnet.cidr_block,
         zone=subnet.availability_zone,
-        acl_id=next((acl.id for acl in acls for one in acl.associations if one.subnet_id == subnet.id), ""),
+        acl_id=next(
+            (acl.id for acl in acls for association in acl.associations if association.subnet_id == subnet.id), ""
+        ),
         route_table_id=_route_table_id(subnet.id, tables),
         ipv6_cidr=subnet.ipv6_cidr,
     )
@@ -160,7 +168,7 @@ def _subnet(subnet: Any, acls: Iterable[Any], tables: Iterable[Any]) -> Subnet:
 def _route_table_id(subnet_id: str, tables: Iterable[Any]) -> str:
     main = ""
     for table in tables:
-        if any(one.get("SubnetId") == subnet_id for one in table.associations):
+        if any(association.get("SubnetId") == subnet_id for association in table.associations):
             return str(table.id)
         if table.main_association_id:
             main = table.id
@@ -205,7 +213,7 @@ def prefix_list_entries(records: EC2Backend, prefix_list_id: str) -> tuple[str, 
     prefix_list = records.managed_prefix_lists.get(prefix_list_id)
     if prefix_list is None or prefix_list.state == "delete-complete":
         return ()
-    return tuple(canonical(one["Cidr"]) for one in prefix_list.entries.get(prefix_list.version or 1) or [])
+    return tuple(canonical(entry["Cidr"]) for entry in prefix_list.entries.get(prefix_list.version or 1) or [])
 
 
 def _traffic(protocol: Any, first: Any, last: Any) -> Traffic:
@@ -220,11 +228,11 @@ def _traffic(protocol: Any, first: Any, last: Any) -> Traffic:
 
 
 def _acl(acl: Any) -> NetworkAcl:
-    entries = sorted(acl.entries, key=lambda one: int(one.rule_number))
+    entries = sorted(acl.entries, key=lambda entry: int(entry.rule_number))
     return NetworkAcl(
         acl_id=acl.id,
-        ingress=tuple(_acl_entry(one) for one in entries if not _is_true(one.egress)),
-        egress=tuple(_acl_entry(one) for one in entries if _is_true(one.egress)),
+        ingress=tuple(_acl_entry(entry) for entry in entries if not _is_true(entry.egress)),
+        egress=tuple(_acl_entry(entry) for entry in entries if _is_true(entry.egress)),
     )
 
 

@@ -79,8 +79,8 @@ def performance_of(volume_type: str, size_gb: int, iops: int | None, throughput:
             f"Value ({volume_type}) for parameter volumeType is invalid. Allowed values: {', '.join(VOLUME_TYPES)}"
         )
     _check_size(volume_type, limits, size_gb)
-    wanted = _checked_iops(volume_type, limits, size_gb, iops)
-    return Performance(volume_type, wanted, _checked_throughput(volume_type, limits, wanted, throughput))
+    checked_iops = _checked_iops(volume_type, limits, size_gb, iops)
+    return Performance(volume_type, checked_iops, _checked_throughput(volume_type, limits, checked_iops, throughput))
 
 
 def _check_size(volume_type: str, limits: VolumeType, size_gb: int) -> None:
@@ -92,24 +92,24 @@ def _check_size(volume_type: str, limits: VolumeType, size_gb: int) -> None:
 
 def _checked_iops(volume_type: str, limits: VolumeType, size_gb: int, iops: int | None) -> int | None:
     if volume_type == "gp2" and iops is None:
-        least, most = _GP2_IOPS
-        return min(most, max(least, _GP2_IOPS_PER_GB * size_gb))
+        minimum, maximum = _GP2_IOPS
+        return min(maximum, max(minimum, _GP2_IOPS_PER_GB * size_gb))
     if limits.iops is None:
         if iops is not None:
             raise EC2ClientError(
                 "InvalidParameterCombination", f"The parameter iops is not supported for {volume_type} volumes."
             )
         return None
-    wanted = limits.default_iops if iops is None else iops
-    if wanted is None:
+    requested = limits.default_iops if iops is None else iops
+    if requested is None:
         raise EC2ClientError("MissingParameter", f"The parameter iops must be specified for {volume_type} volumes.")
-    _check_limits(f"Volume iops of {wanted}", wanted, limits.iops)
-    if iops is not None and wanted > max(limits.default_iops or 0, size_gb * limits.iops_per_gb):
+    _check_limits(f"Volume iops of {requested}", requested, limits.iops)
+    if iops is not None and requested > max(limits.default_iops or 0, size_gb * limits.iops_per_gb):
         raise _invalid(
-            f"Iops to volume size ratio of {wanted / size_gb:f} is too high; "
+            f"Iops to volume size ratio of {requested / size_gb:f} is too high; "
             f"maximum is {limits.iops_per_gb:f} iops per GiB."
         )
-    return wanted
+    return requested
 
 
 def _checked_throughput(volume_type: str, limits: VolumeType, iops: int | None, throughput: int | None) -> int | None:
@@ -119,22 +119,22 @@ def _checked_throughput(volume_type: str, limits: VolumeType, iops: int | None, 
                 "InvalidParameterCombination", f"The parameter throughput is not supported for {volume_type} volumes."
             )
         return None
-    wanted = limits.throughput[0] if throughput is None else throughput
-    _check_limits(f"Volume throughput of {wanted}", wanted, limits.throughput)
-    if wanted > (iops or 0) * _THROUGHPUT_PER_IOPS:
+    requested = limits.throughput[0] if throughput is None else throughput
+    _check_limits(f"Volume throughput of {requested}", requested, limits.throughput)
+    if requested > (iops or 0) * _THROUGHPUT_PER_IOPS:
         raise _invalid(
-            f"Throughput (MiBps) to iops ratio of {wanted / (iops or 1):f} is too high; "
+            f"Throughput (MiBps) to iops ratio of {requested / (iops or 1):f} is too high; "
             f"maximum is {_THROUGHPUT_PER_IOPS:f} MiBps per iops."
         )
-    return wanted
+    return requested
 
 
-def _check_limits(what: str, wanted: int, limits: tuple[int, int]) -> None:
-    least, most = limits
-    if wanted < least:
-        raise _invalid(f"{what} is too low; minimum is {least}.")
-    if wanted > most:
-        raise _invalid(f"{what} is too high; maximum is {most}.")
+def _check_limits(subject: str, value: int, limits: tuple[int, int]) -> None:
+    minimum, maximum = limits
+    if value < minimum:
+        raise _invalid(f"{subject} is too low; minimum is {minimum}.")
+    if value > maximum:
+        raise _invalid(f"{subject} is too high; maximum is {maximum}.")
 
 
 def _invalid(reason: str) -> EC2ClientError:

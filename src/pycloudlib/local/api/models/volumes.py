@@ -136,7 +136,7 @@ class VolumeRecords(LocalRecords):
 
     def describe_volumes(self, volume_ids: list[str] | None = None, filters: Any = None) -> list[Volume]:
         """Return volumes; no ids for all (DescribeVolumes). The dispatcher applies the filters."""
-        return [self.get_volume(one) for one in volume_ids] if volume_ids else list(self.volumes.values())
+        return [self.get_volume(volume_id) for volume_id in volume_ids] if volume_ids else list(self.volumes.values())
 
     def delete_volume(self, volume_id: str) -> Volume:
         """Delete a detached volume (DeleteVolume).
@@ -346,7 +346,7 @@ class VolumeRecords(LocalRecords):
     def _volume_plugged(self, instance: Instance, volume_id: str, end: End) -> None:
         """Set the attachment to attached, or detach the volume if it could not be attached."""
         with self.cloud.lock:
-            volume = self._on_its_way(instance, volume_id, {"attaching", "attached"})
+            volume = self._in_transition(instance, volume_id, {"attaching", "attached"})
             if volume is None or end.outcome is Outcome.OVERTAKEN:
                 return  # released with the instance
             if end.outcome is Outcome.DONE:
@@ -358,7 +358,7 @@ class VolumeRecords(LocalRecords):
     def _volume_unplugged(self, instance: Instance, volume_id: str, end: End) -> None:
         """Detach the volume, or set it back to attached if the guest did not release it."""
         with self.cloud.lock:
-            volume = self._on_its_way(instance, volume_id, {"detaching"})
+            volume = self._in_transition(instance, volume_id, {"detaching"})
             if volume is None or end.outcome is Outcome.OVERTAKEN:
                 return  # released with the instance
             if end.outcome is Outcome.DONE:
@@ -367,12 +367,12 @@ class VolumeRecords(LocalRecords):
                 logger.warning("%s could not be detached from %s: %s", volume_id, instance.id, end.detail)
                 self._set_attachment(volume, "attached")
 
-    def _on_its_way(self, instance: Instance, volume_id: str, status: set[str]) -> Volume | None:
+    def _in_transition(self, instance: Instance, volume_id: str, status: set[str]) -> Volume | None:
         volume = self.volumes.get(volume_id)
         if volume is None or volume.attachment is None:
             return None
-        there = volume.attachment.instance is instance and volume.attachment.status in status
-        return volume if there else None
+        matches = volume.attachment.instance is instance and volume.attachment.status in status
+        return volume if matches else None
 
     def _attach(
         self, volume: Volume, instance: Instance, device_name: str, status: str, *, delete_on_termination: bool
@@ -426,11 +426,11 @@ def _modified(
     volume: Volume, size_gb: int, volume_type: str | None, iops: int | None, throughput: int | None
 ) -> Performance:
     """Return a volume's performance after a modification; missing values stay unless the type changes."""
-    wanted = volume_type or volume.volume_type
-    if wanted == volume.volume_type and VOLUME_TYPES[wanted].iops is not None:
+    new_type = volume_type or volume.volume_type
+    if new_type == volume.volume_type and VOLUME_TYPES[new_type].iops is not None:
         iops = volume.iops if iops is None else iops
         throughput = volume.throughput if throughput is None else throughput
-    return performance_of(wanted, size_gb, iops, throughput)
+    return performance_of(new_type, size_gb, iops, throughput)
 
 
 @contextlib.contextmanager

@@ -171,11 +171,11 @@ class VpcRecords(GatewayRecords):
     ) -> Route:
         """Delete a route other than a local one (DeleteRoute)."""
         destination = _canonical_or_none(destination_cidr_block)
-        wanted = destination or destination_ipv6_cidr_block
+        requested = destination or destination_ipv6_cidr_block
         # Local routes belong to the VPC's associated blocks; disassociating a block deletes its routes.
-        if wanted in _associated_blocks(self.get_vpc(self.get_route_table(route_table_id).vpc_id)):
+        if requested in _associated_blocks(self.get_vpc(self.get_route_table(route_table_id).vpc_id)):
             raise EC2ClientError(
-                "InvalidParameterValue", f"cannot remove local route {wanted} in route table {route_table_id}"
+                "InvalidParameterValue", f"cannot remove local route {requested} in route table {route_table_id}"
             )
         return super().delete_route(
             route_table_id, destination, destination_ipv6_cidr_block, destination_prefix_list_id
@@ -240,12 +240,12 @@ class VpcRecords(GatewayRecords):
                 "InvalidParameterCombination",
                 "The parameters availabilityZone and availabilityZoneId cannot be used together",
             )
-        zones = {one.name: one.zone_id for one in self.describe_availability_zones()}
+        zones = {zone.name: zone.zone_id for zone in self.describe_availability_zones()}
         if not name and not zone_id:
             return str(min(zones))
-        for known, known_id in zones.items():
-            if name == known or zone_id == known_id:
-                return str(known)
+        for zone_name, id_of_zone in zones.items():
+            if name == zone_name or zone_id == id_of_zone:
+                return str(zone_name)
         parameter = "availabilityZone" if name else "availabilityZoneId"
         raise EC2ClientError(
             "InvalidParameterValue",
@@ -286,16 +286,20 @@ class VpcRecords(GatewayRecords):
     def delete_vpc(self, vpc_id: str) -> VPC:
         """Delete a VPC that contains only its defaults (DeleteVpc)."""
         self.get_vpc(vpc_id)
-        gateways = [one for one in self.internet_gateways.values() if one.vpc is not None and one.vpc.id == vpc_id]
-        groups = [one for one in self.groups[vpc_id].values() if not one.is_default]
+        gateways = [
+            gateway
+            for gateway in self.internet_gateways.values()
+            if gateway.vpc is not None and gateway.vpc.id == vpc_id
+        ]
+        groups = [group for group in self.groups[vpc_id].values() if not group.is_default]
         if gateways or groups or self._interfaces_in(vpc_id=vpc_id):
             raise _has_dependencies("vpc", vpc_id)
         if len(self.describe_route_tables(filters={"vpc-id": [vpc_id]})) > 1:
             raise _has_dependencies("vpc", vpc_id)
         if self.describe_subnets(filters={"vpc-id": [vpc_id]}):
             raise _has_dependencies("vpc", vpc_id)
-        acls = [one for one in self.network_acls.values() if one.vpc_id == vpc_id]
-        if not all(one.default for one in acls):
+        acls = [acl for acl in self.network_acls.values() if acl.vpc_id == vpc_id]
+        if not all(acl.default for acl in acls):
             raise _has_dependencies("vpc", vpc_id)
         # Delete the VPC's own defaults, which no other action deletes; its DHCP options stay.
         self.groups.pop(vpc_id, None)
@@ -308,8 +312,8 @@ class VpcRecords(GatewayRecords):
 
     def attach_internet_gateway(self, internet_gateway_id: str, vpc_id: str) -> VPCGatewayAttachment:
         """Attach an internet gateway to a VPC without one (AttachInternetGateway)."""
-        others = [one for one in self.internet_gateways.values() if one.id != internet_gateway_id]
-        if any(one.vpc is not None and one.vpc.id == vpc_id for one in others):
+        other_gateways = [other for other in self.internet_gateways.values() if other.id != internet_gateway_id]
+        if any(other.vpc is not None and other.vpc.id == vpc_id for other in other_gateways):
             raise EC2ClientError("InvalidParameterValue", f"Network {vpc_id} already has an internet gateway attached")
         return super().attach_internet_gateway(internet_gateway_id, vpc_id)
 
@@ -336,16 +340,16 @@ class VpcRecords(GatewayRecords):
 
     def _require_free_ipv6_block(self, vpc_id: str, block: str) -> str:
         """Require an IPv6 block that a new subnet of the VPC can have, and return it in canonical form."""
-        wanted = _ipv6_network(block)
+        network = _ipv6_network(block)
         associations: Any = self.get_vpc(vpc_id).get_cidr_block_association_set(ipv6=True)
-        blocks = [_ipv6_network(one["cidr_block"]) for one in associations]
-        if not any(wanted.subnet_of(one) for one in blocks):
+        blocks = [_ipv6_network(association["cidr_block"]) for association in associations]
+        if not any(network.subnet_of(vpc_block) for vpc_block in blocks):
             raise EC2ClientError("InvalidSubnet.Range", f"The CIDR '{block}' is invalid.")
         subnets: list[Any] = self.describe_subnets(filters={"vpc-id": [vpc_id]})
         taken = [_ipv6_network(subnet.ipv6_cidr) for subnet in subnets if subnet.ipv6_cidr]
-        if any(wanted.overlaps(one) for one in taken):
+        if any(network.overlaps(taken_block) for taken_block in taken):
             raise EC2ClientError("InvalidSubnet.Conflict", f"The CIDR '{block}' conflicts with another subnet")
-        return str(wanted)
+        return str(network)
 
 
 def _canonical(cidr_block: str) -> str:
@@ -357,10 +361,10 @@ def _canonical(cidr_block: str) -> str:
 
 def _associated_blocks(vpc: Any) -> set[str]:
     return {
-        one["cidr_block"]
+        association["cidr_block"]
         for ipv6 in (False, True)
-        for one in vpc.get_cidr_block_association_set(ipv6=ipv6)
-        if one["cidr_block_state"]["state"] == "associated"
+        for association in vpc.get_cidr_block_association_set(ipv6=ipv6)
+        if association["cidr_block_state"]["state"] == "associated"
     }
 
 

@@ -1,1 +1,1 @@
-"""The wire of the local EC2: one noun per file, as in `models`."""
+"""Request handlers of the local EC2: one noun per file, as in `models`."""

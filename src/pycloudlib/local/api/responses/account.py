@@ -1,4 +1,4 @@
-"""The wire of account attributes."""
+"""Request handlers for account attributes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _LIMITS = {
 
 
 class AccountResponse(EC2Response):
-    """Answers what is asked about the account."""
+    """Handles actions on account attributes."""
 
     def describe_account_attributes(self) -> ActionResult:
         """DescribeAccountAttributes."""
         vpc = self.ec2_backend.get_default_vpc()
         attributes = {"supported-platforms": "VPC", "default-vpc": vpc.id if vpc else "none", **_LIMITS}
-        wanted = self._get_param("AttributeNames") or list(attributes)
-        unknown = [one for one in wanted if one not in attributes]
+        names = self._get_param("AttributeNames") or list(attributes)
+        unknown = [name for name in names if name not in attributes]
         if unknown:
             raise EC2ClientError("InvalidParameterValue", f"Unknown account attribute '{unknown[0]}'")
         return ActionResult(
@@ -28,7 +28,7 @@ class AccountResponse(EC2Response):
                 "AccountAttributes": [
                     {"AttributeName": name, "AttributeValues": [{"AttributeValue": attributes[name]}]}
                     for name in attributes
-                    if name in wanted
+                    if name in names
                 ]
             }
         )

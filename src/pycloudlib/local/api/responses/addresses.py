@@ -1,4 +1,4 @@
-"""The wire of elastic addresses: what moto's responses leave out on the way to the backend."""
+"""Request handlers for elastic addresses: pass on the parameters that moto's handlers drop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2R
 
 
 class AddressResponse(EC2Response):
-    """Answers what is asked about elastic addresses."""
+    """Handles actions on elastic addresses."""
 
     def allocate_address(self) -> ActionResult:
         """AllocateAddress."""
@@ -38,7 +38,7 @@ class AddressResponse(EC2Response):
             self.ec2_backend.get_instance(instance_id) if instance_id and not interface_id else None,
             self.ec2_backend.interface(interface_id) if interface_id else None,
             self._get_param("PrivateIpAddress"),
-            # Reassociation is automatic unless it is refused:
+            # Reassociation is automatic unless the request rejects it:
             # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AssociateAddress.html
             reassociate=reassociate is not False,
         )

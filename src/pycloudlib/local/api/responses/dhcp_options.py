@@ -1,4 +1,4 @@
-"""The wire of DHCP options."""
+"""Request handlers for DHCP options."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_ADDRESSES = 4
 
 
 class DhcpOptionsResponse(EC2Response):
-    """Answers what is asked about DHCP options."""
+    """Handles actions on DHCP options."""
 
     def create_dhcp_options(self) -> ActionResult:
         """CreateDhcpOptions."""

@@ -1,4 +1,4 @@
-"""The wire of gateways."""
+"""Request handlers for gateways."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2Response
 
 
 class GatewayResponse(EC2Response):
-    """Answers what is asked about gateways."""
+    """Handles actions on gateways."""
 
     def create_nat_gateway(self) -> ActionResult:
         """CreateNatGateway."""
@@ -19,7 +19,7 @@ class GatewayResponse(EC2Response):
             self._get_param("ConnectivityType"),
             self._get_param("PrivateIpAddress"),
         )
-        answer: dict[str, Any] = {
+        description: dict[str, Any] = {
             "CreateTime": gateway.create_time,
             "NatGatewayAddresses": gateway.address_set,
             "NatGatewayId": gateway.id,
@@ -29,7 +29,7 @@ class GatewayResponse(EC2Response):
             "ConnectivityType": gateway.connectivity_type,
             "Tags": gateway.get_tags(),
         }
-        return ActionResult({"NatGateway": answer, "ClientToken": self._get_param("ClientToken")})
+        return ActionResult({"NatGateway": description, "ClientToken": self._get_param("ClientToken")})
 
     def describe_nat_gateways(self) -> ActionResult:
         """DescribeNatGateways."""
@@ -39,5 +39,5 @@ class GatewayResponse(EC2Response):
     def describe_egress_only_internet_gateways(self) -> ActionResult:
         """DescribeEgressOnlyInternetGateways."""
         ids = self._get_param("EgressOnlyInternetGatewayIds", [])
-        found = self.ec2_backend.described_egress_gateways(ids)
-        return ActionResult({"EgressOnlyInternetGateways": found})
+        gateways = self.ec2_backend.described_egress_gateways(ids)
+        return ActionResult({"EgressOnlyInternetGateways": gateways})

@@ -1,10 +1,10 @@
-"""The wire of images."""
+"""Request handlers for images."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pycloudlib.local.api.models.block_devices import WantedDevices, parse
+from pycloudlib.local.api.models.block_devices import RequestedDevices, parse
 from pycloudlib.local.api.models.image import ImageOptions, ImageTraits
 from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2Response
 
@@ -14,7 +14,7 @@ ATTRIBUTES = {
     "sriovNetSupport": ("SriovNetSupport", "sriov"),
     "imdsSupport": ("ImdsSupport", "imds_support"),
 }
-"""What DescribeImageAttribute may ask for, beside the launch permissions: how it is answered, and what has it."""
+"""The other attributes of DescribeImageAttribute: the member of the response, and the attribute of the image."""
 
 _GRANTEES = {
     "UserIds": "UserId",
@@ -28,7 +28,7 @@ _LAUNCH_PERMISSION = ("LaunchPermission", "OperationType", *_GRANTEES)
 
 
 class ImageResponse(EC2Response):
-    """Answers what is asked about images."""
+    """Handles actions on images."""
 
     def create_image(self) -> ActionResult:
         """CreateImage."""
@@ -89,7 +89,7 @@ class ImageResponse(EC2Response):
         return ActionResult({"Return": True})
 
     def describe_image_attribute(self) -> ActionResult:
-        """DescribeImageAttribute; only who owns an image may ask."""
+        """DescribeImageAttribute, for the owner of the image."""
         attribute = self._get_param("Attribute")
         image = self.ec2_backend.own_image(self._get_param("ImageId"))
         if attribute == "launchPermission":
@@ -97,7 +97,7 @@ class ImageResponse(EC2Response):
         if attribute == "productCodes":
             return ActionResult({"ImageId": image.id, "ProductCodes": []})
         if attribute == "blockDeviceMapping":
-            # As on EC2, which refuses this to everybody.
+            # As on EC2, which rejects this for every caller.
             raise EC2ClientError("AuthFailure", "Unauthorized attempt to access restricted resource")
         if attribute not in ATTRIBUTES:
             raise EC2ClientError("UnsupportedOperation", f"The local EC2 does not have the attribute {attribute}")
@@ -107,7 +107,7 @@ class ImageResponse(EC2Response):
     def modify_image_attribute(self) -> ActionResult:
         """ModifyImageAttribute."""
         described = self._get_param("Description.Value")
-        # The attribute of that name has a capital letter for some clients, which EC2 takes.
+        # Some clients capitalize the attribute's name, which EC2 accepts.
         if described is None and self._get_param("Attribute") in ("description", "Description"):
             described = self._get_param("Value")
         if described is None:
@@ -125,7 +125,7 @@ class ImageResponse(EC2Response):
         """Return the launch permissions to add and to remove."""
         permission = self._get_param("LaunchPermission", {})
         changes = {"add": list(permission.get("Add", [])), "remove": list(permission.get("Remove", []))}
-        grantees = [{member: one} for name, member in _GRANTEES.items() for one in self._get_param(name, [])]
+        grantees = [{member: grantee} for name, member in _GRANTEES.items() for grantee in self._get_param(name, [])]
         if grantees:
             operation = self._get_param("OperationType")
             if operation is None:
@@ -136,7 +136,7 @@ class ImageResponse(EC2Response):
         return changes["add"], changes["remove"]
 
     def reset_image_attribute(self) -> ActionResult:  # type: ignore[override]
-        """ResetImageAttribute: nobody else may launch it any more."""
+        """ResetImageAttribute: remove all launch permissions."""
         if self._get_param("Attribute") != "launchPermission":
             raise EC2ClientError("InvalidParameterValue", "The only attribute that can be reset is launchPermission")
         self.ec2_backend.own_image(self._get_param("ImageId")).launch_permissions.clear()
@@ -144,11 +144,11 @@ class ImageResponse(EC2Response):
 
     def _image_options(self) -> ImageOptions:
         tags = self._parse_tag_specification()
-        other = set(tags) - {"image", "snapshot"}
-        if other:
+        unsupported = set(tags) - {"image", "snapshot"}
+        if unsupported:
             raise EC2ClientError(
                 "InvalidParameterValue",
-                f"'{sorted(other)[0]}' is not a valid taggable resource type for this operation.",
+                f"'{sorted(unsupported)[0]}' is not a valid taggable resource type for this operation.",
             )
         return ImageOptions(
             name=self._get_param("Name", ""),
@@ -159,7 +159,7 @@ class ImageResponse(EC2Response):
             with_tags=_flag(self._get_param("CopyImageTags")),
         )
 
-    def block_devices(self) -> WantedDevices:
+    def block_devices(self) -> RequestedDevices:
         """The request's block device mappings."""
         return parse(self._get_param("BlockDeviceMappings", []))
 

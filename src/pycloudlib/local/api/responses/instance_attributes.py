@@ -30,10 +30,10 @@ _MEMBERS = {
 
 
 class InstanceAttributeResponse(EC2Response):
-    """Answers what is asked about attributes of instances."""
+    """Handles actions on attributes of instances."""
 
     def modify_instance_attribute(self) -> ActionResult:
-        """ModifyInstanceAttribute: one attribute, by a member of its own, or by its name and a value."""
+        """ModifyInstanceAttribute: one attribute, by its own parameter, or by Attribute and Value."""
         instance_id = self._get_param("InstanceId")
         name, value = self._attribute()
         self.ec2_backend.get_instance(instance_id)
@@ -50,33 +50,33 @@ class InstanceAttributeResponse(EC2Response):
 
     def _attribute(self) -> tuple[str, Any]:
         """Return the name of the attribute to change, and its value as in the request."""
-        given = {name: self._get_param(member) for member, name in _MEMBERS.items() if self._get_param(member)}
+        attributes = {name: self._get_param(member) for member, name in _MEMBERS.items() if self._get_param(member)}
         named, value = self._get_param("Attribute"), self._get_param("Value")
         if named is not None and value is not None:
-            given.setdefault(named, {"Value": value})
-        if len(given) > 1 or (named is not None and set(given) - {named}):
-            fields = ", ".join(sorted({*given, *([named] if named else [])}))
+            attributes.setdefault(named, {"Value": value})
+        if len(attributes) > 1 or (named is not None and set(attributes) - {named}):
+            fields = ", ".join(sorted({*attributes, *([named] if named else [])}))
             raise EC2ClientError(
                 "InvalidParameterCombination", f"Fields for multiple attribute types specified: {fields}"
             )
-        if not given:
+        if not attributes:
             raise EC2ClientError("MissingParameter", "The request must contain an attribute and its value")
-        ((name, wanted),) = given.items()
+        ((name, requested),) = attributes.items()
         if name in _LISTS:
-            return name, wanted
-        if "Value" not in wanted:
+            return name, requested
+        if "Value" not in requested:
             raise EC2ClientError("MissingParameter", f"The request must contain the value of {name}")
-        return name, wanted["Value"]
+        return name, requested["Value"]
 
     def _modify_block_devices(self, instance_id: str, mappings: list[dict[str, Any]]) -> None:
-        wanted = parse(mappings).devices
+        devices = parse(mappings).devices
         mapped = self.ec2_backend.get_instance(instance_id).block_device_mapping
-        for device in wanted:
+        for device in devices:
             if device.device_name not in mapped:
                 raise EC2ClientError(
                     "InvalidInstanceAttributeValue", f"No device is currently mapped at {device.device_name}"
                 )
-        for device in wanted:
+        for device in devices:
             if device.delete_on_termination is not None:
                 mapped[device.device_name].delete_on_termination = device.delete_on_termination
 
@@ -97,7 +97,7 @@ def _flag(name: str, value: Any) -> bool:
 
 
 def _user_data(value: Any) -> Base64EncodedString | None:
-    """Return user data as the records have it; a named attribute's value is encoded, a member's is decoded."""
+    """Return user data as recorded: Value is base64-encoded, the parameter UserData is decoded already."""
     try:
         decoded = value if isinstance(value, bytes) else base64.b64decode("".join(str(value).split()), validate=True)
     except (binascii.Error, ValueError) as error:

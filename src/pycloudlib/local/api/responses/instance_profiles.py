@@ -1,4 +1,4 @@
-"""The wire of instance profile associations."""
+"""Request handlers for instance profile associations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2Response
 
 
 class InstanceProfileResponse(EC2Response):
-    """Answers what is asked about instance profile associations."""
+    """Handles actions on instance profile associations."""
 
     def associate_iam_instance_profile(self) -> ActionResult:
         """AssociateIamInstanceProfile."""

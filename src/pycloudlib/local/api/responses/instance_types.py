@@ -1,4 +1,4 @@
-"""The wire of instance types."""
+"""Request handlers for instance types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2Response
 
 
 class InstanceTypeResponse(EC2Response):
-    """Answers what is asked about instance types."""
+    """Handles actions on instance types."""
 
     def describe_instance_types(self) -> ActionResult:
         """DescribeInstanceTypes."""

@@ -1,4 +1,4 @@
-"""The wire of instances: what moto's responses leave out on the way to the backend and back."""
+"""Request handlers for instances: parameters and response members that moto's handlers drop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ATTACHED_EBS_STATUS_SINCE = "2016-11-15"
 
 
 class InstanceResponse(EC2Response):
-    """Answers what is asked about instances."""
+    """Handles actions on instances."""
 
     filters: Mapping[str, Sequence[str]]
     matchers: Mapping[str, Matches]
@@ -32,7 +32,7 @@ class InstanceResponse(EC2Response):
     def run_instances(self) -> ActionResult:
         """RunInstances."""
         self.ec2_backend.launch_options = LaunchOptions.parse(self.params)
-        # Its values are among the parameters already: see launch_parameters().
+        # launch_parameters() has merged the template's values into the parameters.
         self.params.pop("LaunchTemplate", None)
         placement = self._get_param("Placement") or {}
         if placement.get("AvailabilityZoneId"):
@@ -40,7 +40,7 @@ class InstanceResponse(EC2Response):
         return super().run_instances()
 
     def describe_instances(self) -> ActionResult:
-        """DescribeInstances; moto's would give a hundred reservations at most, whatever was asked for."""
+        """DescribeInstances, without moto's limit of 100 reservations."""
         shown = self.matchers.get("Reservations.Instances", _any)
         recorded = matcher_of_instances(self.filters)
         reservations = self.ec2_backend.described_instances(
@@ -53,15 +53,17 @@ class InstanceResponse(EC2Response):
     def describe_instance_status(self) -> ActionResult:
         """DescribeInstanceStatus, of running instances unless IncludeAllInstances."""
         instance_ids = self._get_param("InstanceIds", [])
-        everything = self._get_bool_param("IncludeAllInstances", False)
+        include_all = self._get_bool_param("IncludeAllInstances", False)
         statuses = [
-            self.ec2_backend.controllers[one.id].status()
+            self.ec2_backend.controllers[instance.id].status()
             for launch in self.ec2_backend.described_instances(instance_ids, _any, _any)
-            for one in launch.instances
-            if everything or one.state == "running"
+            for instance in launch.instances
+            if include_all or instance.state == "running"
         ]
         if self._version() < _ATTACHED_EBS_STATUS_SINCE:
-            statuses = [{name: value for name, value in one.items() if name != "AttachedEbsStatus"} for one in statuses]
+            statuses = [
+                {name: value for name, value in status.items() if name != "AttachedEbsStatus"} for status in statuses
+            ]
         return ActionResult({"InstanceStatuses": statuses})
 
     def _version(self) -> str:
@@ -99,18 +101,20 @@ class InstanceResponse(EC2Response):
         instances = self.ec2_backend.get_multi_instances_by_id(self._get_param("InstanceIds", []))
         for instance in instances:
             instance.monitoring_state = state
-        passing = {"enabled": "pending", "disabled": "disabling"}[state]
-        monitored = [{"InstanceId": one.id, "Monitoring": {"State": passing}} for one in instances]
+        transitional = {"enabled": "pending", "disabled": "disabling"}[state]
+        monitored = [{"InstanceId": instance.id, "Monitoring": {"State": transitional}} for instance in instances]
         return ActionResult({"InstanceMonitorings": monitored})
 
     def describe_instance_credit_specifications(self) -> ActionResult:
         """DescribeInstanceCreditSpecifications, of burstable instances."""
-        wanted = self._get_param("InstanceIds", [])
+        instance_ids = self._get_param("InstanceIds", [])
         instances = [
-            one for launch in self.ec2_backend.described_instances(wanted, _any, _any) for one in launch.instances
+            instance
+            for launch in self.ec2_backend.described_instances(instance_ids, _any, _any)
+            for instance in launch.instances
         ]
         for instance in instances:
-            if wanted and instance.cpu_credits is None:
+            if instance_ids and instance.cpu_credits is None:
                 raise EC2ClientError(
                     "InstanceCreditSpecification.NotSupported",
                     f"The instance {instance.id} is not a burstable performance instance",
@@ -118,18 +122,18 @@ class InstanceResponse(EC2Response):
         return ActionResult(
             {
                 "InstanceCreditSpecifications": [
-                    {"InstanceId": one.id, "CpuCredits": one.cpu_credits}
-                    for one in instances
-                    if one.cpu_credits is not None and not one.terminated
+                    {"InstanceId": instance.id, "CpuCredits": instance.cpu_credits}
+                    for instance in instances
+                    if instance.cpu_credits is not None and not instance.terminated
                 ]
             }
         )
 
     def modify_instance_credit_specification(self) -> ActionResult:
-        """ModifyInstanceCreditSpecification: each by itself."""
+        """ModifyInstanceCreditSpecification: each specification succeeds or fails independently."""
         changed, refused = [], []
-        for wanted in self._get_param("InstanceCreditSpecifications", []):
-            instance_id, cpu_credits = wanted.get("InstanceId"), wanted.get("CpuCredits")
+        for specification in self._get_param("InstanceCreditSpecifications", []):
+            instance_id, cpu_credits = specification.get("InstanceId"), specification.get("CpuCredits")
             controller = self.ec2_backend.controllers.get(instance_id)
             if controller is None:
                 error = ("InvalidInstanceID.NotFound", f"The instance ID '{instance_id}' does not exist")
@@ -150,11 +154,11 @@ class InstanceResponse(EC2Response):
         )
 
     def _parse_block_device_mapping(self) -> list[dict[str, Any]]:
-        # The launch options have them; moto would make the volumes otherwise.
+        # The launch options contain them; given here, moto would create the volumes.
         return []
 
     def get_console_output(self) -> ActionResult:
-        """GetConsoleOutput; nothing is left out at the beginning, as it is on EC2."""
+        """GetConsoleOutput, of the complete output; EC2 drops the beginning."""
         instance_id = self._get_param("InstanceId")
         encoded = base64.b64encode(self.ec2_backend.console_output(instance_id)).decode()
         return ActionResult({"InstanceId": instance_id, "Timestamp": utcnow(), "Output": Base64EncodedString(encoded)})

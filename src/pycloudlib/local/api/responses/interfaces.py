@@ -1,4 +1,4 @@
-"""The wire of network interfaces: what moto's responses leave out on the way to the backend and back."""
+"""Request handlers for network interfaces: parameters and response members that moto's handlers drop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2Response, EmptyRe
 
 
 class InterfaceResponse(EC2Response):
-    """Answers what is asked about network interfaces."""
+    """Handles actions on network interfaces."""
 
     def run_instances(self) -> ActionResult:
         """RunInstances."""
@@ -33,7 +33,7 @@ class InterfaceResponse(EC2Response):
         return EmptyResult()
 
     def assign_private_ip_addresses(self) -> ActionResult:
-        """AssignPrivateIpAddresses: tells the new ones only."""
+        """AssignPrivateIpAddresses; the response lists only the new addresses."""
         interface_id = self._get_param("NetworkInterfaceId")
         assigned = self.ec2_backend.assign_private_ips(
             interface_id,
@@ -44,7 +44,7 @@ class InterfaceResponse(EC2Response):
         return ActionResult({"NetworkInterfaceId": interface_id, "AssignedPrivateIpAddresses": addresses})
 
     def assign_ipv6_addresses(self) -> ActionResult:
-        """AssignIpv6Addresses: tells the new ones only."""
+        """AssignIpv6Addresses; the response lists only the new addresses."""
         interface_id = self._get_param("NetworkInterfaceId")
         assigned = self.ec2_backend.assign_ipv6_ips(
             interface_id, self._get_param("Ipv6Addresses", []), self._get_int_param("Ipv6AddressCount", 0)

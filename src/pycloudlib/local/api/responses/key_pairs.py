@@ -1,4 +1,4 @@
-"""The wire of key pairs."""
+"""Request handlers for key pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2R
 
 
 class KeyPairResponse(EC2Response):
-    """Answers what is asked about key pairs."""
+    """Handles actions on key pairs."""
 
     def create_key_pair(self) -> ActionResult:
         """CreateKeyPair, in PEM."""
@@ -18,9 +18,13 @@ class KeyPairResponse(EC2Response):
 
     def describe_key_pairs(self) -> ActionResult:
         """DescribeKeyPairs, by names and by ids."""
-        found = self.ec2_backend.described_key_pairs(self._get_param("KeyNames", []), self._get_param("KeyPairIds", []))
+        key_pairs = self.ec2_backend.described_key_pairs(
+            self._get_param("KeyNames", []), self._get_param("KeyPairIds", [])
+        )
         with_public_key = self._get_bool_param("IncludePublicKey", False)
-        return ActionResult({"KeyPairs": [_described(one, with_public_key=with_public_key) for one in found]})
+        return ActionResult(
+            {"KeyPairs": [_described(key_pair, with_public_key=with_public_key) for key_pair in key_pairs]}
+        )
 
     def delete_key_pair(self) -> ActionResult:
         """DeleteKeyPair, by name or by id."""

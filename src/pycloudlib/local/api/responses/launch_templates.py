@@ -1,4 +1,4 @@
-"""The wire of launch templates."""
+"""Request handlers for launch templates."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NEWEST = ("$Latest", "$Default")
 
 
 class LaunchTemplateResponse(EC2Response):
-    """Answers what is asked about launch templates."""
+    """Handles actions on launch templates."""
 
     def create_launch_template(self) -> ActionResult:
         """CreateLaunchTemplate."""
@@ -53,20 +53,20 @@ class LaunchTemplateResponse(EC2Response):
         """DescribeLaunchTemplates."""
         ids, names = self._get_param("LaunchTemplateIds", []), self._get_param("LaunchTemplateNames", [])
         templates = [
-            *(self.ec2_backend.get_launch_template(one) for one in ids),
-            *(self.ec2_backend.get_launch_template_by_name(one) for one in names),
+            *(self.ec2_backend.get_launch_template(template_id) for template_id in ids),
+            *(self.ec2_backend.get_launch_template_by_name(name) for name in names),
         ]
         if not ids and not names:
             templates = list(self.ec2_backend.launch_templates.values())
-        return ActionResult({"LaunchTemplates": [self._template(one) for one in templates]})
+        return ActionResult({"LaunchTemplates": [self._template(template) for template in templates]})
 
     def describe_launch_template_versions(self) -> ActionResult:
         """DescribeLaunchTemplateVersions, of one template or of all."""
-        versions = self._versions_asked_for()
-        return ActionResult({"LaunchTemplateVersions": [self._template_version(one) for one in versions]})
+        versions = self._requested_versions()
+        return ActionResult({"LaunchTemplateVersions": [self._template_version(version) for version in versions]})
 
     def modify_launch_template(self) -> ActionResult:
-        """ModifyLaunchTemplate: which version is the default one."""
+        """ModifyLaunchTemplate: set the default version."""
         template = self.ec2_backend.launch_template(self.params)
         default = self._get_param("DefaultVersion")
         if default is not None:
@@ -80,24 +80,24 @@ class LaunchTemplateResponse(EC2Response):
         return ActionResult({"LaunchTemplate": self._template(template)})
 
     def delete_launch_template_versions(self) -> ActionResult:
-        """DeleteLaunchTemplateVersions: each by itself."""
+        """DeleteLaunchTemplateVersions: each version succeeds or fails independently."""
         template = self.ec2_backend.launch_template(self.params)
-        deleted, kept = [], []
-        for wanted in self._get_param("Versions", []):
-            if not str(wanted).isdecimal():
-                raise EC2ClientError("InvalidParameterValue", f"Value ({wanted}) for parameter versions is invalid")
-            answer = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name, "VersionNumber": wanted}
+        deleted, failed = [], []
+        for version in self._get_param("Versions", []):
+            if not str(version).isdecimal():
+                raise EC2ClientError("InvalidParameterValue", f"Value ({version}) for parameter versions is invalid")
+            result = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name, "VersionNumber": version}
             try:
-                self.ec2_backend.remove_launch_template_version(template, wanted)
+                self.ec2_backend.remove_launch_template_version(template, version)
             except EC2ClientError as error:
                 code = "launchTemplateVersionDoesNotExist" if error.code.endswith("NotFound") else error.code
-                kept.append({**answer, "ResponseError": {"Code": code, "Message": error.message}})
+                failed.append({**result, "ResponseError": {"Code": code, "Message": error.message}})
             else:
-                deleted.append(answer)
+                deleted.append(result)
         return ActionResult(
             {
                 "SuccessfullyDeletedLaunchTemplateVersions": deleted,
-                "UnsuccessfullyDeletedLaunchTemplateVersions": kept,
+                "UnsuccessfullyDeletedLaunchTemplateVersions": failed,
             }
         )
 
@@ -117,25 +117,29 @@ class LaunchTemplateResponse(EC2Response):
                 raise EC2ClientError("InvalidParameterValue", "Tag specification must have at least one tag")
         return dict(data)
 
-    def _versions_asked_for(self) -> list[LaunchTemplateVersion]:
-        wanted = self._get_param("Versions", [])
+    def _requested_versions(self) -> list[LaunchTemplateVersion]:
+        requested = self._get_param("Versions", [])
         if self._get_param("LaunchTemplateId") or self._get_param("LaunchTemplateName"):
             template = self.ec2_backend.launch_template(self.params)
-            if wanted:
-                return [self.ec2_backend.launch_template_version(template, one) for one in wanted]
-            least, most = self._version_bound("MinVersion"), self._version_bound("MaxVersion")
+            if requested:
+                return [self.ec2_backend.launch_template_version(template, version) for version in requested]
+            minimum, maximum = self._version_bound("MinVersion"), self._version_bound("MaxVersion")
             return [
-                one
-                for one in template.versions
-                if (least is None or one.number >= least) and (most is None or one.number <= most)
+                version
+                for version in template.versions
+                if (minimum is None or version.number >= minimum) and (maximum is None or version.number <= maximum)
             ]
-        if not wanted or set(wanted) - set(_NEWEST):
+        if not requested or set(requested) - set(_NEWEST):
             raise EC2ClientError(
                 "InvalidParameterValue",
                 "To describe the versions of all launch templates, specify $Latest, $Default, or both",
             )
         templates = self.ec2_backend.launch_templates.values()
-        return [self.ec2_backend.launch_template_version(one, version) for one in templates for version in wanted]
+        return [
+            self.ec2_backend.launch_template_version(template, version)
+            for template in templates
+            for version in requested
+        ]
 
     def _version_bound(self, name: str) -> int | None:
         text = self._get_param(name)

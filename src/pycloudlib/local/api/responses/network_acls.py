@@ -1,4 +1,4 @@
-"""The wire of network ACLs."""
+"""Request handlers for network ACLs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2R
 
 
 class NetworkAclResponse(EC2Response):
-    """Answers what is asked about network ACLs."""
+    """Handles actions on network ACLs."""
 
     def create_network_acl_entry(self) -> ActionResult:
         """CreateNetworkAclEntry."""
@@ -29,10 +29,14 @@ class NetworkAclResponse(EC2Response):
 
     def replace_network_acl_association(self) -> ActionResult:
         """ReplaceNetworkAclAssociation."""
-        wanted = self._get_param("AssociationId")
-        associations = (one for acl in self.ec2_backend.network_acls.values() for one in acl.associations)
-        if wanted not in {one.id for one in associations}:
-            raise EC2ClientError("InvalidAssociationID.NotFound", f"The association ID '{wanted}' does not exist")
+        association_id = self._get_param("AssociationId")
+        associations = (
+            association for acl in self.ec2_backend.network_acls.values() for association in acl.associations
+        )
+        if association_id not in {association.id for association in associations}:
+            raise EC2ClientError(
+                "InvalidAssociationID.NotFound", f"The association ID '{association_id}' does not exist"
+            )
         self.ec2_backend.get_network_acl(self._get_param("NetworkAclId"))
         return super().replace_network_acl_association()
 
@@ -54,7 +58,7 @@ class NetworkAclResponse(EC2Response):
     def _require_network_acl_entry(self) -> None:
         acl = self.ec2_backend.get_network_acl(self._get_param("NetworkAclId"))
         number, egress = self._get_param("RuleNumber"), self._get_param("Egress")
-        if not any((one.rule_number, one.egress) == (number, egress) for one in acl.entries):
+        if not any((entry.rule_number, entry.egress) == (number, egress) for entry in acl.entries):
             kind = "egress" if egress else "ingress"
             raise EC2ClientError(
                 "InvalidNetworkAclEntry.NotFound",

@@ -1,4 +1,4 @@
-"""The wire of placement groups."""
+"""Request handlers for placement groups."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _GROUP_ID = re.compile(r"pg-[0-9a-f]{17}")
 
 
 class PlacementGroupResponse(EC2Response):
-    """Answers what is asked about placement groups."""
+    """Handles actions on placement groups."""
 
     def create_placement_group(self) -> ActionResult:
-        """CreatePlacementGroup; partitions and spreads over hosts would have no effect."""
+        """CreatePlacementGroup, without partitions and spread levels, which would have no effect on a single host."""
         strategy = self._get_param("Strategy", "cluster")
         if strategy not in _STRATEGIES:
             raise EC2ClientError(
@@ -32,20 +32,20 @@ class PlacementGroupResponse(EC2Response):
     def describe_placement_groups(self) -> ActionResult:
         """DescribePlacementGroups."""
         names, ids = self._get_param("GroupNames", []), self._get_param("GroupIds", [])
-        malformed = [one for one in ids if not _GROUP_ID.fullmatch(one)]
+        malformed = [group_id for group_id in ids if not _GROUP_ID.fullmatch(group_id)]
         if malformed:
             raise EC2ClientError(
                 "InvalidPlacementGroupId.Malformed", f"The placement group ID '{malformed[0]}' is malformed"
             )
-        unknown = set(ids) - {one.group_id for one in self.ec2_backend.placement_groups.values()}
+        unknown = set(ids) - {group.group_id for group in self.ec2_backend.placement_groups.values()}
         if unknown:
             raise EC2ClientError(
                 "InvalidPlacementGroup.Unknown", f"The placement group ID '{min(unknown)}' is unknown."
             )
-        groups = [self.ec2_backend.placement_group(one) for one in names] or [
-            one for one in self.ec2_backend.placement_groups.values() if not ids or one.group_id in ids
+        groups = [self.ec2_backend.placement_group(name) for name in names] or [
+            group for group in self.ec2_backend.placement_groups.values() if not ids or group.group_id in ids
         ]
-        described = [self._placement_group(one) for one in groups]
+        described = [self._placement_group(group) for group in groups]
         return ActionResult({"PlacementGroups": described})
 
     def delete_placement_group(self) -> ActionResult:

@@ -1,4 +1,4 @@
-"""The wire of managed prefix lists."""
+"""Request handlers for managed prefix lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NETWORKS: dict[str, type[ipaddress.IPv4Network | ipaddress.IPv6Network]] = {
 
 
 class PrefixListResponse(EC2Response):
-    """Answers what is asked about managed prefix lists."""
+    """Handles actions on managed prefix lists."""
 
     def create_managed_prefix_list(self) -> ActionResult:
         """CreateManagedPrefixList."""
@@ -30,7 +30,7 @@ class PrefixListResponse(EC2Response):
         return super().create_managed_prefix_list()
 
     def modify_managed_prefix_list(self) -> ActionResult:
-        """ModifyManagedPrefixList; a change of the entries names the version that it is based on."""
+        """ModifyManagedPrefixList; a change of entries must name the current version."""
         prefix_list = self._own_prefix_list()
         version = self._get_param("CurrentVersion")
         if version is None and (self._get_param("AddEntries") or self._get_param("RemoveEntries")):
@@ -67,18 +67,18 @@ class PrefixListResponse(EC2Response):
 
     def _prefix_list(self) -> Any:
         prefix_list_id = self._get_param("PrefixListId")
-        found = self.ec2_backend.managed_prefix_lists.get(prefix_list_id)
-        if found is None:
+        prefix_list = self.ec2_backend.managed_prefix_lists.get(prefix_list_id)
+        if prefix_list is None:
             raise EC2ClientError(
                 "InvalidPrefixListID.NotFound", f"The prefix list ID '{prefix_list_id}' does not exist"
             )
-        return found
+        return prefix_list
 
     def _own_prefix_list(self) -> Any:
-        found = self._prefix_list()
-        if found.owner_id != self.current_account:
+        prefix_list = self._prefix_list()
+        if prefix_list.owner_id != self.current_account:
             raise EC2ClientError("UnauthorizedOperation", "You are not authorized to perform this operation.")
-        return found
+        return prefix_list
 
 
 def _check_entries(family: str, cidrs: Collection[str]) -> None:
@@ -93,8 +93,8 @@ def _check_entries(family: str, cidrs: Collection[str]) -> None:
         raise EC2ClientError("InvalidParameterValue", "The same CIDR block must not appear multiple times")
 
 
-def _check_number(entries: int, most: int) -> None:
-    if entries > most:
+def _check_number(entries: int, maximum: int) -> None:
+    if entries > maximum:
         raise EC2ClientError(
-            "PrefixListMaxEntriesExceeded", f"The prefix list has at most {most} entries, not {entries}"
+            "PrefixListMaxEntriesExceeded", f"The prefix list has at most {maximum} entries, not {entries}"
         )

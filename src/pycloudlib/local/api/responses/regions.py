@@ -1,4 +1,4 @@
-"""The wire of regions."""
+"""Request handlers for regions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2R
 
 
 class RegionResponse(EC2Response):
-    """Answers what is asked about regions."""
+    """Handles actions on regions."""
 
     def describe_regions(self) -> ActionResult:
         """DescribeRegions."""
@@ -23,13 +23,13 @@ class RegionResponse(EC2Response):
         """DescribeAvailabilityZones."""
         zones = self.ec2_backend.describe_availability_zones()
         names, ids = self._get_param("ZoneNames", []), self._get_param("ZoneIds", [])
-        unknown = sorted((set(names) - {one.name for one in zones}) | (set(ids) - {one.zone_id for one in zones}))
+        unknown = sorted((set(names) - {zone.name for zone in zones}) | (set(ids) - {zone.zone_id for zone in zones}))
         if unknown:
             raise EC2ClientError("InvalidParameterValue", f"Invalid availability zone: [{unknown[0]}]")
         described = [
-            _described_zone(one)
-            for one in zones
-            if (not names or one.name in names) and (not ids or one.zone_id in ids)
+            _described_zone(zone)
+            for zone in zones
+            if (not names or zone.name in names) and (not ids or zone.zone_id in ids)
         ]
         return ActionResult({"AvailabilityZones": described})
 

@@ -1,4 +1,4 @@
-"""The wire of root volume replacement tasks."""
+"""Request handlers for root volume replacement tasks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _TYPE = "replace-root-volume-task"
 
 
 class RootVolumeResponse(EC2Response):
-    """Answers what is asked about root volume replacement tasks."""
+    """Handles actions on root volume replacement tasks."""
 
     def create_replace_root_volume_task(self) -> ActionResult:
         """CreateReplaceRootVolumeTask."""

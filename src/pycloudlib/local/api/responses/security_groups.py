@@ -1,4 +1,4 @@
-"""The wire of security groups: a request changes all that it names, or nothing."""
+"""Request handlers for security groups: each request is atomic."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _EVERYTHING: tuple[dict[str, Any], ...] = (
     {"IpProtocol": "udp", "FromPort": 0, "ToPort": MAX_PORT},
     {"IpProtocol": "icmp", "FromPort": -1, "ToPort": -1},
 )
-"""What a rule for a source group without a protocol allows.
+"""The traffic that a rule for a source group without a protocol allows.
 
 https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_AuthorizeSecurityGroupIngress.html
 """
 
 
 class SecurityGroupResponse(EC2Response):
-    """Answers what is asked about security groups."""
+    """Handles actions on security groups."""
 
     filters: Mapping[str, Sequence[str]]
 
@@ -56,12 +56,12 @@ class SecurityGroupResponse(EC2Response):
     def modify_security_group_rules(self) -> ActionResult:
         """ModifySecurityGroupRules."""
         with self._all_or_nothing() as group:
-            for given in self._get_param("SecurityGroupRules", []):
-                update = given.get("SecurityGroupRule") or {}
+            for requested in self._get_param("SecurityGroupRules", []):
+                update = requested.get("SecurityGroupRule") or {}
                 rules = group.ingress_rules
-                if all(rule.id != given["SecurityGroupRuleId"] for rule in rules):
+                if all(rule.id != requested["SecurityGroupRuleId"] for rule in rules):
                     rules = group.egress_rules
-                rule = rule_of_id(rules, given["SecurityGroupRuleId"])
+                rule = rule_of_id(rules, requested["SecurityGroupRuleId"])
                 if update.get("ReferencedGroupId"):
                     self.ec2_backend.security_group_of(None, update["ReferencedGroupId"])
                 if update.get("PrefixListId"):
@@ -69,7 +69,7 @@ class SecurityGroupResponse(EC2Response):
                 changed = modified_rule(rule, update)
                 if any(other == changed for other in rules if other is not rule):
                     raise EC2ClientError("InvalidPermission.Duplicate", "The specified rule already exists")
-                rules[:] = [changed if one is rule else one for one in rules]
+                rules[:] = [changed if existing is rule else existing for existing in rules]
         return ActionResult({"Return": True})
 
     def revoke_security_group_ingress(self) -> ActionResult:
@@ -99,7 +99,7 @@ class SecurityGroupResponse(EC2Response):
         return self._describe_rules(egress=True)
 
     def _describe_rules(self, *, egress: bool) -> ActionResult:
-        """Set the descriptions of rules, or remove those for which there is none in the request."""
+        """Set the descriptions of rules, or remove them if the request has none."""
         self._name_permissions()
         permissions, by_id = self._get_param("IpPermissions", []), self._get_param("SecurityGroupRuleDescriptions", [])
         check_permissions(permissions)
@@ -107,8 +107,8 @@ class SecurityGroupResponse(EC2Response):
             raise EC2ClientError("MissingParameter", "Specify either IpPermissions or SecurityGroupRuleDescriptions")
         with self._all_or_nothing() as group:
             rules = group.egress_rules if egress else group.ingress_rules
-            for one in by_id:
-                set_description(rule_of_id(rules, one.get("SecurityGroupRuleId")), one.get("Description"))
+            for requested in by_id:
+                set_description(rule_of_id(rules, requested.get("SecurityGroupRuleId")), requested.get("Description"))
             for permission in permissions:
                 for rule, description in described_rules(rules, permission):
                     set_description(rule, description)
@@ -122,7 +122,7 @@ class SecurityGroupResponse(EC2Response):
         with self._all_or_nothing() as group:
             for permission in permissions:
                 self.ec2_backend.require_resources(
-                    one.get("PrefixListId", "") for one in permission.get("PrefixListIds") or ()
+                    prefix_list.get("PrefixListId", "") for prefix_list in permission.get("PrefixListIds") or ()
                 )
                 check_group_rules(group.egress_rules if egress else group.ingress_rules, permission)
             for arguments in self._process_rules_from_querystring():
@@ -142,14 +142,16 @@ class SecurityGroupResponse(EC2Response):
 
     def _name_permissions(self) -> None:
         """Turn a single rule's parameters into IpPermissions, groups' names into ids, and canonicalize CIDR blocks."""
-        one = {name: self._get_param(name) for name in (*_ONE_RULE, *_ONE_SOURCE) if self._get_param(name) is not None}
-        if one and "IpPermissions" in self.params:
+        single_rule = {
+            name: self._get_param(name) for name in (*_ONE_RULE, *_ONE_SOURCE) if self._get_param(name) is not None
+        }
+        if single_rule and "IpPermissions" in self.params:
             raise EC2ClientError(
                 "InvalidParameterCombination",
-                f"The parameter ipPermissions cannot be used with the parameter {next(iter(one))}",
+                f"The parameter ipPermissions cannot be used with the parameter {next(iter(single_rule))}",
             )
-        if one:
-            self.params["IpPermissions"] = _permissions(one)
+        if single_rule:
+            self.params["IpPermissions"] = _permissions(single_rule)
         for name in (*_ONE_RULE, *_ONE_SOURCE):
             self.params.pop(name, None)
         for permission in self.params.get("IpPermissions", []):
@@ -196,14 +198,14 @@ def _described(rule: SecurityGroupRule) -> dict[str, Any]:
     return described
 
 
-def _permissions(one: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rules that the parameters of a single rule stand for."""
-    rule = {name: one[name] for name in _ONE_RULE if name in one}
-    if "CidrIp" in one:
-        return [{**rule, "IpRanges": [{"CidrIp": one["CidrIp"]}]}]
-    if "SourceSecurityGroupName" not in one:
+def _permissions(parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Convert the parameters of a single rule to IpPermissions."""
+    rule = {name: parameters[name] for name in _ONE_RULE if name in parameters}
+    if "CidrIp" in parameters:
+        return [{**rule, "IpRanges": [{"CidrIp": parameters["CidrIp"]}]}]
+    if "SourceSecurityGroupName" not in parameters:
         return [rule]
-    pair = {"GroupName": one["SourceSecurityGroupName"]}
-    if "SourceSecurityGroupOwnerId" in one:
-        pair["UserId"] = one["SourceSecurityGroupOwnerId"]
+    pair = {"GroupName": parameters["SourceSecurityGroupName"]}
+    if "SourceSecurityGroupOwnerId" in parameters:
+        pair["UserId"] = parameters["SourceSecurityGroupOwnerId"]
     return [{**permission, "UserIdGroupPairs": [dict(pair)]} for permission in ([rule] if rule else _EVERYTHING)]

@@ -1,4 +1,4 @@
-"""The wire of snapshots: moto's would say that they are complete at once, and whose they are does not matter."""
+"""Request handlers for snapshots, with progress and owners, which moto's handlers ignore."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2R
 
 
 class SnapshotResponse(EC2Response):
-    """Answers what is asked about snapshots."""
+    """Handles actions on snapshots."""
 
     def create_snapshot(self) -> ActionResult:
         """CreateSnapshot."""
@@ -64,12 +64,12 @@ class SnapshotResponse(EC2Response):
 
 
 def _permissions(user_ids: Iterable[str], groups: Iterable[str]) -> list[dict[str, str]]:
-    return [*({"UserId": one} for one in user_ids), *({"Group": one} for one in groups)]
+    return [*({"UserId": grantee} for grantee in user_ids), *({"Group": grantee} for grantee in groups)]
 
 
 def _by_kind(permissions: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
-    given = list(permissions)
+    listed = list(permissions)
     return {
-        "user_ids": [one["UserId"] for one in given if one.get("UserId")],
-        "groups": [one["Group"] for one in given if one.get("Group")],
+        "user_ids": [permission["UserId"] for permission in listed if permission.get("UserId")],
+        "groups": [permission["Group"] for permission in listed if permission.get("Group")],
     }

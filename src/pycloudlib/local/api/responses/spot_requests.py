@@ -1,4 +1,4 @@
-"""The wire of spot instance requests."""
+"""Request handlers for spot instance requests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SPOT_OPTIONS = ("SpotPrice", "Type", "ValidUntil", "InstanceInterruptionBehavio
 
 
 class SpotRequestResponse(EC2Response):
-    """Answers what is asked about spot instances."""
+    """Handles actions on spot instances."""
 
     def request_spot_instances(self) -> ActionResult:
-        """RequestSpotInstances: RunInstances of spot instances, answered with their requests."""
+        """RequestSpotInstances: launch spot instances, and return their requests."""
         count = self._get_int_param("InstanceCount", 1)
         options = {
             _RENAMED.get(name, name): self._get_param(name)
@@ -36,5 +36,5 @@ class SpotRequestResponse(EC2Response):
             launched: Any = self.run_instances()
         finally:
             self.params = request
-        requests = [self.ec2_backend.spot_request_of(one) for one in launched.result.instances]
+        requests = [self.ec2_backend.spot_request_of(instance) for instance in launched.result.instances]
         return ActionResult({"SpotInstanceRequests": requests})

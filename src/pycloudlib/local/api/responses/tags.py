@@ -1,15 +1,15 @@
-"""The wire of tags."""
+"""Request handlers for tags."""
 
 from __future__ import annotations
 
 from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2Response, EmptyResult
 
 RESERVED = "aws:"
-"""The prefix of the keys of EC2's own tags."""
+"""The prefix of the keys of AWS-generated tags."""
 
 
 class TagResponse(EC2Response):
-    """Answers what is asked about tags."""
+    """Handles actions on tags."""
 
     def create_tags(self) -> ActionResult:
         """CreateTags, of existing resources."""
@@ -20,9 +20,9 @@ class TagResponse(EC2Response):
         return EmptyResult()
 
     def delete_tags(self) -> ActionResult:
-        """DeleteTags: the named ones; without names, all but EC2's own."""
-        wanted = self._get_param("Tags", [])
-        for tag in wanted:
+        """DeleteTags: the named tags; without names, all except AWS-generated tags."""
+        requested = self._get_param("Tags", [])
+        for tag in requested:
             if not tag.get("Key"):
                 raise EC2ClientError("InvalidParameterValue", "Tag key cannot be null or empty.")
             if tag["Key"].lower().startswith(RESERVED):
@@ -31,6 +31,6 @@ class TagResponse(EC2Response):
                 )
         for resource_id in self._get_param("Resources", []):
             keys = [key for key in self.ec2_backend.tags.get(resource_id, {}) if not key.startswith(RESERVED)]
-            tags = {tag["Key"]: tag.get("Value") for tag in wanted} or dict.fromkeys(keys)
+            tags = {tag["Key"]: tag.get("Value") for tag in requested} or dict.fromkeys(keys)
             self.ec2_backend.delete_tags([resource_id], tags)
         return EmptyResult()

@@ -1,4 +1,4 @@
-"""The wire of volumes."""
+"""Request handlers for volumes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2Response
 
 
 class VolumeResponse(EC2Response):
-    """Answers what is asked about volumes, where moto leaves something out."""
+    """Handles actions on volumes whose parameters moto's handlers drop."""
 
     def create_volume(self) -> ActionResult:
         """CreateVolume."""
@@ -77,7 +77,7 @@ class VolumeResponse(EC2Response):
         )
 
     def describe_instance_attribute(self) -> ActionResult:
-        """DescribeInstanceAttribute; what moto says of the volumes cannot be read."""
+        """DescribeInstanceAttribute; moto's blockDeviceMapping cannot be parsed."""
         if self._get_param("Attribute") != "blockDeviceMapping":
             return super().describe_instance_attribute()
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))

@@ -1,4 +1,4 @@
-"""The wire of what a VPC has: what EC2 refuses, and moto stumbles over."""
+"""Request handlers for parts of a VPC: requests that EC2 rejects, and moto fails on."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pycloudlib.local.api.moto_adapter import ActionResult, EC2ClientError, EC2R
 
 
 class VpcResponse(EC2Response):
-    """Answers what is asked about network ACLs, prefix lists, and peering connections."""
+    """Handles actions on network ACLs, prefix lists, and peering connections."""
 
     def replace_network_acl_association(self) -> ActionResult:
         """ReplaceNetworkAclAssociation."""
         association_id = self._get_param("AssociationId")
         acls = self.ec2_backend.network_acls.values()
-        if not any(one.id == association_id for acl in acls for one in acl.associations):
+        if not any(association.id == association_id for acl in acls for association in acl.associations):
             raise EC2ClientError(
                 "InvalidAssociationID.NotFound", f"The association ID '{association_id}' does not exist"
             )
