@@ -20,11 +20,11 @@ def to_document(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {field.name: to_document(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: to_document(one) for key, one in value.items()}
+        return {key: to_document(item) for key, item in value.items()}
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, tuple):
-        return [to_document(one) for one in value]
+        return [to_document(item) for item in value]
     return value
 
 
@@ -46,7 +46,7 @@ def _read(kind: Any, value: Any) -> Any:  # noqa: PLR0911  (one return per kind 
     if origin is frozenset:
         return frozenset(value)
     if origin is Mapping:
-        return {key: _read(arguments[1], one) for key, one in value.items()}
+        return {key: _read(arguments[1], item) for key, item in value.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(value)
     if dataclasses.is_dataclass(kind):

@@ -43,7 +43,7 @@ class _Drawing:
     def vpc(self, vpc: Vpc) -> Iterator[str]:
         yield _columns(f"VPC {self._named(vpc.vpc_id)}", ", ".join((*vpc.cidrs, *vpc.ipv6_cidrs)))
         yield from _indented(self._gateways(vpc))
-        for subnet in sorted(vpc.subnets.values(), key=lambda one: one.subnet_id):
+        for subnet in sorted(vpc.subnets.values(), key=lambda subnet: subnet.subnet_id):
             yield from _indented(self._subnet(vpc, subnet))
         for group in vpc.groups.values():
             yield from _indented(self._group(vpc, group))
@@ -55,8 +55,8 @@ class _Drawing:
             yield f"egress-only internet gateway {self._named(gateway_id)}"
         for peering in self._topology.peerings.values():
             if vpc.vpc_id in peering.vpc_ids:
-                others = [self._named(vpc_id) for vpc_id in peering.vpc_ids if vpc_id != vpc.vpc_id]
-                yield f"VPC peering connection {self._named(peering.peering_id)} with {', '.join(others)}"
+                peers = [self._named(vpc_id) for vpc_id in peering.vpc_ids if vpc_id != vpc.vpc_id]
+                yield f"VPC peering connection {self._named(peering.peering_id)} with {', '.join(peers)}"
 
     def _subnet(self, vpc: Vpc, subnet: Subnet) -> Iterator[str]:
         blocks = ", ".join(filter(None, (subnet.cidr, subnet.ipv6_cidr)))
@@ -124,7 +124,10 @@ class _Drawing:
     def _rules(self, direction: str, preposition: str, rules: Iterable[GroupRule]) -> Iterator[str]:
         lines = [
             f"{direction}: {describe_traffic(rule.traffic)} {preposition} "
-            + (", ".join((*rule.cidrs, *(f"members of {self._named(one)}" for one in rule.group_ids))) or "nobody")
+            + (
+                ", ".join((*rule.cidrs, *(f"members of {self._named(group_id)}" for group_id in rule.group_ids)))
+                or "nobody"
+            )
             for rule in rules
         ]
         return iter(lines or [f"{direction}: nothing"])

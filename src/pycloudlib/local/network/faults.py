@@ -32,13 +32,13 @@ class Quantity:
 
     Args:
         name: its member in documents, which names the unit.
-        least: the smallest amount.
-        most: the largest amount.
+        minimum: the smallest amount.
+        maximum: the largest amount.
     """
 
     name: str
-    least: int
-    most: int
+    minimum: int
+    maximum: int
 
 
 QUANTITIES = {
@@ -71,8 +71,8 @@ class Fault:
     amount: int = CERTAIN
 
     def __str__(self) -> str:
-        one, other = self.between
-        return f"{_NOUNS[self.kind].format(self.amount)} between {one} and {other}"
+        first, second = self.between
+        return f"{_NOUNS[self.kind].format(self.amount)} between {first} and {second}"
 
     @property
     def effect(self) -> str:
@@ -98,7 +98,7 @@ class Fault:
             end: one of `between`, except "all".
             vpcs: the VPCs to search.
         """
-        return [one for vpc in vpcs for one in vpc.interfaces.values() if end in places(vpc, one)]
+        return [interface for vpc in vpcs for interface in vpc.interfaces.values() if end in places(vpc, interface)]
 
     def affects(self, source: Collection[str], destination: Collection[str]) -> bool:
         """Return whether the fault applies to packets between two places.
@@ -107,10 +107,10 @@ class Fault:
             source: see places(); empty for the host and the internet.
             destination: in the same form.
         """
-        one, other = self.between
+        first, second = self.between
         return any(
-            one in near and (one not in far if other == ALL else other in far)
-            for near, far in ((source, destination), (destination, source))
+            first in from_places and (first not in to_places if second == ALL else second in to_places)
+            for from_places, to_places in ((source, destination), (destination, source))
         )
 
     def to_document(self) -> dict[str, Any]:
@@ -172,22 +172,22 @@ def fault_from(fault_id: str, document: Any) -> Fault:
 
 def _amount(kind: str, quantity: Quantity, document: Mapping[str, Any]) -> int:
     amount = document.get(quantity.name, CERTAIN if kind == PARTITION else None)
-    if type(amount) is int and quantity.least <= amount <= quantity.most:
+    if type(amount) is int and quantity.minimum <= amount <= quantity.maximum:
         return amount
     if kind == PARTITION:
         raise LocalEC2Error("a partition drops all packets: omit percent, or choose the kind loss")
     raise LocalEC2Error(
-        f"invalid {quantity.name} {amount!r}: give a whole number from {quantity.least} to {quantity.most}"
+        f"invalid {quantity.name} {amount!r}: give a whole number from {quantity.minimum} to {quantity.maximum}"
     )
 
 
 def _ends(between: Any) -> tuple[str, str]:
-    if not isinstance(between, list | tuple) or len(between) != 2 or not all(isinstance(one, str) for one in between):  # noqa: PLR2004  (ends)
+    if not isinstance(between, list | tuple) or len(between) != 2 or not all(isinstance(end, str) for end in between):  # noqa: PLR2004  (ends)
         raise LocalEC2Error("'between' names the two ends of a fault: instance ids, availability zones, or 'all'")
-    one, other = between
-    if one == other:
-        raise LocalEC2Error(f"both ends of the fault are {one!r}: give two different ones")
-    return (other, one) if one == ALL else (one, other)
+    first, second = between
+    if first == second:
+        raise LocalEC2Error(f"both ends of the fault are {first!r}: give two different ones")
+    return (second, first) if first == ALL else (first, second)
 
 
 class NetworkFaults:
@@ -211,11 +211,11 @@ class NetworkFaults:
             topology: the network of all regions, after a change.
         """
         with self._lock:
-            known = _places(topology)
+            existing = _places(topology)
             self._faults = {
                 fault_id: fault
                 for fault_id, fault in self._faults.items()
-                if all(end in known for end in fault.between if end.startswith(_INSTANCE))
+                if all(end in existing for end in fault.between if end.startswith(_INSTANCE))
             }
 
     def put(self, fault: Fault, topology: Topology) -> None:
@@ -228,15 +228,17 @@ class NetworkFaults:
         Raises:
             LocalEC2Error: an end does not exist, or the network rejects the fault. The one with its id stays.
         """
-        known = _places(topology)
+        existing = _places(topology)
         for end in fault.between:
-            if end != ALL and end not in known:
+            if end != ALL and end not in existing:
                 raise LocalEC2Error(_unknown(end))
         if self._check is not None:
             self._check(fault)
         with self._lock:
-            others = [one for one in self._faults.values() if one.shapes and one.fault_id != fault.fault_id]
-            if fault.shapes and len(others) >= MOST_SHAPING:
+            other_faults = [
+                other for other in self._faults.values() if other.shapes and other.fault_id != fault.fault_id
+            ]
+            if fault.shapes and len(other_faults) >= MOST_SHAPING:
                 raise LocalEC2Error(f"there are {MOST_SHAPING} delays and rates already, and no more at once: heal one")
             replaced = self._faults.get(fault.fault_id)
             self._faults[fault.fault_id] = fault
@@ -262,9 +264,9 @@ class NetworkFaults:
             The ids of the removed faults; an unknown one is none of them.
         """
         with self._lock:
-            removed = [one for one in self._faults if fault_id in ("", one)]
-            for one in removed:
-                del self._faults[one]
+            removed = [existing_id for existing_id in self._faults if fault_id in ("", existing_id)]
+            for removed_id in removed:
+                del self._faults[removed_id]
         self._on_change()
         return removed
 
@@ -276,7 +278,10 @@ class NetworkFaults:
 
 def _places(topology: Topology) -> set[str]:
     instances = {
-        one.instance_id for vpc in topology.vpcs.values() for one in vpc.interfaces.values() if one.instance_id
+        interface.instance_id
+        for vpc in topology.vpcs.values()
+        for interface in vpc.interfaces.values()
+        if interface.instance_id
     }
     return instances | {subnet.zone for vpc in topology.vpcs.values() for subnet in vpc.subnets.values()}
 

@@ -158,7 +158,9 @@ def _meta_data(instance: InstanceMetadata) -> Tree:
         "local-hostname": primary.local_hostname,
         "local-ipv4": primary.private_ips[0],
         "mac": primary.mac,
-        "network": {"interfaces": {"macs": {one.mac: _interface(one) for one in instance.interfaces}}},
+        "network": {
+            "interfaces": {"macs": {interface.mac: _interface(interface) for interface in instance.interfaces}}
+        },
         "placement": _placement(instance),
         "profile": "default-hvm",
         "reservation-id": instance.reservation_id,
@@ -217,18 +219,18 @@ def _iam(profile: InstanceProfileMetadata) -> Tree:
     return {"info": json.dumps(info, indent=2), "security-credentials": {profile.role: json.dumps(keys, indent=2)}}
 
 
-def _timestamp(at: datetime) -> str:
-    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+def _timestamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _placement(instance: InstanceMetadata) -> Tree:
-    place = {
+    placement = {
         "availability-zone": instance.availability_zone,
         "availability-zone-id": instance.availability_zone_id,
         "group-name": instance.placement_group,
         "region": instance.region,
     }
-    return {name: value for name, value in place.items() if value}
+    return {name: value for name, value in placement.items() if value}
 
 
 def _services(region: str) -> Tree:

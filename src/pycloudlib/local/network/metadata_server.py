@@ -37,7 +37,7 @@ class _Tokens:
         token = secrets.token_urlsafe(40)
         now = time.monotonic()
         with self._lock:
-            self._expiry = {one: expiry for one, expiry in self._expiry.items() if expiry > now}
+            self._expiry = {issued: expiry for issued, expiry in self._expiry.items() if expiry > now}
             self._expiry[token] = now + seconds
         return token
 
@@ -133,36 +133,36 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         source = self.server.source_for(self.client_address)
         if source is None:
-            return self._answer(404)
+            return self._respond(404)
         instance = source.describe()
         if not instance.enabled:
-            return self._answer(403)
+            return self._respond(403)
         token = self.headers.get(TOKEN_HEADER)
         refused = instance.tokens_required if token is None else not source.tokens.valid(token)
         if refused:
-            return self._answer(401)
+            return self._respond(401)
         body = look_up(instance, unquote(urlsplit(self.path).path))
         if body is None:
-            return self._answer(404)
-        return self._answer(200, body)
+            return self._respond(404)
+        return self._respond(200, body)
 
     do_HEAD = do_GET
 
     def do_PUT(self) -> None:
         source = self.server.source_for(self.client_address)
         if source is None:
-            return self._answer(404)
+            return self._respond(404)
         if not source.describe().enabled or "X-Forwarded-For" in self.headers:
-            return self._answer(403)
+            return self._respond(403)
         if urlsplit(self.path).path.rstrip("/") != "/latest/api/token":
-            return self._answer(404)
+            return self._respond(404)
         seconds = self.headers.get(TOKEN_TTL_HEADER, "")
         if not seconds.isascii() or not seconds.isdigit() or not 1 <= int(seconds) <= MAX_TOKEN_SECONDS:
-            return self._answer(400)
+            return self._respond(400)
         token = source.tokens.issue(int(seconds))
-        return self._answer(200, token.encode(), {TOKEN_TTL_HEADER: seconds})
+        return self._respond(200, token.encode(), {TOKEN_TTL_HEADER: seconds})
 
-    def _answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
+    def _respond(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))

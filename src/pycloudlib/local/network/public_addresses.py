@@ -38,7 +38,7 @@ def check_public_cidr(cidr: str) -> None:
         network = ipaddress.IPv4Network(cidr)
     except ValueError as error:
         raise LocalEC2Error(f"invalid public CIDR block {cidr!r}: {error}; give one such as 203.0.113.0/24") from error
-    if network.prefixlen > LONGEST_PREFIX or any(network.overlaps(one) for one in _UNUSABLE):
+    if network.prefixlen > LONGEST_PREFIX or any(network.overlaps(unusable) for unusable in _UNUSABLE):
         raise LocalEC2Error(
             f"instances cannot have public addresses in {cidr}: give at least a /{LONGEST_PREFIX} of unicast addresses "
             "such as 203.0.113.0/24, without loopback and link-local ones, and not 198.51.100.0/24"
@@ -62,9 +62,9 @@ def can_bind(address: str, port: int) -> bool:
 
 def reusable_socket() -> socket.socket:
     """Return a TCP socket that can be bound although earlier connections of its port linger."""
-    new = socket.socket()
-    new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    return new
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return listener
 
 
 class PublicAddresses:

@@ -89,22 +89,22 @@ def reach(
     """
     protocol = _check_protocol(protocol, port)
     ipv6 = ":" in source or ":" in destination
-    near = find_end(topology, source, ipv6=ipv6)
-    far = find_end(topology, destination, ipv6=ipv6, beside=_vpc(near))
-    near = find_end(topology, source, ipv6=ipv6, beside=_vpc(far))
+    sender = find_end(topology, source, ipv6=ipv6)
+    receiver = find_end(topology, destination, ipv6=ipv6, preferred=_vpc(sender))
+    sender = find_end(topology, source, ipv6=ipv6, preferred=_vpc(receiver))
     walk = _Walk(topology, host_ports)
     try:
-        if isinstance(near, Inside) and _is_loopback(destination):
+        if isinstance(sender, Inside) and _is_loopback(destination):
             raise _Stop(
-                near.name,
+                sender.name,
                 f"{destination} is a loopback address, which leads a guest to itself; give the private address or the "
                 "public DNS name, or start the local EC2 with --public-cidr",
             )
-        if isinstance(near, Inside) and isinstance(far, Inside) and far.is_public_address(destination):
-            component, reason = walk.over_internet(near, far, ipaddress.ip_address(destination), protocol, port)
+        if isinstance(sender, Inside) and isinstance(receiver, Inside) and receiver.is_public_address(destination):
+            component, reason = walk.over_internet(sender, receiver, ipaddress.ip_address(destination), protocol, port)
         else:
-            component, reason = walk.walk(near, far, *_packets(near.address, far.address, protocol, port))
-        walk.meet_faults(near, far, faults)
+            component, reason = walk.walk(sender, receiver, *_packets(sender.address, receiver.address, protocol, port))
+        walk.apply_faults(sender, receiver, faults)
     except _Stop as stop:
         return Reach(False, stop.component, stop.reason, tuple(walk.path))
     return Reach(True, component, reason, tuple(walk.path))
@@ -127,112 +127,120 @@ class _Walk:
         self._host_ports = host_ports
         self.path: list[str] = []
 
-    def walk(self, near: End, far: End, sent: Packets, answer: Packets) -> tuple[str, str]:
+    def walk(self, sender: End, receiver: End, request: Packets, reply: Packets) -> tuple[str, str]:
         """Follow packets and their replies; return the component that allows them, and the reason."""
-        if isinstance(near, Inside):
-            _require_running(near.interface)
-            if isinstance(far, Outside):
-                return self._from_guest_to_outside(near, far, sent, answer)
-            return self._between_guests(near, far, sent, answer)
-        if isinstance(far, Outside):
-            raise LocalEC2Error(f"neither {near.name} nor {far.name} is an interface of a VPC")
-        if near.is_host:
-            return self._from_host(far, sent, answer)
-        return self._from_internet(near, far, sent, answer)
+        if isinstance(sender, Inside):
+            _require_running(sender.interface)
+            if isinstance(receiver, Outside):
+                return self._from_guest_to_outside(sender, receiver, request, reply)
+            return self._between_guests(sender, receiver, request, reply)
+        if isinstance(receiver, Outside):
+            raise LocalEC2Error(f"neither {sender.name} nor {receiver.name} is an interface of a VPC")
+        if sender.is_host:
+            return self._from_host(receiver, request, reply)
+        return self._from_internet(sender, receiver, request, reply)
 
     def over_internet(
-        self, near: Inside, far: Inside, public: IpAddress, protocol: str, port: int | None
+        self, sender: Inside, receiver: Inside, public: IpAddress, protocol: str, port: int | None
     ) -> tuple[str, str]:
         """Follow packets to a public address: out of the sender's VPC, then into the receiver's from the internet."""
-        _require_running(near.interface)
-        self._from_guest_to_outside(near, Outside(public), *_packets(near.address, public, protocol, port))
-        source = Outside(self._public_source(near, public))
-        return self._from_internet(source, far, *_packets(source.address, far.address, protocol, port))
+        _require_running(sender.interface)
+        self._from_guest_to_outside(sender, Outside(public), *_packets(sender.address, public, protocol, port))
+        source = Outside(self._public_source(sender, public))
+        return self._from_internet(source, receiver, *_packets(source.address, receiver.address, protocol, port))
 
-    def _public_source(self, near: Inside, destination: IpAddress) -> IpAddress:
+    def _public_source(self, sender: Inside, destination: IpAddress) -> IpAddress:
         """Return the address that the receiver sees: the sender's public one, or that of its NAT gateway."""
-        route = self._route(near.vpc, near.subnet, destination)
-        nat = _nat_gateway(near.vpc, route)[0].public_ip if route.target is Target.NAT_GATEWAY else None
-        return ipaddress.ip_address(nat or near.public_address or str(near.address))
+        route = self._route(sender.vpc, sender.subnet, destination)
+        nat = _nat_gateway(sender.vpc, route)[0].public_ip if route.target is Target.NAT_GATEWAY else None
+        return ipaddress.ip_address(nat or sender.public_address or str(sender.address))
 
-    def meet_faults(self, near: End, far: End, faults: Iterable[Fault]) -> None:
+    def apply_faults(self, sender: End, receiver: End, faults: Iterable[Fault]) -> None:
         """Note the faults on a path that the rules allow; one that drops all packets ends it."""
-        if isinstance(near, Inside) and isinstance(far, Outside) and _is_service_address(near.vpc, far.address):
+        if (
+            isinstance(sender, Inside)
+            and isinstance(receiver, Outside)
+            and _is_service_address(sender.vpc, receiver.address)
+        ):
             return
         for fault in faults:
-            if fault.affects(_places(near), _places(far)):
+            if fault.affects(_places(sender), _places(receiver)):
                 effect = f"{fault.fault_id} {fault.effect}: {fault}"
                 if fault.cuts:
                     raise _Stop(fault.fault_id, effect)
                 self.path.append(effect)
 
-    def _between_guests(self, near: Inside, far: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
-        if near.interface is far.interface:
-            return near.name, f"{near.name} talks to itself"
-        self._pass_groups(near, sent, egress=True)
-        self._follow_route(near, far, sent)
-        if near.subnet is not far.subnet:
-            self._pass_acl(far.vpc, far.subnet, sent, egress=False)
-        _require_running(far.interface)
-        decision = self._pass_groups(far, sent, egress=False)
-        self._follow_route(far, near, answer)
-        if near.subnet is not far.subnet:
-            self._pass_acl(near.vpc, near.subnet, answer, egress=False)
+    def _between_guests(self, sender: Inside, receiver: Inside, request: Packets, reply: Packets) -> tuple[str, str]:
+        if sender.interface is receiver.interface:
+            return sender.name, f"{sender.name} talks to itself"
+        self._pass_groups(sender, request, egress=True)
+        self._follow_route(sender, receiver, request)
+        if sender.subnet is not receiver.subnet:
+            self._pass_acl(receiver.vpc, receiver.subnet, request, egress=False)
+        _require_running(receiver.interface)
+        decision = self._pass_groups(receiver, request, egress=False)
+        self._follow_route(receiver, sender, reply)
+        if sender.subnet is not receiver.subnet:
+            self._pass_acl(sender.vpc, sender.subnet, reply, egress=False)
         return decision
 
-    def _from_guest_to_outside(self, near: Inside, far: Outside, sent: Packets, answer: Packets) -> tuple[str, str]:
-        if _is_service_address(near.vpc, far.address):
-            if not _is_service(near.vpc, sent):
-                raise _Stop(near.vpc.vpc_id, f"no service of {near.vpc.vpc_id} answers {sent} at {far.address}")
-            return near.vpc.vpc_id, f"{far.address} is a service of the VPC, which no rule filters"
-        if far.is_host:
-            return self._from_guest_to_host(near, sent, answer)
-        decision = self._pass_groups(near, sent, egress=True)
-        self._follow_route(near, far, sent)
-        route = self._route(near.vpc, near.subnet, answer.source)
+    def _from_guest_to_outside(
+        self, sender: Inside, receiver: Outside, request: Packets, reply: Packets
+    ) -> tuple[str, str]:
+        if _is_service_address(sender.vpc, receiver.address):
+            if not _is_service(sender.vpc, request):
+                raise _Stop(
+                    sender.vpc.vpc_id, f"no service of {sender.vpc.vpc_id} answers {request} at {receiver.address}"
+                )
+            return sender.vpc.vpc_id, f"{receiver.address} is a service of the VPC, which no rule filters"
+        if receiver.is_host:
+            return self._from_guest_to_host(sender, request, reply)
+        decision = self._pass_groups(sender, request, egress=True)
+        self._follow_route(sender, receiver, request)
+        route = self._route(sender.vpc, sender.subnet, reply.source)
         if route.target is Target.NAT_GATEWAY:
-            _, own = _nat_gateway(near.vpc, route)
-            self._pass_acl(near.vpc, own, answer, egress=False)
-            if own is not near.subnet:
-                self._pass_acl(near.vpc, own, answer, egress=True)
-        self._pass_acl(near.vpc, near.subnet, answer, egress=False)
+            _, gateway_subnet = _nat_gateway(sender.vpc, route)
+            self._pass_acl(sender.vpc, gateway_subnet, reply, egress=False)
+            if gateway_subnet is not sender.subnet:
+                self._pass_acl(sender.vpc, gateway_subnet, reply, egress=True)
+        self._pass_acl(sender.vpc, sender.subnet, reply, egress=False)
         return decision
 
-    def _from_guest_to_host(self, near: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
-        if sent.protocol != "tcp" or sent.first not in self._host_ports:
-            raise _Stop(HOST_NAME, f"guests reach the host only at TCP ports opened by --host-port, not at {sent}")
-        self._pass_groups(near, sent, egress=True)
-        self._pass_acl(near.vpc, near.subnet, sent, egress=True)
-        self._pass_acl(near.vpc, near.subnet, answer, egress=False)
-        return HOST_NAME, f"--host-port opens {sent} of the host to guests"
+    def _from_guest_to_host(self, sender: Inside, request: Packets, reply: Packets) -> tuple[str, str]:
+        if request.protocol != "tcp" or request.first not in self._host_ports:
+            raise _Stop(HOST_NAME, f"guests reach the host only at TCP ports opened by --host-port, not at {request}")
+        self._pass_groups(sender, request, egress=True)
+        self._pass_acl(sender.vpc, sender.subnet, request, egress=True)
+        self._pass_acl(sender.vpc, sender.subnet, reply, egress=False)
+        return HOST_NAME, f"--host-port opens {request} of the host to guests"
 
-    def _from_host(self, far: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
+    def _from_host(self, receiver: Inside, request: Packets, reply: Packets) -> tuple[str, str]:
         """Follow packets from the host, which need neither a public address nor a route."""
-        self._pass_acl(far.vpc, far.subnet, sent, egress=False)
-        _require_running(far.interface)
-        decision = self._pass_groups(far, sent, egress=False)
-        self._pass_acl(far.vpc, far.subnet, answer, egress=True)
+        self._pass_acl(receiver.vpc, receiver.subnet, request, egress=False)
+        _require_running(receiver.interface)
+        decision = self._pass_groups(receiver, request, egress=False)
+        self._pass_acl(receiver.vpc, receiver.subnet, reply, egress=True)
         return decision
 
-    def _from_internet(self, near: Outside, far: Inside, sent: Packets, answer: Packets) -> tuple[str, str]:
-        vpc = far.vpc
-        if any(near.address in network(cidr) for cidr in (*vpc.cidrs, *vpc.ipv6_cidrs)):
-            raise _Stop(vpc.vpc_id, f"no interface of {vpc.vpc_id} has the address {near.address}")
+    def _from_internet(self, sender: Outside, receiver: Inside, request: Packets, reply: Packets) -> tuple[str, str]:
+        vpc = receiver.vpc
+        if any(sender.address in network(cidr) for cidr in (*vpc.cidrs, *vpc.ipv6_cidrs)):
+            raise _Stop(vpc.vpc_id, f"no interface of {vpc.vpc_id} has the address {sender.address}")
         if vpc.internet_gateway_id is None:
             raise _Stop(vpc.vpc_id, f"{vpc.vpc_id} has no internet gateway")
-        _require_public_address(far, vpc.internet_gateway_id)
-        self.path.append(f"{vpc.internet_gateway_id} leads to {far.name}")
-        self._pass_acl(vpc, far.subnet, sent, egress=False)
-        _require_running(far.interface)
-        decision = self._pass_groups(far, sent, egress=False)
-        route = self._route(vpc, far.subnet, near.address)
+        _require_public_address(receiver, vpc.internet_gateway_id)
+        self.path.append(f"{vpc.internet_gateway_id} leads to {receiver.name}")
+        self._pass_acl(vpc, receiver.subnet, request, egress=False)
+        _require_running(receiver.interface)
+        decision = self._pass_groups(receiver, request, egress=False)
+        route = self._route(vpc, receiver.subnet, sender.address)
         if route.target is not Target.INTERNET_GATEWAY:
             raise _Stop(
-                far.subnet.route_table_id,
-                f"route {route.cidr} of {far.subnet.route_table_id} leads answers to {route.target_id}, "
+                receiver.subnet.route_table_id,
+                f"route {route.cidr} of {receiver.subnet.route_table_id} leads answers to {route.target_id}, "
                 f"not to {vpc.internet_gateway_id}",
             )
-        self._follow_route(far, near, answer)
+        self._follow_route(receiver, sender, reply)
         return decision
 
     # rules
@@ -260,12 +268,12 @@ class _Walk:
             return
         entry = deciding_entry(acl, packets, egress=egress)
         direction = "out of" if egress else "into"
-        what = f"{packets} from {packets.source} to {packets.destination} {direction} {subnet.subnet_id}"
+        crossing = f"{packets} from {packets.source} to {packets.destination} {direction} {subnet.subnet_id}"
         if entry is None:
-            raise _Stop(acl.acl_id, f"no entry of {acl.acl_id} allows {what}")
+            raise _Stop(acl.acl_id, f"no entry of {acl.acl_id} allows {crossing}")
         if not entry.allow:
-            raise _Stop(acl.acl_id, f"entry {entry.number} of {acl.acl_id} denies {what}")
-        self.path.append(f"entry {entry.number} of {acl.acl_id} allows {what}")
+            raise _Stop(acl.acl_id, f"entry {entry.number} of {acl.acl_id} denies {crossing}")
+        self.path.append(f"entry {entry.number} of {acl.acl_id} allows {crossing}")
 
     # routes
 
@@ -281,52 +289,52 @@ class _Walk:
             )
         return route
 
-    def _follow_route(self, near: Inside, far: End, packets: Packets) -> None:
+    def _follow_route(self, sender: Inside, receiver: End, packets: Packets) -> None:
         """Follow the sender's route, out of its subnet and through gateways, to the receiver's network."""
-        vpc, subnet = near.vpc, near.subnet
+        vpc, subnet = sender.vpc, sender.subnet
         route = self._route(vpc, subnet, packets.destination)
         self.path.append(f"route {route.cidr} of {subnet.route_table_id} leads to {route.target_id}")
         next_hop = vpc.interfaces.get(route.target_id)
-        if route.target is Target.LOCAL and isinstance(far, Inside) and far.vpc is vpc:
-            next_hop = far.interface
+        if route.target is Target.LOCAL and isinstance(receiver, Inside) and receiver.vpc is vpc:
+            next_hop = receiver.interface
         if next_hop is None or next_hop.subnet_id != subnet.subnet_id:
             self._pass_acl(vpc, subnet, packets, egress=True)
         if route.target is Target.LOCAL:
-            _require_in(vpc, far)
+            _require_in(vpc, receiver)
         elif route.target is Target.PEERING:
-            self._cross_peering(vpc, far, route)
+            self._cross_peering(vpc, receiver, route)
         elif route.target is Target.INTERFACE:
-            _meet_interface(next_hop, far, route, packets)
+            _require_receiver(next_hop, receiver, route, packets)
         else:
-            self._leave(near, far, route, packets)
+            self._leave_vpc(sender, receiver, route, packets)
 
-    def _cross_peering(self, vpc: Vpc, far: End, route: Route) -> None:
+    def _cross_peering(self, vpc: Vpc, receiver: End, route: Route) -> None:
         peering = self._topology.peerings.get(route.target_id)
         vpc_ids = peering.vpc_ids if peering is not None else ()
-        other = next((self._topology.vpcs.get(vpc_id) for vpc_id in vpc_ids if vpc_id != vpc.vpc_id), None)
-        if other is None:
+        peer = next((self._topology.vpcs.get(vpc_id) for vpc_id in vpc_ids if vpc_id != vpc.vpc_id), None)
+        if peer is None:
             raise _Stop(route.target_id, f"{route.target_id} does not connect {vpc.vpc_id} with another VPC")
-        _require_in(other, far)
+        _require_in(peer, receiver)
 
-    def _leave(self, near: Inside, far: End, route: Route, packets: Packets) -> None:
-        if isinstance(far, Inside):
-            raise _Stop(route.target_id, f"{route.target_id} leads to the internet, not to {far.name}")
+    def _leave_vpc(self, sender: Inside, receiver: End, route: Route, packets: Packets) -> None:
+        if isinstance(receiver, Inside):
+            raise _Stop(route.target_id, f"{route.target_id} leads to the internet, not to {receiver.name}")
         if route.target is Target.INTERNET_GATEWAY:
-            _require_public_address(near, route.target_id)
+            _require_public_address(sender, route.target_id)
         elif route.target is Target.NAT_GATEWAY:
-            self._pass_nat_gateway(near, route, packets)
+            self._pass_nat_gateway(sender, route, packets)
 
-    def _pass_nat_gateway(self, near: Inside, route: Route, packets: Packets) -> None:
-        gateway, own = _nat_gateway(near.vpc, route)
-        if own is not near.subnet:
-            self._pass_acl(near.vpc, own, packets, egress=False)
-        self._pass_acl(near.vpc, own, packets, egress=True)
-        onward = self._route(near.vpc, own, packets.destination)
+    def _pass_nat_gateway(self, sender: Inside, route: Route, packets: Packets) -> None:
+        gateway, gateway_subnet = _nat_gateway(sender.vpc, route)
+        if gateway_subnet is not sender.subnet:
+            self._pass_acl(sender.vpc, gateway_subnet, packets, egress=False)
+        self._pass_acl(sender.vpc, gateway_subnet, packets, egress=True)
+        onward = self._route(sender.vpc, gateway_subnet, packets.destination)
         if onward.target is not Target.INTERNET_GATEWAY:
             raise _Stop(
                 gateway.nat_gateway_id,
-                f"{gateway.nat_gateway_id} in {own.subnet_id} has no way out: route {onward.cidr} of "
-                f"{own.route_table_id} leads to {onward.target_id}",
+                f"{gateway.nat_gateway_id} in {gateway_subnet.subnet_id} has no way out: route {onward.cidr} of "
+                f"{gateway_subnet.route_table_id} leads to {onward.target_id}",
             )
         self.path.append(f"{gateway.nat_gateway_id} leads on to {onward.target_id}")
 
@@ -372,13 +380,13 @@ def _is_service_address(vpc: Vpc, address: IpAddress) -> bool:
     return str(address) in services
 
 
-def _is_service(vpc: Vpc, sent: Packets) -> bool:
-    address = str(sent.destination)
+def _is_service(vpc: Vpc, packets: Packets) -> bool:
+    address = str(packets.destination)
     if address in (METADATA, METADATA_IPV6):
-        return (sent.protocol, sent.first) == ("tcp", _HTTP)
+        return (packets.protocol, packets.first) == ("tcp", _HTTP)
     if address in (TIME, TIME_IPV6):
-        return (sent.protocol, sent.first) == ("udp", _NTP)
-    return vpc.dns_support and sent.protocol in PORT_PROTOCOLS and sent.first == _DNS
+        return (packets.protocol, packets.first) == ("udp", _NTP)
+    return vpc.dns_support and packets.protocol in PORT_PROTOCOLS and packets.first == _DNS
 
 
 def _require_running(interface: Interface) -> None:
@@ -393,16 +401,16 @@ def _require_public_address(end: Inside, gateway_id: str) -> None:
         raise _Stop(end.name, f"{end.address} of {end.name} has no public address, which {gateway_id} needs")
 
 
-def _require_in(vpc: Vpc, far: End) -> None:
-    if isinstance(far, Outside) or far.vpc is not vpc:
-        raise _Stop(vpc.vpc_id, f"no interface of {vpc.vpc_id} has the address {far.address}")
+def _require_in(vpc: Vpc, receiver: End) -> None:
+    if isinstance(receiver, Outside) or receiver.vpc is not vpc:
+        raise _Stop(vpc.vpc_id, f"no interface of {vpc.vpc_id} has the address {receiver.address}")
 
 
-def _meet_interface(target: Interface | None, far: End, route: Route, packets: Packets) -> None:
+def _require_receiver(target: Interface | None, receiver: End, route: Route, packets: Packets) -> None:
     if target is None:
         raise _Stop(route.target_id, f"{route.target_id} is not in this VPC")
     _require_running(target)
-    if isinstance(far, Inside) and far.interface is target:
+    if isinstance(receiver, Inside) and receiver.interface is target:
         return
     if target.source_dest_check:
         raise _Stop(

@@ -42,8 +42,10 @@ class Inside:
     @property
     def public_address(self) -> str | None:
         """The public address of the private one; None without one."""
-        own = (one for one in self.interface.attachment.addresses if one.private_ip == str(self.address))
-        return next((one.public_ip for one in own), None)
+        mappings = (
+            mapping for mapping in self.interface.attachment.addresses if mapping.private_ip == str(self.address)
+        )
+        return next((mapping.public_ip for mapping in mappings), None)
 
     def is_public_address(self, text: str) -> bool:
         """Return whether a text is the public address, not a private one or a name."""
@@ -70,14 +72,14 @@ class Outside:
 End = Inside | Outside
 
 
-def find_end(topology: Topology, text: str, *, ipv6: bool, beside: Vpc | None = None) -> End:
+def find_end(topology: Topology, text: str, *, ipv6: bool, preferred: Vpc | None = None) -> End:
     """Resolve an end that a user named.
 
     Args:
         topology: all VPCs.
         text: the id of an interface or of an instance (its primary interface), an address, "internet", or "host".
         ipv6: whether to use an interface's IPv6 address.
-        beside: the VPC of the other end, searched first for addresses; default none.
+        preferred: the VPC of the other end, searched first for addresses; default none.
 
     Raises:
         LocalEC2Error: the interface or instance is unknown, or has no IPv6 address.
@@ -90,7 +92,7 @@ def find_end(topology: Topology, text: str, *, ipv6: bool, beside: Vpc | None = 
         address = ipaddress.ip_address(text)
     except ValueError:
         return _find_named(topology, text, ipv6=ipv6)
-    return _find_address(topology, address, beside)
+    return _find_address(topology, address, preferred)
 
 
 def _find_named(topology: Topology, text: str, *, ipv6: bool) -> Inside:
@@ -100,21 +102,26 @@ def _find_named(topology: Topology, text: str, *, ipv6: bool) -> Inside:
         raise LocalEC2Error(
             f"unknown interface or instance {text!r}; give its id, an IP address, {INTERNET_NAME!r}, or {HOST_NAME!r}"
         )
-    own = [address for address in addresses(interface) if isinstance(address, ipaddress.IPv6Address) == ipv6]
-    if not own:
+    of_family = [address for address in addresses(interface) if isinstance(address, ipaddress.IPv6Address) == ipv6]
+    if not of_family:
         raise LocalEC2Error(f"{interface.interface_id} has no IPv6 address; assign one, or give an IPv4 address")
-    return Inside(own[0], vpc, interface)
+    return Inside(of_family[0], vpc, interface)
 
 
-def _find_address(topology: Topology, address: IpAddress, beside: Vpc | None) -> End:
-    near = beside.vpc_id if beside is not None else ""
-    peers = {vpc_id for peering in topology.peerings.values() if near in peering.vpc_ids for vpc_id in peering.vpc_ids}
-    vpcs = sorted(topology.vpcs.values(), key=lambda vpc: (vpc.vpc_id != near, vpc.vpc_id not in peers))
+def _find_address(topology: Topology, address: IpAddress, preferred: Vpc | None) -> End:
+    preferred_id = preferred.vpc_id if preferred is not None else ""
+    peers = {
+        vpc_id
+        for peering in topology.peerings.values()
+        if preferred_id in peering.vpc_ids
+        for vpc_id in peering.vpc_ids
+    }
+    vpcs = sorted(topology.vpcs.values(), key=lambda vpc: (vpc.vpc_id != preferred_id, vpc.vpc_id not in peers))
     for vpc in vpcs:
         for interface in vpc.interfaces.values():
             if address in addresses(interface):
                 return Inside(address, vpc, interface)
-            for one in interface.attachment.addresses:
-                if one.public_ip == str(address):
-                    return Inside(ipaddress.ip_address(one.private_ip), vpc, interface)
+            for mapping in interface.attachment.addresses:
+                if mapping.public_ip == str(address):
+                    return Inside(ipaddress.ip_address(mapping.private_ip), vpc, interface)
     return Outside(address)

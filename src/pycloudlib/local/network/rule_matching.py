@@ -126,13 +126,15 @@ def deciding_entry(acl: NetworkAcl, packets: Packets, *, egress: bool) -> AclEnt
     """
     entries = sorted(acl.egress if egress else acl.ingress, key=lambda entry: entry.number)
     peer = packets.destination if egress else packets.source
-    found: AclEntry | None = None
+    entry: AclEntry | None = None
     for port in _ports_that_differ(entries, packets):
-        one = packets if port is None else packets.narrowed(port)
-        found = next((entry for entry in entries if contains(entry.cidr, peer) and matches(entry.traffic, one)), None)
-        if found is None or not found.allow:
-            return found
-    return found
+        narrowed = packets if port is None else packets.narrowed(port)
+        entry = next(
+            (entry for entry in entries if contains(entry.cidr, peer) and matches(entry.traffic, narrowed)), None
+        )
+        if entry is None or not entry.allow:
+            return entry
+    return entry
 
 
 def _ports_that_differ(entries: Iterable[AclEntry], packets: Packets) -> list[int | None]:
@@ -149,5 +151,5 @@ def _ports_that_differ(entries: Iterable[AclEntry], packets: Packets) -> list[in
 
 def longest_match(table: RouteTable, address: IpAddress) -> Route | None:
     """Return the route with the longest prefix that contains an address; None without one."""
-    found = [route for route in table.routes if address in network(route.cidr)]
-    return max(found, key=lambda route: network(route.cidr).prefixlen, default=None)
+    matching = [route for route in table.routes if address in network(route.cidr)]
+    return max(matching, key=lambda route: network(route.cidr).prefixlen, default=None)

@@ -41,7 +41,7 @@ class TimeServer:
     """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        self._sockets = {one.fileno(): one for one in sockets}
+        self._sockets = {server_socket.fileno(): server_socket for server_socket in sockets}
         self._stopped, self._stop = os.pipe()
         self._thread = threading.Thread(target=self._serve, name="time", daemon=True)
 
@@ -55,8 +55,8 @@ class TimeServer:
         os.close(self._stop)
         self._thread.join()
         os.close(self._stopped)
-        for one in self._sockets.values():
-            one.close()
+        for server_socket in self._sockets.values():
+            server_socket.close()
 
     def _serve(self) -> None:
         poll = select.poll()
@@ -68,18 +68,18 @@ class TimeServer:
                     return
                 # The guest may be gone, or the namespace; the next request may be another's.
                 with contextlib.suppress(OSError):
-                    _answer_one(self._sockets[fd])
+                    _reply(self._sockets[fd])
 
 
-def _answer_one(one: socket.socket) -> None:
-    message, sender = one.recvfrom(_MOST_BYTES, socket.MSG_DONTWAIT)
+def _reply(server_socket: socket.socket) -> None:
+    message, sender = server_socket.recvfrom(_MOST_BYTES, socket.MSG_DONTWAIT)
     received = time.time_ns()
-    answer = answer_to(message, received)
-    if answer is not None:
-        one.sendto(answer, sender)
+    reply = reply_to(message, received)
+    if reply is not None:
+        server_socket.sendto(reply, sender)
 
 
-def answer_to(message: bytes, received: int) -> bytes | None:
+def reply_to(message: bytes, received: int) -> bytes | None:
     """Return the answer to a client's message; None if it is no request for the time.
 
     Args:

@@ -200,7 +200,10 @@ class Vpc:
 
     def interface_at(self, address: str) -> Interface | None:
         """Return the interface with an IPv4 or IPv6 address; None without one."""
-        return next((one for one in self.interfaces.values() if address in one.attachment.private_addresses), None)
+        return next(
+            (interface for interface in self.interfaces.values() if address in interface.attachment.private_addresses),
+            None,
+        )
 
 
 @dataclass(frozen=True)
@@ -224,13 +227,13 @@ class Topology:
 
     def find_interface(self, resource_id: str) -> Interface | None:
         """Return an interface by its id, or the primary one of an instance; None if unknown."""
-        found = [
+        matching = [
             interface
             for vpc in self.vpcs.values()
             for interface in vpc.interfaces.values()
             if resource_id in (interface.interface_id, interface.instance_id)
         ]
-        return min(found, key=lambda one: one.device_index, default=None)
+        return min(matching, key=lambda interface: interface.device_index, default=None)
 
     def peers_of(self, vpc: Vpc) -> dict[str, Vpc]:
         """Return the VPCs that are peered with one, by the id of the peering connection."""

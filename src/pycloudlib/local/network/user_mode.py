@@ -74,15 +74,15 @@ def forwarding(address: Address, ssh_port: int) -> str:
 
 def as_option(netdev: Mapping[str, Any]) -> str:
     """Format the result of `user_netdev()` as the value of QEMU's `-netdev` option."""
-    kind, *others = netdev.items()
-    return ",".join([kind[1], *(one for name, value in others for one in _options(name, value))])
+    kind, *members = netdev.items()
+    return ",".join([kind[1], *(option for name, value in members for option in _options(name, value))])
 
 
 def _options(name: str, value: Any) -> list[str]:
     if isinstance(value, bool):
         return [f"{name}={'on' if value else 'off'}"]
     if isinstance(value, list):
-        return [f"{name}={one['str']}" for one in value]
+        return [f"{name}={item['str']}" for item in value]
     return [f"{name}={value}"]
 
 

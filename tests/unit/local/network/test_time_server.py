@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pycloudlib.local.network.time_server import MESSAGE, TimeServer, answer_to
+from pycloudlib.local.network.time_server import MESSAGE, TimeServer, reply_to
 
 PATIENCE = 60.0
 SECONDS_BEFORE_1970 = 2_208_988_800
@@ -61,6 +61,6 @@ def test_server_answers_a_message_with_an_authenticator(client: socket.socket) -
 
 
 def test_timestamps_wrap_around_in_2036() -> None:
-    answer = answer_to(request(), (2**32 - SECONDS_BEFORE_1970) * 10**9 + 500_000_000)
+    answer = reply_to(request(), (2**32 - SECONDS_BEFORE_1970) * 10**9 + 500_000_000)
     assert answer is not None
     assert MESSAGE.unpack(answer)[9] == 0x80000000

@@ -113,20 +113,20 @@ def capturing(tap: Tap, output: int) -> Iterator[Capture]:
     Raises:
         LocalEC2Error: the local EC2 has ended, the kernel refused, or the output cannot be written.
     """
-    ours, theirs = os.pipe()
-    with open(ours, encoding="utf-8") as pipe:  # noqa: PTH123  (a file descriptor)
+    parent_end, child_end = os.pipe()
+    with open(parent_end, encoding="utf-8") as pipe:  # noqa: PTH123  (a file descriptor)
         try:
             process = subprocess.Popen(
-                module_command(__name__, json.dumps(asdict(tap)), str(theirs)),
+                module_command(__name__, json.dumps(asdict(tap)), str(child_end)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.DEVNULL,
-                pass_fds=[theirs],
+                pass_fds=[child_end],
                 # Ctrl-C is for this process, which then stops the capture.
                 start_new_session=True,
             )
         finally:
-            os.close(theirs)
+            os.close(child_end)
         reports = map(json.loads, pipe)
         with process:
             next_report(reports)

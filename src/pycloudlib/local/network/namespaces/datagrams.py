@@ -56,16 +56,20 @@ class DatagramForwarder:
         Raises:
             LocalEC2Error: some cannot be bound; all others are.
         """
-        wanted = {(address, port): target for address, own in ports.items() for port, target in own.items()}
+        desired = {
+            (address, port): target
+            for address, address_ports in ports.items()
+            for port, target in address_ports.items()
+        }
         refused = []
         with self._lock:
             if self._closed:
                 return
-            for endpoint in [one for one, (_, target) in self._listeners.items() if wanted.get(one) != target]:
+            for endpoint in [bound for bound, (_, target) in self._listeners.items() if desired.get(bound) != target]:
                 self._forget(endpoint)
-            for endpoint in sorted(wanted.keys() - self._listeners.keys()):
+            for endpoint in sorted(desired.keys() - self._listeners.keys()):
                 try:
-                    self._bind(endpoint, wanted[endpoint])
+                    self._bind(endpoint, desired[endpoint])
                 except OSError as error:
                     refused.append(f"{endpoint[0]}:{endpoint[1]} ({error.strerror})")
         if refused:
@@ -98,12 +102,12 @@ class DatagramForwarder:
     def _forget(self, endpoint: Endpoint) -> None:
         listener, _ = self._listeners.pop(endpoint)
         self._drop(listener)
-        for key in [one for one in self._sessions if one[0] == endpoint]:
+        for key in [session for session in self._sessions if session[0] == endpoint]:
             self._drop(self._sessions.pop(key))
 
-    def _drop(self, one: socket.socket) -> None:
-        self._selector.unregister(one)
-        one.close()
+    def _drop(self, closed: socket.socket) -> None:
+        self._selector.unregister(closed)
+        closed.close()
 
     def _forward_all(self) -> None:
         while True:
@@ -116,7 +120,7 @@ class DatagramForwarder:
                     if client is None:
                         self._receive(endpoint)
                     else:
-                        self._answer(endpoint, client)
+                        self._receive_reply(endpoint, client)
 
     def _receive(self, endpoint: Endpoint) -> None:
         """Forward a client's datagram."""
@@ -157,7 +161,7 @@ class DatagramForwarder:
             self._selector.register(session, selectors.EVENT_READ, (endpoint, client))
         return session
 
-    def _answer(self, endpoint: Endpoint, client: Endpoint) -> None:
+    def _receive_reply(self, endpoint: Endpoint, client: Endpoint) -> None:
         """Forward a machine's datagram to the client that it answers."""
         with self._lock:
             session = self._sessions.get((endpoint, client))

@@ -64,7 +64,7 @@ def dnsmasq_settings(vpc: Vpc, upstream: str | None, public_cidr: str | None = N
     # The names of the VPC's own public addresses are in the hosts file, which goes first.
     public_names = [f"--synth-domain={public_domain_of(vpc)},{public_cidr},ec2-"] if public_cidr is not None else []
     ranges = []
-    for subnet in sorted(vpc.subnets.values(), key=lambda one: one.subnet_id):
+    for subnet in sorted(vpc.subnets.values(), key=lambda subnet: subnet.subnet_id):
         network = ipaddress.IPv4Network(subnet.cidr)
         ranges.append(f"--dhcp-range={network[0]},static,{network.netmask},{LEASE_SECONDS}")
         if subnet.ipv6_cidr is not None:
@@ -92,7 +92,8 @@ def _dhcp_options(vpc: Vpc) -> list[str]:
         options = {"domain-name": (domain_of(vpc),), "domain-name-servers": (AMAZON_PROVIDED_DNS,)}
     # Every subnet has IPv4. Amazon's DNS server by DHCPv6, too, would replace that of DHCP in a guest's resolv.conf.
     servers = [
-        resolver_of(vpc) if one == AMAZON_PROVIDED_DNS else one for one in options.get("domain-name-servers", ())
+        resolver_of(vpc) if server == AMAZON_PROVIDED_DNS else server
+        for server in options.get("domain-name-servers", ())
     ]
     return [
         _option("option:domain-name", options.get("domain-name", ())),
@@ -118,7 +119,7 @@ def _option(name: str, values: Sequence[str]) -> str:
 def _of_family(addresses: Sequence[str], version: int) -> list[str]:
     """Return the addresses of an IP version, as dnsmasq writes them."""
     form = "[{}]" if version == 6 else "{}"  # noqa: PLR2004  (IPv6)
-    return [form.format(one) for one in addresses if ipaddress.ip_address(one).version == version]
+    return [form.format(address) for address in addresses if ipaddress.ip_address(address).version == version]
 
 
 def _leases(vpc: Vpc) -> dict[str, str]:
@@ -157,27 +158,27 @@ class Dnsmasq:
         self.pidfd: int | None = None
         self.output_fd: int | None = None
 
-    def configure(self, wanted: DnsmasqSettings) -> None:
+    def configure(self, settings: DnsmasqSettings) -> None:
         """Serve these settings, and start it unless it runs."""
-        for interface_id in self._settings.leases.keys() - wanted.leases.keys():
+        for interface_id in self._settings.leases.keys() - settings.leases.keys():
             (self._leases_directory / interface_id).unlink(missing_ok=True)
-        for interface_id, line in wanted.leases.items():
+        for interface_id, line in settings.leases.items():
             if self._settings.leases.get(interface_id) != line:
                 _replace(self._leases_directory / interface_id, f"{line}\n")
-        if wanted.hosts != self._settings.hosts:
-            _replace(self._hosts_file, "".join(f"{line}\n" for line in wanted.hosts))
-        needs_restart = wanted.arguments != self._settings.arguments or self._remembers_otherwise(wanted)
-        needs_reload = wanted.hosts != self._settings.hosts
-        self._settings = wanted
+        if settings.hosts != self._settings.hosts:
+            _replace(self._hosts_file, "".join(f"{line}\n" for line in settings.hosts))
+        needs_restart = settings.arguments != self._settings.arguments or self._has_conflicting_lease(settings)
+        needs_reload = settings.hosts != self._settings.hosts
+        self._settings = settings
         if needs_restart or self._process is None:
             self.start()
         elif needs_reload:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGHUP)
 
-    def _remembers_otherwise(self, wanted: DnsmasqSettings) -> bool:
+    def _has_conflicting_lease(self, settings: DnsmasqSettings) -> bool:
         """Tell whether it refuses a lease because it remembers the address, or the interface, with another one."""
-        for line in wanted.leases.values():
+        for line in settings.leases.values():
             mac, address = line.split(",")[:2]
             if self._leased.setdefault(address, mac) != mac or self._leased.setdefault(mac, address) != address:
                 return True
@@ -187,7 +188,7 @@ class Dnsmasq:
         """Start it anew, and forget all leases: they are fixed anyway."""
         self.stop()
         self._leased.clear()
-        self._remembers_otherwise(self._settings)
+        self._has_conflicting_lease(self._settings)
         program = prerequisites.require("dnsmasq", "to serve DHCP and names")
         # In a user namespace, setgroups() is denied, which dnsmasq takes for fatal unless it debugs.
         as_root = Path("/proc/self/setgroups").read_text(encoding="ascii").strip() == "allow"
@@ -249,7 +250,7 @@ class Dnsmasq:
         with contextlib.suppress(OSError), self._log.open("ab") as log:
             log.write(output)
         *lines, self._last_line = (self._last_line + output).split(b"\n")
-        refused = {found[1].decode() for found in map(_REFUSED.search, lines) if found is not None}
+        refused = {match[1].decode() for match in map(_REFUSED.search, lines) if match is not None}
         now = time.monotonic()
         self._forgot = {device: since for device, since in self._forgot.items() if now - since < FORGET_SECONDS}
         refused -= self._forgot.keys()

@@ -46,7 +46,7 @@ class Entrance:
         Raises:
             LocalEC2Error: the local EC2 has ended, or the kernel refused.
         """
-        with self._explaining():
+        with self._translate_errors():
             uid, gid = os.geteuid(), os.getegid()
             self._enter_network()
             self._resolve_names()
@@ -60,11 +60,11 @@ class Entrance:
         Raises:
             LocalEC2Error: as in enter().
         """
-        with self._explaining():
+        with self._translate_errors():
             self._enter_network()
 
     @contextlib.contextmanager
-    def _explaining(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

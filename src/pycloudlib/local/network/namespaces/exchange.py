@@ -37,6 +37,8 @@ def _public_addresses(topology: Topology, vpc_id: str) -> list[str]:
     vpc = topology.vpcs.get(vpc_id)
     if vpc is None or vpc.internet_gateway_id is None:
         return []
-    found = [one.public_ip for interface in vpc.interfaces.values() for one in interface.attachment.addresses]
-    found += [gateway.public_ip for gateway in vpc.nat_gateways.values()]
-    return [address for address in found if address is not None and is_routable(address)]
+    public_ips = [
+        address.public_ip for interface in vpc.interfaces.values() for address in interface.attachment.addresses
+    ]
+    public_ips += [gateway.public_ip for gateway in vpc.nat_gateways.values()]
+    return [address for address in public_ips if address is not None and is_routable(address)]

@@ -158,12 +158,12 @@ class Fabric:
         """
         with self._lock:
             self._topology = topology
-            gone = [vpc_id for vpc_id in self._vpcs if vpc_id not in topology.vpcs]
+            deleted = [vpc_id for vpc_id in self._vpcs if vpc_id not in topology.vpcs]
             _attempt_each(
-                *(functools.partial(self._delete, vpc_id) for vpc_id in gone),
+                *(functools.partial(self._delete, vpc_id) for vpc_id in deleted),
                 self._sync_peerings,
                 self._route_exchange,
-                *(functools.partial(self._update, vpc_id) for vpc_id in self._vpcs if vpc_id not in gone),
+                *(functools.partial(self._update, vpc_id) for vpc_id in self._vpcs if vpc_id not in deleted),
             )
 
     def reapply(self) -> None:
@@ -335,15 +335,15 @@ class Fabric:
 
     def _configure(self, vpc: Vpc, live: _LiveVpc) -> None:
         public = [self._public_cidr] if self._public_cidr is not None else []
-        wanted = {
+        configuration = {
             "cidrs": [*vpc.cidrs, *vpc.ipv6_cidrs, *public],
             "service_addresses": service_addresses(vpc),
             "public_cidr": self._public_cidr,
         }
-        if wanted != live.configuration:
-            result, _ = self._call("configure_vpc", vpc.vpc_id, **wanted)
+        if configuration != live.configuration:
+            result, _ = self._call("configure_vpc", vpc.vpc_id, **configuration)
             live.namespace_fd = result["namespace_fd"]
-            live.configuration = wanted
+            live.configuration = configuration
 
     def _connect_to_internet(self, vpc: Vpc, live: _LiveVpc) -> None:
         if live.internet is not None and not slirp.overlaps(live.internet.network, vpc.cidrs):
@@ -381,10 +381,10 @@ class Fabric:
 
     def _configure_dnsmasq(self, vpc: Vpc, live: _LiveVpc) -> None:
         upstream = slirp.resolver_of(live.internet.network) if live.internet is not None else None
-        wanted = dnsmasq_settings(vpc, upstream, self._public_cidr).to_document()
-        if wanted != live.dnsmasq:
-            self._call("configure_dnsmasq", vpc.vpc_id, settings=wanted)
-            live.dnsmasq = wanted
+        settings = dnsmasq_settings(vpc, upstream, self._public_cidr).to_document()
+        if settings != live.dnsmasq:
+            self._call("configure_dnsmasq", vpc.vpc_id, settings=settings)
+            live.dnsmasq = settings
 
     def _apply_routing(self, vpc: Vpc, live: _LiveVpc) -> None:
         devices = self._devices(vpc.vpc_id, live)
@@ -396,14 +396,18 @@ class Fabric:
                 "ip": slirp.gateway_of(live.internet.network),
                 "ip6": slirp.GATEWAY_IPV6,
             }
-        wanted = [_routing_document(table) for table in routing(vpc, devices, neighbors, self._public_cidr)]
-        if wanted != live.routing:
-            self._call("apply_routing", vpc.vpc_id, tables=wanted)
-            live.routing = wanted
+        tables = [_routing_document(table) for table in routing(vpc, devices, neighbors, self._public_cidr)]
+        if tables != live.routing:
+            self._call("apply_routing", vpc.vpc_id, tables=tables)
+            live.routing = tables
 
     def _devices(self, vpc_id: str, live: _LiveVpc) -> dict[str, str]:
         """Return the names of a VPC's devices, by the id of the interface or of the peering connection."""
-        peerings = {peering_id: device for peering_id, (one, device) in self._peerings.items() if vpc_id in one.vpc_ids}
+        peerings = {
+            peering_id: device
+            for peering_id, (connection, device) in self._peerings.items()
+            if vpc_id in connection.vpc_ids
+        }
         exchange = {EXCHANGE: live.exchange} if live.exchange is not None else {}
         return {**live.devices, **peerings, **exchange}
 
@@ -426,27 +430,27 @@ class Fabric:
         if self._exchange_routing is None:
             return
         devices = {vpc_id: live.exchange for vpc_id, live in self._vpcs.items() if live.exchange is not None}
-        wanted = _routing_document(exchange_routing(self._topology, devices))
-        if wanted != self._exchange_routing:
-            self._call("apply_routing", EXCHANGE, tables=[wanted])
-            self._exchange_routing = wanted
+        table = _routing_document(exchange_routing(self._topology, devices))
+        if table != self._exchange_routing:
+            self._call("apply_routing", EXCHANGE, tables=[table])
+            self._exchange_routing = table
 
     def _sync_peerings(self) -> None:
         """Connect the VPCs that are peered and have namespaces, and disconnect the others."""
-        wanted = {
+        connections = {
             peering_id: connection
             for peering_id, connection in self._topology.peerings.items()
             if all(vpc_id in self._vpcs and self._vpcs[vpc_id].configuration for vpc_id in connection.vpc_ids)
         }
-        for peering_id in [one for one in self._peerings if one not in wanted]:
+        for peering_id in [connected for connected in self._peerings if connected not in connections]:
             self._disconnect(peering_id)
-        for peering_id in [one for one in wanted if one not in self._peerings]:
-            one, other = wanted[peering_id].vpc_ids
+        for peering_id in [connected for connected in connections if connected not in self._peerings]:
+            requester_id, accepter_id = connections[peering_id].vpc_ids
             self._last_device += 1
             device = f"pcx{self._last_device}"
-            self._call("connect_vpcs", one, other_id=other, device=device)
-            self._peerings[peering_id] = (wanted[peering_id], device)
-            for vpc_id in (one, other):
+            self._call("connect_vpcs", requester_id, other_id=accepter_id, device=device)
+            self._peerings[peering_id] = (connections[peering_id], device)
+            for vpc_id in (requester_id, accepter_id):
                 self._apply_routing(self._topology.vpcs[vpc_id], self._vpcs[vpc_id])
                 self._apply_ruleset(self._topology.vpcs[vpc_id], self._vpcs[vpc_id])
 
@@ -455,32 +459,35 @@ class Fabric:
         self._call("disconnect_vpcs", connection.vpc_ids[0], device=device)
 
     def _change_interface(self, vpc: Vpc, live: _LiveVpc, interface_id: str) -> None:
-        wanted = _addressing(vpc.interfaces[interface_id].attachment)
-        if wanted != live.addressing[interface_id]:
+        addressing = _addressing(vpc.interfaces[interface_id].attachment)
+        if addressing != live.addressing[interface_id]:
             # The tap may have ended with its machine already, which will be reported by remove_interface().
-            self._call("change_interface", vpc.vpc_id, interface_id=interface_id, **wanted)
-            live.addressing[interface_id] = wanted
+            self._call("change_interface", vpc.vpc_id, interface_id=interface_id, **addressing)
+            live.addressing[interface_id] = addressing
 
     def _apply_shaping(self, vpc: Vpc, live: _LiveVpc) -> None:
         classes = self._shaping(vpc, self._topology, self._devices(vpc.vpc_id, live))
-        wanted = {device: [asdict(one) for one in own] for device, own in classes.items()}
-        for device in {**live.shaping, **wanted}:
-            if wanted.get(device) != live.shaping.get(device):
+        desired = {
+            device: [asdict(traffic_class) for traffic_class in device_classes]
+            for device, device_classes in classes.items()
+        }
+        for device in {**live.shaping, **desired}:
+            if desired.get(device) != live.shaping.get(device):
                 # Beforehand: if it fails, the device has no queue.
                 live.shaping.pop(device, None)
-                self._call("apply_shaping", vpc.vpc_id, device=device, classes=wanted.get(device, []))
-                if device in wanted:
-                    live.shaping[device] = wanted[device]
+                self._call("apply_shaping", vpc.vpc_id, device=device, classes=desired.get(device, []))
+                if device in desired:
+                    live.shaping[device] = desired[device]
 
     def _apply_ruleset(self, vpc: Vpc, live: _LiveVpc) -> None:
-        wanted = self._ruleset(vpc, self._topology, self._devices(vpc.vpc_id, live))
-        if wanted != live.ruleset:
+        ruleset = self._ruleset(vpc, self._topology, self._devices(vpc.vpc_id, live))
+        if ruleset != live.ruleset:
             try:
-                self._call("apply_ruleset", vpc.vpc_id, ruleset=changes(live.ruleset, wanted))
+                self._call("apply_ruleset", vpc.vpc_id, ruleset=changes(live.ruleset, ruleset))
             except LocalEC2Error:
                 # A ruleset that was too large for one transaction is in another table, where changes do not find it.
-                self._call("apply_ruleset", vpc.vpc_id, ruleset=wanted)
-            live.ruleset = wanted
+                self._call("apply_ruleset", vpc.vpc_id, ruleset=ruleset)
+            live.ruleset = ruleset
         # Afterwards, because rules are the more important ones.
         self._apply_shaping(vpc, live)
 
@@ -489,7 +496,7 @@ class Fabric:
         if live.internet is not None:
             live.internet.close()
         try:
-            for peering_id in [key for key, (one, _) in self._peerings.items() if vpc_id in one.vpc_ids]:
+            for peering_id in [key for key, (connection, _) in self._peerings.items() if vpc_id in connection.vpc_ids]:
                 self._disconnect(peering_id)
             if live.exchange is not None:
                 self._call("disconnect_vpcs", vpc_id, device=live.exchange)

@@ -115,25 +115,27 @@ class Forwarder:
         Raises:
             LocalEC2Error: some cannot be listened on; all others are.
         """
-        wanted = {(public_ip, port): target for port, target in targets.items()}
+        desired = {(public_ip, port): target for port, target in targets.items()}
         refused: list[str] = []
         with self._lock:
-            for endpoint in [one for one in self._listeners if one[0] == public_ip and one not in wanted]:
+            for endpoint in [
+                existing for existing in self._listeners if existing[0] == public_ip and existing not in desired
+            ]:
                 self._stop_listening(endpoint)
-            listening = wanted.keys() & self._listeners.keys()
-            self._targets.update((endpoint, wanted[endpoint]) for endpoint in listening)
-            new = self._within_limit([endpoint for endpoint in wanted if endpoint not in listening], len(listening))
-        for endpoint in new:
+            listening = desired.keys() & self._listeners.keys()
+            self._targets.update((endpoint, desired[endpoint]) for endpoint in listening)
+            added = self._within_limit([endpoint for endpoint in desired if endpoint not in listening], len(listening))
+        for endpoint in added:
             try:
                 # Not under the lock: it may wait for another thread that closes this forwarder.
                 listener = self._listen(*endpoint)
             except (OSError, LocalEC2Error) as error:
                 refused.append(f"{endpoint[1]} ({getattr(error, 'strerror', None) or error})")
                 continue
-            self._add(endpoint, listener, wanted[endpoint])
+            self._add(endpoint, listener, desired[endpoint])
         if refused:
-            more = f", and {len(refused) - NAMED_PORTS} more" if len(refused) > NAMED_PORTS else ""
-            raise LocalEC2Error(f"cannot listen on {public_ip}, port {', '.join(refused[:NAMED_PORTS])}{more}")
+            rest = f", and {len(refused) - NAMED_PORTS} more" if len(refused) > NAMED_PORTS else ""
+            raise LocalEC2Error(f"cannot listen on {public_ip}, port {', '.join(refused[:NAMED_PORTS])}{rest}")
 
     def accept_redirected(self, listener: socket.socket, find: Callable[[str, int], Target | None]) -> None:
         """Forward connections to many ports that the kernel redirects to one listener.
@@ -173,17 +175,17 @@ class Forwarder:
         self._wake_writer.close()
         os.close(self._spare)
 
-    def _within_limit(self, new: Sequence[tuple[str, int]], listening: int) -> Sequence[tuple[str, int]]:
+    def _within_limit(self, endpoints: Sequence[tuple[str, int]], listening: int) -> Sequence[tuple[str, int]]:
         """Return the first of an address's new endpoints, as far as there is room for listeners."""
         room = max(self._max_listeners - len(self._listeners), PORTS_OF_EACH_ADDRESS - listening, 0)
-        if len(new) > room and not self._reported_limit:
+        if len(endpoints) > room and not self._reported_limit:
             self._reported_limit = True
             logger.warning(
                 "listening on %d ports, and no more: raise the limit of open files (ulimit -n), or let security groups "
                 "open fewer ports to the host",
                 self._max_listeners,
             )
-        return new[:room]
+        return endpoints[:room]
 
     def _add(self, endpoint: tuple[str, int], listener: socket.socket, target: Target) -> None:
         listener.setblocking(False)
@@ -269,12 +271,12 @@ def _reset(connection: socket.socket) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
-def _exchange(one: socket.socket, other: socket.socket) -> None:
-    for connection in (one, other):
+def _exchange(client: socket.socket, server: socket.socket) -> None:
+    for connection in (client, server):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    back = threading.Thread(target=_copy, args=(other, one), name="forward-back", daemon=True)
+    back = threading.Thread(target=_copy, args=(server, client), name="forward-back", daemon=True)
     back.start()
-    _copy(one, other)
+    _copy(client, server)
     back.join()
 
 

@@ -190,8 +190,8 @@ class Helper:
     def open_socket(self, vpc_id: str, *, kind: str, ipv6: bool, bind: Sequence[Any] | None, backlog: int) -> Answer:
         """Create a socket in a VPC's namespace, and hand it over."""
         address = (str(bind[0]), int(bind[1])) if bind is not None else None
-        new = self._vpcs[vpc_id].open_socket(kind, ipv6=ipv6, bind=address, backlog=backlog)
-        return Answer(fds=[new.detach()])
+        opened = self._vpcs[vpc_id].open_socket(kind, ipv6=ipv6, bind=address, backlog=backlog)
+        return Answer(fds=[opened.detach()])
 
     def serve(self, connection: socket.socket) -> None:
         """Answer commands until the server ends, and restart a dnsmasq that ends, or that refuses an address."""
@@ -200,21 +200,21 @@ class Helper:
             for key, _ in self._selector.select(self._seconds_until_restart()):
                 if key.fileobj is not connection:
                     key.data()
-                elif not self._answer(connection):
+                elif not self._serve_command(connection):
                     return
             self._restart_dnsmasqs()
 
-    def _answer(self, connection: socket.socket) -> bool:
+    def _serve_command(self, connection: socket.socket) -> bool:
         """Answer one command. Returns whether the server is still there."""
         try:
             request, _ = protocol.receive(connection)
         except EOFError:
             return False
-        answer, message = self._execute(request)
+        response, message = self._execute(request)
         try:
-            protocol.send(connection, message, answer.fds)
+            protocol.send(connection, message, response.fds)
         finally:
-            for fd in answer.fds:
+            for fd in response.fds:
                 os.close(fd)
         return True
 
@@ -244,7 +244,9 @@ class Helper:
         if dnsmasq is None:
             return
         interfaces = map(self._vpcs[vpc_id].interface_of, dnsmasq.log_output())
-        refused = [one for one in interfaces if one is not None and dnsmasq.has_ipv6_address(one)]
+        refused = [
+            interface for interface in interfaces if interface is not None and dnsmasq.has_ipv6_address(interface)
+        ]
         if refused:
             logger.info("dnsmasq of %s refused %s; starting it again without leases", vpc_id, ", ".join(refused))
             self._unwatch(dnsmasq)
@@ -271,12 +273,12 @@ class Helper:
 
     def _execute(self, request: Mapping[str, Any]) -> tuple[Answer, dict[str, Any]]:
         try:
-            answer = self.commands[request["command"]](request["vpc_id"], **request["arguments"])
+            result = self.commands[request["command"]](request["vpc_id"], **request["arguments"])
         except Exception as error:
             # Whatever went wrong, the other VPCs must not suffer.
             logger.exception("%s failed", request.get("command"))
             return Answer(), {"error": _describe(error)}
-        return answer, {"result": answer.result}
+        return result, {"result": result.result}
 
 
 def _describe(error: Exception) -> str:

@@ -41,18 +41,18 @@ class HelperClient:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._closed = False
-        self._connection, theirs = socket.socketpair()
+        self._connection, helper_end = socket.socketpair()
         self._connection.settimeout(ANSWER_SECONDS)
         self._log = directory / "helper.log"
-        with theirs, self._log.open("ab") as log_file:
-            command = module_command(_MODULE, str(os.getpid()), str(theirs.fileno()), str(directory))
+        with helper_end, self._log.open("ab") as log_file:
+            command = module_command(_MODULE, str(os.getpid()), str(helper_end.fileno()), str(directory))
             try:
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log_file,
                     stderr=log_file,
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=[helper_end.fileno()],
                     start_new_session=True,
                 )
             except OSError as error:
@@ -84,14 +84,14 @@ class HelperClient:
         with self._lock:
             try:
                 protocol.send(self._connection, request)
-                answer, fds = protocol.receive(self._connection)
+                response, fds = protocol.receive(self._connection)
             except (OSError, EOFError) as error:
                 # After half an answer nothing that follows can be understood.
                 self._process.kill()
-                raise LocalEC2Error(f"the network helper has ended: {self._last_words() or error}") from error
-        if "error" in answer:
-            raise LocalEC2Error(f"the network of {vpc_id}: {command}: {answer['error']}")
-        return answer["result"], fds
+                raise LocalEC2Error(f"the network helper has ended: {self._last_log_line() or error}") from error
+        if "error" in response:
+            raise LocalEC2Error(f"the network of {vpc_id}: {command}: {response['error']}")
+        return response["result"], fds
 
     def close(self) -> None:
         """End the helper, and everything that it has started."""
@@ -99,7 +99,7 @@ class HelperClient:
         self._process.kill()
         self._watcher.join()
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         """Return the last line of its log, such as an exception's."""
         try:
             lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()

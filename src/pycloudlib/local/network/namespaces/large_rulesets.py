@@ -35,8 +35,8 @@ class _Block:
 
 def table_of(ruleset: str) -> str | None:
     """Return the family and the name of the table that a ruleset fills, such as "inet ec2"; None if it has none."""
-    found = _TABLE.search(ruleset)
-    return found[1] if found else None
+    match = _TABLE.search(ruleset)
+    return match[1] if match else None
 
 
 def steps(ruleset: str, table: str, replaced: Iterable[str]) -> Iterator[str]:
@@ -57,7 +57,7 @@ def steps(ruleset: str, table: str, replaced: Iterable[str]) -> Iterator[str]:
     for part in _bundles(contents):
         yield "\n".join([*part, ""])
     hooks = [block.text(block.lines) for block in blocks if block.has_hook]
-    removals = [f"table {old} {{ }}\ndelete table {old}" for old in replaced]
+    removals = [f"table {old_table} {{ }}\ndelete table {old_table}" for old_table in replaced]
     yield "\n".join([f"table {table} {{", *hooks, "}", *removals, ""])
 
 

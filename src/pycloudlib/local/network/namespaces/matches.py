@@ -34,8 +34,8 @@ def _in_blocks(side: str, cidrs: tuple[str, ...]) -> tuple[str, ...]:
 
 def _expressions(side: str, networks: Iterable[Any]) -> Iterator[str]:
     for family, version in (("ip", 4), ("ip6", 6)):
-        own = [network for network in networks if network.version == version]
-        merged = [str(network) for network in ipaddress.collapse_addresses(own)]
+        family_networks = [network for network in networks if network.version == version]
+        merged = [str(network) for network in ipaddress.collapse_addresses(family_networks)]
         if any(network.endswith("/0") for network in merged):
             yield f"meta nfproto ipv{version}"
         elif merged:

@@ -71,10 +71,12 @@ class Nftables:
         else:
             self._substitutes.pop(table or "", None)
             return
-        other = f"{table}_a" if substitute != f"{table}_a" else f"{table}_b"
-        for step in large_rulesets.steps(ruleset, other, [table, *([substitute] if substitute is not None else [])]):
+        next_substitute = f"{table}_a" if substitute != f"{table}_a" else f"{table}_b"
+        for step in large_rulesets.steps(
+            ruleset, next_substitute, [table, *([substitute] if substitute is not None else [])]
+        ):
             self.run(step)
-        self._substitutes[table] = other
+        self._substitutes[table] = next_substitute
 
     def close(self) -> None:
         """Free the library's context."""

@@ -43,13 +43,13 @@ def open_ranges(topology: Topology, ssh_port: int) -> dict[str, list[range]]:
         topology: all VPCs.
         ssh_port: the port of public addresses that leads to port 22.
     """
-    found = {}
+    by_address = {}
     for vpc, interface, public_ip, _ in _public_addresses(topology):
         opened = list(opened_to_host(vpc, interface))
-        if any(SSH_PORT in one for one in opened):
+        if any(SSH_PORT in port_range for port_range in opened):
             opened.append(range(ssh_port, ssh_port + 1))
-        found[public_ip] = _merged(opened)
-    return found
+        by_address[public_ip] = _merged(opened)
+    return by_address
 
 
 def find_target(topology: Topology, ssh_port: int, public_ip: str, port: int) -> Target | None:
@@ -71,11 +71,11 @@ def _public_addresses(topology: Topology) -> Iterator[tuple[Vpc, Interface, str,
 
 def _merged(ranges: Iterable[range]) -> list[range]:
     merged: list[range] = []
-    for one in sorted((range(max(1, one.start), one.stop) for one in ranges), key=lambda one: one.start):
-        if merged and one.start <= merged[-1].stop:
-            merged[-1] = range(merged[-1].start, max(merged[-1].stop, one.stop))
-        elif one:
-            merged.append(one)
+    for ports in sorted((range(max(1, ports.start), ports.stop) for ports in ranges), key=lambda ports: ports.start):
+        if merged and ports.start <= merged[-1].stop:
+            merged[-1] = range(merged[-1].start, max(merged[-1].stop, ports.stop))
+        elif ports:
+            merged.append(ports)
     return merged
 
 
@@ -130,16 +130,16 @@ def opened_to_host(vpc: Vpc, interface: Interface, protocol: str = "tcp") -> Ite
 
 def _ports(vpc: Vpc, interface: Interface, private_ip: str, ssh_port: int, *, privileged: bool) -> dict[int, Target]:
     lowest = 1 if privileged else FIRST_UNPRIVILEGED_PORT
-    found: dict[int, Target] = {}
+    targets: dict[int, Target] = {}
     # Single ports before parts of large ranges.
     for opened in sorted(opened_to_host(vpc, interface), key=len):
         if SSH_PORT in opened:
-            found[ssh_port] = Target(vpc.vpc_id, private_ip, SSH_PORT)
+            targets[ssh_port] = Target(vpc.vpc_id, private_ip, SSH_PORT)
         for port in opened[max(0, lowest - opened.start) :]:
-            if len(found) >= MAX_PORTS:
-                return found
-            found.setdefault(port, Target(vpc.vpc_id, private_ip, port))
-    return found
+            if len(targets) >= MAX_PORTS:
+                return targets
+            targets.setdefault(port, Target(vpc.vpc_id, private_ip, port))
+    return targets
 
 
 def _includes_host(rule: GroupRule) -> bool:

@@ -53,10 +53,10 @@ def set_queue(
     Raises:
         NetlinkError: the kernel refused. The device has no queue.
     """
-    if before and all(one in classes for one in before):
-        _add_classes(netlink, index, [one for one in classes if one not in before])
+    if before and all(traffic_class in classes for traffic_class in before):
+        _add_classes(netlink, index, [traffic_class for traffic_class in classes if traffic_class not in before])
         return
-    with _unless_absent():
+    with _ignore_missing():
         netlink.tc("del", index=index, parent=_PARENT_ROOT)
     if not classes:
         return
@@ -67,8 +67,8 @@ def set_queue(
 def _add_classes(netlink: IPRoute, index: int, classes: Sequence[Mapping[str, Any]]) -> None:
     """Add classes to the queue of a device, or remove the queue."""
     try:
-        for one in classes:
-            _add_class(netlink, index, one)
+        for traffic_class in classes:
+            _add_class(netlink, index, traffic_class)
     except BaseException:
         netlink.tc("del", index=index, parent=_PARENT_ROOT)
         raise
@@ -97,19 +97,21 @@ def _has(netlink: IPRoute, kind: str) -> bool:
     return True
 
 
-def _add_class(netlink: IPRoute, index: int, one: Mapping[str, Any]) -> None:
-    parent = _ROOT | one["number"]
+def _add_class(netlink: IPRoute, index: int, traffic_class: Mapping[str, Any]) -> None:
+    parent = _ROOT | traffic_class["number"]
     speed = {"rate": _UNLIMITED, "burst": _QUANTUM, "quantum": _QUANTUM}
     netlink.tc("add-class", "htb", index, parent, parent=_ROOT, **speed)
-    if one["milliseconds"]:
-        handle = (CLASSES + 2 * one["number"]) << 16
-        delay = {"delay": one["milliseconds"] * 1000, "limit": _DELAYED_PACKETS}
+    if traffic_class["milliseconds"]:
+        handle = (CLASSES + 2 * traffic_class["number"]) << 16
+        delay = {"delay": traffic_class["milliseconds"] * 1000, "limit": _DELAYED_PACKETS}
         netlink.tc("add", "netem", index, handle, parent=parent, **delay)
         # The only class of a delay is the queue of what has been delayed.
         parent = handle | 1
-    if one["kbit_per_second"]:
-        handle = (CLASSES + 2 * one["number"] + 1) << 16
-        netlink.tc("add", "tbf", index, handle, parent=parent, **_rate(one["kbit_per_second"] * _BYTES_PER_KBIT))
+    if traffic_class["kbit_per_second"]:
+        handle = (CLASSES + 2 * traffic_class["number"] + 1) << 16
+        netlink.tc(
+            "add", "tbf", index, handle, parent=parent, **_rate(traffic_class["kbit_per_second"] * _BYTES_PER_KBIT)
+        )
 
 
 def _rate(rate: int) -> dict[str, int]:
@@ -122,7 +124,7 @@ def _rate(rate: int) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def _unless_absent() -> Iterator[None]:
+def _ignore_missing() -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:

@@ -46,7 +46,10 @@ class Redirection:
             ports: ranges that do not overlap, by address.
         """
         elements = [
-            f"{address} . {one[0]}-{one[-1]}" for address, ranges in sorted(ports.items()) for one in ranges if one
+            f"{address} . {port_range[0]}-{port_range[-1]}"
+            for address, ranges in sorted(ports.items())
+            for port_range in ranges
+            if port_range
         ]
         with self._lock:
             if not self._closed:
@@ -84,8 +87,8 @@ table {self._table} {{
 def original_destination(connection: socket.socket) -> tuple[str, int] | None:
     """Return the address and the port that a redirected connection was made to; None if it was not redirected."""
     try:
-        answer = connection.getsockopt(socket.IPPROTO_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
+        socket_address = connection.getsockopt(socket.IPPROTO_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
     except OSError:
         return None
-    _, port, address = _SOCKADDR_IN.unpack(answer)
+    _, port, address = _SOCKADDR_IN.unpack(socket_address)
     return socket.inet_ntoa(address), port

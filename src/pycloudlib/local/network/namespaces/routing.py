@@ -105,13 +105,13 @@ def _exchange_routes(
     public = ipaddress.IPv4Network(public_cidr)
     table = vpc.route_tables.get(subnet.route_table_id)
     networks = {ipaddress.ip_network(route.cidr): route.target for route in (table.routes if table else ())}
-    ipv4 = {one: target for one, target in networks.items() if isinstance(one, ipaddress.IPv4Network)}
-    wanted = [one for one, target in ipv4.items() if target in _LEADS_OUT and one.subnet_of(public)]
-    enclosing = [one for one in ipv4 if public.subnet_of(one)]
-    if enclosing and ipv4[max(enclosing, key=lambda one: one.prefixlen)] in _LEADS_OUT:
-        wanted.append(public)
+    ipv4 = {block: target for block, target in networks.items() if isinstance(block, ipaddress.IPv4Network)}
+    public_blocks = [block for block, target in ipv4.items() if target in _LEADS_OUT and block.subnet_of(public)]
+    enclosing = [block for block in ipv4 if public.subnet_of(block)]
+    if enclosing and ipv4[max(enclosing, key=lambda block: block.prefixlen)] in _LEADS_OUT:
+        public_blocks.append(public)
     via = neighbors.get(device, {}).get("ip")
-    return {str(one): KernelRoute(str(one), RouteKind.DEVICE, device, via) for one in wanted}
+    return {str(block): KernelRoute(str(block), RouteKind.DEVICE, device, via) for block in public_blocks}
 
 
 def _routes(vpc: Vpc, subnet: Subnet, devices: Mapping[str, str], neighbors: Neighbors) -> dict[str, KernelRoute]:

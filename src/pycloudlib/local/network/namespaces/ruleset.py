@@ -83,13 +83,17 @@ class _Ruleset:
             if interface.interface_id in devices
         }
         self._exchange = devices.get(EXCHANGE)
-        self._nat_marks = {one: FIRST_NAT_MARK + number for number, one in enumerate(sorted(vpc.nat_gateways))}
+        self._nat_marks = {
+            gateway_id: FIRST_NAT_MARK + number for number, gateway_id in enumerate(sorted(vpc.nat_gateways))
+        }
         self._peerings = sorted(devices[peering_id] for peering_id in topology.peerings if peering_id in devices)
         self._peers = {
             devices[peering_id]: peer for peering_id, peer in topology.peers_of(vpc).items() if peering_id in devices
         }
         classes = shaping(vpc, topology, devices, faults).values()
-        self._classes = {one.mark: one.number for own in classes for one in own}
+        self._classes = {
+            traffic_class.mark: traffic_class.number for device_classes in classes for traffic_class in device_classes
+        }
 
     def lines(self) -> Iterator[str]:
         # Adding it first makes deleting it succeed; the table changes as a whole.
@@ -114,30 +118,40 @@ class _Ruleset:
     def _sets(self) -> Iterator[str]:
         yield from _set("enis", "ifname", self._interfaces)
         for mark, subnet_id in sorted((mark, subnet_id) for subnet_id, mark in self._marks.items()):
-            members = [device for device, one in self._interfaces.items() if one.subnet_id == subnet_id]
+            members = [device for device, interface in self._interfaces.items() if interface.subnet_id == subnet_id]
             yield from _set(_subnet_set(mark), "ifname", members)
         yield from _map(
-            "marks", "ifname : mark", {name: str(self._marks[one.subnet_id]) for name, one in self._interfaces.items()}
+            "marks",
+            "ifname : mark",
+            {name: str(self._marks[interface.subnet_id]) for name, interface in self._interfaces.items()},
         )
-        checked = {name: one for name, one in self._interfaces.items() if one.source_dest_check}
+        checked = {name: interface for name, interface in self._interfaces.items() if interface.source_dest_check}
         yield from _set("checked", "ifname", checked)
         for family in FAMILIES:
-            own = [f"{name} . {address}" for name, one in checked.items() for address in _addresses(one, family)]
-            yield from _set(f"own_{family}", f"ifname . {_TYPES[family]}", own)
+            members = [
+                f"{name} . {address}"
+                for name, interface in checked.items()
+                for address in _addresses(interface, family)
+            ]
+            yield from _set(f"own_{family}", f"ifname . {_TYPES[family]}", members)
         public = [
             address.private_ip
-            for one in self._vpc.interfaces.values()
-            for address in one.attachment.addresses
+            for interface in self._vpc.interfaces.values()
+            for address in interface.attachment.addresses
             if address.public_ip
         ]
         yield from _set("public", "ipv4_addr", public)
         if self._exchange is not None:
             pairs = dict(_routable_addresses(self._vpc.interfaces.values()))
             yield from _map("public_of", "ipv4_addr : ipv4_addr", pairs)
-            yield from _map("private_of", "ipv4_addr : ipv4_addr", {public: own for own, public in pairs.items()})
+            yield from _map(
+                "private_of", "ipv4_addr : ipv4_addr", {public: private for private, public in pairs.items()}
+            )
         for group_id, interfaces in self._members(self._peer_groups()).items():
             for family in FAMILIES:
-                addresses = dict.fromkeys(address for one in interfaces for address in _addresses(one, family))
+                addresses = dict.fromkeys(
+                    address for interface in interfaces for address in _addresses(interface, family)
+                )
                 yield from _set(_group_set(group_id, family), _TYPES[family], addresses)
 
     def _peer_groups(self) -> list[str]:
@@ -183,7 +197,7 @@ class _Ruleset:
         for device, interface in self._interfaces.items():
             for direction in ("in", "out"):
                 groups = [group_id for group_id in interface.group_ids if group_id in self._vpc.groups]
-                yield from _chain(f"{device}.{direction}", "", [f"jump {one}.{direction}" for one in groups])
+                yield from _chain(f"{device}.{direction}", "", [f"jump {group}.{direction}" for group in groups])
         yield from _map("egress_of", "ifname : verdict", {name: f"jump {name}.out" for name in self._interfaces})
         yield from _map("ingress_of", "ifname : verdict", {name: f"jump {name}.in" for name in self._interfaces})
         yield from _chain(
@@ -216,7 +230,7 @@ class _Ruleset:
         )
 
     def _group_rule(self, rule: GroupRule, side: str) -> Iterator[str]:
-        cidrs = [cidr for given in rule.cidrs for cidr in with_host(given)]
+        cidrs = [cidr for block in rule.cidrs for cidr in with_host(block)]
         traffic = of_traffic(rule.traffic)
         for blocks in in_blocks(side, cidrs):
             yield words(blocks, traffic, "accept")
@@ -232,10 +246,10 @@ class _Ruleset:
                 yield from _chain(f"{acl.acl_id}.{direction}", "", [*_acl_entries(entries, side), "drop"])
         for subnet_id, mark in self._marks.items():
             subnet = self._vpc.subnets[subnet_id]
-            for direction, other in (("in", "iifname"), ("out", "oifname")):
-                chain = [f"{other} @{_subnet_set(mark)} return", *self._acl_jump(subnet, direction)]
+            for direction, device_key in (("in", "iifname"), ("out", "oifname")):
+                chain = [f"{device_key} @{_subnet_set(mark)} return", *self._acl_jump(subnet, direction)]
                 yield from _chain(f"{_subnet_set(mark)}.{direction}", "", chain)
-        subnets = {name: _subnet_set(self._marks[one.subnet_id]) for name, one in self._interfaces.items()}
+        subnets = {name: _subnet_set(self._marks[interface.subnet_id]) for name, interface in self._interfaces.items()}
         yield from _map("acl_in", "ifname : verdict", {name: f"jump {subnet}.in" for name, subnet in subnets.items()})
         yield from _map("acl_out", "ifname : verdict", {name: f"jump {subnet}.out" for name, subnet in subnets.items()})
         for hook, rules in {
@@ -256,9 +270,13 @@ class _Ruleset:
         for subnet_id, mark in self._marks.items():
             subnet = self._vpc.subnets[subnet_id]
             yield from self._internet_chains(subnet, mark)
-        names = {name: f"internet_{self._marks[one.subnet_id]}" for name, one in self._interfaces.items()}
-        yield from _map("to_internet", "ifname : verdict", {name: f"goto {one}.out" for name, one in names.items()})
-        yield from _map("from_internet", "ifname : verdict", {name: f"goto {one}.in" for name, one in names.items()})
+        chains = {name: f"internet_{self._marks[interface.subnet_id]}" for name, interface in self._interfaces.items()}
+        yield from _map(
+            "to_internet", "ifname : verdict", {name: f"goto {chain}.out" for name, chain in chains.items()}
+        )
+        yield from _map(
+            "from_internet", "ifname : verdict", {name: f"goto {chain}.in" for name, chain in chains.items()}
+        )
         rules = [
             # The destination check: a route may lead to an interface that the packet is not for.
             "oifname @checked meta nfproto ipv4 oifname . ip daddr != @own_ip drop",
@@ -285,9 +303,10 @@ class _Ruleset:
         rules = [f"oifname {INTERNET_DEVICE} masquerade"]
         if self._exchange is not None:
             rules += [
-                f"oifname {self._exchange} meta mark {self._nat_marks[one.nat_gateway_id]} snat ip to {one.public_ip}"
-                for one in self._vpc.nat_gateways.values()
-                if one.public_ip is not None and is_routable(one.public_ip)
+                f"oifname {self._exchange} meta mark {self._nat_marks[gateway.nat_gateway_id]} "
+                f"snat ip to {gateway.public_ip}"
+                for gateway in self._vpc.nat_gateways.values()
+                if gateway.public_ip is not None and is_routable(gateway.public_ip)
             ]
             rules.append(f"oifname {self._exchange} snat ip to ip saddr map @public_of")
             entering = [f"iifname {self._exchange} dnat ip to ip daddr map @private_of"]
@@ -316,23 +335,23 @@ class _Ruleset:
         """Return what a packet meets in the NAT gateway's subnet."""
         if gateway.public_ip is None or gateway.subnet_id not in self._vpc.subnets:
             return ["drop"]
-        own = self._vpc.subnets[gateway.subnet_id]
-        is_other = own.subnet_id != subnet.subnet_id
+        gateway_subnet = self._vpc.subnets[gateway.subnet_id]
+        is_other = gateway_subnet.subnet_id != subnet.subnet_id
         rules = []
         if direction == "out":
             if self._exchange is not None:
                 # To a connection that came in from the internet: a NAT gateway knows nothing of it.
                 rules.append("ct direction reply drop")
             # From the sender into the gateway's subnet, then out to the internet.
-            rules += self._acl_jump(own, "in") if is_other else []
-            rules += self._acl_jump(own, "out")
+            rules += self._acl_jump(gateway_subnet, "in") if is_other else []
+            rules += self._acl_jump(gateway_subnet, "out")
         else:
-            rules += self._acl_jump(own, "in")
-            rules += self._acl_jump(own, "out") if is_other else []
+            rules += self._acl_jump(gateway_subnet, "in")
+            rules += self._acl_jump(gateway_subnet, "out") if is_other else []
         side = "daddr" if direction == "out" else "saddr"
         marked = direction == "out" and self._exchange is not None
         accept = f"meta mark set {self._nat_marks[gateway.nat_gateway_id]} accept" if marked else "accept"
-        table = self._vpc.route_tables.get(own.route_table_id)
+        table = self._vpc.route_tables.get(gateway_subnet.route_table_id)
         for route in _longest_first(table.routes if table else ()):
             verdict = accept if route.target is Target.INTERNET_GATEWAY else "drop"
             rules.append(words(_block(side, route.cidr), verdict))
@@ -365,7 +384,7 @@ class _Ruleset:
 
     def _faults_chain(self) -> Iterator[str]:
         rules: list[str] = ["meta mark set 0"] if self._classes else []
-        marks = {fault.fault_id: 1 << place for place, fault in enumerate(shaping_faults(self._faults))}
+        marks = {fault.fault_id: 1 << bit for bit, fault in enumerate(shaping_faults(self._faults))}
         for fault in self._faults:
             effect = f"meta mark set meta mark or {marks[fault.fault_id]}" if fault.shapes else _drop(fault)
             ends = [end for end in fault.between if end != ALL]
@@ -373,10 +392,10 @@ class _Ruleset:
                 names = [f"{fault.fault_id}.{number}.{family}" for number in range(len(ends))]
                 for name, end in zip(names, ends, strict=True):
                     yield from _set(name, f"ifname . {_TYPES[family]}", self._members_of_end(fault, end, family))
-                other = f"@{names[1]}" if len(names) > 1 else f"!= @{names[0]}"
+                second_set = f"@{names[1]}" if len(names) > 1 else f"!= @{names[0]}"
                 source, destination = f"iifname . {family} saddr", f"oifname . {family} daddr"
-                for near, far in ((source, destination), (destination, source)):
-                    rules.append(words(f"{near} @{names[0]} {far} {other}", effect))
+                for from_key, to_key in ((source, destination), (destination, source)):
+                    rules.append(words(f"{from_key} @{names[0]} {to_key} {second_set}", effect))
         rules += [f"meta mark {mark} meta priority set {CLASSES}:{number:x}" for mark, number in self._classes.items()]
         yield from _chain("faults", "", rules)
         # A packet to another VPC meets the faults there, and not twice.
@@ -391,19 +410,19 @@ class _Ruleset:
 
     def _members_of_end(self, fault: Fault, end: str, family: str) -> dict[str, None]:
         """Return the addresses of an end, each with the device at which it is in this namespace."""
-        own = {interface.interface_id: device for device, interface in self._interfaces.items()}
+        local_devices = {interface.interface_id: device for device, interface in self._interfaces.items()}
         members = [
-            (own[interface.interface_id], interface)
+            (local_devices[interface.interface_id], interface)
             for interface in fault.interfaces(end, [self._vpc])
-            if interface.interface_id in own
+            if interface.interface_id in local_devices
         ]
         for device, peer in self._peers.items():
             members += [(device, interface) for interface in fault.interfaces(end, [peer])]
-        found = [(device, address) for device, interface in members for address in _addresses(interface, family)]
+        endpoints = [(device, address) for device, interface in members for address in _addresses(interface, family)]
         if self._exchange is not None and family == "ip":
             ends = fault.interfaces(end, list(self._topology.vpcs.values()))
-            found += [(self._exchange, public) for _, public in _routable_addresses(ends)]
-        return dict.fromkeys(f"{device} . {address}" for device, address in found)
+            endpoints += [(self._exchange, public) for _, public in _routable_addresses(ends)]
+        return dict.fromkeys(f"{device} . {address}" for device, address in endpoints)
 
 
 def _drop(fault: Fault) -> str:
@@ -419,7 +438,7 @@ def with_host(cidr: str) -> Iterator[str]:
 
 
 def _acl_entries(entries: Iterable[AclEntry], side: str) -> Iterator[str]:
-    for entry in sorted(entries, key=lambda one: one.number):
+    for entry in sorted(entries, key=lambda entry: entry.number):
         for blocks in in_blocks(side, with_host(entry.cidr)):
             yield words(blocks, of_traffic(entry.traffic), "return" if entry.allow else "drop")
 

@@ -45,8 +45,8 @@ def changes(before: str, after: str) -> str:
     old_sections, new_sections = _sections(before), _sections(after)
     old = _parse(body for head, body in old_sections.items() if new_sections.get(head) != body)
     new = _parse(body for head, body in new_sections.items() if old_sections.get(head) != body)
-    kept = set(old.collections) & set(new.collections)
-    if any((old.collections[name].kind, old.collections[name].head) != _type(new, name) for name in kept) or any(
+    common = set(old.collections) & set(new.collections)
+    if any((old.collections[name].kind, old.collections[name].head) != _type(new, name) for name in common) or any(
         old.hooks[name] != new.hooks[name] for name in set(old.hooks) & set(new.hooks)
     ):
         return after
@@ -62,7 +62,7 @@ def _commands(old: _Parts, new: _Parts) -> Iterator[str]:
     yield from _creations(old, new)
     yield from _deletions(old, new)
     for name, collection in new.collections.items():
-        added = _gone(collection, old.collections.get(name))
+        added = _removed_elements(collection, old.collections.get(name))
         if added:
             listed = (f"{key} : {value}" if value else key for key, value in added.items())
             yield f"add element {TABLE} {name} {{ {', '.join(listed)} }}"
@@ -82,19 +82,19 @@ def _creations(old: _Parts, new: _Parts) -> Iterator[str]:
 def _deletions(old: _Parts, new: _Parts) -> Iterator[str]:
     yield from (f"flush chain {TABLE} {name}" for name in old.hooks)
     for name, collection in old.collections.items():
-        gone = _gone(collection, new.collections.get(name))
-        if gone:
-            yield f"delete element {TABLE} {name} {{ {', '.join(gone)} }}"
+        removed = _removed_elements(collection, new.collections.get(name))
+        if removed:
+            yield f"delete element {TABLE} {name} {{ {', '.join(removed)} }}"
     yield from (f"delete chain {TABLE} {name}" for name in old.hooks if name not in new.hooks)
     for name, collection in old.collections.items():
         if name not in new.collections:
             yield f"delete {collection.kind} {TABLE} {name}"
 
 
-def _gone(one: _Collection, other: _Collection | None) -> dict[str, str]:
+def _removed_elements(before: _Collection, after: _Collection | None) -> dict[str, str]:
     """Return the elements that one collection has and the other has not, or has with another value."""
-    others = other.elements if other is not None else {}
-    return {key: value for key, value in one.elements.items() if others.get(key) != value}
+    remaining = after.elements if after is not None else {}
+    return {key: value for key, value in before.elements.items() if remaining.get(key) != value}
 
 
 def _sections(text: str) -> dict[str, str]:
@@ -120,4 +120,4 @@ def _parse(sections: Iterable[str]) -> _Parts:
 
 def _elements(line: str) -> dict[str, str]:
     listed = line.removeprefix(_ELEMENTS).removesuffix(" }").split(", ")
-    return {key: value for key, _, value in (one.partition(" : ") for one in listed)}
+    return {key: value for key, _, value in (element.partition(" : ") for element in listed)}

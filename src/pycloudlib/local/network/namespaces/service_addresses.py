@@ -34,5 +34,5 @@ def gateway_addresses(subnet: str, ipv6_subnet: str | None) -> list[str]:
         subnet: such as "10.0.1.0/24".
         ipv6_subnet: such as "2600:1f13:0:1::/64"; None without IPv6.
     """
-    networks = [ipaddress.ip_network(one) for one in (subnet, ipv6_subnet) if one is not None]
+    networks = [ipaddress.ip_network(block) for block in (subnet, ipv6_subnet) if block is not None]
     return [f"{network[1]}/{network.prefixlen}" for network in networks]

@@ -60,7 +60,9 @@ def shaping(
     ends = {end for fault in shaped for end in fault.between}
     outside: frozenset[str] = frozenset()
     vpcs = list(topology.vpcs.values()) if EXCHANGE in devices else [vpc, *topology.peers_of(vpc).values()]
-    senders = {places(one, interface) & ends for one in vpcs for interface in one.interfaces.values()} | {outside}
+    senders = {
+        places(sender_vpc, interface) & ends for sender_vpc in vpcs for interface in sender_vpc.interfaces.values()
+    } | {outside}
     receivers = {
         devices[interface.interface_id]: places(vpc, interface) & ends
         for interface in vpc.interfaces.values()
@@ -70,16 +72,23 @@ def shaping(
         device: sorted({_mark(shaped, sender, receiver) for sender in senders} - {0})
         for device, receiver in receivers.items()
     }
-    numbers = {mark: number for number, mark in enumerate(sorted({one for own in marks.values() for one in own}), 1)}
-    return {device: [_class(shaped, mark, numbers[mark]) for mark in own] for device, own in marks.items() if own}
+    numbers = {
+        mark: number
+        for number, mark in enumerate(sorted({mark for device_marks in marks.values() for mark in device_marks}), 1)
+    }
+    return {
+        device: [_class(shaped, mark, numbers[mark]) for mark in device_marks]
+        for device, device_marks in marks.items()
+        if device_marks
+    }
 
 
 def _mark(shaped: list[Fault], sender: frozenset[str], receiver: frozenset[str]) -> int:
-    return sum(1 << place for place, fault in enumerate(shaped) if fault.affects(sender, receiver))
+    return sum(1 << bit for bit, fault in enumerate(shaped) if fault.affects(sender, receiver))
 
 
 def _class(shaped: list[Fault], mark: int, number: int) -> TrafficClass:
-    applied = [fault for place, fault in enumerate(shaped) if mark >> place & 1]
+    applied = [fault for bit, fault in enumerate(shaped) if mark >> bit & 1]
     return TrafficClass(
         mark,
         number,

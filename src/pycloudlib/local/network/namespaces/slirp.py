@@ -53,11 +53,11 @@ def choose_network(taken: Iterable[str], host_routes: Iterable[str]) -> str:
     Raises:
         LocalEC2Error: the VPC takes them all.
     """
-    free = [one for one in CANDIDATES if not overlaps(one, taken)]
+    free = [candidate for candidate in CANDIDATES if not overlaps(candidate, taken)]
     if not free:
         raise LocalEC2Error("no network is left for the internet gateway: use smaller CIDR blocks")
     routes = list(host_routes)
-    return next((one for one in free if not overlaps(one, routes)), free[0])
+    return next((candidate for candidate in free if not overlaps(candidate, routes)), free[0])
 
 
 def host_routes(table: Path = Path("/proc/net/route")) -> list[str]:
@@ -88,9 +88,9 @@ def resolver_of(network: str) -> str:
 
 def overlaps(network: str, others: Iterable[str]) -> bool:
     """Tell whether a network shares addresses with any of the others."""
-    own = ipaddress.IPv4Network(network)
-    blocks = (ipaddress.ip_network(other) for other in others)
-    return any(isinstance(block, ipaddress.IPv4Network) and own.overlaps(block) for block in blocks)
+    ipv4_network = ipaddress.IPv4Network(network)
+    blocks = (ipaddress.ip_network(block) for block in others)
+    return any(isinstance(block, ipaddress.IPv4Network) and ipv4_network.overlaps(block) for block in blocks)
 
 
 class Slirp:

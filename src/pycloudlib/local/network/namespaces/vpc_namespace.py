@@ -138,23 +138,23 @@ class VpcNamespace:
 
     def set_service_addresses(self, addresses: Iterable[str]) -> None:
         """Give the loopback device exactly these addresses, besides its own."""
-        wanted = set(self._usable(addresses))
-        for address in wanted - self._service_addresses:
+        desired = set(self._usable(addresses))
+        for address in desired - self._service_addresses:
             self._netlink.addr("add", index=_LOOPBACK_INDEX, address=address, prefixlen=_bits(address))
             self._service_addresses.add(address)
-        for address in self._service_addresses - wanted:
-            with _unless_gone():
+        for address in self._service_addresses - desired:
+            with _ignore_missing():
                 self._netlink.addr("delete", index=_LOOPBACK_INDEX, address=address, prefixlen=_bits(address))
             self._service_addresses.remove(address)
 
     def set_cidrs(self, cidrs: Iterable[str]) -> None:
         """Let packets to unassigned addresses of exactly these CIDR blocks vanish."""
-        wanted = set(self._usable(cidrs))
-        for cidr in wanted - self._cidrs:
+        desired = set(self._usable(cidrs))
+        for cidr in desired - self._cidrs:
             self._netlink.route("add", dst=cidr, type="blackhole", priority=UNASSIGNED_METRIC, family=_family(cidr))
             self._cidrs.add(cidr)
-        for cidr in self._cidrs - wanted:
-            with _unless_gone():
+        for cidr in self._cidrs - desired:
+            with _ignore_missing():
                 self._netlink.route("del", dst=cidr, type="blackhole", priority=UNASSIGNED_METRIC, family=_family(cidr))
             self._cidrs.remove(cidr)
 
@@ -218,7 +218,7 @@ class VpcNamespace:
         tap = self._taps.pop(interface_id, None)
         if tap is not None:
             self._classes.pop(tap.index, None)
-            with _unless_gone():
+            with _ignore_missing():
                 self._netlink.link("del", index=tap.index)
 
     def _assign(self, tap: Tap, addresses: Sequence[str], gateways: Sequence[str]) -> None:
@@ -228,14 +228,14 @@ class VpcNamespace:
             tap.gateways.add(gateway)
         for gateway in tap.gateways - wanted_gateways:
             address, bits = gateway.split("/")
-            with _unless_gone():
+            with _ignore_missing():
                 self._netlink.addr("delete", index=tap.index, address=address, prefixlen=int(bits))
             tap.gateways.remove(gateway)
-        wanted = set(self._usable(addresses))
-        for address in wanted - tap.addresses:
+        desired = set(self._usable(addresses))
+        for address in desired - tap.addresses:
             self._add_address(tap, address)
             tap.addresses.add(address)
-        for address in tap.addresses - wanted:
+        for address in tap.addresses - desired:
             self._remove_address(tap, address)
             tap.addresses.remove(address)
 
@@ -258,12 +258,12 @@ class VpcNamespace:
 
     def _remove_address(self, tap: Tap, address: str) -> None:
         route = _route_to(address, tap.index)
-        with _unless_gone():
+        with _ignore_missing():
             self._netlink.route("del", **route)
         if self._is_seen_from_host(address):
-            with _unless_gone():
+            with _ignore_missing():
                 self._netlink.route("del", table=HOST_TABLE, **route)
-        with _unless_gone():
+        with _ignore_missing():
             self._netlink.neigh("del", dst=address, ifindex=tap.index, family=_family(address))
 
     def _is_seen_from_host(self, address: str) -> bool:
@@ -282,13 +282,13 @@ class VpcNamespace:
         Args:
             tables: each a SubnetRouting, as JSON has it.
         """
-        wanted = {
+        desired = {
             (table["table"], route["cidr"]): route
             for table in tables
             for route in table["routes"]
             if self.has_ipv6 or ":" not in route["cidr"]
         }
-        for (number, cidr), route in wanted.items():
+        for (number, cidr), route in desired.items():
             self._netlink.route("replace", dst=cidr, table=number, family=_family(cidr), **self._action(route))
             self._routes[number, cidr] = route["kind"]
         marks = {table["mark"]: table["table"] for table in tables if table["mark"] is not None}
@@ -297,8 +297,8 @@ class VpcNamespace:
             self._marks[mark] = marks[mark]
         for mark in self._marks.keys() - marks.keys():
             self._rule("del", mark, self._marks.pop(mark))
-        for number, cidr in self._routes.keys() - wanted.keys():
-            with _unless_gone():
+        for number, cidr in self._routes.keys() - desired.keys():
+            with _ignore_missing():
                 self._netlink.route("del", dst=cidr, table=number, family=_family(cidr))
             del self._routes[number, cidr]
 
@@ -316,7 +316,7 @@ class VpcNamespace:
 
     def _rule(self, action: str, mark: int, table: int) -> None:
         for family in (socket.AF_INET, socket.AF_INET6) if self.has_ipv6 else (socket.AF_INET,):
-            with _unless_gone():
+            with _ignore_missing():
                 self._netlink.rule(action, priority=FIRST_RULE + mark, fwmark=mark, table=table, family=family)
 
     def set_ipv6_address(self, device: str, address: str) -> None:
@@ -325,7 +325,7 @@ class VpcNamespace:
         if not self.has_ipv6:
             return
         host, bits = address.split("/")
-        with contextlib.suppress(OSError), _unless_gone():
+        with contextlib.suppress(OSError), _ignore_missing():
             index = socket.if_nametoindex(device)
             self._netlink.addr("replace", index=index, address=host, prefixlen=int(bits), flags=_IFA_F_NODAD)
 
@@ -339,25 +339,30 @@ class VpcNamespace:
         """
         self.enter()
         self._netlink.link("add", ifname=device, kind="veth", peer={"ifname": device, "net_ns_fd": other.fd})
-        near, far = peering.MACS
-        for namespace, own, peer in ((self, near, far), (other, far, near)):
+        own_mac, peer_mac = peering.MACS
+        for namespace, mac, neighbor_mac in ((self, own_mac, peer_mac), (other, peer_mac, own_mac)):
             namespace.enter()
             index = socket.if_nametoindex(device)
             netlink = namespace._netlink
-            netlink.link("set", index=index, mtu=JUMBO_MTU, address=own, state="up")
+            netlink.link("set", index=index, mtu=JUMBO_MTU, address=mac, state="up")
             if accept_local:
                 # Public addresses of other VPCs are local to the processes here; see set_public_cidr().
                 set_sysctl(f"ipv4/conf/{device}/accept_local", "1")
             for neighbor in peering.NEIGHBORS.values():
                 if namespace.has_ipv6 or ":" not in neighbor:
                     netlink.neigh(
-                        "replace", dst=neighbor, lladdr=peer, ifindex=index, state="permanent", family=_family(neighbor)
+                        "replace",
+                        dst=neighbor,
+                        lladdr=neighbor_mac,
+                        ifindex=index,
+                        state="permanent",
+                        family=_family(neighbor),
                     )
 
     def disconnect(self, device: str) -> None:
         """Remove a pair of devices. No-op if there is none."""
         self.enter()
-        with contextlib.suppress(OSError), _unless_gone():
+        with contextlib.suppress(OSError), _ignore_missing():
             self._netlink.link("del", index=socket.if_nametoindex(device))
 
     def open_socket(self, kind: str, *, ipv6: bool, bind: tuple[str, int] | None, backlog: int) -> socket.socket:
@@ -371,23 +376,23 @@ class VpcNamespace:
         """
         self.enter()
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
-        new = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+        opened = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
         try:
-            new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if bind is not None and bind[1] == 0 and not backlog and kind == "tcp":
                 # The kernel chooses the port at connect(): the same port serves several destinations.
-                new.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+                opened.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             if bind is not None and self._is_public(bind[0]):
                 # It is on no device, so that the packets of guests to it are routed.
-                new.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+                opened.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
             if bind is not None:
-                new.bind(bind)
+                opened.bind(bind)
             if backlog:
-                new.listen(backlog)
+                opened.listen(backlog)
         except BaseException:
-            new.close()
+            opened.close()
             raise
-        return new
+        return opened
 
     def _is_public(self, address: str) -> bool:
         return self._public_cidr is not None and ipaddress.ip_address(address) in ipaddress.ip_network(
@@ -458,7 +463,7 @@ def _bits(address: str) -> int:
 
 
 @contextlib.contextmanager
-def _unless_gone() -> Iterator[None]:
+def _ignore_missing() -> Iterator[None]:
     """Ignore that what is to be removed is not there: it ended with its tap."""
     try:
         yield
