@@ -28,6 +28,8 @@ PATIENCE = 60.0
 SILENCE = 1.0
 """Seconds after which a packet that must not arrive counts as lost."""
 MTU = 9001
+_ETH_P_IPV6 = 0x86DD
+_ALL_NEIGHBORS = ("eth0", _ETH_P_IPV6, 0, 0, bytes.fromhex("3333ff000000"))
 
 
 class Guest:
@@ -193,6 +195,31 @@ class _Actions:
         ipv6 = ":" in address
         return _retry(lambda left: _ping(address, ipv6, size, source, min(1.0, left)), seconds) is not None
 
+    def solicit(self, packets: list[str], last: str, seconds: float) -> list[tuple[str, str]]:
+        """Send IPv6 packets to all neighbors; return the advertisements until `last`'s, each a target and a MAC address.
+
+        The packets are in hexadecimal digits. None is sent again: an answer that comes late would be taken for another.
+        """
+        with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IPV6)) as wire:
+            wire.settimeout(seconds)
+            for packet in packets:
+                wire.sendto(bytes.fromhex(packet), _ALL_NEIGHBORS)
+            found: list[tuple[str, str]] = []
+            while not found or found[-1][0] != last:
+                found += _advertised(wire.recv(65536))
+            return found
+
+    def flood(self, packet: str) -> None:
+        """Send an IPv6 packet, in hexadecimal digits, to all neighbors for as long as the guest lives."""
+
+        def send() -> None:
+            with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as wire:
+                while True:
+                    with contextlib.suppress(OSError):
+                        wire.sendto(bytes.fromhex(packet), _ALL_NEIGHBORS)
+
+        threading.Thread(target=send, daemon=True).start()
+
     def resolve(self, name: str, server: str, seconds: float) -> list[str]:
         """Return the IPv4 addresses of a name; none if there is no such name."""
 
@@ -204,6 +231,13 @@ class _Actions:
                 return _dns_addresses(client.recv(65536))
 
         return _retry(once, seconds) or []
+
+
+def _advertised(packet: bytes) -> list[tuple[str, str]]:
+    """Return the target and the MAC address of a neighbor advertisement; none of another packet."""
+    if packet[6] != socket.IPPROTO_ICMPV6 or packet[40] != 136:
+        return []
+    return [(socket.inet_ntop(socket.AF_INET6, packet[48:64]), packet[66:72].hex(":"))]
 
 
 def _ask_dhcpv6(kind: int, options: bytes) -> bytes:

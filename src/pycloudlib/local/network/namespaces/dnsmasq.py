@@ -69,7 +69,7 @@ def dnsmasq_settings(vpc: Vpc, upstream: str | None, public_cidr: str | None = N
         ranges.append(f"--dhcp-range={network[0]},static,{network.netmask},{LEASE_SECONDS}")
         if subnet.ipv6_cidr is not None:
             prefix = ipaddress.IPv6Network(subnet.ipv6_cidr)
-            # Off-link: guests would look for neighbors on a link that ends at the tap.
+            # Off-link: guests need not look for neighbors, each of which neighbor_proxy would have to answer for.
             ranges.append(f"--dhcp-range={prefix[0]},static,off-link,{prefix.prefixlen},{LEASE_SECONDS}")
     arguments = [
         *([f"--server={upstream}"] if upstream is not None else []),

@@ -94,6 +94,9 @@ class Helper:
         if namespace is None:
             namespace = VpcNamespace()
             self._vpcs[vpc_id] = namespace
+            if namespace.neighbor_proxy is not None:
+                proxy = namespace.neighbor_proxy
+                self._selector.register(proxy, selectors.EVENT_READ, proxy.answer)
         namespace.set_service_addresses(service_addresses)
         namespace.set_cidrs(cidrs)
         namespace.set_public_cidr(public_cidr)
@@ -107,6 +110,8 @@ class Helper:
             dnsmasq.stop()
         namespace = self._vpcs.pop(vpc_id, None)
         if namespace is not None:
+            if namespace.neighbor_proxy is not None:
+                self._selector.unregister(namespace.neighbor_proxy)
             # A process keeps alive the namespace that it is in.
             syscalls.setns(self._home, syscalls.CLONE_NEWNET)
             namespace.close()

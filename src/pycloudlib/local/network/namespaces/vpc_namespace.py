@@ -15,7 +15,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from pycloudlib.local.network.namespaces import peering, syscalls, taps
+from pycloudlib.local.network.namespaces import neighbor_proxy, peering, syscalls, taps
+from pycloudlib.local.network.namespaces.neighbor_proxy import NeighborProxy
 from pycloudlib.local.network.namespaces.nftables import Nftables
 from pycloudlib.local.network.namespaces.queues import set_queue
 from pycloudlib.local.network.namespaces.service_addresses import HOST
@@ -93,7 +94,8 @@ class Tap:
 class VpcNamespace:
     """A network namespace with the services' addresses on its loopback device, and a tap per interface.
 
-    Creating it moves the process into it; every method does so again.
+    Creating it moves the process into it; every method does so again. The owner calls
+    `neighbor_proxy.answer()` when `neighbor_proxy`, which is None without IPv6, is readable.
 
     Raises:
         NetlinkError: the kernel refused a change.
@@ -117,6 +119,7 @@ class VpcNamespace:
             self._marks: dict[int, int] = {}
             self._classes: dict[int, Sequence[Mapping[str, Any]]] = {}
             self._configure()
+            self.neighbor_proxy = NeighborProxy(GATEWAY_MAC, neighbor_proxy.open_socket()) if self.has_ipv6 else None
             on_failure.pop_all()
 
     def _configure(self) -> None:
@@ -186,7 +189,7 @@ class VpcNamespace:
             self._taps[interface_id] = tap
             self._assign(tap, addresses, gateways)
         except BaseException:
-            self._taps.pop(interface_id, None)
+            self._forget(interface_id)
             os.close(fd)
             raise
         return fd
@@ -209,17 +212,23 @@ class VpcNamespace:
         except NetlinkError as error:
             if error.code not in _GONE:
                 raise
-            del self._taps[interface_id]
+            self._forget(interface_id)
             return False
         return True
 
     def remove_interface(self, interface_id: str) -> None:
         """Remove an interface's tap. No-op if there is none."""
-        tap = self._taps.pop(interface_id, None)
+        tap = self._forget(interface_id)
         if tap is not None:
             self._classes.pop(tap.index, None)
             with _ignore_missing():
                 self._netlink.link("del", index=tap.index)
+
+    def _forget(self, interface_id: str) -> Tap | None:
+        tap = self._taps.pop(interface_id, None)
+        if tap is not None and self.neighbor_proxy is not None:
+            self.neighbor_proxy.remove(tap.name)
+        return tap
 
     def _assign(self, tap: Tap, addresses: Sequence[str], gateways: Sequence[str]) -> None:
         wanted_gateways = set(self._usable(gateways))
@@ -238,6 +247,8 @@ class VpcNamespace:
         for address in tap.addresses - desired:
             self._remove_address(tap, address)
             tap.addresses.remove(address)
+        if self.neighbor_proxy is not None:
+            self.neighbor_proxy.assign(tap.name, tap.gateways, tap.addresses)
 
     def _add_gateway(self, tap: Tap, gateway: str) -> None:
         address, bits = gateway.split("/")
@@ -433,6 +444,8 @@ class VpcNamespace:
         """Give the namespace up. It ends with its last tap and socket."""
         for interface_id in list(self._taps):
             self.remove_interface(interface_id)
+        if self.neighbor_proxy is not None:
+            self.neighbor_proxy.close()
         self.nftables.close()
         self._netlink.close()
         os.close(self.fd)

@@ -22,10 +22,13 @@ GATEWAY_LINK_LOCAL = "fe80::800:ff:fe00:1"
 class Connect(Protocol):
     """Connects a guest to an interface of a fabric's topology.
 
-    With `advertised`, the guest learns its IPv6 gateway from router advertisements.
+    With `advertised`, the guest learns its IPv6 gateway from router advertisements. With `on_link`, it takes its IPv6
+    subnet for on-link, as some distributions do, whatever is advertised.
     """
 
-    def __call__(self, fabric: Fabric, interface: Interface, *, advertised: bool = False) -> Guest: ...
+    def __call__(
+        self, fabric: Fabric, interface: Interface, *, advertised: bool = False, on_link: bool = False
+    ) -> Guest: ...
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +56,7 @@ def connect() -> Iterator[Connect]:
     """Connect a guest to an interface of a fabric's topology."""
     with contextlib.ExitStack() as guests:
 
-        def connect(fabric: Fabric, interface: Interface, *, advertised: bool = False) -> Guest:
+        def connect(fabric: Fabric, interface: Interface, *, advertised: bool = False, on_link: bool = False) -> Guest:
             attachment = interface.attachment
             gateway = gateway_addresses(attachment.subnet, None)[0].partition("/")[0]
             bits = attachment.subnet.partition("/")[2]
@@ -64,7 +67,7 @@ def connect() -> Iterator[Connect]:
                     [
                         *(f"{address.private_ip}/{bits}" for address in attachment.addresses),
                         # The prefix is off-link, as EC2's subnets are.
-                        *(f"{address}/128" for address in attachment.ipv6_addresses),
+                        *(f"{address}/{64 if on_link else 128}" for address in attachment.ipv6_addresses),
                     ],
                     [gateway, *([GATEWAY_LINK_LOCAL] if attachment.ipv6_addresses and not advertised else [])],
                 )
