@@ -196,7 +196,7 @@ class _Actions:
         return _retry(lambda left: _ping(address, ipv6, size, source, min(1.0, left)), seconds) is not None
 
     def solicit(self, packets: list[str], last: str, seconds: float) -> list[tuple[str, str]]:
-        """Send IPv6 packets to all neighbors; return the advertisements until `last`'s, each a target and a MAC address.
+        """Send IPv6 packets to all neighbors; return the advertisements until `last`: pairs of target and MAC address.
 
         The packets are in hexadecimal digits. None is sent again: an answer that comes late would be taken for another.
         """
