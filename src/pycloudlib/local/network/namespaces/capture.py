@@ -1,7 +1,7 @@
 """Packet capture: the frames of a machine's interface, as a pcap file.
 
-A process of its own enters the VPC's network and writes them. It ends with its standard input, and so with the process
-that started it.
+A separate process enters the VPC's network namespace and writes the frames. It exits on EOF of its standard input, and
+therefore never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.run_module import module_command
 
 FRAME_BYTES = 262_144
-"""More than the largest frame: those of a guest that leaves segmentation to its network device have 64 KiB."""
+"""The snapshot length in bytes, above the largest frame: segmentation offload produces frames of 64 KiB."""
 
 # https://www.ietf.org/archive/id/draft-ietf-opsawg-pcap-04.html
 _NANOSECOND_MAGIC, _ETHERNET = 0xA1B23C4D, 1
@@ -37,13 +37,13 @@ _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _SO_TIMESTAMPNS, _SO_RCVBUFFORCE = 35, 33
 _TIMESPEC = struct.Struct("@ll")
 _QUEUE_BYTES = 32 << 20
-"""How many bytes wait for a slow disk; more are dropped, and counted."""
+"""The buffer size in bytes for a slow disk; frames beyond it are dropped and counted."""
 _STDIN, _STDOUT = 0, 1
 
 
 @dataclass(frozen=True)
 class Tap:
-    """Where an interface's tap is; travels as JSON.
+    """The location of an interface's tap, sent as JSON.
 
     Args:
         entrance: the entrance of its VPC.
@@ -55,7 +55,7 @@ class Tap:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Tap:
-        """Read what asdict() has made."""
+        """Parse the output of asdict()."""
         return cls(Entrance(**document["entrance"]), document["device"])
 
 
@@ -64,8 +64,8 @@ class Captured:
     """The result of a capture.
 
     Args:
-        packets: how many frames were written.
-        dropped: how many were not, because the output was too slow.
+        packets: the number of written frames.
+        dropped: the number of frames dropped because the output was too slow.
     """
 
     packets: int
@@ -73,7 +73,7 @@ class Captured:
 
 
 class Capture:
-    """A capture that runs; see capturing()."""
+    """A running capture; see capturing()."""
 
     def __init__(self, process: subprocess.Popen[bytes], reports: Iterator[dict[str, Any]]) -> None:
         self._process = process
@@ -84,13 +84,13 @@ class Capture:
         """Wait until the machine ends, or the capture fails.
 
         Args:
-            seconds: at most; default: no limit.
+            seconds: the maximum wait in seconds; default no limit.
         """
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
 
     def stop(self) -> Captured:
-        """End the capture, with all frames that there were until now. Idempotent.
+        """Stop the capture after writing all frames received so far. Idempotent.
 
         Raises:
             LocalEC2Error: not all frames could be written; the message says why.
@@ -104,11 +104,11 @@ class Capture:
 
 @contextlib.contextmanager
 def capturing(tap: Tap, output: int) -> Iterator[Capture]:
-    """Capture the frames of a machine's interface for as long as the context lasts.
+    """Capture the frames of a machine's interface until the context exits.
 
     Args:
         tap: the interface's tap.
-        output: a file descriptor that is written to; it stays open.
+        output: the file descriptor to write to; it stays open.
 
     Raises:
         LocalEC2Error: the local EC2 has ended, the kernel refused, or the output cannot be written.
@@ -122,7 +122,7 @@ def capturing(tap: Tap, output: int) -> Iterator[Capture]:
                 stdout=output,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[child_end],
-                # Ctrl-C is for this process, which then stops the capture.
+                # Only this process handles SIGINT, and then stops the capture.
                 start_new_session=True,
             )
         finally:
@@ -136,10 +136,10 @@ def capturing(tap: Tap, output: int) -> Iterator[Capture]:
 
 
 def next_report(reports: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    """Return what the capturing process reports next.
+    """Return the next report of the capturing process.
 
     Raises:
-        LocalEC2Error: it has failed.
+        LocalEC2Error: the capture failed.
     """
     report = next(reports, {"error": "the capture ended unexpectedly"})
     if "error" in report:
@@ -153,7 +153,7 @@ def main() -> int:
     with open(int(sys.argv[2]), "w", encoding="utf-8", buffering=1) as pipe:  # noqa: PTH123  (a file descriptor)
 
         def report(**message: Any) -> None:
-            # Nobody may be there to read it.
+            # The reader may have exited.
             with contextlib.suppress(BrokenPipeError):
                 print(json.dumps(message), file=pipe)
 
@@ -197,7 +197,7 @@ def _capture(frames: socket.socket, report: Callable[..., None]) -> Captured:
                 _write(record)
                 packets += 1
     except (_InterfaceGoneError, BrokenPipeError):
-        # The machine has ended, or the reader, such as `head`, has all that it wanted.
+        # The machine has stopped, or the reader, such as `head`, has closed the pipe.
         pass
     except OSError as error:
         raise LocalEC2Error(f"cannot write the captured packets: {error.strerror}") from error
@@ -209,7 +209,7 @@ class _InterfaceGoneError(Exception):
 
 
 def _records(frames: socket.socket) -> Iterator[bytes]:
-    """Read the frames that have arrived, as records."""
+    """Read the pending frames as pcap records."""
     is_gone = False
     while True:
         try:
@@ -221,7 +221,7 @@ def _records(frames: socket.socket) -> Iterator[bytes]:
         except OSError as error:
             if error.errno != errno.ENETDOWN:
                 raise
-            # Reported before the last frames are read.
+            # The kernel reports the error before the last frames are read.
             is_gone = True
             continue
         yield record
@@ -237,7 +237,7 @@ def _read(frames: socket.socket) -> bytes:
 
 
 def _write(data: bytes) -> None:
-    """Write a whole record or, if the output is a file, nothing of it."""
+    """Write a complete record; truncate a partial one if the output is a file."""
     before = os.lseek(_STDOUT, 0, os.SEEK_CUR) if _is_file(_STDOUT) else None
     view = memoryview(data)
     try:

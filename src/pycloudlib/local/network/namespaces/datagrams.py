@@ -16,7 +16,7 @@ from pycloudlib.local.network.namespaces.forwarder import Target
 logger = logging.getLogger(__name__)
 
 MAX_SESSIONS = 256
-"""How many clients are served; a further one takes the place of the one that was silent for longest."""
+"""The maximum number of client sessions; a new session evicts the least recently used one."""
 
 _LARGEST = 65535
 
@@ -24,10 +24,10 @@ Endpoint = tuple[str, int]
 
 
 class DatagramForwarder:
-    """Receives datagrams at public addresses. Safe for threads.
+    """Receives datagrams at public addresses. Thread-safe.
 
-    Each client of each port has a socket of its own inside the VPC, through which the machine's answers come back. What
-    cannot be forwarded is dropped, as datagrams are.
+    Each client of each port has its own socket inside the VPC, which receives the machine's replies. Datagrams that
+    cannot be forwarded are dropped.
 
     Args:
         open_socket: creates a UDP socket inside a VPC, given its id; see Fabric.client_socket().
@@ -48,13 +48,13 @@ class DatagramForwarder:
         self._thread.start()
 
     def set_ports(self, ports: Mapping[str, Mapping[int, Target]]) -> None:
-        """Receive at exactly these ports.
+        """Bind exactly these ports.
 
         Args:
-            ports: where each port leads, by public address.
+            ports: the target of each port, by public address.
 
         Raises:
-            LocalEC2Error: some cannot be bound; all others are.
+            LocalEC2Error: some ports cannot be bound; all others are bound.
         """
         desired = {
             (address, port): target
@@ -115,7 +115,7 @@ class DatagramForwarder:
                 if self._closed:
                     return
                 endpoint, client = key.data
-                # A socket that was closed meanwhile, or a machine that refuses.
+                # The socket was closed concurrently, or the machine rejects datagrams.
                 with contextlib.suppress(OSError):
                     if client is None:
                         self._receive(endpoint)
@@ -132,7 +132,7 @@ class DatagramForwarder:
             session = self._sessions.get((endpoint, client))
         if session is None:
             try:
-                # Not under the lock: it waits for the network, which may be calling this object.
+                # Do not hold the lock: opening a socket waits for the network, which may be calling this object.
                 session = self._open_session(endpoint, client, target)
             except LocalEC2Error as error:
                 logger.debug("no datagrams to %s: %s", target, error)
@@ -162,7 +162,7 @@ class DatagramForwarder:
         return session
 
     def _receive_reply(self, endpoint: Endpoint, client: Endpoint) -> None:
-        """Forward a machine's datagram to the client that it answers."""
+        """Forward a machine's reply to its client."""
         with self._lock:
             session = self._sessions.get((endpoint, client))
             if session is not None:

@@ -1,7 +1,7 @@
-"""How a command gets into a VPC's network namespace: the caller's process moves there, and becomes the command.
+"""The entrance to a VPC's network namespace: the calling process enters it, and then executes a command.
 
-An ordinary user owns the helper's user namespace, and so may enter it without privileges. The command runs in a user
-namespace below that one, in which it has the user and the group that it had outside.
+An ordinary user owns the helper's user namespace, and can therefore enter it without privileges. The command runs in a
+child user namespace, where it keeps its user and group ids.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RESOLV_CONF = Path("/etc/resolv.conf")
 
 @dataclass(frozen=True)
 class Entrance:
-    """Where a VPC's network namespace is; travels as JSON.
+    """The location of a VPC's network namespace, sent as JSON.
 
     Args:
         vpc_id: the VPC.
@@ -39,9 +39,9 @@ class Entrance:
     resolv_conf: str
 
     def enter(self) -> None:
-        """Move this process, which must have a single thread, into the VPC for good.
+        """Move this single-threaded process into the VPC permanently.
 
-        Names resolve as in the VPC, unless the mount of /etc/resolv.conf is refused: a warning says so.
+        Names resolve as in the VPC. If mounting /etc/resolv.conf fails, log a warning instead.
 
         Raises:
             LocalEC2Error: the local EC2 has ended, or the kernel refused.
@@ -55,10 +55,10 @@ class Entrance:
                 syscalls.unmap_root(uid, gid)
 
     def enter_network(self) -> None:
-        """Move this process, which must have a single thread, into the VPC's network for good, as its administrator.
+        """Move this single-threaded process into the VPC's network permanently, with administrator privileges.
 
         Raises:
-            LocalEC2Error: as in enter().
+            LocalEC2Error: see enter().
         """
         with self._translate_errors():
             self._enter_network()

@@ -1,8 +1,7 @@
-"""The exchange: a namespace through which machines reach each other's public addresses, in place of the internet.
+"""The exchange: a namespace that replaces the internet between machines' public addresses.
 
-Each VPC is connected to it by a pair of devices. It routes every public address to the VPC that has it. The VPC's
-ruleset translates addresses as an internet gateway does: the source of packets that leave the VPC, and the destination
-of packets that enter it.
+A veth pair connects each VPC to it. It routes every public address to its VPC. The VPC's ruleset translates addresses
+like an internet gateway: the source of packets that leave the VPC, and the destination of packets that enter it.
 """
 
 from __future__ import annotations

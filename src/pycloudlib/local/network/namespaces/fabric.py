@@ -1,4 +1,4 @@
-"""Bring the kernel's networks to a topology: the server's side of the namespaces network driver."""
+"""Apply topologies to the kernel's networks: the server's side of the namespaces network driver."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ from pycloudlib.local.network.topology import Peering, Topology, Vpc
 logger = logging.getLogger(__name__)
 
 Ruleset = Callable[[Vpc, Topology, Mapping[str, str]], str]
-"""Composes a VPC's nftables commands, which replace its previous ones; see ruleset.ruleset()."""
+"""Composes a VPC's nftables commands, which replace its previous ruleset; see ruleset.ruleset()."""
 
 Shaping = Callable[[Vpc, Topology, Mapping[str, str]], Mapping[str, Sequence[TrafficClass]]]
-"""Returns the classes of traffic of a VPC's devices, by device; see shaping.shaping()."""
+"""Returns the traffic classes of a VPC's devices, by device; see shaping.shaping()."""
 
 BACKLOG = 128
-"""How many connections a listening socket queues."""
+"""The backlog of a listening socket."""
 
 
 def _no_shaping(_vpc: Vpc, _topology: Topology, _devices: Mapping[str, str]) -> Mapping[str, Sequence[TrafficClass]]:
@@ -56,7 +56,7 @@ def _ignore(_: str) -> None:
 
 @dataclass
 class _LiveVpc:
-    """A VPC that has a namespace, and what the kernel was told of it."""
+    """A VPC with a namespace, and the configuration last applied to the kernel."""
 
     namespace_fd: int = -1
     configuration: dict[str, Any] = field(default_factory=dict)
@@ -70,36 +70,35 @@ class _LiveVpc:
     shaping: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def forget_internet_device(self) -> None:
-        """Forget what ended with the device that leads to the internet."""
+        """Clear the state that was lost with the internet device."""
         self.routing.clear()
         self.shaping.pop(slirp.DEVICE, None)
 
 
 class Fabric:
-    """The networks of all VPCs, as far as machines use them. Safe for threads.
+    """The networks of all VPCs in use by machines. Thread-safe.
 
-    The topology is the desired state: apply() takes a whole new one whenever records have changed. A VPC gets its
-    namespace with its first interface (or socket), and keeps it until it is gone from the topology. An interface gets
-    its tap by add_interface() when its machine starts or it is hot-plugged; until remove_interface(), apply() keeps its
-    addresses as the topology has them.
+    The topology is the desired state: apply() takes a complete topology after each change of the records. A VPC's
+    namespace is created with its first interface or socket, and deleted with the VPC. add_interface() creates an
+    interface's tap when its machine starts, or when it is hot-plugged. Until remove_interface(), apply() keeps its
+    addresses up to date.
 
-    If the helper ends (somebody killed it), all taps are useless: `on_lost` is called, and the next add_interface()
-    starts from scratch.
+    If the helper is killed, all taps are lost: `on_lost` is called, and the next add_interface() starts from scratch.
 
     Args:
-        directory: where the helper and its programs keep logs and files; it must exist, and be absolute.
+        directory: the absolute path of an existing directory, for logs and files of the helper and its programs.
         ruleset: composes the nftables commands of a VPC; default ruleset.ruleset(), without faults and host ports.
-        shaping: returns the classes of traffic of a VPC's devices; default: none.
-        public_cidr: the CIDR block of public addresses, at which machines reach each other; default none: public
-            addresses are loopback addresses of the host.
-        on_open: called with a VPC's id when its namespace was created (again), before an interface is connected to it:
-            the moment to listen in it by listen(). From the thread that caused it; it may call this object.
-        on_close: called with a VPC's id after its namespace was deleted: the moment to close those sockets.
-        on_lost: called with the reason when the helper has ended, from a thread of its own, after on_close for each
-            VPC. Machines have no network from then on.
+        shaping: returns the traffic classes of a VPC's devices; default none.
+        public_cidr: the CIDR block of public addresses that machines can reach; by default, public addresses are
+            loopback addresses of the host.
+        on_open: called with a VPC's id after its namespace was created or recreated, before the first interface is
+            connected, to open sockets with listen(). Called in the calling thread; may call this object.
+        on_close: called with a VPC's id after its namespace was deleted, to close those sockets.
+        on_lost: called with the reason after the helper exited, in a separate thread, after on_close for each VPC.
+            Machines have no network afterwards.
 
     Raises:
-        LocalEC2Error: by every method: the kernel or a program refused, or the helper has ended.
+        LocalEC2Error: by every method: the kernel or a program reported an error, or the helper has exited.
     """
 
     def __init__(
@@ -128,11 +127,11 @@ class Fabric:
         self._last_device = 0
         self._peerings: dict[str, tuple[Peering, str]] = {}
         self._exchange_routing: dict[str, Any] | None = None
-        # The kernel ends the helper with the thread that started it: this one lives as long as the fabric.
+        # The kernel kills the helper when the thread that started it exits: this thread lives as long as the fabric.
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="network-spawner")
 
     def program_pids(self, vpc_id: str) -> dict[str, int | None]:
-        """Return the processes of a VPC's programs, by "dnsmasq" and "slirp4netns"; none if it has no namespace."""
+        """Return the process ids of a VPC's programs, by "dnsmasq" and "slirp4netns"; empty without a namespace."""
         with self._lock:
             live = self._vpcs.get(vpc_id)
             if live is None:
@@ -144,17 +143,17 @@ class Fabric:
 
     @property
     def helper_pid(self) -> int | None:
-        """The helper's process; None while there is none."""
+        """The helper's process id; None if it is not running."""
         helper = self._helper
         return helper.pid if helper is not None else None
 
     def apply(self, topology: Topology) -> None:
-        """Bring the kernel to a topology: every VPC that has a namespace, and every interface that has a tap.
+        """Apply a topology to every VPC with a namespace, and to every interface with a tap.
 
-        A change that fails does not keep the others from being made. Idempotent: repeat it to try again.
+        Failed changes do not prevent others. Idempotent: call it again to retry.
 
         Args:
-            topology: that of all regions.
+            topology: the topology of all regions.
         """
         with self._lock:
             self._topology = topology
@@ -167,21 +166,21 @@ class Fabric:
             )
 
     def reapply(self) -> None:
-        """Apply the topology again: the ruleset depends on something else that has changed."""
+        """Apply the topology again, after a change of another input of the ruleset."""
         with self._lock:
             self.apply(self._topology)
 
     def add_interface(self, interface_id: str) -> int:
-        """Create an interface's tap, with the addresses and rules that the topology has for it.
+        """Create an interface's tap, with its addresses and rules in the topology.
 
-        A tap that the interface has already is replaced.
+        An existing tap of the interface is replaced.
 
         Args:
             interface_id: an interface of the topology.
 
         Returns:
-            The file descriptor for QEMU's `-netdev tap,fd=`, which the caller owns. Close it once QEMU has its copy:
-            the tap then ends with QEMU.
+            The file descriptor for QEMU's `-netdev tap,fd=`, which the caller owns. Close it once QEMU has a copy, so
+            that the tap is deleted when QEMU exits.
         """
         with self._lock:
             vpc, attachment = self._find(interface_id)
@@ -209,7 +208,7 @@ class Fabric:
             return fds[0]
 
     def remove_interface(self, interface_id: str) -> None:
-        """Remove an interface's tap, and its rules. No-op if it has none."""
+        """Remove an interface's tap and its rules. No-op without a tap."""
         with self._lock:
             for vpc_id, live in self._vpcs.items():
                 if interface_id in live.devices:
@@ -220,7 +219,7 @@ class Fabric:
                     return
 
     def missing_queues(self, kinds: Sequence[str]) -> list[str]:
-        """Return which kinds of queues this kernel lacks.
+        """Return the queueing disciplines that this kernel lacks.
 
         Args:
             kinds: "htb", "tbf", or "netem".
@@ -237,18 +236,18 @@ class Fabric:
             )
 
     def listen(self, vpc_id: str, address: str, port: int, kind: str = "tcp") -> socket.socket:
-        """Listen inside a VPC. Ports below 1024 need no privilege.
+        """Return a listening socket inside a VPC. Ports below 1024 need no privileges.
 
         Args:
             vpc_id: a VPC of the topology.
-            address: an address of the VPC's services, IPv4 or IPv6; see service_addresses.
+            address: the IPv4 or IPv6 address of a service of the VPC; see service_addresses.
             port: the port.
             kind: "tcp" (the default), or "udp" for a bound datagram socket.
         """
         return self._open_socket(vpc_id, kind, (address, port), BACKLOG if kind == "tcp" else 0)
 
     def client_socket(self, vpc_id: str, kind: str = "tcp") -> socket.socket:
-        """Return a socket whose connections to the VPC's addresses come from the host's address.
+        """Return a socket inside a VPC that connects from the host's address.
 
         Args:
             vpc_id: a VPC of the topology.
@@ -257,7 +256,7 @@ class Fabric:
         return self._open_socket(vpc_id, kind, (HOST, 0), 0)
 
     def entrance(self, vpc_id: str) -> Entrance:
-        """Return how another process of this user enters a VPC.
+        """Return the entrance by which another process of this user enters a VPC.
 
         Args:
             vpc_id: a VPC of the topology.
@@ -269,7 +268,7 @@ class Fabric:
             assert helper is not None  # noqa: S101  (the VPC has a namespace)
             resolv_conf = self._directory / f"resolv-{vpc_id}.conf"
             resolv_conf.write_text(f"nameserver {resolver_of(vpc)}\nsearch {domain_of(vpc)}\n", encoding="ascii")
-            # The command may change its user.
+            # The command may change its user id.
             resolv_conf.chmod(0o644)
             return Entrance(vpc_id, helper.pid, live.namespace_fd, str(resolv_conf))
 
@@ -280,12 +279,12 @@ class Fabric:
         return socket.socket(fileno=fds[0])
 
     def close(self) -> None:
-        """End every network, at once."""
+        """Delete every network."""
         with self._lock:
             self._closed = True
             helper, self._helper = self._helper, None
             closed = self._forget_vpcs()
-        # Not under the lock: the helper's watcher may be waiting for it.
+        # Do not hold the lock: the helper's watcher may be waiting for it.
         if helper is not None:
             helper.close()
         self._spawner.shutdown()
@@ -305,7 +304,7 @@ class Fabric:
         return vpc, vpc.interfaces[interface_id].attachment
 
     def _open(self, vpc: Vpc) -> _LiveVpc:
-        """Return a VPC with its namespace, created unless it exists."""
+        """Return a VPC with its namespace, which is created if necessary."""
         live = self._vpcs.get(vpc.vpc_id)
         if live is None:
             live = self._vpcs[vpc.vpc_id] = _LiveVpc()
@@ -367,7 +366,7 @@ class Fabric:
         self._call("set_ipv6_address", vpc.vpc_id, device=slirp.DEVICE, address=slirp.ADDRESS_IPV6)
 
     def _on_internet_restart(self, vpc_id: str) -> None:
-        """Set the routes and the queue anew that ended with the device."""
+        """Restore the routes and the queue that were deleted with the device."""
         with self._lock:
             live, vpc = self._vpcs.get(vpc_id), self._topology.vpcs.get(vpc_id)
             if live is not None and vpc is not None:
@@ -402,7 +401,7 @@ class Fabric:
             live.routing = tables
 
     def _devices(self, vpc_id: str, live: _LiveVpc) -> dict[str, str]:
-        """Return the names of a VPC's devices, by the id of the interface or of the peering connection."""
+        """Return the names of a VPC's devices, by the id of the interface or peering connection."""
         peerings = {
             peering_id: device
             for peering_id, (connection, device) in self._peerings.items()
@@ -412,11 +411,11 @@ class Fabric:
         return {**live.devices, **peerings, **exchange}
 
     def _join_exchange(self, vpc_id: str, live: _LiveVpc) -> None:
-        """Connect a new VPC to the exchange, which is created with the first one."""
+        """Connect a new VPC to the exchange, which is created for the first VPC."""
         if self._public_cidr is None:
             return
         if self._exchange_routing is None:
-            # Packets to public addresses that nobody has vanish there.
+            # The exchange drops packets to unassigned public addresses.
             self._call("configure_vpc", EXCHANGE, cidrs=[self._public_cidr], service_addresses=[])
             self._exchange_routing = {}
         self._last_device += 1
@@ -426,7 +425,7 @@ class Fabric:
         self._route_exchange()
 
     def _route_exchange(self) -> None:
-        """Lead each public address to the VPC that has it."""
+        """Route each public address to its VPC."""
         if self._exchange_routing is None:
             return
         devices = {vpc_id: live.exchange for vpc_id, live in self._vpcs.items() if live.exchange is not None}
@@ -436,7 +435,7 @@ class Fabric:
             self._exchange_routing = table
 
     def _sync_peerings(self) -> None:
-        """Connect the VPCs that are peered and have namespaces, and disconnect the others."""
+        """Connect peered VPCs that have namespaces, and disconnect all others."""
         connections = {
             peering_id: connection
             for peering_id, connection in self._topology.peerings.items()
@@ -461,7 +460,7 @@ class Fabric:
     def _change_interface(self, vpc: Vpc, live: _LiveVpc, interface_id: str) -> None:
         addressing = _addressing(vpc.interfaces[interface_id].attachment)
         if addressing != live.addressing[interface_id]:
-            # The tap may have ended with its machine already, which will be reported by remove_interface().
+            # The tap may have been deleted with its machine already, before remove_interface() is called.
             self._call("change_interface", vpc.vpc_id, interface_id=interface_id, **addressing)
             live.addressing[interface_id] = addressing
 
@@ -473,7 +472,7 @@ class Fabric:
         }
         for device in {**live.shaping, **desired}:
             if desired.get(device) != live.shaping.get(device):
-                # Beforehand: if it fails, the device has no queue.
+                # Pop the classes first: if the call fails, the device has no queue.
                 live.shaping.pop(device, None)
                 self._call("apply_shaping", vpc.vpc_id, device=device, classes=desired.get(device, []))
                 if device in desired:
@@ -485,10 +484,10 @@ class Fabric:
             try:
                 self._call("apply_ruleset", vpc.vpc_id, ruleset=changes(live.ruleset, ruleset))
             except LocalEC2Error:
-                # A ruleset that was too large for one transaction is in another table, where changes do not find it.
+                # A ruleset too large for one transaction is in another table, to which changes do not apply.
                 self._call("apply_ruleset", vpc.vpc_id, ruleset=ruleset)
             live.ruleset = ruleset
-        # Afterwards, because rules are the more important ones.
+        # Last, because rules are more important.
         self._apply_shaping(vpc, live)
 
     def _delete(self, vpc_id: str) -> None:
@@ -506,7 +505,7 @@ class Fabric:
             self._on_close(vpc_id)
 
     def _forget_vpcs(self) -> list[str]:
-        """Forget the VPCs that end with the helper, and end what does not. Returns their ids."""
+        """Forget the VPCs that were lost with the helper, and stop the remaining programs; return the VPC ids."""
         for live in self._vpcs.values():
             if live.internet is not None:
                 live.internet.close()
@@ -544,7 +543,7 @@ def _routing_document(table: SubnetRouting) -> dict[str, Any]:
 
 
 def _attempt_each(*actions: Callable[[], object]) -> None:
-    """Attempt every action, then raise what failed."""
+    """Attempt every action, then raise all errors."""
     errors: list[LocalEC2Error] = []
     for action in actions:
         try:

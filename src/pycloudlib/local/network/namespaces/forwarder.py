@@ -1,4 +1,4 @@
-"""Forward TCP ports of loopback addresses, such as public addresses, to machines in VPCs and to this computer."""
+"""Forward TCP ports of loopback addresses, such as public addresses, to machines in VPCs and to the host."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from pycloudlib.local.network.namespaces.redirection import original_destination
 logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 120.0
-"""How long a guest may take to accept a connection; packets that no rule lets in vanish."""
+"""The connect timeout in seconds; packets that no rule allows are dropped silently."""
 CHUNK = 1 << 20
-"""How many bytes are moved at once."""
+"""The number of bytes moved per system call."""
 PORTS_OF_EACH_ADDRESS = 16
-"""How many ports of an address are listened on, however many there are of other addresses."""
+"""The guaranteed number of listening ports per address, regardless of other addresses."""
 NAMED_PORTS = 5
-"""How many ports an error names."""
+"""The maximum number of ports in an error message."""
 
 _REDIRECTED = ("", 0)
-"""Stands for the endpoints whose connections are redirected."""
+"""The selector key of the listener for redirected connections."""
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a port leads.
+    """The target of a port.
 
     Args:
-        vpc_id: the VPC; None for this computer.
-        address: a private address in the VPC, or an address of this computer.
-        port: the port there.
+        vpc_id: the VPC; None for the host.
+        address: a private address in the VPC, or an address of the host.
+        port: the target port.
     """
 
     vpc_id: str | None
@@ -49,7 +49,7 @@ class Target:
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Listen on an address of this computer.
+    """Return a listening socket on an address of the host.
 
     Raises:
         OSError: the port is in use, or needs privileges.
@@ -66,17 +66,17 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 class Forwarder:
-    """Listens on public addresses. Safe for threads.
+    """Listens on public addresses. Thread-safe.
 
-    The connection's other half is a socket made inside the VPC, so that guests see the host's address as the client.
-    A port that the guest refuses is reset after it was accepted.
+    Connections to guests come from a socket inside the VPC, so that guests see the host's address as the client. If
+    the guest refuses a connection, the accepted client connection is reset.
 
     Args:
-        open_socket: creates an unconnected TCP socket inside a VPC, given its id; see Fabric.client_socket(). Given
-            None, one of this computer.
+        open_socket: creates an unconnected TCP socket inside a VPC, given its id, or on the host, given None; see
+            Fabric.client_socket().
         listen: creates a listening socket, given address and port; default: listen().
-        max_listeners: how many ports are listened on altogether; default: half of the process's limit of open files.
-            Each address has its first 16 ports all the same.
+        max_listeners: the maximum number of listening ports; default half of the process's limit of open files. Each
+            address gets its first 16 ports regardless.
     """
 
     def __init__(
@@ -104,16 +104,16 @@ class Forwarder:
         self._thread.start()
 
     def set_ports(self, public_ip: str, targets: Mapping[int, Target]) -> None:
-        """Listen on exactly these ports of a public address. Connections that exist stay as they are.
+        """Listen on exactly these ports of a public address. Established connections are unaffected.
 
-        Call it from one thread at a time for each address.
+        Call it from one thread at a time per address.
 
         Args:
             public_ip: an address in 127.0.0.0/8.
-            targets: where each port leads, the more important ones first.
+            targets: the target of each port, in descending order of importance.
 
         Raises:
-            LocalEC2Error: some cannot be listened on; all others are.
+            LocalEC2Error: listening failed for some ports; all others are open.
         """
         desired = {(public_ip, port): target for port, target in targets.items()}
         refused: list[str] = []
@@ -127,7 +127,7 @@ class Forwarder:
             added = self._within_limit([endpoint for endpoint in desired if endpoint not in listening], len(listening))
         for endpoint in added:
             try:
-                # Not under the lock: it may wait for another thread that closes this forwarder.
+                # Do not hold the lock: listening may wait for another thread that closes this forwarder.
                 listener = self._listen(*endpoint)
             except (OSError, LocalEC2Error) as error:
                 refused.append(f"{endpoint[1]} ({getattr(error, 'strerror', None) or error})")
@@ -142,7 +142,7 @@ class Forwarder:
 
         Args:
             listener: the listener, which is closed with this object.
-            find: returns where a port of a public address leads; None: reset the connection.
+            find: returns the target of a port of a public address; None resets the connection.
         """
         listener.setblocking(False)
         with self._lock:
@@ -150,17 +150,17 @@ class Forwarder:
             self._selector.register(listener, selectors.EVENT_READ, _REDIRECTED)
 
     def addresses(self) -> set[str]:
-        """Return the public addresses that have ports."""
+        """Return the public addresses with listening ports."""
         with self._lock:
             return {address for address, _ in self._listeners}
 
     def ports(self, public_ip: str) -> set[int]:
-        """Return the ports of a public address that are listened on."""
+        """Return the listening ports of a public address."""
         with self._lock:
             return {port for address, port in self._listeners if address == public_ip}
 
     def close(self) -> None:
-        """Stop listening. Connections that exist end with their peers."""
+        """Stop listening. Established connections end with their peers."""
         with self._lock:
             self._closed = True
             for endpoint in list(self._listeners):
@@ -176,7 +176,7 @@ class Forwarder:
         os.close(self._spare)
 
     def _within_limit(self, endpoints: Sequence[tuple[str, int]], listening: int) -> Sequence[tuple[str, int]]:
-        """Return the first of an address's new endpoints, as far as there is room for listeners."""
+        """Return the first of an address's new endpoints, up to the limit of listeners."""
         room = max(self._max_listeners - len(self._listeners), PORTS_OF_EACH_ADDRESS - listening, 0)
         if len(endpoints) > room and not self._reported_limit:
             self._reported_limit = True
@@ -238,7 +238,7 @@ class Forwarder:
         threading.Thread(target=self._serve, args=(client, target), name="forward", daemon=True).start()
 
     def _refuse(self, listener: socket.socket) -> None:
-        """Take a connection out of the queue, for which no file descriptor is left: it would be reported forever."""
+        """Drop a queued connection when no file descriptor is left: the selector would report it forever."""
         logger.warning("too many open files to forward another connection")
         os.close(self._spare)
         try:
@@ -267,7 +267,7 @@ class Forwarder:
 
 
 def _reset(connection: socket.socket) -> None:
-    """Let close() reset the connection, as the peer would have seen it without a forwarder."""
+    """Make close() reset the connection, as the peer would observe without a forwarder."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
@@ -281,9 +281,9 @@ def _exchange(client: socket.socket, server: socket.socket) -> None:
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:
-    """Move bytes until the source ends, without copying them to this process; then end the sink's half.
+    """Splice bytes until EOF of the source, then shut down the sink's sending side.
 
-    The thread for the other direction may wait for either socket: whatever fails here wakes it.
+    The thread of the other direction may wait for either socket: every failure here wakes it.
     """
     reader, writer = os.pipe()
     try:
@@ -292,7 +292,7 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
     except OSError:
-        # The connections are ending, as _read() and _write() have arranged.
+        # _read() and _write() have shut the connections down already.
         return
     finally:
         os.close(reader)
@@ -300,19 +300,19 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 def _read(source: socket.socket, pipe: int, sink: socket.socket) -> int:
-    """Move a chunk into a pipe. A source that was reset lets close() reset the sink."""
+    """Splice a chunk into a pipe. If the source was reset, make close() reset the sink."""
     try:
         return os.splice(source.fileno(), pipe, CHUNK)
     except OSError:
         with contextlib.suppress(OSError):
             _reset(sink)
-            # Not SHUT_WR: that would tell the peer of a regular end.
+            # Not SHUT_WR, which would signal a regular EOF to the peer.
             sink.shutdown(socket.SHUT_RD)
         raise
 
 
 def _write(pipe: int, sink: socket.socket, count: int, source: socket.socket) -> None:
-    """Move bytes out of a pipe. A sink that is gone ends the source."""
+    """Splice bytes out of a pipe. Shut the source down if the sink is closed."""
     try:
         while count:
             count -= os.splice(pipe, sink.fileno(), count)

@@ -1,4 +1,4 @@
-"""The server's side of the network helper: starts it, sends commands, and notices its end."""
+"""The server's side of the network helper: starts it, sends commands, and detects its exit."""
 
 from __future__ import annotations
 
@@ -18,23 +18,22 @@ from pycloudlib.local.run_module import module_command
 logger = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 120.0
-"""How long a command may take; on an idle computer, the longest takes 0.2 s."""
+"""The command timeout in seconds; the slowest command takes 0.2 s on an idle machine."""
 
 _MODULE = "pycloudlib.local.network.namespaces.helper"
 
 
 class HelperClient:
-    """A running helper. Safe for threads: commands run one after the other.
+    """A running helper. Thread-safe: commands run one at a time.
 
-    The kernel ends the helper with the thread that created this object, so that it never outlives the server.
+    The kernel kills the helper when the thread that created this object exits, so that it never outlives the server.
 
     Args:
-        directory: for files and logs of the helper and its programs; it must exist, and be absolute.
-        on_end: called once, from a thread of its own, when the helper ends before close(); receives this object and the
-            reason.
+        directory: the absolute path of an existing directory, for logs and files of the helper and its programs.
+        on_end: called once with this object and the reason, in a separate thread, if the helper exits before close().
 
     Raises:
-        LocalEC2Error: it could not be started.
+        LocalEC2Error: the helper could not be started.
     """
 
     def __init__(self, directory: Path, on_end: Callable[[HelperClient, str], None]) -> None:
@@ -63,22 +62,22 @@ class HelperClient:
 
     @property
     def pid(self) -> int:
-        """The helper's process."""
+        """The helper's process id."""
         return self._process.pid
 
     def call(self, command: str, vpc_id: str, **arguments: Any) -> tuple[Any, list[int]]:
         """Execute a command.
 
         Args:
-            command: its name; see Helper.
-            vpc_id: the VPC that it concerns.
-            **arguments: those of the command.
+            command: the command's name; see Helper.
+            vpc_id: the VPC.
+            **arguments: the command's arguments.
 
         Returns:
-            Its result, and the file descriptors that came with it, which the caller owns.
+            The result, and the received file descriptors, which the caller owns.
 
         Raises:
-            LocalEC2Error: the command failed, or the helper has ended.
+            LocalEC2Error: the command failed, or the helper has exited.
         """
         request = {"command": command, "vpc_id": vpc_id, "arguments": arguments}
         with self._lock:
@@ -86,7 +85,7 @@ class HelperClient:
                 protocol.send(self._connection, request)
                 response, fds = protocol.receive(self._connection)
             except (OSError, EOFError) as error:
-                # After half an answer nothing that follows can be understood.
+                # After a partial response, the stream is out of sync.
                 self._process.kill()
                 raise LocalEC2Error(f"the network helper has ended: {self._last_log_line() or error}") from error
         if "error" in response:
@@ -94,13 +93,13 @@ class HelperClient:
         return response["result"], fds
 
     def close(self) -> None:
-        """End the helper, and everything that it has started."""
+        """Kill the helper and all of its child processes."""
         self._closed = True
         self._process.kill()
         self._watcher.join()
 
     def _last_log_line(self) -> str:
-        """Return the last line of its log, such as an exception's."""
+        """Return the last line of the helper's log, such as an exception message."""
         try:
             lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         except OSError:

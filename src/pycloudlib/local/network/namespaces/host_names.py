@@ -36,7 +36,7 @@ def public_domain_of(vpc: Vpc) -> str:
 def host_names(vpc: Vpc) -> list[str]:
     """Return lines of a hosts file: instances by id, and public names as they resolve inside the VPC.
 
-    The names of private addresses follow from the addresses alone; dnsmasq knows them without a line.
+    Names of private addresses are derived from the addresses; dnsmasq synthesizes them without a line.
     """
     lines = []
     named: set[str] = set()

@@ -1,7 +1,7 @@
-"""Apply a ruleset that is too large for one transaction, in steps that take effect all at once.
+"""Apply a ruleset that is too large for one transaction, in steps that take effect atomically.
 
-The kernel takes a transaction as one message, which an ordinary user's socket buffer limits to some 500 rules. The
-steps build the ruleset in another table, whose chains no packet meets before the last step adds their hooks.
+A transaction is one netlink message, which an ordinary user's socket buffer limits to about 500 rules. The steps build
+the ruleset in another table, whose chains see no packets until the last step adds their hooks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 STEP_CHARACTERS = 8000
-"""How long the commands of one step may be; the kernel's messages are some ten times as long."""
+"""The maximum length of one step's commands in characters; netlink messages are about ten times as long."""
 
 _TABLE = re.compile(r"^table (\w+ \w+) \{$", re.MULTILINE)
 _BLOCK = re.compile(r"^(chain|set|map) (\S+) \{$")
@@ -34,7 +34,7 @@ class _Block:
 
 
 def table_of(ruleset: str) -> str | None:
-    """Return the family and the name of the table that a ruleset fills, such as "inet ec2"; None if it has none."""
+    """Return the family and the name of a ruleset's table, such as "inet ec2"; None without a table."""
     match = _TABLE.search(ruleset)
     return match[1] if match else None
 
@@ -43,13 +43,13 @@ def steps(ruleset: str, table: str, replaced: Iterable[str]) -> Iterator[str]:
     """Return the transactions that apply a ruleset as another table.
 
     Args:
-        ruleset: commands that fill one table, a line for each rule, as ruleset.ruleset() composes them.
-        table: the table to fill, such as "inet ec2_a"; what it holds is dropped.
-        replaced: the tables that it replaces.
+        ruleset: the commands of one table, one line per rule, as ruleset.ruleset() composes them.
+        table: the new table, such as "inet ec2_a"; its current contents are deleted.
+        replaced: the tables to delete.
     """
     blocks = list(_blocks(ruleset))
     yield f"table {table} {{ }}\ndelete table {table}\ntable {table} {{ }}\n"
-    # Everything by name first, because rules and elements refer to it.
+    # Declare all named objects first, because rules and elements refer to them.
     declarations = [block.text(_declaration(block)) for block in blocks if not block.has_hook]
     for part in _bundles(declarations):
         yield "\n".join([f"table {table} {{", *part, "}", ""])
@@ -76,7 +76,7 @@ def _blocks(ruleset: str) -> Iterator[_Block]:
 
 
 def _declaration(block: _Block) -> list[str]:
-    """Return what a block says besides its contents."""
+    """Return the properties of a block without its contents."""
     return [] if block.kind == "chain" else [line for line in block.lines if not _ELEMENTS.match(line)]
 
 

@@ -18,11 +18,11 @@ def family_of(cidr: str) -> str:
 
 
 def in_blocks(side: str, cidrs: Iterable[str]) -> Iterator[str]:
-    """Return the expressions for addresses in CIDR blocks, one per family that has any.
+    """Return the expressions for addresses in CIDR blocks, one per address family in use.
 
     Args:
         side: "saddr" or "daddr".
-        cidrs: the blocks; they may overlap, which nftables would refuse.
+        cidrs: the blocks; overlapping blocks, which nftables rejects, are merged.
     """
     return iter(_in_blocks(side, tuple(cidrs)))
 
@@ -43,7 +43,7 @@ def _expressions(side: str, networks: Iterable[Any]) -> Iterator[str]:
 
 
 def elements(values: Iterable[str]) -> str:
-    """Return an anonymous set; of a single value, the value."""
+    """Return an anonymous set, or the value itself if there is only one."""
     listed = list(values)
     return listed[0] if len(listed) == 1 else f"{{ {', '.join(listed)} }}"
 

@@ -1,4 +1,4 @@
-"""Apply nftables rulesets: by libnftables, or by the nft program where the library is missing."""
+"""Apply nftables rulesets with libnftables, or with the nft program if the library is missing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TOO_LONG = os.strerror(errno.EMSGSIZE)
 
 
 class Nftables:
-    """nftables in the network namespace that the process is in during each call."""
+    """nftables in the process's network namespace at the time of each call."""
 
     def __init__(self) -> None:
         self._library = _load_library()
@@ -30,17 +30,17 @@ class Nftables:
 
     @property
     def owns_tables(self) -> bool:
-        """Whether a table with the flag `owner` lasts as long as this object, and not only during one call."""
+        """Whether a table with the flag `owner` lives as long as this object, not only during one call."""
         return self._library is not None
 
     def run(self, commands: str) -> str:
         """Run commands in one transaction, and return their output.
 
         Args:
-            commands: in the language of nft(8).
+            commands: commands in the syntax of nft(8).
 
         Raises:
-            LocalEC2Error: nftables refused them; the message quotes its first line. Nothing has changed.
+            LocalEC2Error: nftables rejected the commands, and changed nothing; the message quotes its first line.
             MissingPrerequisiteError: neither libnftables nor nft is installed.
         """
         if self._library is None:
@@ -53,13 +53,13 @@ class Nftables:
         return output.decode(errors="replace")
 
     def apply(self, ruleset: str) -> None:
-        """Apply a ruleset that replaces its table, so that all of it takes effect at once, whatever its size.
+        """Replace a table with a ruleset of any size, atomically.
 
         Args:
-            ruleset: as ruleset.ruleset() composes it.
+            ruleset: commands composed by ruleset.ruleset().
 
         Raises:
-            LocalEC2Error: nftables refused it; the previous one is still in force.
+            LocalEC2Error: nftables rejected the ruleset; the previous ruleset remains active.
         """
         table = large_rulesets.table_of(ruleset)
         substitute = self._substitutes.get(table or "")

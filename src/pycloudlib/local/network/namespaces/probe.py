@@ -1,7 +1,7 @@
-"""Whether this computer supports the namespaces network driver; if not, why, and what to do.
+"""The probe for support of the namespaces network driver, with the reason and the remedy if it is unsupported.
 
-A child process goes the whole way once, because any step may be the one that is forbidden: Ubuntu, for example, lets an
-ordinary user create a user namespace and takes away its capabilities.
+A child process performs every step, because any step may be forbidden: Ubuntu, for example, allows ordinary users to
+create a user namespace, but removes its capabilities.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pycloudlib.local.run_module import module_command
 PROGRAMS = ("dnsmasq", "slirp4netns")
 
 PROBE_SECONDS = 60.0
-"""How long the child may take; it takes 0.1 s, and more on a busy computer."""
+"""The timeout of the child process in seconds; it takes 0.1 s on an idle machine."""
 
 RULESET = """
 table inet probe {
@@ -40,7 +40,7 @@ table inet probe {
   }
 }
 """
-"""What rulesets need of the kernel."""
+"""Commands that require the same kernel features as rulesets."""
 
 USER_NAMESPACE = "create a user namespace"
 USER_MAP = "become root of a user namespace"
@@ -83,12 +83,12 @@ _REMEDIES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What the probe found.
+    """The result of the probe.
 
     Args:
         works: whether the driver works.
-        reason: why it does not, in one line.
-        remedy: what to do, in one line.
+        reason: the reason for a failure, in one line.
+        remedy: the remedy, in one line.
     """
 
     works: bool
@@ -98,7 +98,7 @@ class Finding:
 
 @functools.cache
 def probe() -> Finding:
-    """Probe once per process."""
+    """Return the result of the probe, which runs once per process."""
     missing = [program for program in PROGRAMS if prerequisites.find(program) is None]
     if missing:
         return _not_installed(missing)
@@ -122,9 +122,9 @@ def explain(step: str, error: Exception, *, as_root: bool) -> Finding:
     """Explain why a step failed.
 
     Args:
-        step: what was tried.
-        error: what came of it.
-        as_root: whether root tried it.
+        step: the failed step.
+        error: its error.
+        as_root: whether the step ran as root.
     """
     reason = f"cannot {step}: {getattr(error, 'strerror', None) or error}"
     return Finding(False, reason, _remedy(step, getattr(error, "errno", None), as_root=as_root))
@@ -146,7 +146,7 @@ def _not_installed(programs: list[str]) -> Finding:
 
 
 def _try() -> Finding:
-    """Go the whole way in this process, which cannot return to where it was."""
+    """Perform every step in this process, which cannot return to its namespaces."""
     as_root = os.geteuid() == 0
     step = USER_NAMESPACE
     try:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAX_FDS = 64
-"""How many file descriptors one message may carry; the kernel's limit is 253."""
+"""The maximum number of file descriptors per message; the kernel's limit is 253."""
 
 _HEADER = struct.Struct("!I")
 
@@ -24,7 +24,7 @@ def send(connection: socket.socket, message: Mapping[str, Any], fds: Sequence[in
     """Send a message. The caller keeps its own copies of the file descriptors.
 
     Raises:
-        OSError: the peer has ended, or does not read.
+        OSError: the peer has exited, or does not read.
     """
     body = json.dumps(message).encode()
     data = _HEADER.pack(len(body)) + body
@@ -36,8 +36,8 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Receive a message and its file descriptors.
 
     Raises:
-        EOFError: the peer has ended.
-        OSError: the peer does not answer in time.
+        EOFError: the peer has exited.
+        OSError: the peer did not respond in time.
     """
     header, fds = _receive_first(connection)
     with contextlib.ExitStack() as on_failure:
@@ -52,7 +52,7 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 
 
 def _receive_first(connection: socket.socket) -> tuple[bytes, list[int]]:
-    # socket.recv_fds() would do, but Python 3.11's ignores the flags, and every child would inherit the descriptors.
+    # Not socket.recv_fds(), which ignores the flags in Python 3.11: child processes would inherit the descriptors.
     fds = array.array("i")
     space = socket.CMSG_SPACE(MAX_FDS * fds.itemsize)
     data, ancillary, _, _ = connection.recvmsg(_HEADER.size, space, socket.MSG_CMSG_CLOEXEC)

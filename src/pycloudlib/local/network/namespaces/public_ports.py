@@ -1,4 +1,4 @@
-"""The ports at which the host reaches machines: those of public addresses that security groups open to it."""
+"""The ports of public addresses that security groups open to the host."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pycloudlib.local.network.topology import ALL_PROTOCOLS, GroupRule, Interfac
 SSH_PORT = 22
 FIRST_UNPRIVILEGED_PORT = 1024
 MAX_PORTS = 1000
-"""How many ports of an address are listened on at most; a range that is larger is cut."""
+"""The maximum number of listening ports per address; larger ranges are truncated."""
 
 MAX_UDP_PORTS = 100
-"""How many UDP ports a rule may open to be forwarded: each needs a socket."""
+"""The maximum number of UDP ports of a rule that are forwarded: each port needs a socket."""
 
 _LAST_PORT = 65535
 _NUMBERS = {"tcp": "6", "udp": "17"}
@@ -23,7 +23,7 @@ _HOST_ADDRESSES = [ipaddress.IPv4Address(HOST), ipaddress.IPv4Address("127.0.0.1
 
 
 def public_ports(topology: Topology, ssh_port: int, *, privileged: bool) -> dict[str, dict[int, Target]]:
-    """Return where the ports of each public address lead.
+    """Return the targets of the ports of each public address.
 
     Args:
         topology: all VPCs.
@@ -37,7 +37,7 @@ def public_ports(topology: Topology, ssh_port: int, *, privileged: bool) -> dict
 
 
 def open_ranges(topology: Topology, ssh_port: int) -> dict[str, list[range]]:
-    """Return all ports of each public address that lead to a machine, as ranges that do not overlap.
+    """Return the forwarded ports of each public address, as ranges that do not overlap.
 
     Args:
         topology: all VPCs.
@@ -53,7 +53,7 @@ def open_ranges(topology: Topology, ssh_port: int) -> dict[str, list[range]]:
 
 
 def find_target(topology: Topology, ssh_port: int, public_ip: str, port: int) -> Target | None:
-    """Return where a port of a public address leads; None if no machine has the address."""
+    """Return the target of a port of a public address; None if no machine has the address."""
     for vpc, _, address, private_ip in _public_addresses(topology):
         if address == public_ip:
             return Target(vpc.vpc_id, private_ip, SSH_PORT if port == ssh_port else port)
@@ -61,7 +61,7 @@ def find_target(topology: Topology, ssh_port: int, public_ip: str, port: int) ->
 
 
 def _public_addresses(topology: Topology) -> Iterator[tuple[Vpc, Interface, str, str]]:
-    """Yield each public address of a machine, with its interface and its private address."""
+    """Yield each public address of a machine, with its interface and private address."""
     for vpc in topology.vpcs.values():
         for interface in vpc.interfaces.values():
             for address in interface.attachment.addresses:
@@ -91,7 +91,7 @@ def ssh_is_open(topology: Topology, public_ip: str) -> bool:
 
 
 def public_udp_ports(topology: Topology, *, privileged: bool) -> dict[str, dict[int, Target]]:
-    """Return where the UDP ports of each public address lead: those of rules that open at most MAX_UDP_PORTS.
+    """Return the targets of the UDP ports of each public address, for rules that open at most MAX_UDP_PORTS.
 
     Args:
         topology: all VPCs.
@@ -111,7 +111,7 @@ def public_udp_ports(topology: Topology, *, privileged: bool) -> dict[str, dict[
 
 
 def opened_to_host(vpc: Vpc, interface: Interface, protocol: str = "tcp") -> Iterator[range]:
-    """Yield the ranges of ports that an interface's security groups open to the host.
+    """Yield the port ranges that an interface's security groups open to the host.
 
     Args:
         vpc: the VPC.

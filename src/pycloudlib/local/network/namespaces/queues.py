@@ -1,4 +1,4 @@
-"""Queues of network devices (tc), which delay packets and limit their rate. Only the helper uses this."""
+"""Queueing disciplines of network devices (tc), which delay packets and limit rates, for the helper only."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pycloudlib.local.network.namespaces.shaping import CLASSES
 
 JUMBO_FRAME = 9_015
-"""Bytes of the largest frame: the MTU, and an Ethernet header."""
+"""The size of the largest frame in bytes: the MTU and an Ethernet header."""
 
 _ROOT = CLASSES << 16
 _BYTES_PER_KBIT = 125
 _UNLIMITED = 4_000_000_000
-"""Bytes per second."""
+"""The rate without a limit in bytes per second."""
 _QUANTUM = 60_000
-"""Bytes that a class sends in its turn; given, because the kernel's own choice for this rate makes it warn."""
+"""The quantum of a class in bytes; explicit, because the kernel warns about its default for this rate."""
 _DELAYED_PACKETS = 10_000
-"""How many packets a delay holds; more are dropped."""
+"""The maximum number of delayed packets; further packets are dropped."""
 _BURST_SECONDS = 0.005
 _WAITING_SECONDS = 0.1
-"""How long a packet waits for its turn before others are dropped, unless frames are larger than that."""
+"""The queueing time in seconds beyond which packets are dropped; the queue holds at least _WAITING_FRAMES frames."""
 _WAITING_FRAMES = 10
 _LOOPBACK_INDEX = 1
 _PARENT_ROOT = 0xFFFFFFFF
@@ -39,19 +39,19 @@ _EXAMPLES: Mapping[str, Mapping[str, Any]] = {
 def set_queue(
     netlink: IPRoute, index: int, classes: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] = ()
 ) -> None:
-    """Give a device a queue with these classes in the place of any that it has.
+    """Set the queueing discipline of a device to one with these classes.
 
-    Packets of other classes are sent at once, and so are those of no class. If classes are only added, the packets that
-    wait in the others stay.
+    Packets of other classes, or without a class, are sent immediately. If classes are only added, queued packets of the
+    existing classes are kept.
 
     Args:
-        netlink: the namespace.
-        index: of the device.
-        classes: each a TrafficClass, as JSON has it; none for no queue.
-        before: the classes that it has; default: unknown.
+        netlink: the netlink socket of the namespace.
+        index: the index of the device.
+        classes: the traffic classes as JSON (see TrafficClass); empty to remove the queueing discipline.
+        before: the current classes; default unknown.
 
     Raises:
-        NetlinkError: the kernel refused. The device has no queue.
+        NetlinkError: the kernel rejected the change; the device has no queueing discipline.
     """
     if before and all(traffic_class in classes for traffic_class in before):
         _add_classes(netlink, index, [traffic_class for traffic_class in classes if traffic_class not in before])
@@ -65,7 +65,7 @@ def set_queue(
 
 
 def _add_classes(netlink: IPRoute, index: int, classes: Sequence[Mapping[str, Any]]) -> None:
-    """Add classes to the queue of a device, or remove the queue."""
+    """Add classes to the queueing discipline of a device; on failure, remove it."""
     try:
         for traffic_class in classes:
             _add_class(netlink, index, traffic_class)
@@ -75,12 +75,12 @@ def _add_classes(netlink: IPRoute, index: int, classes: Sequence[Mapping[str, An
 
 
 def missing_kinds(kinds: Sequence[str]) -> list[str]:
-    """Return the kinds of queues that this kernel lacks.
+    """Return the queueing disciplines that this kernel lacks.
 
-    The loopback device of the namespace that the process is in must have no queue.
+    The loopback device of the process's network namespace must not have any.
 
     Args:
-        kinds: such as "netem".
+        kinds: the disciplines, such as "netem".
     """
     with contextlib.closing(IPRoute(groups=0)) as netlink:
         return [kind for kind in kinds if not _has(netlink, kind)]
@@ -105,7 +105,7 @@ def _add_class(netlink: IPRoute, index: int, traffic_class: Mapping[str, Any]) -
         handle = (CLASSES + 2 * traffic_class["number"]) << 16
         delay = {"delay": traffic_class["milliseconds"] * 1000, "limit": _DELAYED_PACKETS}
         netlink.tc("add", "netem", index, handle, parent=parent, **delay)
-        # The only class of a delay is the queue of what has been delayed.
+        # The only class of netem is the queue of delayed packets.
         parent = handle | 1
     if traffic_class["kbit_per_second"]:
         handle = (CLASSES + 2 * traffic_class["number"] + 1) << 16

@@ -1,4 +1,4 @@
-"""Ports of public addresses that the host's kernel redirects to one listener, so that none of them needs its own."""
+"""Redirection of many ports of public addresses to one listener, by the host's kernel."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _SOCKADDR_IN = struct.Struct("!HH4s8x")
 
 
 class Redirection:
-    """A table of nftables in the network namespace of this process, which must be root of it.
+    """An nftables table in the process's network namespace, which requires root.
 
-    The table belongs to this object: no other program's `nft flush ruleset` deletes it, and the kernel does when the
-    process ends, however it ends.
+    This object owns the table: `nft flush ruleset` of other programs does not delete it, and the kernel deletes it when
+    the process exits.
 
     Args:
-        port: of 127.0.0.1, where connections are redirected to.
+        port: the port of 127.0.0.1 that receives the redirected connections.
 
     Raises:
-        LocalEC2Error: nftables refused it, or libnftables is not installed.
+        LocalEC2Error: nftables rejected the table, or libnftables is not installed.
     """
 
     def __init__(self, port: int) -> None:
@@ -40,10 +40,10 @@ class Redirection:
         self.set_ports({})
 
     def set_ports(self, ports: Mapping[str, Sequence[range]]) -> None:
-        """Redirect exactly these TCP ports. Connections that exist stay as they are.
+        """Redirect exactly these TCP ports. Established connections are unaffected.
 
         Args:
-            ports: ranges that do not overlap, by address.
+            ports: port ranges that do not overlap, by address.
         """
         elements = [
             f"{address} . {port_range[0]}-{port_range[-1]}"
@@ -57,7 +57,7 @@ class Redirection:
 
     def _ruleset(self, elements: Sequence[str]) -> str:
         listed = f"elements = {{ {', '.join(elements)} }}" if elements else ""
-        # Adding it first makes deleting it succeed; the table changes as a whole.
+        # Add the table first, so that deleting it succeeds; the transaction is atomic.
         return f"""
 table {self._table} {{
   flags owner
@@ -85,7 +85,7 @@ table {self._table} {{
 
 
 def original_destination(connection: socket.socket) -> tuple[str, int] | None:
-    """Return the address and the port that a redirected connection was made to; None if it was not redirected."""
+    """Return the original destination address and port of a connection; None if it was not redirected."""
     try:
         socket_address = connection.getsockopt(socket.IPPROTO_IP, _SO_ORIGINAL_DST, _SOCKADDR_IN.size)
     except OSError:

@@ -1,7 +1,7 @@
-"""The route tables of a VPC's subnets as the kernel's policy routing: plain data, for the helper to apply.
+"""The route tables of a VPC's subnets as policy routing of the kernel: plain data that the helper applies.
 
-Packets of a subnet's interfaces carry the subnet's mark, which the ruleset sets. A rule leads a mark to the subnet's
-route table. A local route there goes on to the main table, in which each address has a route to its device.
+The ruleset marks packets of a subnet's interfaces with the subnet's mark. An `ip rule` selects the subnet's route table
+by the mark. Local routes there continue in the main table, which has a route to each address's device.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ from pycloudlib.local.network.namespaces.matches import family_of
 from pycloudlib.local.network.topology import Interface, Route, Subnet, Target, Vpc
 
 INTERNET_DEVICE = "igw"
-"""The device that leads out of a VPC: what is behind it has the internet."""
+"""The device that connects a VPC to the internet."""
 FIRST_TABLE = 1000
-"""The number of the first subnet's route table; the kernel's own tables have smaller ones."""
+"""The number of the first subnet's route table, above the kernel's own tables."""
 
 Neighbors = Mapping[str, Mapping[str, str]]
-"""The addresses that packets are sent to on a device, by its name and the family: "ip" or "ip6"."""
+"""The next hop on each device, by the device's name and the family ("ip" or "ip6")."""
 
 EXCHANGE = "exchange"
-"""The id under which the names of devices have the one that leads to public addresses; see `exchange`."""
+"""The key of the exchange's device among the device names; see `exchange`."""
 
 _LEADS_OUT = (Target.INTERNET_GATEWAY, Target.NAT_GATEWAY)
 
 
 class RouteKind(enum.Enum):
-    """What the kernel does with a packet."""
+    """The kernel's action on a packet."""
 
     DEVICE = "device"
-    """Send it out of a device."""
+    """Send the packet out of a device."""
     MAIN = "throw"
-    """Look in the main table."""
+    """Continue the lookup in the main table."""
     DROP = "blackhole"
-    """Drop it."""
+    """Drop the packet."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class KernelRoute:
 
     Args:
         cidr: the destination, IPv4 or IPv6.
-        kind: what to do.
+        kind: the action.
         device: the device, for RouteKind.DEVICE.
-        via: the neighbor on that device; None to send as if the destination were one.
+        via: the next hop on the device; None if the destination is on-link.
     """
 
     cidr: str
@@ -58,12 +58,12 @@ class KernelRoute:
 
 @dataclass(frozen=True)
 class SubnetRouting:
-    """The routing of the packets that a subnet's interfaces send.
+    """The routing of packets from a subnet's interfaces.
 
     Args:
-        mark: what the ruleset marks them with; an `ip rule` leads it to the table. None: no rule does.
+        mark: the packet mark, for which an `ip rule` selects the table; None for no rule.
         table: the number of the kernel's table.
-        routes: what the table holds, one for each destination; there is one for every address.
+        routes: the routes of the table, by destination; they cover all addresses.
     """
 
     mark: int | None
@@ -83,10 +83,10 @@ def routing(
 
     Args:
         vpc: the VPC.
-        devices: the names of devices, by the id of the interface or of the VPC peering connection.
-        neighbors: the addresses to send to on INTERNET_DEVICE and on devices of peering connections; default: none,
-            every destination counts as a neighbor.
-        public_cidr: the CIDR block of public addresses, which the device of EXCHANGE leads to; default none.
+        devices: the names of devices, by the id of the interface or VPC peering connection.
+        neighbors: the next hops on INTERNET_DEVICE and on devices of peering connections; by default, all destinations
+            are on-link.
+        public_cidr: the CIDR block of public addresses, behind the device of EXCHANGE; default none.
     """
     marks = subnet_marks(vpc)
     tables = []
@@ -101,7 +101,7 @@ def routing(
 def _exchange_routes(
     vpc: Vpc, subnet: Subnet, device: str, neighbors: Neighbors, public_cidr: str
 ) -> dict[str, KernelRoute]:
-    """Return the routes to public addresses: where a route leads to the internet, they are not beyond slirp4netns."""
+    """Return the routes to public addresses through the exchange, for subnets with a route to the internet."""
     public = ipaddress.IPv4Network(public_cidr)
     table = vpc.route_tables.get(subnet.route_table_id)
     networks = {ipaddress.ip_network(route.cidr): route.target for route in (table.routes if table else ())}

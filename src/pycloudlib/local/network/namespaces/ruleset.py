@@ -1,14 +1,14 @@
-"""A VPC's rules as nftables: what of a topology decides about packets in the VPC's namespace.
+"""A VPC's nftables ruleset: the part of a topology that filters packets in the VPC's namespace.
 
-The ruleset is written as a whole and applied in one transaction. Hooks, in the order in which a packet meets them:
+The ruleset is composed as a whole and applied in one transaction. The hooks in the order of a packet's path:
 
 - prerouting: the source check, the subnet's mark (see `routing`), and egress rules of security groups;
 - forward: faults, network ACLs, the destination check, and gateways;
 - input: the VPC's own services;
-- postrouting: ingress rules of security groups, for packets of interfaces and of the host alike.
+- postrouting: ingress rules of security groups, for packets from interfaces and from the host.
 
-Security groups are stateful: both hooks first accept what belongs to a connection. Network ACLs and gateways look at
-each packet alone.
+Security groups are stateful: both hooks first accept packets of established connections. Network ACLs and gateways are
+stateless.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pycloudlib.local.network.topology import (
 
 TABLE = "inet ec2"
 FIRST_NAT_MARK = 0x10000
-"""The mark of packets that the first NAT gateway sends to the exchange; subnets' marks are below."""
+"""The mark of packets from the first NAT gateway to the exchange, above the marks of subnets."""
 LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
 _TYPES = {"ip": "ipv4_addr", "ip6": "ipv6_addr"}
@@ -50,15 +50,15 @@ def ruleset(
     faults: Collection[Fault] = (),
     host_ports: Collection[int] = (),
 ) -> str:
-    """Compose the nftables commands for a VPC's namespace. They replace what a previous ruleset has set.
+    """Compose the nftables commands for a VPC's namespace. They replace a previous ruleset.
 
     Args:
         vpc: the VPC.
-        topology: all VPCs, for the members of security groups of peered ones.
-        devices: the names of devices, by the id of the interface or of the VPC peering connection, and by EXCHANGE. The
+        topology: all VPCs, for the members of security groups in peered VPCs.
+        devices: the names of devices, by the id of the interface or VPC peering connection, and by EXCHANGE. The
             device that leads to the internet is INTERNET_DEVICE.
-        faults: network faults, which drop packets that the rules allow, or give them a class; default none.
-        host_ports: TCP ports that guests reach at the host's address.
+        faults: network faults, which drop allowed packets, or assign them to a traffic class; default none.
+        host_ports: the host's TCP ports that guests can reach at the host's address.
     """
     return "\n".join(_Ruleset(vpc, topology, devices, faults, host_ports).lines()) + "\n"
 
@@ -96,7 +96,7 @@ class _Ruleset:
         }
 
     def lines(self) -> Iterator[str]:
-        # Adding it first makes deleting it succeed; the table changes as a whole.
+        # Add the table first, so that deleting it succeeds; the transaction is atomic.
         yield f"table {TABLE} {{ }}"
         yield f"delete table {TABLE}"
         yield f"table {TABLE} {{"
@@ -155,12 +155,12 @@ class _Ruleset:
                 yield from _set(_group_set(group_id, family), _TYPES[family], addresses)
 
     def _peer_groups(self) -> list[str]:
-        """Return the groups that rules name as peers, of this VPC and others."""
+        """Return the groups of any VPC that rules reference as peers."""
         rules = (rule for group in self._vpc.groups.values() for rule in (*group.ingress, *group.egress))
         return sorted({group_id for rule in rules for group_id in rule.group_ids})
 
     def _members(self, group_ids: Collection[str]) -> dict[str, list[Interface]]:
-        """Return the members of groups, in whatever VPC they are."""
+        """Return the members of groups, in any VPC."""
         members: dict[str, list[Interface]] = {group_id: [] for group_id in group_ids}
         for vpc in self._topology.vpcs.values():
             for interface in vpc.interfaces.values():
@@ -208,7 +208,7 @@ class _Ruleset:
                 "ct state established,related accept",
                 f"ip daddr {HOST} iifname vmap @egress_of",
                 f"ip daddr {HOST} drop",
-                # To the VPC's own services, which security groups do not filter; the input hook decides.
+                # Packets to the VPC's services, which security groups do not filter; the input hook decides.
                 "fib daddr type { local, broadcast, multicast } accept",
                 "ip6 daddr ff00::/8 accept",
                 "iifname vmap @egress_of",
@@ -221,7 +221,7 @@ class _Ruleset:
             [
                 "oifname != @enis accept",
                 "ct state established,related accept",
-                # From the VPC's own services; the host's connections obey the rules.
+                # Packets from the VPC's services; connections from the host obey the rules.
                 f"fib saddr type local ip saddr != {HOST} accept",
                 "fib saddr type local meta nfproto ipv6 accept",
                 "oifname vmap @ingress_of",
@@ -257,7 +257,7 @@ class _Ruleset:
             "input": [f"ip daddr {HOST} iifname vmap @acl_out"],
             "output": [f"ip saddr {HOST} oifname vmap @acl_in"],
         }.items():
-            # Before the filter chains of the hook; without looking at connections.
+            # Stateless, before the filter chains of the hook.
             yield from _chain(f"acls_{hook}", f"type filter hook {hook} priority -10;", rules)
 
     def _acl_jump(self, subnet: Subnet, direction: str) -> list[str]:
@@ -278,7 +278,7 @@ class _Ruleset:
             "from_internet", "ifname : verdict", {name: f"goto {chain}.in" for name, chain in chains.items()}
         )
         rules = [
-            # The destination check: a route may lead to an interface that the packet is not for.
+            # The destination check: a route may lead to an interface that lacks the destination address.
             "oifname @checked meta nfproto ipv4 oifname . ip daddr != @own_ip drop",
             "oifname @checked meta nfproto ipv6 oifname . ip6 daddr != @own_ip6 drop",
             "iifname @enis oifname @enis accept",
@@ -332,7 +332,7 @@ class _Ruleset:
             yield from _chain(f"internet_{mark}.{direction}", "", [*dict.fromkeys(rules), "drop"])
 
     def _nat_gateway_rules(self, gateway: NatGateway, subnet: Subnet, direction: str) -> list[str]:
-        """Return what a packet meets in the NAT gateway's subnet."""
+        """Return the rules for a packet in the NAT gateway's subnet."""
         if gateway.public_ip is None or gateway.subnet_id not in self._vpc.subnets:
             return ["drop"]
         gateway_subnet = self._vpc.subnets[gateway.subnet_id]
@@ -340,7 +340,7 @@ class _Ruleset:
         rules = []
         if direction == "out":
             if self._exchange is not None:
-                # To a connection that came in from the internet: a NAT gateway knows nothing of it.
+                # Replies to connections from the internet: a NAT gateway has no state for them.
                 rules.append("ct direction reply drop")
             # From the sender into the gateway's subnet, then out to the internet.
             rules += self._acl_jump(gateway_subnet, "in") if is_other else []
@@ -398,7 +398,7 @@ class _Ruleset:
                     rules.append(words(f"{from_key} @{names[0]} {to_key} {second_set}", effect))
         rules += [f"meta mark {mark} meta priority set {CLASSES}:{number:x}" for mark, number in self._classes.items()]
         yield from _chain("faults", "", rules)
-        # A packet to another VPC meets the faults there, and not twice.
+        # Faults apply to a packet to another VPC only there, so that they apply once.
         exits = [*self._peerings, *([self._exchange] if self._exchange is not None else [])]
         leaves = [f"oifname {elements(exits)} return"] if exits else []
         for hook, hook_rules in {
@@ -409,7 +409,7 @@ class _Ruleset:
             yield from _chain(f"faults_{hook}", f"type filter hook {hook} priority -300;", hook_rules)
 
     def _members_of_end(self, fault: Fault, end: str, family: str) -> dict[str, None]:
-        """Return the addresses of an end, each with the device at which it is in this namespace."""
+        """Return the addresses of an end, each with its device in this namespace."""
         local_devices = {interface.interface_id: device for device, interface in self._interfaces.items()}
         members = [
             (local_devices[interface.interface_id], interface)
@@ -430,7 +430,7 @@ def _drop(fault: Fault) -> str:
 
 
 def with_host(cidr: str) -> Iterator[str]:
-    """Return what a rule's CIDR block means: one with 127.0.0.1 in it means the host's address, too."""
+    """Yield a rule's CIDR block, and the host's address if the block contains 127.0.0.1."""
     yield cidr
     network = ipaddress.ip_network(cidr)
     if isinstance(network, ipaddress.IPv4Network) and LOOPBACK in network:
@@ -459,7 +459,7 @@ def _addresses(interface: Interface, family: str) -> tuple[str, ...]:
 
 
 def _routable_addresses(interfaces: Iterable[Interface]) -> list[tuple[str, str]]:
-    """Return pairs of private and public addresses, where guests can send packets to the public ones."""
+    """Return pairs of private and public addresses, for public addresses that guests can reach."""
     return [
         (address.private_ip, address.public_ip)
         for interface in interfaces

@@ -1,7 +1,7 @@
-"""Changes of a ruleset: the commands that turn one that has been applied into another.
+"""Changes of a ruleset: the commands that turn the applied ruleset into another.
 
-Applying a whole ruleset takes nftables time for every interface of the VPC. These commands name only the sets, maps and
-chains that differ, and are one transaction all the same.
+The time to apply a complete ruleset grows with the VPC's interfaces. These commands contain only the sets, maps, and
+chains that differ, in one transaction.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ELEMENTS = "elements = { "
 
 @dataclass(frozen=True)
 class _Collection:
-    """A set or a map: its type, and its elements, whose values are empty in a set."""
+    """A set or a map: its type and its elements; the values of a set are empty."""
 
     kind: str
     head: str
@@ -26,7 +26,7 @@ class _Collection:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of a ruleset that differ from another's."""
+    """The parts of a ruleset that differ from another ruleset."""
 
     collections: Mapping[str, _Collection]
     hooks: Mapping[str, str]
@@ -37,8 +37,8 @@ def changes(before: str, after: str) -> str:
     """Return the commands that turn a ruleset into another.
 
     Args:
-        before: what ruleset() returned for what is applied; "" for nothing.
-        after: what it returned for what is to be applied.
+        before: the applied ruleset; "" for none.
+        after: the new ruleset.
     """
     if _BEGIN not in before or _BEGIN not in after:
         return after
@@ -58,7 +58,7 @@ def _type(parts: _Parts, name: str) -> tuple[str, str]:
 
 
 def _commands(old: _Parts, new: _Parts) -> Iterator[str]:
-    """Create what rules refer to before them, and delete it after them."""
+    """Create referenced objects before the rules, and delete them after the rules."""
     yield from _creations(old, new)
     yield from _deletions(old, new)
     for name, collection in new.collections.items():
@@ -92,13 +92,13 @@ def _deletions(old: _Parts, new: _Parts) -> Iterator[str]:
 
 
 def _removed_elements(before: _Collection, after: _Collection | None) -> dict[str, str]:
-    """Return the elements that one collection has and the other has not, or has with another value."""
+    """Return the elements that `after` lacks, or has with another value."""
     remaining = after.elements if after is not None else {}
     return {key: value for key, value in before.elements.items() if remaining.get(key) != value}
 
 
 def _sections(text: str) -> dict[str, str]:
-    """Split a ruleset into its sets, maps, and chains, by the line that begins each: so ruleset() writes them."""
+    """Split the output of ruleset() into its sets, maps, and chains, by their first line."""
     table = text.partition(f"{_BEGIN}\n")[2].removesuffix("\n}\n}\n")
     return {section.partition("\n")[0]: section for section in table.split("\n}\n")}
 

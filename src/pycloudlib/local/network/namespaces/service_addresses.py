@@ -1,4 +1,4 @@
-"""The addresses that are not of any interface: those of the VPC's services, and the one that stands for the host."""
+"""The addresses that belong to no interface: those of the VPC's services and of the host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TIME = "169.254.169.123"
 TIME_IPV6 = "fd00:ec2::123"
 
 HOST = "198.51.100.1"
-"""The source of connections that the host makes to a machine, as the guest sees it."""
+"""The host's address in a VPC: the source address of its connections to machines."""
 
 
 def resolver_of(vpc: Vpc) -> str:
@@ -23,16 +23,16 @@ def resolver_of(vpc: Vpc) -> str:
 
 
 def service_addresses(vpc: Vpc) -> list[str]:
-    """List the addresses at which a VPC's services listen, and the host's."""
+    """Return the addresses of a VPC's services and of the host."""
     return [METADATA, RESOLVER, TIME, resolver_of(vpc), METADATA_IPV6, RESOLVER_IPV6, TIME_IPV6, HOST]
 
 
 def gateway_addresses(subnet: str, ipv6_subnet: str | None) -> list[str]:
-    """List the gateway addresses of a subnet with their prefix lengths: its first address in each family.
+    """Return the gateway addresses of a subnet, with their prefix lengths: its first address in each family.
 
     Args:
-        subnet: such as "10.0.1.0/24".
-        ipv6_subnet: such as "2600:1f13:0:1::/64"; None without IPv6.
+        subnet: the IPv4 CIDR block, such as "10.0.1.0/24".
+        ipv6_subnet: the IPv6 CIDR block, such as "2600:1f13:0:1::/64"; None without IPv6.
     """
     networks = [ipaddress.ip_network(block) for block in (subnet, ipv6_subnet) if block is not None]
     return [f"{network[1]}/{network.prefixlen}" for network in networks]

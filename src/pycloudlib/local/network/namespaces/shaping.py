@@ -1,8 +1,8 @@
-"""Delays and rates as classes of traffic: plain data, for the helper to apply.
+"""Delays and rate limits as traffic classes: plain data that the helper applies.
 
-The ruleset marks a packet with the bits of all faults that hold it back, and gives it the class of that mark. Each
-device that leads to a receiver has a queue with a class per mark that its packets may have. The packets of one mark
-therefore share a rate on each device.
+The ruleset marks a packet with one bit per applicable fault, and assigns it to the class of that mark. Each device
+towards a receiver has a queueing discipline with a class per possible mark. Packets with the same mark therefore share
+a rate limit on each device.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pycloudlib.local.network.namespaces.routing import EXCHANGE, INTERNET_DEVIC
 from pycloudlib.local.network.topology import Topology, Vpc
 
 LONGEST_DELAY = 240_000
-"""Milliseconds of all delays of a packet together; the kernel takes no more than 274 s."""
+"""The maximum total delay of a packet in milliseconds; the kernel's limit is 274 s."""
 
 CLASSES = 1
-"""The major number of the queue whose classes these are."""
+"""The major number of the queueing discipline."""
 
 
 @dataclass(frozen=True)
 class TrafficClass:
-    """How packets of a mark are held back on a device.
+    """The delay and rate limit of a mark's packets on a device.
 
     Args:
-        mark: the bits of the faults, each 1 << its place in shaping_faults().
+        mark: the bits of the faults: 1 << the index in shaping_faults().
         number: the minor number of the class, from 1.
         milliseconds: the delay; 0 for none.
-        kbit_per_second: the rate in kbit/s; 0 for any.
+        kbit_per_second: the rate limit in kbit/s; 0 for none.
     """
 
     mark: int
@@ -39,18 +39,18 @@ class TrafficClass:
 
 
 def shaping_faults(faults: Iterable[Fault]) -> list[Fault]:
-    """Return the faults that hold packets back, instead of dropping them."""
+    """Return the faults that delay packets or limit their rate."""
     return [fault for fault in faults if fault.shapes]
 
 
 def shaping(
     vpc: Vpc, topology: Topology, devices: Mapping[str, str], faults: Collection[Fault]
 ) -> dict[str, list[TrafficClass]]:
-    """Return the classes of traffic of the devices of a VPC's namespace, by device; without devices that have none.
+    """Return the traffic classes in a VPC's namespace, by device; devices without classes are omitted.
 
     Args:
         vpc: the VPC.
-        topology: all VPCs, for the senders in peered ones, or in all with public addresses between machines.
+        topology: all VPCs, for senders in peered VPCs, or in all VPCs if machines reach each other's public addresses.
         devices: the names of devices, by the id of the interface, and by EXCHANGE.
         faults: all network faults.
     """

@@ -1,4 +1,4 @@
-"""slirp4netns: what leads a VPC to the internet, as connections and datagrams of this computer's."""
+"""slirp4netns, which connects a VPC to the internet through sockets of the host."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 DEVICE = "igw"
 
 ADDRESS_IPV6, GATEWAY_IPV6 = "fd00::100/64", "fd00::2"
-"""The device's IPv6 address, and where slirp4netns routes. It has no option for another network."""
+"""The device's IPv6 address and gateway, which slirp4netns has no options for."""
 
 READY_SECONDS = 60.0
-"""How long it may take to start; on an idle computer, 8 ms."""
+"""The start timeout in seconds; it takes 8 ms on an idle machine."""
 RESTART_SECONDS = 1.0
-"""The pause before starting it again if it ended right after its start."""
+"""The pause before a restart in seconds, if it exited right after its start."""
 
 CANDIDATES = (
     "192.0.2.0/24",
@@ -37,21 +37,21 @@ CANDIDATES = (
     "192.168.255.0/24",
     "172.31.255.0/24",
 )
-"""Networks to use between a VPC and slirp4netns, the best first. Hosts in the one that is used cannot be reached."""
+"""Candidates for the network between a VPC and slirp4netns, in order of preference; its hosts are unreachable."""
 
 
 def choose_network(taken: Iterable[str], host_routes: Iterable[str]) -> str:
     """Choose the network between a VPC and slirp4netns.
 
     Args:
-        taken: the VPC's CIDR blocks, which it must not overlap.
-        host_routes: networks that this computer has routes to, which it should not overlap.
+        taken: the VPC's CIDR blocks, which the network must not overlap.
+        host_routes: networks that the host has routes to, which the network should not overlap.
 
     Returns:
         A CIDR block with the prefix length 24.
 
     Raises:
-        LocalEC2Error: the VPC takes them all.
+        LocalEC2Error: the VPC overlaps all candidates.
     """
     free = [candidate for candidate in CANDIDATES if not overlaps(candidate, taken)]
     if not free:
@@ -61,7 +61,7 @@ def choose_network(taken: Iterable[str], host_routes: Iterable[str]) -> str:
 
 
 def host_routes(table: Path = Path("/proc/net/route")) -> list[str]:
-    """List the networks that this computer has IPv4 routes to, without the default route."""
+    """Return the networks of the host's IPv4 routes, except the default route."""
     try:
         lines = table.read_text(encoding="ascii").splitlines()[1:]
     except OSError:
@@ -77,35 +77,35 @@ def host_routes(table: Path = Path("/proc/net/route")) -> list[str]:
 
 
 def gateway_of(network: str) -> str:
-    """Return the address at which slirp4netns routes."""
+    """Return the gateway address of slirp4netns."""
     return str(ipaddress.IPv4Network(network)[2])
 
 
 def resolver_of(network: str) -> str:
-    """Return the address at which slirp4netns forwards DNS queries to this computer's resolver."""
+    """Return the address at which slirp4netns forwards DNS queries to the host's resolver."""
     return str(ipaddress.IPv4Network(network)[3])
 
 
 def overlaps(network: str, others: Iterable[str]) -> bool:
-    """Tell whether a network shares addresses with any of the others."""
+    """Return whether a network overlaps any of the others."""
     ipv4_network = ipaddress.IPv4Network(network)
     blocks = (ipaddress.ip_network(block) for block in others)
     return any(isinstance(block, ipaddress.IPv4Network) and ipv4_network.overlaps(block) for block in blocks)
 
 
 class Slirp:
-    """A slirp4netns that is started again if it ends, and ends with this process.
+    """A slirp4netns process that is restarted if it exits, and that exits with this process.
 
     Args:
         namespace: the path of the VPC's network namespace.
-        user_namespace: that of its user namespace; None if it is this process's own.
-        network: the network to use between both; see choose_network().
-        log: the file for what it reports.
-        on_restart: called from a thread of its own when it was started again: its device and routes are new.
+        user_namespace: the path of its user namespace; None for the user namespace of this process.
+        network: the network between the VPC and slirp4netns; see choose_network().
+        log: the log file.
+        on_restart: called in a separate thread after a restart, which created the device and its routes again.
 
     Raises:
-        LocalEC2Error: it did not start.
-        MissingPrerequisiteError: it is not installed.
+        LocalEC2Error: slirp4netns did not start.
+        MissingPrerequisiteError: slirp4netns is not installed.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Slirp:
             "--configure",
             "--mtu=65520",
             "--enable-ipv6",
-            # The host's services on loopback are none of the guests' business.
+            # Guests must not reach the host's services on loopback addresses.
             "--disable-host-loopback",
             f"--cidr={network}",
         ]
         self._target = [str(namespace), DEVICE]
         self._lock = threading.Lock()
         self._closed = False
-        # It ends when nobody has the other end any more: it closes however this process ends.
+        # slirp4netns exits when the other end is closed, which happens in any case when this process exits.
         self._exit_reader, self._exit_writer = os.pipe()
         self._process: subprocess.Popen[bytes] | None = None
         self._timer: threading.Timer | None = None
@@ -147,12 +147,12 @@ class Slirp:
 
     @property
     def pid(self) -> int | None:
-        """Its process; None while it does not run."""
+        """The process id; None while slirp4netns is not running."""
         process = self._process
         return process.pid if process is not None else None
 
     def close(self) -> None:
-        """End it at once."""
+        """Kill slirp4netns."""
         with self._lock:
             if self._closed:
                 return
@@ -215,7 +215,7 @@ class Slirp:
 
 
 def _is_readable(fd: int, seconds: float) -> bool:
-    """Wait for a file descriptor, whatever its number: select() takes only those below 1024."""
+    """Wait for a file descriptor of any number; select() is limited to numbers below 1024."""
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(seconds * 1000))

@@ -1,4 +1,4 @@
-"""Linux system calls that Python 3.10 lacks: namespaces, mounts, and ending with the parent process."""
+"""Linux system calls that Python 3.10 lacks: namespaces, mounts, and the parent-death signal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def unshare(flags: int) -> None:
     """Move the calling process into new namespaces (unshare(2)).
 
     Raises:
-        OSError: the kernel refused.
+        OSError: the kernel rejected the call.
     """
     _check(_libc.unshare(flags))
 
@@ -32,56 +32,56 @@ def setns(namespace_fd: int, kind: int) -> None:
     """Move the calling thread into an existing namespace (setns(2)).
 
     Raises:
-        OSError: the kernel refused.
+        OSError: the kernel rejected the call.
     """
     _check(_libc.setns(namespace_fd, kind))
 
 
 def map_root(uid: int, gid: int) -> None:
-    """Become root of the user namespace that the process has just created.
+    """Become root in the user namespace that the process has just created.
 
     Args:
-        uid: the user that the process had before.
-        gid: the group that the process had before.
+        uid: the user id of the process before.
+        gid: the group id of the process before.
 
     Raises:
-        OSError: the kernel or a security module refused.
+        OSError: the kernel or a security module rejected the call.
     """
     _map(f"0 {uid} 1", f"0 {gid} 1")
 
 
 def unmap_root(uid: int, gid: int) -> None:
-    """Become an ordinary user of the user namespace that the process has just created, as root of its parent.
+    """Become an ordinary user in the user namespace that the process has just created, as root of its parent.
 
     Args:
-        uid: the user to become.
-        gid: the group to become.
+        uid: the new user id.
+        gid: the new group id.
 
     Raises:
-        OSError: the kernel or a security module refused.
+        OSError: the kernel or a security module rejected the call.
     """
     _map(f"{uid} 0 1", f"{gid} 0 1")
 
 
 def bind_privately(source: Path, target: Path) -> None:
-    """Let a file stand in the place of another one, for this process and its children alone.
+    """Bind-mount a file over another file, for this process and its children only.
 
     Moves the process into a new mount namespace.
 
     Raises:
-        OSError: the kernel or a security module refused.
+        OSError: the kernel or a security module rejected the call.
     """
     unshare(CLONE_NEWNS)
-    # What is mounted outside later is seen here, but not the reverse.
+    # Later mounts outside propagate into this namespace, but not the reverse.
     _mount(Path("none"), Path("/"), _MS_SLAVE | _MS_REC)
     _mount(source, target, _MS_BIND)
 
 
 def die_with_parent(parent: int) -> None:
-    """Arrange for SIGKILL when the parent's thread ends. A change of credentials undoes this.
+    """Request SIGKILL when the parent's thread exits. A change of credentials clears the request.
 
     Args:
-        parent: the process that must still be the parent; if it has ended already, so does this one.
+        parent: the expected parent process; if it has exited already, this process exits, too.
     """
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
     if os.getppid() != parent:

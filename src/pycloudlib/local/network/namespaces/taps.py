@@ -1,4 +1,4 @@
-"""Taps: network interfaces whose cable is a file descriptor."""
+"""Taps: network interfaces that exchange frames through a file descriptor."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _REQUEST = struct.Struct("16sH22x")
 
 
 def open_tun() -> int:
-    """Open the device from which taps are made.
+    """Open the device that creates taps.
 
     Raises:
-        OSError: it does not exist, or may not be opened.
+        OSError: the device does not exist, or access is denied.
     """
     return os.open(DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def attach(fd: int, name: str) -> None:
-    """Create a tap in the network namespace of the process, as QEMU takes it. The tap ends with the file descriptor.
+    """Create a tap for QEMU in the process's network namespace. Closing the file descriptor deletes the tap.
 
     Args:
-        fd: from open_tun().
-        name: of the interface, at most 15 characters.
+        fd: the file descriptor from open_tun().
+        name: the name of the interface, at most 15 characters.
 
     Raises:
-        OSError: the kernel refused, or the name is taken.
+        OSError: the kernel rejected the tap, or the name is taken.
     """
-    # QEMU reads and writes a virtio-net header before each frame: offloads depend on it.
+    # QEMU reads and writes a virtio-net header before each frame, which offloads require.
     fcntl.ioctl(fd, _TUNSETIFF, _REQUEST.pack(name.encode(), _IFF_TAP | _IFF_NO_PI | _IFF_VNET_HDR))
