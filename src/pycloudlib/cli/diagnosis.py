@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXTRAS = {"local": "moto", "cli": "rich", "pytest": "pytest", "report": "jinja2"}
 """A module of each extra, by which to detect the extra."""
 
-MACHINE_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
+MACHINE_PROGRAMS = ("qemu-img", "socat", "setpriv")
 KVM = Path("/dev/kvm")
 SHOWN_OF_A_KEY_ID = 4
 SOME_REGION = "us-east-1"
@@ -283,15 +283,17 @@ def _lack_of_kvm() -> tuple[str, str]:
 def _machines(*, needed: bool) -> Iterator[Check]:
     from pycloudlib.local import paths
     from pycloudlib.local.images.catalog import Catalog
+    from pycloudlib.local.machines.platforms import host_platform
     from pycloudlib.local.prerequisites import find, missing_programs
 
     lacking = State.MISSING if needed else State.NOTE
-    missing = [program for program in MACHINE_PROGRAMS if find(program) is None]
+    qemu = host_platform().qemu
+    missing = [program for program in (qemu, *MACHINE_PROGRAMS) if find(program) is None]
     if missing:
         complaint, remedy = _complaint_and_remedy(str(missing_programs(missing, "by the local EC2")))
         yield Check("QEMU", lacking, complaint, remedy)
         return
-    yield Check("QEMU", State.OK, f"{find(MACHINE_PROGRAMS[0])}")
+    yield Check("QEMU", State.OK, f"{find(qemu)}")
     if os.access(KVM, os.R_OK | os.W_OK):
         yield Check("accelerator", State.OK, f"{KVM} is accessible; `local start` tests whether it works")
     else:
@@ -306,8 +308,21 @@ def _machines(*, needed: bool) -> Iterator[Check]:
         return
     if images:
         yield Check("local images", State.OK, ", ".join(sorted({image.release for image in images})))
+        yield from _platforms({image.architecture for image in images})
     else:
         yield Check("local images", lacking, "no image to launch", "pycloudlib local image build")
+
+
+def _platforms(architectures: set[str]) -> Iterator[Check]:
+    """Check what the images of the catalog need besides the host's own platform."""
+    from pycloudlib.local.machines.firmware import require_platform
+    from pycloudlib.local.machines.platforms import PLATFORMS
+
+    for one in (PLATFORMS[name] for name in sorted(architectures & set(PLATFORMS))):
+        try:
+            require_platform(one)
+        except PycloudlibError as error:
+            yield Check(f"{one.architecture} images", State.NOTE, *_complaint_and_remedy(str(error)))
 
 
 def _network() -> Check:

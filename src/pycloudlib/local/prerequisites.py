@@ -14,6 +14,7 @@ from pycloudlib.installation import install_extras
 
 DEBIAN_PACKAGES = {
     "apt-config": "apt",
+    "arch-test": "arch-test",
     "debugfs": "e2fsprogs",
     "dnsmasq": "dnsmasq-base",
     "fakeroot": "fakeroot",
@@ -26,6 +27,7 @@ DEBIAN_PACKAGES = {
     "newuidmap": "uidmap",
     "nft": "nftables",
     "qemu-img": "qemu-utils",
+    "qemu-system-aarch64": "qemu-system-arm",
     "qemu-system-x86_64": "qemu-system-x86",
     "setpriv": "util-linux",
     "sfdisk": "fdisk",

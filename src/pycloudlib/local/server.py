@@ -31,6 +31,7 @@ from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.local.images.simulated import ImageSource, SimulatedCatalog
 from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
 from pycloudlib.local.machines.driver import MachineDriver
+from pycloudlib.local.machines.platforms import host_platform
 from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
 from pycloudlib.local.malloc import limit_malloc
 from pycloudlib.local.network import user_mode
@@ -55,7 +56,7 @@ POLL_SECONDS = 0.1
 """How long the HTTP server may take to notice that it is to end."""
 OPEN_FILES = 65536
 """The limit of open files, if the hard limit allows it. Some programs close all possible files when they start."""
-QEMU_PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
+QEMU_PROGRAMS = (host_platform().qemu, "qemu-img", "socat", "setpriv")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -289,7 +290,7 @@ def _make_store(directory: Path, driver: MachineDriver) -> VolumeStore:
 
 def _probe_kernel(catalogue: Catalog) -> ProbeKernel | None:
     for image in catalogue.images():
-        if image.kernel is not None:
+        if image.kernel is not None and image.architecture == host_platform().architecture:
             return ProbeKernel(image.kernel, image.initrd)
     return None
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pycloudlib.errors import InvalidArgumentError, LocalEC2Error
+from pycloudlib.local.machines.platforms import Platform, host_platform
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ PROBE_SECONDS = 30.0
 KVM_DEVICE = Path("/dev/kvm")
 
 # The init program exits immediately: the resulting panic proves that the kernel booted completely.
-_PROBE_ARGUMENTS = "console=ttyS0 panic=-1 rdinit=/bin/true"
+_PROBE_ARGUMENTS = "panic=-1 rdinit=/bin/true"
 _PROBE_PASSED = (b"Attempted to kill init", b"Unable to mount root fs")
 
 
@@ -46,16 +47,19 @@ class Accelerator:
         # This buffer size and one thread per vCPU make a boot 10 % faster.
         return "kvm" if self.name == "kvm" else "tcg,thread=multi,tb-size=1024"
 
-    @property
-    def cpu(self) -> str:
-        """The value of QEMU's `-cpu` option."""
-        return "host" if self.name == "kvm" else "max"
+    def for_platform(self, platform: Platform) -> Accelerator:
+        """Return the accelerator of machines on a platform: KVM runs only the host's own instructions."""
+        if self.name == "tcg" or platform.is_native:
+            return self
+        return Accelerator("tcg", f"the host is not {platform.architecture}")
 
-    @property
-    def kernel_arguments(self) -> str:
-        """Additional arguments of the kernel command line."""
-        # Mitigations cost time, and an emulated CPU does not execute speculatively.
-        return "" if self.name == "kvm" else "mitigations=off"
+    def cpu(self, platform: Platform) -> str:
+        """Return the value of QEMU's `-cpu` option."""
+        return "host" if self.name == "kvm" else platform.emulated_cpu
+
+    def kernel_arguments(self, platform: Platform) -> str:
+        """Return additional arguments of the kernel command line."""
+        return "" if self.name == "kvm" else platform.emulated_arguments
 
     def smp(self, cpus: int) -> str:
         """Return the value of QEMU's `-smp` option.
@@ -70,7 +74,7 @@ class Accelerator:
 
 @dataclass(frozen=True)
 class ProbeKernel:
-    """The kernel of the KVM probe, and its initrd."""
+    """The kernel of the KVM probe, for the host's own architecture, and its initrd."""
 
     kernel: Path
     initrd: Path | None
@@ -125,10 +129,12 @@ def _why_no_kvm() -> str:
 
 def _probe(probe_kernel: ProbeKernel) -> Accelerator:
     kvm = Accelerator("kvm", "a kernel booted with it")
-    command = ["setpriv", "--pdeathsig", "KILL", "--", "qemu-system-x86_64"]
+    platform = host_platform()
+    command = ["setpriv", "--pdeathsig", "KILL", "--", platform.qemu]
     command += ["-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"]
-    command += ["-machine", "q35", "-accel", kvm.option, "-cpu", kvm.cpu, "-m", "512", "-serial", "stdio"]
-    command += ["-kernel", str(probe_kernel.kernel), "-append", _PROBE_ARGUMENTS]
+    command += ["-machine", platform.machine, "-accel", kvm.option, "-cpu", kvm.cpu(platform), "-m", "512"]
+    command += ["-serial", "stdio", "-append", f"console={platform.console} {_PROBE_ARGUMENTS}"]
+    command += ["-kernel", str(probe_kernel.kernel)]
     if probe_kernel.initrd is not None:
         command += ["-initrd", str(probe_kernel.initrd)]
     try:
@@ -149,7 +155,7 @@ def _reason(stderr: bytes, status: int) -> str:
 
 def _question(probe_kernel: ProbeKernel) -> str:
     """Return the cache key of the probe: the host's kernel and CPU, QEMU's version, and the probe kernel."""
-    version = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=False).stdout
+    version = subprocess.run([host_platform().qemu, "--version"], capture_output=True, text=True, check=False).stdout
     with contextlib.suppress(OSError):
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         model = next((line for line in cpuinfo.splitlines() if line.startswith("model name")), "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pycloudlib.local.machines.firmware import Firmware
+from pycloudlib.local.machines.platforms import X86_64, Platform
 from pycloudlib.local.network.attachment import NetworkAttachment
 
 
@@ -115,6 +116,7 @@ class MachineSpec:
         disk_bus: the bus of the disks; default NVMe.
         kernel_arguments: arguments to add to the kernel command line; default none.
         firmware: the firmware; default a BIOS.
+        platform: the platform; default x86_64.
     """
 
     instance_id: str
@@ -125,3 +127,4 @@ class MachineSpec:
     disk_bus: DiskBus = DiskBus.NVME
     kernel_arguments: str = ""
     firmware: Firmware = Firmware.BIOS
+    platform: Platform = X86_64

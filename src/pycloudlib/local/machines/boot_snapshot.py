@@ -32,7 +32,7 @@ from pycloudlib.errors import LocalEC2Error, MachineError, PycloudlibError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import MachineSpec
-from pycloudlib.local.machines.qemu_command import QEMU, command_line, firmware_uuid
+from pycloudlib.local.machines.qemu_command import command_line, firmware_uuid
 from pycloudlib.local.machines.qmp import QMP, READY
 from pycloudlib.waiting import wait_until
 
@@ -255,12 +255,13 @@ def _key(spec: MachineSpec, accelerator: Accelerator) -> str:
     kernel = spec.kernel
     files = [path.stat() for path in (kernel.path, kernel.warm_initrd) if path] if kernel else []
     stamps = [(told.st_size, told.st_mtime_ns) for told in files]
-    return hashlib.sha256(repr((command, stamps, _qemu_version(), _processor())).encode()).hexdigest()[:32]
+    host = (_qemu_version(spec.platform.qemu), _processor())
+    return hashlib.sha256(repr((command, stamps, *host)).encode()).hexdigest()[:32]
 
 
 @cache
-def _qemu_version() -> str:
-    return subprocess.run([QEMU, "--version"], capture_output=True, text=True, check=False).stdout
+def _qemu_version(qemu: str) -> str:
+    return subprocess.run([qemu, "--version"], capture_output=True, text=True, check=False).stdout
 
 
 @cache

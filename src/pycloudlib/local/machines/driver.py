@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pycloudlib.local.machines.base import MachineOwner, MachineSpec
 from pycloudlib.local.machines.machine import Machine
+from pycloudlib.local.machines.platforms import Platform
 from pycloudlib.local.network.faults import NetworkFaults
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.namespaces.capture import Tap
@@ -31,6 +32,14 @@ class MachineDriver(ABC):
     """The network faults; None without VPC networks."""
     host_address: str | None = None
     """The address that the host has for machines whose security groups take effect; None if they do not."""
+
+    @abstractmethod
+    def require_platform(self, platform: Platform) -> None:
+        """Require what machines of a platform need.
+
+        Raises:
+            MissingPrerequisiteError: a program or the firmware is not installed.
+        """
 
     @abstractmethod
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:

@@ -1,15 +1,15 @@
-"""The firmware of machines: SeaBIOS, which QEMU contains, or OVMF, which is UEFI for virtual machines."""
+"""The firmware of machines: SeaBIOS, which QEMU contains, or UEFI: OVMF on x86_64, and AAVMF on arm64."""
 
 from __future__ import annotations
 
 import enum
 import logging
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from pycloudlib.errors import MissingPrerequisiteError
-from pycloudlib.local.prerequisites import install_command
+from pycloudlib.local import qemu_img
+from pycloudlib.local.machines.platforms import Platform, UefiFiles
+from pycloudlib.local.prerequisites import DEBIAN_PACKAGES, find, install_command
 
 logger = logging.getLogger(__name__)
 
@@ -23,72 +23,79 @@ class Firmware(enum.Enum):
     UEFI = "uefi"
 
 
-@dataclass(frozen=True)
-class Ovmf:
-    """The files of OVMF.
-
-    Args:
-        code: the firmware.
-        variables: the initial variables of a machine.
-    """
-
-    code: Path
-    variables: Path
-
-
-PLACES = (
-    # Debian and Ubuntu, Fedora, Arch Linux
-    Ovmf(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
-    Ovmf(Path("/usr/share/edk2/ovmf/OVMF_CODE.fd"), Path("/usr/share/edk2/ovmf/OVMF_VARS.fd")),
-    Ovmf(Path("/usr/share/edk2/x64/OVMF_CODE.4m.fd"), Path("/usr/share/edk2/x64/OVMF_VARS.4m.fd")),
-)
-
-
-def find_ovmf() -> Ovmf | None:
-    """Return the installed OVMF; None without one."""
-    return next((place for place in PLACES if place.code.exists() and place.variables.exists()), None)
-
-
-def firmware_for(boot_mode: str | None, *, nitro: bool) -> Firmware:
+def firmware_for(boot_mode: str | None, platform: Platform, *, nitro: bool) -> Firmware:
     """Return the firmware for an instance.
 
     https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ami-boot.html
 
     Args:
         boot_mode: the boot mode of the image: "legacy-bios", "uefi", "uefi-preferred", or None.
+        platform: the platform of the image's architecture.
         nitro: whether the instance type is of the Nitro generations, which have UEFI.
 
     Returns:
-        UEFI for "uefi", and for "uefi-preferred" if the instance type has it and OVMF is installed.
+        UEFI for "uefi", and for "uefi-preferred" if the instance type has it and OVMF is installed. Always UEFI on a
+        platform without a BIOS.
     """
-    if boot_mode == "uefi":
+    if boot_mode == "uefi" or not platform.has_bios:
         return Firmware.UEFI
     if boot_mode != "uefi-preferred" or not nitro:
         return Firmware.BIOS
-    if find_ovmf() is not None:
+    if platform.find_uefi() is not None:
         return Firmware.UEFI
-    logger.warning("the instance boots by its BIOS, as OVMF is not installed: %s", install_command(["ovmf"]))
+    logger.warning(
+        "the instance boots by its BIOS, as no UEFI is installed: %s", install_command([platform.uefi_package])
+    )
     return Firmware.BIOS
 
 
-def uefi_arguments(directory: Path) -> list[str]:
+def require_uefi(platform: Platform) -> UefiFiles:
+    """Return the installed UEFI of a platform.
+
+    Raises:
+        MissingPrerequisiteError: it is not installed.
+    """
+    found = platform.find_uefi()
+    if found is None:
+        raise MissingPrerequisiteError(
+            f"a UEFI is required to boot images for {platform.architecture} by UEFI, but not installed: "
+            f"{install_command([platform.uefi_package])}"
+        )
+    return found
+
+
+def require_platform(platform: Platform) -> None:
+    """Require the QEMU program of a platform, and the UEFI of one without a BIOS.
+
+    Raises:
+        MissingPrerequisiteError: one of them is not installed; names the packages of both.
+    """
+    needs_uefi = not platform.has_bios and platform.find_uefi() is None
+    if find(platform.qemu) is not None and not needs_uefi:
+        return
+    packages = [DEBIAN_PACKAGES[platform.qemu], *([] if platform.has_bios else [platform.uefi_package])]
+    raise MissingPrerequisiteError(
+        f"{', '.join(packages)} {'is' if len(packages) == 1 else 'are'} required to run machines for "
+        f"{platform.architecture}, but not installed: {install_command(packages)}"
+    )
+
+
+def uefi_arguments(directory: Path, platform: Platform) -> list[str]:
     """Return the QEMU arguments for UEFI; create the machine's variables, which survive a stop.
 
     Args:
         directory: the directory of the machine.
+        platform: the platform of the machine.
 
     Raises:
-        MissingPrerequisiteError: OVMF is not installed.
+        MissingPrerequisiteError: the platform's UEFI is not installed.
+        LocalEC2Error: the disk has too little space.
     """
-    ovmf = find_ovmf()
-    if ovmf is None:
-        raise MissingPrerequisiteError(
-            f"OVMF is required to boot images by UEFI, but not installed: {install_command(['ovmf'])}"
-        )
+    uefi = require_uefi(platform)
     variables = directory / VARIABLES_FILE
     if not variables.exists():
-        shutil.copyfile(ovmf.variables, variables)
+        qemu_img.copy(uefi.variables, variables)
     return [
-        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={ovmf.code}"),
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={uefi.code}"),
         *("-drive", f"if=pflash,unit=1,format=raw,file={VARIABLES_FILE}"),
     ]

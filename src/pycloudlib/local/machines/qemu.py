@@ -231,10 +231,11 @@ class QemuHardware(Hardware):
         return self._network.interface(device)
 
     def _command(self, arguments: list[str], qmp_fd: int, host_fd: int | None) -> list[str]:
-        accelerator = self._host.options.accelerator
-        firmware = uefi_arguments(self._directory) if self._spec.firmware is Firmware.UEFI else []
+        spec = self._spec
+        accelerator = self._host.options.accelerator.for_platform(spec.platform)
+        firmware = uefi_arguments(self._directory, spec.platform) if spec.firmware is Firmware.UEFI else []
         return command_line(
-            self._spec,
+            spec,
             [*firmware, *arguments],
             accelerator=accelerator,
             qmp_fd=qmp_fd,

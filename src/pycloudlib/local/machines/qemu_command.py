@@ -9,8 +9,6 @@ from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import MachineSpec
 from pycloudlib.local.machines.pci_slots import RNG_SLOT, SLOTS
 
-QEMU = "qemu-system-x86_64"
-
 
 def command_line(
     spec: MachineSpec,
@@ -26,14 +24,15 @@ def command_line(
     Args:
         spec: the specification of the machine.
         devices: the arguments of the disks and interfaces.
-        accelerator: the accelerator.
+        accelerator: the accelerator of the machine's platform.
         qmp_fd: QEMU's end of the monitor socket.
         host_fd: QEMU's end of the second serial port, for creating or resuming a boot snapshot, which needs another
             initramfs; default none.
         by_loader: whether the root disk's boot loader starts the kernel, though the specification has one; default no.
     """
-    command = [QEMU, "-name", spec.instance_id, "-no-user-config", "-nodefaults", "-display", "none"]
-    command += ["-machine", "q35", "-accel", accelerator.option, "-cpu", accelerator.cpu]
+    platform = spec.platform
+    command = [platform.qemu, "-name", spec.instance_id, "-no-user-config", "-nodefaults", "-display", "none"]
+    command += ["-machine", platform.machine, "-accel", accelerator.option, "-cpu", accelerator.cpu(platform)]
     command += ["-smp", accelerator.smp(spec.cpus), "-m", str(spec.memory_mib)]
     command += ["-smbios", _smbios(spec)]
     command += ["-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"]
@@ -46,7 +45,7 @@ def command_line(
         # No device uses I/O ports, and there are not enough of them for the default reservation of every port.
         command += ["-device", f"pcie-root-port,id=port{slot},chassis={slot + 1},io-reserve=0"]
     command += [*devices, "-device", f"virtio-rng-pci,bus=port{RNG_SLOT}"]
-    extra = f"{spec.kernel_arguments} {accelerator.kernel_arguments}".strip()
+    extra = f"{spec.kernel_arguments} {accelerator.kernel_arguments(platform)}".strip()
     kernel = spec.kernel
     if kernel is not None and kernel.same_as is not None:
         # The image's GRUB adds the first OEM string to the command line.

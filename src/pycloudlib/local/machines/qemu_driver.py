@@ -9,9 +9,11 @@ from typing import Any
 from pycloudlib.local.machines.base import MachineOwner, MachineSpec
 from pycloudlib.local.machines.commands import Destroy, Request, Stop
 from pycloudlib.local.machines.driver import MachineDriver
+from pycloudlib.local.machines.firmware import require_platform
 from pycloudlib.local.machines.machine import Machine, MachineState
 from pycloudlib.local.machines.mailbox import ThreadMailbox
 from pycloudlib.local.machines.pci_slots import SLOTS
+from pycloudlib.local.machines.platforms import Platform
 from pycloudlib.local.machines.qemu import QemuHardware
 from pycloudlib.local.machines.qemu_host import QemuHost
 from pycloudlib.local.machines.qemu_interfaces import QemuNetwork
@@ -42,6 +44,10 @@ class QemuDriver(MachineDriver):
         self._addresses = PublicAddresses(host.options.ssh_port, host.options.public_cidr)
         self._machines: dict[Machine, tuple[QemuHardware, ThreadMailbox]] = {}
         self._lock = threading.Lock()
+
+    def require_platform(self, platform: Platform) -> None:
+        """Require QEMU for a platform, and the UEFI of one without a BIOS."""
+        require_platform(platform)
 
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:
         """Create a machine, switched off."""

@@ -23,7 +23,7 @@ class QemuOptions:
 
     Args:
         directory: the parent of the machines' directories.
-        accelerator: QEMU's accelerator.
+        accelerator: QEMU's accelerator on the host's own platform.
         ssh_port: the port on every public address that forwards to sshd.
         shutdown_seconds: the timeout in seconds of a guest's shutdown before the power is cut; minutes on EC2.
         boot_snapshots: the directory of boot snapshots; None (default) to boot always from the beginning.
@@ -61,7 +61,8 @@ class QemuHost:
         Returns:
             None if the machine must boot from the beginning.
         """
-        return self._boot_snapshots.get(spec, self.options.accelerator, wanted) if self._boot_snapshots else None
+        accelerator = self.options.accelerator.for_platform(spec.platform)
+        return self._boot_snapshots.get(spec, accelerator, wanted) if self._boot_snapshots else None
 
     def discard(self, boot: BootSnapshot) -> None:
         """Discard a boot snapshot from which no machine can resume."""

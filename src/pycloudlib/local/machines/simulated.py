@@ -17,6 +17,7 @@ from pycloudlib.local.machines.driver import MachineDriver
 from pycloudlib.local.machines.hardware import GuestShutdown, Hardware, PowerOff, Ready
 from pycloudlib.local.machines.machine import Machine
 from pycloudlib.local.machines.mailbox import LoopMailbox, Mailbox
+from pycloudlib.local.machines.platforms import Platform
 from pycloudlib.local.network.attachment import NetworkAttachment
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.public_addresses import PublicAddresses
@@ -51,6 +52,9 @@ class SimulatedDriver(MachineDriver):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="simulated-time", daemon=True)
         self._thread.start()
+
+    def require_platform(self, platform: Platform) -> None:
+        """No-op: simulated machines need nothing."""
 
     def create(
         self,

@@ -173,6 +173,15 @@ def test_architecture_mismatch_is_explained(client: EC2Client, image_id: str) ->
         client.run_instances(ImageId=image_id, **{**LAUNCH, "InstanceType": "m6g.large"})
 
 
+def test_an_image_for_arm64_launches_on_types_for_arm64_only(client: EC2Client, launch: Launch) -> None:
+    arm = client.describe_images(Filters=[{"Name": "architecture", "Values": ["arm64"]}])["Images"][0]["ImageId"]
+    with pytest.raises(client.exceptions.ClientError, match=r"architecture 'x86_64' of the specified.*'arm64' of the"):
+        client.run_instances(ImageId=arm, **LAUNCH)
+    for instance_type in ("t4g.small", "m7g.large", "c8g.large"):
+        described = describe(client, launch(ImageId=arm, InstanceType=instance_type))
+        assert (described["Architecture"], described["CurrentInstanceBootMode"]) == ("arm64", "uefi")
+
+
 def test_spot_instance_has_a_request(client: EC2Client, launch: Launch) -> None:
     instance_id = launch(InstanceMarketOptions={"MarketType": "spot", "SpotOptions": {"MaxPrice": "0.5"}})
     described = describe(client, instance_id)

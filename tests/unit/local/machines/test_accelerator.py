@@ -10,6 +10,7 @@ import pytest
 from pycloudlib.errors import InvalidArgumentError, LocalEC2Error
 from pycloudlib.local.machines import accelerator
 from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel, choose_accelerator
+from pycloudlib.local.machines.platforms import ARM64, X86_64, host_platform
 
 CAME_UP = "echo 'Kernel panic - not syncing: Attempted to kill init!'"
 DIED = "echo 'failed to set MSR 0x10a' >&2; exit 1"
@@ -31,7 +32,7 @@ def kernel(tmp_path: Path) -> ProbeKernel:
 
 def qemu(memory: Path, probe: str) -> Path:
     """A stand-in that does this when it is to boot; the file that is given grows with every boot."""
-    program, boots = memory.parent.parent / "qemu-system-x86_64", memory.parent.parent / "boots"
+    program, boots = memory.parent.parent / host_platform().qemu, memory.parent.parent / "boots"
     program.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec echo QEMU 1\necho >>"{boots}"\n{probe}\n')
     program.chmod(0o755)
     return boots
@@ -101,6 +102,19 @@ def test_an_unknown_one_is_refused_with_the_known(memory: Path) -> None:
 
 def test_only_an_emulated_guest_does_without_mitigations_and_could_have_a_second_cpu() -> None:
     emulated, virtual = Accelerator("tcg", "the test"), Accelerator("kvm", "the test")
-    assert (emulated.kernel_arguments, virtual.kernel_arguments) == ("mitigations=off", "")
+    for platform in (X86_64, ARM64):
+        assert "mitigations=off" in emulated.kernel_arguments(platform)
+        assert virtual.kernel_arguments(platform) == ""
     assert [emulated.smp(cpus) for cpus in (1, 4)] == ["1,maxcpus=2", "4,maxcpus=4"]
     assert [virtual.smp(cpus) for cpus in (1, 4)] == ["1", "4"]
+
+
+def test_kvm_runs_the_hosts_own_architecture_only() -> None:
+    virtual = Accelerator("kvm", "the test")
+    native = host_platform()
+    foreign = ARM64 if native is X86_64 else X86_64
+    assert virtual.for_platform(native) is virtual
+    assert virtual.cpu(native) == "host"
+    emulated = virtual.for_platform(foreign)
+    assert (emulated.name, emulated.reason) == ("tcg", f"the host is not {foreign.architecture}")
+    assert emulated.cpu(foreign) == foreign.emulated_cpu

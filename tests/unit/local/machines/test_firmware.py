@@ -1,30 +1,28 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pycloudlib.errors import MissingPrerequisiteError
 from pycloudlib.local.machines import firmware
-from pycloudlib.local.machines.firmware import Firmware, Ovmf, firmware_for, uefi_arguments
+from pycloudlib.local.machines.firmware import Firmware, firmware_for, require_platform, uefi_arguments
+from pycloudlib.local.machines.platforms import ARM64, X86_64, Platform, UefiFiles
 
 
-@pytest.fixture
-def ovmf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ovmf:
-    """An OVMF that is installed."""
-    installed = Ovmf(tmp_path / "OVMF_CODE.fd", tmp_path / "OVMF_VARS.fd")
+def with_uefi(platform: Platform, directory: Path) -> Platform:
+    """Return a platform whose UEFI is installed, in the second place."""
+    installed = UefiFiles(directory / "CODE.fd", directory / "VARS.fd")
     installed.code.write_bytes(b"code")
     installed.variables.write_bytes(b"variables")
-    monkeypatch.setattr(firmware, "PLACES", (Ovmf(tmp_path / "missing", tmp_path / "missing"), installed))
-    return installed
+    return replace(platform, uefi=(UefiFiles(directory / "missing", directory / "missing"), installed))
 
 
-@pytest.fixture
-def no_ovmf(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firmware, "PLACES", ())
+def without_uefi(platform: Platform) -> Platform:
+    return replace(platform, uefi=())
 
 
-@pytest.mark.usefixtures("ovmf")
 @pytest.mark.parametrize(
     ("boot_mode", "nitro", "expected"),
     [
@@ -35,28 +33,49 @@ def no_ovmf(monkeypatch: pytest.MonkeyPatch) -> None:
         ("uefi-preferred", False, Firmware.BIOS),
     ],
 )
-def test_the_boot_mode_of_the_image_decides(boot_mode: str | None, *, nitro: bool, expected: Firmware) -> None:
-    assert firmware_for(boot_mode, nitro=nitro) is expected
+def test_the_boot_mode_of_the_image_decides(
+    tmp_path: Path, boot_mode: str | None, *, nitro: bool, expected: Firmware
+) -> None:
+    assert firmware_for(boot_mode, with_uefi(X86_64, tmp_path), nitro=nitro) is expected
 
 
-@pytest.mark.usefixtures("no_ovmf")
+@pytest.mark.parametrize("boot_mode", [None, "legacy-bios", "uefi", "uefi-preferred"])
+def test_arm64_has_uefi_only(boot_mode: str | None) -> None:
+    assert firmware_for(boot_mode, without_uefi(ARM64), nitro=True) is Firmware.UEFI
+
+
 def test_without_ovmf_preferred_uefi_becomes_bios_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    assert firmware_for("uefi-preferred", nitro=True) is Firmware.BIOS
+    assert firmware_for("uefi-preferred", without_uefi(X86_64), nitro=True) is Firmware.BIOS
     assert "apt-get install -y ovmf" in caplog.text
 
 
-@pytest.mark.usefixtures("no_ovmf")
-def test_without_ovmf_uefi_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(MissingPrerequisiteError, match=r"OVMF is required.*apt-get install -y ovmf"):
-        uefi_arguments(tmp_path)
+@pytest.mark.parametrize("platform", [X86_64, ARM64], ids=lambda platform: platform.architecture)
+def test_uefi_that_is_not_installed_is_refused_with_the_remedy(tmp_path: Path, platform: Platform) -> None:
+    remedy = f"apt-get install -y {platform.uefi_package}"
+    with pytest.raises(MissingPrerequisiteError, match=f"a UEFI is required.*{platform.architecture}.*{remedy}"):
+        uefi_arguments(tmp_path, without_uefi(platform))
 
 
-def test_each_machine_keeps_its_own_variables(ovmf: Ovmf, tmp_path: Path) -> None:
+def test_each_machine_keeps_its_own_variables(tmp_path: Path) -> None:
+    platform = with_uefi(X86_64, tmp_path)
     machine = tmp_path / "machine"
     machine.mkdir()
-    assert f"file={ovmf.code}" in uefi_arguments(machine)[1]
+    assert f"file={tmp_path / 'CODE.fd'}" in uefi_arguments(machine, platform)[1]
     variables = machine / firmware.VARIABLES_FILE
     assert variables.read_bytes() == b"variables"
     variables.write_bytes(b"of this machine")
-    uefi_arguments(machine)
+    uefi_arguments(machine, platform)
     assert variables.read_bytes() == b"of this machine"
+
+
+def test_a_platform_needs_its_qemu_and_without_a_bios_its_uefi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    packages = "qemu-system-arm, qemu-efi-aarch64 are required to run machines for arm64"
+    with pytest.raises(MissingPrerequisiteError, match=f"{packages}.*install -y qemu-system-arm qemu-efi-aarch64"):
+        require_platform(without_uefi(ARM64))
+    for platform in (ARM64, X86_64):
+        (tmp_path / platform.qemu).touch(mode=0o755)
+    require_platform(without_uefi(X86_64))
+    with pytest.raises(MissingPrerequisiteError, match="qemu-efi-aarch64"):
+        require_platform(without_uefi(ARM64))
+    require_platform(with_uefi(ARM64, tmp_path))

@@ -22,7 +22,7 @@ from pycloudlib.local.machines.base import (
 from pycloudlib.local.machines.boot_snapshot import BootSnapshot, Wanted
 from pycloudlib.local.machines.commands import Command, Destroy, End, Freeze, Grow, Outcome, Start, Stop
 from pycloudlib.local.machines.machine import Machine, MachineState
-from pycloudlib.local.machines.qemu_command import QEMU
+from pycloudlib.local.machines.platforms import X86_64
 from pycloudlib.local.machines.qemu_driver import QemuDriver
 from pycloudlib.local.machines.qemu_host import QemuHost, QemuOptions
 from pycloudlib.local.machines.qemu_interfaces import UserNetwork
@@ -84,8 +84,8 @@ class WithBootSnapshot(QemuHost):
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WithBootSnapshot:
     programs = tmp_path / "bin"
     programs.mkdir()
-    (programs / QEMU).write_text(ENDS_AT_ONCE)
-    (programs / QEMU).chmod(0o755)
+    (programs / X86_64.qemu).write_text(ENDS_AT_ONCE)
+    (programs / X86_64.qemu).chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     options = QemuOptions(tmp_path / "machines", Accelerator("tcg", ""), ssh_port=22, shutdown_seconds=ENOUGH)
     return WithBootSnapshot(options)
@@ -132,7 +132,7 @@ def test_a_machine_that_ends_without_a_word_from_its_monitor_died(driver: QemuDr
 
 
 def test_a_machine_for_whose_writes_there_is_no_room_ends_and_says_so(driver: QemuDriver, tmp_path: Path) -> None:
-    (tmp_path / "bin" / QEMU).write_text(OUT_OF_ROOM)
+    (tmp_path / "bin" / X86_64.qemu).write_text(OUT_OF_ROOM)
     cause, detail = why_it_went_off(driver) or (None, "")
     assert cause is PowerOffCause.DIED
     assert detail.startswith("no space left on the disk for ")
@@ -140,7 +140,7 @@ def test_a_machine_for_whose_writes_there_is_no_room_ends_and_says_so(driver: Qe
 
 @pytest.mark.parametrize("added", ["", "network-config=disabled"])
 def test_user_networking_adds_the_images_kernel_arguments(driver: QemuDriver, tmp_path: Path, added: str) -> None:
-    (tmp_path / "bin" / QEMU).write_text('#!/bin/sh\nfor word; do echo "[$word]"; done >&2\nexit 1\n')
+    (tmp_path / "bin" / X86_64.qemu).write_text('#!/bin/sh\nfor word; do echo "[$word]"; done >&2\nexit 1\n')
     kernel = Kernel(tmp_path / "vmlinuz", arguments="console=ttyS0", user_mode_arguments=added)
     _, words = why_it_went_off(driver, replace(SPEC, kernel=kernel)) or (None, "")
     (arguments,) = [word for word in words.split("[") if word.startswith("console=")]
@@ -149,7 +149,7 @@ def test_user_networking_adds_the_images_kernel_arguments(driver: QemuDriver, tm
 
 @pytest.mark.parametrize("end", [Stop(force=True), Destroy()])
 def test_a_machine_whose_qemu_says_nothing_is_ended_at_once(driver: QemuDriver, tmp_path: Path, end: Command) -> None:
-    (tmp_path / "bin" / QEMU).write_text("#!/bin/sh\nexec sleep 600\n")
+    (tmp_path / "bin" / X86_64.qemu).write_text("#!/bin/sh\nexec sleep 600\n")
     machine, _ = created(driver)
     start(machine)
     assert ended(machine, end).outcome is Outcome.DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import subprocess
@@ -12,7 +13,10 @@ import pytest
 from pycloudlib.deadline import Deadline
 from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import Kernel, MachineSpec
+from pycloudlib.local.machines.platforms import ARM64, X86_64, Platform
 from pycloudlib.local.machines.qemu_command import command_line
+from pycloudlib.local.machines.qmp import QMP, READY
+from pycloudlib.local.prerequisites import find
 from pycloudlib.waiting import wait_until
 
 ENOUGH = 60.0
@@ -58,3 +62,44 @@ def translated(directory: Path, cpus: int) -> str:
 def test_memory_barriers_of_an_emulated_guest_are_real_ones(tmp_path: Path, cpus: int) -> None:
     """Its devices are another thread of QEMU, which loses doorbells, and so the guest's input and output, otherwise."""
     assert BARRIER in translated(tmp_path, cpus)
+
+
+def composed(platform: Platform, accelerator: str, kernel: Kernel | None = None) -> list[str]:
+    spec = MachineSpec("i-0123456789abcdef0", "t4g.micro", 512, 1, kernel, platform=platform)
+    return command_line(spec, [], accelerator=Accelerator(accelerator, "the test"), qmp_fd=3)
+
+
+@pytest.mark.parametrize(
+    ("platform", "program", "machine", "cpu"),
+    [
+        (X86_64, "qemu-system-x86_64", "q35", "max"),
+        (ARM64, "qemu-system-aarch64", "virt,gic-version=max", "max,pauth-impdef=on"),
+    ],
+    ids=["x86_64", "arm64"],
+)
+def test_the_platform_decides_what_is_emulated(platform: Platform, program: str, machine: str, cpu: str) -> None:
+    command = composed(platform, "tcg")
+    assert command[0] == program
+    assert command[command.index("-machine") + 1] == machine
+    assert command[command.index("-cpu") + 1] == cpu
+    native = composed(platform, "kvm")
+    assert native[native.index("-cpu") + 1] == "host"
+
+
+def test_the_loader_of_a_built_disk_gets_the_platforms_arguments(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path / "vmlinuz", same_as=tmp_path / "disk.raw")
+    assert f"type=11,value={ARM64.emulated_arguments}" in composed(ARM64, "tcg", kernel)
+
+
+@pytest.mark.skipif(find(ARM64.qemu) is None, reason="needs qemu-system-arm")
+def test_qemu_accepts_the_machine_of_arm64(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, contextlib.closing(QMP(ours)) as qmp:
+        spec = MachineSpec("i-0123456789abcdef0", "t4g.micro", 512, 1, platform=ARM64)
+        command = command_line(spec, ["-S"], accelerator=Accelerator("tcg", "the test"), qmp_fd=theirs.fileno())
+        with subprocess.Popen(command, cwd=tmp_path, pass_fds=(theirs.fileno(),)) as process:
+            theirs.close()
+            try:
+                assert next(iter(qmp.events())) is READY
+            finally:
+                process.kill()

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from pycloudlib.errors import MissingPrerequisiteError
 from pycloudlib.local.api.models.block_devices import BlockDevice, merge
 from pycloudlib.local.api.models.image import CatalogueAmi, ImageOptions, ImageTraits, LocalAmi, as_time
 from pycloudlib.local.api.models.snapshots import LocalSnapshot, SnapshotRecords
@@ -23,9 +24,8 @@ from pycloudlib.local.api.moto_adapter import (
 from pycloudlib.local.images.catalog import PULLED
 from pycloudlib.local.images.distributions import distribution
 from pycloudlib.local.machines.commands import Command, Ended, Request
+from pycloudlib.local.machines.platforms import PLATFORMS
 from pycloudlib.local.storage.volumes import Submit, TakeSnapshot
-
-ARCHITECTURES = ("x86_64", "i386")
 
 USERNAME_TAG = "pycloudlib:username"
 """The tag that names an image's login user, as `snapshot()` sets it."""
@@ -276,17 +276,23 @@ class ImageRecords(SnapshotRecords):
         """Return an AMI that a machine can boot.
 
         Raises:
-            EC2ClientError: the id is missing or unknown, the AMI is not available, or its architecture is unsupported.
+            EC2ClientError: the id is missing or unknown, the AMI is not available, or its architecture is unsupported
+                (InvalidParameterValue), or what its machines need is not installed (UnsupportedOperation).
         """
         if not image_id:
             raise EC2ClientError("MissingParameter", "The request must contain the parameter ImageId")
         ami = self.get_image(image_id)
         _check_available(ami)
-        if ami.architecture not in ARCHITECTURES:
+        platform = PLATFORMS.get(str(ami.architecture))
+        if platform is None:
             raise EC2ClientError(
                 "InvalidParameterValue",
-                f"The local EC2 runs {ARCHITECTURES[0]} machines only; {image_id} is for {ami.architecture}",
+                f"The local EC2 runs machines for {', '.join(PLATFORMS)}; {image_id} is for {ami.architecture}",
             )
+        try:
+            self.cloud.driver.require_platform(platform)
+        except MissingPrerequisiteError as error:
+            raise EC2ClientError("UnsupportedOperation", str(error)) from error
         return ami
 
     def get_snapshot(self, snapshot_id: str) -> LocalSnapshot:

@@ -40,6 +40,7 @@ from pycloudlib.local.api.moto_adapter import (
 )
 from pycloudlib.local.machines.base import DiskBus, MachineSpec
 from pycloudlib.local.machines.firmware import firmware_for
+from pycloudlib.local.machines.platforms import PLATFORMS
 
 _ENDED = {"shutting-down", "terminated"}
 
@@ -95,7 +96,8 @@ class InstanceRecords(
             if not security_group_names and not kwargs.get("security_group_ids"):
                 kwargs["security_group_ids"] = [self.get_default_security_group(subnet.vpc_id)]
             self.require_room(kwargs["subnet_id"], options.max_count)
-        firmware = firmware_for(ami.boot_mode, nitro=disk_bus(instance_type) is DiskBus.NVME)
+        platform = PLATFORMS[str(ami.architecture)]
+        firmware = firmware_for(ami.boot_mode, platform, nitro=disk_bus(instance_type) is DiskBus.NVME)
         with self.rollback_on_failure():
             reservation: Reservation = super().run_instances(
                 image_id, options.max_count, user_data, security_group_names, **kwargs
@@ -116,6 +118,7 @@ class InstanceRecords(
                 kernel=self.root_kernel(instance),
                 disk_bus=disk_bus(instance.instance_type),
                 firmware=firmware,
+                platform=platform,
             )
             instance.current_instance_boot_mode = firmware.value  # type: ignore[attr-defined]  # a LocalInstance
             controller = InstanceController(
