@@ -7,6 +7,7 @@ from pycloudlib.local.images.guest_file import GuestFile
 _PATHS = (
     "boot/grub/i386-pc/boot.img",
     "boot/grub/i386-pc/core.img",
+    "usr/lib/grub/arm64-efi/monolithic/grubaa64.efi",
     "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed",
     "usr/lib/shim/shimx64.efi.signed",
 )

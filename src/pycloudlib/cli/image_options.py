@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 IMAGE_TYPES = ("generic", "minimal", "pro", "pro-fips", "pro-fips-updates")
 ARCHITECTURES = ("x86_64", "arm64")
 
+architecture_option = click.option(
+    "--arch", type=click.Choice(ARCHITECTURES), default=ARCHITECTURES[0], show_default=True
+)
+
 _OPTIONS = (
     click.option("--daily", is_flag=True, help="The daily build; default: the released image."),
-    click.option("--arch", type=click.Choice(ARCHITECTURES), default=ARCHITECTURES[0], show_default=True),
+    architecture_option,
     click.option("--image-type", type=click.Choice(IMAGE_TYPES), default=IMAGE_TYPES[0], show_default=True),
 )
 

@@ -11,7 +11,7 @@ import click
 from pycloudlib.cli.cloud import config_option, json_option
 from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
-from pycloudlib.cli.image_options import image_options
+from pycloudlib.cli.image_options import architecture_option, image_options
 from pycloudlib.cli.output import print_json, print_rows
 from pycloudlib.errors import ImageError, ImageNotFoundError
 
@@ -32,10 +32,12 @@ def image() -> None:
     epilog=examples(
         "pycloudlib local image build",
         "pycloudlib local image build --release trixie",
+        "pycloudlib local image build --release trixie --arch arm64",
         "pycloudlib local image build --name with-nginx --include nginx --customize ./configure-nginx",
     )
 )
 @click.option("--release", default="bookworm", show_default=True, help="The Debian release: bookworm, or trixie.")
+@architecture_option
 @click.option("--name", help="The AMI name of an image of your own; default: Debian's names.")
 @click.option("--include", metavar="PACKAGE", multiple=True, help="A further package; repeatable. Needs --name.")
 @click.option(
@@ -47,7 +49,14 @@ def image() -> None:
 @click.option("--force", is_flag=True, help="Rebuild an existing image.")
 @json_option
 def build(
-    *, release: str, name: str | None, include: tuple[str, ...], customize: Path | None, force: bool, as_json: bool
+    *,
+    release: str,
+    arch: str,
+    name: str | None,
+    include: tuple[str, ...],
+    customize: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Build the default image from Debian's packages in a minute or two. Later builds need no downloads."""
     from pycloudlib.local.images.builder import build as build_image
@@ -57,6 +66,7 @@ def build(
     built = build_image(
         _catalogue(),
         release=release,
+        architecture=arch,
         name=name,
         include=include,
         customize=customize,
@@ -204,6 +214,7 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
     show_default=True,
     help="The Ubuntu image type: generic, minimal, pro, pro-fips, or pro-fips-updates.",
 )
+@architecture_option
 @click.option("--kernel", type=click.Path(path_type=Path), help="The kernel of a disk without a boot loader.")
 @click.option("--initrd", type=click.Path(path_type=Path), help="The initrd of --kernel.")
 @click.option("--append", default="", help="The kernel command line for --kernel.")
@@ -214,6 +225,7 @@ def add(
     disk_file: Path,
     name: str | None,
     image_type: str,
+    arch: str,
     kernel: Path | None,
     initrd: Path | None,
     append: str,
@@ -233,6 +245,7 @@ def add(
         release=release,
         name=name,
         image_type=image_type,
+        architecture=arch,
         kernel=kernel,
         initrd=initrd,
         kernel_arguments=append,

@@ -84,6 +84,21 @@ def test_an_added_disk_is_told_to_programs_as_the_list_tells_it(cli: CommandLine
     assert added in json.loads(cli.run("local", "image", "list", "--json").stdout)
 
 
+def test_an_image_for_arm64_is_built_and_exported_and_added(cli: CommandLine, mmdebstrap: Path) -> None:
+    archive = cli.home / "root.tar"
+    write_archive(archive, [*BOOT_FILES, *LOADER_FILES])
+    mmdebstrap.write_text(f'#!/bin/sh\nfor word; do case "$word" in */root.tar) cp "{archive}" "$word";; esac; done\n')
+    (mmdebstrap.parent / "arch-test").write_text("#!/bin/sh\n")
+    (mmdebstrap.parent / "arch-test").chmod(0o755)
+    image = json.loads(cli.run("local", "image", "build", "--arch", "arm64", "--json").stdout)
+    assert (image["architecture"], image["boot_mode"]) == ("arm64", "uefi")
+    copy = cli.home / "copy.qcow2"
+    cli.run("local", "image", "export", image["image_id"], "--file", str(copy))
+    add = ("local", "image", "add", "--release", "12", "--name", "mine", "--arch", "arm64", "--file", str(copy))
+    added = json.loads(cli.run(*add, "--json").stdout)
+    assert (added["name"], added["architecture"], added["boot_mode"]) == ("mine", "arm64", "uefi")
+
+
 def test_a_built_image_is_told_to_programs_apart_from_how_it_was_built(cli: CommandLine, mmdebstrap: Path) -> None:
     archive = cli.home / "root.tar"
     write_archive(archive, [*BOOT_FILES, *LOADER_FILES])

@@ -1,4 +1,6 @@
-"""The partition table and boot loader of built disks: GPT with GRUB for BIOS and UEFI, as on public cloud images.
+"""The partition table and boot loader of built disks: GPT with GRUB, as on public cloud images.
+
+On x86_64, GRUB starts by BIOS and UEFI; on arm64, which has no BIOS, by UEFI.
 
 The layout is Ubuntu's, with /boot in a partition of its own: nothing writes to it unless a kernel or the boot loader
 changes. The contents of the boot partitions therefore tell whether the loader still starts the kernel of the build.
@@ -21,9 +23,6 @@ from pycloudlib.local.images.boot_mode import BOOT_CODE
 from pycloudlib.local.images.guest_file import GuestFile
 
 SECTOR = qemu_img.SECTOR
-
-PACKAGES = ("fdisk", "grub-cloud-amd64")
-"""The boot loader's packages, as in Debian's own cloud images, and the program that growpart runs."""
 
 PROGRAMS = ("mcopy", "mformat", "mmd", "sfdisk")
 """The programs that `partition` and `install` run."""
@@ -113,17 +112,73 @@ GRUB_CMDLINE_LINUX='{arguments} $extra'
     )
 
 
-PREPARE = "; ".join(
-    (
-        "set -e",
-        'cd "$1"',
-        "mkdir -p boot/grub/i386-pc boot/efi",
-        f"cp {_GRUB}/i386-pc/*.mod {_GRUB}/i386-pc/*.lst {_GRUB}/i386-pc/boot.img boot/grub/i386-pc",
-        # The prefix refers to the disk that the firmware started: another one may have the same label.
-        f"chroot . grub-mkimage -O i386-pc -o /boot/{_CORE} -p '(,gpt{BOOT.number})/grub' {_CORE_MODULES}",
-    )
-)
-"""The shell command that prepares GRUB in the root directory ($1) after the installation of the packages."""
+@dataclass(frozen=True)
+class Loader:
+    """The boot loader of an architecture.
+
+    Args:
+        packages: Debian's packages of the loader, and the one of the program that growpart runs.
+        console: the kernel's serial console.
+        prepare: the shell command that prepares GRUB in the root directory ($1) after the installation of the packages.
+        efi_files: the files in the root directory that UEFI starts, and their names in the EFI system partition.
+        has_bios: whether a BIOS starts it as well.
+    """
+
+    packages: tuple[str, ...]
+    console: str
+    prepare: str
+    efi_files: tuple[tuple[str, str], ...]
+    has_bios: bool
+
+    def install(self, root: Path, boot: Path, disk: Path, run: Run) -> None:
+        """Install GRUB to a partitioned raw disk.
+
+        Args:
+            root: the root directory.
+            boot: the directory /boot, after `prepare`.
+            disk: the file of the disk.
+            run: runs a program.
+
+        Raises:
+            ImageError: the loader does not fit, or a program failed.
+        """
+        if self.has_bios:
+            _install_bios(boot, disk)
+        _install_efi({root / source: name for source, name in self.efi_files}, disk, run)
+
+
+LOADERS = {
+    "x86_64": Loader(
+        # The loader of Debian's own cloud images.
+        packages=("fdisk", "grub-cloud-amd64"),
+        console="ttyS0",
+        prepare="; ".join(
+            (
+                "set -e",
+                'cd "$1"',
+                "mkdir -p boot/grub/i386-pc boot/efi",
+                f"cp {_GRUB}/i386-pc/*.mod {_GRUB}/i386-pc/*.lst {_GRUB}/i386-pc/boot.img boot/grub/i386-pc",
+                # The prefix refers to the disk that the firmware started: another one may have the same label.
+                f"chroot . grub-mkimage -O i386-pc -o /boot/{_CORE} -p '(,gpt{BOOT.number})/grub' {_CORE_MODULES}",
+            )
+        ),
+        # With shim, for UEFI with and without Secure Boot.
+        efi_files=(
+            ("usr/lib/shim/shimx64.efi.signed", "::/EFI/BOOT/BOOTX64.EFI"),
+            (f"{_GRUB}/x86_64-efi-signed/grubx64.efi.signed", "::/EFI/BOOT/grubx64.efi"),
+        ),
+        has_bios=True,
+    ),
+    "arm64": Loader(
+        # Debian 12 has no grub-cloud-arm64.
+        packages=("fdisk", "grub-efi-arm64-bin", "grub2-common"),
+        console="ttyAMA0",
+        prepare='set -e; cd "$1"; mkdir -p boot/grub boot/efi',
+        efi_files=((f"{_GRUB}/arm64-efi/monolithic/grubaa64.efi", "::/EFI/BOOT/BOOTAA64.EFI"),),
+        has_bios=False,
+    ),
+}
+"""The boot loaders by EC2's names of the architectures."""
 
 
 def menu(kernel: str, initrd: str, arguments: str) -> str:
@@ -180,22 +235,6 @@ def partition(disk: Path, run: Run) -> None:
     run(["sh", "-c", 'echo "$1" | sfdisk --quiet "$0"', str(disk), script], what="cannot partition the disk")
 
 
-def install(root: Path, boot: Path, disk: Path, run: Run) -> None:
-    """Install GRUB to a partitioned raw disk, for BIOS, and for UEFI with or without Secure Boot.
-
-    Args:
-        root: the root directory.
-        boot: the directory /boot, after `PREPARE`.
-        disk: the file of the disk.
-        run: runs a program.
-
-    Raises:
-        ImageError: the loader does not fit, or a program failed.
-    """
-    _install_bios(boot, disk)
-    _install_efi(root, disk, run)
-
-
 def _install_bios(boot: Path, disk: Path) -> None:
     first = bytearray((boot / "grub/i386-pc/boot.img").read_bytes())
     core = bytearray((boot / _CORE).read_bytes())
@@ -210,19 +249,15 @@ def _install_bios(boot: Path, disk: Path) -> None:
         file.write(core)
 
 
-def _install_efi(root: Path, disk: Path, run: Run) -> None:
+def _install_efi(files: dict[Path, str], disk: Path, run: Run) -> None:
     efi_menu = disk.with_name("efi-grub.cfg")
     efi_menu.write_text(_EFI_MENU)
     image = f"{disk}@@{EFI_SYSTEM.offset}"
-    files = {
-        root / "usr/lib/shim/shimx64.efi.signed": "::/EFI/BOOT/BOOTX64.EFI",
-        root / _GRUB / "x86_64-efi-signed/grubx64.efi.signed": "::/EFI/BOOT/grubx64.efi",
-        efi_menu: "::/EFI/debian/grub.cfg",
-    }
     commands = [
         ["mformat", "-i", image, "-v", "EFI", "-T", str(EFI_SYSTEM.sectors), "-h", "64", "-s", "32", "::"],
         ["mmd", "-i", image, "::/EFI", "::/EFI/BOOT", "::/EFI/debian"],
         *(["mcopy", "-i", image, str(source), name] for source, name in files.items()),
+        ["mcopy", "-i", image, str(efi_menu), "::/EFI/debian/grub.cfg"],
     ]
     for command in commands:
         run(command, what="cannot write the EFI system partition")

@@ -25,8 +25,9 @@ from pathlib import Path
 from pycloudlib.errors import ImageError, InvalidArgumentError, MissingPrerequisiteError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.images import apt_sources, boot_loader, guest_files, guest_network
+from pycloudlib.local.images.boot_mode import LEGACY_BIOS, UEFI
 from pycloudlib.local.images.catalog import Catalog, Entry, Image, timestamp
-from pycloudlib.local.images.distributions import SELF, distribution
+from pycloudlib.local.images.distributions import NAMED, SELF, distribution
 from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import TIDY_UP, write_archive
 from pycloudlib.local.prerequisites import install_command, require_all
@@ -49,7 +50,6 @@ ROOM_FOR_MMDEBSTRAP = 1000 * qemu_img.MIB
 
 _KERNEL_SETTINGS = " ".join(
     (
-        "console=ttyS0",
         # As in Debian's own AMIs: never time out on a slow volume.
         "nvme_core.io_timeout=4294967295",
         # Otherwise the kernel reserves I/O ports behind each empty slot, though no device has any.
@@ -61,15 +61,13 @@ _KERNEL_SETTINGS = " ".join(
     )
 )
 
-KERNEL_ARGUMENTS = f"root=LABEL=root ro {_KERNEL_SETTINGS}"
-
-PACKAGES = (*guest_files.PACKAGES, *boot_loader.PACKAGES)
-FILES = (*guest_files.GUEST_FILES, boot_loader.MACHINE_ARGUMENTS, boot_loader.defaults(_KERNEL_SETTINGS))
+PACKAGES = guest_files.PACKAGES
+FILES = (*guest_files.GUEST_FILES, boot_loader.MACHINE_ARGUMENTS)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What the image of one release has besides `PACKAGES` and `FILES`.
+    """What the image of one release has besides `PACKAGES`, `FILES`, and the kernel and loader of its architecture.
 
     Args:
         packages: further packages.
@@ -93,12 +91,14 @@ class Recipe:
         name: the name of an image of one's own; None for the distribution's names (default).
         include: further packages; default none.
         customize: the text of a program that runs in the image at the end; empty for none (default).
+        architecture: "x86_64" (default) or "arm64".
     """
 
     codename: str
     name: str | None = None
     include: tuple[str, ...] = ()
     customize: str = ""
+    architecture: str = "x86_64"
 
     @property
     def variant(self) -> Variant:
@@ -108,14 +108,39 @@ class Recipe:
     @property
     def packages(self) -> tuple[str, ...]:
         """All packages that the build names."""
-        return (*PACKAGES, *self.variant.packages, *self.include)
+        kernel = f"linux-image-cloud-{NAMED[self.architecture]}"
+        return (*PACKAGES, kernel, *self.loader.packages, *self.variant.packages, *self.include)
+
+    @property
+    def files(self) -> tuple[GuestFile, ...]:
+        """The guest's own files."""
+        return (*FILES, boot_loader.defaults(self._kernel_settings), *self.variant.files)
+
+    @property
+    def loader(self) -> boot_loader.Loader:
+        """The boot loader."""
+        return boot_loader.LOADERS[self.architecture]
+
+    @property
+    def has_boot_snapshots(self) -> bool:
+        """Whether boot snapshots support the image."""
+        return self.variant.has_boot_snapshots and self.architecture == "x86_64"
+
+    @property
+    def kernel_arguments(self) -> str:
+        """The kernel command line."""
+        return f"root=LABEL=root ro {self._kernel_settings}"
+
+    @property
+    def _kernel_settings(self) -> str:
+        return f"console={self.loader.console} {_KERNEL_SETTINGS}"
 
     @property
     def digest(self) -> str:
         """A hash of the inputs, which changes when the resulting image would."""
-        layout = (boot_loader.PARTITIONS, boot_loader.PREPARE, boot_loader.menu("", "", ""), DISK_SIZE)
+        layout = (boot_loader.PARTITIONS, self.loader, boot_loader.menu("", "", ""), DISK_SIZE)
         warm_start = (initramfs.FILES, initramfs.MAKE_INITRD)
-        parts = (self, self.variant, PACKAGES, FILES, warm_start, TIDY_UP, KERNEL_ARGUMENTS, layout)
+        parts = (self, self.variant, self.packages, self.files, warm_start, TIDY_UP, self.kernel_arguments, layout)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
@@ -127,6 +152,9 @@ VARIANTS = {
 
 _PROGRAM = "usr/local/sbin/customize-image"
 """The path of a program that customizes the image, while it runs."""
+
+HOST_ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
+"""EC2's names of architectures, by the kernel's."""
 
 KEYRINGS = (
     Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
@@ -144,6 +172,7 @@ def build(
     catalogue: Catalog,
     *,
     release: str = "bookworm",
+    architecture: str = "x86_64",
     name: str | None = None,
     include: Sequence[str] = (),
     customize: Path | None = None,
@@ -152,11 +181,13 @@ def build(
 ) -> Image:
     """Build the default image of a release, or an image of one's own. No-op if the catalog has it, by the same recipe.
 
-    The build needs no root privileges if the host allows unprivileged user namespaces, or has fakechroot.
+    The build needs no root privileges if the host allows unprivileged user namespaces, or has fakechroot. It runs the
+    packages' scripts, so a host of another architecture must be able to emulate this one.
 
     Args:
         catalogue: the catalog to add the image to.
         release: "bookworm" or "12" (default), "trixie" or "13".
+        architecture: "x86_64" (default) or "arm64".
         name: the name of an image of one's own, offered by account 123456789012; default the distribution's names.
         include: further packages; default none. They need a name.
         customize: a program that runs in the image at the end of the build, as root; default none. It needs a name.
@@ -167,21 +198,23 @@ def build(
         The daily AMI; the disk is also offered as a release AMI. With a name, the only AMI.
 
     Raises:
-        InvalidArgumentError: packages or a program are given without a name.
+        InvalidArgumentError: packages or a program are given without a name, or the architecture is unknown.
         ImageError: the release cannot be built, the name is taken by another image, or mmdebstrap failed; the message
             has its last output.
-        MissingPrerequisiteError: a program is not installed.
+        MissingPrerequisiteError: a program is not installed, or the host cannot run programs of the architecture.
         LocalEC2Error: the disk has too little space.
     """
     if (include or customize) and name is None:
         raise InvalidArgumentError("an image with further packages or a program needs a name of its own")
+    if architecture not in boot_loader.LOADERS:
+        raise InvalidArgumentError(f"unknown architecture {architecture!r}; allowed: {', '.join(boot_loader.LOADERS)}")
     codename = distribution(release).release
     if codename not in VARIANTS:
         raise ImageError(
             f"cannot build {release!r}: only {', '.join(VARIANTS)} can be built; "
             "add a disk image of it with `pycloudlib local image add --release NAME --file DISK`"
         )
-    recipe = Recipe(codename, name, tuple(include), _program(customize) if customize else "")
+    recipe = Recipe(codename, name, tuple(include), _program(customize) if customize else "", architecture)
     built = _newest_built(catalogue, recipe)
     if built is not None and not force:
         if built.recipe == recipe.digest:
@@ -189,6 +222,7 @@ def build(
             return built
         progress(f"{built.name} exists, but was built by another version")
     programs = require_programs()
+    require_emulation(architecture)
     require_room(catalogue.directory)
     with catalogue.new_entry() as partial:
         return _build(catalogue, recipe, partial, programs, _with_seconds(progress))
@@ -208,8 +242,9 @@ def _newest_built(catalogue: Catalog, recipe: Recipe) -> Image | None:
     def has_its_name(image: Image) -> bool:
         return image.name == recipe.name if recipe.name else image.owner_id != SELF
 
-    of_release = (image for image in catalogue.images() if image.source == "built" and image.release == recipe.codename)
-    return next(filter(has_its_name, of_release), None)
+    kind = ("built", recipe.codename, recipe.architecture)
+    of_kind = (image for image in catalogue.images() if (image.source, image.release, image.architecture) == kind)
+    return next(filter(has_its_name, of_kind), None)
 
 
 def require_programs() -> dict[str, Path]:
@@ -227,6 +262,26 @@ def require_programs() -> dict[str, Path]:
             + install_command(["debian-archive-keyring"])
         )
     return programs
+
+
+def require_emulation(architecture: str) -> None:
+    """Require that the host runs programs of an architecture. No-op for its own.
+
+    Args:
+        architecture: "x86_64" or "arm64".
+
+    Raises:
+        MissingPrerequisiteError: the host cannot run them, or it is unknown whether it can.
+    """
+    if HOST_ARCHITECTURES.get(os.uname().machine) == architecture:
+        return
+    arch_test = require_all(["arch-test"], f"to build an image for {architecture}")["arch-test"]
+    if subprocess.run([str(arch_test), NAMED[architecture]], capture_output=True, check=False).returncode != 0:
+        raise MissingPrerequisiteError(
+            f"this host cannot run programs for {architecture}, so it cannot build an image for it: as root, run "
+            "`apt-get install -y qemu-user-static binfmt-support`; in a container, also "
+            "`mount -t binfmt_misc none /proc/sys/fs/binfmt_misc` and `update-binfmts --enable`"
+        )
 
 
 def require_room(directory: Path) -> None:
@@ -254,10 +309,10 @@ def _build(catalogue: Catalog, recipe: Recipe, partial: Path, programs: dict[str
         (root / "boot").rename(boot)
         (root / "boot").mkdir()
         kernel, initrd = _newest(boot, "vmlinuz-*"), _newest(boot, "initrd.img-*")
-        (boot / "grub/grub.cfg").write_text(boot_loader.menu(kernel.name, initrd.name, KERNEL_ARGUMENTS))
+        (boot / "grub/grub.cfg").write_text(boot_loader.menu(kernel.name, initrd.name, recipe.kernel_arguments))
         shutil.copyfile(kernel, partial / "vmlinuz")
         shutil.copyfile(initrd, partial / "initrd")
-        _make_disk(root, boot, partial / "disk.raw", programs)
+        _make_disk(root, boot, partial / "disk.raw", recipe.loader, programs)
     published = distribution(recipe.codename)
     entry = Entry(
         release=recipe.codename,
@@ -268,8 +323,10 @@ def _build(catalogue: Catalog, recipe: Recipe, partial: Path, programs: dict[str
         kernel="vmlinuz",
         initrd="initrd",
         warm_initrd=warm_initrd,
-        kernel_arguments=boot_loader.command_line(kernel.name, KERNEL_ARGUMENTS),
+        kernel_arguments=boot_loader.command_line(kernel.name, recipe.kernel_arguments),
         has_boot_loader=True,
+        architecture=recipe.architecture,
+        boot_mode=LEGACY_BIOS if recipe.loader.has_bios else UEFI,
         user_mode_arguments=recipe.variant.user_mode_arguments,
         root_device_name=published.root_device_name,
         username=published.username,
@@ -285,11 +342,11 @@ def _make_archive(recipe: Recipe, work: Path, programs: dict[str, Path], progres
     """Install the packages with mmdebstrap, adding the guest's own files before and after."""
     files = work / "guest-files.tar"
     put_in = f"tar-in {shlex.quote(str(files))} /"
-    write_archive(files, (*FILES, *recipe.variant.files))
+    write_archive(files, recipe.files)
     hooks = [
         *(_program_hooks(work, recipe.customize) if recipe.customize else []),
-        *(_boot_snapshot_hooks(work) if recipe.variant.has_boot_snapshots else []),
-        *(boot_loader.PREPARE, TIDY_UP, put_in),
+        *(_boot_snapshot_hooks(work) if recipe.has_boot_snapshots else []),
+        *(recipe.loader.prepare, TIDY_UP, put_in),
     ]
     sources = work / "sources.list"
     sources.write_text(apt_sources.host_mirrors(recipe.codename) or "")
@@ -297,7 +354,8 @@ def _make_archive(recipe: Recipe, work: Path, programs: dict[str, Path], progres
     options.write_text(apt_sources.host_options())
     command = [
         *_contained(programs),
-        *(str(programs["mmdebstrap"]), "--variant=minbase", "--architectures=amd64", "--format=tar"),
+        *(str(programs["mmdebstrap"]), "--variant=minbase", "--format=tar"),
+        f"--architectures={NAMED[recipe.architecture]}",
         *("--include", ",".join(recipe.packages), "--aptopt", str(options)),
         # Before the packages: installing them builds the initrd, which depends on these files.
         *("--essential-hook", put_in),
@@ -400,7 +458,7 @@ def _unpack(work: Path, programs: dict[str, Path]) -> Path:
     return root
 
 
-def _make_disk(root: Path, boot: Path, disk: Path, programs: dict[str, Path]) -> None:
+def _make_disk(root: Path, boot: Path, disk: Path, loader: boot_loader.Loader, programs: dict[str, Path]) -> None:
     """Write the directory trees to the partitions of a raw disk, and install the boot loader."""
     with disk.open("wb") as file:
         file.truncate(DISK_SIZE)
@@ -410,7 +468,7 @@ def _make_disk(root: Path, boot: Path, disk: Path, programs: dict[str, Path]) ->
         options = ["-L", tree.name, "-E", f"offset={place.offset}", "-d", str(tree)]
         command = [str(programs["mke2fs"]), "-q", "-F", "-t", "ext4", *options, str(disk), f"{size // 1024}k"]
         _run([*_as_root(root.parent, programs), *command], what="cannot write the disk")
-    boot_loader.install(root, boot, disk, _run)
+    loader.install(root, boot, disk, _run)
 
 
 def _as_root(work: Path, programs: dict[str, Path]) -> list[str]:

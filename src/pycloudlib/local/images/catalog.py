@@ -24,10 +24,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pycloudlib.errors import ImageError, LocalEC2Error
+from pycloudlib.errors import ImageError, InvalidArgumentError, LocalEC2Error
 from pycloudlib.local import qemu_img
-from pycloudlib.local.images.boot_mode import LEGACY_BIOS, boot_mode_of
-from pycloudlib.local.images.distributions import GENERIC, SELF, Distribution, Offer, distribution
+from pycloudlib.local.images.boot_mode import LEGACY_BIOS, UEFI, boot_mode_of
+from pycloudlib.local.images.distributions import GENERIC, NAMED, SELF, Distribution, Offer, distribution
 from pycloudlib.local.images.usage import unused
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Image:
         name: the AMI's name.
         owner_id: the account that publishes the AMI.
         description: the AMI's description.
-        architecture: the architecture, "x86_64".
+        architecture: the architecture: "x86_64" or "arm64".
         creation_date: the creation date in the format of DescribeImages: ISO 8601 in UTC.
         disk: the disk's file.
         format: the disk's format in QEMU's terms.
@@ -188,6 +188,7 @@ class Catalog:
         release: str,
         name: str | None = None,
         image_type: str = GENERIC,
+        architecture: str = "x86_64",
         kernel: Path | None = None,
         initrd: Path | None = None,
         kernel_arguments: str = "",
@@ -201,6 +202,7 @@ class Catalog:
                 under that name.
             name: the name of a single AMI, offered by account 123456789012; default the distribution's names.
             image_type: the image type, one of `distributions.IMAGE_TYPES`; default "generic".
+            architecture: "x86_64" (default) or "arm64".
             kernel: the kernel for direct boot; default the disk's boot loader.
             initrd: the initrd of the kernel; default none.
             kernel_arguments: the kernel command line; default empty.
@@ -212,7 +214,7 @@ class Catalog:
         Raises:
             ImageError: the file is not a disk image, or has no boot loader while no kernel is given; the name is taken;
                 or both a name and a type are given.
-            InvalidArgumentError: the release has no images of the type.
+            InvalidArgumentError: the release has no images of the type, or the architecture is unknown.
             LocalEC2Error: the disk has too little space, or the directory is not writable.
         """
         info = qemu_img.inspect(disk_file)
@@ -221,7 +223,9 @@ class Catalog:
         if not published.release:
             raise ImageError("an image needs a release: a code name, a version number, or a name of your own")
         published.require_type(image_type)
-        boot_mode = LEGACY_BIOS if kernel else boot_mode_of(disk_file, info.format)
+        if architecture not in NAMED:
+            raise InvalidArgumentError(f"unknown architecture {architecture!r}; allowed: {', '.join(NAMED)}")
+        boot_mode = _boot_mode(disk_file, info.format, architecture, kernel)
         if name and image_type != GENERIC:
             raise ImageError(f"an image named {name!r} has only that name: omit the type")
         with self.new_entry() as partial:
@@ -237,6 +241,7 @@ class Catalog:
                 root_device_name=published.root_device_name,
                 username=published.username if username is None else username,
                 source="added",
+                architecture=architecture,
                 boot_mode=boot_mode,
             )
             return self.commit(partial, entry, name=name, image_type=image_type)
@@ -435,8 +440,27 @@ def _free_offers(entry: Entry, image_type: str, taken: set[str]) -> tuple[Offer,
     """Return the distribution's offers, numbered if an image of the same time has their names."""
     published: Distribution = distribution(entry.release)
     created = datetime.strptime(entry.created, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
-    tries = (published.offers(created, image_type=image_type, repeat=repeat) for repeat in range(len(taken) + 1))
+    tries = (
+        published.offers(created, image_type=image_type, repeat=repeat, architecture=entry.architecture)
+        for repeat in range(len(taken) + 1)
+    )
     return next(offers for offers in tries if not taken & {offer.name for offer in offers})
+
+
+def _boot_mode(disk_file: Path, format_name: str, architecture: str, kernel: Path | None) -> str:
+    """Return the boot mode of a disk to add.
+
+    Raises:
+        ImageError: the disk has no boot loader for its architecture, while no kernel is given.
+    """
+    if kernel:
+        return UEFI if architecture == "arm64" else LEGACY_BIOS
+    boot_mode = boot_mode_of(disk_file, format_name)
+    if architecture != "arm64":
+        return boot_mode
+    if boot_mode == LEGACY_BIOS:
+        raise ImageError(f"{disk_file} has no EFI system partition, by which arm64 boots: is it for x86_64?")
+    return UEFI
 
 
 def _take_disk(disk_file: Path, partial: Path, info: qemu_img.DiskInfo) -> str:

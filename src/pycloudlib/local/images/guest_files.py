@@ -19,7 +19,6 @@ PACKAGES = (
     "initramfs-tools",
     "iproute2",
     "less",
-    "linux-image-cloud-amd64",
     "locales",  # without it, cloud-init's status is "error"
     "netbase",
     "openssh-server",

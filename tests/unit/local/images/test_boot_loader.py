@@ -10,7 +10,8 @@ import pytest
 from pycloudlib.errors import ImageError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.images import boot_loader
-from pycloudlib.local.images.boot_loader import BIOS_BOOT, BOOT, EFI_SYSTEM, ROOT, SECTOR
+from pycloudlib.local.images.boot_loader import BIOS_BOOT, BOOT, EFI_SYSTEM, LOADERS, ROOT, SECTOR
+from pycloudlib.local.images.boot_mode import boot_mode_of
 from pycloudlib.local.prerequisites import find
 
 PROGRAMS = ("qemu-img", "qemu-io", *boot_loader.PROGRAMS)
@@ -39,6 +40,7 @@ def trees(tmp_path: Path) -> tuple[Path, Path]:
         boot / "grub/i386-pc/core.img": CORE,
         root / "usr/lib/shim/shimx64.efi.signed": b"shim",
         root / "usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed": b"signed GRUB",
+        root / "usr/lib/grub/arm64-efi/monolithic/grubaa64.efi": b"GRUB for arm64",
     }
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def built(tmp_path: Path, trees: tuple[Path, Path]) -> Path:
     with disk.open("wb") as file:
         file.truncate(DISK_SIZE)
     boot_loader.partition(disk, run)
-    boot_loader.install(*trees, disk, run)
+    LOADERS["x86_64"].install(*trees, disk, run)
     return disk
 
 
@@ -102,10 +104,23 @@ def test_uefi_finds_shim_and_grub(built: Path, tmp_path: Path) -> None:
     assert "--label boot" in menu
 
 
+def test_arm64_boots_by_uefi_only(tmp_path: Path, trees: tuple[Path, Path]) -> None:
+    disk = tmp_path / "arm64.raw"
+    with disk.open("wb") as file:
+        file.truncate(DISK_SIZE)
+    boot_loader.partition(disk, run)
+    LOADERS["arm64"].install(*trees, disk, run)
+    assert boot_mode_of(disk, "raw") == "uefi"
+    image = f"{disk}@@{EFI_SYSTEM.offset}"
+    run(["mcopy", "-i", image, "::/EFI/BOOT/BOOTAA64.EFI", str(tmp_path / "copy")], what="cannot read")
+    assert (tmp_path / "copy").read_bytes() == b"GRUB for arm64"
+    assert "--label boot" in run(["mtype", "-i", image, "::/EFI/debian/grub.cfg"], what="cannot read")
+
+
 def test_a_loader_that_does_not_fit_is_refused(built: Path, trees: tuple[Path, Path]) -> None:
     (trees[1] / "grub/i386-pc/core.img").write_bytes(bytes(BIOS_BOOT.size + 1))
     with pytest.raises(ImageError, match="does not fit into its partition"):
-        boot_loader.install(*trees, built, run)
+        LOADERS["x86_64"].install(*trees, built, run)
 
 
 def test_an_untouched_disk_starts_the_kernel_of_the_build(overlay: Path, built: Path) -> None:

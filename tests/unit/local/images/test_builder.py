@@ -47,8 +47,12 @@ def bin_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def stand_in(bin_dir: Path, script: str) -> None:
     """Put a script in mmdebstrap's place, which takes a mirror, half a minute and 500 MB."""
-    (bin_dir / "mmdebstrap").write_text(f"#!/bin/sh\n{script}\n")
-    (bin_dir / "mmdebstrap").chmod(0o755)
+    program(bin_dir, "mmdebstrap", script)
+
+
+def program(bin_dir: Path, name: str, script: str) -> None:
+    (bin_dir / name).write_text(f"#!/bin/sh\n{script}\n")
+    (bin_dir / name).chmod(0o755)
 
 
 def root_archive(path: Path, boot_files: tuple[str, ...] = BOOT_FILES) -> Path:
@@ -235,6 +239,47 @@ def test_debian_13_has_netplan_and_no_program_for_its_network(
     assert "ifupdown" not in words.read_text()
     with tarfile.open(files) as archived:
         assert [name for name in archived.getnames() if "ec2-interface" in name] == []
+
+
+@needs_mke2fs
+def test_an_image_for_arm64_boots_by_uefi_on_its_own_console(catalogue: Catalog, bin_dir: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words"
+    stand_in(bin_dir, f"""echo "$@" >{words}; {that_gives(root_archive(tmp_path / "root.tar"))}""")
+    program(bin_dir, "arch-test", "exit 0")
+    image = builder.build(catalogue, architecture="arm64")
+    assert (image.architecture, image.boot_mode, image.warm_initrd) == ("arm64", "uefi", None)
+    assert image.name.startswith("debian-12-arm64-daily-")
+    assert "console=ttyAMA0" in image.kernel_arguments
+    assert {"--architectures=arm64"} < set(words.read_text().split())
+    assert "linux-image-cloud-arm64" in words.read_text()
+    assert "amd64" not in words.read_text()
+    assert "console=ttyAMA0" in debugfs(image.disk, "cat /grub/grub.cfg", boot_loader.BOOT)
+    of_x86_64 = builder.build(catalogue)
+    assert (of_x86_64.architecture, of_x86_64.boot_mode) == ("x86_64", "legacy-bios")
+    assert builder.build(catalogue, architecture="arm64") == image
+
+
+def test_a_host_that_cannot_run_the_packages_scripts_is_told_what_to_do(
+    bin_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "HOST_ARCHITECTURES", {})
+    program(bin_dir, "arch-test", "exit 1")
+    with pytest.raises(MissingPrerequisiteError, match=r"cannot run programs for arm64.*qemu-user-static.*binfmt_misc"):
+        builder.require_emulation("arm64")
+    monkeypatch.setenv("PATH", str(bin_dir / "empty"))
+    with pytest.raises(MissingPrerequisiteError, match=r"to build an image for arm64.*apt-get install -y arch-test"):
+        builder.require_emulation("arm64")
+
+
+def test_the_hosts_own_architecture_needs_no_emulation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(builder, "HOST_ARCHITECTURES", {os.uname().machine: "arm64"})
+    builder.require_emulation("arm64")
+
+
+def test_an_unknown_architecture_is_refused_with_the_known(catalogue: Catalog) -> None:
+    with pytest.raises(InvalidArgumentError, match="unknown architecture 'riscv64'; allowed: x86_64, arm64"):
+        builder.build(catalogue, architecture="riscv64")
 
 
 @needs_mke2fs

@@ -61,6 +61,31 @@ def test_an_added_disk_is_copied_and_described(catalogue: Catalog, disk: Path) -
     assert leftovers(catalogue) == []
 
 
+def efi_disk(path: Path) -> Path:
+    """A disk whose only loader is in an EFI system partition."""
+    entry = bytes(4) + b"\xef" + bytes(11)
+    path.write_bytes(bytes(446) + entry + bytes(48) + b"\x55\xaa")
+    os.truncate(path, MIB)
+    return path
+
+
+def test_a_disk_for_arm64_boots_by_uefi_under_the_names_of_arm64(
+    catalogue: Catalog, disk: Path, tmp_path: Path
+) -> None:
+    image = catalogue.add(efi_disk(tmp_path / "efi.img"), release="bookworm", architecture="arm64")
+    assert (image.architecture, image.boot_mode) == ("arm64", "uefi")
+    assert image.name.startswith("debian-12-arm64-daily-20")
+    with_kernel = catalogue.add(disk, release="bookworm", architecture="arm64", kernel=disk)
+    assert (with_kernel.architecture, with_kernel.boot_mode) == ("arm64", "uefi")
+    with pytest.raises(ImageError, match=r"my\.img has no EFI system partition, by which arm64 boots"):
+        catalogue.add(disk, release="bookworm", architecture="arm64")
+
+
+def test_an_unknown_architecture_is_refused_with_the_known(catalogue: Catalog, disk: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="unknown architecture 'riscv64'; allowed: x86_64, arm64"):
+        catalogue.add(disk, release="bookworm", architecture="riscv64")
+
+
 @pytest.mark.parametrize("release", ["bookworm", "12", "Bookworm"])
 def test_one_debian_disk_is_offered_as_a_daily_and_as_a_release(catalogue: Catalog, disk: Path, release: str) -> None:
     catalogue.add(disk, release=release)
