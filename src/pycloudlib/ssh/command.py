@@ -17,8 +17,9 @@ from pycloudlib.errors import InvalidArgumentError, LoginShellError, PycloudlibT
 from pycloudlib.result import Result
 from pycloudlib.ssh.command_line import NO_STDIN, command_line, encoded
 from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.connection_faults import FOREIGN_ERRORS, reason
 from pycloudlib.ssh.errors import CommandTimeoutError, SSHConnectionError
-from pycloudlib.ssh.transport import FOREIGN_ERRORS, Transport, reason
+from pycloudlib.ssh.transport import Transport
 from pycloudlib.waiting import timed_out
 
 logger = logging.getLogger(__name__)
@@ -102,17 +103,17 @@ def run(
         # Do not send EOF: if the command has exited meanwhile, sshd treats that as a protocol violation and
         # disconnects.
         line += NO_STDIN
-    what = shown(command, description, no_log=no_log)
-    logger.debug("%s: %s", connection.target, what)
+    shown_command = shown(command, description, no_log=no_log)
+    logger.debug("%s: %s", connection.target, shown_command)
     deadline = deadline or Deadline.never()
     if timeout is not None:
         deadline = deadline.at_most(timeout)
     if deadline.has_passed:
         # Do not start a command whose deadline has passed.
-        raise not_started(what, deadline, timed_out(f"a session on {connection.target}", deadline))
+        raise not_started(shown_command, deadline, timed_out(f"a session on {connection.target}", deadline))
 
     def send(line: str) -> Result:
-        return _sent(connection, line, data, what, deadline, get_pty=get_pty, on_output=on_output)
+        return _sent(connection, line, data, shown_command, deadline, get_pty=get_pty, on_output=on_output)
 
     result = send(line)
     if line.startswith(EXEC) and is_restricted(connection, result, deadline):
@@ -153,7 +154,7 @@ def _sent(
     connection: Connection,
     line: str,
     data: bytes | None,
-    what: str,
+    shown_command: str,
     deadline: Deadline,
     *,
     get_pty: bool = False,
@@ -164,17 +165,17 @@ def _sent(
     try:
         with connection.session(deadline) as channel:
             streams = _Streams(channel, on_output)
-            with _closed_at(deadline, channel, lambda: _timed_out(what, deadline, streams.last_output)):
+            with _closed_at(deadline, channel, lambda: _timed_out(shown_command, deadline, streams.last_output)):
                 try:
                     status = _converse(channel, line, data, streams, deadline, get_pty=get_pty)
                 except FOREIGN_ERRORS as error:
-                    raise _lost(connection, what, error) from error
+                    raise _lost(connection, shown_command, error) from error
     except (SSHConnectionError, PycloudlibTimeoutError) as error:
         if isinstance(error, CommandTimeoutError) or not deadline.has_passed:
             raise
-        raise not_started(what, deadline, error) from error
+        raise not_started(shown_command, deadline, error) from error
     duration = time.monotonic() - started
-    return Result(streams.stdout, streams.stderr, status, command=what, duration=duration)
+    return Result(streams.stdout, streams.stderr, status, command=shown_command, duration=duration)
 
 
 def shown(command: str | Sequence[str], description: str | None, *, no_log: bool) -> str:

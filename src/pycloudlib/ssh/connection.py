@@ -14,19 +14,18 @@ import paramiko
 from pycloudlib import errors
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import PycloudlibTimeoutError
+from pycloudlib.ssh.connection_faults import FOREIGN_ERRORS, reason
 from pycloudlib.ssh.errors import SSHConnectionError, SSHError
+from pycloudlib.ssh.handshake import log_in
 from pycloudlib.ssh.host_keys import HostKeys
 from pycloudlib.ssh.private_key import load_private_key
 from pycloudlib.ssh.target import Target
 from pycloudlib.ssh.transport import (
-    FOREIGN_ERRORS,
     Transport,
     close_channel,
     close_transport,
     connect_socket,
     is_lost,
-    log_in,
-    reason,
     sending_until,
 )
 from pycloudlib.waiting import timed_out, wait_until

@@ -97,8 +97,8 @@ class HostKeys:
         with self._lock:
             if self.mode == "insecure":
                 return ()
-            known = (self._pinned,) if self._pinned else self._console
-        return tuple(dict.fromkeys(key.kind for key in known))
+            keys = (self._pinned,) if self._pinned else self._console
+        return tuple(dict.fromkeys(key.kind for key in keys))
 
     def learn(self, keys: Iterable[str]) -> None:
         """Replace the learned keys with those that the host printed on its console.
@@ -164,9 +164,9 @@ class HostKeys:
         if key in self._console:
             return
         if self._console:
-            known = ", ".join(map(str, self._console))
+            console_keys = ", ".join(map(str, self._console))
             raise HostKeyError(
-                f"{host} has a host key that is not on its console: {key} is not among {known}",
+                f"{host} has a host key that is not on its console: {key} is not among {console_keys}",
                 hostname=host,
                 got=(key.kind, key.blob),
                 expected=(self._console[0].kind, self._console[0].blob),

@@ -148,14 +148,14 @@ class LocalTree:
         with self._replaced(name) as temporary:
             temporary.symlink_to(target)
 
-    def hard_link(self, name: str, other: str) -> None:
+    def hard_link(self, name: str, target: str) -> None:
         """Create a hard link to an earlier file.
 
         Args:
             name: the path of the link relative to the root.
-            other: the path of the earlier file.
+            target: the path of the earlier file, relative to the root.
         """
-        source = self._place(other)
+        source = self._place(target)
         with self._replaced(name) as temporary:
             os.link(source, temporary, follow_symlinks=False)
 

@@ -75,7 +75,7 @@ class SharedConnection:
         """
         stale = None
         with self._lock:
-            if self._connection is not None and not _same_place(self._connection.target, target):
+            if self._connection is not None and not _same_login(self._connection.target, target):
                 stale, self._connection = self._connection, None
             if self._connection is None:
                 self._connection = Connection(target, self.host_keys)
@@ -92,5 +92,9 @@ class SharedConnection:
             connection.close()
 
 
-def _same_place(one: Target, other: Target) -> bool:
-    return (one.address, one.username, one.private_key_path) == (other.address, other.username, other.private_key_path)
+def _same_login(first: Target, second: Target) -> bool:
+    return (first.address, first.username, first.private_key_path) == (
+        second.address,
+        second.username,
+        second.private_key_path,
+    )

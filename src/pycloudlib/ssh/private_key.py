@@ -55,10 +55,10 @@ def load_private_key(path: Path) -> paramiko.PKey:
 def _version(path: Path) -> FileVersion:
     """Return a value that changes whenever the file does."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise PrivateKeyError(f"private key {path} cannot be read: {error.strerror}") from error
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _load(path: Path) -> paramiko.PKey:

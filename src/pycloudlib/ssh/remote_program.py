@@ -51,13 +51,13 @@ class RemoteProgram:
         Raises:
             HostProtocolError: the login shell did not run the script.
         """
-        seen = b""
-        while self._mark not in seen:
+        output = b""
+        while self._mark not in output:
             piece = self._channel.recv(PIECE_SIZE)
-            seen += piece
-            if not piece or len(seen) > MAX_NOISE_SIZE:
-                raise self._not_run(seen)
-        self.noise, _, self._ahead = seen.partition(self._mark)
+            output += piece
+            if not piece or len(output) > MAX_NOISE_SIZE:
+                raise self._not_run(output)
+        self.noise, _, self._ahead = output.partition(self._mark)
         self._has_begun = True
 
     def read(self, size: int = PIECE_SIZE) -> bytes:
@@ -112,24 +112,24 @@ class RemoteProgram:
         """
         while self.read():
             pass
-        said = b""
+        output = b""
         while piece := self._channel.recv_stderr(PIECE_SIZE):
-            said += piece
+            output += piece
         status = self._channel.recv_exit_status()
         if status == NO_EXIT_STATUS:
             raise EOFError
-        words = "; ".join(said.partition(self._mark)[2].decode(errors="replace").split("\n")).strip("; ")
+        words = "; ".join(output.partition(self._mark)[2].decode(errors="replace").split("\n")).strip("; ")
         if status:
             raise refused_by_host(words or f"exit status {status}")
         return words
 
-    def _not_run(self, seen: bytes) -> Exception:
-        said = seen
-        while len(said) < MAX_NOISE_SIZE and (piece := self._channel.recv_stderr(PIECE_SIZE)):
-            said += piece
-        if not said and self._channel.recv_exit_status() == NO_EXIT_STATUS:
+    def _not_run(self, stdout: bytes) -> Exception:
+        output = stdout
+        while len(output) < MAX_NOISE_SIZE and (piece := self._channel.recv_stderr(PIECE_SIZE)):
+            output += piece
+        if not output and self._channel.recv_exit_status() == NO_EXIT_STATUS:
             return EOFError()
-        return HostProtocolError(f"the login shell ran no sh; it printed {shown(said)}")
+        return HostProtocolError(f"the login shell ran no sh; it printed {shown(output)}")
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def running(connection: Connection, script: str, *arguments: str) -> Iterator[Re
         yield RemoteProgram(channel, mark.encode())
 
 
-def ask(connection: Connection, script: str, *arguments: str) -> list[str]:
+def output_words(connection: Connection, script: str, *arguments: str) -> list[str]:
     """Run a script on the host, and return the words of its output.
 
     Args:
@@ -166,11 +166,11 @@ def ask(connection: Connection, script: str, *arguments: str) -> list[str]:
     """
     with running(connection, script, *arguments) as program:
         program.end_input()
-        answer = b""
+        output = b""
         while piece := program.read():
-            answer += piece
+            output += piece
         program.outcome()
-        return answer.decode(errors="replace").split()
+        return output.decode(errors="replace").split()
 
 
 def shown(output: bytes) -> str:
@@ -194,8 +194,8 @@ def copy(source: BinaryIO, size: int, program: RemoteProgram) -> int:
     Returns:
         The number of missing bytes, if the file is shorter.
     """
-    left = size
-    while left and (piece := source.read(min(left, PIECE_SIZE))):
+    remaining = size
+    while remaining and (piece := source.read(min(remaining, PIECE_SIZE))):
         program.write(piece)
-        left -= len(piece)
-    return left
+        remaining -= len(piece)
+    return remaining

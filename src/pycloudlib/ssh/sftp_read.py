@@ -31,7 +31,7 @@ HEADER = struct.Struct(">IBI")
 
 LENGTH = struct.Struct(">I")
 
-MAX_ANSWER_SIZE = 256 * 1024
+MAX_RESPONSE_SIZE = 256 * 1024
 """The size of the longest valid response in bytes. A longer one is not SFTP."""
 
 
@@ -86,7 +86,7 @@ class SFTPReader:
             if len(todo) >= REQUESTS_AT_ONCE or len(self._in_flight) < REQUESTS_AT_ONCE:
                 self._request(todo)
                 todo = []
-            todo += self._take_answer()
+            todo += self._take_response()
 
     def _request(self, pieces: list[tuple[int, int]]) -> None:
         packets = b""
@@ -99,25 +99,25 @@ class SFTPReader:
         if packets:
             self._channel.sendall(packets)
 
-    def _take_answer(self) -> list[tuple[int, int]]:
+    def _take_response(self) -> list[tuple[int, int]]:
         """Handle one response; return the range to request again after a short read."""
         length, kind, number = HEADER.unpack(self._bytes(HEADER.size))
-        if length > MAX_ANSWER_SIZE or number not in self._in_flight:
-            raise paramiko.SFTPError(f"an answer of {length} bytes to request {number}, which is no SFTP")
-        offset, wanted = self._in_flight.pop(number)
+        if length > MAX_RESPONSE_SIZE or number not in self._in_flight:
+            raise paramiko.SFTPError(f"a response of {length} bytes to request {number}, which is no SFTP")
+        offset, requested = self._in_flight.pop(number)
         if kind == CMD_DATA:
-            (given,) = LENGTH.unpack(self._bytes(LENGTH.size))
-            self._write(offset, given)
-            self._received += given
-            self._at_end = self._at_end or not given
-            return [(offset + given, wanted - given)] if 0 < given < wanted else []
+            (received,) = LENGTH.unpack(self._bytes(LENGTH.size))
+            self._write(offset, received)
+            self._received += received
+            self._at_end = self._at_end or not received
+            return [(offset + received, requested - received)] if 0 < received < requested else []
         if kind != CMD_STATUS:
-            raise paramiko.SFTPError(f"an answer of type {kind}, which is neither data nor a status")
+            raise paramiko.SFTPError(f"a response of type {kind}, which is neither data nor a status")
         self._handle_status(paramiko.Message(self._bytes(length + LENGTH.size - HEADER.size)))
         return []
 
-    def _handle_status(self, answer: paramiko.Message) -> None:
-        code, text = answer.get_int(), answer.get_text()
+    def _handle_status(self, message: paramiko.Message) -> None:
+        code, text = message.get_int(), message.get_text()
         if code == SFTP_PERMISSION_DENIED:
             raise OSError(errno.EACCES, text)
         if code != SFTP_EOF:

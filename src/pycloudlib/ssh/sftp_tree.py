@@ -11,10 +11,10 @@ from pathlib import Path
 import paramiko
 
 from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.connection_faults import FOREIGN_ERRORS
 from pycloudlib.ssh.local_tree import Entry, LocalTree, entries, warn_left_out
 from pycloudlib.ssh.transfer import download, sftp_session, temporary_name, upload
 from pycloudlib.ssh.transfer_faults import RefusedError
-from pycloudlib.ssh.transport import FOREIGN_ERRORS
 
 
 def push(connection: Connection, root: Path, remote: str, mode: int | None) -> None:
@@ -81,16 +81,16 @@ def _pull_folder(
     sftp: paramiko.SFTPClient, remote: str, name: str, status: paramiko.SFTPAttributes, tree: LocalTree
 ) -> None:
     tree.directory(name, stat.S_IMODE(status.st_mode or 0), status.st_mtime or 0)
-    for found in sftp.listdir_attr(remote):
-        inner = posixpath.join(name, found.filename)
-        path = posixpath.join(remote, found.filename)
-        mode = found.st_mode or 0
+    for attributes in sftp.listdir_attr(remote):
+        inner = posixpath.join(name, attributes.filename)
+        path = posixpath.join(remote, attributes.filename)
+        mode = attributes.st_mode or 0
         if stat.S_ISDIR(mode):
-            _pull_folder(sftp, path, inner, found, tree)
+            _pull_folder(sftp, path, inner, attributes, tree)
         elif stat.S_ISLNK(mode):
             tree.link(inner, sftp.readlink(path) or "")
         elif stat.S_ISREG(mode):
-            with tree.file(inner, stat.S_IMODE(mode), found.st_mtime or 0) as target:
+            with tree.file(inner, stat.S_IMODE(mode), attributes.st_mtime or 0) as target:
                 download(sftp, path, target)
         else:
             warn_left_out(path, "it is not a file, a directory, or a link")

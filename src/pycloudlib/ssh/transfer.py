@@ -17,10 +17,10 @@ import paramiko
 
 from pycloudlib.ssh import stream_transfer
 from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.connection_faults import FOREIGN_ERRORS
 from pycloudlib.ssh.remote_program import RemoteProgram, shown
 from pycloudlib.ssh.sftp_read import PIECE_SIZE, SFTPReader
 from pycloudlib.ssh.transfer_faults import IDLE_TIMEOUT, HostProtocolError, RefusedError, translated
-from pycloudlib.ssh.transport import FOREIGN_ERRORS
 
 logger = logging.getLogger(__name__)
 

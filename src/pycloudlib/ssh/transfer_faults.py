@@ -10,8 +10,8 @@ import paramiko
 
 from pycloudlib.errors import SSHError
 from pycloudlib.ssh.connection import Connection
+from pycloudlib.ssh.connection_faults import FOREIGN_ERRORS, reason
 from pycloudlib.ssh.errors import SSHConnectionError, TransferProtocolError, transfer_error
-from pycloudlib.ssh.transport import FOREIGN_ERRORS, reason
 
 IDLE_TIMEOUT = 60.0
 """Seconds without a response of the host before a transfer is aborted."""

@@ -1,4 +1,4 @@
-"""A connection attempt: socket, key exchange, host key verification, and authentication."""
+"""The transport of a connection: its socket, and paramiko's transport with fixes for its races."""
 
 from __future__ import annotations
 
@@ -14,30 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import paramiko
-from paramiko.auth_handler import AuthHandler
 from paramiko.buffered_pipe import BufferedPipe
 from paramiko.common import MSG_CHANNEL_REQUEST, cMSG_GLOBAL_REQUEST
 from paramiko.packet import Packetizer
-from paramiko.ssh_exception import IncompatiblePeer
 
-from pycloudlib import errors
 from pycloudlib.deadline import Deadline
-from pycloudlib.errors import PycloudlibTimeoutError, SSHError
-from pycloudlib.ssh.errors import (
-    HostUnreachableError,
-    SSHAuthenticationError,
-    SSHConnectionError,
-    SSHNegotiationError,
-)
-from pycloudlib.ssh.host_keys import HostKeys
+from pycloudlib.errors import PycloudlibTimeoutError
+from pycloudlib.ssh.connection_faults import FOREIGN_ERRORS, connection_error
+from pycloudlib.ssh.errors import HostUnreachableError
 from pycloudlib.ssh.target import Target
 from pycloudlib.waiting import wait_until
-
-FOREIGN_ERRORS = (paramiko.SSHException, EOFError, OSError)
-"""The exceptions of paramiko for a misbehaving connection or host."""
-
-KEY_EXCHANGE_TIMEOUT = 30.0
-"""Seconds for the key exchange after the identification string; a host under software emulation needs some of them."""
 
 MIN_TIMEOUT = 0.001
 """Minimum seconds for a socket, even at its deadline."""
@@ -107,15 +93,15 @@ def sending_until(deadline: Deadline) -> Iterator[None]:
         _sender.deadline = outer
 
 
-def _silence_unless_asked_for() -> None:
+def _silence_unless_configured() -> None:
     """Suppress paramiko's logs, which have an error with a traceback for every connection attempt to a booting host.
 
     This library raises its own exceptions instead. Respect an explicit level of LOG_NAME, and "paramiko" at DEBUG.
     """
     logger = logging.getLogger(LOG_NAME)
     if logger.level in (logging.NOTSET, SILENT):
-        is_asked_for = logging.NOTSET < logging.getLogger("paramiko").level <= logging.DEBUG
-        level = logging.NOTSET if is_asked_for else SILENT
+        is_configured = logging.NOTSET < logging.getLogger("paramiko").level <= logging.DEBUG
+        level = logging.NOTSET if is_configured else SILENT
         if logger.level != level:
             # Setting the level would invalidate the level caches of all loggers in the process.
             logger.setLevel(level)
@@ -159,15 +145,20 @@ class _ReadAheadSocket(socket.socket):
         return super().recv(max(size, READ_AHEAD_SIZE), flags)
 
 
-def _first(offered: Iterable[str], wanted: Iterable[str]) -> tuple[str, ...]:
-    """Return the offered names, with the wanted ones first."""
+def preferred_first(offered: Iterable[str], preferred: Iterable[str]) -> tuple[str, ...]:
+    """Return the offered names, with the preferred ones first.
+
+    Args:
+        offered: the names of algorithms.
+        preferred: the preferred names; names that are not offered are ignored.
+    """
     names = tuple(offered)
-    preferred = [name for name in wanted if name in names]
-    return tuple(dict.fromkeys([*preferred, *names]))
+    supported = [name for name in preferred if name in names]
+    return tuple(dict.fromkeys([*supported, *names]))
 
 
 def _gcm_first(ciphers: Sequence[str]) -> tuple[str, ...]:
-    return _first(ciphers, (name for name in ciphers if "-gcm@" in name))
+    return preferred_first(ciphers, (name for name in ciphers if "-gcm@" in name))
 
 
 class _Packetizer(Packetizer):
@@ -176,10 +167,10 @@ class _Packetizer(Packetizer):
     _handshake_deadline = math.inf
     _keepalive_interval = 0.0
     _last_received = 0.0
-    _last_asked = 0.0
+    _last_keepalive = 0.0
 
     def set_keepalive(self, interval: float, callback: Callable[[], object]) -> None:
-        """Ask the host for a sign of life after each interval in which it sent nothing.
+        """Send a keepalive after each interval in which the host sent nothing.
 
         paramiko ignores missing responses. The kernel does not miss them either, if a proxy acknowledges the data: QEMU
         does for a guest that has panicked.
@@ -190,7 +181,7 @@ class _Packetizer(Packetizer):
         """
         self._keepalive_interval = interval
         self._send_keepalive = callback
-        self._last_received = self._last_asked = time.monotonic()
+        self._last_received = self._last_keepalive = time.monotonic()
 
     def read_message(self) -> tuple[int, paramiko.Message]:
         """Return the next message."""
@@ -199,15 +190,15 @@ class _Packetizer(Packetizer):
         return message
 
     def _check_keepalive(self) -> None:
-        # paramiko's thread calls this whenever nothing came for the timeout of the socket.
+        # paramiko's thread calls this whenever the socket timed out without data.
         interval, now = self._keepalive_interval, time.monotonic()
         if not interval:
             return
         silence = now - self._last_received
         if silence >= interval * KEEPALIVES_MISSED:
             raise OSError(errno.ETIMEDOUT, f"the host did not respond for {silence:.0f} s")
-        if now - max(self._last_received, self._last_asked) >= interval:
-            self._last_asked = now
+        if now - max(self._last_received, self._last_keepalive) >= interval:
+            self._last_keepalive = now
             self._send_keepalive()
 
     def start_handshake(self, timeout: float) -> None:
@@ -237,7 +228,7 @@ class Transport(paramiko.Transport):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, packetizer_class=_Packetizer)
-        _silence_unless_asked_for()
+        _silence_unless_configured()
         self.set_log_channel(LOG_NAME)
         self._held_back: list[paramiko.Message] = []
         self._only = threading.local()
@@ -245,7 +236,7 @@ class Transport(paramiko.Transport):
     def run(self) -> None:
         """Serve the connection until its end, then wake all waiters.
 
-        paramiko wakes nobody if this side closed the connection before this thread noticed.
+        paramiko wakes no waiters if this side closed the connection before this thread noticed.
         """
         try:
             super().run()
@@ -269,14 +260,14 @@ class Transport(paramiko.Transport):
         """
         transport = weakref.proxy(self)
 
-        def ask() -> None:
+        def send() -> None:
             # Not a bound method: the packetizer must not keep the transport alive.
             transport.send_keepalive()
 
-        self.packetizer.set_keepalive(interval, ask)
+        self.packetizer.set_keepalive(interval, send)
 
     def send_keepalive(self) -> None:
-        """Send a request that means nothing, and to which every host must respond (RFC 4254, section 4)."""
+        """Send a no-op request, to which every host must respond (RFC 4254, section 4)."""
         request = paramiko.Message()
         request.add_byte(cMSG_GLOBAL_REQUEST)
         request.add_string("keepalive@openssh.com")
@@ -348,8 +339,8 @@ class Transport(paramiko.Transport):
     def _parse_newkeys(self, message: paramiko.Message) -> None:
         super()._parse_newkeys(message)  # type: ignore[misc]
         held_back, self._held_back = self._held_back, []
-        for each in held_back:
-            self._send_user_message(each)
+        for held_message in held_back:
+            self._send_user_message(held_message)
 
 
 def _is_writable(sock: socket.socket | paramiko.Channel, deadline: Deadline) -> bool:
@@ -375,8 +366,8 @@ class _ClosedPipe(BufferedPipe):  # type: ignore[type-arg]
 
 
 _CLOSED_PIPE = _ClosedPipe()
-_HAPPENED = threading.Event()
-_HAPPENED.set()
+_SET_EVENT = threading.Event()
+_SET_EVENT.set()
 
 
 def close_channel(channel: paramiko.Channel) -> None:
@@ -391,44 +382,7 @@ def close_channel(channel: paramiko.Channel) -> None:
     with channel.lock:
         if channel.closed:
             channel.in_buffer = channel.in_stderr_buffer = _CLOSED_PIPE
-            channel.event = channel.status_event = _HAPPENED
-
-
-def log_in(transport: Transport, target: Target, key: paramiko.PKey, host_keys: HostKeys, deadline: Deadline) -> None:
-    """Exchange keys with the host, verify its host key, and authenticate, once.
-
-    Args:
-        transport: the transport over a connected socket.
-        target: the login user, and the timeout of each step.
-        key: the private key.
-        host_keys: the accepted host keys, which are checked after the key exchange and before the authentication.
-        deadline: when to give up, if earlier.
-
-    Raises:
-        SSHConnectionError: the host does not speak SSH, or the connection was lost.
-        SSHAuthenticationError: the host rejected the key.
-        HostKeyError: the host key is not accepted.
-    """
-    began = deadline.clock.now()
-    try:
-        _exchange_keys(transport, target, host_keys, deadline)
-        host_key = transport.get_remote_server_key()
-        host_keys.check(host_key.get_name(), host_key.asbytes(), host=target.address)
-        _authenticate(transport, target, key, deadline)
-        transport.sock.settimeout(_idle_interval(target))
-        transport.set_keepalive(target.keepalive)
-        transport.forget_login()
-    except FOREIGN_ERRORS as error:
-        # This package's errors are also paramiko's.
-        if isinstance(error, SSHError):
-            raise
-        failure = _connection_error(target, error)
-        failure.unresponsive = deadline.clock.now() - began >= transport.banner_timeout
-        raise failure from error
-
-
-def _idle_interval(target: Target) -> float:
-    return min(IDLE_INTERVAL, target.keepalive / 2) if target.keepalive else IDLE_INTERVAL
+            channel.event = channel.status_event = _SET_EVENT
 
 
 def is_lost(transport: paramiko.Transport, error: BaseException) -> bool:
@@ -458,21 +412,6 @@ def close_transport(transport: paramiko.Transport) -> None:
     transport.sock.close()
 
 
-def reason(error: BaseException) -> str:
-    """Return a short reason for an error.
-
-    Args:
-        error: one of FOREIGN_ERRORS.
-    """
-    if isinstance(error, EOFError):
-        return "the host closed the connection"
-    if isinstance(error, TimeoutError):
-        return error.strerror or "timed out"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).strip().rstrip(".") or type(error).__name__
-
-
 def connect_socket(target: Target, deadline: Deadline) -> socket.socket:
     """Open the TCP connection.
 
@@ -494,7 +433,7 @@ def connect_socket(target: Target, deadline: Deadline) -> socket.socket:
             error,
         ) from error
     except (OSError, UnicodeError) as error:
-        message = str(_connection_error(target, error))
+        message = str(connection_error(target, error))
         raise HostUnreachableError(message, (target.host, target.port), error) from error
     # Otherwise every command waits for the peer's delayed acknowledgment: 44 ms instead of 2.
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -503,73 +442,3 @@ def connect_socket(target: Target, deadline: Deadline) -> socket.socket:
         milliseconds = int(target.keepalive * KEEPALIVES_MISSED * 1000)
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return _ReadAheadSocket(connected.family, connected.type, connected.proto, connected.detach())
-
-
-def _exchange_keys(transport: Transport, target: Target, host_keys: HostKeys, deadline: Deadline) -> None:
-    whole = deadline.at_most(target.banner_timeout + KEY_EXCHANGE_TIMEOUT)
-    transport.banner_timeout = min(target.banner_timeout, whole.remaining)
-    transport.handshake_timeout = min(KEY_EXCHANGE_TIMEOUT, whole.remaining)
-    if kinds := host_keys.known_kinds:
-        wishes = transport.get_security_options()
-        # Prefer known types rather than require them, so that the error for a host without them shows both
-        # fingerprints.
-        wishes.key_types = _first(wishes.key_types, _algorithms(kinds))
-    done = threading.Event()
-    transport.start_client(event=done)
-    if not done.wait(whole.remaining):
-        raise _unresponsive(
-            f"cannot connect to {target.address}: the key exchange took longer than {whole.seconds:.3g} s"
-        )
-    if not transport.is_active():
-        raise transport.get_exception() or EOFError()
-
-
-def _authenticate(transport: paramiko.Transport, target: Target, key: paramiko.PKey, deadline: Deadline) -> None:
-    answered = threading.Event()
-    transport.auth_publickey(target.username, key, answered)
-    handler = transport.auth_handler
-    if not transport.is_active():
-        # The transport may have ended just before it knew this event.
-        answered.set()
-    seconds = deadline.at_most(target.auth_timeout).remaining
-    if not answered.wait(seconds):
-        raise _unresponsive(f"cannot log in to {target.address}: no answer within {seconds:.3g} s")
-    if transport.is_authenticated():
-        return
-    error = transport.get_exception()
-    if transport.is_active() or isinstance(error, paramiko.AuthenticationException):
-        raise SSHAuthenticationError(
-            f"{target.address} refused the key {target.private_key_path} for the user {target.username}"
-            + (f": {reason(error)}" if error else "")
-        )
-    # PAM rejects expired accounts, and all accounts during system startup.
-    if said := _banner(handler):
-        raise SSHConnectionError(
-            f"cannot log in to {target.address} as {target.username}: the host closed the connection: {said}"
-        )
-    raise error or EOFError()
-
-
-def _banner(handler: AuthHandler | None) -> str:
-    """Return the host's message during authentication (SSH_MSG_USERAUTH_BANNER, RFC 4252), on one line."""
-    banner: str | bytes = getattr(handler, "banner", None) or ""
-    return " ".join((banner.decode(errors="replace") if isinstance(banner, bytes) else banner).split())
-
-
-def _algorithms(kinds: Iterable[str]) -> list[str]:
-    """Return the signature algorithms for some key types: an RSA key has two."""
-    names: list[str] = []
-    for kind in kinds:
-        names += ["rsa-sha2-512", "rsa-sha2-256"] if kind == "ssh-rsa" else [kind]
-    return names
-
-
-def _connection_error(target: Target, error: BaseException) -> errors.SSHConnectionError:
-    kind = SSHNegotiationError if isinstance(error, IncompatiblePeer) else SSHConnectionError
-    return kind(f"cannot connect to {target.address}: {reason(error)}")
-
-
-def _unresponsive(message: str) -> SSHConnectionError:
-    error = SSHConnectionError(message)
-    error.unresponsive = True
-    return error

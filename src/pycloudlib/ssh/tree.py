@@ -15,7 +15,7 @@ from pathlib import Path
 from pycloudlib.ssh import sftp_tree
 from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.local_tree import Entry, LocalTree, entries, warn_left_out
-from pycloudlib.ssh.remote_program import PIECE_SIZE, RemoteProgram, ask, copy, running
+from pycloudlib.ssh.remote_program import PIECE_SIZE, RemoteProgram, copy, output_words, running
 from pycloudlib.ssh.transfer_faults import HostProtocolError, RefusedError, translated
 
 logger = logging.getLogger(__name__)
@@ -70,9 +70,9 @@ def push_tree(connection: Connection, local: str | os.PathLike[str], remote: str
     with translated(connection, f"cannot push {root} to {connection.target}:{remote}", remote):
         if not stat.S_ISDIR(root.stat().st_mode):
             raise RefusedError(f"{root} is not a directory", errno.ENOTDIR, root)
-        answers = ask(connection, BEFORE_PUSH, remote)
-        mode = stat.S_IMODE(root.stat().st_mode) if "new" in answers else None
-        if "tar" in answers:
+        words = output_words(connection, BEFORE_PUSH, remote)
+        mode = stat.S_IMODE(root.stat().st_mode) if "new" in words else None
+        if "tar" in words:
             _push_archive(connection, root, remote, mode)
         else:
             with _no_tar():
@@ -96,9 +96,9 @@ def pull_tree(connection: Connection, remote: str, local: str | os.PathLike[str]
     """
     logger.debug("pull the directory %s:%s to %s", connection.target, remote, local)
     with translated(connection, f"cannot pull {connection.target}:{remote} to {local}", remote):
-        answers = ask(connection, BEFORE_PULL, remote)
+        words = output_words(connection, BEFORE_PULL, remote)
         tree = LocalTree(Path(local))
-        if "tar" in answers:
+        if "tar" in words:
             _pull_archive(connection, remote, tree)
         else:
             with _no_tar():
