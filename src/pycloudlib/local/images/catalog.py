@@ -170,15 +170,17 @@ class Catalog:
                 return image
         raise ImageError(f"no image {image_id_or_name!r} in {self.directory}: `pycloudlib local image list` shows them")
 
-    def newest(self, release: str, *, source: str | None = None) -> Image | None:
+    def newest(self, release: str, *, source: str | None = None, architecture: str = "x86_64") -> Image | None:
         """Return the newest AMI of a release; None without one.
 
         Args:
             release: a code name, a version number, or the name of an added image.
             source: "built", "added", or "pulled"; default any.
+            architecture: "x86_64" (default) or "arm64".
         """
         wanted = distribution(release).release
-        of_release = (image for image in self.images() if image.release == wanted)
+        kind = (wanted, architecture)
+        of_release = (image for image in self.images() if (image.release, image.architecture) == kind)
         return next((image for image in of_release if source in (None, image.source)), None)
 
     def add(

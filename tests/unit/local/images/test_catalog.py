@@ -75,6 +75,8 @@ def test_a_disk_for_arm64_boots_by_uefi_under_the_names_of_arm64(
     image = catalogue.add(efi_disk(tmp_path / "efi.img"), release="bookworm", architecture="arm64")
     assert (image.architecture, image.boot_mode) == ("arm64", "uefi")
     assert image.name.startswith("debian-12-arm64-daily-20")
+    assert catalogue.newest("bookworm", architecture="arm64") == image
+    assert catalogue.newest("bookworm") is None
     with_kernel = catalogue.add(disk, release="bookworm", architecture="arm64", kernel=disk)
     assert (with_kernel.architecture, with_kernel.boot_mode) == ("arm64", "uefi")
     with pytest.raises(ImageError, match=r"my\.img has no EFI system partition, by which arm64 boots"):
