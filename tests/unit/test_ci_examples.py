@@ -20,7 +20,7 @@ from support.documentation import ROOT, Block, check_command, commands
 
 DIRECTORY = ROOT / "examples" / "ci"
 
-BY_DEFAULT = {"apt", "tar", "gpgv", "openssh-client", "uidmap"}
+BY_DEFAULT = {"apt", "tar", "gpgv", "openssh-client", "uidmap", "arch-test", "qemu-system-arm"}
 """Packages that the images of CI systems have, or that are optional."""
 
 
