@@ -225,8 +225,16 @@ def fixed_transforms() -> Mapping[str, Callable[[Any], Any]]:
 
     Some of moto's handlers add transformers to the class for one request, which would change every later response, also
     of other accounts. Such a handler must be replaced.
+
+    The creation dates of images have milliseconds, by which the newest of several images of one second is found.
     """
-    return MappingProxyType(dict(EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER))
+    return MappingProxyType(
+        {**EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER, "Image.CreationDate": _with_milliseconds}
+    )
+
+
+def _with_milliseconds(value: datetime) -> str:
+    return f"{value:%Y-%m-%dT%H:%M:%S}.{value.microsecond // 1000:03}Z"
 
 
 def install_backend(backend: type[EC2Backend]) -> None:

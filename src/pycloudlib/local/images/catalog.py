@@ -378,7 +378,8 @@ class Catalog:
 
 def timestamp(now: datetime | None = None) -> str:
     """Return a time in the format of DescribeImages: ISO 8601 in UTC, with milliseconds; default now."""
-    return f"{now or datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%S.000Z}"
+    moment = now or datetime.now(timezone.utc)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
 def _require_types(described: Entry | Offer) -> None:

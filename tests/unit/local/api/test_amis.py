@@ -191,6 +191,17 @@ def test_an_image_is_registered_from_a_snapshot(client: EC2Client, ec2: PlainEC2
     assert refusal(client.register_image, **again) == "InvalidAMIName.Duplicate"
 
 
+def test_images_of_one_second_have_different_creation_dates(client: EC2Client, ec2: PlainEC2) -> None:
+    snapshot = ec2.snapshot(ec2.create_volume())
+    mapping: Any = [{"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": snapshot}}]
+    registered = [
+        client.register_image(Name=f"same second {number}", RootDeviceName="/dev/sda1", BlockDeviceMappings=mapping)
+        for number in range(5)
+    ]
+    created = [ec2.describe_image(one["ImageId"])["CreationDate"] for one in registered]
+    assert created == sorted(set(created))
+
+
 def test_what_cannot_be_registered_is_refused(client: EC2Client, ec2: PlainEC2) -> None:
     unknown = {"DeviceName": "/dev/sda1", "Ebs": {"SnapshotId": "snap-0123456789abcdef0"}}
     parameters: dict[str, Any] = {"Name": "refused", "RootDeviceName": "/dev/sda1"}

@@ -17,7 +17,7 @@ import pytest
 from pycloudlib.cloud import ImageType
 from pycloudlib.ec2.images.queries import release_query
 from pycloudlib.errors import ImageError, InvalidArgumentError, LocalEC2Error
-from pycloudlib.local.images.catalog import Catalog, Image
+from pycloudlib.local.images.catalog import Catalog, Image, timestamp
 from pycloudlib.local.images.distributions import CANONICAL, DEBIAN_DAILIES, DEBIAN_RELEASES, SELF, distribution
 from pycloudlib.local.prerequisites import find
 
@@ -86,6 +86,22 @@ def test_a_disk_for_arm64_boots_by_uefi_under_the_names_of_arm64(
 def test_an_unknown_architecture_is_refused_with_the_known(catalogue: Catalog, disk: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="unknown architecture 'riscv64'; allowed: x86_64, arm64"):
         catalogue.add(disk, release="bookworm", architecture="riscv64")
+
+
+def test_images_of_one_second_are_ordered_by_milliseconds(catalogue: Catalog, disk: Path) -> None:
+    names = [catalogue.add(disk, release="my-image", name=name).name for name in ("b", "c", "a")]
+    assert [image.name for image in catalogue.images()] == names[::-1]
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 2, 3, 4, 5, 6, tzinfo=timezone.utc), "2026-02-03T04:05:06.000Z"),
+        (datetime(2026, 2, 3, 4, 5, 6, 7_999, tzinfo=timezone.utc), "2026-02-03T04:05:06.007Z"),
+    ],
+)
+def test_timestamp_has_milliseconds(moment: datetime, text: str) -> None:
+    assert timestamp(moment) == text
 
 
 @pytest.mark.parametrize("release", ["bookworm", "12", "Bookworm"])
