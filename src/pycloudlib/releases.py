@@ -102,11 +102,36 @@ def find_release(name: str) -> Release:
     Raises:
         InvalidArgumentError: the release is unknown; the message suggests the closest one, or lists all.
     """
-    wanted = name.strip().lower() if isinstance(name, str) else repr(name)
+    wanted = _key(name)
     if wanted in _BY_NAME:
         return _BY_NAME[wanted]
-    nearest = get_close_matches(wanted, _BY_NAME, n=1)
+    raise InvalidArgumentError(unknown_release(name))
+
+
+def is_release(name: str) -> bool:
+    """Return whether a name is the code name or version number of a known release, in any case."""
+    return _key(name) in _BY_NAME
+
+
+def similar_release(name: str, *, similarity: float = 0.6) -> str | None:
+    """Return the code name or version number that is most similar to a name; None without one.
+
+    Args:
+        name: the name.
+        similarity: the ratio of matching characters that is required, from 0 to 1; default 0.6.
+    """
+    nearest = get_close_matches(_key(name), _BY_NAME, n=1, cutoff=similarity)
+    return nearest[0] if nearest else None
+
+
+def unknown_release(name: str) -> str:
+    """Return the message for an unknown release: it suggests the most similar one, or lists all."""
+    nearest = similar_release(name)
     if nearest:
-        raise InvalidArgumentError(f"unknown release {name!r}; did you mean {nearest[0]!r}?")
+        return f"unknown release {name!r}; did you mean {nearest!r}?"
     known = ", ".join(f"{release.code_name} ({release.version})" for release in RELEASES)
-    raise InvalidArgumentError(f"unknown release {name!r}; known ones: {known}")
+    return f"unknown release {name!r}; known ones: {known}"
+
+
+def _key(name: str) -> str:
+    return name.strip().lower() if isinstance(name, str) else repr(name)

@@ -115,4 +115,7 @@ def test_without_an_image_the_local_ec2_says_how_to_make_one(tmp_path: Path) -> 
     env = environment(tmp_path) | {"XDG_DATA_HOME": str(tmp_path / "data")}
     done = run("-m", "pytest", "--cloud-local", cwd=tmp_path, env=env)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "the local EC2 has no image of bookworm: `pycloudlib local image build` builds one" in done.stdout
+    assert (
+        "the local EC2 has no image of bookworm: `pycloudlib local image build --release bookworm` builds one"
+        in done.stdout
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,16 +44,16 @@ def newest_image(ec2: EC2, image: str, *, daily: bool, arch: str, image_type: st
 
     Args:
         ec2: the EC2 session.
-        image: an AMI id, or a release.
+        image: an AMI id, a release, or the name of an image.
         daily: whether to use the daily build of a release.
         arch: the architecture of a release.
         image_type: the image type of a release; one of IMAGE_TYPES.
 
     Raises:
-        InvalidArgumentError: the release is unknown.
-        ImageNotFoundError: no image matches.
+        InvalidArgumentError: there is neither a release nor an image of that name.
+        ImageNotFoundError: no image of the release matches.
     """
-    if image.startswith("ami-"):
-        return image
-    find = ec2.daily_image if daily else ec2.released_image
-    return find(image, arch=arch, image_type=image_kind(image_type))
+    from pycloudlib.ec2.images.lookup import image_id_of
+
+    find = partial(ec2.daily_image if daily else ec2.released_image, arch=arch, image_type=image_kind(image_type))
+    return image_id_of(image, by_release=find, by_name=ec2.get_image_id_from_name)

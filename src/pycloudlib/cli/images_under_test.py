@@ -1,4 +1,4 @@
-"""The IMAGE argument of `validate` and `timeline`: an AMI id, a release, or a disk file; and the EC2 session for it."""
+"""The IMAGE argument of `validate` and `timeline`: an AMI, a release, or a disk file; and the EC2 session for it."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def launchable(ec2: EC2, image: str, offered: Mapping[str, Launchable], place: P
 
     Args:
         ec2: the EC2 session.
-        image: an AMI id, a release, or a disk file.
+        image: an AMI id, a release, the name of an image, or a disk file.
         offered: the result of `offered_disks()`.
         place: the place of launches.
     """
@@ -204,16 +204,22 @@ def launchable(ec2: EC2, image: str, offered: Mapping[str, Launchable], place: P
     if image.startswith(AMI):
         return Launchable(image, image)
     if not place.cloud.local:
-        return Launchable(ec2.daily_image(image), image)
+        return Launchable(_newest(ec2, image), image)
     from pycloudlib.local.images.sources.published import Wanted
 
     image_id = found_or_pulled(
-        lambda: ec2.daily_image(image),
+        lambda: _newest(ec2, image),
         Wanted(image, daily=True),
         may_pull=place.may_pull,
         config_file=place.cloud.config_file,
     )
     return Launchable(image_id, image)
+
+
+def _newest(ec2: EC2, image: str) -> str:
+    from pycloudlib.ec2.images.lookup import image_id_of
+
+    return image_id_of(image, by_release=ec2.daily_image, by_name=ec2.get_image_id_from_name)
 
 
 @contextmanager

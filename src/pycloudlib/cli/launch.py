@@ -99,7 +99,8 @@ def launch(
 ) -> int:
     """Launch an instance, and delete it when the command ends.
 
-    IMAGE is an AMI id, or a release such as noble, 24.04, or bookworm for its newest released image.
+    IMAGE is an AMI id, a release such as noble, 24.04, or bookworm for its newest released image, or the name of an
+    image.
 
     The command waits until the instance is ready. It deletes the instance after COMMAND, with COMMAND's exit status, or
     without COMMAND after Ctrl-C. With --keep, the instance remains. An instance that is not ready in time is always

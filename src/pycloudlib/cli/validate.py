@@ -89,10 +89,10 @@ def validate(
 ) -> None:
     """Validate an image for EC2.
 
-    IMAGE is an AMI id, a release such as bookworm or 24.04, or a disk file, which is launched on a local EC2. The
-    command launches an instance of the image, and deletes it at the end. The exit status is 0 if all checks passed, and
-    1 if one failed. It is 2 for wrong usage, or if a check cannot be imported, and 3 if the image could not be
-    validated.
+    IMAGE is an AMI id, a release such as bookworm or 24.04, the name of an image, or a disk file, which is launched on
+    a local EC2. The command launches an instance of the image, and deletes it at the end. The exit status is 0 if all
+    checks passed, and 1 if one failed. It is 2 for wrong usage, or if a check cannot be imported, and 3 if the image
+    could not be validated.
     """
     require_extras("validate", {"pytest": "pytest", **({"jinja2": "report"} if html else {})})
     check_writing((junit, html, save, save_facts))
@@ -117,7 +117,9 @@ def validate(
 
 def _check_image(image: str) -> None:
     if is_disk(image) and not Path(image).is_file():
-        raise click.UsageError(f"there is no disk file {image}; IMAGE is an AMI id, a release, or a disk file")
+        raise click.UsageError(
+            f"there is no disk file {image}; IMAGE is an AMI id, a release, the name of an image, or a disk file"
+        )
 
 
 @contextmanager

@@ -173,6 +173,13 @@ class LocalEC2:
         exec_inside(entrance, command)
 
     @staticmethod
+    def buildable_releases() -> tuple[str, ...]:
+        """Return the code names of the releases of which `pycloudlib local image build` builds an image."""
+        from pycloudlib.local.images.builder import VARIANTS  # noqa: PLC0415  (most uses need none of it)
+
+        return tuple(VARIANTS)
+
+    @staticmethod
     def pull_image(
         release: str,
         *,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import TYPE_CHECKING
 
@@ -13,23 +12,20 @@ from pycloudlib.errors import (
     CloudSetupError,
     ConfigError,
     ImageNotFoundError,
+    InvalidArgumentError,
     KeyPairError,
     PycloudlibError,
     UnsetSSHKeyError,
 )
 from pycloudlib.interrupts import sweep_command
 from pycloudlib.pytest_plugin.options import When
+from pycloudlib.releases import find_release
 
 if TYPE_CHECKING:
     from pycloudlib.ec2.cloud import EC2
     from pycloudlib.pytest_plugin.run import Run
 
 HOW_TO_CONFIGURE = "use --cloud-local, or configure AWS credentials, a region, and an SSH key"
-
-NO_LOCAL_IMAGE = (
-    "the local EC2 has no image of {name}: `pycloudlib local image build` builds one of Debian bookworm, and "
-    "`pycloudlib local image pull {name}` or --cloud-local-pull downloads one"
-)
 
 
 def open_cloud(run: Run, region: str | None = None) -> EC2:
@@ -134,22 +130,39 @@ def find_image(run: Run, ec2: EC2, name: str) -> str:
     Args:
         run: the run.
         ec2: the EC2 session.
-        name: an AMI id, or a release for its newest released image.
+        name: an AMI id, a release for its newest released image, or the name of an image.
 
     Raises:
-        ImageNotFoundError: no image matches.
-        InvalidArgumentError: the release is unknown.
+        ImageNotFoundError: no image of the release matches.
+        InvalidArgumentError: there is neither a release nor an image of that name.
         DownloadError: the image is to be pulled, but cannot be downloaded.
     """
-    if re.fullmatch(r"ami-[0-9a-f]+", name):
-        return name
+    from pycloudlib.ec2.images.lookup import image_id_of
+
+    options = run.options
     try:
-        return ec2.released_image(name)
+        return image_id_of(name, by_release=ec2.released_image, by_name=ec2.get_image_id_from_name)
     except ImageNotFoundError as error:
-        if not run.options.local:
+        if not options.local:
             raise
-        if not run.options.local_pull:
-            raise ImageNotFoundError(name, message=NO_LOCAL_IMAGE.format(name=name)) from error
+        if not options.local_pull:
+            raise ImageNotFoundError(name, message=_no_local_image(name)) from error
+    except InvalidArgumentError:
+        if not (options.local and options.local_pull):
+            raise
     from pycloudlib.local import LocalEC2
 
+    # Also what has no release on EC2, such as rocky-9; an unknown name is an error.
     return LocalEC2.pull_image(name)
+
+
+def _no_local_image(release: str) -> str:
+    """Return the message about a missing image of a release, with the commands that provide it."""
+    from pycloudlib.local import LocalEC2
+
+    name = find_release(release).code_name
+    builds = f"`pycloudlib local image build --release {name}` builds one, and "
+    return (
+        f"the local EC2 has no image of {name}: {builds if name in LocalEC2.buildable_releases() else ''}"
+        f"`pycloudlib local image pull {name}` or --cloud-local-pull downloads one"
+    )

@@ -42,7 +42,7 @@ def cloud_launch_defaults() -> Mapping[str, Any]:
 def cloud_image(request: pytest.FixtureRequest, cloud: EC2, cloud_launch_defaults: Mapping[str, Any]) -> str:
     """The AMI id of the image under test, prepared if the suite prepares it.
 
-    The parameter may be another image than that of `--cloud-image`: an AMI id or a release.
+    The parameter may be another image than that of `--cloud-image`: an AMI id, a release, or a name.
     """
     from pycloudlib.pytest_plugin.clouds import find_image
     from pycloudlib.pytest_plugin.prepared import prepared_image

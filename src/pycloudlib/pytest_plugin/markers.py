@@ -16,7 +16,7 @@ LAUNCH = "cloud_launch"
 
 DESCRIPTIONS = (
     f"{USER_DATA}(text): the user data of the instance",
-    f"{IMAGE}(name): another image, which is not prepared: an AMI id, or a release",
+    f"{IMAGE}(name): another image, which is not prepared: an AMI id, a release, or a name",
     f"{INSTANCE_TYPE}(name): the instance type, such as 't3.small'",
     f"{LAUNCH}(**kwargs): arguments of EC2.launch(), such as disk_size_gb=20 or any parameter of RunInstances",
 )
@@ -101,7 +101,7 @@ def _is_text(value: object) -> bool:
 
 _CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     USER_DATA: (lambda value: isinstance(value, (str, bytes, Message)), "a string, bytes, or an email.message.Message"),
-    IMAGE: (_is_text, "an AMI id or a release"),
+    IMAGE: (_is_text, "an AMI id, a release, or a name"),
     INSTANCE_TYPE: (_is_text, "an instance type such as 't3.small'"),
 }
 

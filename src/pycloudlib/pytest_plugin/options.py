@@ -53,7 +53,7 @@ class CloudOptions:
         config: the settings file; None for the default one.
         region: the region, such as "eu-central-1"; None for the settings'.
         profile: a profile of ~/.aws/config; None for the settings'.
-        image: the image under test: an AMI id or a release.
+        image: the image under test: an AMI id, a release, or the name of an image.
         instance_type: the default instance type.
         tag: the name prefix of created resources.
         ttl: seconds after which created resources expire; None for the settings'.
@@ -126,6 +126,7 @@ class Option:
         return not self.metavar
 
 
+ENVIRONMENT = "environment variable"
 NETWORKS = ("auto", "namespaces", "user")
 _PORTS = 65536
 _WHEN = tuple(when.value for when in When)
@@ -139,7 +140,7 @@ OPTIONS = (
     Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
     Option("region", "the region; default: from the settings", "NAME"),
     Option("profile", "a profile of ~/.aws/config; default: from the settings", "NAME"),
-    Option("image", f"the image under test: an AMI id, or a release; default: {DEFAULT_IMAGE}", "IMAGE"),
+    Option("image", f"the image under test: an AMI id, a release, or a name; default: {DEFAULT_IMAGE}", "IMAGE"),
     Option("instance-type", f"the instance type; default: {DEFAULT_INSTANCE_TYPE}", "TYPE"),
     Option("tag", f"the name prefix of created resources; default: {DEFAULT_TAG}", "TAG"),
     Option(
@@ -178,6 +179,10 @@ class _Finding:
     value: Any
     base: Path
 
+    @property
+    def is_from_environment(self) -> bool:
+        return self.where.startswith(ENVIRONMENT)
+
 
 def read_options(config: pytest.Config) -> CloudOptions:
     """Read the options. The command line takes precedence over the environment, and that over the configuration file.
@@ -207,7 +212,7 @@ def read_options(config: pytest.Config) -> CloudOptions:
         image=read("image", _text, DEFAULT_IMAGE),
         instance_type=read("instance-type", _text, DEFAULT_INSTANCE_TYPE),
         tag=read("tag", _tag, DEFAULT_TAG),
-        ttl=read("ttl", partial(_setting, "ttl")),
+        ttl=read("ttl", _ttl),
         keep=read("keep", _when, When.NEVER),
         logs=read("logs", _when, When.ON_FAILURE),
         logs_dir=read("logs-dir", _path, config.rootpath / DEFAULT_LOGS_DIR),
@@ -224,7 +229,7 @@ def _find(config: pytest.Config, option: Option, problems: list[str]) -> _Findin
     here = config.invocation_params.dir
     places = {
         option.flag: config.getoption(option.ini),
-        f"environment variable {option.variable}": os.environ.get(option.variable),
+        f"{ENVIRONMENT} {option.variable}": os.environ.get(option.variable),
     }
     for where, value in places.items():
         if value not in (None, ""):
@@ -302,6 +307,14 @@ def _tag(finding: _Finding) -> str:
     except InvalidTagNameError as error:
         raise ValueError("; ".join(error.rules_failed)) from None
     return str(finding.value)
+
+
+def _ttl(finding: _Finding) -> Any:
+    number = str(finding.value).strip()
+    # The environment variable is that of the setting, which may be seconds.
+    if number.isdigit() and not finding.is_from_environment:
+        raise ValueError(f"it has no unit: write {number}m, {number}h, or {number}s")
+    return _setting("ttl", finding)
 
 
 def _setting(key: str, finding: _Finding) -> Any:

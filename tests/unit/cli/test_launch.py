@@ -52,6 +52,17 @@ def test_several_are_told_as_json(world: CliWorld) -> None:
     assert world.cli.run("delete", "--local", "--yes", *ids).returncode == 0
 
 
+def test_image_is_named_by_its_name(world: CliWorld) -> None:
+    instance_id = world.launch("--tag", "source")
+    snapshot = world.cli.run("snapshot", "--local", "--no-clean", "--name", "of-my-own", instance_id)
+    assert snapshot.returncode == 0, snapshot.stderr
+    image_id = snapshot.stdout.strip()
+    launched = world.cli.run("launch", "of-my-own", "--local", "--keep", "--json", "--tag", "named")
+    (instance,) = json.loads(launched.stdout)
+    assert instance["image"] == image_id
+    assert world.cli.run("delete", "--local", "--yes", instance_id, instance["id"], image_id).returncode == 0
+
+
 def test_user_data_reaches_it(world: CliWorld, tmp_path: Path) -> None:
     given = tmp_path / "user-data"
     given.write_bytes(b"#!/bin/sh\necho hello\n")
@@ -150,6 +161,7 @@ def test_when_nobody_reads_where_it_is_it_does_not_stay(world: CliWorld) -> None
     ("words", "status", "complaint"),
     [
         (("nobel",), 2, "did you mean 'noble'?"),
+        (("my-own",), 2, "there is no image of this name either"),
         (("ami-00000000000000000",), 3, "does not exist (InvalidAMIID.NotFound)"),
         (("bookworm", "--type", "t9.huge"), 1, "t9.huge"),
         (("bookworm", "--region", "mars-1"), 1, "There is no region 'mars-1'"),

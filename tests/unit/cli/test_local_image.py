@@ -79,6 +79,22 @@ def test_a_disk_is_added_as_an_image_type(cli: CommandLine, disk: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("release", "similar"), [("bookwrm", "bookworm"), ("nobel", "noble"), ("24.4", "24.04")])
+def test_mistyped_release_is_refused_unless_the_image_has_a_name(
+    cli: CommandLine, disk: Path, release: str, similar: str
+) -> None:
+    add = ("local", "image", "add", "--release", release, "--file", str(disk))
+    complaint = cli.complaint(*add, status=2)
+    assert complaint.startswith(f"unknown release '{release}'; did you mean '{similar}'?")
+    assert left() == []
+    assert cli.run(*add, "--name", "mine").stdout.endswith("  mine\n")
+
+
+def test_build_of_a_mistyped_release_is_refused(cli: CommandLine) -> None:
+    complaint = cli.complaint("local", "image", "build", "--release", "bookwrm", status=2)
+    assert complaint == "unknown release 'bookwrm'; did you mean 'bookworm'?"
+
+
 def test_an_added_disk_is_told_to_programs_as_the_list_tells_it(cli: CommandLine, disk: Path) -> None:
     added = json.loads(cli.run("local", "image", "add", "--release", "noble", "--file", str(disk), "--json").stdout)
     assert added in json.loads(cli.run("local", "image", "list", "--json").stdout)

@@ -38,7 +38,16 @@ def test_the_image_of_a_run_is_pulled_once_for_all_workers(pytester: pytest.Pyte
     )
     without = run(pytester, "--cloud-local", "-k", "0")
     without.assert_outcomes(errors=1)
-    without.stdout.fnmatch_lines(["*`pycloudlib local image pull bookworm` or --cloud-local-pull downloads one"])
+    without.stdout.fnmatch_lines(
+        [
+            "*local EC2 has no image of bookworm: `pycloudlib local image build --release bookworm` builds one, and "
+            "`pycloudlib local image pull bookworm` or --cloud-local-pull downloads one"
+        ]
+    )
+    noble = run(pytester, "--cloud-local", "--cloud-image", "24.04", "-k", "0")
+    noble.stdout.fnmatch_lines(
+        ["*has no image of noble: `pycloudlib local image pull noble` or --cloud-local-pull downloads one"]
+    )
     result = run(pytester, "--cloud-local", "--cloud-local-pull", "-n", "2")
     result.assert_outcomes(passed=4)
     assert len(server.ranges(path)) == 1

@@ -52,7 +52,7 @@ def test_each_wrong_marker_is_told_with_its_test(workers: tuple[str, ...], pytes
         [
             f"test_it.py::test_none: marker cloud_user_data: takes one argument, {allowed}, and has none",
             f"test_it.py::test_type: marker cloud_user_data: takes {allowed}, not dict",
-            "test_it.py::test_two: marker cloud_image: takes one argument, an AMI id or a release, and has 2",
+            "test_it.py::test_two: marker cloud_image: takes one argument, an AMI id, a release, or a name, and has 2",
             "test_other.py::TestClass::test_in_class: marker cloud_instance_type: takes an instance type *, not 3",
             "test_it.py::test_launch: marker cloud_launch: EC2.launch() has no argument 'disk_size'; "
             "did you mean disk_size_gb?",

@@ -41,6 +41,18 @@ def understood(options: CloudOptions, name: str) -> object:
     return getattr(options, name.replace("-", "_"))
 
 
+def test_ttl_needs_a_unit(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "found '5'; it has no unit: write 5m, 5h, or 5s"
+    with pytest.raises(pytest.UsageError, match=f"^--cloud-ttl: {told}$"):
+        read_options(pytester.parseconfig("--cloud-ttl", "5"))
+    pytester.makeini("[pytest]\ncloud_ttl = 5")
+    with pytest.raises(pytest.UsageError, match=f"tox.ini: {told}$"):
+        read_options(pytester.parseconfig())
+    # The variable is also that of the setting, which takes seconds.
+    monkeypatch.setenv("PYCLOUDLIB_TTL", "5400")
+    assert read_options(pytester.parseconfig()).ttl == 5400
+
+
 def test_without_any_everything_has_a_default(pytester: pytest.Pytester) -> None:
     options = read_options(pytester.parseconfig())
     assert not options.local

@@ -228,9 +228,7 @@ def fixed_transforms() -> Mapping[str, Callable[[Any], Any]]:
 
     The creation dates of images have milliseconds, by which the newest of several images of one second is found.
     """
-    return MappingProxyType(
-        {**EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER, "Image.CreationDate": _with_milliseconds}
-    )
+    return MappingProxyType({**EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER, "Image.CreationDate": _with_milliseconds})
 
 
 def _with_milliseconds(value: datetime) -> str:

@@ -32,6 +32,7 @@ from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import TIDY_UP, write_archive
 from pycloudlib.local.prerequisites import install_command, require_all
 from pycloudlib.local.warm_start import initramfs
+from pycloudlib.releases import similar_release, unknown_release
 
 Progress = Callable[[str], None]
 
@@ -198,7 +199,8 @@ def build(
         The daily AMI; the disk is also offered as a release AMI. With a name, the only AMI.
 
     Raises:
-        InvalidArgumentError: packages or a program are given without a name, or the architecture is unknown.
+        InvalidArgumentError: packages or a program are given without a name, the architecture is unknown, or the
+            release is mistyped.
         ImageError: the release cannot be built, the name is taken by another image, or mmdebstrap failed; the message
             has its last output.
         MissingPrerequisiteError: a program is not installed, or the host cannot run programs of the architecture.
@@ -208,8 +210,11 @@ def build(
         raise InvalidArgumentError("an image with further packages or a program needs a name of its own")
     if architecture not in boot_loader.LOADERS:
         raise InvalidArgumentError(f"unknown architecture {architecture!r}; allowed: {', '.join(boot_loader.LOADERS)}")
-    codename = distribution(release).release
+    published = distribution(release)
+    codename = published.release
     if codename not in VARIANTS:
+        if published.known is None and similar_release(release):
+            raise InvalidArgumentError(unknown_release(release))
         raise ImageError(
             f"cannot build {release!r}: only {', '.join(VARIANTS)} can be built; "
             "add a disk image of it with `pycloudlib local image add --release NAME --file DISK`"

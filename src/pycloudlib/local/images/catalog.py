@@ -29,6 +29,7 @@ from pycloudlib.local import qemu_img
 from pycloudlib.local.images.boot_mode import LEGACY_BIOS, UEFI, boot_mode_of
 from pycloudlib.local.images.distributions import GENERIC, NAMED, SELF, Distribution, Offer, distribution
 from pycloudlib.local.images.usage import unused
+from pycloudlib.releases import similar_release
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ PARTIAL = ".partial-"
 AMI_DIGITS = 17
 PULLED = "pulled"
 """The source of images that were downloaded from their publishers."""
+MISTYPED = 0.8
+"""The similarity to a known release as of which another one counts as mistyped: "bookwrm", but not "my-noble"."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,8 @@ class Catalog:
         Raises:
             ImageError: the file is not a disk image, or has no boot loader while no kernel is given; the name is taken;
                 or both a name and a type are given.
-            InvalidArgumentError: the release has no images of the type, or the architecture is unknown.
+            InvalidArgumentError: the release has no images of the type, or it is almost a known release, and no name is
+                given; or the architecture is unknown.
             LocalEC2Error: the disk has too little space, or the directory is not writable.
         """
         info = qemu_img.inspect(disk_file)
@@ -224,6 +228,8 @@ class Catalog:
         published = distribution(release)
         if not published.release:
             raise ImageError("an image needs a release: a code name, a version number, or a name of your own")
+        if published.known is None and name is None:
+            _require_own_name(published.release)
         published.require_type(image_type)
         if architecture not in NAMED:
             raise InvalidArgumentError(f"unknown architecture {architecture!r}; allowed: {', '.join(NAMED)}")
@@ -427,6 +433,15 @@ def _offers(entry: Entry, name: str | None, image_type: str, taken: set[str]) ->
     if entry.offers:
         return entry.offers
     return _own_offer(name, taken) if name else _free_offers(entry, image_type, taken)
+
+
+def _require_own_name(release: str) -> None:
+    """Refuse a release that is probably mistyped."""
+    similar = similar_release(release, similarity=MISTYPED)
+    if similar:
+        raise InvalidArgumentError(
+            f"unknown release {release!r}; did you mean {similar!r}? An image of your own needs a name (--name), too"
+        )
 
 
 def _own_offer(name: str, taken: set[str]) -> tuple[Offer, ...]:

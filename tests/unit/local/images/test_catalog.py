@@ -93,6 +93,11 @@ def test_images_of_one_second_are_ordered_by_milliseconds(catalogue: Catalog, di
     assert [image.name for image in catalogue.images()] == names[::-1]
 
 
+@pytest.mark.parametrize("release", ["my-noble", "fedora", "x", "debian-sid"])
+def test_release_of_ones_own_needs_no_name(catalogue: Catalog, disk: Path, release: str) -> None:
+    assert catalogue.add(disk, release=release).name == release
+
+
 @pytest.mark.parametrize(
     ("moment", "text"),
     [

@@ -21,15 +21,14 @@ from pycloudlib.local.api.moto_adapter import (
     UnvailableAMIIdError,
     random_ami_id,
 )
-from pycloudlib.local.images.catalog import PULLED
-from pycloudlib.local.images.distributions import distribution
+from pycloudlib.local.images.catalog import PULLED, Image
+from pycloudlib.local.images.distributions import SELF, distribution
 from pycloudlib.local.machines.commands import Command, Ended, Request
 from pycloudlib.local.machines.platforms import PLATFORMS
 from pycloudlib.local.storage.volumes import Submit, TakeSnapshot
 
 USERNAME_TAG = "pycloudlib:username"
 """The tag that names an image's login user, as `snapshot()` sets it."""
-"""The image architectures that machines can boot."""
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
 
@@ -341,9 +340,16 @@ class ImageRecords(SnapshotRecords):
         for image_id, image in images.items():
             if image_id not in self.amis and image_id not in self.deleted_amis:
                 ami = self.amis[image_id] = CatalogueAmi(self, image)
-                if image.source == PULLED and distribution(image.release).known is None:
-                    # Not always the AMI's: some publishers offer another disk for download.
+                if _hides_username(image):
                     ami.add_tags({USERNAME_TAG: image.username})
+
+
+def _hides_username(image: Image) -> bool:
+    """Return whether owner and name of an image do not determine its login user."""
+    if image.owner_id == SELF:
+        return bool(image.username)
+    # Some publishers offer another disk for download than their AMI's.
+    return image.source == PULLED and distribution(image.release).known is None
 
 
 def _adder(batch: list[Request]) -> Submit:

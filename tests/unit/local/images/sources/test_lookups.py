@@ -12,8 +12,11 @@ import pytest
 
 from pycloudlib import EC2
 from pycloudlib.cloud import ImageType
-from pycloudlib.local import LocalEC2
+from pycloudlib.local import LocalEC2, paths
+from pycloudlib.local.images.builder import VARIANTS
+from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.local.prerequisites import find
+from pycloudlib.releases import find_release
 from support.image_server import ImageServer, add_debian, add_ubuntu, qcow2_disk, raw_disk
 from support.signing import Signer
 
@@ -77,3 +80,19 @@ def test_lookups_find_pulled_images(
     assert ssm.get_parameter(Name=older_name)["Parameter"]["Value"] == older
     latest = "/aws/service/debian/release/12/latest/arm64"
     assert ssm.get_parameter(Name=latest)["Parameter"]["Value"] == debian[False]
+
+
+def test_named_images_have_the_login_user_of_their_release(local: LocalEC2, tmp_path: Path) -> None:
+    catalog = Catalog(paths.images_dir())
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(b"\xeb" + raw_disk()[1:])
+    named = catalog.add(disk, release="bookworm", name="my-debian")
+    of_its_own = catalog.add(disk, release="alpine")
+    with EC2("named", config_file=io.StringIO(local.info.settings_toml())) as ec2:
+        assert ec2.image(named.image_id).tags == {"pycloudlib:username": "admin"}
+        assert ec2.image(of_its_own.image_id).tags == {}
+
+
+def test_buildable_releases_are_those_of_the_builder() -> None:
+    assert LocalEC2.buildable_releases() == tuple(VARIANTS)
+    assert all(find_release(release).code_name == release for release in LocalEC2.buildable_releases())
