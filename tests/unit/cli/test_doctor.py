@@ -187,6 +187,14 @@ def test_a_kvm_of_another_group_comes_with_the_way_into_it(tmp_path: Path, monke
     assert diagnosis._lack_of_kvm() == ("this user may not open it", "")
 
 
+def test_an_image_for_arm64_needs_qemu_for_arm64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "qemu-system-x86_64").touch(mode=0o755)
+    (check,) = diagnosis._platforms({"x86_64", "arm64", "riscv64"})
+    assert (check.name, check.state) == ("arm64 images", diagnosis.State.NOTE)
+    assert check.remedy.endswith("apt-get install -y qemu-system-arm qemu-efi-aarch64")
+
+
 def test_what_is_not_installed_is_told(patient: Patient) -> None:
     told = patient.examine("--local", PATH=str(patient.home))
     assert told.checks["OpenSSH"]["state"] == "note"

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.errors import LocalEC2Error
-from pycloudlib.local.machines.accelerator import Accelerator
+from pycloudlib.local.images.catalog import Catalog
+from pycloudlib.local.machines.accelerator import Accelerator, ProbeKernel
+from pycloudlib.local.machines.platforms import host_platform
 from pycloudlib.local.options import ServerOptions
-from pycloudlib.local.server import cpu_limit, serving
+from pycloudlib.local.prerequisites import find
+from pycloudlib.local.server import _probe_kernel, cpu_limit, serving
 
 AVAILABLE = os.cpu_count() or 1
 
@@ -29,6 +32,18 @@ def test_no_machine_has_more_cpus_than_there_are_and_one_under_emulation_unless_
     wanted: int, accelerator: str, limit: int
 ) -> None:
     assert cpu_limit(wanted, Accelerator(accelerator, "")) == limit
+
+
+@pytest.mark.skipif(find("qemu-img") is None, reason="needs qemu-img to look at disks")
+def test_kvm_is_probed_with_a_kernel_of_the_hosts_own_architecture(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.raw"
+    disk.write_bytes(bytes(510) + b"\x55\xaa")
+    catalog = Catalog(tmp_path / "images")
+    foreign = next(name for name in ("x86_64", "arm64") if name != host_platform().architecture)
+    catalog.add(disk, release="foreign", architecture=foreign, kernel=disk)
+    assert _probe_kernel(catalog) is None
+    image = catalog.add(disk, release="native", architecture=host_platform().architecture, kernel=disk)
+    assert _probe_kernel(catalog) == ProbeKernel(image.disk.parent / "vmlinuz", None)
 
 
 @pytest.mark.parametrize("port", [0, 53, 65536])

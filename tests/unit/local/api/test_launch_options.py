@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from pycloudlib.errors import MissingPrerequisiteError
+from pycloudlib.local.api.moto_adapter import EC2ClientError
 from pycloudlib.local.daemon import log_file
+from pycloudlib.local.machines.platforms import ARM64, Platform
 from support.local_network import Launch, Network, describe, wait_for
 from support.plain_ec2 import refusal
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
     from pycloudlib.local import LocalEC2
+    from pycloudlib.local.api.backend import LocalEC2Backend
 
 LAUNCH: dict[str, Any] = {"MinCount": 1, "MaxCount": 1, "InstanceType": "t3.small"}
 
@@ -180,6 +184,21 @@ def test_an_image_for_arm64_launches_on_types_for_arm64_only(client: EC2Client, 
     for instance_type in ("t4g.small", "m7g.large", "c8g.large"):
         described = describe(client, launch(ImageId=arm, InstanceType=instance_type))
         assert (described["Architecture"], described["CurrentInstanceBootMode"]) == ("arm64", "uefi")
+
+
+def test_what_machines_for_arm64_need_is_told_by_the_launch(
+    records: LocalEC2Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(platform: Platform) -> None:
+        if platform is ARM64:
+            raise MissingPrerequisiteError("install it")
+
+    monkeypatch.setattr(records.cloud.driver, "require_platform", refuse)
+    images = {image.architecture: image.image_id for image in records.cloud.catalogue.images()}
+    assert records.launchable_image(images["x86_64"]).id == images["x86_64"]
+    with pytest.raises(EC2ClientError) as refused:
+        records.launchable_image(images["arm64"])
+    assert (refused.value.code, refused.value.message) == ("UnsupportedOperation", "install it")
 
 
 def test_spot_instance_has_a_request(client: EC2Client, launch: Launch) -> None:
