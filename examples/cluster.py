@@ -51,7 +51,7 @@ with TemporaryDirectory() as directory, LocalEC2(network="namespaces") as local:
     with EC2("cluster", config_file=settings) as ec2:
         ec2.key_pair = KeyPair.generate(directory)
         vpc = ec2.get_or_create_vpc(ec2.tag, "10.0.0.0/16")
-        members = ec2.launch_many(ec2.daily_image("bookworm"), 3, vpc=vpc, user_data=INSTALL)
+        members = ec2.launch_many(ec2.daily_image("trixie"), 3, vpc=vpc, user_data=INSTALL)
         start(members)
         first = wait_for_leader(list(members))
         print("one of 3 leads:", first.execute("etcdctl put color blue").check().strip())

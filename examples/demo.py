@@ -50,8 +50,8 @@ def demo(accelerator: str) -> None:
             show("endpoint", local.endpoint_url)
             show("machines", f"{local.info.accelerator} ({local.info.accelerator_reason})")
         ec2 = undo.enter_context(EC2("demo", config_file=write_settings(directory, local)))
-        with step("Finding the daily image of Debian bookworm"):
-            image_id = ec2.daily_image("bookworm")
+        with step("Finding the daily image of Debian trixie"):
+            image_id = ec2.daily_image("trixie")
             show("image", image_id)
         life_of_an_instance(ec2, image_id, directory)
 

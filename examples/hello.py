@@ -14,5 +14,5 @@ with TemporaryDirectory() as directory, LocalEC2() as local:
     settings = StringIO(local.info.settings_toml())
     with EC2("hello", config_file=settings) as ec2:
         ec2.key_pair = KeyPair.generate(directory)
-        instance = ec2.launch(ec2.daily_image("bookworm"), user_data=USER_DATA)
+        instance = ec2.launch(ec2.daily_image("trixie"), user_data=USER_DATA)
         print(instance.execute("cat /var/tmp/greeting; cloud-id; uname -r").check())

@@ -5,7 +5,7 @@ from pycloudlib import EC2, progress
 progress.show()
 
 with EC2("hot-add") as ec2:
-    instance = ec2.launch(ec2.daily_image("bookworm"))
+    instance = ec2.launch(ec2.daily_image("trixie"))
     volume = instance.add_volume(size=1, drive_type="gp3")
     device = volume.guest_device()
     print(f"{volume.id} was attached as {volume.attachments[0].device_name}, and is {device} in the guest")

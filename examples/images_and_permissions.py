@@ -10,8 +10,8 @@ def show(text: int) -> None:
 progress.show()
 
 with EC2("images") as ec2:
-    newest = ec2.image(ec2.daily_image("bookworm"))
-    print(f"the newest daily image of Debian bookworm: {newest.id} {newest.name}")
+    newest = ec2.image(ec2.daily_image("trixie"))
+    print(f"the newest daily image of Debian trixie: {newest.id} {newest.name}")
 
     volume = ec2.create_volume(1)
     snapshot = volume.snapshot("an example", {"team": "blue"}, on_progress=show)

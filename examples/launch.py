@@ -13,7 +13,7 @@ progress.show()
 
 with EC2("launch") as ec2:
     instance = ec2.launch(
-        ec2.released_image("bookworm"),
+        ec2.released_image("trixie"),
         "t3.small",
         user_data,
         disk_size_gb=12,

@@ -7,5 +7,5 @@ USER_DATA = "#!/bin/sh\necho hello >/var/tmp/greeting\n"
 progress.show()
 
 with EC2("hello") as ec2:
-    instance = ec2.launch(ec2.released_image("bookworm"), user_data=USER_DATA)
+    instance = ec2.launch(ec2.released_image("trixie"), user_data=USER_DATA)
     print(instance.execute("cat /var/tmp/greeting; cloud-id; uname -r").check())

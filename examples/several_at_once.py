@@ -6,7 +6,7 @@ USER_DATA = "#!/bin/sh\nmkdir -p /srv/example\n"
 
 progress.show()
 
-with EC2("several") as ec2, ec2.launch_many(ec2.released_image("bookworm"), 2, user_data=USER_DATA) as fleet:
+with EC2("several") as ec2, ec2.launch_many(ec2.released_image("trixie"), 2, user_data=USER_DATA) as fleet:
     print(f"{len(fleet)} instances are ready")
     for instance_id, result in fleet.execute("cat /etc/machine-id").items():
         print(instance_id, result.check())

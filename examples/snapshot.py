@@ -7,7 +7,7 @@ IDENTITY = {"machine id": "cat /etc/machine-id", "host key": "cat /etc/ssh/ssh_h
 progress.show()
 
 with EC2("snapshot") as ec2:
-    original = ec2.launch(ec2.daily_image("bookworm"))
+    original = ec2.launch(ec2.daily_image("trixie"))
     original.execute("echo set up >/var/tmp/state").check()
 
     # Cleans it, shuts it down, and starts it again while the image is still being made.

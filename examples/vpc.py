@@ -8,7 +8,7 @@ with EC2("vpc-example") as ec2:
     vpc = ec2.get_or_create_vpc(ec2.tag, "192.168.0.0/20", ingress=[("tcp", 80, 80, "0.0.0.0/0")])
     print(f"{vpc.id} has {vpc.ipv4_cidr} and {vpc.ipv6_cidr}")
 
-    instance = ec2.launch(ec2.daily_image("bookworm"), vpc=vpc)
+    instance = ec2.launch(ec2.daily_image("trixie"), vpc=vpc)
     print(f"{instance.id} is {instance.private_ip} there, and {instance.ip} for us")
 
     ip = instance.add_network_interface(ipv4_address_count=2, ipv4_public_ip_count=1)

@@ -62,6 +62,9 @@ DEBIAN_RELEASE_VERSION_MAP: Mapping[str, str] = MappingProxyType(
 LTS_RELEASES = ("trusty", "xenial", "bionic", "focal", "jammy", "noble", "resolute")
 """Code names of Ubuntu's LTS releases, oldest first."""
 
+DEFAULT_RELEASE = "trixie"
+"""The release of images that is built, launched, and tested by default."""
+
 
 @dataclass(frozen=True)
 class Release:

@@ -26,6 +26,7 @@ from support.front import OLD, front
 from support.guest import Guest
 from support.moto_server import REGION, moto_server
 from support.sshd import ALL_LOOPBACK
+from support.vm_release import RELEASE
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Endpoint:
         key_pair: the only key that its guests let in; None where they let in the key of their launch.
         username: who logs in; None where the image tells.
         reboot_guest: lets the guest boot again, where nothing else would when EC2 is told to reboot it.
+        release: of an image that it has.
     """
 
     url: str
@@ -51,6 +53,7 @@ class Endpoint:
     key_pair: KeyPair | None = None
     username: str | None = None
     reboot_guest: Callable[[], None] | None = None
+    release: str = "bookworm"
 
 
 @contextmanager
@@ -96,7 +99,8 @@ def _qemu(_: Path, network: str = "auto") -> Iterator[Endpoint]:
     """The local EC2 with real machines, each its own guest, on VPC networks where these work."""
     # Tests that need no guest stop machines before they have booted, when nothing in them heeds the power button.
     with LocalEC2(driver="qemu", network=network, shutdown_seconds=2.0) as local:
-        yield Endpoint(local.endpoint_url, local.region, local.access_key_id, local.secret_access_key, local.ssh_port)
+        access = (local.endpoint_url, local.region, local.access_key_id, local.secret_access_key)
+        yield Endpoint(*access, local.ssh_port, release=RELEASE)
 
 
 ENDPOINTS: dict[str, Callable[[Path], AbstractContextManager[Endpoint]]] = {
@@ -188,9 +192,9 @@ def _connected(endpoint: Endpoint, tag: str, key_directory: Path) -> EC2:
 
 
 @pytest.fixture
-def image_id(ec2: EC2) -> str:
-    """An image that every endpoint has."""
-    return ec2.daily_image("bookworm")
+def image_id(ec2: EC2, endpoint: Endpoint) -> str:
+    """An image that the endpoint has."""
+    return ec2.daily_image(endpoint.release)
 
 
 @pytest.fixture
@@ -216,7 +220,7 @@ def ready_instances(
         def launch_once(endpoint: Endpoint) -> EC2Instance:
             if endpoint.url not in launched:
                 ec2 = undo.enter_context(_connected(endpoint, "shared", tmp_path_factory.mktemp("shared") / "key"))
-                launched[endpoint.url] = ec2.launch(ec2.daily_image("bookworm"), username=endpoint.username)
+                launched[endpoint.url] = ec2.launch(ec2.daily_image(endpoint.release), username=endpoint.username)
             return launched[endpoint.url]
 
         yield launch_once

@@ -22,6 +22,7 @@ from pycloudlib.local.documents import fetch_faults, fetch_network
 from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.network.reach import Reach, reach
 from pycloudlib.waiting import wait_until
+from support.vm_release import RELEASE
 
 CIDR, PEER_CIDR = "10.0.0.0/16", "10.1.0.0/16"
 ZONE, OTHER_ZONE = "us-east-1a", "us-east-1b"
@@ -208,7 +209,7 @@ def namespaces_cloud(directory: Path) -> Iterator[tuple[LocalEC2, EC2]]:
 def vpc_site(directory: Path) -> Iterator[Site]:
     """Start the machines of a site."""
     with namespaces_cloud(directory) as (local, ec2):
-        image_id = ec2.daily_image("bookworm")
+        image_id = ec2.daily_image(RELEASE)
         vpc = ec2.get_or_create_vpc(f"{ec2.tag}-one", CIDR, zones={ZONE: SUBNET})
         peer_vpc = ec2.get_or_create_vpc(f"{ec2.tag}-two", PEER_CIDR, zones=[OTHER_ZONE])
         one, neighbor, stranger = (

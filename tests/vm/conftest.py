@@ -11,6 +11,7 @@ import pytest
 from pycloudlib import EC2, EC2Instance, KeyPair
 from pycloudlib.local import LocalEC2
 from support.processes import machines_of
+from support.vm_release import RELEASE
 
 USER_DATA = """#!/bin/sh
 echo "user data ran as $(id -un)" >/var/tmp/user-data-ran
@@ -53,7 +54,7 @@ def ec2(settings_file: Path) -> Iterator[EC2]:
 
 @pytest.fixture(scope="session")
 def image_id(shared_ec2: EC2) -> str:
-    return shared_ec2.daily_image("bookworm")
+    return shared_ec2.daily_image(RELEASE)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pycloudlib import EC2, EC2Instance
+from support.vm_release import RELEASE
 
 pytestmark = pytest.mark.vm
 
@@ -28,7 +29,7 @@ def arguments(instance: EC2Instance) -> list[str]:
 
 
 def test_a_kernel_installed_in_the_guest_boots_from_then_on(ec2: EC2) -> None:
-    with ec2.launch(ec2.daily_image("bookworm")) as instance:
+    with ec2.launch(ec2.daily_image(RELEASE)) as instance:
         before = arguments(instance)
         assert instance.execute("findmnt -no SOURCE /").check() == "/dev/nvme0n1p1"
         newer = instance.execute(NEWER_KERNEL).check().splitlines()[-1]

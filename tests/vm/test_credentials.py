@@ -17,6 +17,7 @@ from pycloudlib import EC2, EC2Instance, KeyPair
 from pycloudlib.local import LocalEC2
 from support.imds import asking_imds
 from support.services import TRUST
+from support.vm_release import RELEASE
 
 pytestmark = pytest.mark.vm
 
@@ -63,7 +64,7 @@ def instance(local: LocalEC2, tmp_path_factory: pytest.TempPathFactory) -> Itera
     iam.add_role_to_instance_profile(InstanceProfileName="reader", RoleName="reader")
     with EC2("credentials", config_file=StringIO(local.info.settings_toml())) as ec2:
         ec2.key_pair = KeyPair.generate(tmp_path_factory.mktemp("key"))
-        yield ec2.launch(ec2.daily_image("bookworm"), IamInstanceProfile={"Name": "reader"})
+        yield ec2.launch(ec2.daily_image(RELEASE), IamInstanceProfile={"Name": "reader"})
 
 
 def test_credentials_in_the_metadata_are_taken_with_their_token(local: LocalEC2, instance: EC2Instance) -> None:

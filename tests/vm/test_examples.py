@@ -49,7 +49,7 @@ def test_what_is_meant_for_aws_runs_on_the_local_ec2_by_its_settings_alone(setti
 
 def test_the_demo_shows_the_life_of_an_instance() -> None:
     shown = run("demo.py")
-    for expected in ("Debian bookworm", "cloud-id    aws", "hello from user data", "the same", "before, "):
+    for expected in ("Debian trixie", "cloud-id    aws", "hello from user data", "the same", "before, "):
         assert expected in shown
     assert "nothing is left running" in shown
 

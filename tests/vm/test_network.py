@@ -19,6 +19,7 @@ from pycloudlib.ec2.vpc import VPC
 from pycloudlib.errors import SSHConnectionError
 from pycloudlib.waiting import wait_until
 from support.imds import asking_imds
+from support.vm_release import IS_BOOKWORM, RELEASE
 
 pytestmark = pytest.mark.vm
 
@@ -36,7 +37,7 @@ class Site:
 def site(settings_file: Path) -> Iterator[Site]:
     with EC2("network", config_file=settings_file) as ec2:
         vpc = ec2.get_or_create_vpc(ec2.tag, CIDR)
-        yield Site(ec2, vpc, ec2.launch(ec2.daily_image("bookworm"), "t3.small", vpc=vpc))
+        yield Site(ec2, vpc, ec2.launch(ec2.daily_image(RELEASE), "t3.small", vpc=vpc))
 
 
 def links(instance: EC2Instance) -> dict[str, list[str]]:
@@ -61,14 +62,18 @@ def test_a_machine_in_a_vpc_has_an_address_of_its_network(site: Site) -> None:
     assert metadata(site.instance, f"network/interfaces/macs/{mac}subnet-id") == site.vpc.subnet_ids
 
 
+NAME_SERVERS = "grep nameserver " + ("/etc/resolv.conf" if IS_BOOKWORM else "/run/systemd/resolve/resolv.conf")
+"""Shows those that DHCP gave."""
+
+
 def test_an_image_leaves_name_server_and_host_name_to_the_next_boot(ec2: EC2) -> None:
-    with ec2.launch(ec2.daily_image("bookworm")) as original:
+    with ec2.launch(ec2.daily_image(RELEASE)) as original:
         # Its own would keep every lookup of the copy waiting, in another network.
-        assert original.execute("grep nameserver /etc/resolv.conf").check() == "nameserver 172.31.0.2"
+        assert original.execute(NAME_SERVERS).check() == "nameserver 172.31.0.2"
         image_id = ec2.snapshot(original, wait=False)
     with ec2.launch(image_id, vpc=ec2.get_or_create_vpc(ec2.tag, CIDR)) as copy:
         name = f"ip-{copy.private_ip.replace('.', '-')}"
-        found = copy.execute("grep nameserver /etc/resolv.conf; cat /etc/hostname; uname -n").check()
+        found = copy.execute(f"{NAME_SERVERS}; cat /etc/hostname; uname -n").check()
         assert found.splitlines() == [f"nameserver {IPv4Network(CIDR)[2]}", name, name]
 
 

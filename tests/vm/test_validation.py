@@ -19,6 +19,7 @@ from pycloudlib.local import paths
 from pycloudlib.local.images.catalog import Catalog, Image
 from support.broken_images import FAULTS, broken_copy
 from support.command_line import CommandLine
+from support.vm_release import RELEASE
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3600)]
 
@@ -34,7 +35,7 @@ def own_catalogue(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    found = Catalog(paths.images_dir()).newest("bookworm", source="built")
+    found = Catalog(paths.images_dir()).newest(RELEASE, source="built")
     assert found is not None, "build it first: pycloudlib local image build"
     return found
 
@@ -66,7 +67,7 @@ def of_disk(disk: Path, image: Image) -> Sequence[str]:
     return (
         str(disk),
         "--release",
-        "bookworm",
+        RELEASE,
         "--kernel",
         kernel,
         "--initrd",

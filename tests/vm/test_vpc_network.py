@@ -23,6 +23,7 @@ from pycloudlib.waiting import wait_until
 from support.command_line import PROGRAM
 from support.inside import CLIENT
 from support.processes import children_of
+from support.vm_release import IS_BOOKWORM, RELEASE
 from support.vpc_site import (
     CIDR,
     OTHER_ZONE,
@@ -414,6 +415,9 @@ def test_cloud_init_configures_the_interface_by_dhcp(site: Site) -> None:
     found = addresses(site.one)[interface.mac]
     assert {one["local"] for one in found} == {*interface.private_ips, *interface.ipv6_ips}
     assert all(one.get("dynamic") for one in found), "an address does not come from DHCP or DHCPv6"
+    if not IS_BOOKWORM:
+        assert "dhcp6: true" in site.one.execute("cat /etc/netplan/50-cloud-init.yaml", use_sudo=True).check()
+        return
     assert "inet6 dhcp" in site.one.execute("cat /etc/network/interfaces.d/50-cloud-init").check()
     # Other tests may have plugged interfaces, for which there are stanzas here.
     name = site.one.execute(f"grep -l {interface.mac} /sys/class/net/*/address").check().split("/")[4]
@@ -438,7 +442,7 @@ def test_cloud_init_configures_a_plugged_interface(site: Site) -> None:
 
 def test_killed_network_helper_ends_machines_with_the_reason(tmp_path: Path) -> None:
     with namespaces_cloud(tmp_path) as (local, ec2):
-        machine = ec2.launch(ec2.daily_image("bookworm"), wait=False)
+        machine = ec2.launch(ec2.daily_image(RELEASE), wait=False)
         ec2.client.get_waiter("instance_running").wait(InstanceIds=[machine.id], WaiterConfig={"Delay": 1})
         (helper,) = [pid for pid, command in children_of(local.info.pid) if "namespaces.helper" in command]
         os.kill(helper, signal.SIGKILL)

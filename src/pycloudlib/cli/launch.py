@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     cls=TakesCommand,
     optional=True,
     epilog=examples(
-        "pycloudlib launch bookworm --local",
+        "pycloudlib launch trixie --local",
         "pycloudlib launch noble --local --pull",
         "pycloudlib launch noble --ssh",
         "pycloudlib launch noble --daily -- cloud-init status --long",

@@ -14,6 +14,7 @@ from pycloudlib.cli.examples import examples
 from pycloudlib.cli.image_options import architecture_option, image_options
 from pycloudlib.cli.output import print_json, print_rows
 from pycloudlib.errors import ImageError, ImageNotFoundError
+from pycloudlib.releases import DEFAULT_RELEASE
 
 if TYPE_CHECKING:
     from pycloudlib.local.images.catalog import Catalog, Image
@@ -31,12 +32,12 @@ def image() -> None:
 @image.command(
     epilog=examples(
         "pycloudlib local image build",
-        "pycloudlib local image build --release trixie",
-        "pycloudlib local image build --release trixie --arch arm64",
+        "pycloudlib local image build --release bookworm",
+        "pycloudlib local image build --arch arm64",
         "pycloudlib local image build --name with-nginx --include nginx --customize ./configure-nginx",
     )
 )
-@click.option("--release", default="bookworm", show_default=True, help="The Debian release: bookworm, or trixie.")
+@click.option("--release", default=DEFAULT_RELEASE, show_default=True, help="The Debian release: trixie, or bookworm.")
 @architecture_option
 @click.option("--name", help="The AMI name of an image of your own; default: Debian's names.")
 @click.option("--include", metavar="PACKAGE", multiple=True, help="A further package; repeatable. Needs --name.")

@@ -30,7 +30,7 @@ FILE = ".json"
 
 @click.command(
     epilog=examples(
-        "pycloudlib timeline bookworm --local --runs 3 --save before.json",
+        "pycloudlib timeline trixie --local --runs 3 --save before.json",
         "pycloudlib timeline before.json after.json --html boots.html",
         "pycloudlib timeline i-0123456789abcdef0",
     )

@@ -31,7 +31,7 @@ NOT_JUDGED = 3
 
 @click.command(
     epilog=examples(
-        "pycloudlib validate bookworm --local",
+        "pycloudlib validate trixie --local",
         "pycloudlib validate ami-0123456789abcdef0 -m 'not lifecycle' --junit report.xml --html report.html",
         "pycloudlib validate noble.img --release noble --checks my-checks/",
     )

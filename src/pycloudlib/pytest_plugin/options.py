@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
+from pycloudlib.releases import DEFAULT_RELEASE
+
 if TYPE_CHECKING:
     from pycloudlib.setting_values import HostKeysMode
 
 DEFAULT_TAG = "pytest"
-DEFAULT_IMAGE = "bookworm"
 DEFAULT_INSTANCE_TYPE = "t3.micro"
 DEFAULT_LOGS_DIR = "cloud-logs"
 
@@ -140,7 +141,7 @@ OPTIONS = (
     Option("config", "the settings file; default: ~/.config/pycloudlib.toml or /etc/pycloudlib.toml", "FILE"),
     Option("region", "the region; default: from the settings", "NAME"),
     Option("profile", "a profile of ~/.aws/config; default: from the settings", "NAME"),
-    Option("image", f"the image under test: an AMI id, a release, or a name; default: {DEFAULT_IMAGE}", "IMAGE"),
+    Option("image", f"the image under test: an AMI id, a release, or a name; default: {DEFAULT_RELEASE}", "IMAGE"),
     Option("instance-type", f"the instance type; default: {DEFAULT_INSTANCE_TYPE}", "TYPE"),
     Option("tag", f"the name prefix of created resources; default: {DEFAULT_TAG}", "TAG"),
     Option(
@@ -209,7 +210,7 @@ def read_options(config: pytest.Config) -> CloudOptions:
         config=read("config", _path),
         region=read("region", partial(_setting, "region")),
         profile=read("profile", _text),
-        image=read("image", _text, DEFAULT_IMAGE),
+        image=read("image", _text, DEFAULT_RELEASE),
         instance_type=read("instance-type", _text, DEFAULT_INSTANCE_TYPE),
         tag=read("tag", _tag, DEFAULT_TAG),
         ttl=read("ttl", _ttl),

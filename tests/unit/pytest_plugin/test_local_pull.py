@@ -26,14 +26,14 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ImageSer
 
 
 def test_the_image_of_a_run_is_pulled_once_for_all_workers(pytester: pytest.Pytester, server: ImageServer) -> None:
-    path = add_debian(server, "20241004-1890", raw_disk())
+    path = add_debian(server, "20241004-1890", raw_disk(), code_name="trixie", version="13")
     pytester.makepyfile(
         """
         import pytest
 
         @pytest.mark.parametrize("number", range(4))
         def test_it(cloud, cloud_image, number):
-            assert cloud.image(cloud_image).name == "debian-12-amd64-20241004-1890"
+            assert cloud.image(cloud_image).name == "debian-13-amd64-20241004-1890"
         """
     )
     without = run(pytester, "--cloud-local", "-k", "0")

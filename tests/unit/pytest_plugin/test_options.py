@@ -60,7 +60,7 @@ def test_without_any_everything_has_a_default(pytester: pytest.Pytester) -> None
     assert options.local_network is None
     assert not options.required
     assert (options.config, options.region, options.profile, options.ttl, options.host_keys) == (None,) * 5
-    assert (options.image, options.instance_type, options.tag) == ("bookworm", "t3.micro", "pytest")
+    assert (options.image, options.instance_type, options.tag) == ("trixie", "t3.micro", "pytest")
     assert (options.keep, options.logs) == (When.NEVER, When.ON_FAILURE)
     assert options.logs_dir == pytester.path / "cloud-logs"
 

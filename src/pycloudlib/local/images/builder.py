@@ -32,7 +32,7 @@ from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import TIDY_UP, write_archive
 from pycloudlib.local.prerequisites import install_command, require_all
 from pycloudlib.local.warm_start import initramfs
-from pycloudlib.releases import similar_release, unknown_release
+from pycloudlib.releases import DEFAULT_RELEASE, similar_release, unknown_release
 
 Progress = Callable[[str], None]
 
@@ -73,13 +73,13 @@ class Variant:
     Args:
         packages: further packages.
         files: further files; default none.
-        has_boot_snapshots: whether boot snapshots support its cloud-init, which runs in four processes; default no.
+        finish: a shell command to run in the root directory ($1) after the installation; default none.
         user_mode_arguments: kernel arguments to add on QEMU's user networking; default none.
     """
 
     packages: tuple[str, ...]
     files: tuple[GuestFile, ...] = ()
-    has_boot_snapshots: bool = False
+    finish: str = ""
     user_mode_arguments: str = ""
 
 
@@ -125,7 +125,7 @@ class Recipe:
     @property
     def has_boot_snapshots(self) -> bool:
         """Whether boot snapshots support the image."""
-        return self.variant.has_boot_snapshots and self.architecture == "x86_64"
+        return self.architecture == "x86_64"
 
     @property
     def kernel_arguments(self) -> str:
@@ -146,8 +146,10 @@ class Recipe:
 
 
 VARIANTS = {
-    "bookworm": Variant(guest_files.IFUPDOWN, guest_files.NETWORK, True, guest_network.USER_MODE_ARGUMENTS),
-    "trixie": Variant(guest_files.NETPLAN),
+    "trixie": Variant(guest_files.NETPLAN, guest_files.NETPLAN_FILES, guest_files.COMPILE_NETPLAN),
+    "bookworm": Variant(
+        guest_files.IFUPDOWN, guest_files.NETWORK, user_mode_arguments=guest_network.USER_MODE_ARGUMENTS
+    ),
 }
 """The releases that can be built."""
 
@@ -172,7 +174,7 @@ SECONDS_TO_TIDY_UP = 30.0
 def build(
     catalogue: Catalog,
     *,
-    release: str = "bookworm",
+    release: str = DEFAULT_RELEASE,
     architecture: str = "x86_64",
     name: str | None = None,
     include: Sequence[str] = (),
@@ -187,7 +189,7 @@ def build(
 
     Args:
         catalogue: the catalog to add the image to.
-        release: "bookworm" or "12" (default), "trixie" or "13".
+        release: "trixie" or "13" (default), "bookworm" or "12".
         architecture: "x86_64" (default) or "arm64".
         name: the name of an image of one's own, offered by account 123456789012; default the distribution's names.
         include: further packages; default none. They need a name.
@@ -350,6 +352,7 @@ def _make_archive(recipe: Recipe, work: Path, programs: dict[str, Path], progres
     write_archive(files, recipe.files)
     hooks = [
         *(_program_hooks(work, recipe.customize) if recipe.customize else []),
+        *([recipe.variant.finish] if recipe.variant.finish else []),
         *(_boot_snapshot_hooks(work) if recipe.has_boot_snapshots else []),
         *(recipe.loader.prepare, TIDY_UP, put_in),
     ]

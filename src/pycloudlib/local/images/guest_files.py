@@ -29,10 +29,13 @@ PACKAGES = (
 )
 
 IFUPDOWN = ("ifupdown", "isc-dhcp-client")
-"""The network packages of Debian 12's images: a first boot takes 25 s with them, and 44 s with systemd-networkd."""
+"""The network packages of Debian 12's images: a first boot takes 25 s with them, 44 s with systemd-networkd."""
 
 NETPLAN = ("netplan.io", "systemd-resolved")
 """The network packages of later images, as in Debian's own."""
+
+COMPILE_NETPLAN = 'chroot "$1" python3 -m compileall -q /usr/share/netplan'
+"""The shell command that compiles netplan's modules, which its package leaves to every start of the program."""
 
 
 def masked(unit: str) -> GuestFile:
@@ -63,6 +66,24 @@ NETWORK = (
     GuestFile("etc/network/interfaces.d/ec2-interface", guest_network.INTERFACES),
     GuestFile("etc/dhcp/dhclient-exit-hooks.d/ec2-interface", guest_network.DHCLIENT_HOOK),
 )
+
+NETPLAN_FILES = (
+    GuestFile(
+        "etc/initramfs-tools/scripts/init-bottom/udev",
+        """\
+#!/bin/sh
+# Instead of udev's own script, which ends the boot when udevd exits before it has answered `udevadm control`.
+[ "$1" = prereqs ] && exit 0
+udevadm settle --timeout=60
+udevadm control --exit || echo "udevd exited without an answer"
+mount -n -o move /dev "${rootmnt:?}/dev"
+nuke /dev
+ln -s "${rootmnt}/dev" /dev
+""",
+        mode=0o755,
+    ),
+)
+"""The further files of images with netplan."""
 
 INITRD_SETTINGS = GuestFile(
     "etc/initramfs-tools/conf.d/pycloudlib",

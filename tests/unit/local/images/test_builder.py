@@ -89,7 +89,7 @@ def test_image_has_disk_kernel_and_initrd(catalogue: Catalog, bin_dir: Path, tmp
     assert image.kernel_arguments.startswith(f"BOOT_IMAGE=/{BOOT_FILES[0]} root=LABEL=root ro ")
     assert image.has_boot_loader
     assert "console=ttyS0" in image.kernel_arguments
-    assert image.user_mode_arguments == "network-config=disabled"
+    assert image.user_mode_arguments == ""
     assert qemu_img.inspect(image.disk) == qemu_img.DiskInfo("raw", builder.DISK_SIZE, None)
     assert leftovers(catalogue) == []
     assert sorted(path.name for path in image.disk.parent.iterdir()) == ["disk.raw", "image.json", "initrd", "vmlinuz"]
@@ -121,7 +121,7 @@ def test_image_is_built_once_unless_forced(catalogue: Catalog, bin_dir: Path, tm
     stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
     first = builder.build(catalogue)
     steps: list[str] = []
-    assert builder.build(catalogue, release="12", progress=steps.append) == first
+    assert builder.build(catalogue, release="13", progress=steps.append) == first
     assert steps == [f"{first.name} exists already"]
     assert builder.build(catalogue, force=True) != first
 
@@ -233,12 +233,21 @@ def test_debian_13_has_netplan_and_no_program_for_its_network(
     keep = f'echo "$@" >{words}; cp "$(echo "$@" | grep -o "/[^ ]*guest-files.tar" | head -1)" {files}'
     stand_in(bin_dir, f"{keep}; {that_gives(archive)}")
     image = builder.build(catalogue, release="13")
-    assert (image.release, image.warm_initrd, image.user_mode_arguments) == ("trixie", None, "")
+    assert (image.release, image.user_mode_arguments) == ("trixie", "")
     assert image.has_boot_loader
     assert "netplan.io" in words.read_text()
     assert "ifupdown" not in words.read_text()
     with tarfile.open(files) as archived:
         assert [name for name in archived.getnames() if "ec2-interface" in name] == []
+
+
+@needs_mke2fs
+def test_debian_12_leaves_the_network_to_its_own_program_on_user_networking(
+    catalogue: Catalog, bin_dir: Path, tmp_path: Path
+) -> None:
+    stand_in(bin_dir, that_gives(root_archive(tmp_path / "root.tar")))
+    image = builder.build(catalogue, release="12")
+    assert (image.release, image.user_mode_arguments) == ("bookworm", "network-config=disabled")
 
 
 @needs_mke2fs
@@ -291,7 +300,7 @@ def test_an_image_of_ones_own_has_further_packages_and_runs_the_program_last(
     stand_in(bin_dir, f'printf "%s\\n" "$@" >{words}; {that_gives(root_archive(tmp_path / "root.tar"))}')
     options = {"name": "with-nginx", "include": ["nginx", "curl"], "customize": program}
     image = builder.build(catalogue, **options)
-    assert (image.name, image.owner_id, image.release) == ("with-nginx", SELF, "bookworm")
+    assert (image.name, image.owner_id, image.release) == ("with-nginx", SELF, "trixie")
     assert [one.name for one in catalogue.images()] == ["with-nginx"]
     given = words.read_text().splitlines()
     assert {"nginx", "curl"} < set(given[given.index("--include") + 1].split(","))
@@ -302,7 +311,7 @@ def test_an_image_of_ones_own_has_further_packages_and_runs_the_program_last(
     steps: list[str] = []
     assert builder.build(catalogue, progress=steps.append, **options) == image
     assert steps == ["with-nginx exists already"]
-    assert builder.build(catalogue).name.startswith("debian-12-")
+    assert builder.build(catalogue).name.startswith("debian-13-")
 
 
 @needs_mke2fs
@@ -336,7 +345,7 @@ def test_a_program_that_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("release", ["noble", "bullseye", "my-own"])
 def test_unsupported_release_is_rejected_with_the_supported_ones(catalogue: Catalog, release: str) -> None:
-    with pytest.raises(ImageError, match=f"cannot build '{release}': only bookworm, trixie can be built"):
+    with pytest.raises(ImageError, match=f"cannot build '{release}': only trixie, bookworm can be built"):
         builder.build(catalogue, release=release)
     assert not catalogue.directory.exists()
 

@@ -120,13 +120,29 @@ def test_rules_in_etc_override_rules_of_the_same_name(program: ModuleType, tmp_p
 
 
 def test_each_unit_runs_its_own_stage(program: ModuleType, directory: Path) -> None:
-    program.write_drop_ins(directory)
+    program.write_drop_ins(directory, program.units_of(str(directory)))
     drop_in = (program.UNIT_DIRECTORY / "cloud-init-local.service.d" / "preloaded.conf").read_text().splitlines()
     assert drop_in == [
         "[Service]",
         "ExecStart=",
         f"ExecStart=/bin/sh {directory}/stage init --local",
         "ExecStart=/bin/touch /run/cloud-init/network-config-ready",
+    ]
+
+
+def test_single_process_runs_all_stages_and_may_notify_systemd(
+    program: ModuleType, directory: Path, tmp_path: Path
+) -> None:
+    unit = tmp_path / "root/usr/lib/systemd/system/cloud-init-main.service"
+    unit.parent.mkdir(parents=True)
+    unit.touch()
+    program.write_drop_ins(directory, program.units_of(str(tmp_path / "root")))
+    assert [path.name for path in program.UNIT_DIRECTORY.iterdir()] == ["cloud-init-main.service.d"]
+    assert (program.UNIT_DIRECTORY / "cloud-init-main.service.d" / "preloaded.conf").read_text().splitlines() == [
+        "[Service]",
+        "NotifyAccess=all",
+        "ExecStart=",
+        f"ExecStart=/bin/sh {directory}/stage --all-stages",
     ]
 
 

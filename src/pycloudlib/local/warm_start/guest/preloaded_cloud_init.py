@@ -1,8 +1,8 @@
 """Runs in the guest: serves cloud-init's stages from one process that has cloud-init loaded.
 
-Under TCG, a boot mostly consists of Python importing cloud-init four times. This program imports it once, in the
-initramfs, before the boot snapshot. A resumed boot takes the machine's identity from the host, and waits in the
-background. It forks for each stage; the fork runs cloud-init's own code in the stage's unit.
+Under TCG, a boot mostly consists of Python importing cloud-init: four times before version 24.3, and once since. This
+program imports it in the initramfs, before the boot snapshot. A resumed boot takes the machine's identity from the
+host, and waits in the background. It forks for each stage; the fork runs cloud-init's own code in the stage's unit.
 
 The imported files must equal those on the machine's disk, else the stages run in the usual way. The same holds for
 udev, which has handled the machine's devices in the initramfs by the rules of the disk.
@@ -42,14 +42,29 @@ UNITS = {
     "cloud-config.service": ("modules --mode=config", ""),
     "cloud-final.service": ("modules --mode=final", ""),
 }
-LAST_STAGE = "modules --mode=final"
-CLOUD_INIT_RULES = ("10-cloud-init-hook-hotplug.rules", "70-persistent-net.rules")
+"""The units of cloud-init before 24.3, which starts a process for each stage: arguments, and a command that follows."""
+MAIN_UNIT = "cloud-init-main.service"
+SINGLE_PROCESS_UNITS = {MAIN_UNIT: ("--all-stages", "")}
+"""The unit of cloud-init since 24.3, whose single process runs all stages; the other units only signal it."""
+LAST_STAGES = ("modules --mode=final", "--all-stages")
+PACKAGED_UNITS = "/usr/lib/systemd/system"
+CLOUD_INIT_RULES = (
+    "10-cloud-init-hook-hotplug.rules",
+    "70-persistent-net.rules",
+    "90-cloud-init-hook-hotplug.rules",
+)
 UDEV_RULES = ("/usr/lib/udev/rules.d", "/etc/udev/rules.d")
 COLDPLUG_UNIT = "systemd-udev-trigger.service"
 COLDPLUG_NETWORK = "-udevadm trigger --type=devices --action=add --subsystem-match=net"
 PROGRAM = "/usr/bin/cloud-init"
 PACKAGES = ("cloudinit.config", "cloudinit.handlers", "cloudinit.net", "cloudinit.cmd")
-MODULES = ("cloudinit.cmd.main", "cloudinit.distros.debian", "cloudinit.sources.DataSourceEc2", "pkg_resources")
+MODULES = (
+    "cloudinit.cmd.main",
+    "cloudinit.distros.debian",
+    "cloudinit.sources.DataSourceEc2",
+    "netplan",
+    "pkg_resources",
+)
 LOCAL_PACKAGES = f"/usr/local/lib/python{sys.version_info.major}.{sys.version_info.minor}/dist-packages"
 DMI = {"product_uuid": 0o400, "product_serial": 0o400}
 
@@ -201,7 +216,7 @@ def accept_root(requests: Requests, directory: Path, loaded: Loaded) -> "int | N
     others = [name for name, stamp in loaded.files.items() if not same_file(f"{path}{name}", stamp)]
     usable = not others and not Path(f"{path}{LOCAL_PACKAGES}/cloudinit").exists()
     if usable:
-        write_drop_ins(directory)
+        write_drop_ins(directory, units_of(path))
     else:
         (directory / "requests").unlink()
     if udev_rules(path) == loaded.rules:
@@ -218,9 +233,14 @@ def same_file(path: str, stamp: Stamp) -> bool:
         return False
 
 
-def write_drop_ins(directory: Path) -> None:
+def units_of(root: str) -> dict[str, tuple[str, str]]:
+    """Return the units that start the disk's cloud-init."""
+    return SINGLE_PROCESS_UNITS if Path(f"{root}{PACKAGED_UNITS}/{MAIN_UNIT}").exists() else UNITS
+
+
+def write_drop_ins(directory: Path, units: dict[str, tuple[str, str]]) -> None:
     """Make cloud-init's units request their stages from this process instead of starting Python."""
-    for unit, (stage, afterwards) in UNITS.items():
+    for unit, (stage, afterwards) in units.items():
         write_drop_in(unit, [f"/bin/sh {directory}/stage {stage}", *([afterwards] if afterwards else [])])
 
 
@@ -228,7 +248,10 @@ def write_drop_in(unit: str, commands: Sequence[str]) -> None:
     """Replace the commands of a unit for this boot."""
     drop_in = UNIT_DIRECTORY / f"{unit}.d" / "preloaded.conf"
     drop_in.parent.mkdir(parents=True, exist_ok=True)
-    drop_in.write_text("\n".join(["[Service]", "ExecStart=", *(f"ExecStart={one}" for one in commands)]) + "\n")
+    # The single process notifies systemd that it is ready; it is not the unit's main process here.
+    access = ["NotifyAccess=all"] if unit == MAIN_UNIT else []
+    lines = ["[Service]", *access, "ExecStart=", *(f"ExecStart={command}" for command in commands)]
+    drop_in.write_text("\n".join(lines) + "\n")
 
 
 def run_stages(requests: Requests, root: int, directory: Path) -> None:
@@ -246,7 +269,7 @@ def run_stages(requests: Requests, root: int, directory: Path) -> None:
             run_stage(number, stage.split(" "))
         _, status = os.waitpid(worker, 0)
         write_answer(asked, os.waitstatus_to_exitcode(status))
-        if stage == LAST_STAGE:
+        if stage in LAST_STAGES:
             (directory / "requests").unlink()
             return
 
