@@ -12,6 +12,8 @@ for tree in /usr/lib/python3/dist-packages "/usr/lib/${python##*/}"; do
     done
     cp -a --no-clobber "$tree/." "$DESTDIR$tree"
 done
+mkdir -p "$DESTDIR/etc/ssl/certs"
+cp -a /etc/ssl/certs/ca-certificates.crt "$DESTDIR/etc/ssl/certs"
 mkdir -p "$DESTDIR/preloaded"
 cp -a "$CONFDIR/preloaded/." "$DESTDIR/preloaded"
 # Include all udev rules of the disk, so that udev handles the virtual machine's devices before the boot snapshot.

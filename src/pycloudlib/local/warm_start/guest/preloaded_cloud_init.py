@@ -65,6 +65,8 @@ MODULES = (
     "netplan",
     "pkg_resources",
 )
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+"""The file of certificates, which requests since 2.32 loads when it is imported."""
 LOCAL_PACKAGES = f"/usr/local/lib/python{sys.version_info.major}.{sys.version_info.minor}/dist-packages"
 DMI = {"product_uuid": 0o400, "product_serial": 0o400}
 
@@ -128,10 +130,12 @@ def load_cloud_init() -> None:
 
 
 def stamps() -> dict[str, Stamp]:
-    """Return the stamps of all files loaded by this process: modules, libraries, and the interpreter."""
+    """Return the stamps of all files loaded by this process: modules, libraries, the interpreter, and certificates."""
     modules = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     mapped = (line.split(maxsplit=5)[5:] for line in Path("/proc/self/maps").read_text().splitlines())
     files = {path for path in modules if path} | {path[0] for path in mapped if path and path[0].startswith("/")}
+    if Path(CERTIFICATES).exists():
+        files.add(CERTIFICATES)
     return {path: Stamp.of(path) for path in files if path != __file__}
 
 
