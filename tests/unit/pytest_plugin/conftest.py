@@ -2,12 +2,16 @@
 
 Most run in the tests' process. Suites with workers or signals run in processes of their own, as do those that show what
 is imported.
+
+A suite in the tests' process forgets the modules that it imports, so that the next one imports them again. cryptography
+does not survive that: its compiled part keeps the classes of the first import. So it is imported here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cryptography.hazmat.primitives.serialization  # noqa: F401  (below)
 import pytest
 
 from support.suite_ec2 import Cloud, suite_ec2

@@ -77,10 +77,10 @@ def test_markers_say_what_an_instance_is_launched_with(pytester: pytest.Pytester
             assert (instance.instance_type, size(cloud, instance)) == ("t3.nano", 22)
             assert module_instance.instance_type == "t3.large"
 
-        @pytest.mark.cloud_image("trixie")
+        @pytest.mark.cloud_image("bookworm")
         def test_an_image_by_its_release(cloud, instance, launch_instance, cloud_image):
-            trixie = cloud.released_image("trixie")
-            assert instance.image_id == launch_instance(wait=False).image_id == trixie != cloud_image
+            bookworm = cloud.released_image("bookworm")
+            assert instance.image_id == launch_instance(wait=False).image_id == bookworm != cloud_image
             assert launch_instance(image=cloud_image, wait=False).image_id == cloud_image
 
         @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_fixtures_take_parameters(pytester: pytest.Pytester, ec2: Cloud) -> None
         """
         import pytest
 
-        @pytest.mark.parametrize("instance", [{"instance_type": "t3.small"}, {"image": "trixie"}], indirect=True)
+        @pytest.mark.parametrize("instance", [{"instance_type": "t3.small"}, {"image": "bookworm"}], indirect=True)
         def test_of_an_instance(cloud, instance, request):
             if "instance0" in request.node.name:
                 assert instance.instance_type == "t3.small"
             else:
-                assert instance.image_id == cloud.released_image("trixie")
+                assert instance.image_id == cloud.released_image("bookworm")
 
         @pytest.mark.parametrize("cloud_image", ["bookworm", "trixie"], indirect=True)
         def test_of_the_image(cloud, cloud_image, module_instance, request):

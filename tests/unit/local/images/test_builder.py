@@ -257,7 +257,7 @@ def test_an_image_for_arm64_boots_by_uefi_on_its_own_console(catalogue: Catalog,
     program(bin_dir, "arch-test", "exit 0")
     image = builder.build(catalogue, architecture="arm64")
     assert (image.architecture, image.boot_mode, image.warm_initrd) == ("arm64", "uefi", None)
-    assert image.name.startswith("debian-12-arm64-daily-")
+    assert image.name.startswith("debian-13-arm64-daily-")
     assert "console=ttyAMA0" in image.kernel_arguments
     assert {"--architectures=arm64"} < set(words.read_text().split())
     assert "linux-image-cloud-arm64" in words.read_text()
