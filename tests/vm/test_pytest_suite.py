@@ -116,6 +116,6 @@ def test_without_an_image_the_local_ec2_says_how_to_make_one(tmp_path: Path) -> 
     done = run("-m", "pytest", "--cloud-local", cwd=tmp_path, env=env)
     assert done.returncode == 1, done.stdout + done.stderr
     assert (
-        "the local EC2 has no image of bookworm: `pycloudlib local image build --release bookworm` builds one"
+        "the local EC2 has no image of trixie: `pycloudlib local image build --release trixie` builds one"
         in done.stdout
     )

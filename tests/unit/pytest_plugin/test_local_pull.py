@@ -40,8 +40,8 @@ def test_the_image_of_a_run_is_pulled_once_for_all_workers(pytester: pytest.Pyte
     without.assert_outcomes(errors=1)
     without.stdout.fnmatch_lines(
         [
-            "*local EC2 has no image of bookworm: `pycloudlib local image build --release bookworm` builds one, and "
-            "`pycloudlib local image pull bookworm` or --cloud-local-pull downloads one"
+            "*local EC2 has no image of trixie: `pycloudlib local image build --release trixie` builds one, and "
+            "`pycloudlib local image pull trixie` or --cloud-local-pull downloads one"
         ]
     )
     noble = run(pytester, "--cloud-local", "--cloud-image", "24.04", "-k", "0")
