@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
+from pycloudlib.local.images.boot_mode import LEGACY_BIOS, UEFI
 from pycloudlib.local.images.catalog import Image
 from pycloudlib.local.images.distributions import Distribution, Offer, distribution
 from pycloudlib.releases import DEBIAN, RELEASES, Release
@@ -88,4 +89,5 @@ def _image(known: Distribution, offer: Offer, published: datetime, architecture:
         username=known.username,
         source="simulated",
         deprecation_time=deprecation_time,
+        boot_mode=UEFI if architecture == "arm64" else LEGACY_BIOS,
     )
