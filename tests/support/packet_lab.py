@@ -8,6 +8,7 @@ with the process.
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import ipaddress
 import json
@@ -226,12 +227,15 @@ class _Lab:
         self._tables: dict[str, set[int]] = {}
         self._owners: dict[str, _Namespace] = {}
         self._rulesets: dict[str, str] = {}
+        self._large: dict[str, Any] = {}
         self._serial = 0
         self._connection: tuple[socket.socket, socket.socket] | None = None
 
     def build(self, topology: dict[str, Any]) -> None:
         for namespace in (*self._vpcs.values(), *self._guests.values(), *self._internet.values()):
             namespace.close()
+        for nftables in self._large.values():
+            nftables.close()
         self.__init__()  # type: ignore[misc]
         wanted = topology_from(topology)
         for vpc in wanted.vpcs.values():
@@ -313,11 +317,25 @@ class _Lab:
             self._route(vpc, namespace, devices)
             namespace.enter()
             wanted = ruleset(vpc, topology, devices, faults, HOST_PORTS)
-            _run_nft("-f", "-", commands=changes(self._rulesets.get(vpc.vpc_id, ""), wanted))
+            self._apply_ruleset(vpc.vpc_id, wanted)
             classes = shaping(vpc, topology, devices, faults)
             for device in (*devices.values(), INTERNET_DEVICE):
                 set_queue(namespace.netlink, namespace.index(device), [asdict(one) for one in classes.get(device, [])])
-            self._rulesets[vpc.vpc_id] = wanted
+
+    def _apply_ruleset(self, vpc_id: str, wanted: str) -> None:
+        from pycloudlib.local.network.namespaces.nftables import Nftables
+
+        if vpc_id not in self._large:
+            try:
+                _run_nft("-f", "-", commands=changes(self._rulesets.get(vpc_id, ""), wanted))
+            except OSError as error:
+                if os.strerror(errno.EMSGSIZE) not in str(error):
+                    raise
+                # An ordinary user's limit. From now on, the table has a substitute, in which changes find nothing.
+                self._large[vpc_id] = Nftables()
+        if vpc_id in self._large:
+            self._large[vpc_id].apply(wanted)
+        self._rulesets[vpc_id] = wanted
 
     def run_nft(self, commands: str) -> list[str]:
         """Run commands of nftables in a namespace without interfaces, and list what it then has."""
