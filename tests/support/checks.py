@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from pycloudlib.guest.questions import Answer
+from pycloudlib.guest.probes import ProbeResult
 from pycloudlib.validation.facts import Facts
 from pycloudlib.validation.plugin import CHECKS
 from pycloudlib.validation.verdicts import Advice, advice_of
@@ -62,10 +62,10 @@ def good_facts() -> Facts:
     return Facts.from_json(GOOD_IMAGE.read_text())
 
 
-def told(facts: Facts, **texts: str | Answer) -> Facts:
+def told(facts: Facts, **texts: str | ProbeResult) -> Facts:
     """The same facts with other answers."""
-    changed: Mapping[str, Answer] = {
-        name: text if isinstance(text, Answer) else Answer(text) for name, text in texts.items()
+    changed: Mapping[str, ProbeResult] = {
+        name: text if isinstance(text, ProbeResult) else ProbeResult(text) for name, text in texts.items()
     }
     assert set(changed) <= set(facts.answers)
     return replace(facts, answers={**facts.answers, **changed})

@@ -235,13 +235,13 @@ class EC2(BaseCloud):
     def _opened_in(self, region: str) -> Self:
         endpoint_url = endpoint_in(region, here=self.region, endpoint_url=self._settings.endpoint_url)
         settings = replace(self._settings, region=region, endpoint_url=endpoint_url)
-        there = type(self).from_settings(settings, self.tag, timestamp_suffix=False)
-        there._is_cleaned_by_other = True
+        regional_cloud = type(self).from_settings(settings, self.tag, timestamp_suffix=False)
+        regional_cloud._is_cleaned_by_other = True
         chosen = self._login_key.chosen
         if chosen is not None:
             # A key pair that was uploaded here does not exist there.
-            there.key_pair = replace(chosen, name=None) if chosen.name in self._ledger else chosen
-        return there
+            regional_cloud.key_pair = replace(chosen, name=None) if chosen.name in self._ledger else chosen
+        return regional_cloud
 
     @property
     def region(self) -> str:
@@ -539,8 +539,8 @@ class EC2(BaseCloud):
                 `tag={"team": "blue"}`. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeImages.html
         """
         owners = [owner] if isinstance(owner, str) else owner or ()
-        found = self._images.find(owners, filters, include_deprecated=include_deprecated)
-        return [Image(one, self._images) for one in found]
+        descriptions = self._images.find(owners, filters, include_deprecated=include_deprecated)
+        return [Image(description, self._images) for description in descriptions]
 
     def image(self, image_id: str) -> Image:
         """Return a handle to an existing image, which `clean()` does not delete (DescribeImages).
@@ -594,8 +594,8 @@ class EC2(BaseCloud):
         """
         name = timestamped(self.tag) if name is None else name
         capture = Capture(name, description, tags, clean=clean, wait=wait, timeout=timeout)
-        found = self.get_instance(instance) if isinstance(instance, str) else instance
-        return capture.of(found, self._images)
+        source_instance = self.get_instance(instance) if isinstance(instance, str) else instance
+        return capture.of(source_instance, self._images)
 
     def register_image(
         self,
@@ -662,7 +662,7 @@ class EC2(BaseCloud):
             **filters: EC2's filters, with underscores for hyphens: `status="available"`, `size=[8, 16]`; and
                 `tag={"team": "blue"}`. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeVolumes.html
         """
-        return [Volume(found, self._volumes) for found in self._volumes.find(filters)]
+        return [Volume(description, self._volumes) for description in self._volumes.find(filters)]
 
     def volume(self, volume_id: str) -> Volume:
         """Return a handle to an existing volume, which `clean()` does not delete (DescribeVolumes).
@@ -945,12 +945,14 @@ class EC2(BaseCloud):
     def _contexts_in(self, regions: str | Iterable[str] | None) -> list[RegionContext]:
         if regions is None:
             return [self._region_context]
-        wanted = self.regions() if regions == ALL_REGIONS else [regions] if isinstance(regions, str) else list(regions)
-        if not wanted:
+        region_names = (
+            self.regions() if regions == ALL_REGIONS else [regions] if isinstance(regions, str) else list(regions)
+        )
+        if not region_names:
             raise InvalidArgumentError("there are no regions to search")
         return [
             self._region_context if name == self.region else self.in_region(name)._region_context
-            for name in dict.fromkeys(wanted)
+            for name in dict.fromkeys(region_names)
         ]
 
     def keep(self, instance: EC2Instance) -> str:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-TOLD_AT_ONCE = 100
+REQUESTED_AT_ONCE = 100
 """The number of instances per StopInstances, StartInstances, RebootInstances, or TerminateInstances."""
 
 BUSY_AT_ONCE = 32
@@ -129,7 +129,7 @@ class Fleet(Sequence[EC2Instance]):
         """
         deadline = self._longest(lambda instance: instance.stop_timeout)
         stop_one = partial(EC2Instance._shutdown_by, deadline=deadline, wait=False)
-        self._tell("stop_instances", stop_one, "to be stopped", deadline)
+        self._request("stop_instances", stop_one, "to be stopped", deadline)
         if wait:
             self._wait_until(partial(EC2Instance._wait_for_stop_by, deadline=deadline), "to be stopped")
 
@@ -148,7 +148,7 @@ class Fleet(Sequence[EC2Instance]):
         deadline = self._longest(lambda instance: instance.boot_timeout)
         self._each(partial(EC2Instance._prepare_boot, deadline=deadline), "to be started")
         start_one = partial(EC2Instance._start_by, deadline=deadline)
-        self._tell("start_instances", start_one, "to be started", deadline)
+        self._request("start_instances", start_one, "to be started", deadline)
         if wait:
             self._wait_by(deadline, cloud_init_failure, "to be ready")
 
@@ -169,7 +169,7 @@ class Fleet(Sequence[EC2Instance]):
             self._each(partial(EC2Instance._note_boot_id, deadline=deadline), "to be restarted")
         self._each(partial(EC2Instance._prepare_boot, deadline=deadline), "to be restarted")
         restart_one = partial(EC2Instance._restart_by, deadline=deadline)
-        self._tell("reboot_instances", restart_one, "to be restarted", deadline)
+        self._request("reboot_instances", restart_one, "to be restarted", deadline)
         if wait:
             # Each waits for another boot id than the noted one.
             self._wait_by(deadline, cloud_init_failure, "to be restarted")
@@ -238,16 +238,16 @@ class Fleet(Sequence[EC2Instance]):
             raise FleetError(what, errors=outcome.errors, results=outcome.results, fleet=self)
         return outcome.results
 
-    def _tell(
+    def _request(
         self, operation: Operation, one_by_one: Callable[[EC2Instance], None], what: str, deadline: Deadline
     ) -> None:
         refused = [instance for instance in self._instances if instance.deletion_requested]
-        for some in _chunks([instance for instance in self._instances if not instance.deletion_requested]):
-            if _told_together(self._context, operation, some, deadline):
-                for instance in some:
+        for chunk in _chunks([instance for instance in self._instances if not instance.deletion_requested]):
+            if _requested_together(self._context, operation, chunk, deadline):
+                for instance in chunk:
                     instance._note_request(started=operation == "start_instances")
             else:
-                refused += some
+                refused += chunk
         outcome = fan_out(refused, one_by_one, at_once=BUSY_AT_ONCE)
         if outcome.errors:
             done: dict[str, None] = dict.fromkeys(id_ for id_ in self.ids if id_ not in outcome.errors)
@@ -272,11 +272,11 @@ def terminate_together(
         deadline: when to stop waiting for EC2; default after the longest `delete_timeout` of the instances.
     """
     deadline = deadline or _longest(instances, lambda instance: instance.delete_timeout)
-    for some in _chunks([instance for instance in instances if not instance.deletion_requested]):
-        for instance in some:
+    for chunk in _chunks([instance for instance in instances if not instance.deletion_requested]):
+        for instance in chunk:
             instance._prepare_deletion(deadline)
-        if _told_together(context, "terminate_instances", some, deadline):
-            for instance in some:
+        if _requested_together(context, "terminate_instances", chunk, deadline):
+            for instance in chunk:
                 instance._note_deletion()
 
 
@@ -285,7 +285,7 @@ def _longest(instances: Iterable[EC2Instance], timeout_of: Callable[[EC2Instance
     return Deadline.after(max(map(timeout_of, instances), default=0.0))
 
 
-def _told_together(
+def _requested_together(
     context: InstanceContext, operation: Operation, instances: Sequence[EC2Instance], deadline: Deadline
 ) -> bool:
     try:
@@ -297,5 +297,5 @@ def _told_together(
 
 
 def _chunks(instances: Sequence[EC2Instance]) -> Iterator[Sequence[EC2Instance]]:
-    for start in range(0, len(instances), TOLD_AT_ONCE):
-        yield instances[start : start + TOLD_AT_ONCE]
+    for start in range(0, len(instances), REQUESTED_AT_ONCE):
+        yield instances[start : start + REQUESTED_AT_ONCE]

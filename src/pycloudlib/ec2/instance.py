@@ -12,7 +12,7 @@ from pycloudlib.ec2.api.faults import translated
 from pycloudlib.ec2.instances.attached_interfaces import InstanceWithInterfaces
 from pycloudlib.ec2.instances.attached_volumes import InstanceWithVolumes
 from pycloudlib.ec2.instances.boots import InstanceWithBoots
-from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.root_volume import RootVolumeTasks, checked_source
 from pycloudlib.ec2.instances.state_requests import Operation, request_state
@@ -23,7 +23,6 @@ from pycloudlib.errors import (
     InvalidArgumentError,
     PycloudlibError,
 )
-from pycloudlib.key import KeyPair
 from pycloudlib.setting_values import CloudInitFailure
 
 logger = logging.getLogger(__name__)
@@ -51,16 +50,8 @@ class EC2Instance(InstanceWithBoots, InstanceWithVolumes, InstanceWithInterfaces
     delete_timeout: float = 600.0
     """The timeout of `wait_for_delete()` and `delete()` in seconds."""
 
-    def __init__(
-        self,
-        description: InstanceDescription,
-        context: InstanceContext,
-        *,
-        username: str,
-        key_pair: KeyPair | None,
-        launched: bool = False,
-    ) -> None:
-        super().__init__(description, context, username=username, key_pair=key_pair, launched=launched)
+    def _create_parts(self, context: InstanceContext, *, launched: bool) -> None:
+        super()._create_parts(context, launched=launched)
         self._root_volume_tasks = RootVolumeTasks(context.region_context, self._volumes)
         self._gone = False
         self._leaving_addresses: list[ElasticAddress] = []
@@ -74,10 +65,10 @@ class EC2Instance(InstanceWithBoots, InstanceWithVolumes, InstanceWithInterfaces
             CloudError: EC2 rejected the request.
         """
         with translated():
-            answer = self._context.client.describe_instance_attribute(
+            response = self._context.client.describe_instance_attribute(
                 InstanceId=self.id, Attribute="disableApiTermination"
             )
-        return bool(answer.get("DisableApiTermination", {}).get("Value", False))
+        return bool(response.get("DisableApiTermination", {}).get("Value", False))
 
     @termination_protection.setter
     def termination_protection(self, protected: bool) -> None:

@@ -113,7 +113,7 @@ class Instances:
     def recorded(self) -> list[EC2Instance]:
         """Return the instances that `clean()` deletes, oldest first."""
         # The ledger records an instance just before its object exists.
-        return [self._known[one] for one in self._region.ledger.ids(KIND) if one in self._known]
+        return [self._known[instance_id] for instance_id in self._region.ledger.ids(KIND) if instance_id in self._known]
 
     def record(self, instance: EC2Instance) -> None:
         """Have `clean()` delete an instance.
@@ -153,21 +153,21 @@ class Instances:
 
     def get(self, instance: object, username: str | None = None) -> EC2Instance:
         """Return a handle to an existing instance (DescribeInstances). See `EC2.get_instance()`."""
-        wanted = _id_of(instance)
-        created = self._known.get(wanted)
+        instance_id = _id_of(instance)
+        created = self._known.get(instance_id)
         if created is not None and username in (None, created.username):
             return created
-        description = self._context.poller.describe(wanted)
+        description = self._context.poller.describe(instance_id)
         if description is None:
-            message = f"no instance {wanted!r} in {self._region.region}"
-            raise InstanceNotFoundError(wanted, message=message, operation="DescribeInstances")
+            message = f"no instance {instance_id!r} in {self._region.region}"
+            raise InstanceNotFoundError(instance_id, message=message, operation="DescribeInstances")
         return self._handle(description, username, {})
 
     def find(self, filters: Mapping[str, Any], more: Mapping[str, Any]) -> list[EC2Instance]:
         """Return the instances that match (DescribeInstances). See `EC2.instances()`."""
-        asked: Any = instance_filters(filters, more)
+        query_filters: Any = instance_filters(filters, more)
         with translated():
-            pages = list(self._context.client.get_paginator("describe_instances").paginate(Filters=asked))
+            pages = list(self._context.client.get_paginator("describe_instances").paginate(Filters=query_filters))
         records = [
             record for page in pages for reservation in page["Reservations"] for record in reservation["Instances"]
         ]
@@ -179,8 +179,8 @@ class Instances:
 
     def _checked(self, options: LaunchOptions, count: int = 1, min_count: int | None = None) -> _Launch:
         began = SYSTEM_CLOCK.now()
-        own = with_own_spellings(options.instance_type, options.user_data, options.parameters)
-        options = replace(options, **own)
+        arguments = with_own_spellings(options.instance_type, options.user_data, options.parameters)
+        options = replace(options, **arguments)
         parameters = checked_parameters(self._context.client, options.parameters)
         waits = self._waits if options.wait is None else options.wait
         cloud_init_failure = checked_cloud_init_failure(options.cloud_init_failure, self._context.cloud_init_failure)
@@ -250,8 +250,8 @@ class Instances:
             return client.run_instances(**with_idempotency_token(parameters, idempotency_tag))["Instances"]
 
         def find(filters: Any) -> list[Any]:
-            found = client.describe_instances(Filters=filters)["Reservations"]
-            return [record for reservation in found for record in reservation["Instances"]]
+            reservations = client.describe_instances(Filters=filters)["Reservations"]
+            return [record for reservation in reservations for record in reservation["Instances"]]
 
         def known(record: Mapping[str, Any]) -> EC2Instance:
             # An interrupted launch has not created an object for the instance.

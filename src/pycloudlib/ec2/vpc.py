@@ -96,8 +96,8 @@ class VPC:
             InvalidArgumentError: the VPC has no subnet in the zone.
         """
         if not self.subnets or (zone is not None and zone not in self.subnets):
-            known = f"; it has some in {', '.join(self.subnets)}" if self.subnets else ""
-            raise InvalidArgumentError(f"{self.id} ({self.name}) has no subnet{f' in {zone}' if zone else ''}{known}")
+            hint = f"; it has some in {', '.join(self.subnets)}" if self.subnets else ""
+            raise InvalidArgumentError(f"{self.id} ({self.name}) has no subnet{f' in {zone}' if zone else ''}{hint}")
         subnet_id = self.subnets[zone] if zone else next(iter(self.subnets.values()))
         return {"SubnetId": subnet_id, "SecurityGroupIds": [self.security_group_id]}
 
@@ -158,10 +158,10 @@ class VPCs:
             deadline: when to stop waiting for EC2; default never.
         """
         describe = self._context.client.describe_availability_zones
-        found = responded(describe, what="describe availability zones", deadline=deadline)["AvailabilityZones"]
+        zones = responded(describe, what="describe availability zones", deadline=deadline)["AvailabilityZones"]
         # Local Zones and Wavelength Zones have other instance types.
-        usual = [one for one in found if one.get("ZoneType", "availability-zone") == "availability-zone"]
-        return sorted(one["ZoneName"] for one in usual if one.get("State", "available") == "available")
+        usual = [zone for zone in zones if zone.get("ZoneType", "availability-zone") == "availability-zone"]
+        return sorted(zone["ZoneName"] for zone in usual if zone.get("State", "available") == "available")
 
     def get_or_create(self, draft: VPCDraft, deadline: Deadline) -> VPC:
         """Return the VPC of a draft's name, or create one (DescribeVpcs, DescribeAvailabilityZones, CreateVpc).
@@ -186,9 +186,9 @@ class VPCs:
         what = f"another thread to find or create a VPC, before {name!r}"
         with acquired(self._creating, what=what, deadline=deadline):
             while True:
-                found = self._first_when_complete(name, deadline) or self._created_unless_outrun(draft, deadline)
-                if found is not None:
-                    return found
+                vpc = self._first_when_complete(name, deadline) or self._created_unless_outrun(draft, deadline)
+                if vpc is not None:
+                    return vpc
                 if deadline.has_passed:
                     raise timed_out(f"one VPC named {name!r}", deadline)
 
@@ -225,18 +225,18 @@ class VPCs:
             return None
         return self._created.get(first.id) or self._described(name, first.record, deadline)
 
-    def _delete_incomplete(self, left: VPCCandidate, deadline: Deadline) -> None:
-        errors = self._remove(left.id, deadline)
+    def _delete_incomplete(self, incomplete: VPCCandidate, deadline: Deadline) -> None:
+        errors = self._remove(incomplete.id, deadline)
         if errors:
-            raise left.incomplete_error() from errors[0]
+            raise incomplete.incomplete_error() from errors[0]
 
     def _candidates(self, name: str, deadline: Deadline) -> Sequence[VPCCandidate]:
-        found = vpc_candidates(self._context.client, name, deadline)
-        complete = [one.id for one in found if one.is_complete]
+        candidates = vpc_candidates(self._context.client, name, deadline)
+        complete = [candidate.id for candidate in candidates if candidate.is_complete]
         if len(complete) > 1:
-            others = ", ".join(complete[1:])
-            logger.warning("there are %d VPCs named %s: using %s, not %s", len(complete), name, complete[0], others)
-        return found
+            duplicates = ", ".join(complete[1:])
+            logger.warning("there are %d VPCs named %s: using %s, not %s", len(complete), name, complete[0], duplicates)
+        return candidates
 
     def _created_unless_outrun(self, draft: VPCDraft, deadline: Deadline) -> VPC | None:
         """Create a VPC; delete it on failure, or if another process's VPC is older; return None in that case."""
@@ -283,10 +283,10 @@ class VPCs:
         def call(idempotency_tag: str) -> Sequence[Any]:
             tags = self._context.tags_for("vpc", name=plan.name, idempotency_tag=idempotency_tag)
             tags[0]["Tags"].append({"Key": STATE, "Value": INCOMPLETE})
-            answer = client.create_vpc(
+            response = client.create_vpc(
                 CidrBlock=plan.ipv4_cidr, AmazonProvidedIpv6CidrBlock=True, TagSpecifications=tags
             )
-            return [answer["Vpc"]]
+            return [response["Vpc"]]
 
         return CreateRequest(
             kind=KIND,
@@ -345,10 +345,10 @@ class VPCs:
         vpc_id = record["VpcId"]
         in_vpc: Any = [{"Name": "vpc-id", "Values": [vpc_id]}]
         describe = partial(self._context.client.describe_subnets, Filters=in_vpc)
-        found = responded(describe, what="describe subnets", deadline=deadline)["Subnets"]
-        in_order = sorted(found, key=lambda one: (one["AvailabilityZone"], one["SubnetId"]), reverse=True)
+        records = responded(describe, what="describe subnets", deadline=deadline)["Subnets"]
+        in_order = sorted(records, key=lambda subnet: (subnet["AvailabilityZone"], subnet["SubnetId"]), reverse=True)
         # Of several subnets in a zone, use the first one.
-        subnets = {one["AvailabilityZone"]: one["SubnetId"] for one in in_order}
+        subnets = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in in_order}
         return VPC(
             id=vpc_id,
             name=name,

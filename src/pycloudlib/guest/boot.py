@@ -32,11 +32,11 @@ def boot_id(run: Run, *, timeout: float = BOOT_ID_TIMEOUT) -> str:
         LoginShellError: the login shell does not run commands.
         SSHError: the connection failed or was lost.
     """
-    answer = ask(run, f"cat {BOOT_ID_PATH}", timeout=timeout, description="read the boot id").check()
-    found = _BOOT_ID.fullmatch(answer.strip())
-    if found is None:
-        raise CommandError(f"{BOOT_ID_PATH} of the guest holds {answer.strip()!r}, which is not a UUID", result=answer)
-    return found[0].lower()
+    output = ask(run, f"cat {BOOT_ID_PATH}", timeout=timeout, description="read the boot id").check()
+    match = _BOOT_ID.fullmatch(output.strip())
+    if match is None:
+        raise CommandError(f"{BOOT_ID_PATH} of the guest holds {output.strip()!r}, which is not a UUID", result=output)
+    return match[0].lower()
 
 
 def checked_boot_id(value: object) -> str:
@@ -48,7 +48,7 @@ def checked_boot_id(value: object) -> str:
     Raises:
         InvalidArgumentError: the value has no UUID.
     """
-    found = _BOOT_ID.findall(value) if isinstance(value, str) else []
-    if not found:
+    ids = _BOOT_ID.findall(value) if isinstance(value, str) else []
+    if not ids:
         raise InvalidArgumentError(f"old_boot_id is {value!r}; it must be what get_boot_id() returned, a UUID")
-    return str(found[-1]).lower()
+    return str(ids[-1]).lower()

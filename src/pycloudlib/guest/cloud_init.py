@@ -127,11 +127,11 @@ def wait_for_cloud_init(
         description="wait for cloud-init",
         on_output=frame.feed,
     )
-    answer = frame.answer(result)
+    output = frame.answer(result)
     if not frame.is_complete:
         # The guest is shutting down, or systemd restarts the session's unit.
-        return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, answer.stderr)
-    ending = _Ending.parse(answer)
+        return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, output.stderr)
+    ending = _Ending.parse(output)
     return replace(_outcome(ending, run, deadline), boot_id=ending.boot_id)
 
 
@@ -181,9 +181,9 @@ class _Ending:
     result: Mapping[str, Any] | None
 
     @classmethod
-    def parse(cls, answer: str) -> _Ending:
+    def parse(cls, output: str) -> _Ending:
         """Parse the sections of the script's output."""
-        pieces = re.split(r"^=(how|boot|failed|code|said|status|result)$", answer, flags=re.MULTILINE)
+        pieces = re.split(r"^=(how|boot|failed|code|said|status|result)$", output, flags=re.MULTILINE)
         sections = {name: text.strip() for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
         code = sections.get("code", "")
         return cls(
@@ -212,9 +212,9 @@ class _Ending:
         levels = [stage.get("recoverable_errors") for stage in self._stages.values()]
         return [
             f"{level}: {text}"
-            for found in levels
-            if isinstance(found, Mapping)
-            for level, texts in found.items()
+            for messages in levels
+            if isinstance(messages, Mapping)
+            for level, texts in messages.items()
             for text in _texts(texts)
         ]
 
@@ -257,8 +257,8 @@ class _Status:
     @property
     def word(self) -> str:
         """The status; empty for a usage message or a traceback."""
-        found = re.search(r"^\.*status: *(.+)$", self.text, re.MULTILINE)
-        return found[1].strip() if found else ""
+        match = re.search(r"^\.*status: *(.+)$", self.text, re.MULTILINE)
+        return match[1].strip() if match else ""
 
     @property
     def line(self) -> str:
@@ -281,23 +281,23 @@ def _outcome(ending: _Ending, run: Run, deadline: Deadline) -> CloudInitOutcome:
     return CloudInitOutcome(CloudInitVerdict.DONE)
 
 
-def _outcome_without_files(asked: _Status, failed: tuple[str, ...]) -> CloudInitOutcome:
-    if asked.word == "error" or failed:
+def _outcome_without_files(status: _Status, failed: tuple[str, ...]) -> CloudInitOutcome:
+    if status.word == "error" or failed:
         units = [f"{unit} failed" for unit in failed]
-        return CloudInitOutcome(CloudInitVerdict.ERROR, "; ".join([*units, asked.line]))
-    if asked.word == "done":
-        if asked.code == RECOVERABLE_CODE:
-            return CloudInitOutcome(CloudInitVerdict.RECOVERABLE, asked.line)
+        return CloudInitOutcome(CloudInitVerdict.ERROR, "; ".join([*units, status.line]))
+    if status.word == "done":
+        if status.code == RECOVERABLE_CODE:
+            return CloudInitOutcome(CloudInitVerdict.RECOVERABLE, status.line)
         return CloudInitOutcome(CloudInitVerdict.DONE)
-    logger.debug("cloud-init does not run in the guest: %s", asked.line)
-    return CloudInitOutcome(CloudInitVerdict.ABSENT, asked.word)
+    logger.debug("cloud-init does not run in the guest: %s", status.line)
+    return CloudInitOutcome(CloudInitVerdict.ABSENT, status.word)
 
 
 def _ask_status(run: Run, deadline: Deadline) -> _Status:
-    said = ask(
+    result = ask(
         run, "cloud-init status --long 2>&1", timeout=deadline.remaining, description="ask for cloud-init status"
     )
-    return _Status(said.return_code, said.stdout)
+    return _Status(result.return_code, result.stdout)
 
 
 def _document(text: str) -> Mapping[str, Any] | None:
@@ -310,5 +310,5 @@ def _document(text: str) -> Mapping[str, Any] | None:
 
 def _texts(value: object) -> Iterator[str]:
     """Yield the errors in a list, each on one line."""
-    for each in value if isinstance(value, list) else []:
-        yield " ".join(str(each).split())
+    for item in value if isinstance(value, list) else []:
+        yield " ".join(str(item).split())

@@ -45,9 +45,9 @@ def device_of_volume(run: Run, volume_id: str, device_name: str, deadline: Deadl
     """
     serial = volume_id.replace("-", "")
     script = f"SERIAL={serial}; NAMES='{' '.join(_names(device_name))}'\n{_BY_SERIAL}{_BY_NAME}exit 1"
-    found = run(script, timeout=deadline.at_most(QUESTION_TIMEOUT).at_least(LAST_LOOK).remaining)
+    result = run(script, timeout=deadline.at_most(QUESTION_TIMEOUT).at_least(LAST_LOOK).remaining)
     # Startup files of the login shell may print lines before it.
-    return found.stdout.splitlines()[-1] if found.ok and found.stdout else None
+    return result.stdout.splitlines()[-1] if result.ok and result.stdout else None
 
 
 def _names(device_name: str) -> list[str]:

@@ -70,12 +70,12 @@ def with_expiry(user_data: str | bytes | None, expires: datetime) -> bytes:
     """
     if expires.utcoffset() is None:
         raise InvalidArgumentError(f"the time of expiry {expires.isoformat()} has no time zone")
-    given = (user_data or b"") if not isinstance(user_data, str) else user_data.encode()
-    if not given:
+    content = (user_data or b"") if not isinstance(user_data, str) else user_data.encode()
+    if not content:
         return _script(expires)
-    content = _unpacked(given)
-    merged = _joined(_as_part(content), _script_part(expires))
-    if content is given and len(merged) <= PLAIN_SIZE:
+    unpacked = _unpacked(content)
+    merged = _joined(_as_part(unpacked), _script_part(expires))
+    if unpacked is content and len(merged) <= PLAIN_SIZE:
         return merged
     return gzip.compress(merged, mtime=0)
 

@@ -99,14 +99,14 @@ class Frame:
                 self._on_note(line.split(" ", 2)[2])
 
     def _not_run(self, return_code: int | None) -> LoginShellError:
-        said = " ".join(self._text(self._stderr + b"\n" + self._stdout).split())[:SHOWN_LENGTH]
-        redirected = REDIRECTED_LOGIN.search(said)
+        output = " ".join(self._text(self._stderr + b"\n" + self._stdout).split())[:SHOWN_LENGTH]
+        redirected = REDIRECTED_LOGIN.search(output)
         ended = "" if return_code is None else f", ended with exit status {return_code}"
         return LoginShellError(
-            f"the login ran another program instead of the command{ended} and printed {said!r}"
-            if said
+            f"the login ran another program instead of the command{ended} and printed {output!r}"
+            if output
             else f"the login ran another program instead of the command{ended} and printed nothing",
-            output=said,
+            output=output,
             advised_user=redirected["user"] if redirected else "",
         )
 

@@ -149,13 +149,13 @@ def _checked(packages: str | Sequence[str]) -> list[str]:
 def _package_manager(run: Run) -> PackageManager:
     programs = [manager.program for manager in PACKAGE_MANAGERS]
     command = f"for program in {' '.join(programs)}; do command -v $program && break; done; true"
-    found = run(command, use_sudo=True, description="look for a package manager")
-    if found.failed:
-        raise CommandError(f"cannot look for a package manager: {_reason(found)}", result=found)
+    result = run(command, use_sudo=True, description="look for a package manager")
+    if result.failed:
+        raise CommandError(f"cannot look for a package manager: {_reason(result)}", result=result)
     for manager in PACKAGE_MANAGERS:
-        if found.rpartition("/")[2] == manager.program:
+        if result.rpartition("/")[2] == manager.program:
             return manager
-    raise CommandError(f"the guest has no supported package manager; looked for {', '.join(programs)}", result=found)
+    raise CommandError(f"the guest has no supported package manager; looked for {', '.join(programs)}", result=result)
 
 
 def _manage(run: Run, manager: PackageManager, command: Sequence[str], purpose: str) -> Result:
@@ -184,5 +184,5 @@ def _reason(result: Result) -> str:
     for line in lines:
         if error := ERROR_LINE.match(line):
             return error[1]
-    said = result.stderr or result.stdout
-    return said.splitlines()[-1].strip() if said else f"exit status {result.return_code}, without output"
+    output = result.stderr or result.stdout
+    return output.splitlines()[-1].strip() if output else f"exit status {result.return_code}, without output"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pycloudlib.errors import InstanceError
-from pycloudlib.guest.questions import ask
+from pycloudlib.guest.probes import run_probes
 from pycloudlib.tags import NAME
 from pycloudlib.timeline.guest import QUESTIONS, boot_by_itself, boot_record
 
@@ -28,9 +28,9 @@ def of_launched_instance(instance: EC2Instance, label: str) -> BootRecord:
         InstanceError: the guest does not report the time of its boot.
         SSHError: the connection failed or was lost.
     """
-    answers = ask(instance.execute, QUESTIONS, timeout=TIMEOUT)
-    record = boot_record(answers, instance.timeline, label=label, image_id=instance.image_id, instance_id=instance.id)
-    return _told(record, instance)
+    results = run_probes(instance.execute, QUESTIONS, timeout=TIMEOUT)
+    record = boot_record(results, instance.timeline, label=label, image_id=instance.image_id, instance_id=instance.id)
+    return _required(record, instance)
 
 
 def of_running_instance(instance: EC2Instance) -> BootRecord:
@@ -43,14 +43,14 @@ def of_running_instance(instance: EC2Instance) -> BootRecord:
         InstanceError: the guest does not report the time of its boot.
         SSHError: the connection failed or was lost.
     """
-    answers = ask(instance.execute, QUESTIONS, timeout=TIMEOUT)
+    results = run_probes(instance.execute, QUESTIONS, timeout=TIMEOUT)
     record = boot_by_itself(
-        answers, label=instance.tags.get(NAME, instance.id), image_id=instance.image_id, instance_id=instance.id
+        results, label=instance.tags.get(NAME, instance.id), image_id=instance.image_id, instance_id=instance.id
     )
-    return _told(record, instance)
+    return _required(record, instance)
 
 
-def _told(record: BootRecord | None, instance: EC2Instance) -> BootRecord:
+def _required(record: BootRecord | None, instance: EC2Instance) -> BootRecord:
     if record is None:
         raise InstanceError(f"{instance.id} does not report its boot time", instance_id=instance.id, instance=instance)
     return record

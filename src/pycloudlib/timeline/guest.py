@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
-from pycloudlib.guest.questions import Answer
+from pycloudlib.guest.probes import ProbeResult
 from pycloudlib.timeline.model import STAGES, BootRecord, Span
 
 QUESTIONS: Mapping[str, str] = {
@@ -80,12 +80,12 @@ class Seen:
 
 
 def boot_record(
-    answers: Mapping[str, Answer], seen: Milestones, *, label: str, image_id: str, instance_id: str
+    results: Mapping[str, ProbeResult], seen: Milestones, *, label: str, image_id: str, instance_id: str
 ) -> BootRecord | None:
     """Combine the guest's report and the milestones on one time scale.
 
     Args:
-        answers: the guest's results of QUESTIONS.
+        results: the guest's results of QUESTIONS.
         seen: the milestones.
         label: the group of the boot in comparisons.
         image_id: the AMI id.
@@ -94,7 +94,7 @@ def boot_record(
     Returns:
         The boot record; None if the guest does not report the time.
     """
-    booted = _kernel_started(answers["clock"])
+    booted = _kernel_started(results["clock"])
     if booted is None:
         return None
     # NTP or the host sets both clocks, so they agree better than a round trip could measure.
@@ -106,9 +106,9 @@ def boot_record(
         for stage in ("running", "reachable", "logged_in", "ready")
         if (seconds := getattr(seen, stage)) is not None
     }
-    if (userspace := _property(answers["userspace"].text, "UserspaceTimestampMonotonic")) > 0:
+    if (userspace := _property(results["userspace"].text, "UserspaceTimestampMonotonic")) > 0:
         reached["userspace"] = kernel + userspace
-    spans = [*_cloud_init(answers["cloud_init"], zero), *_units(answers["units"].text, kernel)]
+    spans = [*_cloud_init(results["cloud_init"], zero), *_units(results["units"].text, kernel)]
     return BootRecord(
         label=label,
         image_id=image_id,
@@ -119,11 +119,13 @@ def boot_record(
     )
 
 
-def boot_by_itself(answers: Mapping[str, Answer], *, label: str, image_id: str, instance_id: str) -> BootRecord | None:
+def boot_by_itself(
+    results: Mapping[str, ProbeResult], *, label: str, image_id: str, instance_id: str
+) -> BootRecord | None:
     """Return the record of a boot without a waiting caller: seconds since the kernel started.
 
     Args:
-        answers: the guest's results of QUESTIONS.
+        results: the guest's results of QUESTIONS.
         label: the group of the boot in comparisons.
         image_id: the AMI id.
         instance_id: the instance id.
@@ -131,21 +133,21 @@ def boot_by_itself(answers: Mapping[str, Answer], *, label: str, image_id: str, 
     Returns:
         The boot record; None if the guest does not report the time.
     """
-    booted = _kernel_started(answers["clock"])
+    booted = _kernel_started(results["clock"])
     if booted is None:
         return None
-    units = {span.name: span for span in _units(answers["units"].text, 0.0)}
+    units = {span.name: span for span in _units(results["units"].text, 0.0)}
     sshd = next((units[name] for name in ("ssh.service", "sshd.service") if name in units), None)
-    stages = _cloud_init(answers["cloud_init"], booted)
+    stages = _cloud_init(results["cloud_init"], booted)
     seen = Seen(
         datetime.fromtimestamp(booted, tz=timezone.utc),
         reachable=sshd.start + sshd.seconds if sshd else None,
         ready=max((span.start + span.seconds for span in stages), default=None),
     )
-    return boot_record(answers, seen, label=label, image_id=image_id, instance_id=instance_id)
+    return boot_record(results, seen, label=label, image_id=image_id, instance_id=instance_id)
 
 
-def _kernel_started(clock: Answer) -> float | None:
+def _kernel_started(clock: ProbeResult) -> float | None:
     """Return the start of the kernel on the guest's clock, in seconds since the epoch."""
     try:
         now, uptime = map(float, clock.text.split())
@@ -154,24 +156,24 @@ def _kernel_started(clock: Answer) -> float | None:
     return now - uptime
 
 
-def _cloud_init(dump: Answer, zero: float) -> list[Span]:
+def _cloud_init(dump: ProbeResult, zero: float) -> list[Span]:
     """Return the stages of the latest boot, without their modules, which cloud-init itself reports."""
     try:
         events: list[dict[str, Any]] = json.loads(dump.text)
     except ValueError:
         return []
     begun: dict[str, float] = {}
-    found: dict[str, Span] = {}
+    spans: dict[str, Span] = {}
     for event in events:
-        name, at = str(event["name"]), float(event["timestamp"]) - zero
+        name, moment = str(event["name"]), float(event["timestamp"]) - zero
         if name not in STAGE_NAMES:
             continue
         if event["event_type"] == "start":
-            begun[name] = at
+            begun[name] = moment
         elif name in begun:
             start = begun.pop(name)
-            found[name] = Span(STAGE_NAMES[name], "cloud-init", round(start, 3), round(at - start, 3))
-    return list(found.values())
+            spans[name] = Span(STAGE_NAMES[name], "cloud-init", round(start, 3), round(moment - start, 3))
+    return list(spans.values())
 
 
 def _units(text: str, kernel: float) -> Iterator[Span]:
@@ -186,5 +188,5 @@ def _units(text: str, kernel: float) -> Iterator[Span]:
 
 def _property(text: str, name: str) -> float:
     """Return a systemd timestamp in seconds since the kernel started; 0 if it is not reached."""
-    found = re.search(rf"^{name}=(\d+)$", text, re.MULTILINE)
-    return int(found.group(1)) / MICROSECONDS if found else 0.0
+    match = re.search(rf"^{name}=(\d+)$", text, re.MULTILINE)
+    return int(match.group(1)) / MICROSECONDS if match else 0.0

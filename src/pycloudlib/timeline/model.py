@@ -68,15 +68,15 @@ class BootRecord:
     @property
     def phases(self) -> list[Span]:
         """The stages as contiguous spans; a stage that was reached before the previous one has no duration."""
-        found: list[Span] = []
-        at = 0.0
+        phases: list[Span] = []
+        start = 0.0
         for stage in STAGES:
             if stage not in self.reached:
                 continue
-            end = max(at, self.reached[stage])
-            found.append(Span(stage, "phase", at, end - at))
-            at = end
-        return found
+            end = max(start, self.reached[stage])
+            phases.append(Span(stage, "phase", start, end - start))
+            start = end
+        return phases
 
 
 def to_json(records: Sequence[BootRecord]) -> str:
@@ -95,10 +95,10 @@ def from_json(text: str, source: str) -> list[BootRecord]:
         InvalidArgumentError: the text has another format or version.
     """
     try:
-        told: dict[str, Any] = json.loads(text)
-        if told["version"] != VERSION:
-            raise InvalidArgumentError(f"{source} has version {told['version']!r}; this program reads {VERSION}")
-        return [_record(one) for one in told["boots"]]
+        document: dict[str, Any] = json.loads(text)
+        if document["version"] != VERSION:
+            raise InvalidArgumentError(f"{source} has version {document['version']!r}; this program reads {VERSION}")
+        return [_record(boot) for boot in document["boots"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InvalidArgumentError):
             raise
@@ -119,12 +119,13 @@ def read(path: Path) -> list[BootRecord]:
         raise InvalidArgumentError(f"{path} is not a text file") from error
 
 
-def _record(told: dict[str, Any]) -> BootRecord:
+def _record(boot: dict[str, Any]) -> BootRecord:
     spans = tuple(
-        Span(str(one["name"]), str(one["kind"]), float(one["start"]), float(one["seconds"])) for one in told["spans"]
+        Span(str(span["name"]), str(span["kind"]), float(span["start"]), float(span["seconds"]))
+        for span in boot["spans"]
     )
-    reached = {str(stage): float(seconds) for stage, seconds in told["reached"].items()}
+    reached = {str(stage): float(seconds) for stage, seconds in boot["reached"].items()}
     if set(reached) - set(STAGES):
         raise KeyError("reached")
-    texts = {name: str(told[name]) for name in ("label", "image_id", "instance_id", "requested")}
+    texts = {name: str(boot[name]) for name in ("label", "image_id", "instance_id", "requested")}
     return BootRecord(reached=reached, spans=spans, **texts)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pycloudlib.guest.questions import Answer
+from pycloudlib.guest.probes import ProbeResult
 from pycloudlib.validation.verdicts import not_applicable
 
 NOT_FOUND = 127
@@ -65,10 +65,10 @@ class Facts:
     console: str = ""
     boot_error: str = ""
     logged_in_after: float | None = None
-    answers: Mapping[str, Answer] = field(default_factory=dict)
+    answers: Mapping[str, ProbeResult] = field(default_factory=dict)
     not_asked: str = ""
 
-    def answer(self, question: str) -> Answer:
+    def answer(self, question: str) -> ProbeResult:
         """Return the result of a probe. Skip the check if the probes could not run.
 
         Args:
@@ -99,8 +99,8 @@ class Facts:
     @classmethod
     def from_json(cls, text: str) -> Facts:
         """Parse the JSON of `to_json()`."""
-        told: dict[str, Any] = json.loads(text)
-        launch = dict(told["launch"])
+        document: dict[str, Any] = json.loads(text)
+        launch = dict(document["launch"])
         launch["ipv6_addresses"] = tuple(launch["ipv6_addresses"])
-        answers = {name: Answer(**answer) for name, answer in told["answers"].items()}
-        return cls(**{**told, "launch": Launch(**launch), "answers": answers})
+        answers = {name: ProbeResult(**answer) for name, answer in document["answers"].items()}
+        return cls(**{**document, "launch": Launch(**launch), "answers": answers})

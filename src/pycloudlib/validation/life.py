@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.errors import PycloudlibTimeoutError
-from pycloudlib.guest.questions import ask
+from pycloudlib.guest.probes import run_probes
 from pycloudlib.validation.facts import Facts
 from pycloudlib.validation.questions import QUESTIONS
 from pycloudlib.validation.subject import Subject
@@ -34,12 +34,12 @@ class AddedVolume:
     Args:
         device: the device in the guest; empty if none appeared.
         size: the size in bytes, as the guest sees it.
-        wanted: the actual size in bytes.
+        expected_size: the volume's size in bytes.
     """
 
     device: str
     size: int
-    wanted: int
+    expected_size: int
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,13 @@ class Life:
         instance = self.instance
         self._subject.progress("adding a volume")
         volume = instance.add_volume(size=VOLUME_GIB)
-        wanted = VOLUME_GIB * 1024**3
+        expected_size = VOLUME_GIB * 1024**3
         try:
             device = volume.guest_device(timeout=PLUG_TIMEOUT)
         except PycloudlibTimeoutError:
-            return AddedVolume("", 0, wanted)
+            return AddedVolume("", 0, expected_size)
         size = instance.execute(["blockdev", "--getsize64", device], use_sudo=True).check()
-        return AddedVolume(device, int(size), wanted)
+        return AddedVolume(device, int(size), expected_size)
 
     @cached_property
     def added_interface(self) -> AddedInterface:
@@ -111,12 +111,12 @@ class Life:
         instance = self.instance
         self._subject.progress("adding a network interface")
         ip = instance.add_network_interface()
-        seen = ""
+        addresses = ""
 
         def is_configured() -> bool:
-            nonlocal seen
-            seen = instance.execute(QUESTIONS["addresses"]).stdout
-            return f" {ip}/" in seen
+            nonlocal addresses
+            addresses = instance.execute(QUESTIONS["addresses"]).stdout
+            return f" {ip}/" in addresses
 
         try:
             wait_until(
@@ -127,8 +127,8 @@ class Life:
                 max_interval=5.0,
             )
         except PycloudlibTimeoutError:
-            return AddedInterface(ip, seen)
-        return AddedInterface(ip, seen)
+            return AddedInterface(ip, addresses)
+        return AddedInterface(ip, addresses)
 
     @cached_property
     def restarted(self) -> Booted:
@@ -149,8 +149,8 @@ class Life:
         self._subject.progress("stopping and starting the instance")
         instance.shutdown()
         instance.start(cloud_init_failure="raise")
-        found = instance.execute(["cat", DATA_FILE], use_sudo=True)
-        return Booted(before, self._kept(), data, found.stdout)
+        result = instance.execute(["cat", DATA_FILE], use_sudo=True)
+        return Booted(before, self._kept(), data, result.stdout)
 
     @cached_property
     def copy(self) -> Facts:
@@ -163,5 +163,5 @@ class Life:
         return self._subject.launch_copy(image_id)
 
     def _kept(self) -> dict[str, str]:
-        answers = ask(self.instance.execute, {name: QUESTIONS[name] for name in KEPT}, timeout=ASK_TIMEOUT)
-        return {name: answer.text for name, answer in answers.items()}
+        results = run_probes(self.instance.execute, {name: QUESTIONS[name] for name in KEPT}, timeout=ASK_TIMEOUT)
+        return {name: result.text for name, result in results.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycloudlib.ec2.api.faults import translated
 from pycloudlib.errors import InstanceError, PycloudlibError, SSHError
-from pycloudlib.guest.questions import Answer, ask
+from pycloudlib.guest.probes import ProbeResult, run_probes
 from pycloudlib.timeline.guest import QUESTIONS as TIMELINE_QUESTIONS
 from pycloudlib.timeline.guest import boot_record
 from pycloudlib.validation.facts import Facts, Launch
@@ -130,17 +130,17 @@ class Subject:
             return instance, replace(facts, not_asked="no login to the instance succeeded"), None
         self.progress(f"logged in to {instance.id} after {facts.logged_in_after:.0f} s; running the probe")
         try:
-            answers = ask(instance.execute, {**TIMELINE_QUESTIONS, **QUESTIONS}, timeout=ASK_TIMEOUT)
+            results = run_probes(instance.execute, {**TIMELINE_QUESTIONS, **QUESTIONS}, timeout=ASK_TIMEOUT)
         except SSHError as asked_in_vain:
             return instance, replace(facts, not_asked=str(asked_in_vain)), None
         record = boot_record(
-            answers,
+            results,
             instance.timeline,
             label=self._request.label or self.image_name,
             image_id=image_id,
             instance_id=instance.id,
         )
-        return instance, replace(facts, answers=_only_asked(answers)), record
+        return instance, replace(facts, answers=_only_asked(results)), record
 
     def _wait(self, instance: EC2Instance) -> str:
         """Return why the boot failed; empty if it succeeded. Separate checks report a cloud-init error."""
@@ -180,5 +180,5 @@ def _console(instance: EC2Instance, timeout: float) -> str:
         return ""
 
 
-def _only_asked(answers: dict[str, Answer]) -> dict[str, Answer]:
-    return {name: answers[name] for name in QUESTIONS}
+def _only_asked(results: dict[str, ProbeResult]) -> dict[str, ProbeResult]:
+    return {name: results[name] for name in QUESTIONS}

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from pycloudlib.guest.questions import Answer
+from pycloudlib.guest.probes import ProbeResult
 from pycloudlib.timeline.guest import QUESTIONS, Seen, boot_by_itself, boot_record
 from pycloudlib.timeline.model import STAGES, BootRecord, Span
 
@@ -56,18 +56,18 @@ DUMP = [
 ]
 
 
-def answers(**changed: Answer) -> dict[str, Answer]:
+def answers(**changed: ProbeResult) -> dict[str, ProbeResult]:
     told = {
-        "clock": Answer(f"{ZERO + 101.5:.6f}\n100.00"),
-        "userspace": Answer("UserspaceTimestampMonotonic=6000000\nFinishTimestampMonotonic=25000000"),
-        "units": Answer(UNITS),
-        "cloud_init": Answer(json.dumps(DUMP)),
+        "clock": ProbeResult(f"{ZERO + 101.5:.6f}\n100.00"),
+        "userspace": ProbeResult("UserspaceTimestampMonotonic=6000000\nFinishTimestampMonotonic=25000000"),
+        "units": ProbeResult(UNITS),
+        "cloud_init": ProbeResult(json.dumps(DUMP)),
     }
     assert set(told) == set(QUESTIONS)
     return told | changed
 
 
-def record(told: dict[str, Answer]) -> BootRecord:
+def record(told: dict[str, ProbeResult]) -> BootRecord:
     seen = Seen(REQUESTED, running=0.6, reachable=17.0, logged_in=17.5, ready=24.0)
     found = boot_record(told, seen, label="bookworm", image_id="ami-1", instance_id="i-1")
     assert found is not None
@@ -109,9 +109,9 @@ def test_cloud_inits_stages_are_those_of_the_latest_boot() -> None:
 def test_a_guest_without_cloud_init_or_systemd_tells_less() -> None:
     found = record(
         answers(
-            cloud_init=Answer("sh: 1: cloud-init: not found", 127),
-            units=Answer("", 127),
-            userspace=Answer("", 127),
+            cloud_init=ProbeResult("sh: 1: cloud-init: not found", 127),
+            units=ProbeResult("", 127),
+            userspace=ProbeResult("", 127),
         )
     )
     assert found.spans == ()
@@ -119,7 +119,7 @@ def test_a_guest_without_cloud_init_or_systemd_tells_less() -> None:
 
 
 def test_a_guest_that_does_not_tell_the_time_tells_nothing() -> None:
-    silent = answers(clock=Answer("date: not found", 127))
+    silent = answers(clock=ProbeResult("date: not found", 127))
     assert boot_record(silent, Seen(REQUESTED), label="", image_id="", instance_id="") is None
     assert boot_by_itself(silent, label="", image_id="", instance_id="") is None
 

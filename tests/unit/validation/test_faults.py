@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pycloudlib.guest.questions import Answer
+from pycloudlib.guest.probes import ProbeResult
 from pycloudlib.validation.facts import Facts
 from support.checks import Check, all_checks, failures, good_facts, outcome, told
 
@@ -35,7 +35,7 @@ KNOWN_WARNING = (
 Break = Callable[[Facts], Facts]
 
 
-def answering(**texts: str | Answer) -> Break:
+def answering(**texts: str | ProbeResult) -> Break:
     return lambda facts: told(facts, **texts)
 
 
@@ -108,17 +108,17 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "a hung task": (printing("INFO: task mount:99 blocked for more than 120 seconds."), "console::no_kernel_trouble"),
     "a stall": (printing("rcu: INFO: rcu_sched self-detected stall on CPU"), "console::no_kernel_trouble"),
     "a console elsewhere": (answering(console_devices="tty0"), "console::console_is_on_ttys0"),
-    "no login on the console": (answering(console_getty=Answer("inactive", 3)), "console::console_is_on_ttys0"),
+    "no login on the console": (answering(console_getty=ProbeResult("inactive", 3)), "console::console_is_on_ttys0"),
     "a cloud-init that hangs": (answering(cloud_init_status="status: running"), "cloud_init::cloud_init_ends"),
     "a cloud-init that is disabled": (answering(cloud_init_status="status: disabled"), "cloud_init::cloud_init_ends"),
     "a broken cloud-init module": (
         all_of(
             answering(
-                cloud_init_status=Answer("status: error", 1),
+                cloud_init_status=ProbeResult("status: error", 1),
                 cloud_init_problems=WARNING,
                 cloud_init_tracebacks=REPORTED_TRACEBACK,
                 failed_units="cloud-final.service loaded failed failed Execute cloud user/final scripts",
-                system_state=Answer("degraded", 1),
+                system_state=ProbeResult("degraded", 1),
             ),
             result(errors=[MODULE_ERROR]),
         ),
@@ -128,11 +128,11 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "a swallowed exception": (answering(cloud_init_tracebacks=TRACEBACK), "cloud_init::no_tracebacks"),
     "the wrong data source": (result(datasource="DataSourceNoCloud"), "cloud_init::data_source_is_ec2"),
     "user data that is not valid": (
-        answering(cloud_init_schema=Answer("Error: Invalid cloud-config provided:", 1)),
+        answering(cloud_init_schema=ProbeResult("Error: Invalid cloud-config provided:", 1)),
         "cloud_init::schema_is_valid",
     ),
     "user data that did not run": (
-        answering(user_data_runs=Answer("cat: No such file or directory", 1)),
+        answering(user_data_runs=ProbeResult("cat: No such file or directory", 1)),
         "cloud_init::user_data_ran_once",
     ),
     "user data that ran twice": (answering(user_data_runs="one\ntwo"), "cloud_init::user_data_ran_once"),
@@ -174,7 +174,7 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "no machine id": (answering(machine_id="uninitialized\n1704067200"), "identity::machine_id_is_fresh"),
     "another host name": (answering(hostname="debian\n127.0.1.1 debian"), "identity::hostname_is_the_instances"),
     "a host name that does not resolve": (
-        lambda facts: told(facts, hostname=Answer(facts.lines("hostname")[0], 2)),
+        lambda facts: told(facts, hostname=ProbeResult(facts.lines("hostname")[0], 2)),
         "identity::hostname_is_the_instances",
     ),
     "no address": (
@@ -184,7 +184,7 @@ FAULTS: dict[str, tuple[Break, str]] = {
     "no way out": (answering(routes=""), "network::ipv4_is_up"),
     "a name server that is silent": (network(dns="no answer from 10.0.0.2"), "network::names_are_looked_up"),
     "no driver for the network": (
-        answering(module_ena=Answer("modprobe: FATAL: Module ena not found", 1)),
+        answering(module_ena=ProbeResult("modprobe: FATAL: Module ena not found", 1)),
         "network::ena_driver_is_there",
     ),
     "no metadata": (network(v2=[0, "timed out"]), "metadata::version_2_is_usable"),
@@ -199,36 +199,39 @@ FAULTS: dict[str, tuple[Break, str]] = {
         "storage::fstab_is_mounted",
     ),
     "an error in fstab": (
-        answering(fstab_verified=Answer("/\n   [E] unreachable on boot required source: LABEL=x", 1)),
+        answering(fstab_verified=ProbeResult("/\n   [E] unreachable on boot required source: LABEL=x", 1)),
         "storage::fstab_is_mounted",
     ),
     "a device in fstab": (answering(fstab="/dev/xvda1 / ext4 defaults 0 1"), "storage::fstab_names_no_devices"),
     "swap that is not on": (with_line("fstab", "/swapfile none swap sw 0 0"), "storage::swap_is_as_configured"),
     "swap by chance": (answering(swaps="/swapfile file 1048572 0 -2"), "storage::swap_is_as_configured"),
     "no driver for volumes": (
-        answering(module_nvme=Answer("modprobe: FATAL: Module nvme not found", 1)),
+        answering(module_nvme=ProbeResult("modprobe: FATAL: Module nvme not found", 1)),
         "storage::nvme_driver_is_there",
     ),
     "a short time-out": (answering(nvme_timeout="30"), "storage::nvme_timeout_is_long"),
     "a failed unit": (
         answering(
-            failed_units="● broken.service loaded failed failed broken.service", system_state=Answer("degraded", 1)
+            failed_units="● broken.service loaded failed failed broken.service", system_state=ProbeResult("degraded", 1)
         ),
         "system::no_failed_units",
     ),
     "a clock that nobody keeps": (answering(time_services="inactive inactive"), "system::clock_is_kept"),
     "a local time": (answering(time_zone="CET +0100"), "system::time_zone_is_utc"),
     "half a package": (
-        answering(packages=Answer("The following packages are only half configured", 1)),
+        answering(packages=ProbeResult("The following packages are only half configured", 1)),
         "system::packages_are_consistent",
     ),
     "half a package that dpkg tells without a status": (
         answering(packages="The following packages are only half configured:\n x"),
         "system::packages_are_consistent",
     ),
-    "no repository": (answering(repository=Answer("no repository is configured", 100)), "system::repository_answers"),
+    "no repository": (
+        answering(repository=ProbeResult("no repository is configured", 100)),
+        "system::repository_answers",
+    ),
     "a repository that is gone": (
-        answering(repository=Answer("Err:1 http://mirror/ bullseye InRelease\n  404  Not Found", 100)),
+        answering(repository=ProbeResult("Err:1 http://mirror/ bullseye InRelease\n  404  Not Found", 100)),
         "system::repository_answers",
     ),
 }
@@ -271,22 +274,22 @@ def test_a_machine_that_never_came_up_fails_at_the_login_alone() -> None:
 
 
 SKIPPED: dict[str, tuple[Break, str]] = {
-    "no cloud-init": (answering(cloud_init_version=Answer("not found", 127)), "cloud_init::"),
+    "no cloud-init": (answering(cloud_init_version=ProbeResult("not found", 127)), "cloud_init::"),
     "an old cloud-init": (
-        answering(cloud_init_schema=Answer("argument subcommand: invalid choice: 'schema' (choose from ...)", 2)),
+        answering(cloud_init_schema=ProbeResult("argument subcommand: invalid choice: 'schema' (choose from ...)", 2)),
         "cloud_init::schema_is_valid",
     ),
     "no IPv6": (lambda facts: replace(facts, launch=replace(facts.launch, ipv6_addresses=())), "network::ipv6_is_up"),
-    "no Python": (answering(network=Answer("sh: python3: not found", 127)), "network::names_are_looked_up"),
+    "no Python": (answering(network=ProbeResult("sh: python3: not found", 127)), "network::names_are_looked_up"),
     "version 1 is on": (network(v1=[200, "i-1"]), "metadata::version_1_is_not_needed"),
-    "no systemd": (answering(failed_units=Answer("not found", 127)), "system::no_failed_units"),
-    "no NVMe": (answering(nvme_timeout=Answer("No such file", 1)), "storage::nvme_timeout_is_long"),
-    "no package manager": (answering(packages=Answer("unknown", 127)), "system::packages_are_consistent"),
+    "no systemd": (answering(failed_units=ProbeResult("not found", 127)), "system::no_failed_units"),
+    "no NVMe": (answering(nvme_timeout=ProbeResult("No such file", 1)), "storage::nvme_timeout_is_long"),
+    "no package manager": (answering(packages=ProbeResult("unknown", 127)), "system::packages_are_consistent"),
     "no way to a repository": (
-        answering(repository=Answer("E: Could not resolve 'deb.debian.org'", 100)),
+        answering(repository=ProbeResult("E: Could not resolve 'deb.debian.org'", 100)),
         "system::repository_answers",
     ),
-    "a repository that is silent": (answering(repository=Answer("", 124)), "system::repository_answers"),
+    "a repository that is silent": (answering(repository=ProbeResult("", 124)), "system::repository_answers"),
     "no name given": (
         lambda facts: replace(facts, launch=replace(facts.launch, private_dns_name="")),
         "identity::hostname_is_the_instances",

@@ -35,14 +35,14 @@ def remedy_of_refused_credentials(
         headers: the response headers; "date" is AWS's time.
         now: the clock; default this computer's.
     """
-    here, there = now(), _date(headers.get("date", ""))
-    times = f"it says {iso_time(here)}" + (f", and EC2's says {iso_time(there)}" if there else "")
+    local_time, server_time = now(), _date(headers.get("date", ""))
+    times = f"it says {iso_time(local_time)}" + (f", and EC2's says {iso_time(server_time)}" if server_time else "")
     if code in CLOCK_CODES or reason.lower().startswith(_CLOCK_REASONS):
         return f"set this computer's clock: {times}"
-    if there is None:
+    if server_time is None:
         # EC2 returns AuthFailure for wrong keys and for a wrong clock.
         return f"{CHECK_KEYS}; and this computer's clock: {times}" if code == "AuthFailure" else CHECK_KEYS
-    if abs((here - there).total_seconds()) > TOLERANCE:
+    if abs((local_time - server_time).total_seconds()) > TOLERANCE:
         return f"set this computer's clock: {times}"
     return CHECK_KEYS
 

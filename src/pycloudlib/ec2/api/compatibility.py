@@ -130,8 +130,8 @@ class CompatibilityShim:
         message = error.get("Message") or ""
         if error.get("Code") not in CERTAIN_CODES and not _SAYS_UNKNOWN.search(message):
             return None
-        refused = [one for one in OPTIONAL_PARAMETERS if one.is_named_in(message)]
-        left_out = [one for one in refused if _leave_out(one, request_dict)]
+        refused = [parameter for parameter in OPTIONAL_PARAMETERS if parameter.is_named_in(message)]
+        left_out = [parameter for parameter in refused if _leave_out(parameter, request_dict)]
         for parameter in left_out:
             self._note_unknown(parameter)
         return 0.0 if left_out else None
@@ -184,23 +184,23 @@ def _leave_out(parameter: OptionalParameter, request: dict[str, Any]) -> bool:
     body = request.get("body")
     if not isinstance(body, dict):
         return False
-    found = {key: body.pop(key) for key in list(body) if parameter.is_in(key)}
-    if found and parameter is TAG_SPECIFICATIONS:
-        request["context"][TAGS_KEPT] = _tags_in(found)
-    return bool(found)
+    removed = {key: body.pop(key) for key in list(body) if parameter.is_in(key)}
+    if removed and parameter is TAG_SPECIFICATIONS:
+        request["context"][TAGS_KEPT] = _tags_in(removed)
+    return bool(removed)
 
 
-def _tags_in(found: Mapping[str, Any]) -> dict[str, str]:
+def _tags_in(parameters: Mapping[str, Any]) -> dict[str, str]:
     """Return the tags of the first created resource; the ids of further ones are still unknown."""
     is_key = re.compile(r"\w+\.1\.Tag\.\d+\.Key")
-    keys = {key.removesuffix(".Key"): value for key, value in found.items() if is_key.fullmatch(key)}
-    return {tag: found.get(f"{where}.Value", "") for where, tag in keys.items()}
+    keys = {key.removesuffix(".Key"): value for key, value in parameters.items() if is_key.fullmatch(key)}
+    return {tag: parameters.get(f"{where}.Value", "") for where, tag in keys.items()}
 
 
-def _ids_in(answer: Any, path: Sequence[str]) -> list[str]:
+def _ids_in(response: Any, path: Sequence[str]) -> list[str]:
     """Return the strings at the end of a path in a response, descending into lists."""
-    if isinstance(answer, list):
-        return [found for item in answer for found in _ids_in(item, path)]
+    if isinstance(response, list):
+        return [resource_id for item in response for resource_id in _ids_in(item, path)]
     if not path:
-        return [answer] if isinstance(answer, str) else []
-    return _ids_in(answer.get(path[0]), path[1:]) if isinstance(answer, dict) else []
+        return [response] if isinstance(response, str) else []
+    return _ids_in(response.get(path[0]), path[1:]) if isinstance(response, dict) else []

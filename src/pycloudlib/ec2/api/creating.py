@@ -120,15 +120,15 @@ class _Attempts:
         kind = f"{self._request.kind} that may have been made"
         with self._ledger.creating(kind, self._tag, self._delete_unrecorded, order=self._request.order) as call:
             try:
-                made = self._response()
+                records = self._response()
             except CloudError as error:
                 if error.code not in OUTAGE_CODES or len(self.lost) >= retries.ATTEMPTS:
                     raise
                 return None
-            self._recorded |= {record[self._request.id_key] for record in made}
+            self._recorded |= {record[self._request.id_key] for record in records}
             # After a lost response, the tag may show more resources later.
-            call.created(map(self._entry, made), keep_call=bool(self.lost))
-            return made
+            call.created(map(self._entry, records), keep_call=bool(self.lost))
+            return records
 
     def _response(self) -> Sequence[Record]:
         try:
@@ -150,10 +150,10 @@ class _Attempts:
 
     def _found_after(self, lost: CloudError) -> Sequence[Record]:
         logger.warning("EC2 did not respond about a new %s, so look for it: %s", self._request.kind, lost)
-        found = _tagged(self._request, self._tag)
-        if not found:
+        records = _tagged(self._request, self._tag)
+        if not records:
             raise lost
-        return found
+        return records
 
     def _entry(self, record: Record) -> Entry:
         delete = partial(self._request.delete, self._request.abridged(record))
@@ -164,8 +164,8 @@ class _Attempts:
 
         The cleanup deletes resources in parallel, and reports each one that it cannot delete.
         """
-        found = _tagged(self._request, self._tag, raises=True)
-        unrecorded = [record for record in found if record[self._request.id_key] not in self._recorded]
+        records = _tagged(self._request, self._tag, raises=True)
+        unrecorded = [record for record in records if record[self._request.id_key] not in self._recorded]
         for record in unrecorded:
             entry = self._entry(record)
             logger.info("deleting %s %s, whose create response was lost", entry.kind, entry.resource_id)
@@ -184,22 +184,22 @@ def _tagged(request: CreateRequest, tag: str, *, raises: bool = False) -> Sequen
         raises: whether to raise EC2's last error. By default, an error means that no resource was found.
     """
     refusals: list[PycloudlibError] = []
-    found: Sequence[Record] = ()
+    records: Sequence[Record] = ()
     deadline = Deadline.after(retries.LOOK_FOR_LOST)
 
     def look() -> bool:
-        nonlocal found
+        nonlocal records
         refusals.clear()
         filters = [{"Name": f"tag:{CREATION}", "Values": [tag]}]
         try:
-            found = responded(lambda: request.find(filters), what=f"find the {request.kind}", deadline=deadline)
+            records = responded(lambda: request.find(filters), what=f"find the {request.kind}", deadline=deadline)
         except NoResponseError as error:
             refusals.append(error)
         except CloudError as error:
             refusals.append(error)
             if error.code not in PASSING_CODES:
                 raise
-        return len(found) >= request.count
+        return len(records) >= request.count
 
     try:
         wait_until(
@@ -213,4 +213,4 @@ def _tagged(request: CreateRequest, tag: str, *, raises: bool = False) -> Sequen
     except (PycloudlibTimeoutError, CloudError):
         if raises and refusals:
             raise refusals[-1] from None
-    return found
+    return records

@@ -197,9 +197,9 @@ def translate(error: Exception) -> PycloudlibError:
 
 
 def _refusal(error: boto.ClientError) -> PycloudlibError:
-    told = error.response.get("Error", {})
-    code = told.get("Code", "")
-    reason = _one_line(told.get("Message", "") or "no reason given")
+    details = error.response.get("Error", {})
+    code = details.get("Code", "")
+    reason = _one_line(details.get("Message", "") or "no reason given")
     message = f"EC2 refused {error.operation_name}: {reason} ({code})"
     facts: dict[str, Any] = {
         "code": code,
@@ -311,8 +311,8 @@ def _proxy_variables(proxy: str = "") -> list[str]:
 
 
 def _resource_id(reason: str) -> str:
-    found = _RESOURCE_ID.search(reason)
-    return (found[1] or found[2]).strip("[]") if found else ""
+    match = _RESOURCE_ID.search(reason)
+    return (match[1] or match[2]).strip("[]") if match else ""
 
 
 def _one_line(text: object) -> str:

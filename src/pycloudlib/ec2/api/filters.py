@@ -24,7 +24,7 @@ def described_filters(filters: Mapping[str, object]) -> list[dict[str, Any]]:
     named: dict[str, list[str]] = {}
     for name, value in filters.items():
         if name in ("tag", "tags") and isinstance(value, Mapping):
-            named |= {f"tag:{key}": _values(f"tag {key}", one) for key, one in value.items()}
+            named |= {f"tag:{key}": _values(f"tag {key}", item) for key, item in value.items()}
         else:
             named[name.replace("_", "-")] = _values(name, value)
     return [{"Name": name, "Values": values} for name, values in named.items()]
@@ -32,7 +32,7 @@ def described_filters(filters: Mapping[str, object]) -> list[dict[str, Any]]:
 
 def _values(name: str, value: object) -> list[str]:
     if isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping)):
-        return [_text(name, one) for one in value]
+        return [_text(name, item) for item in value]
     return [_text(name, value)]
 
 

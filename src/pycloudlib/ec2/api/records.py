@@ -129,15 +129,15 @@ class Records(Generic[D]):
 
         def check() -> D | None:
             nonlocal last_seen
-            found = self.look(resource_id, deadline, missed)
-            if found is None:
+            description = self.look(resource_id, deadline, missed)
+            if description is None:
                 return None
-            last_seen = f"{found.state}{_reason(found)}"
+            last_seen = f"{description.state}{_reason(description)}"
             if look is not None:
-                look(found)
-            if found.state in hopeless:
+                look(description)
+            if description.state in hopeless:
                 raise IllegalStateError(f"{resource_id} cannot become {wanted}: it is {last_seen}")
-            return found if found.state == wanted else None
+            return description if description.state == wanted else None
 
         return self._until(check, f"{resource_id} to be {wanted}", deadline, lambda: last_seen)
 
@@ -161,11 +161,11 @@ class Records(Generic[D]):
         def check() -> bool:
             nonlocal last_seen
             try:
-                found = self.look(resource_id, deadline, missed)
+                description = self.look(resource_id, deadline, missed)
             except ResourceNotFoundError:
                 return True
-            last_seen = found.state if found else last_seen
-            return found is not None and found.state in gone
+            last_seen = description.state if description else last_seen
+            return description is not None and description.state in gone
 
         self._until(check, f"{resource_id} to be deleted", deadline, lambda: last_seen)
         self._doubted_until.pop(resource_id, None)
@@ -237,10 +237,10 @@ class Records(Generic[D]):
         )
 
     def _seen(self, resource_id: str) -> D:
-        found = self._ask(resource_id)
+        description = self._ask(resource_id)
         # Visible now: later NotFound errors are real.
         self._doubted_until.pop(resource_id, None)
-        return found
+        return description
 
     def look(self, resource_id: str, deadline: Deadline, missed: Callable[[PycloudlibError], None]) -> D | None:
         """Return the description of a resource while waiting for it, tolerating transient errors.
@@ -279,5 +279,5 @@ class Records(Generic[D]):
         )
 
 
-def _reason(found: Described) -> str:
-    return f" ({found.state_reason})" if found.state_reason else ""
+def _reason(description: Described) -> str:
+    return f" ({description.state_reason})" if description.state_reason else ""

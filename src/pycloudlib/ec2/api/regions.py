@@ -26,8 +26,8 @@ def region_names(client: EC2Client, deadline: Deadline = NEVER) -> list[str]:
         client: the boto3 EC2 client.
         deadline: when to stop waiting for EC2; default never.
     """
-    found = responded(client.describe_regions, what="describe regions", deadline=deadline)
-    return sorted(region["RegionName"] for region in found["Regions"])
+    response = responded(client.describe_regions, what="describe regions", deadline=deadline)
+    return sorted(region["RegionName"] for region in response["Regions"])
 
 
 def require_region(client: EC2Client, name: str, deadline: Deadline = NEVER) -> None:
@@ -44,12 +44,12 @@ def require_region(client: EC2Client, name: str, deadline: Deadline = NEVER) -> 
     if not isinstance(name, str):
         raise InvalidArgumentError(f"the region is {name!r}; it must be a string such as 'eu-central-1'")
     try:
-        known = region_names(client, deadline)
+        names = region_names(client, deadline)
     except PermissionDeniedError as error:
         logger.debug("using %s unchecked: %s", name, error)
         return
-    if name in known:
+    if name in names:
         return
-    nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(known)}"
+    nearest = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(names)}"
     raise InvalidArgumentError(f"unknown region {name!r}, or not enabled for this account; {hint}")

@@ -107,13 +107,13 @@ class Images:
             ImageNotFoundError: the AMI does not exist.
             IllegalStateError: the AMI is not available.
         """
-        found = self.get(image_id, deadline)
-        if found.state != AVAILABLE:
-            reason = f" ({found.state_reason})" if found.state_reason else ""
+        image = self.get(image_id, deadline)
+        if image.state != AVAILABLE:
+            reason = f" ({image.state_reason})" if image.state_reason else ""
             raise IllegalStateError(
-                f"{image_id} is {found.state}{reason}: it must be available first, see Image.wait()"
+                f"{image_id} is {image.state}{reason}: it must be available first, see Image.wait()"
             )
-        return found
+        return image
 
     def describe(self, image_id: str, deadline: Deadline = NEVER) -> ImageDescription:
         """Return the latest description of an AMI (DescribeImages).
@@ -126,11 +126,11 @@ class Images:
             ImageNotFoundError: the AMI does not exist.
             NoResponseError: EC2 did not respond in time.
         """
-        found = self._records.get(image_id, deadline)
+        image = self._records.get(image_id, deadline)
         with self._lock:
-            if found.state == AVAILABLE:
-                self._known[image_id] = found
-        return found
+            if image.state == AVAILABLE:
+                self._known[image_id] = image
+        return image
 
     def find(
         self,
@@ -148,14 +148,17 @@ class Images:
             include_deprecated: whether to include deprecated images.
             deadline: when to stop waiting for EC2; default never.
         """
-        wanted: Any = described_filters(filters)
-        asked: Any = {"Owners": list(owners)} if owners else {}
+        query_filters: Any = described_filters(filters)
+        query_owners: Any = {"Owners": list(owners)} if owners else {}
         describe = partial(
-            self._context.client.describe_images, Filters=wanted, IncludeDeprecated=include_deprecated, **asked
+            self._context.client.describe_images,
+            Filters=query_filters,
+            IncludeDeprecated=include_deprecated,
+            **query_owners,
         )
-        answer = responded(describe, what="describe images", deadline=deadline)
-        found = [ImageDescription.of(record) for record in answer["Images"]]
-        return sorted(found, key=lambda image: (image.creation_date, image.name, image.id))
+        response = responded(describe, what="describe images", deadline=deadline)
+        images = [ImageDescription.of(record) for record in response["Images"]]
+        return sorted(images, key=lambda image: (image.creation_date, image.name, image.id))
 
     def newest(self, query: ImageQuery) -> ImageDescription:
         """Return the newest image, by creation date (DescribeImages).
@@ -170,18 +173,26 @@ class Images:
             ImageNotFoundError: no image matches; the message names the owners and filters.
         """
         partition = self._context.client.meta.partition
-        here = self._in_this_partition(query)
-        found = self.find(here.owners, here.filters, include_deprecated=here.include_deprecated) if here.owners else []
-        if found:
-            return found[-1]
+        local_query = self._in_this_partition(query)
+        images = (
+            self.find(local_query.owners, local_query.filters, include_deprecated=local_query.include_deprecated)
+            if local_query.owners
+            else []
+        )
+        if images:
+            return images[-1]
         where = f"no image in {self._context.region}"
         if partition == AWS:
-            raise ImageNotFoundError(message=f"{where} matches: {here}", operation="DescribeImages")
-        image_id, reason = announced_image(self._context.session, self._context.region, here.parameters)
+            raise ImageNotFoundError(message=f"{where} matches: {local_query}", operation="DescribeImages")
+        image_id, reason = announced_image(self._context.session, self._context.region, local_query.parameters)
         if image_id:
             return self.get(image_id)
-        asked = f"matches: {here}" if here.owners else f"of {' or '.join(query.owners)}, unknown in {partition}"
-        raise ImageNotFoundError(message=f"{where} {asked}; {reason}", operation="DescribeImages")
+        outcome = (
+            f"matches: {local_query}"
+            if local_query.owners
+            else f"of {' or '.join(query.owners)}, unknown in {partition}"
+        )
+        raise ImageNotFoundError(message=f"{where} {outcome}; {reason}", operation="DescribeImages")
 
     def _in_this_partition(self, query: ImageQuery) -> ImageQuery:
         meta = self._context.client.meta
@@ -197,12 +208,12 @@ class Images:
             ImageNotFoundError: no image matches.
         """
         query = ImageQuery(TRUSTED_OWNERS, {"name": name, "state": AVAILABLE}, include_deprecated=True)
-        here = self._in_this_partition(query)
-        found = self.find(here.owners, here.filters, include_deprecated=True)
-        if not found:
-            message = f"no image in {self._context.region} matches: {here}"
+        local_query = self._in_this_partition(query)
+        images = self.find(local_query.owners, local_query.filters, include_deprecated=True)
+        if not images:
+            message = f"no image in {self._context.region} matches: {local_query}"
             raise ImageNotFoundError(message=message, operation="DescribeImages")
-        return found[-1]
+        return images[-1]
 
     def serial(self, image_id: str, image_type: ImageType | None) -> str:
         """Return the build serial in an image's name (DescribeImages). See `EC2.image_serial()`."""
@@ -322,7 +333,7 @@ class Images:
                 idempotency_tag=idempotency_tag,
                 username=source.username or "",
             )
-            answer = self._context.client.copy_image(
+            response = self._context.client.copy_image(
                 SourceImageId=source.id,
                 SourceRegion=source_region,
                 Name=name,
@@ -330,7 +341,7 @@ class Images:
                 TagSpecifications=specifications,
                 ClientToken=idempotency_tag,
             )
-            return [answer]
+            return [response]
 
         return self._begun(call, with_snapshots=True, kind=f"image in {self._context.region}", deadline=deadline)
 
@@ -342,11 +353,11 @@ class Images:
             PycloudlibTimeoutError: the image was not available in time; the message has the last state.
         """
         began = SYSTEM_CLOCK.now()
-        found = self._records.wait_for(image_id, AVAILABLE, hopeless=HOPELESS, deadline=deadline)
+        image = self._records.wait_for(image_id, AVAILABLE, hopeless=HOPELESS, deadline=deadline)
         progress.report(image_id, "is available", SYSTEM_CLOCK.now() - began)
         with self._lock:
-            self._known[image_id] = found
-        return found
+            self._known[image_id] = image
+        return image
 
     def wait_or_delete(self, image_id: str, deadline: Deadline) -> None:
         """Wait until a created image is available, and delete it after an error.
@@ -432,18 +443,18 @@ class Images:
         """Return the ids of the image's snapshots. Add a denied lookup to `errors` if no other source reveals them."""
         refusals: list[Exception] = []
         with self._lock:
-            known = self._known.get(image_id) if isinstance(image_id, str) else None
+            cached = self._known.get(image_id) if isinstance(image_id, str) else None
         try:
-            found = self.describe(image_id, deadline)
+            image = self.describe(image_id, deadline)
         except ImageNotFoundError as error:
             if error.code.endswith(".Malformed"):
                 raise
-            found = ImageDescription(image_id, state="deregistered")
+            image = ImageDescription(image_id, state="deregistered")
         except PermissionDeniedError as error:
             refusals.append(error)
-            found = known or ImageDescription(image_id, state="unknown")
-        if found.snapshot_ids and found.state == AVAILABLE:
-            return found.snapshot_ids
+            image = cached or ImageDescription(image_id, state="unknown")
+        if image.snapshot_ids and image.state == AVAILABLE:
+            return image.snapshot_ids
         # For an image that is unfinished or was deregistered elsewhere, search the descriptions of the snapshots.
         texts = [f"Created by CreateImage(*) for {image_id}*", f"Copied for DestinationAmi {image_id}*"]
         try:
@@ -451,28 +462,28 @@ class Images:
         except PermissionDeniedError as error:
             errors += [*refusals, error]
             described = []
-        return tuple(dict.fromkeys([*found.snapshot_ids, *described]))
+        return tuple(dict.fromkeys([*image.snapshot_ids, *described]))
 
     def _needed_by_others(self, image_id: str, deadline: Deadline) -> set[str]:
         try:
-            others = self.find(["self"], {}, include_deprecated=True, deadline=deadline)
+            images = self.find(["self"], {}, include_deprecated=True, deadline=deadline)
         except PermissionDeniedError as error:
             # EC2 itself rejects the deletion of a snapshot that an image uses.
             logger.debug("deleting the snapshots of %s without describing them: %s", image_id, error)
             return set()
-        return {snapshot_id for image in others if image.id != image_id for snapshot_id in image.snapshot_ids}
+        return {snapshot_id for image in images if image.id != image_id for snapshot_id in image.snapshot_ids}
 
     def _ask(self, image_id: str) -> ImageDescription:
         with translated():
-            answer = self._context.client.describe_images(ImageIds=[image_id], IncludeDeprecated=True)
-        if not answer["Images"]:
+            response = self._context.client.describe_images(ImageIds=[image_id], IncludeDeprecated=True)
+        if not response["Images"]:
             raise ImageNotFoundError(
                 image_id,
                 message=f"no image {image_id!r} in {self._context.region}",
                 code=_NOT_FOUND,
                 operation="DescribeImages",
             )
-        return ImageDescription.of(answer["Images"][0])
+        return ImageDescription.of(response["Images"][0])
 
 
 def check_image_name(name: str) -> None:

@@ -106,5 +106,5 @@ class ImageDescription:
     @property
     def serial(self) -> str | None:
         """The build date in the name; None if the name has none."""
-        found = _SERIAL.search(self.name)
-        return found[1] if found else None
+        match = _SERIAL.search(self.name)
+        return match[1] if match else None

@@ -179,10 +179,10 @@ class Image:
         # The tags may have changed.
         self._seen = self._images.describe(self.id, deadline)
         source = self._images.available(self.id, deadline)
-        there = Images(context.in_region(region))
-        copy_id = there.copy(source, context.region, name or source.name, deadline)
+        regional_images = Images(context.in_region(region))
+        copy_id = regional_images.copy(source, context.region, name or source.name, deadline)
         if wait:
-            there.wait_or_delete(copy_id, deadline)
+            regional_images.wait_or_delete(copy_id, deadline)
         return copy_id
 
     def tag(self, tags: Mapping[str, str]) -> None:

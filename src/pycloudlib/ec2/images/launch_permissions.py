@@ -48,30 +48,30 @@ def launch_permissions(client: EC2Client, image_id: str) -> LaunchPermissions:
         ImageNotFoundError: the image does not exist.
         PermissionDeniedError: another account owns the image.
     """
-    found = _read(client, image_id)
-    arns = (one.get(kind) for one in found for kind in ("OrganizationArn", "OrganizationalUnitArn"))
+    permissions = _read(client, image_id)
+    arns = (permission.get(kind) for permission in permissions for kind in ("OrganizationArn", "OrganizationalUnitArn"))
     return LaunchPermissions(
-        everybody=any(one.get("Group") == EVERYBODY for one in found),
-        account_ids=tuple(sorted(one["UserId"] for one in found if one.get("UserId"))),
+        everybody=any(permission.get("Group") == EVERYBODY for permission in permissions),
+        account_ids=tuple(sorted(permission["UserId"] for permission in permissions if permission.get("UserId"))),
         organizations=tuple(sorted(filter(None, arns))),
     )
 
 
-def change(client: EC2Client, image_id: str, how: Literal["Add", "Remove"], whom: str | Iterable[str]) -> None:
+def change(client: EC2Client, image_id: str, operation: Literal["Add", "Remove"], targets: str | Iterable[str]) -> None:
     """Add or remove launch permissions of an image (ModifyImageAttribute). Idempotent.
 
     Args:
         client: the boto3 EC2 client.
         image_id: the AMI id.
-        how: whether to add or to remove.
-        whom: an account id of 12 digits, several of them, or "all" for everybody.
+        operation: whether to add or to remove.
+        targets: an account id of 12 digits, several of them, or "all" for everybody.
 
     Raises:
         InvalidArgumentError: an account id is invalid; the message says what is allowed.
         ImageNotFoundError: the image does not exist.
         PermissionDeniedError: another account owns the image.
     """
-    _modify(client, image_id, how, checked_targets(whom))
+    _modify(client, image_id, operation, checked_targets(targets))
 
 
 def remove_all(client: EC2Client, image_id: str) -> None:
@@ -86,19 +86,23 @@ def remove_all(client: EC2Client, image_id: str) -> None:
         _modify(client, image_id, "Remove", found)
 
 
-def checked_targets(whom: str | Iterable[str]) -> list[dict[str, Any]]:
+def checked_targets(targets: str | Iterable[str]) -> list[dict[str, Any]]:
     """Return EC2's launch permissions for some accounts.
 
     Args:
-        whom: an account id of 12 digits, several of them, or "all" for everybody.
+        targets: an account id of 12 digits, several of them, or "all" for everybody.
 
     Raises:
         InvalidArgumentError: an account id is invalid; the message says what is allowed.
     """
-    if whom == EVERYBODY:
+    if targets == EVERYBODY:
         return [{"Group": EVERYBODY}]
-    account_ids = [whom] if isinstance(whom, str) or not isinstance(whom, Iterable) else list(whom)
-    wrong = [one for one in account_ids if not isinstance(one, str) or not re.fullmatch(r"[0-9]{12}", one)]
+    account_ids = [targets] if isinstance(targets, str) or not isinstance(targets, Iterable) else list(targets)
+    wrong = [
+        account_id
+        for account_id in account_ids
+        if not isinstance(account_id, str) or not re.fullmatch(r"[0-9]{12}", account_id)
+    ]
     if wrong or not account_ids:
         shown = ", ".join(map(repr, wrong)) or "none given"
         raise InvalidArgumentError(f"invalid account id {shown}: must be a string of 12 digits, or 'all' for everybody")
@@ -107,12 +111,14 @@ def checked_targets(whom: str | Iterable[str]) -> list[dict[str, Any]]:
 
 def _read(client: EC2Client, image_id: str) -> list[dict[str, Any]]:
     with translated():
-        answer = client.describe_image_attribute(ImageId=image_id, Attribute="launchPermission")
-    return [{**one} for one in answer.get("LaunchPermissions", [])]
+        response = client.describe_image_attribute(ImageId=image_id, Attribute="launchPermission")
+    return [{**permission} for permission in response.get("LaunchPermissions", [])]
 
 
-def _modify(client: EC2Client, image_id: str, how: Literal["Add", "Remove"], targets: list[dict[str, Any]]) -> None:
-    permission: Any = {how: targets}
+def _modify(
+    client: EC2Client, image_id: str, operation: Literal["Add", "Remove"], targets: list[dict[str, Any]]
+) -> None:
+    permission: Any = {operation: targets}
     modify = partial(client.modify_image_attribute, ImageId=image_id)
     with translated():
         modify(LaunchPermission=permission)

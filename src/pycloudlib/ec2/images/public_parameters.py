@@ -31,9 +31,9 @@ def announced_image(session: Session, region: str, names: Sequence[str]) -> tupl
     try:
         client = session.client_of("ssm", region)
         with translated():
-            answer = client.get_parameters(Names=list(names))
+            response = client.get_parameters(Names=list(names))
     except PycloudlibError as error:
         return "", f"SSM rejected the lookup of {names[0]}: {error}"
-    values = {parameter["Name"]: parameter["Value"] for parameter in answer["Parameters"]}
-    found = next((values[name] for name in names if values.get(name)), "")
-    return found, "" if found else f"SSM has no public parameter {' or '.join(names)}"
+    values = {parameter["Name"]: parameter["Value"] for parameter in response["Parameters"]}
+    image_id = next((values[name] for name in names if values.get(name)), "")
+    return image_id, "" if image_id else f"SSM has no public parameter {' or '.join(names)}"

@@ -50,9 +50,9 @@ def owners_in(partition: str, owners: Iterable[str], *, at_aws: bool) -> tuple[s
     Returns:
         The accounts and aliases, without publishers that are unknown in the partition.
     """
-    found: list[str] = []
+    accepted: list[str] = []
     for owner in owners:
         accounts = _ACCOUNTS.get(owner, {partition: owner})
-        found += [accounts[partition]] if partition in accounts else []
-        found += [] if at_aws else [owner]
-    return tuple(dict.fromkeys(found))
+        accepted += [accounts[partition]] if partition in accounts else []
+        accepted += [] if at_aws else [owner]
+    return tuple(dict.fromkeys(accepted))

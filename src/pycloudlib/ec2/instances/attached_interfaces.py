@@ -13,13 +13,11 @@ from weakref import WeakValueDictionary
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.consistency import call_until_consistent
 from pycloudlib.ec2.instances.described import DescribedInstance
-from pycloudlib.ec2.instances.description import InstanceDescription
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.network.addresses import ElasticAddress, ElasticAddresses
 from pycloudlib.ec2.network.interface_counts import AddressCounts, limits_of
 from pycloudlib.ec2.network.interfaces import NetworkInterface, NetworkInterfaces
 from pycloudlib.errors import InvalidArgumentError, NetworkNotFoundError, PycloudlibError
-from pycloudlib.key import KeyPair
 
 logger = logging.getLogger(__name__)
 
@@ -30,18 +28,12 @@ ENDED_ASSOCIATIONS = {"disassociating", "disassociated", "failing", "failed"}
 class InstanceWithInterfaces(DescribedInstance):
     """An instance with its network interfaces."""
 
-    def __init__(
-        self,
-        description: InstanceDescription,
-        context: InstanceContext,
-        *,
-        username: str,
-        key_pair: KeyPair | None,
-        launched: bool = False,
-    ) -> None:
-        super().__init__(description, context, username=username, key_pair=key_pair, launched=launched)
-        self.created_interfaces: list[str] = []
-        """The primary private IPv4 addresses of the interfaces that this object added and has not removed."""
+    created_interfaces: list[str]
+    """The primary private IPv4 addresses of the interfaces that this object added and has not removed."""
+
+    def _create_parts(self, context: InstanceContext, *, launched: bool) -> None:
+        super()._create_parts(context, launched=launched)
+        self.created_interfaces = []
 
     @property
     def public_ips(self) -> list[str]:
@@ -110,10 +102,10 @@ class InstanceWithInterfaces(DescribedInstance):
             InvalidArgumentError: the address is invalid, or belongs to the primary interface, which cannot be detached.
             CloudError: EC2 rejected the request.
         """
-        wanted = _checked_address(ip_address)
+        address = _checked_address(ip_address)
         self._refuse_if_deleted("queried for its interfaces")
         with _lock_of(self.id):
-            interface = self._interface_with(wanted)
+            interface = self._interface_with(address)
             addresses = self._addresses.own_of("network-interface-id", [interface.id])
             self._interfaces.delete(interface.id)
             errors = self._addresses.release_all(addresses)
@@ -169,7 +161,9 @@ class InstanceWithInterfaces(DescribedInstance):
             return
         describe = partial(self._context.client.describe_subnets, SubnetIds=[subnet_id])
         subnet = call_until_consistent(describe, what=f"describe {subnet_id}")["Subnets"][0]
-        states = {one["Ipv6CidrBlockState"]["State"] for one in subnet.get("Ipv6CidrBlockAssociationSet", ())}
+        states = {
+            association["Ipv6CidrBlockState"]["State"] for association in subnet.get("Ipv6CidrBlockAssociationSet", ())
+        }
         if not states - ENDED_ASSOCIATIONS:
             raise InvalidArgumentError(
                 f"{self.id} cannot have IPv6 addresses: its subnet {subnet_id} has no IPv6 block"
@@ -206,24 +200,25 @@ class InstanceWithInterfaces(DescribedInstance):
                 self._interfaces.delete(interface.id)
             except PycloudlibError as error:
                 errors.append(error)
-        for left in errors:
-            logger.error("not deleted; clean() tries again: %s", left)
+        for failure in errors:
+            logger.error("not deleted; clean() tries again: %s", failure)
 
     # Removing
 
-    def _interface_with(self, wanted: _Address) -> NetworkInterface:
+    def _interface_with(self, requested: _Address) -> NetworkInterface:
         attached = self._interfaces.of_instance(self.id)
         for interface in attached:
-            if wanted not in map(ipaddress.ip_address, interface.addresses):
+            if requested not in map(ipaddress.ip_address, interface.addresses):
                 continue
             if interface.is_primary:
                 raise InvalidArgumentError(
-                    f"{wanted} belongs to the primary interface of {self.id}, which cannot be removed"
+                    f"{requested} belongs to the primary interface of {self.id}, which cannot be removed"
                 )
             return interface
-        known = ", ".join(address for interface in attached for address in interface.addresses)
+        addresses = ", ".join(address for interface in attached for address in interface.addresses)
         raise NetworkNotFoundError(
-            str(wanted), message=f"no interface of {self.id} has the address {wanted}; it has {known or 'none'}"
+            str(requested),
+            message=f"no interface of {self.id} has the address {requested}; it has {addresses or 'none'}",
         )
 
 

@@ -15,13 +15,12 @@ from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.consistency import call_until_consistent, ignore_already_attached
 from pycloudlib.ec2.api.faults import NEVER, responded
 from pycloudlib.ec2.instances.described import DescribedInstance
-from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.storage.kinds import checked_kind
 from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.ec2.storage.volumes import VOLUME_TIMEOUT, VolumeDescription, Volumes
 from pycloudlib.errors import InvalidArgumentError, PycloudlibError
-from pycloudlib.key import KeyPair
 
 logger = logging.getLogger(__name__)
 
@@ -45,22 +44,14 @@ class InstanceWithVolumes(DescribedInstance):
         launched: whether the instance was just launched, so that EC2 may not find it yet; default no.
     """
 
-    def __init__(
-        self,
-        description: InstanceDescription,
-        context: InstanceContext,
-        *,
-        username: str,
-        key_pair: KeyPair | None,
-        launched: bool = False,
-    ) -> None:
-        super().__init__(description, context, username=username, key_pair=key_pair, launched=launched)
+    def _create_parts(self, context: InstanceContext, *, launched: bool) -> None:
+        super()._create_parts(context, launched=launched)
         self._volumes = Volumes(context.region_context)
         self._device_names = _DeviceNames()
 
     def volumes(self) -> list[Volume]:
         """Return the attached volumes, including the root volume, sorted by id (DescribeVolumes)."""
-        return [self._volume(found) for found in self._volumes.find({"attachment.instance-id": self.id})]
+        return [self._volume(description) for description in self._volumes.find({"attachment.instance-id": self.id})]
 
     def add_volume(
         self,
@@ -167,8 +158,8 @@ class InstanceWithVolumes(DescribedInstance):
 
     def _record(self, deadline: Deadline = NEVER) -> Mapping[str, Any]:
         def describe() -> Mapping[str, Any]:
-            answer = self._context.client.describe_instances(InstanceIds=[self.id])
-            record: Mapping[str, Any] = answer["Reservations"][0]["Instances"][0]
+            response = self._context.client.describe_instances(InstanceIds=[self.id])
+            record: Mapping[str, Any] = response["Reservations"][0]["Instances"][0]
             return record
 
         return call_until_consistent(describe, what=f"describe {self.id}", deadline=deadline)
@@ -195,7 +186,7 @@ class _DeviceNames:
 
 
 def _first_free(taken: Collection[str]) -> str:
-    letters = {found["letter"] for found in map(_DEVICE.fullmatch, taken) if found}
+    letters = {match["letter"] for match in map(_DEVICE.fullmatch, taken) if match}
     free = (letter for letter in DEVICE_LETTERS if letter not in letters)
     letter = next(free, None)
     if letter is None:

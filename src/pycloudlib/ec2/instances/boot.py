@@ -357,8 +357,8 @@ class Boot:
     def _timed_out(self) -> BootTimeoutError:
         what = f"{self._id} to be ready"
         seconds = self._criteria.deadline.seconds
-        seen = f"; last seen: {self._last_seen}" if self._last_seen else ""
-        message = f"waited {seconds:g} s for {what}; the last stage was waiting for {self._stage}{seen}"
+        last_seen = f"; last seen: {self._last_seen}" if self._last_seen else ""
+        message = f"waited {seconds:g} s for {what}; the last stage was waiting for {self._stage}{last_seen}"
         make = partial(BootTimeoutError, what=what, seconds=seconds, last_seen=self._last_seen)
         return self._error(make, message)
 
@@ -373,11 +373,11 @@ class Boot:
 
 def _hasty(target: Target, poller: Poller) -> Target:
     """Return a target with the timeouts of a boot."""
-    others = max(0, poller.count_watched() - 1)
+    other_instances = max(0, poller.count_watched() - 1)
     return replace(
         target,
         connect_timeout=min(target.connect_timeout, BOOT_CONNECT_TIMEOUT),
-        banner_timeout=min(target.banner_timeout, BOOT_BANNER_TIMEOUT) + others / BANNERS_PER_SECOND,
+        banner_timeout=min(target.banner_timeout, BOOT_BANNER_TIMEOUT) + other_instances / BANNERS_PER_SECOND,
     )
 
 

@@ -12,7 +12,7 @@ from pycloudlib.ec2.instances.boot_timeline import Timeline
 from pycloudlib.ec2.instances.cloud_init_failure import checked_cloud_init_failure
 from pycloudlib.ec2.instances.console import Console
 from pycloudlib.ec2.instances.described import DescribedInstance
-from pycloudlib.ec2.instances.description import InstanceDescription, InstanceState
+from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.ec2.instances.instance_context import InstanceContext
 from pycloudlib.ec2.instances.instance_progress import InstanceProgress
 from pycloudlib.errors import (
@@ -25,7 +25,6 @@ from pycloudlib.errors import (
     SSHConnectionError,
 )
 from pycloudlib.guest.boot import BOOT_ID_TIMEOUT, boot_id, checked_boot_id
-from pycloudlib.key import KeyPair
 from pycloudlib.setting_values import CloudInitFailure
 from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.host_keys import keys_from_console
@@ -57,19 +56,11 @@ class InstanceWithBoots(DescribedInstance):
     auth_patience: float = 120.0
     """Seconds that a booting instance may reject the key before the wait fails."""
 
-    def __init__(
-        self,
-        description: InstanceDescription,
-        context: InstanceContext,
-        *,
-        username: str,
-        key_pair: KeyPair | None,
-        launched: bool = False,
-    ) -> None:
-        super().__init__(description, context, username=username, key_pair=key_pair, launched=launched)
+    def _create_parts(self, context: InstanceContext, *, launched: bool) -> None:
+        super()._create_parts(context, launched=launched)
         self.boot_timeout = context.boot_timeout
         self.cloud_init_failure = context.cloud_init_failure
-        self._console = Console(context.client, description.instance_id)
+        self._console = Console(context.client, self.id)
         self._progress = InstanceProgress(self.id, context.poller)
         self._boots = BootHistory(self._progress.report_stage, boots_first=launched)
 
@@ -164,8 +155,8 @@ class InstanceWithBoots(DescribedInstance):
         Raises:
             SSHError: the guest is not reachable.
         """
-        found = self._boots.seen_boot_id = boot_id(self.execute)
-        return found
+        current = self._boots.seen_boot_id = boot_id(self.execute)
+        return current
 
     def console_log(self, timeout: float = CONSOLE_TIMEOUT) -> str:
         """Return the console output (GetConsoleOutput).
@@ -274,22 +265,22 @@ class InstanceWithBoots(DescribedInstance):
         awaited = self._boots.expected
         try:
             with poller.watching(self.id):
-                found = Boot(target, awaited, criteria).wait()
+                outcome = Boot(target, awaited, criteria).wait()
         except InstanceError as error:
             error.instance = self
             raise
         self._report_shared_host_key()
-        self._boots.note_ready(awaited, found or None)
+        self._boots.note_ready(awaited, outcome or None)
 
     def _report_shared_host_key(self) -> None:
         key = self._ssh.host_keys.accepted
-        other = self._context.key_owners.note(key, self.id) if key else None
-        if other:
+        other_id = self._context.key_owners.note(key, self.id) if key else None
+        if other_id:
             logger.warning(
                 "%s and %s have the same host key, %s: the image %s contains host keys, so its users can "
                 "impersonate both; remove /etc/ssh/ssh_host_* before creating an image",
                 self.id,
-                other,
+                other_id,
                 key,
                 self.image_id,
             )

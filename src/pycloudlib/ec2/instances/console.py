@@ -61,8 +61,8 @@ class ConsoleMark:
         """
         if not self.tail:
             return text
-        _, found, after = text.rpartition(self.tail)
-        return after if found else text
+        _, separator, after = text.rpartition(self.tail)
+        return after if separator else text
 
 
 class Console:

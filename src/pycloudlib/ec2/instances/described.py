@@ -49,6 +49,15 @@ class DescribedInstance(BaseInstance):
         )
         self._context = context
         self._status = Status(description, context.poller, launched=launched)
+        self._create_parts(context, launched=launched)
+
+    def _create_parts(self, context: InstanceContext, *, launched: bool) -> None:
+        """Create the objects to which the instance delegates. Subclasses extend this method, not the constructor.
+
+        Args:
+            context: the cloud context.
+            launched: whether the instance is newly launched.
+        """
 
     @property
     def description(self) -> InstanceDescription:

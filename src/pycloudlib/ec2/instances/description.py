@@ -98,8 +98,8 @@ def _ipv6_of(record: Mapping[str, Any]) -> str | None:
     if record.get("Ipv6Address"):
         return str(record["Ipv6Address"])
     interfaces = sorted(
-        record.get("NetworkInterfaces", []), key=lambda one: one.get("Attachment", {}).get("DeviceIndex", 0)
+        record.get("NetworkInterfaces", []), key=lambda interface: interface.get("Attachment", {}).get("DeviceIndex", 0)
     )
-    addresses = [one for interface in interfaces for one in interface.get("Ipv6Addresses", [])]
-    addresses.sort(key=lambda one: not one.get("IsPrimaryIpv6", False))
+    addresses = [address for interface in interfaces for address in interface.get("Ipv6Addresses", [])]
+    addresses.sort(key=lambda address: not address.get("IsPrimaryIpv6", False))
     return str(addresses[0]["Ipv6Address"]) if addresses else None

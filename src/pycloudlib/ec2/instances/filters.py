@@ -123,15 +123,15 @@ def instance_filters(by_name: Mapping[str, Any], by_keyword: Mapping[str, Any]) 
         else:
             named[_name(keyword)] = _states(value) if keyword == "state" else value
     tags = {name.removeprefix(TAG): value for name, value in named.items() if name.startswith(TAG)}
-    others = {name: value for name, value in named.items() if not name.startswith(TAG)}
-    return described_filters({**others, "tag": tags})
+    api_filters = {name: value for name, value in named.items() if not name.startswith(TAG)}
+    return described_filters({**api_filters, "tag": tags})
 
 
 def _name(keyword: str) -> str:
     name = SHORT_NAMES.get(keyword) or keyword.replace("_", "-")
     if name in KNOWN or name.startswith(GROUPS):
         return name
-    candidates = {**{known.replace("-", "_"): None for known in sorted(KNOWN) if "." not in known}, **SHORT_NAMES}
+    candidates = {**{name.replace("-", "_"): None for name in sorted(KNOWN) if "." not in name}, **SHORT_NAMES}
     nearest = difflib.get_close_matches(keyword, [*candidates, "tag"], n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else f"; the usual ones are {', '.join(SHORT_NAMES)} and tag"
     raise InvalidArgumentError(f"unknown filter {keyword!r} of instances(){hint}")
@@ -139,15 +139,15 @@ def _name(keyword: str) -> str:
 
 def _tags(value: object) -> dict[str, Any]:
     if isinstance(value, Mapping):
-        return {f"{TAG}{key}": wanted for key, wanted in value.items()}
+        return {f"{TAG}{key}": values for key, values in value.items()}
     return {"tag-key": value}
 
 
 def _states(value: object) -> list[str]:
-    given = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-    known = [str(state) for state in InstanceState]
-    wanted = [str(state) for state in given]
-    for state in wanted:
-        if state not in known:
-            raise InvalidArgumentError(f"unknown instance state {state!r}; allowed: {', '.join(known)}")
-    return wanted
+    states = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    supported = [str(state) for state in InstanceState]
+    names = [str(state) for state in states]
+    for state in names:
+        if state not in supported:
+            raise InvalidArgumentError(f"unknown instance state {state!r}; allowed: {', '.join(supported)}")
+    return names

@@ -47,5 +47,5 @@ class InstanceProgress:
         self._report(text, seconds, is_last=False)
 
     def _report(self, text: str, seconds: float, *, is_last: bool) -> None:
-        many = self._poller.count_watched() > progress.MANY
-        progress.report(self._id, text, seconds, level=logging.DEBUG if many and not is_last else logging.INFO)
+        is_many = self._poller.count_watched() > progress.MANY
+        progress.report(self._id, text, seconds, level=logging.DEBUG if is_many and not is_last else logging.INFO)

@@ -46,20 +46,20 @@ MAX_THROTTLED_PAUSE = 8.0
 
 
 @dataclass
-class _Question:
-    """A query for one instance, shared by several callers.
+class _Request:
+    """A pending request for the description of one instance, shared by several callers.
 
     Args:
         max_age: the maximum age of the response in seconds: the lowest among the callers.
     """
 
     max_age: float
-    found: InstanceDescription | None = None
+    description: InstanceDescription | None = None
     error: PycloudlibError | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
-    def answer(self, found: InstanceDescription | None) -> None:
-        self.found = found
+    def complete(self, description: InstanceDescription | None) -> None:
+        self.description = description
         self.done.set()
 
     def fail(self, error: PycloudlibError) -> None:
@@ -68,7 +68,7 @@ class _Question:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Response:
     """A response about an instance.
 
     Args:
@@ -89,20 +89,20 @@ class _Call:
     Args:
         ids: the instance ids, at most CHUNK.
         state: the state in which all instances were last seen, to query only those that have left it; default all.
-        seen: the last response about each instance.
+        cached: the last response about each instance.
     """
 
     ids: Sequence[str]
     state: InstanceState | None = None
-    seen: Mapping[str, _Answer] = field(default_factory=dict)
+    cached: Mapping[str, _Response] = field(default_factory=dict)
 
     @property
     def filters(self) -> list[FilterTypeDef]:
         # A filter, not InstanceIds: a single unknown id would fail the whole call.
         filters: list[FilterTypeDef] = [{"Name": "instance-id", "Values": list(self.ids)}]
         if self.state is not None:
-            others = [str(state) for state in InstanceState if state is not self.state]
-            filters.append({"Name": "instance-state-name", "Values": others})
+            other_states = [str(state) for state in InstanceState if state is not self.state]
+            filters.append({"Name": "instance-state-name", "Values": other_states})
         return filters
 
 
@@ -124,13 +124,13 @@ class _Throttling:
 
 
 class Poller:
-    """Describes instances: batches the queries of many threads into one call (DescribeInstances).
+    """Describes instances: batches the requests of many threads into one call (DescribeInstances).
 
     AWS allows an account some 10 to 20 calls per second, for all of its jobs together. So at most one call is in
-    flight. Later queries join the next call, which also covers all watched instances. With more instances, or under
+    flight. Later requests join the next call, which also covers all watched instances. With more instances, or under
     throttling, responses may be older.
 
-    A separate thread makes the calls while there are queries. A caller stops waiting at its deadline, however long the
+    A separate thread makes the calls while there are requests. A caller stops waiting at its deadline, however long the
     call takes.
 
     Args:
@@ -142,10 +142,10 @@ class Poller:
         self._client = client
         self._clock = clock
         self._lock = threading.Lock()
-        self._next: dict[str, _Question] = {}
+        self._next: dict[str, _Request] = {}
         self._server: threading.Thread | None = None
         self._watched: Counter[str] = Counter()
-        self._seen: dict[str, _Answer] = {}
+        self._cached: dict[str, _Response] = {}
         self._changed: set[str] = set()
         self._throttling = _Throttling()
 
@@ -161,7 +161,7 @@ class Poller:
                 self._watched[instance_id] -= 1
                 if not self._watched[instance_id]:
                     del self._watched[instance_id]
-                    self._seen.pop(instance_id, None)
+                    self._cached.pop(instance_id, None)
 
     def count_watched(self) -> int:
         """Return the number of watched instances."""
@@ -190,34 +190,34 @@ class Poller:
         with self._lock:
             if recent := self._recent(instance_id, max_age):
                 return recent.description
-            question = self._next.setdefault(instance_id, _Question(max_age))
-            question.max_age = min(max_age, question.max_age)
+            request = self._next.setdefault(instance_id, _Request(max_age))
+            request.max_age = min(max_age, request.max_age)
             is_served = self._ensure_server()
         if not is_served:
             self._serve()
-        if not question.done.wait(deadline.timeout):
+        if not request.done.wait(deadline.timeout):
             raise NoResponseError(
                 f"EC2 did not respond within {deadline.seconds:g} s to the request to describe {instance_id}",
                 what=f"EC2 to describe {instance_id}",
                 seconds=deadline.seconds,
             )
-        if question.error:
-            raise copy(question.error) from question.error.__cause__
-        return question.found
+        if request.error:
+            raise copy(request.error) from request.error.__cause__
+        return request.description
 
     def forget(self, instance_id: str) -> None:
         """Drop cached responses about an instance after requesting a state change."""
         with self._lock:
-            self._seen.pop(instance_id, None)
+            self._cached.pop(instance_id, None)
             self._changed.add(instance_id)
 
-    def _recent(self, instance_id: str, max_age: float) -> _Answer | None:
+    def _recent(self, instance_id: str, max_age: float) -> _Response | None:
         if max_age <= 0:
             return None
         now = self._clock.now()
-        answer = self._seen.get(instance_id)
-        if answer is not None and now - answer.moment <= max(max_age, self._pace()):
-            return answer
+        cached = self._cached.get(instance_id)
+        if cached is not None and now - cached.moment <= max(max_age, self._pace()):
+            return cached
         self._throttling.raise_while_it_lasts(now)
         return None
 
@@ -241,68 +241,68 @@ class Poller:
         return True
 
     def _serve(self) -> None:
-        while questions := self._next_questions():
-            self._answer(questions)
+        while requests := self._take_requests():
+            self._process(requests)
 
-    def _next_questions(self) -> dict[str, _Question]:
+    def _take_requests(self) -> dict[str, _Request]:
         with self._lock:
             if not self._next:
                 self._server = None
-            questions, self._next = self._next, {}
-        return questions
+            requests, self._next = self._next, {}
+        return requests
 
-    def _answer(self, questions: Mapping[str, _Question]) -> None:
+    def _process(self, requests: Mapping[str, _Request]) -> None:
         with self._lock:
-            if self._are_answered(questions):
+            if self._complete_from_cache(requests):
                 return
-            calls = self._calls(questions)
+            calls = self._calls(requests)
             self._changed.clear()
         for call in calls:
             # Waiters of this call's instances continue while the next call is made.
-            error = self._make(call, questions)
+            error = self._make(call, requests)
             if error is not None:
-                _fail_all(questions, error)
+                _fail_all(requests, error)
                 return
 
-    def _are_answered(self, questions: Mapping[str, _Question]) -> bool:
-        """Answer from the cache, or fail under throttling, if that suffices for all queries."""
+    def _complete_from_cache(self, requests: Mapping[str, _Request]) -> bool:
+        """Complete all requests from the cache, or fail them under throttling. Return whether that was possible."""
         try:
-            recent = {id_: self._recent(id_, question.max_age) for id_, question in questions.items()}
+            recent = {id_: self._recent(id_, request.max_age) for id_, request in requests.items()}
         except PycloudlibError as error:
-            if min(question.max_age for question in questions.values()) <= 0:
+            if min(request.max_age for request in requests.values()) <= 0:
                 return False
-            _fail_all(questions, error)
+            _fail_all(requests, error)
             return True
         if not all(recent.values()):
             return False
-        for id_, answer in recent.items():
-            questions[id_].answer(answer.description if answer else None)
+        for id_, response in recent.items():
+            requests[id_].complete(response.description if response else None)
         return True
 
-    def _calls(self, questions: Mapping[str, _Question]) -> list[_Call]:
-        """Plan the calls for all queried and watched instances, the queried ones first."""
+    def _calls(self, requests: Mapping[str, _Request]) -> list[_Call]:
+        """Plan the calls for all requested and watched instances, the requested ones first."""
         whole: list[str] = []
-        by_state: dict[InstanceState, dict[str, _Answer]] = {}
-        for id_ in sorted(questions.keys() | self._watched.keys(), key=lambda id_: (id_ not in questions, id_)):
-            seen = self._seen.get(id_)
-            if seen is None or seen.description is None or self._is_record_due(seen, questions.get(id_)):
+        by_state: dict[InstanceState, dict[str, _Response]] = {}
+        for id_ in sorted(requests.keys() | self._watched.keys(), key=lambda id_: (id_ not in requests, id_)):
+            cached = self._cached.get(id_)
+            if cached is None or cached.description is None or self._is_record_due(cached, requests.get(id_)):
                 whole.append(id_)
             else:
-                by_state.setdefault(seen.description.state, {})[id_] = seen
+                by_state.setdefault(cached.description.state, {})[id_] = cached
         calls: list[_Call] = []
-        for state, seen_in_state in by_state.items():
-            if len(seen_in_state) < MANY_IN_ONE_STATE:
-                whole += seen_in_state
+        for state, in_state in by_state.items():
+            if len(in_state) < MANY_IN_ONE_STATE:
+                whole += in_state
             else:
-                calls += [_Call(chunk, state, seen_in_state) for chunk in _chunks([*seen_in_state])]
+                calls += [_Call(chunk, state, in_state) for chunk in _chunks([*in_state])]
         return [_Call(chunk) for chunk in _chunks(whole)] + calls
 
-    def _is_record_due(self, seen: _Answer, question: _Question | None) -> bool:
-        asks_anew = question is not None and question.max_age <= 0
-        return asks_anew or self._clock.now() - seen.read >= WHOLE_RECORD_INTERVAL
+    def _is_record_due(self, cached: _Response, request: _Request | None) -> bool:
+        needs_new_response = request is not None and request.max_age <= 0
+        return needs_new_response or self._clock.now() - cached.read >= WHOLE_RECORD_INTERVAL
 
-    def _make(self, call: _Call, questions: Mapping[str, _Question]) -> PycloudlibError | None:
-        """Make a call, and answer the queries for its instances. Return the error, if any."""
+    def _make(self, call: _Call, requests: Mapping[str, _Request]) -> PycloudlibError | None:
+        """Make a call, and complete the requests for its instances. Return the error, if any."""
         try:
             described = self._describe(call)
         except PycloudlibError as error:
@@ -313,9 +313,9 @@ class Poller:
             failure = PycloudlibError(f"DescribeInstances failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
             return failure
-        for id_, found in self._note(call, described).items():
-            if id_ in questions:
-                questions[id_].answer(found)
+        for id_, description in self._note(call, described).items():
+            if id_ in requests:
+                requests[id_].complete(description)
         return None
 
     def _note_error(self, error: PycloudlibError) -> None:
@@ -326,17 +326,19 @@ class Poller:
     def _note(self, call: _Call, described: Mapping[str, InstanceDescription]) -> dict[str, InstanceDescription | None]:
         """Cache the responses about watched instances, and return all responses."""
         now = self._clock.now()
-        found: dict[str, InstanceDescription | None] = {}
+        descriptions: dict[str, InstanceDescription | None] = {}
         with self._lock:
             self._throttling = _Throttling()
             for id_ in call.ids:
-                is_unchanged = id_ in call.seen and id_ not in described
-                answer = replace(call.seen[id_], moment=now) if is_unchanged else _Answer(now, now, described.get(id_))
-                found[id_] = answer.description
+                is_unchanged = id_ in call.cached and id_ not in described
+                response = (
+                    replace(call.cached[id_], moment=now) if is_unchanged else _Response(now, now, described.get(id_))
+                )
+                descriptions[id_] = response.description
                 # Ignore responses requested before the state change.
                 if id_ in self._watched and id_ not in self._changed:
-                    self._seen[id_] = answer
-        return found
+                    self._cached[id_] = response
+        return descriptions
 
     def _describe(self, call: _Call) -> dict[str, InstanceDescription]:
         logger.debug("describing %d instances", len(call.ids))
@@ -346,7 +348,7 @@ class Poller:
         records = (
             record for page in pages for reservation in page["Reservations"] for record in reservation["Instances"]
         )
-        return {found.instance_id: found for found in map(InstanceDescription.of, records)}
+        return {description.instance_id: description for description in map(InstanceDescription.of, records)}
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -354,7 +356,7 @@ def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + CHUNK]
 
 
-def _fail_all(questions: Mapping[str, _Question], error: PycloudlibError) -> None:
-    for question in questions.values():
-        if not question.done.is_set():
-            question.fail(error)
+def _fail_all(requests: Mapping[str, _Request], error: PycloudlibError) -> None:
+    for request in requests.values():
+        if not request.done.is_set():
+            request.fail(error)

@@ -73,12 +73,12 @@ class RootVolumeTasks:
         specifications = self._context.tags_for("replace-root-volume-task")
         # botocore adds a client token to each call, so retries are safe.
         request: Any = {"InstanceId": instance_id, "DeleteReplacedRootVolume": True, **source}
-        answer = responded(
+        response = responded(
             partial(self._context.client.create_replace_root_volume_task, TagSpecifications=specifications, **request),
             what=f"replace the root volume of {instance_id}",
             deadline=deadline,
         )
-        task = RootVolumeTask.of(answer["ReplaceRootVolumeTask"])
+        task = RootVolumeTask.of(response["ReplaceRootVolumeTask"])
         self._records.created(task.id)
         logger.info("replacing the root volume of %s (%s)", instance_id, task.id)
         return task.id
@@ -104,24 +104,24 @@ class RootVolumeTasks:
             ResourceNotFoundError: the instance has no root volume.
         """
         filters = {"attachment.instance-id": instance_id, "attachment.device": device_name}
-        found = self._volumes.find(filters, deadline)
-        if not found:
+        volumes = self._volumes.find(filters, deadline)
+        if not volumes:
             raise ResourceNotFoundError(message=f"{instance_id} has no root volume at {device_name}")
-        return found[0]
+        return volumes[0]
 
     def tag(self, volume_id: str, tags: Mapping[str, str], deadline: Deadline) -> None:
         """Tag a replacement volume, which EC2 creates without tags (CreateTags)."""
-        own = {key: value for key, value in tags.items() if not key.startswith("aws:")}
-        if not own:
+        own_tags = {key: value for key, value in tags.items() if not key.startswith("aws:")}
+        if not own_tags:
             return
-        pairs: Any = [{"Key": key, "Value": value} for key, value in own.items()]
+        pairs: Any = [{"Key": key, "Value": value} for key, value in own_tags.items()]
         tag = partial(self._context.client.create_tags, Resources=[volume_id], Tags=pairs)
         responded(tag, what=f"tag {volume_id}", deadline=deadline)
 
     def _ask(self, task_id: str) -> RootVolumeTask:
         with translated():
-            answer = self._context.client.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=[task_id])
-        tasks = answer["ReplaceRootVolumeTasks"]
+            response = self._context.client.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=[task_id])
+        tasks = response["ReplaceRootVolumeTasks"]
         if not tasks:
             raise ResourceNotFoundError(
                 resource_id=task_id,
@@ -143,5 +143,5 @@ def checked_source(image_id: str | None, snapshot_id: str | None) -> dict[str, s
     for name, value in (("image_id", image_id), ("snapshot_id", snapshot_id)):
         if value is not None and (not isinstance(value, str) or not value):
             raise InvalidArgumentError(f"{name} is {value!r}; it must be an id, or None for the launch state")
-    given = {"ImageId": image_id, "SnapshotId": snapshot_id}
-    return {name: value for name, value in given.items() if value is not None}
+    sources = {"ImageId": image_id, "SnapshotId": snapshot_id}
+    return {name: value for name, value in sources.items() if value is not None}

@@ -76,10 +76,10 @@ def network_parameters(callers: Mapping[str, Any], network: Mapping[str, Any]) -
         if "NetworkInterfaceId" in interface:
             # An existing interface keeps its own configuration.
             continue
-        known = {OF_EVERY_INTERFACE[name]: value for name, value in everywhere.items()}
+        specified = {OF_EVERY_INTERFACE[name]: value for name, value in everywhere.items()}
         if interface.get("DeviceIndex", position) == 0:
-            known |= {OF_THE_PRIMARY_INTERFACE[name]: value for name, value in first.items()}
-        interfaces[position] = known | interface
+            specified |= {OF_THE_PRIMARY_INTERFACE[name]: value for name, value in first.items()}
+        interfaces[position] = specified | interface
     return {**merged, "NetworkInterfaces": interfaces}
 
 
@@ -102,11 +102,11 @@ def _subnet_of_caller(parameters: Mapping[str, Any]) -> str | None:
 
 def _says_ipv6(parameters: Mapping[str, Any]) -> bool:
     interfaces: Sequence[Mapping[str, Any]] = parameters.get("NetworkInterfaces", ())
-    return any(choice in given for given in (parameters, *interfaces[:1]) for choice in IPV6_CHOICES)
+    return any(choice in specification for specification in (parameters, *interfaces[:1]) for choice in IPV6_CHOICES)
 
 
 def _has_ipv6(client: EC2Client, subnet_id: str) -> bool:
     with translated():
-        found = client.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet_id]}])["Subnets"]
-    blocks = found[0].get("Ipv6CidrBlockAssociationSet", []) if found else []
+        subnets = client.describe_subnets(Filters=[{"Name": "subnet-id", "Values": [subnet_id]}])["Subnets"]
+    blocks = subnets[0].get("Ipv6CidrBlockAssociationSet", []) if subnets else []
     return any(block.get("Ipv6CidrBlockState", {}).get("State") == "associated" for block in blocks)

@@ -88,7 +88,7 @@ class RunRequest:
         Raises:
             InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
         """
-        own: dict[str, Any] = {
+        request: dict[str, Any] = {
             "ImageId": self.image.image_id,
             "InstanceType": self.instance_type,
             "MinCount": self.count if self.min_count is None else self.min_count,
@@ -99,7 +99,7 @@ class RunRequest:
         metadata = _metadata_options(self.more.get("MetadataOptions", {}), enable_ipv6=self.enable_ipv6)
         optional = {"UserData": self.user_data, "BlockDeviceMappings": devices, "MetadataOptions": metadata}
         callers = network_parameters(self.more, self.network)
-        return own | {**callers, "TagSpecifications": own["TagSpecifications"]} | _given(optional)
+        return request | {**callers, "TagSpecifications": request["TagSpecifications"]} | _given(optional)
 
 
 def with_idempotency_token(parameters: Mapping[str, Any], token: str) -> dict[str, Any]:
@@ -110,7 +110,9 @@ def with_idempotency_token(parameters: Mapping[str, Any], token: str) -> dict[st
         token: the client token, which is also the idempotency tag of created resources.
     """
     tag = {"Key": CREATION, "Value": token}
-    tagged = [{**one, "Tags": [*one["Tags"], tag]} for one in parameters["TagSpecifications"]]
+    tagged = [
+        {**specification, "Tags": [*specification["Tags"], tag]} for specification in parameters["TagSpecifications"]
+    ]
     return {"ClientToken": token, **parameters, "TagSpecifications": tagged}
 
 
@@ -128,14 +130,14 @@ def with_own_spellings(instance_type: object, user_data: object, more: Mapping[s
     Raises:
         InvalidArgumentError: an argument is given in both spellings.
     """
-    own = {"instance_type": instance_type, "user_data": user_data}
+    arguments = {"instance_type": instance_type, "user_data": user_data}
     for spelling, name in OWN_SPELLINGS.items():
         if more.get(spelling) is None:
             continue
-        if own[name] is not None:
+        if arguments[name] is not None:
             raise InvalidArgumentError(f"launch() takes {name} or {spelling}, not both")
-        own[name] = more[spelling]
-    return {**own, "parameters": {name: value for name, value in more.items() if name not in OWN_SPELLINGS}}
+        arguments[name] = more[spelling]
+    return {**arguments, "parameters": {name: value for name, value in more.items() if name not in OWN_SPELLINGS}}
 
 
 def checked_parameters(client: EC2Client, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,13 +155,13 @@ def checked_parameters(client: EC2Client, parameters: Mapping[str, Any]) -> dict
             has an invalid form.
     """
     shape: Any = client.meta.service_model.operation_model("RunInstances").input_shape
-    known = shape.members
+    members = shape.members
     corrected = {SPELLINGS.get(name, name): value for name, value in parameters.items()}
     for name in corrected:
         if name in OWN_PARAMETERS:
             raise InvalidArgumentError(f"launch() takes no {name}; it takes {OWN_PARAMETERS[name]}")
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
+        if name not in members:
+            nearest = difflib.get_close_matches(name, members, n=1)
             hint = f"; did you mean {nearest[0]}?" if nearest else ""
             raise InvalidArgumentError(f"RunInstances has no parameter {name!r}{hint}")
     report = ParamValidator().validate({"MinCount": 1, "MaxCount": 1, **corrected}, shape)
@@ -215,14 +217,14 @@ def check_count(count: object, min_count: object) -> None:
         check_number("min_count", min_count, 1, largest)
 
 
-def check_number(name: str, value: object, least: int, most: int) -> int:
+def check_number(name: str, value: object, minimum: int, maximum: int) -> int:
     """Raise unless a value is an integer within two limits.
 
     Args:
         name: the name of the argument, for the message.
         value: the value.
-        least: the minimum.
-        most: the maximum.
+        minimum: the smallest allowed value.
+        maximum: the largest allowed value.
 
     Returns:
         The value.
@@ -230,16 +232,16 @@ def check_number(name: str, value: object, least: int, most: int) -> int:
     Raises:
         InvalidArgumentError: the message has the argument, its value, and the allowed values.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number from {least} to {most}")
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+        raise InvalidArgumentError(f"{name} is {value!r}; it must be a whole number from {minimum} to {maximum}")
     return value
 
 
 def _tags(callers: Sequence[Mapping[str, Any]], ownership: Ownership, name: str) -> list[dict[str, object]]:
     by_type: dict[str, dict[str, str]] = {}
-    for given in callers:
-        tags = {tag.get("Key", ""): tag.get("Value", "") for tag in given.get("Tags", ())}
-        by_type.setdefault(given.get("ResourceType", "instance"), {}).update(tags)
+    for specification in callers:
+        tags = {tag.get("Key", ""): tag.get("Value", "") for tag in specification.get("Tags", ())}
+        by_type.setdefault(specification.get("ResourceType", "instance"), {}).update(tags)
     return [
         specification
         for resource_type in dict.fromkeys([*TAGGED, *by_type])
@@ -262,8 +264,8 @@ def _devices(callers: Sequence[Mapping[str, Any]], image: ImageDescription, disk
 
 
 def _metadata_options(callers: Mapping[str, Any], *, enable_ipv6: bool) -> dict[str, Any]:
-    own = {"HttpEndpoint": "enabled", "HttpProtocolIpv6": "enabled"} if enable_ipv6 else {}
-    return {**own, **callers}
+    options = {"HttpEndpoint": "enabled", "HttpProtocolIpv6": "enabled"} if enable_ipv6 else {}
+    return {**options, **callers}
 
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,6 @@ def request_state(client: EC2Client, operation: Operation, ids: Sequence[str], d
         NoResponseError: EC2 did not respond in time.
     """
     call: Callable[..., Any] = getattr(client, operation)
-    which = ids[0] if len(ids) == 1 else f"{len(ids)} instances"
-    what = f"{operation.removesuffix('_instances')} {which}"
-    responded(partial(call, InstanceIds=list(ids)), what=what, deadline=deadline)
+    subject = ids[0] if len(ids) == 1 else f"{len(ids)} instances"
+    action = f"{operation.removesuffix('_instances')} {subject}"
+    responded(partial(call, InstanceIds=list(ids)), what=action, deadline=deadline)

@@ -33,8 +33,8 @@ def checked_user_data(user_data: UserData | None) -> str | bytes | None:
             f"user_data is a {type(user_data).__name__}; it must be a string, bytes, or an email.message.Message"
         )
     try:
-        given = user_data.as_bytes() if isinstance(user_data, Message) else user_data
-        size = len(given.encode() if isinstance(given, str) else given)
+        content = user_data.as_bytes() if isinstance(user_data, Message) else user_data
+        size = len(content.encode() if isinstance(content, str) else content)
     except (UnicodeError, LookupError) as error:
         # The error itself would quote the user data.
         raise InvalidArgumentError(f"the user data cannot be encoded: {error.__class__.__name__}") from None
@@ -43,4 +43,4 @@ def checked_user_data(user_data: UserData | None) -> str | bytes | None:
             f"the user data has {size} bytes; the maximum is {MAX_USER_DATA}. "
             "Compress it with gzip, which cloud-init unpacks, or let it fetch the rest"
         )
-    return given
+    return content

@@ -126,10 +126,10 @@ class ElasticAddresses:
             values: the ids of the associated interfaces or instances.
             deadline: when to stop waiting for EC2; default never.
         """
-        wanted = list(values)
-        chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
-        found = [address for chunk in chunks for address in self._find(filter_name, chunk, deadline)]
-        return [address for address in found if RUN in address.tags]
+        requested = list(values)
+        chunks = [requested[start : start + CHUNK] for start in range(0, len(requested), CHUNK)]
+        addresses = [address for chunk in chunks for address in self._find(filter_name, chunk, deadline)]
+        return [address for address in addresses if RUN in address.tags]
 
     def release(self, allocation_id: str, deadline: Deadline | None = None) -> None:
         """Disassociate and release an address (DisassociateAddress, ReleaseAddress). No-op if it is released.
@@ -184,5 +184,5 @@ class ElasticAddresses:
 
     def _find(self, filter_name: str, values: list[str], deadline: Deadline) -> list[ElasticAddress]:
         describe = partial(self._context.client.describe_addresses, Filters=[{"Name": filter_name, "Values": values}])
-        answer = responded(describe, what="describe addresses", deadline=deadline)
-        return [ElasticAddress.of(record) for record in answer["Addresses"]]
+        response = responded(describe, what="describe addresses", deadline=deadline)
+        return [ElasticAddress.of(record) for record in response["Addresses"]]

@@ -70,10 +70,10 @@ class InterfaceLimits:
         Raises:
             InvalidArgumentError: a number exceeds its limit, which the message has.
         """
-        for what, wanted, possible in (("IPv4", counts.ipv4, self.ipv4), ("IPv6", counts.ipv6, self.ipv6)):
-            if wanted > possible:
+        for family, requested, limit in (("IPv4", counts.ipv4, self.ipv4), ("IPv6", counts.ipv6, self.ipv6)):
+            if requested > limit:
                 raise InvalidArgumentError(
-                    f"an interface of a {self.instance_type} takes {possible} {what} addresses, not {wanted}"
+                    f"an interface of a {self.instance_type} takes {limit} {family} addresses, not {requested}"
                 )
 
 
@@ -87,14 +87,14 @@ def limits_of(client: EC2Client, instance_type: str) -> InterfaceLimits | None:
     Returns:
         The limits; None if EC2 does not report them, so that EC2 itself must check.
     """
-    wanted: Any = [instance_type]
+    names: Any = [instance_type]
     try:
         with translated():
-            found = client.describe_instance_types(InstanceTypes=wanted)["InstanceTypes"]
+            descriptions = client.describe_instance_types(InstanceTypes=names)["InstanceTypes"]
     except CloudError as error:
         logger.debug("cannot determine the limits of %s: %s", instance_type, error)
         return None
-    network = found[0].get("NetworkInfo", {}) if found else {}
+    network = descriptions[0].get("NetworkInfo", {}) if descriptions else {}
     if "MaximumNetworkInterfaces" not in network:
         return None
     return InterfaceLimits(

@@ -64,17 +64,19 @@ class NetworkInterface:
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> NetworkInterface:
         """Parse an interface of a CreateNetworkInterface or DescribeNetworkInterfaces response."""
-        addresses = sorted(record.get("PrivateIpAddresses", ()), key=lambda one: not one.get("Primary"))
-        associations = [record.get("Association") or {}, *(one.get("Association") or {} for one in addresses)]
+        addresses = sorted(record.get("PrivateIpAddresses", ()), key=lambda address: not address.get("Primary"))
+        associations = [record.get("Association") or {}, *(address.get("Association") or {} for address in addresses)]
         attachment = record.get("Attachment") or {}
         return cls(
             id=record["NetworkInterfaceId"],
             subnet_id=record.get("SubnetId", ""),
             security_group_ids=tuple(group["GroupId"] for group in record.get("Groups", ())),
             mac=record.get("MacAddress", ""),
-            private_ips=tuple(one["PrivateIpAddress"] for one in addresses),
-            public_ips=tuple(dict.fromkeys(one["PublicIp"] for one in associations if one.get("PublicIp"))),
-            ipv6_ips=tuple(one["Ipv6Address"] for one in record.get("Ipv6Addresses", ())),
+            private_ips=tuple(address["PrivateIpAddress"] for address in addresses),
+            public_ips=tuple(
+                dict.fromkeys(association["PublicIp"] for association in associations if association.get("PublicIp"))
+            ),
+            ipv6_ips=tuple(address["Ipv6Address"] for address in record.get("Ipv6Addresses", ())),
             status=record.get("Status", ""),
             attachment_id=attachment.get("AttachmentId"),
             attachment_status=attachment.get("Status"),
@@ -109,10 +111,10 @@ class NetworkInterfaces:
 
     def of_instance(self, instance_id: str, deadline: Deadline = NEVER) -> list[NetworkInterface]:
         """Return the interfaces of an instance, sorted by device index (DescribeNetworkInterfaces)."""
-        found = self.find("attachment.instance-id", instance_id, deadline)
+        interfaces = self.find("attachment.instance-id", instance_id, deadline)
         # Filter again, because a server without this filter returns all interfaces.
-        own = [interface for interface in found if interface.instance_id == instance_id]
-        return sorted(own, key=lambda interface: interface.device_index or 0)
+        attached = [interface for interface in interfaces if interface.instance_id == instance_id]
+        return sorted(attached, key=lambda interface: interface.device_index or 0)
 
     def find(self, filter_name: str, value: str, deadline: Deadline = NEVER) -> list[NetworkInterface]:
         """Return the interfaces that match a filter (DescribeNetworkInterfaces).
@@ -157,10 +159,10 @@ class NetworkInterfaces:
 
         def call(idempotency_tag: str) -> list[Any]:
             tags = self._context.tags_for("network-interface", idempotency_tag=idempotency_tag)
-            answer = self._client.create_network_interface(
+            response = self._client.create_network_interface(
                 Description=description, TagSpecifications=tags, ClientToken=idempotency_tag, **parameters
             )
-            return [answer["NetworkInterface"]]
+            return [response["NetworkInterface"]]
 
         request = CreateRequest(
             kind=KIND,
@@ -253,12 +255,12 @@ class NetworkInterfaces:
         self._wait_until_detached(interface_id, deadline)
 
     def _describe(self, interface_id: str, deadline: Deadline) -> NetworkInterface:
-        answer = responded(
+        response = responded(
             partial(self._client.describe_network_interfaces, NetworkInterfaceIds=[interface_id]),
             what=f"describe {interface_id}",
             deadline=deadline,
         )
-        return NetworkInterface.of(answer["NetworkInterfaces"][0])
+        return NetworkInterface.of(response["NetworkInterfaces"][0])
 
     def _wait_until_attached(self, interface_id: str, deadline: Deadline) -> NetworkInterface:
         last_seen: object = "nothing yet"
@@ -266,14 +268,14 @@ class NetworkInterfaces:
         def attached() -> NetworkInterface | None:
             nonlocal last_seen
             try:
-                last_seen = found = self._describe(interface_id, deadline)
+                last_seen = interface = self._describe(interface_id, deadline)
             except (CloudError, NoResponseError) as error:
                 if isinstance(error, CloudError) and error.code not in TRANSIENT_CODES:
                     raise
                 logger.debug("%s: querying again: %s", interface_id, error)
                 last_seen = error
                 return None
-            return found if found.attachment_status == "attached" else None
+            return interface if interface.attachment_status == "attached" else None
 
         return wait_until(
             attached,
@@ -290,7 +292,7 @@ class NetworkInterfaces:
         def detached() -> bool:
             nonlocal last_seen
             try:
-                last_seen = found = self._describe(interface_id, deadline)
+                last_seen = interface = self._describe(interface_id, deadline)
             except NetworkNotFoundError:
                 return True
             except (CloudError, NoResponseError) as error:
@@ -298,7 +300,7 @@ class NetworkInterfaces:
                     raise
                 last_seen = error
                 return False
-            return found.attachment_id is None and found.status in ("", "available")
+            return interface.attachment_id is None and interface.status in ("", "available")
 
         wait_until(
             detached,

@@ -103,21 +103,21 @@ def checked_rule(
     return Rule(direction, name, first, last, _checked_source(source), description)
 
 
-def rule_from(given: Rule | tuple[str, int | None, int | None, str]) -> Rule:
+def rule_from(rule: Rule | tuple[str, int | None, int | None, str]) -> Rule:
     """Return a valid ingress rule from a Rule, or from (protocol, from_port, to_port, source).
 
     Raises:
         InvalidArgumentError: the rule has another form, or is invalid.
     """
-    if isinstance(given, Rule):
-        if given.direction != "ingress":
-            raise InvalidArgumentError(f"the rule {given} is not one for ingress")
-        return checked_rule(given.protocol, given.from_port, given.to_port, given.source, description=given.description)
-    if not isinstance(given, tuple) or len(given) != len(("protocol", "from_port", "to_port", "source")):
+    if isinstance(rule, Rule):
+        if rule.direction != "ingress":
+            raise InvalidArgumentError(f"the rule {rule} is not one for ingress")
+        return checked_rule(rule.protocol, rule.from_port, rule.to_port, rule.source, description=rule.description)
+    if not isinstance(rule, tuple) or len(rule) != len(("protocol", "from_port", "to_port", "source")):
         raise InvalidArgumentError(
-            f"{given!r} is not a rule: it must be a Rule or (protocol, from_port, to_port, source)"
+            f"{rule!r} is not a rule: it must be a Rule or (protocol, from_port, to_port, source)"
         )
-    return checked_rule(*given)
+    return checked_rule(*rule)
 
 
 def to_permissions(rules: Iterable[Rule], *, with_description: bool = True) -> list[dict[str, Any]]:
@@ -132,8 +132,8 @@ def to_permissions(rules: Iterable[Rule], *, with_description: bool = True) -> l
 
 def from_group(record: Mapping[str, Any]) -> tuple[Rule, ...]:
     """Return the rules of a security group in a DescribeSecurityGroups response, one for each source."""
-    ingress = [rule for one in record.get("IpPermissions", ()) for rule in _rules_of(one, "ingress")]
-    egress = [rule for one in record.get("IpPermissionsEgress", ()) for rule in _rules_of(one, "egress")]
+    ingress = [rule for permission in record.get("IpPermissions", ()) for rule in _rules_of(permission, "ingress")]
+    egress = [rule for permission in record.get("IpPermissionsEgress", ()) for rule in _rules_of(permission, "egress")]
     return (*ingress, *egress)
 
 
@@ -227,12 +227,12 @@ def _rules_of(permission: Mapping[str, Any], direction: Direction) -> Iterator[R
         ("UserIdGroupPairs", "GroupId"),
         ("PrefixListIds", "PrefixListId"),
     ):
-        for one in permission.get(ranges, ()):
+        for source in permission.get(ranges, ()):
             yield Rule(
                 direction=direction,
                 protocol=ALL if protocol == WIRE_ALL else protocol,
                 from_port=None if protocol == WIRE_ALL else permission.get("FromPort"),
                 to_port=None if protocol == WIRE_ALL else permission.get("ToPort"),
-                source=one[key],
-                description=one.get("Description", ""),
+                source=source[key],
+                description=source.get("Description", ""),
             )

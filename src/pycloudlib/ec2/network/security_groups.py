@@ -126,9 +126,9 @@ class SecurityGroup:
             deadline: when to stop waiting for EC2; default never.
         """
         for direction in ("ingress", "egress"):
-            some = [rule for rule in rules if rule.direction == direction]
-            if some:
-                self._authorize(direction, some, deadline)
+            of_direction = [rule for rule in rules if rule.direction == direction]
+            if of_direction:
+                self._authorize(direction, of_direction, deadline)
 
     def remove(self, rules: list[Rule]) -> None:
         """Remove several rules, ignoring those that do not exist.
@@ -213,7 +213,9 @@ class SecurityGroup:
         except PycloudlibError as error:
             logger.debug("cannot determine what uses %s: %s", self.id, error)
             return True
-        return bool(ledger.failed_in(user for one in using for user in (one.id, one.instance_id or "")))
+        return bool(
+            ledger.failed_in(user for interface in using for user in (interface.id, interface.instance_id or ""))
+        )
 
     def _delete_or_log(self) -> None:
         """Delete the group after another error, and log a failure, so that the caller can raise the first error."""
@@ -246,10 +248,14 @@ class SecurityGroup:
         return call
 
     def _take_rules_of(self, group_id: str, rules: tuple[Rule, ...]) -> None:
-        wanted = [one for one in (_translated_to(rule, group_id, self.id) for rule in rules) if one is not None]
-        had = self.rules
-        self.add([rule for rule in wanted if rule not in had])
-        self.remove([rule for rule in had if rule not in wanted])
+        desired = [
+            translated
+            for translated in (_translated_to(rule, group_id, self.id) for rule in rules)
+            if translated is not None
+        ]
+        current = self.rules
+        self.add([rule for rule in desired if rule not in current])
+        self.remove([rule for rule in current if rule not in desired])
 
 
 class SecurityGroups:
@@ -269,13 +275,13 @@ class SecurityGroups:
             filters: see `described_filters()`.
             deadline: when to stop waiting for EC2; default never.
         """
-        wanted: Any = described_filters(filters)
+        query_filters: Any = described_filters(filters)
         paginator = self._context.client.get_paginator("describe_security_groups")
         pages = responded(
-            lambda: list(paginator.paginate(Filters=wanted)), what="describe security groups", deadline=deadline
+            lambda: list(paginator.paginate(Filters=query_filters)), what="describe security groups", deadline=deadline
         )
-        found = [self._group(record) for page in pages for record in page["SecurityGroups"]]
-        return sorted(found, key=lambda group: (group.name, group.id))
+        groups = [self._group(record) for page in pages for record in page["SecurityGroups"]]
+        return sorted(groups, key=lambda group: (group.name, group.id))
 
     def create(
         self,
@@ -307,12 +313,12 @@ class SecurityGroups:
             specification = self._context.tags_for(
                 "security-group", name=name, extra=tags, idempotency_tag=idempotency_tag
             )
-            answer = client.create_security_group(
+            response = client.create_security_group(
                 GroupName=name, Description=description, TagSpecifications=specification, **parameters
             )
             # Complete the record, as DescribeSecurityGroups would return it.
-            made = {"GroupName": name, "Description": description, "VpcId": vpc_id or ""}
-            return [{**made, "GroupId": answer["GroupId"], "Tags": specification[0]["Tags"]}]
+            record = {"GroupName": name, "Description": description, "VpcId": vpc_id or ""}
+            return [{**record, "GroupId": response["GroupId"], "Tags": specification[0]["Tags"]}]
 
         elsewhere = self._context.region != self._context.session.region
         request = CreateRequest(

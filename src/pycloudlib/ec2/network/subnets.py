@@ -197,9 +197,9 @@ class NetworkParts:
             marked = partial(call, TagSpecifications=tags)
             # The deadline ends the retries only: a request in flight must return its record.
             patience = min(NOT_YET_VISIBLE, deadline.remaining)
-            what = f"create the {resource_type}"
-            answer = call_until_consistent(marked, what=what, patience=patience, always=THROTTLING_CODES)
-            return [answer[key]]
+            action = f"create the {resource_type}"
+            response = call_until_consistent(marked, what=action, patience=patience, always=THROTTLING_CODES)
+            return [response[key]]
 
         return calling
 

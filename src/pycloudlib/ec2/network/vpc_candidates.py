@@ -100,4 +100,6 @@ def vpc_candidates(client: EC2Client, name: str, deadline: Deadline) -> Sequence
         deadline=deadline,
         patience=PATIENCE,
     )
-    return sorted((VPCCandidate.of(record) for page in pages for record in page["Vpcs"]), key=lambda one: one.rank)
+    return sorted(
+        (VPCCandidate.of(record) for page in pages for record in page["Vpcs"]), key=lambda candidate: candidate.rank
+    )

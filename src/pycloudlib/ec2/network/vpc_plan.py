@@ -58,12 +58,12 @@ class VPCPlan:
             for source in self.ssh_sources
         ]
         ipv4, ipv6 = ANYWHERE
-        others = [
+        defaults = [
             checked_rule("icmp", None, None, ipv4, description="ICMP"),
             checked_rule("icmpv6", None, None, ipv6, description="ICMPv6"),
             checked_rule("all", None, None, security_group_id, description="its members"),
         ]
-        by_meaning = {(r.protocol, r.from_port, r.to_port, r.source): r for r in (*ssh, *others, *self.ingress)}
+        by_meaning = {(r.protocol, r.from_port, r.to_port, r.source): r for r in (*ssh, *defaults, *self.ingress)}
         return list(by_meaning.values())
 
 
@@ -161,27 +161,27 @@ def checked_vpc_network(cidr: str) -> ipaddress.IPv4Network:
     return network
 
 
-def planned_subnets(network: ipaddress.IPv4Network, zones: Zones, known: Sequence[str]) -> dict[str, str]:
+def planned_subnets(network: ipaddress.IPv4Network, zones: Zones, available: Sequence[str]) -> dict[str, str]:
     """Return the CIDR block of the subnet in each zone.
 
     Args:
         network: the network of the VPC.
         zones: None for one subnet with the whole network; "all", or zones, for equal parts; or zones with CIDR blocks.
-        known: the zones of the region.
+        available: the zones of the region.
 
     Raises:
         InvalidArgumentError: a zone does not exist, or the CIDR blocks overlap, lie outside, or are too small.
     """
-    if not known:
+    if not available:
         raise InvalidArgumentError("EC2 lists no availability zone in this region")
     if zones is None:
-        return {known[0]: str(network)}
+        return {available[0]: str(network)}
     if isinstance(zones, Mapping):
-        _check_zones(list(zones), known)
+        _check_zones(list(zones), available)
         return _given_networks(network, zones)
-    wanted = list(known) if zones == "all" else list(zones) if not isinstance(zones, str) else [zones]
-    _check_zones(wanted, known)
-    return _equal_parts(network, wanted)
+    requested = list(available) if zones == "all" else list(zones) if not isinstance(zones, str) else [zones]
+    _check_zones(requested, available)
+    return _equal_parts(network, requested)
 
 
 def checked_ingress(ingress: Iterable[GivenRule]) -> tuple[Rule, ...]:
@@ -192,7 +192,7 @@ def checked_ingress(ingress: Iterable[GivenRule]) -> tuple[Rule, ...]:
     """
     if isinstance(ingress, (Rule, str)) or not isinstance(ingress, Iterable):
         raise InvalidArgumentError(f"ingress is {ingress!r}; it must be a list of rules")
-    return tuple(rule_from(given) for given in ingress)
+    return tuple(rule_from(rule) for rule in ingress)
 
 
 def _network(what: str, cidr: object, *, strict: bool) -> ipaddress.IPv4Network:
@@ -204,28 +204,30 @@ def _network(what: str, cidr: object, *, strict: bool) -> ipaddress.IPv4Network:
         raise InvalidArgumentError(f"{what} is {cidr!r}; it must be an IPv4 network such as '10.0.0.0/16'") from None
 
 
-def _check_zones(zones: Sequence[str], known: Sequence[str]) -> None:
+def _check_zones(zones: Sequence[str], available: Sequence[str]) -> None:
     if not zones:
-        raise InvalidArgumentError(f"zones is empty; there are {', '.join(known)}, or 'all'")
+        raise InvalidArgumentError(f"zones is empty; there are {', '.join(available)}, or 'all'")
     for zone in zones:
-        if zone not in known:
-            raise InvalidArgumentError(f"the zone {zone!r} is unknown or unavailable; available: {', '.join(known)}")
+        if zone not in available:
+            raise InvalidArgumentError(
+                f"the zone {zone!r} is unknown or unavailable; available: {', '.join(available)}"
+            )
         if zones.count(zone) > 1:
             raise InvalidArgumentError(f"the zone {zone!r} is given twice")
 
 
 def _given_networks(network: ipaddress.IPv4Network, zones: Mapping[str, str]) -> dict[str, str]:
     parts = {zone: _network(f"the network of {zone}", cidr, strict=True) for zone, cidr in zones.items()}
-    seen: dict[str, ipaddress.IPv4Network] = {}
+    checked: dict[str, ipaddress.IPv4Network] = {}
     for zone, part in parts.items():
         if not part.subnet_of(network):
             raise InvalidArgumentError(f"the network of {zone}, {part}, is not within that of the VPC, {network}")
         if part.prefixlen > SMALLEST_PREFIX:
             raise InvalidArgumentError(f"the network of {zone}, {part}, is smaller than /{SMALLEST_PREFIX}")
-        for other_zone, other in seen.items():
-            if part.overlaps(other):
-                raise InvalidArgumentError(f"the networks of {other_zone}, {other}, and {zone}, {part}, overlap")
-        seen[zone] = part
+        for other_zone, other_part in checked.items():
+            if part.overlaps(other_part):
+                raise InvalidArgumentError(f"the networks of {other_zone}, {other_part}, and {zone}, {part}, overlap")
+        checked[zone] = part
     return {zone: str(part) for zone, part in parts.items()}
 
 

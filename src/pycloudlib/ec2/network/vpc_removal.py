@@ -114,22 +114,24 @@ class VPCRemoval:
     # Instances
 
     def _own_addresses(self) -> list[ElasticAddress]:
-        found = self._interfaces.find("vpc-id", self._vpc_id, self._deadline)
-        return self._addresses.own_of("network-interface-id", [interface.id for interface in found], self._deadline)
+        interfaces = self._interfaces.find("vpc-id", self._vpc_id, self._deadline)
+        return self._addresses.own_of(
+            "network-interface-id", [interface.id for interface in interfaces], self._deadline
+        )
 
     def _delete_instances(self) -> None:
-        found = self._living()
-        for start in range(0, len(found), TERMINATED_AT_ONCE):
-            self._terminate(found[start : start + TERMINATED_AT_ONCE])
-        ending = set(found) - self._left
-        seen: list[str] = []
+        instances = self._living()
+        for start in range(0, len(instances), TERMINATED_AT_ONCE):
+            self._terminate(instances[start : start + TERMINATED_AT_ONCE])
+        ending = set(instances) - self._left
+        remaining: list[str] = []
 
         def gone() -> bool:
             living = self._look()
             if living is None:
                 return False
-            seen[:] = [instance_id for instance_id in living if instance_id in ending]
-            return not seen
+            remaining[:] = [instance_id for instance_id in living if instance_id in ending]
+            return not remaining
 
         if ending:
             wait_until(
@@ -138,7 +140,7 @@ class VPCRemoval:
                 deadline=self._deadline,
                 interval=0.5,
                 max_interval=3.0,
-                last_seen=lambda: f"{', '.join(seen)} not yet",
+                last_seen=lambda: f"{', '.join(remaining)} not yet",
             )
         for instance_id in ending:
             self._context.ledger.forget(instance_id)
@@ -224,13 +226,13 @@ class VPCRemoval:
 
     def _delete_security_groups(self) -> None:
         describe = partial(self._client.describe_security_groups, Filters=self._in_vpc())
-        found = self._asked(describe, "describe security groups")["SecurityGroups"]
+        groups = self._asked(describe, "describe security groups")["SecurityGroups"]
         # EC2 deletes the default security group with the VPC.
-        groups = [record for record in found if record["GroupName"] != "default"]
-        for record in groups:
-            self._try(partial(self._revoke_references, record), part=_Part.RULE)
-        for record in groups:
-            self._try(partial(self._delete_security_group, record["GroupId"]))
+        groups = [group for group in groups if group["GroupName"] != "default"]
+        for group in groups:
+            self._try(partial(self._revoke_references, group), part=_Part.RULE)
+        for group in groups:
+            self._try(partial(self._delete_security_group, group["GroupId"]))
 
     def _revoke_references(self, record: Any) -> None:
         """Revoke the rules that reference other groups: two groups that reference each other cannot be deleted."""

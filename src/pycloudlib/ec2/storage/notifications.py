@@ -29,12 +29,12 @@ def region_of_topic(topic_arn: str) -> str:
     Raises:
         InvalidArgumentError: it is not the ARN of a standard SNS topic.
     """
-    found = _TOPIC.fullmatch(topic_arn) if isinstance(topic_arn, str) else None
-    if found is None:
+    match = _TOPIC.fullmatch(topic_arn) if isinstance(topic_arn, str) else None
+    if match is None:
         raise InvalidArgumentError(
             f"{topic_arn!r} is no ARN of a standard SNS topic, such as 'arn:aws:sns:eu-central-1:123456789012:builds'"
         )
-    return found["region"]
+    return match["region"]
 
 
 def clipped_subject(text: str) -> str:

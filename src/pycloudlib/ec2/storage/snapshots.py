@@ -197,15 +197,17 @@ class Snapshots:
             filters: see `described_filters()`.
             deadline: when to stop waiting for EC2; default never.
         """
-        wanted: Any = described_filters(filters)
+        query_filters: Any = described_filters(filters)
         paginator = self._context.client.get_paginator("describe_snapshots")
         pages = responded(
-            lambda: list(paginator.paginate(OwnerIds=["self"], Filters=wanted)),
+            lambda: list(paginator.paginate(OwnerIds=["self"], Filters=query_filters)),
             what="describe snapshots",
             deadline=deadline,
         )
-        found = [SnapshotDescription.of(record) for page in pages for record in page["Snapshots"]]
-        return [Snapshot(one, self) for one in sorted(found, key=lambda one: one.id)]
+        descriptions = [SnapshotDescription.of(record) for page in pages for record in page["Snapshots"]]
+        return [
+            Snapshot(description, self) for description in sorted(descriptions, key=lambda description: description.id)
+        ]
 
     def describe(self, snapshot_id: str, deadline: Deadline = NEVER) -> SnapshotDescription:
         """Return the description of a snapshot (DescribeSnapshots).
@@ -232,12 +234,13 @@ class Snapshots:
             IllegalStateError: the snapshot is not completed.
             NoResponseError: EC2 did not respond in time.
         """
-        found = self.describe(snapshot_id, deadline)
-        if found.state != COMPLETED:
+        description = self.describe(snapshot_id, deadline)
+        if description.state != COMPLETED:
             raise IllegalStateError(
-                f"{snapshot_id} is {found.state} ({found.progress} %): it must be completed first, see Snapshot.wait()"
+                f"{snapshot_id} is {description.state} ({description.progress} %): "
+                "it must be completed first, see Snapshot.wait()"
             )
-        return found
+        return description
 
     def create(
         self, volume_id: str, description: str, tags: Mapping[str, str] | None, deadline: Deadline = NEVER
@@ -272,24 +275,24 @@ class Snapshots:
             find=lambda filters: client.describe_snapshots(OwnerIds=["self"], Filters=filters)["Snapshots"],
             delete=lambda record: self.delete(record["SnapshotId"], patience=DELETE_TIMEOUT),
         )
-        made = SnapshotDescription.of(create(self._context.ledger, request, deadline))
-        self._records.created(made.id)
-        logger.info("began the snapshot %s of %s", made.id, volume_id)
-        return Snapshot(made, self)
+        created = SnapshotDescription.of(create(self._context.ledger, request, deadline))
+        self._records.created(created.id)
+        logger.info("began the snapshot %s of %s", created.id, volume_id)
+        return Snapshot(created, self)
 
     def wait_for(
         self, snapshot_id: str, deadline: Deadline, *, on_progress: Callable[[int], object] | None = None
     ) -> SnapshotDescription:
         """Wait until a snapshot is completed. See `Snapshot.wait()`."""
-        told = -1
+        reported = -1
 
-        def tell(found: SnapshotDescription) -> None:
-            nonlocal told
-            if on_progress is not None and found.progress > told:
-                told = found.progress
-                on_progress(told)
+        def report(description: SnapshotDescription) -> None:
+            nonlocal reported
+            if on_progress is not None and description.progress > reported:
+                reported = description.progress
+                on_progress(reported)
 
-        return self._records.wait_for(snapshot_id, COMPLETED, hopeless=HOPELESS, deadline=deadline, look=tell)
+        return self._records.wait_for(snapshot_id, COMPLETED, hopeless=HOPELESS, deadline=deadline, look=report)
 
     def delete(
         self, snapshot_id: str, *, patience: float = 0.0, freed_by: str = "", deadline: Deadline | None = None
@@ -325,15 +328,15 @@ class Snapshots:
 
     def _ask(self, snapshot_id: str) -> SnapshotDescription:
         with translated():
-            found = self._context.client.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
-        if not found:
+            records = self._context.client.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+        if not records:
             raise ResourceNotFoundError(
                 message=f"no snapshot {snapshot_id!r} in {self._context.region}",
                 resource_id=snapshot_id,
                 code=_NOT_FOUND,
                 operation="DescribeSnapshots",
             )
-        return SnapshotDescription.of(found[0])
+        return SnapshotDescription.of(records[0])
 
 
 def check_description(description: str) -> None:

@@ -155,10 +155,10 @@ class Volume:
             snapshot._wait_by(deadline, on_progress=on_progress)
         except PycloudlibError as error:
             if notify is not None:
-                self._tell_failure(notify, snapshot, error, deadline)
+                self._notify_failure(notify, snapshot, error, deadline)
             raise
         if notify is not None:
-            self._tell(notify, f"{snapshot.id} has completed", snapshot, "completed", deadline)
+            self._notify(notify, f"{snapshot.id} has completed", snapshot, "completed", deadline)
         return snapshot
 
     def guest_device(self, timeout: float = 60.0) -> str:
@@ -201,7 +201,7 @@ class Volume:
         """
         self._volumes.delete(self.id)
 
-    def _tell(self, topic_arn: str, subject: str, snapshot: Snapshot, outcome: str, deadline: Deadline) -> None:
+    def _notify(self, topic_arn: str, subject: str, snapshot: Snapshot, outcome: str, deadline: Deadline) -> None:
         lines = [f"Snapshot: {snapshot.id}", f"Volume: {self.id}", f"Outcome: {outcome}", snapshot.description]
         body = "\n".join(filter(None, lines))
         try:
@@ -211,10 +211,10 @@ class Volume:
                 f"{subject}, but {topic_arn} was not told: {error}", code=error.code, operation=error.operation
             ) from error
 
-    def _tell_failure(self, topic_arn: str, snapshot: Snapshot, failure: PycloudlibError, deadline: Deadline) -> None:
+    def _notify_failure(self, topic_arn: str, snapshot: Snapshot, failure: PycloudlibError, deadline: Deadline) -> None:
         outcome = "was not completed in time" if isinstance(failure, PycloudlibTimeoutError) else "has failed"
         try:
-            self._tell(topic_arn, f"{snapshot.id} {outcome}", snapshot, str(failure), deadline)
+            self._notify(topic_arn, f"{snapshot.id} {outcome}", snapshot, str(failure), deadline)
         except PycloudlibError as error:
             # The caller raises the failure itself.
             logger.error("%s", error)

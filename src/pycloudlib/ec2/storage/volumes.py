@@ -93,12 +93,12 @@ class VolumeDescription:
         """Parse a volume of a DescribeVolumes or CreateVolume response."""
         attachments = (
             Attachment(
-                instance_id=one.get("InstanceId", ""),
-                device_name=one.get("Device", ""),
-                state=one.get("State", ""),
-                delete_on_termination=bool(one.get("DeleteOnTermination")),
+                instance_id=attachment.get("InstanceId", ""),
+                device_name=attachment.get("Device", ""),
+                state=attachment.get("State", ""),
+                delete_on_termination=bool(attachment.get("DeleteOnTermination")),
             )
-            for one in record.get("Attachments", [])
+            for attachment in record.get("Attachments", [])
         )
         return cls(
             id=record["VolumeId"],
@@ -107,13 +107,13 @@ class VolumeDescription:
             drive_type=record.get("VolumeType", ""),
             availability_zone=record.get("AvailabilityZone", ""),
             snapshot_id=record.get("SnapshotId") or "",
-            attachments=tuple(one for one in attachments if one.state != "detached"),
+            attachments=tuple(attachment for attachment in attachments if attachment.state != "detached"),
             tags=MappingProxyType({tag["Key"]: tag["Value"] for tag in record.get("Tags", [])}),
         )
 
     def attachment_to(self, instance_id: str) -> Attachment | None:
         """Return the attachment to an instance; None if there is none."""
-        return next((one for one in self.attachments if one.instance_id == instance_id), None)
+        return next((attachment for attachment in self.attachments if attachment.instance_id == instance_id), None)
 
 
 class Volumes:
@@ -136,11 +136,13 @@ class Volumes:
             filters: see `described_filters()`.
             deadline: when to stop waiting for EC2; default never.
         """
-        wanted: Any = described_filters(filters)
+        query_filters: Any = described_filters(filters)
         paginator = self._context.client.get_paginator("describe_volumes")
-        pages = responded(lambda: list(paginator.paginate(Filters=wanted)), what="describe volumes", deadline=deadline)
-        found = [VolumeDescription.of(record) for page in pages for record in page["Volumes"]]
-        return sorted(found, key=lambda one: one.id)
+        pages = responded(
+            lambda: list(paginator.paginate(Filters=query_filters)), what="describe volumes", deadline=deadline
+        )
+        descriptions = [VolumeDescription.of(record) for page in pages for record in page["Volumes"]]
+        return sorted(descriptions, key=lambda volume: volume.id)
 
     def describe(self, volume_id: str, deadline: Deadline = NEVER) -> VolumeDescription:
         """Return the description of a volume (DescribeVolumes).
@@ -229,14 +231,16 @@ class Volumes:
 
         def check() -> VolumeDescription | None:
             nonlocal last_seen
-            found = self._records.look(volume_id, deadline, missed)
-            if found is None:
+            description = self._records.look(volume_id, deadline, missed)
+            if description is None:
                 return None
-            attachment = found.attachment_to(instance_id)
-            last_seen = attachment.state if attachment else found.state
-            if found.state in HOPELESS:
-                raise IllegalStateError(f"{volume_id} will never be attached to {instance_id}: it is {found.state}")
-            return found if attachment is not None and attachment.state == "attached" else None
+            attachment = description.attachment_to(instance_id)
+            last_seen = attachment.state if attachment else description.state
+            if description.state in HOPELESS:
+                raise IllegalStateError(
+                    f"{volume_id} will never be attached to {instance_id}: it is {description.state}"
+                )
+            return description if attachment is not None and attachment.state == "attached" else None
 
         return wait_until(
             check,
@@ -351,12 +355,12 @@ class Volumes:
 
     def _ask(self, volume_id: str) -> VolumeDescription:
         with translated():
-            found = self._context.client.describe_volumes(VolumeIds=[volume_id])["Volumes"]
-        if not found:
+            records = self._context.client.describe_volumes(VolumeIds=[volume_id])["Volumes"]
+        if not records:
             raise ResourceNotFoundError(
                 message=f"no volume {volume_id!r} in {self._context.region}",
                 resource_id=volume_id,
                 code=_NOT_FOUND,
                 operation="DescribeVolumes",
             )
-        return VolumeDescription.of(found[0])
+        return VolumeDescription.of(records[0])

@@ -191,9 +191,9 @@ def _associations_with_nothing(context: RegionContext, table_id: str, deadline: 
         return []
     named: Any = [{"Name": "subnet-id", "Values": list(of_subnets)}]
     describe_subnets = partial(client.describe_subnets, Filters=named)
-    known = responded(describe_subnets, what="describe subnets", deadline=deadline)["Subnets"]
-    there = {subnet["SubnetId"] for subnet in known}
-    return [association_id for subnet_id, association_id in of_subnets.items() if subnet_id not in there]
+    subnets = responded(describe_subnets, what="describe subnets", deadline=deadline)["Subnets"]
+    subnet_ids = {subnet["SubnetId"] for subnet in subnets}
+    return [association_id for subnet_id, association_id in of_subnets.items() if subnet_id not in subnet_ids]
 
 
 def _delete_vpc(context: RegionContext, orphan: Orphan, deadline: Deadline) -> None:

@@ -152,8 +152,8 @@ def checked_selection(
             raise InvalidArgumentError(f"{name} is {text!r}; it must be a non-empty string")
     if not isinstance(expired, bool):
         raise InvalidArgumentError(f"expired is {expired!r}; it must be True or False")
-    meant = None if owner == ANY_OWNER else owner or own_tags[OWNER]
-    return Selection(own_tags[RUN], older_than, run, meant, expired)
+    selected_owner = None if owner == ANY_OWNER else owner or own_tags[OWNER]
+    return Selection(own_tags[RUN], older_than, run, selected_owner, expired)
 
 
 @dataclass(frozen=True)
@@ -199,13 +199,13 @@ class Kind:
                 raise
             logger.debug("no %s in %s: %s", self.name, context.region, error)
             return []
-        found = [self._orphan(record, context.region) for record in records]
+        orphans = [self._orphan(record, context.region) for record in records]
         # Filter again, because a server without this filter returns all resources.
-        return [one for one in found if one.run and one.state not in _GONE_STATES]
+        return [orphan for orphan in orphans if orphan.run and orphan.state not in _GONE_STATES]
 
     def _records(self, context: RegionContext) -> list[Mapping[str, Any]]:
-        wanted = {"tag-key": [RUN], **self.filters}
-        parameters = {"Filters": [{"Name": name, "Values": list(values)} for name, values in wanted.items()]}
+        filters = {"tag-key": [RUN], **self.filters}
+        parameters = {"Filters": [{"Name": name, "Values": list(values)} for name, values in filters.items()]}
         with translated():
             return list(_listed(context.client, self, {**parameters, **self.parameters}))
 
@@ -269,8 +269,8 @@ def _listed(client: Any, kind: Kind, parameters: Mapping[str, Any]) -> Iterator[
 def _attached_to(record: Mapping[str, Any], key: str) -> str:
     """Return the resource's attachment: an address has it directly, other kinds in one or several attachments."""
     attachments = [record.get("Attachment") or {}, *(record.get("Attachments") or ())]
-    own = record.get(key, "") if "AllocationId" in record else ""
-    return own or next((one[key] for one in attachments if one.get(key)), "")
+    direct = record.get(key, "") if "AllocationId" in record else ""
+    return direct or next((attachment[key] for attachment in attachments if attachment.get(key)), "")
 
 
 def _time(text: str | None) -> datetime | None:

@@ -27,20 +27,20 @@ def keep(context: RegionContext, instance_id: str) -> str:
         CloudError: EC2 rejected the request; the instance is not kept.
     """
     run = context.ownership.run
-    kept = f"{KEPT}{instance_id}-{run}"
-    created = [one for kind in KINDS for one in kind.find(context) if one.run == run]
+    marker = f"{KEPT}{instance_id}-{run}"
+    created = [orphan for kind in KINDS for orphan in kind.find(context) if orphan.run == run]
     kept_ids = [instance_id, *_kept_with(instance_id, created)]
     with translated():
-        context.client.create_tags(Resources=kept_ids, Tags=[{"Key": RUN, "Value": kept}])
+        context.client.create_tags(Resources=kept_ids, Tags=[{"Key": RUN, "Value": marker}])
     for resource_id in kept_ids:
         context.ledger.forget(resource_id)
-    return kept
+    return marker
 
 
 def _kept_with(instance_id: str, created: Sequence[Orphan]) -> list[str]:
-    attached = [one.id for one in created if one.instance_id == instance_id]
-    vpc_ids = {one.vpc_id for one in created if one.id == instance_id}
-    if not any(one.kind == VPC and one.id in vpc_ids for one in created):
+    attached = [orphan.id for orphan in created if orphan.instance_id == instance_id]
+    vpc_ids = {orphan.vpc_id for orphan in created if orphan.id == instance_id}
+    if not any(orphan.kind == VPC and orphan.id in vpc_ids for orphan in created):
         return attached
-    parts = [one.id for one in created if one.vpc_id in vpc_ids and one.kind not in (INSTANCE, INTERFACE)]
+    parts = [orphan.id for orphan in created if orphan.vpc_id in vpc_ids and orphan.kind not in (INSTANCE, INTERFACE)]
     return attached + parts

@@ -28,7 +28,7 @@ from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
 
-ASKED_AT_ONCE = 8
+LOOKUPS_AT_ONCE = 8
 """Maximum number of concurrent Describe calls: AWS's limits apply to the whole account."""
 
 DELETED_AT_ONCE = 8
@@ -95,7 +95,7 @@ class SweepReport:
 
 
 @dataclass(frozen=True)
-class _Question:
+class _Lookup:
     context: RegionContext
     kind: Kind
 
@@ -103,7 +103,7 @@ class _Question:
     def id(self) -> str:
         return f"{self.kind.name} in {self.context.region}"
 
-    def answer(self) -> list[Orphan]:
+    def find(self) -> list[Orphan]:
         return self.kind.find(self.context)
 
 
@@ -141,38 +141,42 @@ class Sweep:
         found, refused = self._find(KINDS)
         errors = tuple(refused.values())
         if dry_run or not found:
-            left = [self._left_behind(one, DRY_RUN) for one in found]
-            return SweepReport(tuple(found), (), tuple(left), errors, dry_run)
+            remaining = [self._remaining(orphan, DRY_RUN) for orphan in found]
+            return SweepReport(tuple(found), (), tuple(remaining), errors, dry_run)
         self._delete(found)
-        there, doubts = self._still_there(found)
-        left = [self._left_behind(one, self._reasons.get(one, "EC2 still lists it")) for one in there]
-        deleted = [one for one in found if one not in there]
-        for one in deleted:
-            self._contexts[one.region].ledger.forget(one.id)
-        return SweepReport(tuple(found), tuple(deleted), tuple(left), (*errors, *doubts), dry_run)
+        still_listed, doubts = self._find_remaining(found)
+        remaining = [
+            self._remaining(orphan, self._reasons.get(orphan, "EC2 still lists it")) for orphan in still_listed
+        ]
+        deleted = [orphan for orphan in found if orphan not in still_listed]
+        for orphan in deleted:
+            self._contexts[orphan.region].ledger.forget(orphan.id)
+        return SweepReport(tuple(found), tuple(deleted), tuple(remaining), (*errors, *doubts), dry_run)
 
     # Finding
 
     def _find(self, kinds: Iterable[Kind]) -> tuple[list[Orphan], dict[str, PycloudlibError]]:
         """Return the selected resources, and the rejected lookups by their ids."""
-        questions = [_Question(context, kind) for context in self._contexts.values() for kind in kinds]
-        outcome = fan_out(questions, _Question.answer, at_once=ASKED_AT_ONCE)
+        lookups = [_Lookup(context, kind) for context in self._contexts.values() for kind in kinds]
+        outcome = fan_out(lookups, _Lookup.find, at_once=LOOKUPS_AT_ONCE)
         refused = _reportable(outcome.errors)
-        found = [one for answer in outcome.results.values() for one in answer]
-        return [one for one in found if self._selection.matches(one, self._now)], refused
+        matching = [orphan for orphans in outcome.results.values() for orphan in orphans]
+        return [orphan for orphan in matching if self._selection.matches(orphan, self._now)], refused
 
-    def _still_there(self, found: Sequence[Orphan]) -> tuple[list[Orphan], list[PycloudlibError]]:
+    def _find_remaining(self, found: Sequence[Orphan]) -> tuple[list[Orphan], list[PycloudlibError]]:
         """Search again: a resource is deleted once EC2 stops listing it, which may take a while."""
-        kinds = [kind for kind in KINDS if any(one.kind == kind.name for one in found)]
-        there: list[Orphan] = []
+        kinds = [kind for kind in KINDS if any(orphan.kind == kind.name for orphan in found)]
+        still_listed: list[Orphan] = []
         refused: dict[str, PycloudlibError] = {}
 
         def is_settled() -> bool:
             nonlocal refused
             listed, refused = self._find(kinds)
-            keys = {_key(one) for one in listed}
-            there[:] = [one for one in found if _key(one) in keys or f"{one.kind} in {one.region}" in refused]
-            return all(one in self._reasons for one in there)
+            keys = {_key(orphan) for orphan in listed}
+            still_listed[:] = [
+                orphan for orphan in found if _key(orphan) in keys or f"{orphan.kind} in {orphan.region}" in refused
+            ]
+            return all(orphan in self._reasons for orphan in still_listed)
 
         try:
             wait_until(
@@ -184,23 +188,33 @@ class Sweep:
             )
         except PycloudlibTimeoutError as error:
             logger.debug("%s", error)
-        return there, list(refused.values())
+        return still_listed, list(refused.values())
 
     # Deleting
 
     def _delete(self, found: Sequence[Orphan]) -> None:
         plan = Ledger()
         for region, context in self._contexts.items():
-            instances = [one for one in found if one.region == region and one.kind == INSTANCE]
+            instances = [orphan for orphan in found if orphan.region == region and orphan.kind == INSTANCE]
             if instances:
                 terminate = partial(self._terminate_all, context, instances)
                 plan.record(INSTANCE, f"instances in {region}", terminate, order=ORDER[INSTANCE])
-        for one in found:
-            if one.kind != INSTANCE:
-                plan.record(one.kind, f"{one.region} {one.id}", partial(self._try, one, found), order=ORDER[one.kind])
-            if one.kind == SECURITY_GROUP:
+        for orphan in found:
+            if orphan.kind != INSTANCE:
+                plan.record(
+                    orphan.kind,
+                    f"{orphan.region} {orphan.id}",
+                    partial(self._try, orphan, found),
+                    order=ORDER[orphan.kind],
+                )
+            if orphan.kind == SECURITY_GROUP:
                 # Revoke the references of all groups before deleting the first one.
-                plan.record(one.kind, f"rules of {one.id}", partial(self._untie, one), order=ORDER[one.kind] + 1)
+                plan.record(
+                    orphan.kind,
+                    f"rules of {orphan.id}",
+                    partial(self._revoke_references, orphan),
+                    order=ORDER[orphan.kind] + 1,
+                )
         for error in plan.undo_all(max_workers=DELETED_AT_ONCE):
             # _try() records EC2's errors, so this is an unexpected one.
             raise error
@@ -208,16 +222,16 @@ class Sweep:
     def _terminate_all(self, context: RegionContext, instances: Sequence[Orphan]) -> None:
         for start in range(0, len(instances), TERMINATED_AT_ONCE):
             self._terminate(context, instances[start : start + TERMINATED_AT_ONCE])
-        ending = [one for one in instances if one not in self._reasons]
+        ending = [orphan for orphan in instances if orphan not in self._reasons]
         if not ending:
             return
-        left: set[str] = {one.id for one in ending}
+        remaining: set[str] = {orphan.id for orphan in ending}
 
         def ended() -> bool:
             living = _living(context)
             if living is not None:
-                left.intersection_update(living)
-            return not left
+                remaining.intersection_update(living)
+            return not remaining
 
         try:
             wait_until(
@@ -228,12 +242,12 @@ class Sweep:
                 max_interval=5.0,
             )
         except PycloudlibError as error:
-            for one in ending:
-                if one.id in left:
-                    self._note(one, f"its termination was requested, but {error}")
+            for orphan in ending:
+                if orphan.id in remaining:
+                    self._note(orphan, f"its termination was requested, but {error}")
 
     def _terminate(self, context: RegionContext, instances: Sequence[Orphan]) -> None:
-        call = partial(context.client.terminate_instances, InstanceIds=[one.id for one in instances])
+        call = partial(context.client.terminate_instances, InstanceIds=[orphan.id for orphan in instances])
         try:
             call_until_consistent(
                 call,
@@ -245,8 +259,8 @@ class Sweep:
         except PycloudlibError as error:
             if len(instances) > 1:
                 # A protected instance must not keep the others running.
-                for one in instances:
-                    self._terminate(context, [one])
+                for orphan in instances:
+                    self._terminate(context, [orphan])
                 return
             if isinstance(error, CloudError) and error.code == PROTECTED_CODE:
                 self._protected.add(instances[0])
@@ -254,7 +268,7 @@ class Sweep:
                 self._note(instances[0], str(error))
 
     def _try(self, orphan: Orphan, found: Sequence[Orphan]) -> None:
-        reason = self._why_it_stays(orphan, found)
+        reason = self._blocked_by(orphan, found)
         if reason:
             self._note(orphan, reason)
             return
@@ -266,7 +280,7 @@ class Sweep:
         except PycloudlibError as error:
             self._note(orphan, str(error))
 
-    def _untie(self, orphan: Orphan) -> None:
+    def _revoke_references(self, orphan: Orphan) -> None:
         try:
             revoke_references(self._contexts[orphan.region], orphan)
         except PycloudlibError as error:
@@ -275,14 +289,17 @@ class Sweep:
 
     def _patience_for(self, orphan: Orphan) -> float:
         with self._lock:
-            occupied = {one.vpc_id for one in self._reasons if one.vpc_id}
+            occupied = {failed.vpc_id for failed in self._reasons if failed.vpc_id}
         return min(self._patience, SHORT_PATIENCE) if orphan.vpc_id in occupied else self._patience
 
-    def _why_it_stays(self, orphan: Orphan, found: Sequence[Orphan]) -> str:
+    def _blocked_by(self, orphan: Orphan, found: Sequence[Orphan]) -> str:
         """Return why a resource remains: do not detach it from an instance that is not deleted."""
         if not orphan.instance_id:
             return ""
-        instance = next((one for one in found if one.kind == INSTANCE and one.id == orphan.instance_id), None)
+        instance = next(
+            (candidate for candidate in found if candidate.kind == INSTANCE and candidate.id == orphan.instance_id),
+            None,
+        )
         if instance is None:
             return f"the instance {orphan.instance_id} uses it, and is not selected"
         if instance in self._reasons:
@@ -294,7 +311,7 @@ class Sweep:
         with self._lock:
             self._reasons[orphan] = reason
 
-    def _left_behind(self, orphan: Orphan, reason: str) -> RemainingOrphan:
+    def _remaining(self, orphan: Orphan, reason: str) -> RemainingOrphan:
         command = command_by_hand(
             orphan, self._contexts[orphan.region].session.endpoint_url, is_protected=orphan in self._protected
         )
@@ -309,17 +326,17 @@ def _key(orphan: Orphan) -> tuple[str, str, str]:
 def _reportable(errors: Mapping[str, Exception]) -> dict[str, PycloudlibError]:
     """Return the errors of single lookups; raise an error that affects all of them."""
     reportable: dict[str, PycloudlibError] = {}
-    for question, error in errors.items():
+    for lookup_id, error in errors.items():
         if isinstance(error, CloudSetupError) or not isinstance(error, PycloudlibError):
             raise error
-        reportable[question] = error
+        reportable[lookup_id] = error
     return reportable
 
 
 def _living(context: RegionContext) -> set[str] | None:
     """Return the ids of the instances that are not terminated; None after a transient error."""
     try:
-        return {one.id for one in KINDS_BY_NAME[INSTANCE].find(context)}
+        return {instance.id for instance in KINDS_BY_NAME[INSTANCE].find(context)}
     except CloudError as error:
         if error.code not in PASSING_CODES:
             raise

@@ -18,8 +18,8 @@ def test_added_volume_is_seen(life: Life) -> None:
     added = life.added_volume
     if not added.device:
         fail("no device appeared for the volume")
-    if added.size != added.wanted:
-        fail(f"{added.device} has {added.size} bytes; the volume has {added.wanted}")
+    if added.size != added.expected_size:
+        fail(f"{added.device} has {added.size} bytes; the volume has {added.expected_size}")
 
 
 @check(

@@ -17,7 +17,7 @@ from pycloudlib.ec2.instances.poller import (
     InstanceDescription,
     InstanceState,
     Poller,
-    _Question,
+    _Request,
 )
 from pycloudlib.errors import CloudError, NoResponseError, PermissionDeniedError
 from support.fake_clock import FakeClock
@@ -198,7 +198,7 @@ def test_more_ids_than_one_filter_takes_are_asked_in_several_calls(scripted_clie
     script.answer("DescribeInstances", instances_xml())
     poller = Poller(scripted_client)
     for number in range(CHUNK):
-        poller._next[f"i-{number}"] = _Question(0.0)
+        poller._next[f"i-{number}"] = _Request(0.0)
     poller.describe("i-last")
     asked = [sum(1 for name in question if name.startswith("Filter.1.Value.")) for question in script.asked]
     assert sorted(asked) == [1, CHUNK]

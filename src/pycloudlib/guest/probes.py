@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pycloudlib.errors import SSHError
 from pycloudlib.guest.run import Run
 
-SECONDS_PER_QUESTION = 120
+SECONDS_PER_PROBE = 120
 """Seconds after which the guest itself aborts a probe, so that one that hangs does not block the others."""
 
 TIMED_OUT = 124
@@ -20,7 +20,7 @@ TIMED_OUT = 124
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeResult:
     """The result of a probe.
 
     Args:
@@ -42,12 +42,12 @@ class Answer:
         return [line for line in self.text.splitlines() if line.strip()]
 
 
-def ask(run: Run, questions: Mapping[str, str], *, timeout: float) -> dict[str, Answer]:
+def run_probes(run: Run, probes: Mapping[str, str], *, timeout: float) -> dict[str, ProbeResult]:
     """Run all probes as root in one command.
 
     Args:
         run: runs a command in the guest.
-        questions: shell commands by name, without standard input; each is aborted after two minutes.
+        probes: shell commands by name, without standard input; each is aborted after two minutes.
         timeout: seconds for all of them.
 
     Returns:
@@ -58,22 +58,22 @@ def ask(run: Run, questions: Mapping[str, str], *, timeout: float) -> dict[str, 
         SSHError: the connection failed or was lost, or the user cannot become root.
     """
     mark = secrets.token_hex(8)
-    done = run(
+    completed = run(
         ["sh"],
-        stdin=_script(questions, mark),
-        description="ask the guest about itself",
+        stdin=_script(probes, mark),
+        description="probe the guest",
         use_sudo=True,
         timeout=timeout,
     )
-    answers = dict(_answer(line) for line in done.stdout.splitlines() if line.startswith(f"{mark} "))
-    missing = [name for name in questions if name not in answers]
+    results = dict(_result(line) for line in completed.stdout.splitlines() if line.startswith(f"{mark} "))
+    missing = [name for name in probes if name not in results]
     if missing:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.return_code}"])[-1]
-        raise SSHError(f"the probe did not get answers as root, such as to {missing[0]!r}: {last}")
-    return answers
+        last = (completed.stderr.strip().splitlines() or [f"exit status {completed.return_code}"])[-1]
+        raise SSHError(f"the guest returned no results as root, such as of the probe {missing[0]!r}: {last}")
+    return results
 
 
-def _script(questions: Mapping[str, str], mark: str) -> str:
+def _script(probes: Mapping[str, str], mark: str) -> str:
     """Return the script. Each result is encoded on one line, so that no output can be mistaken for another result.
 
     The first line is empty, because a login shell may print text without a newline.
@@ -81,19 +81,19 @@ def _script(questions: Mapping[str, str], mark: str) -> str:
     head = f"""\
 export LC_ALL=C.UTF-8 PATH="$PATH:/usr/sbin:/sbin"
 echo
-ask() {{
-    said=$(timeout {SECONDS_PER_QUESTION} sh -c "$2" </dev/null 2>&1; printf '\\n%s' "$?")
-    printf '{mark} %s %s\\n' "$1" "$(printf %s "$said" | base64 | tr -d '\\n')"
+probe() {{
+    output=$(timeout {SECONDS_PER_PROBE} sh -c "$2" </dev/null 2>&1; printf '\\n%s' "$?")
+    printf '{mark} %s %s\\n' "$1" "$(printf %s "$output" | base64 | tr -d '\\n')"
 }}
 """
-    return head + "".join(f"ask {name} {shlex.quote(command)}\n" for name, command in questions.items())
+    return head + "".join(f"probe {name} {shlex.quote(command)}\n" for name, command in probes.items())
 
 
-def _answer(line: str) -> tuple[str, Answer]:
+def _result(line: str) -> tuple[str, ProbeResult]:
     _, name, encoded = line.split(" ", 2)
     try:
-        said = base64.b64decode(encoded).decode(errors="replace")
+        output = base64.b64decode(encoded).decode(errors="replace")
     except binascii.Error as error:
-        raise SSHError(f"the guest's answer to {name!r} cannot be read: {error}") from error
-    text, _, status = said.rpartition("\n")
-    return name, Answer(text.rstrip("\n"), int(status))
+        raise SSHError(f"the guest's result of the probe {name!r} cannot be read: {error}") from error
+    text, _, status = output.rpartition("\n")
+    return name, ProbeResult(text.rstrip("\n"), int(status))
