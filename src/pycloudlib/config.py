@@ -163,11 +163,11 @@ def load_settings(config_file: ConfigFile | None = None, *, overrides: Mapping[s
         _aws_environment(),
         _section(file, problems),
     ]
-    given = _by_precedence(sources) | _identity(sources, problems) | _key_pair(sources)
-    values = {key: _checked(key, finding, problems) for key, finding in given.items()}
+    findings = _by_precedence(sources) | _identity(sources, problems) | _key_pair(sources)
+    values = {key: _checked(key, finding, problems) for key, finding in findings.items()}
     if problems:
         raise ConfigError(problems)
-    origins = {key: finding.where for key, finding in given.items()}
+    origins = {key: finding.where for key, finding in findings.items()}
     return Settings(**values, source=file.name, origins=origins)
 
 
@@ -269,15 +269,15 @@ def _own_environment() -> _Findings:
 
 
 def _aws_environment() -> _Findings:
-    found = {
+    values = {
         key: _variable(name) for key, names in AWS_VARIABLES.items() for name in reversed(names) if os.environ.get(name)
     }
     if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
-        found.pop("endpoint_url", None)
-    if "access_key_id" not in found and "secret_access_key" not in found:
+        values.pop("endpoint_url", None)
+    if "access_key_id" not in values and "secret_access_key" not in values:
         # Ignore a leftover token of other credentials, like botocore does.
-        found.pop("session_token", None)
-    return found
+        values.pop("session_token", None)
+    return values
 
 
 def _variable(name: str) -> _Finding:
@@ -307,8 +307,8 @@ def _without_section(file: _File) -> str:
     misplaced = [key for key in file.config if key in KEYS]
     if misplaced:
         return f"{file.name} has no section [{SECTION}]: write [{SECTION}] above {', '.join(misplaced)}"
-    others = ", ".join(f"[{name}]" for name in file.config)
-    return f"{file.name} has no section [{SECTION}], only {others}: it has no EC2 settings"
+    sections = ", ".join(f"[{name}]" for name in file.config)
+    return f"{file.name} has no section [{SECTION}], only {sections}: it has no EC2 settings"
 
 
 def _says_something(value: object) -> bool:
@@ -345,12 +345,12 @@ def _identity(sources: list[_Findings], problems: list[str]) -> _Findings:
 
 def _key_pair(sources: list[_Findings]) -> _Findings:
     # An EC2 key name belongs to the key pair of the same or a later source, never to a replaced one.
-    found: _Findings = {}
+    findings: _Findings = {}
     for source in sources:
-        found = {key: source[key] for key in KEY_PAIR_KEYS if key in source} | found
-        if "public_key_path" in found or "private_key_path" in found:
+        findings = {key: source[key] for key in KEY_PAIR_KEYS if key in source} | findings
+        if "public_key_path" in findings or "private_key_path" in findings:
             break
-    return found
+    return findings
 
 
 def _checked(key: str, finding: _Finding, problems: list[str]) -> Any:

@@ -205,8 +205,8 @@ class ResourceNotFoundError(CloudError):
 
 
 def _missing(resource_type: ResourceType | None, facts: Mapping[str, object]) -> str:
-    known = ", ".join(f"{name}={value}" for name, value in facts.items() if value)
-    return f"Could not locate the resource type `{resource_type or 'unknown'}`{f': {known}' if known else ''}"
+    details = ", ".join(f"{name}={value}" for name, value in facts.items() if value)
+    return f"Could not locate the resource type `{resource_type or 'unknown'}`{f': {details}' if details else ''}"
 
 
 class ImageNotFoundError(ResourceNotFoundError, ValueError):

@@ -126,5 +126,5 @@ def _drained(queue: SimpleQueue[Item]) -> Iterator[Item]:
             return
 
 
-def _in_order(subjects: Sequence[One], found: dict[str, T]) -> dict[str, T]:
-    return {subject.id: found[subject.id] for subject in subjects if subject.id in found}
+def _in_order(subjects: Sequence[One], results: dict[str, T]) -> dict[str, T]:
+    return {subject.id: results[subject.id] for subject in subjects if subject.id in results}

@@ -53,6 +53,6 @@ def install_command(origin: Mapping[str, Any], extras: tuple[str, ...]) -> str:
 
 def _origin() -> Mapping[str, Any]:
     with suppress(PackageNotFoundError, ValueError):
-        found = json.loads(distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
-        return found if isinstance(found, dict) else {}
+        direct_url = json.loads(distribution(DISTRIBUTION).read_text("direct_url.json") or "{}")
+        return direct_url if isinstance(direct_url, dict) else {}
     return {}

@@ -105,9 +105,9 @@ def find_release(name: str) -> Release:
     Raises:
         InvalidArgumentError: the release is unknown; the message suggests the closest one, or lists all.
     """
-    wanted = _key(name)
-    if wanted in _BY_NAME:
-        return _BY_NAME[wanted]
+    requested = _key(name)
+    if requested in _BY_NAME:
+        return _BY_NAME[requested]
     raise InvalidArgumentError(unknown_release(name))
 
 

@@ -121,7 +121,7 @@ def _sections(text: str, own: str) -> Iterator[tuple[str, str]]:
 
 def _header_lines(text: str, own: str) -> dict[int, str]:
     """Return the first part of each table name, by the line number of its header, from 0."""
-    found: dict[int, str] = {}
+    headers: dict[int, str] = {}
     own_header = re.compile(rf"[ \t]*\[\[?[ \t]*{re.escape(own)}[ \t]*[.\]]")
     depth = line = start = 0
     begins_line = True
@@ -130,11 +130,11 @@ def _header_lines(text: str, own: str) -> dict[int, str]:
         if piece == "\n":
             begins_line = True
             start = token.end()
-            if line in found:
+            if line in headers:
                 depth = 0  # A header ends with its line, closed or not.
         elif piece == "[" and begins_line and (depth == 0 or own_header.match(text, start)):
             header = _HEADER.match(text, start)
-            found[line] = next(filter(None, header.groups()), "") if header else ""
+            headers[line] = next(filter(None, header.groups()), "") if header else ""
             depth = 1
         elif piece in "[{":
             depth += 1
@@ -143,4 +143,4 @@ def _header_lines(text: str, own: str) -> dict[int, str]:
         if not piece.isspace():
             begins_line = False
         line += piece.count("\n")
-    return found
+    return headers

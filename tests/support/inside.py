@@ -12,10 +12,10 @@ from pycloudlib.local.network.namespaces.entrance import Entrance
 
 ENTER = """
 import json, sys
-from pycloudlib.cli.successor import become
+from pycloudlib.cli.exec_replace import exec_replace
 from pycloudlib.local.network.namespaces.entrance import Entrance
 Entrance(**json.loads(sys.argv[1])).enter()
-become(sys.argv[2:])
+exec_replace(sys.argv[2:])
 """
 
 CLIENT = """

@@ -52,12 +52,14 @@ class Cloud:
         """
         from pycloudlib.config import load_settings
 
-        said = {"region": self.region, "profile": self.profile, "endpoint_url": self.endpoint_url}
+        given = {"region": self.region, "profile": self.profile, "endpoint_url": self.endpoint_url}
         if not self.local:
-            return load_settings(self.config_file, overrides={**said, **overrides})
+            return load_settings(self.config_file, overrides={**given, **overrides})
         info = running_local_ec2()
-        there = {key: value for key, value in info.settings().items() if key != "region" or self.region is None}
-        settings = load_settings(self.config_file, overrides={**said, **there, **overrides})
+        endpoint_settings = {
+            key: value for key, value in info.settings().items() if key != "region" or self.region is None
+        }
+        settings = load_settings(self.config_file, overrides={**given, **endpoint_settings, **overrides})
         # The name of a key pair at AWS is unknown to the local EC2.
         return replace(settings, key_name=None)
 
@@ -204,13 +206,13 @@ def cloud_options(callback: Callback, *, own_local: bool = False) -> Callback:
         profile: str | None,
         endpoint_url: str | None,
         local: bool,
-        **others: Any,
+        **kwargs: Any,
     ) -> Any:
         if local and (profile or endpoint_url):
             raise click.UsageError(
                 "--local determines the endpoint and the credentials: omit --profile and --endpoint-url"
             )
-        return callback(cloud=Cloud(config_file, region, profile, endpoint_url, local), **others)
+        return callback(cloud=Cloud(config_file, region, profile, endpoint_url, local), **kwargs)
 
     return with_options(with_cloud, (*_CLOUD_OPTIONS, _OWN_LOCAL if own_local else _RUNNING_LOCAL))
 
@@ -219,8 +221,8 @@ def login_options(callback: Callback) -> Callback:
     """Add the options for the login to a command, which receives them as `login`."""
 
     @wraps(callback)
-    def with_login(*, cloud: Cloud, key: Path | None, username: str | None, **others: Any) -> Any:
-        return callback(login=Login(cloud, key, username), **others)
+    def with_login(*, cloud: Cloud, key: Path | None, username: str | None, **kwargs: Any) -> Any:
+        return callback(login=Login(cloud, key, username), **kwargs)
 
     return with_options(cloud_options(with_login), (key_option, username_option))
 
@@ -233,13 +235,13 @@ def options_among(arguments: Sequence[str]) -> list[str]:
     """
     valued = (*CONFIG_NAMES, "--region", "--profile", "--endpoint-url")
     words = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
-    found = ["--local"] if "--local" in words else []
-    for at, word in enumerate(words):
+    options = ["--local"] if "--local" in words else []
+    for position, word in enumerate(words):
         if word in valued:
-            found += words[at : at + 2]
+            options += words[position : position + 2]
         elif word.startswith(tuple(f"{name}=" for name in valued)):
-            found.append(word)
-    return found
+            options.append(word)
+    return options
 
 
 def with_options(callback: Callback, options: Sequence[Callable[[Callback], Callback]]) -> Callback:

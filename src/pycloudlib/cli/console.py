@@ -48,8 +48,8 @@ def added(before: str, now: str) -> str:
     if now.startswith(before):
         return now[len(before) :]
     known_end = before[-OVERLAP:]
-    at = now.rfind(known_end)
-    return now if at < 0 else now[at + len(known_end) :]
+    position = now.rfind(known_end)
+    return now if position < 0 else now[position + len(known_end) :]
 
 
 def _follow(instance: EC2Instance) -> None:

@@ -62,18 +62,18 @@ def delete(*, cloud: Cloud, ids: tuple[str, ...], yes: bool, force: bool, wait: 
     or --force is given.
     """
     ec2 = cloud.open()
-    doomed = [_found(ec2, one) for one in dict.fromkeys(ids)]
-    others = [one for one in doomed if not one.is_ours]
-    if others and not force:
+    doomed = [_found(ec2, item) for item in dict.fromkeys(ids)]
+    foreign = [item for item in doomed if not item.is_ours]
+    if foreign and not force:
         raise PycloudlibError(
-            f"not created by this library: {', '.join(one.what for one in others)}; nothing was deleted. "
+            f"not created by this library: {', '.join(item.what for item in foreign)}; nothing was deleted. "
             "--force deletes them anyway"
         )
     if not yes:
-        _ask(doomed)
-    with step(f"deleting {', '.join(one.id for one in doomed)}"):
+        _confirm(doomed)
+    with step(f"deleting {', '.join(item.id for item in doomed)}"):
         errors = _delete(doomed, wait=wait)
-    return _tell(errors, as_json=as_json)
+    return _report(errors, as_json=as_json)
 
 
 def _found(ec2: EC2, resource_id: str) -> Doomed:
@@ -100,23 +100,23 @@ def _found(ec2: EC2, resource_id: str) -> Doomed:
     )
 
 
-def _ask(doomed: Sequence[Doomed]) -> None:
+def _confirm(doomed: Sequence[Doomed]) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("cannot ask for confirmation without a terminal: add --yes")
-    for one in doomed:
-        click.echo(one.what, err=True)
+    for item in doomed:
+        click.echo(item.what, err=True)
     if not click.confirm("Delete?", err=True):
         raise PycloudlibError("nothing was deleted")
 
 
 def _delete(doomed: Sequence[Doomed], *, wait: bool) -> dict[str, Sequence[Exception]]:
     """Return the errors by id. Start all deletions before waiting for any."""
-    errors = {one.id: one.begin() for one in doomed}
-    for one in doomed:
-        if wait and not errors[one.id]:
-            errors[one.id] = one.finish()
-        if not errors[one.id]:
-            forget_host(one.id)
+    errors = {item.id: item.begin() for item in doomed}
+    for item in doomed:
+        if wait and not errors[item.id]:
+            errors[item.id] = item.finish()
+        if not errors[item.id]:
+            forget_host(item.id)
     return errors
 
 
@@ -128,13 +128,18 @@ def _outcome(call: Callable[[], object]) -> Sequence[Exception]:
     return []
 
 
-def _tell(errors: dict[str, Sequence[Exception]], *, as_json: bool) -> int:
+def _report(errors: dict[str, Sequence[Exception]], *, as_json: bool) -> int:
     if as_json:
-        print_json([{"id": one, "deleted": not wrong, "errors": [*map(str, wrong)]} for one, wrong in errors.items()])
-    for one, wrong in errors.items():
-        for error in wrong:
+        print_json(
+            [
+                {"id": resource_id, "deleted": not failures, "errors": [*map(str, failures)]}
+                for resource_id, failures in errors.items()
+            ]
+        )
+    for resource_id, failures in errors.items():
+        for error in failures:
             click.echo(f"pycloudlib: {error}", err=True)
-        if not wrong and not as_json:
-            click.echo(one)
-    failures = [error for wrong in errors.values() for error in wrong]
-    return common_status(failures) if failures else 0
+        if not failures and not as_json:
+            click.echo(resource_id)
+    all_failures = [error for failures in errors.values() for error in failures]
+    return common_status(all_failures) if all_failures else 0

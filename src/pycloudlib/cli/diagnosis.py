@@ -92,7 +92,7 @@ class Diagnosis:
     @property
     def is_ready(self) -> bool:
         """Whether a launch can succeed, as far as is known without one."""
-        return all(one.state is not State.MISSING for one in self.checks)
+        return all(check.state is not State.MISSING for check in self.checks)
 
 
 def diagnose(cloud: Cloud, key: Path | None) -> Diagnosis:
@@ -122,8 +122,8 @@ def _python() -> Check:
         installed = version("pycloudlib-ec2")
     except PackageNotFoundError:
         installed = "not installed"
-    found = f"{platform.python_version()} at {sys.executable}; pycloudlib-ec2 {installed}"
-    return Check("Python", State.OK, found)
+    description = f"{platform.python_version()} at {sys.executable}; pycloudlib-ec2 {installed}"
+    return Check("Python", State.OK, description)
 
 
 def _extras() -> Check:
@@ -218,14 +218,14 @@ def _ssh_key(settings: Settings) -> Check:
 
     try:
         pair = find_key_pair(settings.public_key_path, settings.private_key_path, settings.key_name)
-        found = f"{pair.private_key_path} {pair.public_key_fingerprint}"
+        description = f"{pair.private_key_path} {pair.public_key_fingerprint}"
     except PycloudlibError as error:
         return Check("SSH key", State.MISSING, *_complaint_and_remedy(str(error)))
     if _others_may(pair.private_key_path, stat.S_IRWXG | stat.S_IRWXO):
         remedy = f"chmod 600 {pair.private_key_path}"
-        return Check("SSH key", State.NOTE, f"{found}: OpenSSH rejects a key that other users can read", remedy)
+        return Check("SSH key", State.NOTE, f"{description}: OpenSSH rejects a key that other users can read", remedy)
     origin = settings.origins.get("private_key_path") or settings.origins.get("public_key_path") or "found in ~/.ssh"
-    return Check("SSH key", State.OK, f"{found} ({origin})")
+    return Check("SSH key", State.OK, f"{description} ({origin})")
 
 
 def _openssh() -> Check:
@@ -237,8 +237,8 @@ def _openssh() -> Check:
             "ssh is not installed; `pycloudlib ssh` requires it",
             "apt-get install openssh-client",
         )
-    told = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)
-    return Check("OpenSSH", State.OK, (told.stderr or told.stdout).strip() or program)
+    completed = subprocess.run([program, "-V"], capture_output=True, text=True, check=False)
+    return Check("OpenSSH", State.OK, (completed.stderr or completed.stdout).strip() or program)
 
 
 def _local_ec2(*, needed: bool) -> Iterator[Check]:
@@ -298,8 +298,8 @@ def _machines(*, needed: bool) -> Iterator[Check]:
         yield Check("accelerator", State.OK, f"{KVM} is accessible; `local start` tests whether it works")
     else:
         why, remedy = _lack_of_kvm()
-        found = f"{KVM}: {why}, so instances run under software emulation, which is slower"
-        yield Check("accelerator", State.NOTE, found, remedy)
+        description = f"{KVM}: {why}, so instances run under software emulation, which is slower"
+        yield Check("accelerator", State.NOTE, description, remedy)
     yield _network()
     try:
         images = Catalog(paths.images_dir()).images()
@@ -331,8 +331,8 @@ def _network() -> Check:
     finding = probe()
     if finding.works:
         return Check("local network", State.OK, "namespaces: VPCs behave as on EC2")
-    found = f"{finding.reason}, so instances use user networking, and do not reach each other"
-    return Check("local network", State.NOTE, found, finding.remedy)
+    description = f"{finding.reason}, so instances use user networking, and do not reach each other"
+    return Check("local network", State.NOTE, description, finding.remedy)
 
 
 def _origins(settings: Settings) -> Iterator[SettingOrigin]:

@@ -32,9 +32,9 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
     with step("looking around"):
         diagnosis = diagnose(cloud, key)
     if as_json:
-        checks = [{**asdict(one), "state": one.state.value} for one in diagnosis.checks]
+        checks = [{**asdict(item), "state": item.state.value} for item in diagnosis.checks]
         print_json(
-            {"ready": diagnosis.is_ready, "checks": checks, "settings": [asdict(one) for one in diagnosis.settings]}
+            {"ready": diagnosis.is_ready, "checks": checks, "settings": [asdict(item) for item in diagnosis.settings]}
         )
     else:
         _print(diagnosis.checks, diagnosis.settings)
@@ -46,25 +46,25 @@ def _conclusion(diagnosis: Diagnosis) -> str:
     if diagnosis.is_ready:
         return "Ready to launch an instance."
     conclusion = "Not ready to launch an instance: see the missing items above."
-    missing = {one.name for one in diagnosis.checks if one.state is State.MISSING}
+    missing = {check.name for check in diagnosis.checks if check.state is State.MISSING}
     if missing.isdisjoint({"region", "credentials"}):
         return conclusion
     return f"{conclusion}\nThe local EC2 needs neither a region nor credentials: pycloudlib doctor --local"
 
 
 def _print(checks: Sequence[Check], settings: Sequence[SettingOrigin]) -> None:
-    width = max(len(one.name) for one in checks)
+    width = max(len(item.name) for item in checks)
     # click omits colors without a terminal; NO_COLOR is not its concern.
-    for one in checks:
-        state = f"{one.state.value:<7}"
-        click.echo(f"{_coloured(state, one.state)}  {one.name:<{width}}  {one.found}")
-        if one.remedy:
-            click.echo(f"{'':7}  {'':<{width}}  -> {one.remedy}")
+    for item in checks:
+        state = f"{item.state.value:<7}"
+        click.echo(f"{_coloured(state, item.state)}  {item.name:<{width}}  {item.found}")
+        if item.remedy:
+            click.echo(f"{'':7}  {'':<{width}}  -> {item.remedy}")
     if not settings:
         return
     click.echo("\nSettings")
-    width = max(len(one.key) for one in settings)
-    values = max(len(one.value) for one in settings)
+    width = max(len(item.key) for item in settings)
+    values = max(len(item.value) for item in settings)
     for setting in settings:
         click.echo(f"  {setting.key:<{width}}  {setting.value:<{values}}  {setting.origin}")
 

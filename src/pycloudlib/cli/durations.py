@@ -24,12 +24,12 @@ def as_seconds(_: click.Context, parameter: click.Parameter, text: str | None) -
     """
     if text is None:
         return None
-    found = _DURATION.fullmatch(text.strip())
-    if found is None:
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
         raise click.BadParameter(
             f"invalid duration {text!r}: give one such as 90s, 30m, 2h, 3d, or 1w", param=parameter
         )
-    return float(found[1]) * UNITS[found[2] or "s"]
+    return float(match[1]) * UNITS[match[2] or "s"]
 
 
 def as_age(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:

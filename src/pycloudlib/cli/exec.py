@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import click
 
 from pycloudlib.cli.cloud import Login, json_option, login_options
-from pycloudlib.cli.command_words import TakesCommand, instance_ids
 from pycloudlib.cli.durations import as_seconds
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.exit_statuses import FAILED
 from pycloudlib.cli.guest_command import collect_from, run_in
 from pycloudlib.cli.output import print_json
+from pycloudlib.cli.parsing import TakesCommand, instance_ids
 
 
 @click.command(
@@ -53,10 +53,10 @@ def exec_(
     else 1.
     """
     ec2 = login.open()
-    instances = [ec2.get_instance(one, username=login.username) for one in ids]
+    instances = [ec2.get_instance(item, username=login.username) for item in ids]
     stdin = sys.stdin.buffer.read() if with_stdin else None
     if not as_json:
         return run_in(instances, command, use_sudo=use_sudo, timeout=timeout, stdin=stdin)
     outcome = collect_from(instances, command, use_sudo=use_sudo, timeout=timeout, stdin=stdin)
     print_json(outcome)
-    return FAILED if any(one["exit_status"] != 0 for one in outcome) else 0
+    return FAILED if any(item["exit_status"] != 0 for item in outcome) else 0

@@ -126,7 +126,10 @@ def collect_from(
         return instance.execute(shell_line_or_words(command), stdin, use_sudo=use_sudo, timeout=timeout)
 
     outcome = fan_out(instances, run, at_once=AT_ONCE)
-    return [_as_json(one.id, outcome.results.get(one.id), outcome.errors.get(one.id)) for one in instances]
+    return [
+        _as_json(instance.id, outcome.results.get(instance.id), outcome.errors.get(instance.id))
+        for instance in instances
+    ]
 
 
 def shell_line_or_words(command: Sequence[str]) -> str | list[str]:

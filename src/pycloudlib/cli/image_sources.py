@@ -65,10 +65,10 @@ def configured_sites(config_file: Path | None = None, mirrors: Mapping[str, str]
     from pycloudlib.local.images.sources.site import Sites, sites_of_environment
 
     section = parse_config(config_file).get("local", {})
-    found = section.get("images", {}) if isinstance(section, dict) else section
-    _check(found)
-    keyrings = {name: Path(path).expanduser() for name, path in found.get("keyrings", {}).items()}
-    of_file = Sites(found.get("proxy"), found.get("mirrors", {}), keyrings)
+    images = section.get("images", {}) if isinstance(section, dict) else section
+    _check(images)
+    keyrings = {name: Path(path).expanduser() for name, path in images.get("keyrings", {}).items()}
+    of_file = Sites(images.get("proxy"), images.get("mirrors", {}), keyrings)
     return of_file.overridden_by(sites_of_environment()).overridden_by(Sites(mirrors=mirrors or {}))
 
 
@@ -89,7 +89,7 @@ def _check(section: Any) -> None:
 def _mirrors(wanted: Sequence[Wanted], mirror: str | None) -> dict[str, str]:
     if mirror is None:
         return {}
-    publishers = {source_of(one.release).name for one in wanted}
+    publishers = {source_of(image.release).name for image in wanted}
     if len(publishers) > 1:
         raise click.UsageError(
             f"--mirror applies to one publisher, but the images of {' and '.join(sorted(publishers))} are requested"

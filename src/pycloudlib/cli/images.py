@@ -65,26 +65,26 @@ def _of_release(ec2: EC2, release: str, *, daily: bool, arch: str, image_type: s
 
     meta = ec2.client.meta
     query = release_query(release, daily=daily, arch=arch, image_type=image_kind(image_type))
-    here = query.in_partition(meta.partition, at_aws=is_aws(meta.endpoint_url))
-    if not here.owners:
+    local_query = query.in_partition(meta.partition, at_aws=is_aws(meta.endpoint_url))
+    if not local_query.owners:
         # In this partition, only the newest image is known to be the publisher's.
         find = ec2.daily_image if daily else ec2.released_image
         return {"owner": None, "image_id": find(release, arch=arch, image_type=image_kind(image_type))}
-    filters = {name.replace("-", "_"): value for name, value in here.filters.items()}
-    return {"owner": here.owners, **filters}
+    filters = {name.replace("-", "_"): value for name, value in local_query.filters.items()}
+    return {"owner": local_query.owners, **filters}
 
 
 def _found(ec2: EC2, query: dict[str, Any], *, deprecated: bool, newest: bool) -> list[Image]:
-    found = ec2.images(include_deprecated=deprecated, **query)
-    return found[-1:] if newest else found
+    images = ec2.images(include_deprecated=deprecated, **query)
+    return images[-1:] if newest else images
 
 
-def _print(found: list[Image], *, as_json: bool) -> None:
+def _print(images: list[Image], *, as_json: bool) -> None:
     if as_json:
-        print_json([_facts(image) for image in found])
+        print_json([_facts(image) for image in images])
         return
-    print_rows(COLUMNS, [_row(image) for image in found])
-    if not found:
+    print_rows(COLUMNS, [_row(image) for image in images])
+    if not images:
         click.echo("No images found.", err=True)
 
 

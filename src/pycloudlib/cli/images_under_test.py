@@ -88,10 +88,10 @@ def place_options(callback: Callable[..., None]) -> Callable[..., None]:
         initrd: Path | None,
         kernel_arguments: str,
         may_pull: bool,
-        **others: Any,
+        **kwargs: Any,
     ) -> None:
         check_pull(may_pull=may_pull, local=cloud.local)
-        callback(place=Place(cloud, Disk(release, kernel, initrd, kernel_arguments), may_pull), **others)
+        callback(place=Place(cloud, Disk(release, kernel, initrd, kernel_arguments), may_pull), **kwargs)
 
     return with_options(cloud_options(with_place, own_local=True), _DISK_OPTIONS)
 

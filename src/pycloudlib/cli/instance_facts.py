@@ -15,29 +15,29 @@ COLUMNS = ("id", "state", "address", "type", "age", "name")
 
 def facts(instance: EC2Instance) -> dict[str, str | None]:
     """Return the attributes of an instance for `--json`, as of its latest description."""
-    seen = instance.description
-    launched = tags.iso_time(seen.launched) if seen.launched else None
+    description = instance.description
+    launched = tags.iso_time(description.launched) if description.launched else None
     return {
         "id": instance.id,
-        "name": seen.tags.get(tags.NAME),
-        "state": str(seen.state),
-        "type": seen.instance_type,
-        "image": seen.image_id,
-        "address": seen.address,
-        "private_address": seen.private_ip,
-        "zone": seen.availability_zone,
-        "run": seen.tags.get(tags.RUN),
-        "owner": seen.tags.get(tags.OWNER),
-        "created": seen.tags.get(tags.CREATED, launched),
-        "expires": seen.tags.get(tags.EXPIRES),
+        "name": description.tags.get(tags.NAME),
+        "state": str(description.state),
+        "type": description.instance_type,
+        "image": description.image_id,
+        "address": description.address,
+        "private_address": description.private_ip,
+        "zone": description.availability_zone,
+        "run": description.tags.get(tags.RUN),
+        "owner": description.tags.get(tags.OWNER),
+        "created": description.tags.get(tags.CREATED, launched),
+        "expires": description.tags.get(tags.EXPIRES),
     }
 
 
 def row(instance: EC2Instance) -> list[str]:
     """Return the table row of an instance; see COLUMNS."""
-    said = {key: value or "" for key, value in facts(instance).items()}
-    said["age"] = span_since(said["created"])
-    return [said[column] for column in COLUMNS]
+    values = {key: value or "" for key, value in facts(instance).items()}
+    values["age"] = span_since(values["created"])
+    return [values[column] for column in COLUMNS]
 
 
 def is_ours(resource_tags: dict[str, str]) -> bool:

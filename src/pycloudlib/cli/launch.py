@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pycloudlib.cli.cloud import Cloud, Login, cloud_options, json_option, key_option, key_settings, username_option
-from pycloudlib.cli.command_words import TakesCommand
 from pycloudlib.cli.durations import as_age, as_seconds
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.guest_command import run_in
@@ -20,6 +19,7 @@ from pycloudlib.cli.lifetime import cleaned_up
 from pycloudlib.cli.on_demand import check_pull, found_or_pulled, pull_option
 from pycloudlib.cli.openssh import require_openssh, shown, ssh_words
 from pycloudlib.cli.output import print_facts, print_json
+from pycloudlib.cli.parsing import TakesCommand
 from pycloudlib.cli.progress import step
 from pycloudlib.errors import PycloudlibError, SSHError
 from pycloudlib.interrupts import sweep_command
@@ -122,7 +122,7 @@ def launch(
                 ec2.delete_key(name)
         used_at_once = bool(command) or shell
         if keep or not used_at_once:
-            _tell(instances, ec2, login, as_json=as_json, to_stderr=used_at_once)
+            _print(instances, ec2, login, as_json=as_json, to_stderr=used_at_once)
         if not keep:
             return _use(instances, command, shell=shell)
     return _use(instances, command, shell=shell) if used_at_once else 0
@@ -182,18 +182,23 @@ def _vpc(ec2: EC2, name: str | None) -> VPC | None:
     return ec2.get_or_create_vpc(name)
 
 
-def _tell(instances: Sequence[EC2Instance], ec2: EC2, login: Login, *, as_json: bool, to_stderr: bool) -> None:
-    told = [_how_to(instance, ec2, login) for instance in instances]
+def _print(instances: Sequence[EC2Instance], ec2: EC2, login: Login, *, as_json: bool, to_stderr: bool) -> None:
+    descriptions = [_next_steps(instance, ec2, login) for instance in instances]
     if as_json:
-        print_json([{**facts(instance), **how} for instance, how in zip(instances, told, strict=True)])
+        print_json([{**facts(instance), **how} for instance, how in zip(instances, descriptions, strict=True)])
         return
-    for instance, how in zip(instances, told, strict=True):
-        seen = facts(instance)
-        shown_facts = {"instance": instance.id, "address": instance.ip, "expires": seen["expires"] or "", **how}
+    for instance, how in zip(instances, descriptions, strict=True):
+        instance_facts = facts(instance)
+        shown_facts = {
+            "instance": instance.id,
+            "address": instance.ip,
+            "expires": instance_facts["expires"] or "",
+            **how,
+        }
         print_facts(shown_facts, err=to_stderr)
 
 
-def _how_to(instance: EC2Instance, ec2: EC2, login: Login) -> dict[str, str]:
+def _next_steps(instance: EC2Instance, ec2: EC2, login: Login) -> dict[str, str]:
     delete = ["pycloudlib", "delete", *login.cloud.words, instance.id]
     if ec2.created_vpcs:
         # The instance is deleted with the VPC that was created for it.

@@ -42,6 +42,6 @@ def _clean(ec2: EC2, failure: BaseException | None) -> None:
         return
     with step(f"deleting {', '.join(ids)}"):
         errors = ec2.clean()
-    for one in ids:
-        forget_host(one)
+    for resource_id in ids:
+        forget_host(resource_id)
     raise_unless_secondary(errors, failure)

@@ -58,8 +58,8 @@ def list_(
     _print(cloud.open().instances(filters), as_json=as_json)
 
 
-def _print(found: list[EC2Instance], *, as_json: bool) -> None:
-    in_order = sorted(found, key=lambda instance: (facts(instance)["created"] or "", instance.id))
+def _print(instances: list[EC2Instance], *, as_json: bool) -> None:
+    in_order = sorted(instances, key=lambda instance: (facts(instance)["created"] or "", instance.id))
     if as_json:
         print_json([facts(instance) for instance in in_order])
         return

@@ -10,15 +10,15 @@ import click
 
 from pycloudlib.cli import settings_file
 from pycloudlib.cli.cloud import json_option
-from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.exec_replace import exec_replace
 from pycloudlib.cli.local_capture import capture
 from pycloudlib.cli.local_exec import exec_
 from pycloudlib.cli.local_fault import fault
 from pycloudlib.cli.local_image import image
 from pycloudlib.cli.local_network import network, reach
 from pycloudlib.cli.output import print_json
-from pycloudlib.cli.successor import become
+from pycloudlib.cli.parsing import SuggestingGroup
 
 if TYPE_CHECKING:
     from pycloudlib.local import ServerInfo
@@ -168,7 +168,7 @@ def start(name: str, write_config: Path | None, pulls: tuple[str, ...], as_json:
         from pycloudlib.cli.image_sources import pull
         from pycloudlib.local.images.sources.published import Wanted
 
-        pull([Wanted(one) for one in pulls])
+        pull([Wanted(release) for release in pulls])
     info = server.start()
     try:
         _tell(name, info, write_config, as_json=as_json)
@@ -248,5 +248,5 @@ def logs(name: str, follow: bool) -> None:
 
     path = log_file(name)
     if follow:
-        become(["tail", "-n", "+1", "-F", str(path)])
+        exec_replace(["tail", "-n", "+1", "-F", str(path)])
     click.echo(path.read_text(encoding="utf-8", errors="replace"), nl=False)

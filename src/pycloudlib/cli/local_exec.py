@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from pycloudlib.cli.command_words import TakesCommand
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.exec_replace import exec_replace
 from pycloudlib.cli.local_network import name_option
-from pycloudlib.cli.successor import become
+from pycloudlib.cli.parsing import TakesCommand
 from pycloudlib.errors import LocalEC2Error, ResourceNotFoundError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def exec_(name: str, vpc: str | None, command: Sequence[str]) -> None:
     _require_namespaces(name, info)
     entrance = fetch_entrance(info, _resolve(vpc, info) if vpc is not None else "")
     entrance.enter()
-    _become(command)
+    _exec(command)
 
 
 def _require_namespaces(name: str, info: ServerInfo) -> None:
@@ -65,20 +65,22 @@ def _resolve(text: str, info: ServerInfo) -> str:
     network = fetch_network(info)
     if text in network.topology.vpcs:
         return text
-    found = _named(text, network.names)
-    if not found:
+    vpc_ids = _named(text, network.names)
+    if not vpc_ids:
         raise ResourceNotFoundError(message=f"unknown VPC {text!r}: `pycloudlib local network` lists them")
-    if len(found) > 1:
-        raise LocalEC2Error(f"several resources are named {text!r}: {', '.join(found)}; give an id")
-    return found[0]
+    if len(vpc_ids) > 1:
+        raise LocalEC2Error(f"several resources are named {text!r}: {', '.join(vpc_ids)}; give an id")
+    return vpc_ids[0]
 
 
 def _named(text: str, names: Mapping[str, str]) -> list[str]:
-    return sorted(one for one, name in names.items() if name == text and one.startswith(VPC_PREFIX))
+    return sorted(
+        resource_id for resource_id, name in names.items() if name == text and resource_id.startswith(VPC_PREFIX)
+    )
 
 
-def _become(command: Sequence[str]) -> NoReturn:
+def _exec(command: Sequence[str]) -> NoReturn:
     try:
-        become(command)
+        exec_replace(command)
     except OSError as error:
         raise LocalEC2Error(f"cannot run {command[0]!r}: {error.strerror}") from error

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pycloudlib.cli.cloud import config_option, json_option
-from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.image_options import architecture_option, image_options
 from pycloudlib.cli.output import print_json, print_rows
+from pycloudlib.cli.parsing import SuggestingGroup
 from pycloudlib.errors import ImageError, ImageNotFoundError
 from pycloudlib.releases import DEFAULT_RELEASE
 
@@ -112,10 +112,10 @@ def pull(
     wanted = [Wanted(name, daily, arch, image_type, serial) for name in names]
     images = pull_images(wanted, config_file=config_file, mirror=mirror)
     if as_json:
-        print_json([_facts(one) for one in images])
+        print_json([_facts(image) for image in images])
         return
-    for one in images:
-        _tell(one, as_json=False)
+    for image in images:
+        _tell(image, as_json=False)
 
 
 @image.command(epilog=examples("pycloudlib local image prune", "pycloudlib local image prune --keep 3"))
@@ -169,10 +169,10 @@ def list_images(
         raise click.UsageError("NAME needs --available")
     images = _catalogue().images()
     if as_json:
-        print_json([_facts(one) for one in images])
+        print_json([_facts(listed) for listed in images])
         return
-    for one in images:
-        click.echo(f"{one.image_id}  {one.owner_id}  {one.virtual_size / GIB:6.1f} GiB  {one.name}")
+    for listed in images:
+        click.echo(f"{listed.image_id}  {listed.owner_id}  {listed.virtual_size / GIB:6.1f} GiB  {listed.name}")
     if not images:
         click.echo(
             "There is no image yet: run `pycloudlib local image build`, or `pycloudlib local image pull NAME`", err=True
@@ -267,9 +267,9 @@ def export(image: str, disk_file: Path) -> None:
     """Copy the disk of an image to a file, by AMI id or name, to change it and add it again."""
     from pycloudlib.local import qemu_img
 
-    found = _find(_catalogue(), image)
+    source = _find(_catalogue(), image)
     wanted = "raw" if disk_file.suffix in (".raw", ".img") else "qcow2"
-    qemu_img.export(found.disk, disk_file, source_format=found.format, destination_format=wanted)
+    qemu_img.export(source.disk, disk_file, source_format=source.format, destination_format=wanted)
     click.echo(str(disk_file))
 
 

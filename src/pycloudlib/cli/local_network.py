@@ -35,12 +35,12 @@ def network(name: str, as_json: bool) -> None:
     from pycloudlib.local.network.drawing import draw
 
     info = require_server(name)
-    found = fetch_network(info)
+    view = fetch_network(info)
     if as_json:
-        print_json(found.document)
+        print_json(view.document)
         return
-    if found.topology.vpcs:
-        click.echo(draw(found.topology, found.names))
+    if view.topology.vpcs:
+        click.echo(draw(view.topology, view.names))
     else:
         click.echo("There is no VPC yet: a region's default VPC is created with the first request there.", err=True)
     _warn(info)
@@ -70,30 +70,32 @@ def reach(source: str, destination: str, traffic: str, name: str, as_json: bool)
 
     protocol, port = _parse(traffic)
     info = require_server(name)
-    found = fetch_network(info)
-    near, far = (resolve(text, found) for text in (source, destination))
+    view = fetch_network(info)
+    source_end, destination_end = (resolve(text, view) for text in (source, destination))
     faults = fetch_faults(info) if info.network == "namespaces" else []
-    answer = find_reach(found.topology, near, far, protocol, port, faults=faults, host_ports=found.host_ports)
+    reachability = find_reach(
+        view.topology, source_end, destination_end, protocol, port, faults=faults, host_ports=view.host_ports
+    )
     if as_json:
-        print_json(dataclasses.asdict(answer))
+        print_json(dataclasses.asdict(reachability))
     else:
-        click.echo(f"{'yes' if answer else 'no'}: {answer.reason}")
-        for step in answer.path:
-            if step != answer.reason:
+        click.echo(f"{'yes' if reachability else 'no'}: {reachability.reason}")
+        for step in reachability.path:
+            if step != reachability.reason:
                 click.echo(f"  {step}")
         _warn(info)
-    if not answer:
+    if not reachability:
         raise click.exceptions.Exit(1)
 
 
 def _parse(traffic: str) -> tuple[str, int | None]:
-    found = _TRAFFIC.fullmatch(traffic)
-    port = int(found["port"]) if found and found["port"] else None
-    if found is None or (port is not None and port > _LAST_PORT):
+    match = _TRAFFIC.fullmatch(traffic)
+    port = int(match["port"]) if match and match["port"] else None
+    if match is None or (port is not None and port > _LAST_PORT):
         raise click.BadParameter(
             f"invalid traffic {traffic!r}: give tcp/22, udp/53, or icmp", param_hint="PROTOCOL[/PORT]"
         )
-    return found["protocol"].lower(), port
+    return match["protocol"].lower(), port
 
 
 def resolve(text: str, network: DescribedNetwork, *, instances_only: bool = False) -> str:
@@ -108,12 +110,12 @@ def resolve(text: str, network: DescribedNetwork, *, instances_only: bool = Fals
         instances_only: whether to ignore interfaces; default no.
     """
     interfaces = [interface for vpc in network.topology.vpcs.values() for interface in vpc.interfaces.values()]
-    kinds = [{one.instance_id for one in interfaces if one.instance_id is not None}]
+    kinds = [{candidate.instance_id for candidate in interfaces if candidate.instance_id is not None}]
     if not instances_only:
-        kinds.append({one.interface_id for one in interfaces})
+        kinds.append({candidate.interface_id for candidate in interfaces})
     for is_named in (operator.eq, is_timestamped):
         for ids in kinds:
-            found = sorted(one for one in ids if is_named(network.names.get(one, ""), text))
+            found = sorted(candidate for candidate in ids if is_named(network.names.get(candidate, ""), text))
             if len(found) > 1:
                 raise LocalEC2Error(f"several resources are named {text!r}: {', '.join(found)}; give an id")
             if found:

@@ -54,10 +54,10 @@ def print_facts(facts: Mapping[str, str], *, err: bool = False) -> None:
         facts: the values by name; empty ones are omitted.
         err: whether to print to standard error; default standard output.
     """
-    said = {name: value for name, value in facts.items() if value}
+    present = {name: value for name, value in facts.items() if value}
     on_terminal = (sys.stderr if err else sys.stdout).isatty()
-    width = max(map(len, said), default=0)
-    for name, value in said.items():
+    width = max(map(len, present), default=0)
+    for name, value in present.items():
         click.echo(f"{name:<{width}}  {value}" if on_terminal else f"{name}\t{_one_line(value)}", err=err)
 
 

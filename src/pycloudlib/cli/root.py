@@ -13,8 +13,8 @@ import click
 
 from pycloudlib import progress
 from pycloudlib.cli.cloud import options_among
-from pycloudlib.cli.command_words import SuggestingGroup
 from pycloudlib.cli.exit_statuses import INTERRUPTED, status_of
+from pycloudlib.cli.parsing import SuggestingGroup
 from pycloudlib.errors import PycloudlibError
 from pycloudlib.interrupts import TERMINATED, Terminated, cleaning_up_once, sweep_command
 
@@ -127,9 +127,9 @@ class _LogHandler(_StreamHandler):
 
 def _name_among(arguments: Sequence[str]) -> list[str]:
     """Return the option that names a local EC2, with its value."""
-    for at, word in enumerate(arguments):
+    for position, word in enumerate(arguments):
         if word == "--name":
-            return [*arguments[at : at + 2]]
+            return [*arguments[position : position + 2]]
         if word.startswith("--name="):
             return [word]
     return []

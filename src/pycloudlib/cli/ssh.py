@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import click
 
 from pycloudlib.cli.cloud import Login, login_options
-from pycloudlib.cli.command_words import TakesCommand
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.exec_replace import exec_replace
 from pycloudlib.cli.openssh import require_openssh, shown, ssh_config, ssh_words
-from pycloudlib.cli.successor import become
+from pycloudlib.cli.parsing import TakesCommand
 
 
 @click.command(
@@ -59,4 +59,4 @@ def ssh(
     if only_print:
         click.echo(shown(words))
         return
-    become(words)
+    exec_replace(words)

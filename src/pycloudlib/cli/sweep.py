@@ -90,24 +90,24 @@ def sweep(
 
 
 def _as_json(report: SweepReport) -> dict[str, object]:
-    reasons = {one.orphan: one.reason for one in report.left}
-    found = [
+    reasons = {orphan.orphan: orphan.reason for orphan in report.left}
+    resources = [
         {
-            "kind": one.kind,
-            "id": one.id,
-            "region": one.region,
-            "name": one.name or None,
-            "run": one.run or None,
-            "owner": one.owner or None,
-            "created": iso_time(one.created) if one.created else None,
-            "expires": iso_time(one.expires) if one.expires else None,
-            "state": one.state or None,
-            "deleted": one in report.deleted,
-            "reason": reasons.get(one) or None,
+            "kind": orphan.kind,
+            "id": orphan.id,
+            "region": orphan.region,
+            "name": orphan.name or None,
+            "run": orphan.run or None,
+            "owner": orphan.owner or None,
+            "created": iso_time(orphan.created) if orphan.created else None,
+            "expires": iso_time(orphan.expires) if orphan.expires else None,
+            "state": orphan.state or None,
+            "deleted": orphan in report.deleted,
+            "reason": reasons.get(orphan) or None,
         }
-        for one in report.found
+        for orphan in report.found
     ]
-    return {"found": found, "errors": [str(error) for error in report.errors]}
+    return {"found": resources, "errors": [str(error) for error in report.errors]}
 
 
 def _print(report: SweepReport) -> None:
@@ -121,8 +121,8 @@ def _print(report: SweepReport) -> None:
         console.print(_table(report))
     for error in report.errors:
         click.echo(f"pycloudlib: {error}", err=True)
-    for one in report.left if not report.dry_run else ():
-        click.echo(f"pycloudlib: {one}", err=True)
+    for remaining in report.left if not report.dry_run else ():
+        click.echo(f"pycloudlib: {remaining}", err=True)
     console.print(_summary(report))
 
 
@@ -130,7 +130,7 @@ def _table(report: SweepReport) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    reasons = {one.orphan: one.reason for one in report.left}
+    reasons = {orphan.orphan: orphan.reason for orphan in report.left}
     table = Table(box=None, pad_edge=False)
     for title in ("kind", "id", "region", "name", "run", "owner", "age", "expires", "state"):
         # Never wrap an id, because users copy it.
@@ -138,11 +138,19 @@ def _table(report: SweepReport) -> Table:
     if not report.dry_run:
         table.add_column("outcome", overflow="fold")
     now = datetime.now(timezone.utc)
-    for one in report.found:
-        cells = [one.kind, one.id, one.region, one.name, one.run, one.owner, _age(one.created, now)]
-        cells += [_expiry(one.expires, now), one.state]
+    for orphan in report.found:
+        cells = [
+            orphan.kind,
+            orphan.id,
+            orphan.region,
+            orphan.name,
+            orphan.run,
+            orphan.owner,
+            _age(orphan.created, now),
+        ]
+        cells += [_expiry(orphan.expires, now), orphan.state]
         if not report.dry_run:
-            cells.append("left" if one in reasons else "deleted")
+            cells.append("left" if orphan in reasons else "deleted")
         # Use Text: a name may contain rich's markup.
         table.add_row(*(Text(cell) for cell in cells))
     return table

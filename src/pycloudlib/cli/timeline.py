@@ -99,7 +99,7 @@ def _records(
     live = [source for source in sources if not _is_file(source)]
     if not live:
         return [record for source in sources for record in read(Path(source))]
-    found: list[BootRecord] = []
+    records: list[BootRecord] = []
     images = [source for source in live if not source.startswith(INSTANCE)]
     with (
         offered_disks(images, place.disk) as offered,
@@ -107,13 +107,13 @@ def _records(
     ):
         for source in sources:
             if _is_file(source):
-                found += read(Path(source))
+                records += read(Path(source))
             elif source.startswith(INSTANCE):
-                found.append(_of_instance(ec2, source, username))
+                records.append(_of_instance(ec2, source, username))
             else:
                 image = launchable(ec2, source, offered, place)
-                found += [_of_image(ec2, image, instance_type, username) for _ in range(runs)]
-    return found
+                records += [_of_image(ec2, image, instance_type, username) for _ in range(runs)]
+    return records
 
 
 def _is_file(source: str) -> bool:
@@ -160,6 +160,6 @@ def _print(records: Sequence[BootRecord]) -> None:
     console.print(table)
     for label, runs in runs_by_label(records).items():
         if len(runs) > 1:
-            found = spread_of([run.total for run in runs])
-            text = f"{label}: {len(runs)} boots, median {found.median:.1f} s, {found.low:.1f} to {found.high:.1f} s"
+            spread = spread_of([run.total for run in runs])
+            text = f"{label}: {len(runs)} boots, median {spread.median:.1f} s, {spread.low:.1f} to {spread.high:.1f} s"
             console.print(Text(text))

@@ -107,9 +107,9 @@ def validate(
         offered_disks([image], place.disk) as offered,
         connected(place, "validate", needs_local=bool(offered)) as ec2,
     ):
-        found = launchable(ec2, image, offered, place)
-        user = username or found.username
-        subject = Subject(ec2, Request(found.image_id, instance_type, user, boot_timeout, found.label))
+        source = launchable(ec2, image, offered, place)
+        user = username or source.username
+        subject = Subject(ec2, Request(source.image_id, instance_type, user, boot_timeout, source.label))
         validation = run(subject, selection, junit=junit)
         _write(validation, subject, html, save, save_facts)
     _end(validation)

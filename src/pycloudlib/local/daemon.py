@@ -57,10 +57,10 @@ class LocalEC2:
     """
 
     def __init__(self, name: str | None = None, **options: Any) -> None:
-        known = {field.name for field in fields(ServerOptions)} - {"end_with_stdin"}
-        unknown = sorted(set(options) - known)
+        supported = {field.name for field in fields(ServerOptions)} - {"end_with_stdin"}
+        unknown = sorted(set(options) - supported)
         if unknown:
-            raise LocalEC2Error(f"unknown option {unknown[0]!r}: known are {', '.join(sorted(known))}")
+            raise LocalEC2Error(f"unknown option {unknown[0]!r}: known are {', '.join(sorted(supported))}")
         self.name = f"run-{secrets.token_hex(6)}" if name is None else name
         _check_name(self.name)
         self.options = ServerOptions(**options)
@@ -348,14 +348,14 @@ def _read_answer(process: subprocess.Popen[bytes], directory: Path) -> ServerInf
     if not line:
         process.wait()
         raise LocalEC2Error(f"the local EC2 did not start: {_last_line(directory / LOG_FILE)}")
-    answer = json.loads(line)
-    if "error" not in answer:
-        for notice in answer["notices"]:
+    response = json.loads(line)
+    if "error" not in response:
+        for notice in response["notices"]:
             logger.warning("%s", notice)
-        return ServerInfo.from_mapping(answer)
+        return ServerInfo.from_mapping(response)
     process.wait()
-    kind = MissingPrerequisiteError if answer["missing_prerequisite"] else LocalEC2Error
-    raise kind(answer["error"])
+    kind = MissingPrerequisiteError if response["missing_prerequisite"] else LocalEC2Error
+    raise kind(response["error"])
 
 
 def _check_name(name: str) -> None:
@@ -410,8 +410,8 @@ def require_server(name: str = DEFAULT_NAME) -> ServerInfo:
 
 def running_servers() -> dict[str, ServerInfo]:
     """Find all local EC2s that this user runs, by name."""
-    found = {directory.name: _server_in(directory) for directory in server_directories()}
-    return {name: info for name, info in sorted(found.items()) if info is not None}
+    servers = {directory.name: _server_in(directory) for directory in server_directories()}
+    return {name: info for name, info in sorted(servers.items()) if info is not None}
 
 
 def stop_server(name: str = DEFAULT_NAME) -> None:

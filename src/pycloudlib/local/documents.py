@@ -88,7 +88,7 @@ def fetch_faults(info: ServerInfo) -> list[Fault]:
         LocalEC2Error: it does not answer, or has no namespaces network.
     """
     _require_namespaces(info)
-    return [fault_from(one.pop("fault_id"), one) for one in _fetch(info, "faults")["faults"]]
+    return [fault_from(record.pop("fault_id"), record) for record in _fetch(info, "faults")["faults"]]
 
 
 def put_fault(info: ServerInfo, fault: Fault) -> None:

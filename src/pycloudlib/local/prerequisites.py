@@ -58,8 +58,8 @@ def find(program: str) -> Path | None:
     Returns:
         The path to run it by; None when it is not installed.
     """
-    found = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_DIRECTORIES}")
-    return Path(found) if found else None
+    path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_DIRECTORIES}")
+    return Path(path) if path else None
 
 
 def require(program: str, purpose: str) -> Path:
@@ -91,11 +91,11 @@ def require_all(programs: Iterable[str], purpose: str) -> dict[str, Path]:
     Raises:
         MissingPrerequisiteError: some are not installed; names them all, and one command that installs them.
     """
-    found = {program: find(program) for program in programs}
-    missing = [program for program, path in found.items() if path is None]
+    paths = {program: find(program) for program in programs}
+    missing = [program for program, path in paths.items() if path is None]
     if missing:
         raise missing_programs(missing, purpose)
-    return {program: path for program, path in found.items() if path is not None}
+    return {program: path for program, path in paths.items() if path is not None}
 
 
 def require_moto() -> None:

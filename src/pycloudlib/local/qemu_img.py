@@ -62,30 +62,30 @@ def inspect(path: Path) -> DiskInfo:
         MissingPrerequisiteError: qemu-img is not installed.
     """
     _require_file(path)
-    told = json.loads(_qemu_img("info", "--output=json", str(path), what=f"cannot read {path}"))
-    if told["format"] not in DISK_FORMATS:
-        raise ImageError(f"{path} is not a usable disk image: it is {told['format']}")
-    external = _other_file(told)
+    info = json.loads(_qemu_img("info", "--output=json", str(path), what=f"cannot read {path}"))
+    if info["format"] not in DISK_FORMATS:
+        raise ImageError(f"{path} is not a usable disk image: it is {info['format']}")
+    external = _other_file(info)
     if external is not None:
         raise ImageError(f"{path} is not a usable disk image: its data is in another file, {external}")
-    if told["format"] == "raw":
+    if info["format"] == "raw":
         _require_signature(path)
-    if told["format"] == "qcow2":
+    if info["format"] == "qcow2":
         _require_whole(path)
-    backing = told.get("full-backing-filename") or told.get("backing-filename")
+    backing = info.get("full-backing-filename") or info.get("backing-filename")
     return DiskInfo(
-        format=told["format"], virtual_size=told["virtual-size"], backing=Path(backing) if backing else None
+        format=info["format"], virtual_size=info["virtual-size"], backing=Path(backing) if backing else None
     )
 
 
-def _other_file(told: Mapping[str, Any]) -> str | None:
+def _other_file(info: Mapping[str, Any]) -> str | None:
     """Return another file that a disk image reads its data from; None if it has all of its data.
 
     A qcow2 disk has a data file, and a VMDK disk has extents: an image from a stranger could name any file of the host.
     """
-    data = told.get("format-specific", {}).get("data", {})
+    data = info.get("format-specific", {}).get("data", {})
     names = (data.get("data-file"), *(extent.get("filename") for extent in data.get("extents", ())))
-    return next((name for name in names if name not in (None, told["filename"])), None)
+    return next((name for name in names if name not in (None, info["filename"])), None)
 
 
 def create_overlay(base: Path, overlay: Path, *, base_format: str, size_gb: float | None = None) -> None:
@@ -221,8 +221,8 @@ class Layers:
         Raises:
             ImageError: it cannot be read.
         """
-        told = _qemu_img("info", "-U", "--backing-chain", "--output=json", "-f", "qcow2", str(disk), what=_UNREADABLE)
-        return cls(disk, tuple(Path(layer["filename"]) for layer in json.loads(told)))
+        chain = _qemu_img("info", "-U", "--backing-chain", "--output=json", "-f", "qcow2", str(disk), what=_UNREADABLE)
+        return cls(disk, tuple(Path(layer["filename"]) for layer in json.loads(chain)))
 
     @property
     def bottom(self) -> Path:
@@ -236,9 +236,9 @@ class Layers:
             ImageError: it cannot be read.
         """
         part = (f"--start-offset={offset}", f"--max-length={length}")
-        told = _qemu_img("map", "-U", *part, "--output=json", "-f", "qcow2", str(self.disk), what=_UNREADABLE)
+        extents = _qemu_img("map", "-U", *part, "--output=json", "-f", "qcow2", str(self.disk), what=_UNREADABLE)
         lowest = len(self.files) - 1
-        return any(extent["depth"] != lowest for extent in json.loads(told))
+        return any(extent["depth"] != lowest for extent in json.loads(extents))
 
 
 def read(path: Path, length: int, *, source_format: str) -> bytes:
@@ -298,15 +298,15 @@ def ensure_space(path: Path, needed_bytes: int) -> None:
 
 def _size_at_least(base: Path, base_format: str, size_gb: float) -> int:
     """The wanted size in bytes, refused when the base is bigger."""
-    wanted = int(size_gb * GIB)
+    requested = int(size_gb * GIB)
     # Shared, because other machines run on the same base.
-    told = _qemu_img("info", "-U", "--output=json", "-f", base_format, str(base), what=f"cannot read {base}")
-    smallest: int = json.loads(told)["virtual-size"]
-    if wanted < smallest:
+    info = _qemu_img("info", "-U", "--output=json", "-f", base_format, str(base), what=f"cannot read {base}")
+    smallest: int = json.loads(info)["virtual-size"]
+    if requested < smallest:
         raise InvalidArgumentError(
             f"a disk of {size_gb:g} GiB is too small for its image, which has {smallest / GIB:g} GiB"
         )
-    return wanted
+    return requested
 
 
 def _require_file(path: Path) -> None:

@@ -198,7 +198,7 @@ def server_directories() -> list[Path]:
     """
     directory = paths.state_dir()
     try:
-        return [one for one in directory.iterdir() if re.fullmatch(NAME, one.name) and one.is_dir()]
+        return [path for path in directory.iterdir() if re.fullmatch(NAME, path.name) and path.is_dir()]
     except OSError as error:
         raise LocalEC2Error(f"cannot look into {directory}: {error.strerror}") from error
 

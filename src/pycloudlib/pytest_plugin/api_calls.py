@@ -65,18 +65,18 @@ class ApiCalls:
     def _end(self, model: Any, parsed: Mapping[str, Any], http_response: Any, **_: object) -> None:
         error = parsed.get("Error", {})
         outcome = f"{error.get('Code')}: {error.get('Message')}" if error else str(http_response.status_code)
-        answer = "" if model.name.startswith("Describe") or error else str(parsed)
-        self._add(model.name, outcome, answer, request_id=parsed.get("ResponseMetadata", {}).get("RequestId", ""))
+        response = "" if model.name.startswith("Describe") or error else str(parsed)
+        self._add(model.name, outcome, response, request_id=parsed.get("ResponseMetadata", {}).get("RequestId", ""))
 
     def _fail(self, event_name: str, exception: BaseException, **_: object) -> None:
         self._add(event_name.rpartition(".")[2], f"no answer: {exception}", "")
 
-    def _add(self, operation: str, outcome: str, answer: str, request_id: str = "") -> None:
+    def _add(self, operation: str, outcome: str, response: str, request_id: str = "") -> None:
         shown = getattr(self._parameters, "shown", "{}")
         seconds = time.monotonic() - getattr(self._parameters, "began", time.monotonic())
-        ids = frozenset(_IDS.findall(shown + answer))
-        made = "" if not answer else f" {' '.join(sorted(frozenset(_IDS.findall(answer))))}"
-        line = f"{utc_now().isoformat(timespec='milliseconds')} {operation} {shown} -> {outcome}{made}"
+        ids = frozenset(_IDS.findall(shown + response))
+        returned = "" if not response else f" {' '.join(sorted(frozenset(_IDS.findall(response))))}"
+        line = f"{utc_now().isoformat(timespec='milliseconds')} {operation} {shown} -> {outcome}{returned}"
         self._calls.append(ApiCall(f"{line.rstrip()} ({seconds:.3f} s, request {request_id or 'unknown'})", ids))
 
 

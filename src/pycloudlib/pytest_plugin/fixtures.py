@@ -112,16 +112,16 @@ def _launching(
 
     run = run_of(request.config)
     launcher = Launcher(run, cloud, str(request.fixturename), request.node)
-    said = {**defaults, **marked_arguments(request.node)}
+    test_defaults = {**defaults, **marked_arguments(request.node)}
     marked = marked_image(request.node)
 
     def launch(image: str | None = None, **arguments: Any) -> EC2Instance:
         named = image or marked
-        wanted = find_image(run, cloud, named) if named else image_id
-        given = {"wait": True, **said, **arguments}
-        if "InstanceType" not in given:
-            given.setdefault("instance_type", run.options.instance_type)
-        return launcher.launch(wanted, **given)
+        launched_id = find_image(run, cloud, named) if named else image_id
+        merged = {"wait": True, **test_defaults, **arguments}
+        if "InstanceType" not in merged:
+            merged.setdefault("instance_type", run.options.instance_type)
+        return launcher.launch(launched_id, **merged)
 
     return launch, launcher.close
 

@@ -85,7 +85,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, R
         return
     from pycloudlib.pytest_plugin.markers import problems_of_markers
 
-    problems = problems_of_markers(one for one in report.result if isinstance(one, pytest.Item))
+    problems = problems_of_markers(item for item in report.result if isinstance(item, pytest.Item))
     if problems:
         # Not a UsageError, which pytest-xdist cannot transfer.
         report.outcome, report.longrepr, report.result = "failed", "\n".join(problems), []

@@ -61,7 +61,7 @@ class Instances:
 
     def launched_by(self, cloud: EC2) -> list[Launched]:
         """Return the instances of an EC2 session."""
-        return [one for one in self._launched.values() if one.cloud is cloud]
+        return [launched for launched in self._launched.values() if launched.cloud is cloud]
 
     def used_by(self, item: pytest.Item, clouds: Iterable[EC2] = ()) -> list[Launched]:
         """Return the instances that a test uses.
@@ -72,7 +72,7 @@ class Instances:
         """
         for cloud in clouds:
             self.add_direct(cloud, item)
-        return [one for one in self._launched.values() if one.is_used_by(item)]
+        return [launched for launched in self._launched.values() if launched.is_used_by(item)]
 
     def add_direct(self, cloud: EC2, node: Node) -> None:
         """Add the instances that were launched without this plugin's fixtures.

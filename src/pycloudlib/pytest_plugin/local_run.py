@@ -50,7 +50,7 @@ class LocalAccess:
     @classmethod
     def from_mapping(cls, facts: Mapping[str, Any]) -> LocalAccess:
         """Return the access of `to_mapping()`."""
-        return cls(**{one.name: facts[one.name] for one in fields(cls)})
+        return cls(**{field.name: facts[field.name] for field in fields(cls)})
 
     def connect(self, options: CloudOptions, region: str | None = None) -> EC2:
         """Open the local EC2, regardless of other settings.

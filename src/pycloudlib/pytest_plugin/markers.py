@@ -67,8 +67,8 @@ def _problems(mark: pytest.Mark) -> list[str]:
         return [f"marker {mark.name}: takes one argument, {allowed}, and has {_shown(mark)}"]
     if not check(mark.args[0]):
         # User data may contain a secret.
-        found = type(mark.args[0]).__name__ if mark.name == USER_DATA else repr(mark.args[0])
-        return [f"marker {mark.name}: takes {allowed}, not {found}"]
+        description = type(mark.args[0]).__name__ if mark.name == USER_DATA else repr(mark.args[0])
+        return [f"marker {mark.name}: takes {allowed}, not {description}"]
     return []
 
 

@@ -86,8 +86,8 @@ class CloudOptions:
     @property
     def sweep_arguments(self) -> list[str]:
         """The options of `pycloudlib sweep` for the same cloud."""
-        given = {"--config-file": self.config, "--region": self.region, "--profile": self.profile}
-        return [word for name, value in given.items() if value for word in (name, str(value))]
+        arguments = {"--config-file": self.config, "--region": self.region, "--profile": self.profile}
+        return [word for name, value in arguments.items() if value for word in (name, str(value))]
 
 
 @dataclass(frozen=True)
@@ -192,13 +192,13 @@ def read_options(config: pytest.Config) -> CloudOptions:
         pytest.UsageError: an option is invalid; the message has every problem and its place.
     """
     problems: list[str] = []
-    found = {option.name: finding for option in OPTIONS if (finding := _find(config, option, problems))}
+    findings = {option.name: finding for option in OPTIONS if (finding := _find(config, option, problems))}
 
     def read(name: str, convert: Callable[[_Finding], Any], default: Any = None) -> Any:
         try:
-            return convert(found[name]) if name in found else default
+            return convert(findings[name]) if name in findings else default
         except ValueError as error:
-            problems.append(f"{found[name].where}: found {found[name].value!r}; {error}")
+            problems.append(f"{findings[name].where}: found {findings[name].value!r}; {error}")
             return default
 
     options = CloudOptions(
@@ -227,19 +227,19 @@ def read_options(config: pytest.Config) -> CloudOptions:
 
 def _find(config: pytest.Config, option: Option, problems: list[str]) -> _Finding | None:
     """Find the value of an option. An empty string counts as unset."""
-    here = config.invocation_params.dir
+    directory = config.invocation_params.dir
     places = {
         option.flag: config.getoption(option.ini),
         f"{ENVIRONMENT} {option.variable}": os.environ.get(option.variable),
     }
     for where, value in places.items():
         if value not in (None, ""):
-            return _Finding(where, value, here)
+            return _Finding(where, value, directory)
     value = _from_file(config, option, problems)
     # pytest 7 returns [] for an unset option.
     if value in (None, "", []):
         return None
-    return _Finding(f"{option.ini} in {config.inipath}", value, config.inipath.parent if config.inipath else here)
+    return _Finding(f"{option.ini} in {config.inipath}", value, config.inipath.parent if config.inipath else directory)
 
 
 def _from_file(config: pytest.Config, option: Option, problems: list[str]) -> Any:
@@ -291,7 +291,7 @@ def _network(finding: _Finding) -> str:
 
 def _ports(finding: _Finding) -> tuple[int, ...]:
     try:
-        ports = tuple(int(one) for one in str(finding.value).split(","))
+        ports = tuple(int(port) for port in str(finding.value).split(","))
     except ValueError:
         ports = (0,)
     if not all(0 < port < _PORTS for port in ports):

@@ -100,13 +100,13 @@ def _is_locked(file: TextIO) -> bool:
 
 
 def _read(outcome: Path) -> str:
-    told: dict[str, str] = json.loads(outcome.read_text(encoding="utf-8"))
-    if "error" in told:
-        raise PycloudlibError(told["error"])
-    return told["image_id"]
+    values: dict[str, str] = json.loads(outcome.read_text(encoding="utf-8"))
+    if "error" in values:
+        raise PycloudlibError(values["error"])
+    return values["image_id"]
 
 
-def _write(outcome: Path, told: Mapping[str, str]) -> None:
+def _write(outcome: Path, values: Mapping[str, str]) -> None:
     partial = outcome.with_suffix(".partial")
-    partial.write_text(json.dumps(told), encoding="utf-8")
+    partial.write_text(json.dumps(values), encoding="utf-8")
     partial.replace(outcome)

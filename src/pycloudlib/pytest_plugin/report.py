@@ -102,10 +102,10 @@ def _add_logs(run: Run, item: pytest.Item, report: pytest.TestReport, used: list
         if launched.instance.id in told.logs or launched.instance.deletion_requested:
             continue
         told.logs.add(launched.instance.id)
-        place = directory / launched.instance.id
+        folder = directory / launched.instance.id
         calls = run.clouds.get(launched.cloud)
-        notes = collect(launched, place, calls.of(launched.instance.id) if calls else ())
-        lines += [f"{launched.instance.id}: {place}", *(f"    not collected: {note}" for note in notes)]
+        notes = collect(launched, folder, calls.of(launched.instance.id) if calls else ())
+        lines += [f"{launched.instance.id}: {folder}", *(f"    not collected: {note}" for note in notes)]
     if lines:
         report.sections.append((SECTION, "\n".join(lines)))
         if ("cloud_logs", str(directory)) not in item.user_properties:
@@ -136,8 +136,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     run = run_of(config)
     if run.kept:
         terminalreporter.section("kept instances")
-        for kept in run.kept.values():
-            terminalreporter.write_line(str(kept))
+        for instance in run.kept.values():
+            terminalreporter.write_line(str(instance))
     if run.unswept:
         terminalreporter.section("cloud", red=True)
         for line in run.unswept:

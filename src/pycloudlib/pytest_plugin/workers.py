@@ -90,4 +90,6 @@ class Controller:
                 return
             run.unswept.append(f"the run could not be swept: {error}; try again: {advice(run)}")
             return
-        run.unswept += [f"left: {one}" for one in report.left] + [f"not known: {error}" for error in report.errors]
+        run.unswept += [f"left: {orphan}" for orphan in report.left] + [
+            f"not known: {error}" for error in report.errors
+        ]

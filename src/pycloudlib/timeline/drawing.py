@@ -65,7 +65,7 @@ def spread(records: Sequence[BootRecord]) -> str:
     groups = runs_by_label(records)
     scale = _Scale(max((record.total for record in records), default=0.0))
     body = list(scale.grid(AXIS, len(groups) * ROW))
-    told: list[str] = []
+    labels: list[str] = []
     first = next(iter(groups.values()))
     for number, (label, runs) in enumerate(groups.items()):
         found = spread_of([run.total for run in runs])
@@ -81,8 +81,8 @@ def spread(records: Sequence[BootRecord]) -> str:
             )
         body.append(f'<line class="median" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 10}" y2="{y + 10}"/>')
         body += _totals(found.median, spread_of([run.total for run in first]).median, y, first is runs)
-        told.append(f"{label}: median {found.median:.1f} s, {found.low:.1f} to {found.high:.1f} s")
-    return _svg("How boots of the same image differ", "; ".join(told), body, AXIS + len(groups) * ROW + AXIS)
+        labels.append(f"{label}: median {found.median:.1f} s, {found.low:.1f} to {found.high:.1f} s")
+    return _svg("How boots of the same image differ", "; ".join(labels), body, AXIS + len(groups) * ROW + AXIS)
 
 
 def detail(record: BootRecord) -> str:
@@ -113,8 +113,8 @@ def detail(record: BootRecord) -> str:
             f"<title>{escape(tip)}</title></rect>"
         )
         body.append(_text(x + wide + 5, y + 15, f"{span.seconds:.2f} s", "dim"))
-    told = "; ".join(f"{span.name}: {span.seconds:.2f} s from {span.start:.1f} s on" for span in spans)
-    return _svg(f"Inside {record.instance_id} ({record.label})", told, body, top + len(spans) * row + AXIS)
+    description = "; ".join(f"{span.name}: {span.seconds:.2f} s from {span.start:.1f} s on" for span in spans)
+    return _svg(f"Inside {record.instance_id} ({record.label})", description, body, top + len(spans) * row + AXIS)
 
 
 def shown_spans(record: BootRecord) -> list[Span]:

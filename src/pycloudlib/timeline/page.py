@@ -96,7 +96,11 @@ def fragment(records: Sequence[BootRecord]) -> str:
             overview=Markup(drawing.overview(records)),  # noqa: S704  (drawing escapes what it shows)
             spread=Markup(drawing.spread(records)) if has_spread(records) else "",  # noqa: S704
             spreads=spreads,
-            details=[{"record": one, "picture": Markup(drawing.detail(one))} for one in records if one.spans],  # noqa: S704
+            details=[
+                {"record": record, "picture": Markup(drawing.detail(record))}  # noqa: S704
+                for record in records
+                if record.spans
+            ],
         )
     )
 

@@ -44,6 +44,6 @@ def has_spread(records: Sequence[BootRecord]) -> bool:
 
 def difference(seconds: float, first: float) -> str:
     """Return the difference to the first value, as in "+3.1 s (+12 %)"."""
-    more = seconds - first
-    share = f" ({more / first:+.0%})".replace("%", " %") if first else ""
-    return f"{more:+.1f} s{share}"
+    change = seconds - first
+    share = f" ({change / first:+.0%})".replace("%", " %") if first else ""
+    return f"{change:+.1f} s{share}"

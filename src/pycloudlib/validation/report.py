@@ -58,7 +58,7 @@ def page(validation: Validation, records: Sequence[BootRecord]) -> str:
         validation: the outcomes of the checks.
         records: the boot records; empty if the boot failed.
     """
-    failures = [one for one in validation.outcomes if one.outcome == "failed"]
+    failures = [outcome for outcome in validation.outcomes if outcome.outcome == "failed"]
     return (
         environment()
         .from_string(PAGE)

@@ -51,7 +51,7 @@ class Validation:
 
     def count(self, outcome: str) -> int:
         """Return the number of checks with an outcome: "passed", "failed", or "skipped"."""
-        return sum(one.outcome == outcome for one in self.outcomes)
+        return sum(result.outcome == outcome for result in self.outcomes)
 
 
 def validate(subject: Subject, selection: Selection, *, junit: Path | None = None) -> Validation:

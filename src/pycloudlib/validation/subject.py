@@ -165,7 +165,7 @@ class Subject:
             public_key=instance.key_pair.public_key_content if instance.key_pair else "",
             private_ip=record.get("PrivateIpAddress", ""),
             ipv6_addresses=tuple(
-                address["Ipv6Address"] for one in interfaces for address in one.get("Ipv6Addresses", [])
+                address["Ipv6Address"] for interface in interfaces for address in interface.get("Ipv6Addresses", [])
             ),
             private_dns_name=record.get("PrivateDnsName", ""),
             boot_timeout=instance.boot_timeout,

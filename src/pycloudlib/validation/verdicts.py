@@ -49,8 +49,8 @@ def advice_of(test: object) -> Advice:
     Args:
         test: the test function.
     """
-    found = getattr(test, _ADVICE, None)
-    return found if isinstance(found, Advice) else Advice()
+    advice = getattr(test, _ADVICE, None)
+    return advice if isinstance(advice, Advice) else Advice()
 
 
 def fail(message: str) -> NoReturn:

@@ -81,44 +81,46 @@ class ProbeKernel:
 
 
 def choose_accelerator(
-    wanted: str,
+    choice: str,
     probe_kernel: ProbeKernel | None,
-    memory: Path,
+    cache: Path,
     *,
     notify: Callable[[str], None] = logger.warning,
 ) -> Accelerator:
     """Choose the accelerator.
 
     Args:
-        wanted: "kvm" or "tcg" to force it, "auto" to probe KVM.
+        choice: "kvm" or "tcg" to force it, "auto" to probe KVM.
         probe_kernel: the kernel that the probe boots; None to choose TCG without a probe.
-        memory: the cache file of the probe's result.
+        cache: the cache file of the probe's result.
         notify: called if the probe finds that KVM does not work, not for a cached result; default log a warning.
 
     Raises:
-        InvalidArgumentError: `wanted` is invalid.
-        LocalEC2Error: `wanted` is "kvm", and /dev/kvm is not usable.
+        InvalidArgumentError: `choice` is invalid.
+        LocalEC2Error: `choice` is "kvm", and /dev/kvm is not usable.
     """
-    if wanted not in CHOICES:
-        raise InvalidArgumentError(f"unknown accelerator {wanted!r}: choose one of {', '.join(CHOICES)}")
+    if choice not in CHOICES:
+        raise InvalidArgumentError(f"unknown accelerator {choice!r}: choose one of {', '.join(CHOICES)}")
     without_kvm = _why_no_kvm()
-    if wanted == "kvm" and without_kvm:
+    if choice == "kvm" and without_kvm:
         raise LocalEC2Error(f"{without_kvm}: choose the accelerator auto or tcg")
-    if wanted != "auto":
-        return Accelerator(wanted, "as demanded")
+    if choice != "auto":
+        return Accelerator(choice, "as demanded")
     if without_kvm:
         return Accelerator("tcg", without_kvm)
     if probe_kernel is None:
         return Accelerator("tcg", f"{KVM_DEVICE} was not tested: no image has a kernel to test it with")
-    question = _question(probe_kernel)
-    remembered = _recall(memory, question)
-    if remembered is not None:
-        return remembered
-    answer = _probe(probe_kernel)
-    if answer.name == "tcg":
-        notify(f"{KVM_DEVICE} exists but does not work, so instances run under software emulation: {answer.reason}")
-    _remember(memory, question, answer)
-    return answer
+    cache_key = _cache_key(probe_kernel)
+    cached = _read_cache(cache, cache_key)
+    if cached is not None:
+        return cached
+    accelerator = _probe(probe_kernel)
+    if accelerator.name == "tcg":
+        notify(
+            f"{KVM_DEVICE} exists but does not work, so instances run under software emulation: {accelerator.reason}"
+        )
+    _write_cache(cache, cache_key, accelerator)
+    return accelerator
 
 
 def _why_no_kvm() -> str:
@@ -153,7 +155,7 @@ def _reason(stderr: bytes, status: int) -> str:
     return lines[0] if lines else f"a kernel did not come up with KVM (QEMU ended with status {status})"
 
 
-def _question(probe_kernel: ProbeKernel) -> str:
+def _cache_key(probe_kernel: ProbeKernel) -> str:
     """Return the cache key of the probe: the host's kernel and CPU, QEMU's version, and the probe kernel."""
     version = subprocess.run([host_platform().qemu, "--version"], capture_output=True, text=True, check=False).stdout
     with contextlib.suppress(OSError):
@@ -163,23 +165,23 @@ def _question(probe_kernel: ProbeKernel) -> str:
     return "|".join([os.uname().release, version])
 
 
-def _recall(memory: Path, question: str) -> Accelerator | None:
+def _read_cache(cache: Path, cache_key: str) -> Accelerator | None:
     try:
-        remembered = json.loads(memory.read_text(encoding="utf-8"))
-        if remembered["question"] != question:
+        cached = json.loads(cache.read_text(encoding="utf-8"))
+        if cached["key"] != cache_key:
             return None
-        return Accelerator(**remembered["answer"])
+        return Accelerator(**cached["accelerator"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _remember(memory: Path, question: str, answer: Accelerator) -> None:
-    partial = memory.with_suffix(f".{os.getpid()}")
+def _write_cache(cache: Path, cache_key: str, accelerator: Accelerator) -> None:
+    partial = cache.with_suffix(f".{os.getpid()}")
     try:
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"question": question, "answer": asdict(answer)}), encoding="utf-8")
-        partial.replace(memory)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({"key": cache_key, "accelerator": asdict(accelerator)}), encoding="utf-8")
+        partial.replace(cache)
     except OSError as error:
-        logger.warning("%s cannot be written, so the next start tests again: %s", memory, error.strerror)
+        logger.warning("%s cannot be written, so the next start tests again: %s", cache, error.strerror)
         with contextlib.suppress(OSError):
             partial.unlink()

@@ -54,7 +54,7 @@ _READY_LINE = b"ready\n"
 Spawn = Callable[[Sequence[str], Path, Sequence[int]], "subprocess.Popen[bytes]"]
 """Starts a command in a directory, with inherited file descriptors."""
 
-Wanted = Callable[[], bool]
+IsNeeded = Callable[[], bool]
 """Returns whether the boot snapshot is still needed."""
 
 
@@ -91,13 +91,15 @@ class BootSnapshots:
         self._saving: set[subprocess.Popen[bytes]] = set()
         self._closed = False
 
-    def get(self, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted = lambda: True) -> BootSnapshot | None:
+    def get(
+        self, spec: MachineSpec, accelerator: Accelerator, is_needed: IsNeeded = lambda: True
+    ) -> BootSnapshot | None:
         """Return a machine's boot snapshot; create it if it is missing, which takes as long as that part of a boot.
 
         Args:
             spec: the specification of the machine.
             accelerator: the accelerator of the machine.
-            wanted: polled during the creation, which is abandoned once this returns False; default always True.
+            is_needed: polled during the creation, which is abandoned once this returns False; default always True.
 
         Returns:
             None if the machine must boot from the beginning; failures are logged.
@@ -105,19 +107,19 @@ class BootSnapshots:
         if spec.kernel is None or spec.kernel.warm_initrd is None or self._closed:
             return None
 
-        def still_wanted() -> bool:
-            return not self._closed and wanted()
+        def still_needed() -> bool:
+            return not self._closed and is_needed()
 
         # Machines with equal specifications share a boot snapshot.
-        anybody = replace(spec, instance_id="i-saved")
+        shared_spec = replace(spec, instance_id="i-saved")
         key = ""
         try:
-            key = _key(anybody, accelerator)
+            key = _key(shared_spec, accelerator)
             if key in self._unusable:
                 return None
-            return self._find(key) or self._make(key, anybody, accelerator, still_wanted)
+            return self._find(key) or self._make(key, shared_spec, accelerator, still_needed)
         except (PycloudlibError, OSError) as error:
-            if still_wanted():
+            if still_needed():
                 logger.warning(
                     "%s boots from the beginning: no boot snapshot could be taken: %s", spec.instance_id, error
                 )
@@ -136,24 +138,24 @@ class BootSnapshots:
             process.kill()
 
     def _find(self, key: str) -> BootSnapshot | None:
-        place = self._directory / key
+        directory = self._directory / key
         try:
-            boot = BootSnapshot(place / STATE_FILE, (place / CONSOLE_FILE).read_bytes())
-            os.utime(place)
+            boot = BootSnapshot(directory / STATE_FILE, (directory / CONSOLE_FILE).read_bytes())
+            os.utime(directory)
         except OSError:
             return None
         return boot
 
-    def _make(self, key: str, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted) -> BootSnapshot | None:
+    def _make(self, key: str, spec: MachineSpec, accelerator: Accelerator, is_needed: IsNeeded) -> BootSnapshot | None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._alone(key, wanted):
-            made_meanwhile = self._find(key)
-            if made_meanwhile is not None:
-                return made_meanwhile
+        with self._locked(key, is_needed):
+            concurrent = self._find(key)
+            if concurrent is not None:
+                return concurrent
             qemu_img.ensure_space(self._directory, ROOM_TO_SAVE)
             partial = Path(tempfile.mkdtemp(prefix=f"{PARTIAL}{key}-", dir=self._directory))
             try:
-                self._save(partial, spec, accelerator, wanted)
+                self._save(partial, spec, accelerator, is_needed)
                 partial.rename(self._directory / key)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -161,12 +163,12 @@ class BootSnapshots:
         return self._find(key)
 
     @contextlib.contextmanager
-    def _alone(self, key: str, wanted: Wanted) -> Iterator[None]:
+    def _locked(self, key: str, is_needed: IsNeeded) -> Iterator[None]:
         """Hold the lock of a boot snapshot: one thread creates it, and the others wait and reuse it."""
         with (self._directory / f"{key}.lock").open("w") as lock:
 
             def locked() -> bool:
-                _require(wanted)
+                _require(is_needed)
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -181,23 +183,25 @@ class BootSnapshots:
                 shutil.rmtree(stale, ignore_errors=True)
             yield
 
-    def _save(self, directory: Path, spec: MachineSpec, accelerator: Accelerator, wanted: Wanted) -> None:
+    def _save(self, directory: Path, spec: MachineSpec, accelerator: Accelerator, is_needed: IsNeeded) -> None:
         logger.info("saving a boot of %s, %d CPUs, %d MiB", spec.instance_type, spec.cpus, spec.memory_mib)
         with contextlib.ExitStack() as undo:
-            monitor, theirs = _socket_pair(undo)
-            host, guests = _socket_pair(undo)
-            command = command_line(spec, [], accelerator=accelerator, qmp_fd=theirs.fileno(), host_fd=guests.fileno())
-            process = self._spawn(command, directory, (theirs.fileno(), guests.fileno()))
+            monitor, qemu_end = _socket_pair(undo)
+            host, guest_end = _socket_pair(undo)
+            command = command_line(
+                spec, [], accelerator=accelerator, qmp_fd=qemu_end.fileno(), host_fd=guest_end.fileno()
+            )
+            process = self._spawn(command, directory, (qemu_end.fileno(), guest_end.fileno()))
             self._saving.add(process)
             undo.callback(self._saving.discard, process)
-            theirs.close()
-            guests.close()
+            qemu_end.close()
+            guest_end.close()
             qmp = undo.enter_context(contextlib.closing(QMP(monitor)))
             # End QEMU before closing the monitor, so that the listening thread ends first.
             undo.callback(_end, process)
-            _require(wanted)
+            _require(is_needed)
             _listen(qmp).wait(RESUME_SECONDS)
-            _await_ready(host, process, wanted)
+            _await_ready(host, process, is_needed)
             qmp.execute("stop")
             qmp.execute("migrate", uri=f"exec:exec cat >{STATE_FILE}")
             wait_until(
@@ -208,13 +212,13 @@ class BootSnapshots:
             )
 
     def _prune(self) -> None:
-        boots = [place for place in self._directory.iterdir() if place.is_dir() and not place.name.startswith(PARTIAL)]
-        for old in sorted(boots, key=lambda place: place.stat().st_mtime)[:-KEPT_BOOTS]:
-            shutil.rmtree(old, ignore_errors=True)
-            (self._directory / f"{old.name}.lock").unlink(missing_ok=True)
+        boots = [path for path in self._directory.iterdir() if path.is_dir() and not path.name.startswith(PARTIAL)]
+        for stale in sorted(boots, key=lambda path: path.stat().st_mtime)[:-KEPT_BOOTS]:
+            shutil.rmtree(stale, ignore_errors=True)
+            (self._directory / f"{stale.name}.lock").unlink(missing_ok=True)
 
 
-def go_on(instance_id: str, qmp: QMP, host: socket.socket, plug: Callable[[], None]) -> None:
+def resume(instance_id: str, qmp: QMP, host: socket.socket, plug: Callable[[], None]) -> None:
     """Give a QEMU process that loads a boot snapshot its devices and identity, and resume it.
 
     Args:
@@ -253,8 +257,8 @@ def _key(spec: MachineSpec, accelerator: Accelerator) -> str:
     """Return the key of a boot snapshot: a hash of the command line, its files, QEMU's version, and the CPU."""
     command = command_line(spec, [], accelerator=accelerator, qmp_fd=0, host_fd=0)
     kernel = spec.kernel
-    files = [path.stat() for path in (kernel.path, kernel.warm_initrd) if path] if kernel else []
-    stamps = [(told.st_size, told.st_mtime_ns) for told in files]
+    statuses = [path.stat() for path in (kernel.path, kernel.warm_initrd) if path] if kernel else []
+    stamps = [(status.st_size, status.st_mtime_ns) for status in statuses]
     host = (_qemu_version(spec.platform.qemu), _processor())
     return hashlib.sha256(repr((command, stamps, *host)).encode()).hexdigest()[:32]
 
@@ -272,8 +276,8 @@ def _processor() -> str:
 
 
 def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    return undo.enter_context(ours), undo.enter_context(theirs)
+    own_end, qemu_end = socket.socketpair()
+    return undo.enter_context(own_end), undo.enter_context(qemu_end)
 
 
 def _listen(qmp: QMP) -> threading.Event:
@@ -290,37 +294,37 @@ def _listen(qmp: QMP) -> threading.Event:
     return ready
 
 
-def _await_ready(host: socket.socket, process: subprocess.Popen[bytes], wanted: Wanted) -> None:
+def _await_ready(host: socket.socket, process: subprocess.Popen[bytes], is_needed: IsNeeded) -> None:
     host.setblocking(False)
-    said = bytearray()
+    received = bytearray()
 
-    def has_spoken() -> bool:
-        _require(wanted)
+    def is_ready() -> bool:
+        _require(is_needed)
         try:
-            more = host.recv(4096)
+            chunk = host.recv(4096)
         except BlockingIOError:
             return False
-        said.extend(more)
-        return not more or said.endswith(b"\n")
+        received.extend(chunk)
+        return not chunk or received.endswith(b"\n")
 
-    wait_until(has_spoken, what="the guest to be ready to be saved", deadline=Deadline.after(BOOT_SECONDS))
-    if said == _READY_LINE:
+    wait_until(is_ready, what="the guest to be ready to be saved", deadline=Deadline.after(BOOT_SECONDS))
+    if received == _READY_LINE:
         return
     _end(process)
     complaint = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
     raise MachineError(complaint or "the guest could not load cloud-init: the end of its console says why")
 
 
-def _require(wanted: Wanted) -> None:
-    if not wanted():
-        raise MachineError("no instance waits for it any more")
+def _require(is_needed: IsNeeded) -> None:
+    if not is_needed():
+        raise MachineError("no instance needs it any longer")
 
 
 def _is_saved(qmp: QMP) -> bool:
-    told: dict[str, Any] = qmp.execute("query-migrate")
-    if told.get("status") == "failed":
-        raise LocalEC2Error(f"QEMU could not save the machine: {told.get('error-desc', 'no room on the disk?')}")
-    return told.get("status") == "completed"
+    status: dict[str, Any] = qmp.execute("query-migrate")
+    if status.get("status") == "failed":
+        raise LocalEC2Error(f"QEMU could not save the machine: {status.get('error-desc', 'no room on the disk?')}")
+    return status.get("status") == "completed"
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -58,13 +58,15 @@ class MachineDriver(ABC):
         """Release an address of `allocate_public_ip`."""
 
     @abstractmethod
-    def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
+    def watch_guest(
+        self, public_ip: str | None, is_needed: Callable[[], bool], on_result: Callable[[bool], None]
+    ) -> None:
         """Watch a started machine until its guest is reachable on the network.
 
         Args:
             public_ip: the public address of the guest; None without one.
-            wanted: returns whether the result is still needed.
-            reported: called once from another thread, with whether the guest became reachable in time. Never called
+            is_needed: returns whether the result is still needed.
+            on_result: called once from another thread, with whether the guest became reachable in time. Never called
                 without an address, or once the result is not needed.
         """
 

@@ -416,6 +416,6 @@ def _any(power: list[Request], kind: type[PowerCommand]) -> bool:
 def _refuse(request: Request) -> None:
     """End a request to a destroyed machine."""
     if isinstance(request.command, Reboot):
-        for one in request.command.while_off:
-            one.end(OVERTAKEN)
+        for pending in request.command.while_off:
+            pending.end(OVERTAKEN)
     request.end(DONE if isinstance(request.command, Destroy) else OVERTAKEN)

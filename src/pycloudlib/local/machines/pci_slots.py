@@ -38,8 +38,8 @@ class PciSlots:
             others: all other devices.
         """
         self._plugged = {device.resource_id: device for device in (root, primary, *others)}
-        kept = {name: slot for name, slot in self._slots.items() if name in self._plugged}
-        self._slots = kept | {root.resource_id: ROOT_SLOT, primary.resource_id: 1}
+        kept_slots = {name: slot for name, slot in self._slots.items() if name in self._plugged}
+        self._slots = kept_slots | {root.resource_id: ROOT_SLOT, primary.resource_id: 1}
 
     @property
     def root(self) -> QemuDevice | None:
@@ -127,7 +127,7 @@ class PciSlots:
         Raises:
             HardwareOffError: QEMU is gone.
         """
-        device = next((one for one in self._leaving.values() if one.device_id == device_id), None)
+        device = next((leaving for leaving in self._leaving.values() if leaving.device_id == device_id), None)
         if device is None:
             return None
         try:

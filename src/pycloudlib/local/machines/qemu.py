@@ -11,7 +11,7 @@ from functools import partial
 from pycloudlib.local import qemu_img
 from pycloudlib.local.images.boot_loader import starts_the_same
 from pycloudlib.local.machines.base import Devices, Disk, MachineSpec
-from pycloudlib.local.machines.boot_snapshot import BootSnapshot, go_on
+from pycloudlib.local.machines.boot_snapshot import BootSnapshot, resume
 from pycloudlib.local.machines.commands import Freeze, Grow, Start
 from pycloudlib.local.machines.firmware import Firmware, uefi_arguments
 from pycloudlib.local.machines.hardware import Hardware, Signal
@@ -50,7 +50,7 @@ class QemuHardware(Hardware):
         host: starts QEMU processes.
         network: connects the interfaces.
         post: receives the signals.
-        wanted: returns whether a start is still needed; called from any thread.
+        is_needed: returns whether a start is still needed; called from any thread.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class QemuHardware(Hardware):
         network: QemuNetwork,
         *,
         post: Callable[[Signal], object],
-        wanted: Callable[[], bool],
+        is_needed: Callable[[], bool],
     ) -> None:
         self.start_seconds = START_SECONDS
         self.finish_seconds = FINISH_SECONDS
@@ -71,7 +71,7 @@ class QemuHardware(Hardware):
         self._host = host
         self._network = network
         self._post = post
-        self._wanted = wanted
+        self._is_needed = is_needed
         self._directory = host.options.directory / spec.instance_id
         self._slots = PciSlots()
         self._process: QemuProcess | None = None
@@ -88,7 +88,7 @@ class QemuHardware(Hardware):
             self._prepare(start.devices)
         self._fault = ""
         self._by_loader = self._is_boot_changed()
-        snapshot = None if self._by_loader else self._host.boot_snapshot(self._spec, self._wanted)
+        snapshot = None if self._by_loader else self._host.boot_snapshot(self._spec, self._is_needed)
         self._snapshot = snapshot
         if snapshot is not None:
             with (self._directory / CONSOLE_FILE).open("ab") as console:
@@ -111,7 +111,7 @@ class QemuHardware(Hardware):
             return
         assert process.host is not None  # noqa: S101  (it was started with one)
         try:
-            go_on(self._spec.instance_id, process.qmp, process.host, partial(self._slots.plug_all, process.qmp))
+            resume(self._spec.instance_id, process.qmp, process.host, partial(self._slots.plug_all, process.qmp))
         except Exception as error:
             self._fault = str(error)
             raise

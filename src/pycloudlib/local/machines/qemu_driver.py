@@ -19,7 +19,7 @@ from pycloudlib.local.machines.qemu_host import QemuHost
 from pycloudlib.local.machines.qemu_interfaces import QemuNetwork
 from pycloudlib.local.network.metadata import InstanceMetadata
 from pycloudlib.local.network.public_addresses import PublicAddresses
-from pycloudlib.local.network.reachability import wait_for_answer
+from pycloudlib.local.network.reachability import wait_until_reachable
 
 
 class QemuDriver(MachineDriver):
@@ -53,13 +53,15 @@ class QemuDriver(MachineDriver):
         """Create a machine, switched off."""
         mailbox = ThreadMailbox(f"machine-{spec.instance_id}")
 
-        def wanted() -> bool:
+        def is_needed() -> bool:
             return not mailbox.any_waiting(_ends_machine)
 
-        hardware = QemuHardware(spec, metadata, self._host, self._network, post=mailbox.put, wanted=wanted)
+        hardware = QemuHardware(spec, metadata, self._host, self._network, post=mailbox.put, is_needed=is_needed)
         machine = Machine(spec, owner, hardware, mailbox)
         with self._lock:
-            self._machines = {one: its for one, its in self._machines.items() if one.state is not MachineState.GONE}
+            self._machines = {
+                existing: parts for existing, parts in self._machines.items() if existing.state is not MachineState.GONE
+            }
             self._machines[machine] = hardware, mailbox
         return machine
 
@@ -71,15 +73,17 @@ class QemuDriver(MachineDriver):
         """Release an address of `allocate_public_ip`."""
         self._addresses.release(address)
 
-    def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
-        """Connect to the guest's sshd in a thread until it answers. No-op without an address."""
+    def watch_guest(
+        self, public_ip: str | None, is_needed: Callable[[], bool], on_result: Callable[[bool], None]
+    ) -> None:
+        """Connect to the guest's sshd in a thread until it reachable. No-op without an address."""
         if public_ip is None:
             return
 
         def watch() -> None:
-            answers = wait_for_answer(public_ip, self._host.options.ssh_port, while_=wanted)
-            if answers is not None:
-                reported(answers)
+            reachable = wait_until_reachable(public_ip, self._host.options.ssh_port, is_needed=is_needed)
+            if reachable is not None:
+                on_result(reachable)
 
         threading.Thread(target=watch, name=f"reachability-{public_ip}", daemon=True).start()
 

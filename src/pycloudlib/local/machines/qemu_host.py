@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import MachineSpec
-from pycloudlib.local.machines.boot_snapshot import BootSnapshot, BootSnapshots, Wanted
+from pycloudlib.local.machines.boot_snapshot import BootSnapshot, BootSnapshots, IsNeeded
 
 # PR_SET_PDEATHSIG misses a parent that died before the call, so the child also checks its parent's id.
 _ONLY_WITH_PARENT = 'test "$PPID" = "$0" && exec "$@"'
@@ -51,18 +51,18 @@ class QemuHost:
         self._spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
         self._boot_snapshots = BootSnapshots(options.boot_snapshots, self.spawn) if options.boot_snapshots else None
 
-    def boot_snapshot(self, spec: MachineSpec, wanted: Wanted) -> BootSnapshot | None:
+    def boot_snapshot(self, spec: MachineSpec, is_needed: IsNeeded) -> BootSnapshot | None:
         """Return the boot snapshot from which a machine can resume; create it if it is missing.
 
         Args:
             spec: the specification of the machine.
-            wanted: returns whether the boot snapshot is still needed.
+            is_needed: returns whether the boot snapshot is still needed.
 
         Returns:
             None if the machine must boot from the beginning.
         """
         accelerator = self.options.accelerator.for_platform(spec.platform)
-        return self._boot_snapshots.get(spec, accelerator, wanted) if self._boot_snapshots else None
+        return self._boot_snapshots.get(spec, accelerator, is_needed) if self._boot_snapshots else None
 
     def discard(self, boot: BootSnapshot) -> None:
         """Discard a boot snapshot from which no machine can resume."""

@@ -256,9 +256,9 @@ def _forward(qmp: QMP, line: str) -> None:
 
 def _execute_hmp(qmp: QMP, line: str) -> None:
     """Execute a human monitor command that QMP lacks, and parse its text output for errors."""
-    told: str = qmp.execute("human-monitor-command", **{"command-line": line})
-    if told and not told.rstrip().endswith("removed"):
-        raise MachineError(f"{line}: {told.strip()}")
+    output: str = qmp.execute("human-monitor-command", **{"command-line": line})
+    if output and not output.rstrip().endswith("removed"):
+        raise MachineError(f"{line}: {output.strip()}")
 
 
 @contextlib.contextmanager

@@ -55,17 +55,17 @@ class QemuProcess:
             with_host_port: whether to add a second serial port, with `host` as this end.
             keep_fds: file descriptors that the command line names; default none.
         """
-        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as on_failure:
-            ours, monitor = _socket_pair(on_failure, theirs)
-            kept = [monitor.fileno()]
+        with contextlib.ExitStack() as qemu_ends, contextlib.ExitStack() as on_failure:
+            monitor_socket, monitor = _socket_pair(on_failure, qemu_ends)
+            inherited = [monitor.fileno()]
             if with_host_port:
-                self.host, guests = _socket_pair(on_failure, theirs)
-                kept.append(guests.fileno())
-            line = command(kept[0], kept[1] if with_host_port else None)
+                self.host, guests = _socket_pair(on_failure, qemu_ends)
+                inherited.append(guests.fileno())
+            line = command(inherited[0], inherited[1] if with_host_port else None)
             logger.info("%s: starting %s", self._name, " ".join(line))
-            self._process = spawn(line, self._directory, [*kept, *keep_fds])
+            self._process = spawn(line, self._directory, [*inherited, *keep_fds])
             on_failure.pop_all()
-        self.qmp = QMP(ours)
+        self.qmp = QMP(monitor_socket)
         threading.Thread(target=self._follow, name=f"qemu-{self._name}", daemon=True).start()
 
     def kill(self, cause: str = "") -> None:
@@ -125,6 +125,8 @@ class QemuProcess:
         return self._cause or self._said_last or f"QEMU ended with status {status}"
 
 
-def _socket_pair(ours: contextlib.ExitStack, theirs: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
-    mine, other = socket.socketpair()
-    return ours.enter_context(mine), theirs.enter_context(other)
+def _socket_pair(
+    own_ends: contextlib.ExitStack, qemu_ends: contextlib.ExitStack
+) -> tuple[socket.socket, socket.socket]:
+    own_end, qemu_end = socket.socketpair()
+    return own_ends.enter_context(own_end), qemu_ends.enter_context(qemu_end)

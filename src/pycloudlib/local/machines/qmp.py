@@ -21,7 +21,7 @@ COMMAND_SECONDS = 30.0
 READY: Mapping[str, Any] = {"event": "READY"}
 
 _GREETING_ID = 0
-_GREETING_ANSWER = json.dumps({"execute": "qmp_capabilities", "id": _GREETING_ID}).encode() + b"\n"
+_GREETING_REPLY = json.dumps({"execute": "qmp_capabilities", "id": _GREETING_ID}).encode() + b"\n"
 
 
 class QMP:
@@ -36,11 +36,11 @@ class QMP:
         self._lines = connection.makefile("rb")
         self._write_lock = threading.Lock()
         self._ids = itertools.count(1)
-        self._answers: dict[int, Future[Any]] = {}
+        self._pending: dict[int, Future[Any]] = {}
         self._closed = False
 
     def events(self) -> Iterator[Mapping[str, Any]]:
-        """Yield QEMU's events until it ends, and deliver answers to the waiting threads.
+        """Yield QEMU's events until it ends, and deliver responses to the waiting threads.
 
         The first event is READY: QEMU greets early, but executes commands only once the machine is complete.
         """
@@ -48,7 +48,7 @@ class QMP:
             for line in self._lines:
                 message = json.loads(line)
                 if "QMP" in message:
-                    self._connection.sendall(_GREETING_ANSWER)
+                    self._connection.sendall(_GREETING_REPLY)
                 elif message.get("id") == _GREETING_ID:
                     yield READY
                 elif "event" in message:
@@ -65,42 +65,42 @@ class QMP:
         return self._send(command, arguments)
 
     def _send(self, command: str, arguments: Mapping[str, Any], fds: Sequence[int] = ()) -> Future[Any]:
-        answer: Future[Any] = Future()
+        result: Future[Any] = Future()
         number = next(self._ids)
         message = {"execute": command, "id": number, "arguments": arguments}
         with self._write_lock:
             if self._closed:
-                answer.set_exception(HardwareOffError(f"{command}: the machine is gone"))
-                return answer
-            self._answers[number] = answer
+                result.set_exception(HardwareOffError(f"{command}: the machine is gone"))
+                return result
+            self._pending[number] = result
             try:
                 self._send_line(json.dumps(message).encode() + b"\n", fds)
             except OSError as error:
-                self._answers.pop(number, None)
-                answer.set_exception(HardwareOffError(f"{command}: the machine is gone ({error})"))
-        return answer
+                self._pending.pop(number, None)
+                result.set_exception(HardwareOffError(f"{command}: the machine is gone ({error})"))
+        return result
 
     def execute(self, command: str, **arguments: Any) -> Any:
         """Send a command and return its result.
 
         Raises:
             HardwareOffError: QEMU is gone.
-            MachineError: QEMU returned an error, or did not answer within COMMAND_SECONDS.
+            MachineError: QEMU returned an error, or did not respond within COMMAND_SECONDS.
         """
-        return self._answer(command, self._send(command, arguments))
+        return self._wait(command, self._send(command, arguments))
 
     def pass_fd(self, name: str, fd: int) -> None:
         """Pass a named file descriptor to QEMU.
 
         Raises:
             HardwareOffError: QEMU is gone.
-            MachineError: QEMU returned an error, or did not answer within COMMAND_SECONDS.
+            MachineError: QEMU returned an error, or did not respond within COMMAND_SECONDS.
         """
-        self._answer("getfd", self._send("getfd", {"fdname": name}, [fd]))
+        self._wait("getfd", self._send("getfd", {"fdname": name}, [fd]))
 
-    def _answer(self, command: str, answer: Future[Any]) -> Any:
+    def _wait(self, command: str, result: Future[Any]) -> Any:
         try:
-            return answer.result(COMMAND_SECONDS)
+            return result.result(COMMAND_SECONDS)
         except FutureTimeoutError:
             raise MachineError(f"{command}: QEMU did not respond within {COMMAND_SECONDS:g} s") from None
 
@@ -117,17 +117,17 @@ class QMP:
 
     def _hand_over(self, message: Mapping[str, Any]) -> None:
         with self._write_lock:
-            answer = self._answers.pop(message.get("id", 0), None)
-        if answer is None:
+            result = self._pending.pop(message.get("id", 0), None)
+        if result is None:
             return
         if "error" in message:
-            answer.set_exception(MachineError(message["error"].get("desc", "QEMU refused")))
+            result.set_exception(MachineError(message["error"].get("desc", "QEMU refused")))
         else:
-            answer.set_result(message.get("return"))
+            result.set_result(message.get("return"))
 
     def _end(self) -> None:
         with self._write_lock:
             self._closed = True
-            answers, self._answers = self._answers, {}
-        for answer in answers.values():
-            answer.set_exception(HardwareOffError("the machine is gone"))
+            pending, self._pending = self._pending, {}
+        for result in pending.values():
+            result.set_exception(HardwareOffError("the machine is gone"))

@@ -74,9 +74,11 @@ class SimulatedDriver(MachineDriver):
         """Release an address of `allocate_public_ip`."""
         self._addresses.release(address)
 
-    def watch_guest(self, public_ip: str | None, wanted: Callable[[], bool], reported: Callable[[bool], None]) -> None:
+    def watch_guest(
+        self, public_ip: str | None, is_needed: Callable[[], bool], on_result: Callable[[bool], None]
+    ) -> None:
         """Report the guest as reachable after its duration."""
-        self.after(self.times.answer, lambda: reported(True))
+        self.after(self.times.answer, lambda: on_result(True))
 
     def close(self) -> None:
         """Stop the thread of all machines."""

@@ -18,11 +18,11 @@ PAUSE_SECONDS = 1.0
 
 
 class _Outcome(enum.Enum):
-    ANSWERED = enum.auto()
-    OFF = enum.auto()
+    REACHABLE = enum.auto()
+    NOT_NEEDED = enum.auto()
 
 
-def answers(address: str, port: int, timeout: float = PROBE_SECONDS) -> bool:
+def is_reachable(address: str, port: int, timeout: float = PROBE_SECONDS) -> bool:
     """Return whether a guest's server sends its banner within the timeout, as sshd does.
 
     An accepted connection proves nothing: QEMU accepts connections before the guest does.
@@ -34,39 +34,39 @@ def answers(address: str, port: int, timeout: float = PROBE_SECONDS) -> bool:
         return False
 
 
-def wait_for_answer(
+def wait_until_reachable(
     address: str,
     port: int,
     *,
-    while_: Callable[[], bool],
+    is_needed: Callable[[], bool],
     deadline: Deadline | None = None,
     pause: float = PAUSE_SECONDS,
 ) -> bool | None:
-    """Wait until a guest's sshd answers.
+    """Wait until a guest's sshd responds.
 
     Args:
         address: the public address of the guest.
         port: the port of sshd.
-        while_: returns whether the result is still needed.
+        is_needed: returns whether the result is still needed.
         deadline: when to give up; default ten minutes from now.
         pause: seconds between attempts; default 1.
 
     Returns:
-        Whether sshd answered; None once the result is not needed.
+        Whether sshd responded; None once the result is not needed.
     """
 
     def probe() -> _Outcome | None:
-        if not while_():
-            return _Outcome.OFF
-        return _Outcome.ANSWERED if answers(address, port) else None
+        if not is_needed():
+            return _Outcome.NOT_NEEDED
+        return _Outcome.REACHABLE if is_reachable(address, port) else None
 
     try:
         outcome = wait_until(
             probe,
-            what=f"{address} to answer",
+            what=f"{address} to respond",
             deadline=deadline or Deadline.after(PATIENCE_SECONDS),
             interval=pause,
         )
     except PycloudlibTimeoutError:
         return False
-    return True if outcome is _Outcome.ANSWERED else None
+    return True if outcome is _Outcome.REACHABLE else None

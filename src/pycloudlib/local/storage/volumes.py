@@ -373,11 +373,11 @@ class QcowStore(VolumeStore):
         self, snapshot_id: str, volume: QcowVolume, done: Done, layer: Layer | None, error: Exception | None
     ) -> None:
         with self._changing:
-            wanted = snapshot_id in self._under_way
+            is_requested = snapshot_id in self._under_way
             self._under_way.discard(snapshot_id)
-            if wanted and error is None:
+            if is_requested and error is None:
                 self._snapshots[snapshot_id] = layer
-        if not wanted and layer is not None:
+        if not is_requested and layer is not None:
             layer.release()
         volume.release()
         done(error)

@@ -65,9 +65,9 @@ def test_no_root_login(facts: Facts) -> None:
 )
 def test_no_empty_passwords(facts: Facts) -> None:
     """No account has an empty password."""
-    found = accounts(facts, "empty")
-    if found:
-        fail(f"accounts with an empty password: {', '.join(found)}")
+    names = accounts(facts, "empty")
+    if names:
+        fail(f"accounts with an empty password: {', '.join(names)}")
 
 
 @check(
@@ -76,9 +76,9 @@ def test_no_empty_passwords(facts: Facts) -> None:
 )
 def test_no_passwords(facts: Facts) -> None:
     """No account has a password from the image."""
-    found = accounts(facts, "set")
-    if found:
-        fail(f"accounts with a password: {', '.join(found)}")
+    names = accounts(facts, "set")
+    if names:
+        fail(f"accounts with a password: {', '.join(names)}")
 
 
 @check(
@@ -88,9 +88,9 @@ def test_no_passwords(facts: Facts) -> None:
 def test_no_authorized_keys_are_left(facts: Facts) -> None:
     """The launch's key is the only authorized key."""
     launch_key = key_of(facts.launch.public_key)
-    found = [f"{file}: {line[-60:]}" for file, line in authorized(facts) if key_of(line) != launch_key]
-    if found:
-        fail(f"other authorized keys:\n{listed(found)}")
+    entries = [f"{file}: {line[-60:]}" for file, line in authorized(facts) if key_of(line) != launch_key]
+    if entries:
+        fail(f"other authorized keys:\n{listed(entries)}")
 
 
 @check(
@@ -99,9 +99,9 @@ def test_no_authorized_keys_are_left(facts: Facts) -> None:
 )
 def test_no_shell_history_is_left(facts: Facts) -> None:
     """There is no history file of a shell or another program."""
-    found = facts.lines("histories")
-    if found:
-        fail(f"history files:\n{listed(found)}")
+    files = facts.lines("histories")
+    if files:
+        fail(f"history files:\n{listed(files)}")
 
 
 @check(
@@ -110,6 +110,6 @@ def test_no_shell_history_is_left(facts: Facts) -> None:
 )
 def test_no_private_keys_are_left(facts: Facts) -> None:
     """There are no private keys in users' and build tools' directories, apart from host keys."""
-    found = facts.lines("private_keys")
-    if found:
-        fail(f"private keys:\n{listed(found)}")
+    files = facts.lines("private_keys")
+    if files:
+        fail(f"private keys:\n{listed(files)}")

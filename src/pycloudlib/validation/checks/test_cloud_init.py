@@ -27,17 +27,17 @@ def result(facts: Facts) -> dict[str, Any]:
     """Return the record of cloud-init's final stage."""
     has_cloud_init(facts)
     try:
-        told: dict[str, Any] = json.loads(facts.text("cloud_init_result"))["v1"]
+        document: dict[str, Any] = json.loads(facts.text("cloud_init_result"))["v1"]
     except (ValueError, KeyError, TypeError):
         not_applicable("cloud-init has not finished")
-    return told
+    return document
 
 
 def status(facts: Facts) -> str:
     """Return the status word of `cloud-init status`."""
     has_cloud_init(facts)
-    found = re.search(r"^\.*status: (.+)$", facts.text("cloud_init_status"), re.MULTILINE)
-    return found.group(1).strip() if found else facts.text("cloud_init_status") or "nothing"
+    match = re.search(r"^\.*status: (.+)$", facts.text("cloud_init_status"), re.MULTILINE)
+    return match.group(1).strip() if match else facts.text("cloud_init_status") or "nothing"
 
 
 @check(
@@ -48,10 +48,10 @@ def status(facts: Facts) -> str:
 )
 def test_cloud_init_ends(facts: Facts) -> None:
     """cloud-init ran and finished."""
-    said = status(facts)
+    reported = status(facts)
     # The next check judges its result.
-    if not said.startswith(("done", "error", "degraded")):
-        fail(f"cloud-init's status is: {said}")
+    if not reported.startswith(("done", "error", "degraded")):
+        fail(f"cloud-init's status is: {reported}")
 
 
 @check(
@@ -76,9 +76,9 @@ def test_no_errors_or_warnings(facts: Facts) -> None:
 def test_no_tracebacks(facts: Facts) -> None:
     """cloud-init's logs have no tracebacks, apart from those of warnings and errors, see test_no_errors_or_warnings."""
     has_cloud_init(facts)
-    found = [block for block in blocks(facts.text("cloud_init_tracebacks")) if not is_reported(block)]
-    if found:
-        fail("cloud-init caught an exception:\n" + "\n".join(listed(block, limit=24) for block in found[:3]))
+    tracebacks = [block for block in blocks(facts.text("cloud_init_tracebacks")) if not is_reported(block)]
+    if tracebacks:
+        fail("cloud-init caught an exception:\n" + "\n".join(listed(block, limit=24) for block in tracebacks[:3]))
 
 
 def blocks(text: str) -> list[list[str]]:
@@ -99,9 +99,9 @@ def is_reported(block: list[str]) -> bool:
 )
 def test_data_source_is_ec2(facts: Facts) -> None:
     """cloud-init found EC2's metadata."""
-    found = result(facts).get("datasource") or "none"
-    if not str(found).startswith("DataSourceEc2"):
-        fail(f"cloud-init's data source is {found}")
+    data_source = result(facts).get("datasource") or "none"
+    if not str(data_source).startswith("DataSourceEc2"):
+        fail(f"cloud-init's data source is {data_source}")
 
 
 @check(

@@ -28,9 +28,9 @@ TROUBLE = re.compile(
 )
 def test_no_kernel_trouble(facts: Facts) -> None:
     """The console shows no panic, oops, BUG, stall, or hung task."""
-    found = [line.strip() for line in facts.console_text().splitlines() if TROUBLE.search(line)]
-    if found:
-        fail(f"the kernel reported errors:\n{listed(found)}")
+    lines = [line.strip() for line in facts.console_text().splitlines() if TROUBLE.search(line)]
+    if lines:
+        fail(f"the kernel reported errors:\n{listed(lines)}")
 
 
 @check(

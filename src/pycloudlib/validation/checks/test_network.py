@@ -12,8 +12,8 @@ def asked(facts: Facts) -> dict[str, Any]:
     answer = facts.answer("network")
     if not answer.ok:
         not_applicable("the guest has no Python 3 for the probe")
-    told: dict[str, Any] = json.loads(answer.text)
-    return told
+    report: dict[str, Any] = json.loads(answer.text)
+    return report
 
 
 @check(
@@ -38,7 +38,7 @@ def test_ipv6_is_up(facts: Facts) -> None:
     """Every IPv6 address from EC2 is on an interface."""
     if not facts.launch.ipv6_addresses:
         not_applicable("the instance has no IPv6 address")
-    missing = [one for one in facts.launch.ipv6_addresses if f" {one}/" not in facts.text("addresses")]
+    missing = [address for address in facts.launch.ipv6_addresses if f" {address}/" not in facts.text("addresses")]
     if missing:
         fail(f"{', '.join(missing)} is not on any interface:\n{facts.text('addresses')}")
 
@@ -50,9 +50,9 @@ def test_ipv6_is_up(facts: Facts) -> None:
 )
 def test_names_are_looked_up(facts: Facts) -> None:
     """The name server responds, with any result."""
-    found = asked(facts)["dns"]
-    if found != "answered":
-        fail(f"name resolution failed: {found}")
+    outcome = asked(facts)["dns"]
+    if outcome != "answered":
+        fail(f"name resolution failed: {outcome}")
 
 
 @check(

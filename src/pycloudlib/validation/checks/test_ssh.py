@@ -8,12 +8,12 @@ from pycloudlib.validation.verdicts import check, fail, listed, not_applicable
 def host_keys(facts: Facts) -> list[list[str]]:
     """Return the mode, owner, modification time, and path of each host key file."""
     answer = facts.answer("host_keys")
-    found = [
+    files = [
         line.split(maxsplit=3) for line in answer.lines if line.endswith((".pub", "_key")) and "cannot" not in line
     ]
-    if not found:
+    if not files:
         not_applicable("there are no host keys in /etc/ssh")
-    return found
+    return files
 
 
 @check(

@@ -93,9 +93,9 @@ def test_fstab_is_mounted(facts: Facts) -> None:
 )
 def test_fstab_names_no_devices(facts: Facts) -> None:
     """Entries of fstab use no unstable device names."""
-    found = [entry.device for entry in fstab(facts) if UNSTABLE.match(entry.device)]
-    if found:
-        fail(f"unstable device names in /etc/fstab: {', '.join(found)}")
+    devices = [entry.device for entry in fstab(facts) if UNSTABLE.match(entry.device)]
+    if devices:
+        fail(f"unstable device names in /etc/fstab: {', '.join(devices)}")
 
 
 @check(
@@ -105,11 +105,11 @@ def test_fstab_names_no_devices(facts: Facts) -> None:
 )
 def test_swap_is_as_configured(facts: Facts) -> None:
     """Swap is active if fstab has any; otherwise, only swap in memory (zram) is."""
-    wanted = [entry.device for entry in fstab(facts) if entry.kind == "swap"]
+    configured = [entry.device for entry in fstab(facts) if entry.kind == "swap"]
     active = [line.split()[0] for line in facts.lines("swaps") if "zram" not in line]
-    if wanted and not active:
-        fail(f"the swap of /etc/fstab is not active: {', '.join(wanted)}")
-    if active and not wanted:
+    if configured and not active:
+        fail(f"the swap of /etc/fstab is not active: {', '.join(configured)}")
+    if active and not configured:
         fail(f"swap is active that is not in /etc/fstab: {', '.join(active)}")
 
 

@@ -22,7 +22,7 @@ from pycloudlib.errors import MachineError
 from pycloudlib.local.machines import boot_snapshot
 from pycloudlib.local.machines.accelerator import Accelerator
 from pycloudlib.local.machines.base import Kernel, MachineSpec
-from pycloudlib.local.machines.boot_snapshot import KEPT_BOOTS, BootSnapshot, BootSnapshots, go_on
+from pycloudlib.local.machines.boot_snapshot import KEPT_BOOTS, BootSnapshot, BootSnapshots, resume
 from pycloudlib.local.machines.qemu_command import firmware_uuid
 from pycloudlib.local.machines.qmp import QMP, READY
 
@@ -254,7 +254,7 @@ def test_a_machine_goes_on_as_itself_or_says_that_it_cannot(
         plugged: list[str] = []
         try:
             if whole:
-                go_on(spec.instance_id, qmp, host, lambda: plugged.append(qmp.execute("query-status")["status"]))
+                resume(spec.instance_id, qmp, host, lambda: plugged.append(qmp.execute("query-status")["status"]))
                 assert plugged == ["paused"]
                 assert qmp.execute("query-status")["running"]
                 told = json.loads(guest.recv(4096))
@@ -263,7 +263,7 @@ def test_a_machine_goes_on_as_itself_or_says_that_it_cannot(
                 assert float(told["time"]) > boot.state.stat().st_mtime
             else:
                 with pytest.raises(MachineError, match="the machine is gone"):
-                    go_on(spec.instance_id, qmp, host, lambda: None)
+                    resume(spec.instance_id, qmp, host, lambda: None)
         finally:
             process.kill()
             listener.join()

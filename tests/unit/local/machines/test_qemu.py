@@ -19,7 +19,7 @@ from pycloudlib.local.machines.base import (
     MachineSpec,
     PowerOffCause,
 )
-from pycloudlib.local.machines.boot_snapshot import BootSnapshot, Wanted
+from pycloudlib.local.machines.boot_snapshot import BootSnapshot, IsNeeded
 from pycloudlib.local.machines.commands import Command, Destroy, End, Freeze, Grow, Outcome, Start, Stop
 from pycloudlib.local.machines.machine import Machine, MachineState
 from pycloudlib.local.machines.platforms import X86_64
@@ -72,7 +72,7 @@ class WithBootSnapshot(QemuHost):
 
     saved: BootSnapshot | None = None
 
-    def boot_snapshot(self, spec: MachineSpec, wanted: Wanted) -> BootSnapshot | None:
+    def boot_snapshot(self, spec: MachineSpec, is_needed: IsNeeded) -> BootSnapshot | None:
         return self.saved
 
     def discard(self, boot: BootSnapshot) -> None:
@@ -159,9 +159,9 @@ def saving(host: WithBootSnapshot, driver: QemuDriver, monkeypatch: pytest.Monke
     """A machine that starts, and whose boot is being saved."""
     asked = threading.Event()
 
-    def save(_: MachineSpec, wanted: Wanted) -> None:
+    def save(_: MachineSpec, is_needed: IsNeeded) -> None:
         asked.set()
-        wait_until(lambda: not wanted(), what="the machine to be ended", deadline=Deadline.after(ENOUGH))
+        wait_until(lambda: not is_needed(), what="the machine to be ended", deadline=Deadline.after(ENOUGH))
 
     monkeypatch.setattr(host, "boot_snapshot", save)
     machine, owner = created(driver)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 
-def become(words: Sequence[str]) -> NoReturn:
+def exec_replace(words: Sequence[str]) -> NoReturn:
     """Replace this process with another program, which inherits the terminal and determines the exit status.
 
     Args:
@@ -22,4 +22,4 @@ def become(words: Sequence[str]) -> NoReturn:
     sys.stderr.flush()
     # Python ignores SIGPIPE, and the other program would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    os.execvp(words[0], list(words))  # noqa: S606  (no shell is what is wanted)
+    os.execvp(words[0], list(words))  # noqa: S606  (without a shell)

@@ -46,8 +46,8 @@ class TakesCommand(click.Command):
         before: list[str] = args
         command: tuple[str, ...] = ()
         if DASHES in args:
-            at = args.index(DASHES)
-            before, command = args[:at], tuple(args[at + 1 :])
+            position = args.index(DASHES)
+            before, command = args[:position], tuple(args[position + 1 :])
         try:
             rest = super().parse_args(ctx, before)
         except click.NoSuchOption as error:
