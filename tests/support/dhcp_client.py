@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
@@ -57,8 +58,31 @@ def get_lease(tap: int, mac: str, seconds: float) -> Lease | None:
     return None
 
 
+def flood(tap: int, count: int) -> None:
+    """Ask for leases for many MAC addresses, without waiting for offers.
+
+    Args:
+        tap: the file descriptor of a tap.
+        count: how many.
+    """
+    for number in range(count):
+        with contextlib.suppress(BlockingIOError):
+            _ask(tap, bytes([2, 0]) + number.to_bytes(4, "big"), random.randbytes(4), bytes([53, 1, _DISCOVER]))
+
+
 def _exchange(tap: int, mac: str, options: bytes, wanted: int) -> Lease | None:
     hardware, transaction = bytes.fromhex(mac.replace(":", "")), random.randbytes(4)
+    _ask(tap, hardware, transaction, options)
+    for frame in _frames(tap, 1.0):
+        message = frame[42:]
+        if frame[12:14] == b"\x08\x00" and frame[23] == 17 and message[4:8] == transaction:
+            found = _options(message[240:])
+            if found.get(53) == bytes([wanted]):
+                return Lease(socket.inet_ntoa(message[16:20]), found)
+    return None
+
+
+def _ask(tap: int, hardware: bytes, transaction: bytes, options: bytes) -> None:
     asked = bytes([55, 10, 1, 3, 6, 12, 15, 26, 42, 44, 46, 121])
     bootp = b"\x01\x01\x06\x00" + transaction + bytes(4) + bytes(16) + hardware + bytes(10 + 192)
     datagram = bootp + _COOKIE + options + asked + b"\xff"
@@ -67,13 +91,6 @@ def _exchange(tap: int, mac: str, options: bytes, wanted: int) -> Lease | None:
     header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0, bytes(4), b"\xff" * 4)
     header = header[:10] + struct.pack("!H", _checksum(header)) + header[12:]
     os.write(tap, _VNET_HEADER + b"\xff" * 6 + hardware + b"\x08\x00" + header + udp)
-    for frame in _frames(tap, 1.0):
-        message = frame[42:]
-        if frame[12:14] == b"\x08\x00" and frame[23] == 17 and message[4:8] == transaction:
-            found = _options(message[240:])
-            if found.get(53) == bytes([wanted]):
-                return Lease(socket.inet_ntoa(message[16:20]), found)
-    return None
 
 
 def _frames(tap: int, seconds: float) -> Iterator[bytes]:

@@ -50,6 +50,17 @@ def _no_shaping(_vpc: Vpc, _topology: Topology, _devices: Mapping[str, str]) -> 
     return {}
 
 
+def _warn_of_hidden_networks(vpc: Vpc) -> None:
+    hidden = ", ".join(slirp.hidden_networks(vpc.cidrs, slirp.host_routes()))
+    if hidden:
+        logger.warning(
+            "%s has addresses of the host's network %s, which its instances do not reach; "
+            "use another CIDR block if they need it",
+            vpc.vpc_id,
+            hidden,
+        )
+
+
 def _ignore(_: str) -> None:
     """Do nothing."""
 
@@ -340,6 +351,7 @@ class Fabric:
             "public_cidr": self._public_cidr,
         }
         if configuration != live.configuration:
+            _warn_of_hidden_networks(vpc)
             result, _ = self._call("configure_vpc", vpc.vpc_id, **configuration)
             live.namespace_fd = result["namespace_fd"]
             live.configuration = configuration

@@ -76,6 +76,17 @@ def host_routes(table: Path = Path("/proc/net/route")) -> list[str]:
     return networks
 
 
+def hidden_networks(cidrs: Iterable[str], host_routes: Iterable[str]) -> list[str]:
+    """Return the networks of the host that a VPC's instances do not reach, because they overlap its addresses.
+
+    Args:
+        cidrs: the VPC's CIDR blocks.
+        host_routes: networks that the host has routes to.
+    """
+    blocks = list(cidrs)
+    return [network for network in host_routes if overlaps(network, blocks)]
+
+
 def gateway_of(network: str) -> str:
     """Return the gateway address of slirp4netns."""
     return str(ipaddress.IPv4Network(network)[2])

@@ -12,7 +12,7 @@ from pycloudlib.local.network.namespaces.fabric import Fabric
 from pycloudlib.local.network.namespaces.host_names import host_names
 from pycloudlib.local.network.topology import Interface
 from pycloudlib.waiting import Deadline, wait_until
-from support.dhcp_client import Lease, get_lease
+from support.dhcp_client import Lease, flood, get_lease
 from support.guest_network import PATIENCE
 from support.processes import is_alive
 from support.topologies import make_interface, make_topology, make_vpc
@@ -50,6 +50,16 @@ def test_a_guest_gets_its_address_by_dhcp(fabric: Fabric) -> None:
     assert lease.text(12) == "ip-10-0-1-5"
     assert lease.text(15) == "ec2.internal"
     assert lease.options[26] == (9001).to_bytes(2, "big")
+
+
+def test_flood_of_dhcp_requests_leaves_guests_their_addresses(fabric: Fabric) -> None:
+    fabric.apply(make_topology(make_vpc("vpc-1", A, B)))
+    with tap_of(fabric, A) as hostile, tap_of(fabric, B) as other:
+        before = fabric.program_pids("vpc-1")["dnsmasq"]
+        flood(hostile, 5000)
+        assert lease_of(other, B).address == "10.0.1.6"
+        assert lease_of(hostile, A).address == "10.0.1.5"
+        assert fabric.program_pids("vpc-1")["dnsmasq"] == before
 
 
 def test_a_guest_gets_the_dhcp_options_of_its_vpc(fabric: Fabric) -> None:

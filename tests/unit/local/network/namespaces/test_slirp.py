@@ -19,6 +19,7 @@ from support.processes import is_alive
 from support.topologies import make_interface, make_topology, make_vpc
 
 A = make_interface(1, "10.0.1.5")
+B = make_interface(2, "10.0.1.6")
 
 
 def test_choose_network_takes_the_first_that_is_free() -> None:
@@ -49,6 +50,22 @@ def test_host_routes_leave_the_default_route_out(tmp_path: Path) -> None:
     )
     assert slirp.host_routes(table) == ["192.168.0.0/24"]
     assert slirp.host_routes(tmp_path / "missing") == []
+
+
+def test_hidden_networks_overlap_the_vpc() -> None:
+    routes = ["10.0.3.0/24", "192.168.0.0/24", "10.0.0.0/8"]
+    assert slirp.hidden_networks(["10.0.0.0/16", "2600:1f13::/56"], routes) == ["10.0.3.0/24", "10.0.0.0/8"]
+
+
+def test_vpc_with_a_network_of_the_host_is_warned_about_once(
+    fabric: Fabric, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(slirp, "host_routes", lambda: ["10.0.3.0/24"])
+    for topology in (make_topology(make_vpc("vpc-1", A)), make_topology(make_vpc("vpc-1", A, B))):
+        fabric.apply(topology)
+        os.close(fabric.add_interface("eni-1"))
+    (warning,) = [record.getMessage() for record in caplog.records if "10.0.3.0/24" in record.getMessage()]
+    assert "vpc-1 has addresses of the host's network 10.0.3.0/24" in warning
 
 
 def test_a_killed_slirp4netns_is_started_again(fabric: Fabric) -> None:
