@@ -259,7 +259,9 @@ def test_a_token_whose_request_was_refused_can_be_used_again(client: EC2Client, 
         ("describe_instances", {}),
     ],
 )
-def test_a_dry_run_does_nothing_and_says_so(simulated: Endpoint, action: str, parameters: dict[str, Any]) -> None:
+def test_dry_run_changes_nothing_and_returns_dry_run_operation(
+    simulated: Endpoint, action: str, parameters: dict[str, Any]
+) -> None:
     client = connect(simulated, "eu-west-3")
 
     def known() -> list[int]:

@@ -99,7 +99,7 @@ def test_what_a_server_does_not_know_is_left_out_with_one_warning_that_names_it(
 
 
 @pytest.mark.parametrize("endpoint", ["simulated"], indirect=True)
-def test_what_a_server_was_found_not_to_know_it_is_not_asked_for_again(endpoint, connect, old: Front) -> None:
+def test_unsupported_parameters_are_omitted_from_later_requests(endpoint, connect, old: Front) -> None:
     ec2 = connect(endpoint, old.url)
     image_id = ec2.daily_image("bookworm")
     ec2.launch(image_id, wait=False)

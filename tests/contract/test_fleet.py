@@ -57,7 +57,7 @@ def test_a_command_runs_in_all_and_each_result_goes_by_its_instance(fleet: Fleet
     assert {(str(result), result.return_code) for result in results.values()} == {("hi", 3)}
 
 
-def test_one_that_cannot_be_asked_stops_no_other_and_is_named(fleet: Fleet) -> None:
+def test_deleted_instance_is_named_and_the_others_run_the_command(fleet: Fleet) -> None:
     fleet[1].delete()
     with pytest.raises(FleetError, match=f"1 of 4 instances failed to run the command:\n.*{fleet.ids[1]}") as caught:
         fleet.execute("echo hi")
@@ -84,7 +84,7 @@ def test_all_are_restarted(ec2: EC2, fleet: Fleet) -> None:
     assert all(instance.get_boot_id() != before[instance.id] for instance in fleet)
 
 
-def test_nothing_is_waited_for_when_told_so(fleet: Fleet) -> None:
+def test_fleet_requests_without_wait_return_immediately(fleet: Fleet) -> None:
     fleet.shutdown(wait=False)
     for instance in fleet:
         instance.wait_for_stop()
@@ -121,9 +121,7 @@ def test_one_that_is_protected_stops_no_other_from_being_deleted(fleet: Fleet) -
 
 
 @pytest.mark.parametrize("tell", [Fleet.shutdown, Fleet.start])
-def test_one_that_is_gone_is_named_and_the_others_do_what_they_are_told(
-    fleet: Fleet, tell: Callable[..., None]
-) -> None:
+def test_missing_instance_is_named_and_the_others_change_state(fleet: Fleet, tell: Callable[..., None]) -> None:
     fleet[0].delete()
     with pytest.raises(FleetError, match=fleet.ids[0]) as caught:
         tell(fleet, wait=False)

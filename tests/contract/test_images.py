@@ -29,7 +29,7 @@ def test_a_release_goes_by_its_version_number_too(ec2: EC2) -> None:
     assert ec2.daily_image("12") == ec2.daily_image("bookworm")
 
 
-def test_an_image_tells_its_serial(ec2: EC2, image_id: str) -> None:
+def test_image_has_its_serial(ec2: EC2, image_id: str) -> None:
     assert ec2.image_serial(image_id)[:8].isdigit()
     assert ec2.image_serial(image_id, image_type=ImageType.GENERIC) == ec2.image_serial(image_id)
     with pytest.raises(ImageNotFoundError, match=f"{image_id} is not of type 'Pro': its name is 'debian-12-"):
@@ -139,7 +139,7 @@ def test_an_image_is_copied_to_another_region_and_clean_deletes_it_there(ec2: EC
 
 
 @pytest.mark.parametrize("endpoint", ["simulated"], indirect=True)  # moto's copies have no tags
-def test_a_copy_has_the_users_tags_and_tells_who_logs_in(ec2: EC2, own_image: Image) -> None:
+def test_copied_image_has_user_tags_and_login_user(ec2: EC2, own_image: Image) -> None:
     ec2.client.create_tags(Resources=[own_image.id], Tags=[{"Key": "pycloudlib:username", "Value": "someone"}])
     copy = ec2.in_region("eu-west-1").image(own_image.copy_to_region("eu-west-1", f"{ec2.tag} copy"))
     assert {"team": "blue", "pycloudlib:username": "someone"}.items() <= copy.tags.items()

@@ -33,7 +33,7 @@ def test_instances_are_found_by_state(ec2: EC2, running: EC2Instance) -> None:
     assert ids(ec2.instances(state=["stopped", "stopping"], name=ec2.tag)) == {running.id}
 
 
-def test_what_ec2_last_said_is_there_without_asking_again(ec2: EC2, running: EC2Instance) -> None:
+def test_description_is_cached(ec2: EC2, running: EC2Instance) -> None:
     (listed,) = ec2.instances(name=ec2.tag)
     seen = listed.description
     assert (seen.instance_id, seen.state, seen.image_id) == (running.id, InstanceState.RUNNING, running.image_id)
@@ -100,7 +100,7 @@ def test_plain_boto3_sees_the_same(ec2: EC2, image_id: str) -> None:
     assert answer["Reservations"][0]["Instances"][0]["InstanceId"] == launched.id
 
 
-def test_attributes_say_what_ec2_says(ec2: EC2, running: EC2Instance) -> None:
+def test_attributes_match_the_description(ec2: EC2, running: EC2Instance) -> None:
     running.refresh()
     (record,) = ec2.client.describe_instances(InstanceIds=[running.id])["Reservations"][0]["Instances"]
     assert running.ip == record["PublicIpAddress"]

@@ -111,7 +111,7 @@ def test_a_mime_message_is_given_as_cloud_init_reads_it(ec2: EC2, image_id: str)
     assert [part.get_content_type() for part in parts] == ["text/cloud-config", "text/x-shellscript"]
 
 
-def test_security_groups_and_a_subnet_are_as_asked_for(ec2: EC2, image_id: str) -> None:
+def test_launch_uses_the_requested_security_groups_and_subnet(ec2: EC2, image_id: str) -> None:
     subnet = ec2.client.describe_subnets()["Subnets"][0]
     groups = ec2.client.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [subnet["VpcId"]]}])
     group_id = groups["SecurityGroups"][0]["GroupId"]
@@ -133,12 +133,12 @@ def test_an_interface_of_the_callers_gets_the_subnet_given_beside_it(ec2: EC2, i
     assert described(ec2, instance)["SubnetId"] == subnet["SubnetId"]
 
 
-def test_an_instance_is_placed_where_it_is_asked_for(ec2: EC2, image_id: str) -> None:
+def test_launch_uses_the_requested_placement(ec2: EC2, image_id: str) -> None:
     zone = ec2.client.describe_availability_zones()["AvailabilityZones"][-1]["ZoneName"]
     assert ec2.launch(image_id, wait=False, Placement={"AvailabilityZone": zone}).availability_zone == zone
 
 
-def test_the_root_volume_has_the_size_asked_for(ec2: EC2, image_id: str) -> None:
+def test_root_volume_has_the_requested_size(ec2: EC2, image_id: str) -> None:
     instance = ec2.launch(image_id, wait=False, disk_size_gb=33)
     mapped = described(ec2, instance)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
     assert ec2.client.describe_volumes(VolumeIds=[mapped])["Volumes"][0]["Size"] == 33

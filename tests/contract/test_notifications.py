@@ -46,7 +46,7 @@ def test_a_notification_of_ones_own_reaches_the_subscriber(ec2: EC2, topic: str,
     assert (received["TopicArn"], received["MessageId"]) == (topic, message_id)
 
 
-def test_a_completed_snapshot_is_told_once(ec2: EC2, topic: str, listener: Subscriber) -> None:
+def test_completed_snapshot_is_notified_once(ec2: EC2, topic: str, listener: Subscriber) -> None:
     volume = ec2.create_volume(1)
     snapshot = volume.snapshot("the nightly one", notify=topic)
     received = listener.next_notification()

@@ -237,7 +237,7 @@ def test_this_process_own_resources_are_left_alone_unless_its_run_is_named(ec2: 
     ec2.client.delete_key_pair(KeyName=name)
 
 
-def test_a_protected_instance_is_left_with_what_it_uses_and_says_how_to_delete_it(
+def test_sweep_keeps_a_protected_instance_and_reports_the_delete_command(
     ec2: EC2, run: str, owner: str, image_id: str
 ) -> None:
     traces = Traces(ec2, run, owner)
@@ -269,7 +269,7 @@ def test_a_volume_in_an_instance_that_stays_stays_with_it(ec2: EC2, run: str, ow
     assert stays in left.reason
 
 
-def test_a_sweep_of_several_regions_says_where_each_is(ec2: EC2, endpoint: Endpoint, run: str, owner: str) -> None:
+def test_sweep_of_several_regions_reports_each_region(ec2: EC2, endpoint: Endpoint, run: str, owner: str) -> None:
     elsewhere = ec2.in_region("eu-west-1")
     here, there = Traces(ec2, run, owner), Traces(elsewhere, run, owner)
     here.key_pair()

@@ -91,7 +91,7 @@ def test_its_security_group_lets_in_ssh_icmp_and_its_members(ec2: EC2, vpc: VPC)
     assert ("all", None, "0.0.0.0/0") not in let_in
 
 
-def test_more_is_let_in_when_asked_for(ec2: EC2) -> None:
+def test_ingress_rules_open_further_ports(ec2: EC2) -> None:
     rules = [("tcp", 80, 80, "0.0.0.0/0"), Rule("ingress", "udp", 53, 53, "10.0.0.0/8", "names")]
     vpc = ec2.get_or_create_vpc(ec2.tag, ingress=rules)
     (group,) = ec2.security_groups(group_id=vpc.security_group_id)
@@ -180,7 +180,7 @@ def test_deleting_it_deletes_what_others_put_there(ec2: EC2, other_ec2: EC2, vpc
     assert parts_of(ec2, vpc) == []
 
 
-def test_a_protected_instance_keeps_its_vpc_and_the_error_says_so(
+def test_vpc_of_a_protected_instance_remains_and_the_error_names_it(
     ec2: EC2, vpc: VPC, launch_into: Callable[..., Any]
 ) -> None:
     protected, other = launch_into(vpc), launch_into(vpc)

@@ -1337,7 +1337,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "Force": "unit/local/machines/test_machine.py::test_forced_unplug_ends_without_the_guest"
     },
     "CreateImage": {"NoReboot": f"{AMIS}::test_an_instance_runs_on_after_its_image_was_made"},
-    "DeregisterImage": {"DeleteAssociatedSnapshots": f"{AMIS}::test_the_snapshots_go_with_the_image_when_that_is_said"},
+    "DeregisterImage": {"DeleteAssociatedSnapshots": f"{AMIS}::test_deregister_image_deletes_snapshots_on_request"},
     "EnableImageDeprecation": {"DeprecateAt": f"{AMIS}::test_an_image_is_deprecated_and_is_not"},
     "AssociateAddress": {
         "AllowReassociation": f"{ADDRESSES}::test_it_moves_to_another_interface_unless_that_is_refused"

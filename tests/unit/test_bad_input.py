@@ -219,7 +219,7 @@ def test_a_launch_with_any_user_data_gives_it_to_the_instance(user_data: Any, ec
     image_type=st.one_of(ANYTHING, st.sampled_from(ImageType)),
     daily=st.booleans(),
 )
-def test_any_image_that_is_asked_for(release: Any, arch: Any, image_type: Any, daily: bool) -> None:
+def test_any_requested_image(release: Any, arch: Any, image_type: Any, daily: bool) -> None:
     query = works(release_query, release, daily=daily, arch=arch, image_type=image_type)
     assert query is None or isinstance(image_type, ImageType)
 

@@ -101,7 +101,7 @@ def test_the_figures_take_the_place_of_the_earlier_ones(recorded: Path, tmp_path
     assert page.read_text() == text
 
 
-def test_a_target_that_was_missed_says_why(recorded: Path, tmp_path: Path) -> None:
+def test_missed_target_reports_the_reason(recorded: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     write(recorded, page)

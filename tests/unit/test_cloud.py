@@ -40,7 +40,7 @@ def test_tag_of_up_to_52_characters_takes_a_suffix(length: int) -> None:
     assert Cloud("a" * length).tag.startswith("a" * length + "-")
 
 
-def test_the_tag_is_kept_when_told_so() -> None:
+def test_tag_without_timestamp_suffix_is_kept() -> None:
     assert Cloud("test", timestamp_suffix=False).tag == "test"
 
 
@@ -57,7 +57,7 @@ def test_the_configured_key_is_used(tmp_path: Path) -> None:
     assert cloud.key_pair == KeyPair(pair.public_key_path, pair.private_key_path, "known")
 
 
-def test_without_a_key_it_says_how_to_make_one() -> None:
+def test_missing_key_error_explains_how_to_create_one() -> None:
     with pytest.raises(UnsetSSHKeyError, match="ssh-keygen"):
         _ = Cloud("test").key_pair
 
@@ -74,7 +74,7 @@ def test_use_key_refuses_a_key_that_is_not_there(tmp_path: Path) -> None:
         Cloud("test").use_key(tmp_path / "nothing.pub")
 
 
-def test_create_key_pair_makes_the_type_asked_for() -> None:
+def test_create_key_pair_creates_the_requested_type() -> None:
     assert Cloud("test").create_key_pair()[0].startswith("ssh-ed25519 ")
     assert Cloud("test").create_key_pair("rsa")[0].startswith("ssh-rsa ")
     with pytest.raises(InvalidArgumentError, match="dsa"):

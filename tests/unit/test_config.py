@@ -85,7 +85,7 @@ def test_an_argument_beats_the_environment_which_beats_the_file(monkeypatch: pyt
     assert (settings.region, settings.username, settings.ssh_port) == ("from-argument", "from-environment", 1)
 
 
-def test_each_setting_tells_where_it_is_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_setting_has_an_origin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYCLOUDLIB_USERNAME", "me")
     monkeypatch.setenv("AWS_REGION", "eu-north-1")
     settings = load_settings(stream('[ec2]\nssh_port = 1\nregion = "x"'), overrides={"ttl": "2h", "profile": None})
@@ -143,7 +143,7 @@ def test_the_endpoint_of_ec2_beats_the_endpoint_of_all_services(monkeypatch: pyt
     assert load_settings().endpoint_url == "http://ec2:2"
 
 
-def test_configured_endpoints_are_ignored_when_aws_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_aws_ignore_configured_endpoint_urls_is_honored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://all:1")
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
     assert load_settings().endpoint_url is None
@@ -155,7 +155,7 @@ def test_an_own_variable_beats_that_of_the_aws_tools(monkeypatch: pytest.MonkeyP
     assert load_settings().region == "ours"
 
 
-def test_an_empty_text_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_values_count_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYCLOUDLIB_SSH_PORT", "")
     monkeypatch.setenv("AWS_PROFILE", "")
     settings = load_settings(stream('[ec2]\nregion = "there"\nssh_port = 2022'), overrides={"region": "", "ttl": None})
@@ -236,7 +236,7 @@ def test_an_unreadable_file_is_an_error(tmp_path: Path) -> None:
         load_settings(loop)
 
 
-def test_an_unknown_home_directory_is_said() -> None:
+def test_unknown_home_directory_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"^~nobody-at-all/c.toml: there is no such home directory$"):
         load_settings("~nobody-at-all/c.toml")
 
@@ -623,7 +623,7 @@ def test_the_mapping_has_what_is_set_as_plain_values(tmp_path: Path) -> None:
     }
 
 
-def test_missing_key_is_an_error_that_says_where_to_set_it() -> None:
+def test_missing_key_error_names_the_setting() -> None:
     for values in (load_settings().as_mapping(), parse_config(stream("[gce]"))):
         with pytest.raises(KeyError, match="private_key_path must be set in pycloudlib"):
             values["private_key_path"]

@@ -96,7 +96,7 @@ def test_an_instance_error_shows_the_end_of_the_console() -> None:
         (errors.NetworkNotFoundError, errors.ResourceType.NETWORK),
     ],
 )
-def test_what_is_missing_is_told_by_kind_and_id(
+def test_not_found_error_contains_kind_and_id(
     error: type[errors.ResourceNotFoundError], kind: errors.ResourceType
 ) -> None:
     missing = error("x-1", message="no such thing", code="Code", operation="Describe", request_id="r")

@@ -59,7 +59,7 @@ def test_output_is_given_as_it_comes_and_not_kept(machine: Machine) -> None:
     assert (result.stdout, result.stderr, result.return_code) == ("", "", 3)
 
 
-def test_it_tells_the_host_key_that_was_accepted(machine: Machine, sshd: Sshd) -> None:
+def test_accepted_host_key_is_available(machine: Machine, sshd: Sshd) -> None:
     assert machine.host_key().known_hosts_line("m-1") == f"m-1 {sshd.host_key}\n"
     assert machine.host_key() is machine.host_key()
 
@@ -103,7 +103,7 @@ def test_a_script_that_is_killed_is_removed_too(machine: Machine) -> None:
     assert not Path(str(result)).exists()
 
 
-def test_a_script_is_run_by_what_its_first_line_says(machine: Machine) -> None:
+def test_script_runs_with_its_interpreter(machine: Machine) -> None:
     assert machine.run_script("#!/usr/bin/env -S cat\nas it is") == "#!/usr/bin/env -S cat\nas it is"
 
 
@@ -201,13 +201,13 @@ def test_a_clean_machine_may_come_back_with_other_host_keys(machine_of_guest: Ma
     assert machine_of_guest.execute("echo here") == "here"
 
 
-def test_a_machine_that_could_not_be_cleaned_says_why(machine_of_guest: Machine, guest: Guest) -> None:
+def test_failed_clean_reports_the_reason(machine_of_guest: Machine, guest: Guest) -> None:
     guest.program("sudo", 'echo "sudo: a password is required" >&2; exit 1')
     with pytest.raises(CommandError, match="the guest could not be cleaned: sudo: a password is required"):
         machine_of_guest.clean()
 
 
-def test_without_a_key_it_says_that_one_is_needed(sshd: Sshd) -> None:
+def test_missing_key_is_an_error(sshd: Sshd) -> None:
     with pytest.raises(UnsetSSHKeyError, match=r"m-1 .*use_key"):
         Machine("m-1", username="me", key_pair=None, port=sshd.port).execute("true")
 

@@ -87,7 +87,7 @@ def test_the_first_signal_cleans_up_and_ends(number: int, status: int, _: int, l
 
 
 @pytest.mark.parametrize(("number", "_", "status"), SIGNALS)
-def test_the_second_signal_ends_at_once_and_says_how_to_clean_up(
+def test_second_signal_exits_immediately_and_names_the_cleanup_command(
     number: int, _: int, status: int, undying: LocalEC2, settings: Path
 ) -> None:
     with started(undying, settings) as process:
@@ -199,5 +199,5 @@ with cleaning_up_once("a sweep", stderr=advice):
     assert "deletes the remaining resources: a sweep" in (tmp_path / "seen").read_text()
 
 
-def test_the_command_names_another_run_when_it_is_told_to() -> None:
+def test_sweep_command_names_the_given_run() -> None:
     assert sweep_command("abc") == "pycloudlib sweep --owner any --run abc --yes"

@@ -142,7 +142,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [("ed25519",), RSA_PEM, RSA_PKCS8])
-def test_a_passphrase_is_said_with_what_removes_it(kind: tuple[str, ...], tmp_path: Path) -> None:
+def test_passphrase_error_names_the_command_that_removes_it(kind: tuple[str, ...], tmp_path: Path) -> None:
     private = ssh_keygen(tmp_path / "id", *kind, passphrase="open sesame")
     message = refused(tmp_path / "id.pub")
     assert message.startswith(f"private key {private} has a passphrase; `ssh-keygen -p -f {private}` removes it")
@@ -154,7 +154,7 @@ def test_halves_of_two_pairs_are_refused(tmp_path: Path) -> None:
     assert message.startswith(f"{ours}.pub is not the public key of {theirs}; ")
 
 
-def test_a_public_key_handed_as_the_private_one_is_said_so(tmp_path: Path) -> None:
+def test_public_key_in_place_of_the_private_one_is_refused(tmp_path: Path) -> None:
     ssh_keygen(tmp_path / "id")
     public = tmp_path / "id.pub"
     assert refused(public, public) == f"{public} is a public key; give the private key that belongs to it"
@@ -196,7 +196,7 @@ def test_what_is_no_public_key_is_refused(text: str, tmp_path: Path) -> None:
     assert f"{tmp_path}/id.pub is not a public key: one line in OpenSSH's format" in refused(tmp_path / "id.pub")
 
 
-def test_a_public_key_in_another_format_is_said_with_what_converts_it(tmp_path: Path) -> None:
+def test_other_public_key_format_names_the_conversion_command(tmp_path: Path) -> None:
     ssh_keygen(tmp_path / "id")
     public = tmp_path / "id.pub"
     public.write_text(said_by_ssh_keygen("-e", "-f", str(public)))
@@ -303,7 +303,7 @@ def test_a_half_pair_and_a_type_that_ec2_refuses_are_passed_over(home: Path) -> 
         find_key_pair()
 
 
-def test_no_key_at_all_says_how_to_make_one() -> None:
+def test_missing_key_pair_explains_how_to_create_one() -> None:
     with pytest.raises(UnsetSSHKeyError, match=r"`ssh-keygen -t ed25519 -N '' -f ~/.ssh/id_ed25519`.*public_key_path"):
         find_key_pair()
 

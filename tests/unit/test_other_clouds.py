@@ -100,12 +100,12 @@ def test_instances_of_other_clouds_are_base_instances() -> None:
 
 
 @pytest.mark.parametrize("cls", uninstantiable(), ids=lambda cls: cls.__name__)
-def test_instantiation_says_that_only_ec2_is_supported(cls: type) -> None:
+def test_instantiation_reports_that_only_ec2_is_supported(cls: type) -> None:
     with pytest.raises(CloudSetupError, match=f"supports Amazon EC2 only, so {cls.__name__} cannot be used; install"):
         cls(tag="test")
 
 
-def test_raise_on_error_of_gce_says_that_only_ec2_is_supported() -> None:
+def test_raise_on_error_of_gce_reports_that_only_ec2_is_supported() -> None:
     with pytest.raises(CloudSetupError, match="supports Amazon EC2 only"):
         pycloudlib.gce.util.raise_on_error({})
 

@@ -39,7 +39,7 @@ def test_a_closed_standard_error_does_not_disturb() -> None:
     assert (done.returncode, done.stdout) == (0, "end\n")
 
 
-def test_unless_asked_for_nothing_is_shown(caplog: pytest.LogCaptureFixture) -> None:
+def test_progress_is_hidden_by_default(caplog: pytest.LogCaptureFixture) -> None:
     progress.report("i-1", "is ready", 1.25)
     assert caplog.messages == []
     caplog.set_level(logging.INFO, progress.NAME)

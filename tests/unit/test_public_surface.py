@@ -99,7 +99,7 @@ def test_submodule_is_loaded_on_first_use(path: str) -> None:
     assert "pycloudlib.errors" not in before
 
 
-def test_the_package_tells_its_version() -> None:
+def test_package_has_a_version() -> None:
     assert pycloudlib.__version__[0].isdigit()
 
 

@@ -164,7 +164,7 @@ def test_no_line_of_a_private_key_is_in_anything_that_was_written(run: Run) -> N
         (logging.DEBUG, logging.WARNING, logging.DEBUG),
     ],
 )
-def test_botocore_logs_no_requests_unless_its_own_level_says_so(level: int, of_root: int, expected: int) -> None:
+def test_botocore_requests_are_logged_only_at_its_own_level(level: int, of_root: int, expected: int) -> None:
     from support.region_contexts import region_context_at
 
     names = ("botocore", "boto3")

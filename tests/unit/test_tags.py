@@ -45,7 +45,7 @@ def test_valid_names_are_accepted(tag: str) -> None:
         ("-", ["Must not start or end with a hyphen"]),
     ],
 )
-def test_every_rule_that_a_name_breaks_is_told(tag: str, rules: list[str]) -> None:
+def test_every_violated_tag_rule_is_reported(tag: str, rules: list[str]) -> None:
     with pytest.raises(InvalidTagNameError) as caught:
         validate_tag(tag)
     assert list(caught.value.rules_failed) == rules
@@ -188,7 +188,7 @@ def test_the_owner_is_the_user_at_this_host(monkeypatch: pytest.MonkeyPatch) -> 
     assert re.fullmatch(r"ci-bot@.+", Ownership.of_this_process().owner)
 
 
-def test_a_user_without_a_name_is_told_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_without_a_name_is_identified_by_uid(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987654)

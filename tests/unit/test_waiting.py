@@ -33,7 +33,7 @@ def test_the_first_true_answer_is_given_back(clock: FakeClock) -> None:
 
 
 @pytest.mark.parametrize("false", [None, False, 0, "", [], ()])
-def test_every_false_answer_is_asked_again(false: object, clock: FakeClock) -> None:
+def test_falsy_result_is_polled_again(false: object, clock: FakeClock) -> None:
     answers = iter([false, "here"])
     assert wait_until(lambda: next(answers), what="it", deadline=Deadline.after(5, clock)) == "here"
 
@@ -43,7 +43,7 @@ def test_pauses_grow_up_to_the_longest(clock: FakeClock) -> None:
     assert clock.pauses == [1, 1.5, 2.25, 3, 3]
 
 
-def test_pauses_are_shortened_by_chance_but_not_by_more_than_was_said(clock: FakeClock) -> None:
+def test_jitter_shortens_pauses_within_its_limit(clock: FakeClock) -> None:
     wait_until(true_at(200), what="it", deadline=Deadline.after(1e9, clock), interval=2, jitter=0.5)
     assert all(1 <= pause <= 2 for pause in clock.pauses)
     assert len(set(clock.pauses)) > 1
@@ -86,7 +86,7 @@ def test_the_time_that_a_question_takes_counts(clock: FakeClock) -> None:
     assert clock.pauses == []
 
 
-def test_the_timeout_tells_what_how_long_and_the_last_state(clock: FakeClock) -> None:
+def test_timeout_contains_subject_duration_and_last_state(clock: FakeClock) -> None:
     states = iter(["pending", "stopping", "stopped", "stopped"])
     with pytest.raises(PycloudlibTimeoutError) as caught:
         wait_until(
@@ -100,7 +100,7 @@ def test_the_timeout_tells_what_how_long_and_the_last_state(clock: FakeClock) ->
     assert isinstance(caught.value, TimeoutError)
 
 
-def test_without_a_state_the_message_says_none(clock: FakeClock) -> None:
+def test_timeout_without_a_state_omits_it(clock: FakeClock) -> None:
     with pytest.raises(PycloudlibTimeoutError) as caught:
         wait_until(lambda: None, what="it", deadline=Deadline.after(1, clock))
     assert (str(caught.value), caught.value.last_seen) == ("waited 1 s for it", "")

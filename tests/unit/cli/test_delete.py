@@ -48,7 +48,7 @@ def test_what_this_library_did_not_create_is_refused_together_with_all_others(
     assert world.cli.run("delete", "--local", "--yes", "--force", foreign).stdout == f"{foreign}\n"
 
 
-def test_one_that_is_protected_is_said_and_the_others_go(world: CliWorld) -> None:
+def test_protected_instance_is_reported_and_the_others_are_deleted(world: CliWorld) -> None:
     one, other = (world.launch("--tag", "guarded") for _ in range(2))
     world.client().modify_instance_attribute(InstanceId=one, DisableApiTermination={"Value": True})
     done = world.cli.run("delete", "--local", "--yes", "--json", one, other)

@@ -82,7 +82,7 @@ def test_a_launch_would_work_on_the_local_ec2(world: CliWorld) -> None:
     assert f"{world.cli.home}/.config/pycloudlib.toml: [ec2] username" in done.stdout
 
 
-def test_in_an_empty_home_all_that_is_missing_is_told_at_once(patient: Patient) -> None:
+def test_empty_home_reports_everything_missing(patient: Patient) -> None:
     told = patient.examine()
     assert told.status == 1
     assert told.missing == {"region", "credentials", "SSH key"}
@@ -105,7 +105,7 @@ def test_without_aws_the_local_ec2_is_suggested(patient: Patient) -> None:
     assert last_line("--local") == "Not ready to launch an instance: see the missing items above."
 
 
-def test_everything_is_told_with_where_it_is_from_and_no_secret(patient: Patient, moto_url: str) -> None:
+def test_settings_are_printed_with_origins_and_without_secrets(patient: Patient, moto_url: str) -> None:
     key = patient.make_key()
     path = patient.configure(f'region = "eu-central-1"\nendpoint_url = "{moto_url}"\nboot_timeout = "15m"')
     environment = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE12345", "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
@@ -124,7 +124,7 @@ def test_everything_is_told_with_where_it_is_from_and_no_secret(patient: Patient
     assert told.checks["settings file"]["found"] == str(path)
 
 
-def test_credentials_of_boto3s_own_chain_are_told_as_such(patient: Patient, moto_url: str) -> None:
+def test_credentials_of_the_boto3_chain_are_reported_as_such(patient: Patient, moto_url: str) -> None:
     patient.make_key()
     aws = patient.home / ".aws"
     aws.mkdir()
@@ -137,7 +137,7 @@ def test_credentials_of_boto3s_own_chain_are_told_as_such(patient: Patient, moto
     assert SECRET not in told.text
 
 
-def test_each_mistake_in_the_settings_is_told(patient: Patient) -> None:
+def test_every_invalid_setting_is_reported(patient: Patient) -> None:
     patient.configure('regoin = "eu-central-1"\nssh_port = "ssh"')
     told = patient.examine()
     assert told.status == 1
@@ -146,7 +146,7 @@ def test_each_mistake_in_the_settings_is_told(patient: Patient) -> None:
     assert "did you mean region?" in found[0]
 
 
-def test_an_ec2_that_does_not_answer_is_told(patient: Patient) -> None:
+def test_unresponsive_endpoint_is_reported(patient: Patient) -> None:
     patient.make_key()
     patient.configure(f'region = "eu-central-1"\naccess_key_id = "a"\nsecret_access_key = "{SECRET}"')
     told = patient.examine("--endpoint-url", "http://127.0.0.1:9")
@@ -154,13 +154,13 @@ def test_an_ec2_that_does_not_answer_is_told(patient: Patient) -> None:
     assert told.checks["EC2"]["found"].startswith("cannot reach EC2 at http://127.0.0.1:9")
 
 
-def test_a_region_that_there_is_not_is_told(world: CliWorld) -> None:
+def test_unknown_region_is_reported(world: CliWorld) -> None:
     done = world.cli.run("doctor", "--local", "--region", "mars-1")
     assert done.returncode == 1
     assert "missing  EC2" in done.stdout
 
 
-def test_files_that_others_can_read_are_told(patient: Patient, moto_url: str) -> None:
+def test_world_readable_files_are_reported(patient: Patient, moto_url: str) -> None:
     key = patient.make_key()
     key.chmod(0o644)
     text = f'region = "us-east-1"\nendpoint_url = "{moto_url}"\naccess_key_id = "a"\nsecret_access_key = "{SECRET}"'
@@ -195,7 +195,7 @@ def test_an_image_for_arm64_needs_qemu_for_arm64(tmp_path: Path, monkeypatch: py
     assert check.remedy.endswith("apt-get install -y qemu-system-arm qemu-efi-aarch64")
 
 
-def test_what_is_not_installed_is_told(patient: Patient) -> None:
+def test_missing_programs_are_reported(patient: Patient) -> None:
     told = patient.examine("--local", PATH=str(patient.home))
     assert told.checks["OpenSSH"]["state"] == "note"
     assert "QEMU" in told.missing

@@ -53,7 +53,7 @@ def test_a_line_is_there_before_the_command_ends(world: CliWorld, machine: str) 
     assert (process.returncode, stdout) == (0, "went on\n")
 
 
-def test_several_machines_tell_theirs_apart(world: CliWorld, two: list[str]) -> None:
+def test_output_of_several_machines_is_prefixed(world: CliWorld, two: list[str]) -> None:
     done = world.cli.run("exec", "--local", *two, "--", "echo one; printf two")
     assert done.returncode == 0
     assert sorted(done.stdout.splitlines()) == sorted(f"{one}: {word}" for one in two for word in ("one", "two"))
@@ -68,7 +68,7 @@ def test_several_fail_when_one_does(world: CliWorld, two: list[str]) -> None:
     assert done.stderr.count("exit status 4") == 2
 
 
-def test_all_that_came_of_it_is_told_as_json(world: CliWorld, two: list[str]) -> None:
+def test_json_contains_the_complete_result(world: CliWorld, two: list[str]) -> None:
     done = world.cli.run("exec", "--local", "--json", *two, "--", "echo out; echo err >&2; exit 3")
     assert (done.returncode, done.stderr) == (1, "")
     told = json.loads(done.stdout)
@@ -83,7 +83,7 @@ def test_a_command_that_takes_too_long_is_given_up(world: CliWorld, machine: str
     assert complaint.startswith("the command did not end within 1 s: sleep 60")
 
 
-def test_sudo_is_asked_for_the_whole_command(world: CliWorld, machine: str) -> None:
+def test_sudo_applies_to_the_whole_command(world: CliWorld, machine: str) -> None:
     done = world.cli.run("exec", "--local", "--sudo", machine, "--", "id")
     assert (done.returncode, done.stderr) == (1, "nothing is done as root in a stand-in for a guest\n")
 
@@ -113,9 +113,7 @@ def test_when_nobody_reads_it_ends_without_a_word(several: bool, world: CliWorld
 @pytest.mark.parametrize(
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
-def test_it_ends_when_it_is_told_to(
-    number: signal.Signals, status: int, word: str, world: CliWorld, machine: str
-) -> None:
+def test_exec_exits_on_signals(number: signal.Signals, status: int, word: str, world: CliWorld, machine: str) -> None:
     with world.cli.start("exec", "--local", machine, "--", "echo begun; exec sleep 600") as process:
         assert process.stdout is not None
         process.stdout.readline()

@@ -40,7 +40,7 @@ OF_LOCAL = [
 
 
 @pytest.mark.parametrize("words", OF_EC2, ids=" ".join)
-def test_what_does_not_exist_is_told_by_status_3(words: tuple[str, ...], world: CliWorld) -> None:
+def test_missing_resource_exits_with_3(words: tuple[str, ...], world: CliWorld) -> None:
     command, *others = words
     done = world.cli.run(command, "--config", str(world.settings), *others)
     assert (done.returncode, done.stdout) == (3, ""), done.stderr
@@ -48,7 +48,7 @@ def test_what_does_not_exist_is_told_by_status_3(words: tuple[str, ...], world: 
 
 
 @pytest.mark.parametrize("words", OF_LOCAL, ids=" ".join)
-def test_what_does_not_exist_here_is_told_by_status_3(words: tuple[str, ...], world: CliWorld) -> None:
+def test_missing_local_resource_exits_with_3(words: tuple[str, ...], world: CliWorld) -> None:
     complaint = world.cli.complaint(*words, status=3)
     assert repr(words[-1]) in complaint
 

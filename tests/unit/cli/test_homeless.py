@@ -26,7 +26,7 @@ def test_doctor_names_what_is_missing(cli: QuickCommandLine) -> None:
     assert checks["local EC2"]["remedy"] == "set XDG_STATE_HOME, or HOME"
 
 
-def test_launch_without_a_key_says_so(cli: QuickCommandLine) -> None:
+def test_launch_without_a_key_is_an_error(cli: QuickCommandLine) -> None:
     complaint = cli.complaint("launch", "bookworm")
     assert complaint.startswith("no SSH key: this user has no home directory")
 

@@ -16,7 +16,7 @@ def test_those_of_a_release_are_listed_oldest_first(world: CliWorld) -> None:
     assert all("/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-" in row[5] for row in rows)
 
 
-def test_the_newest_daily_one_of_an_architecture_is_told_as_json(world: CliWorld) -> None:
+def test_newest_daily_image_of_an_architecture_is_printed_as_json(world: CliWorld) -> None:
     words = ("--release", "12", "--daily", "--arch", "arm64", "--newest", "--json")
     (image,) = json.loads(world.cli.run("images", "--local", *words).stdout)
     assert image["architecture"] == "arm64"

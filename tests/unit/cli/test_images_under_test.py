@@ -23,14 +23,14 @@ def test_an_image_is_an_ami_a_release_or_a_disk(tmp_path: Path, monkeypatch: pyt
     assert not is_disk("ami-0123456789abcdef0")
 
 
-def test_what_is_not_installed_is_told_with_the_command_that_installs_it() -> None:
+def test_missing_extra_names_the_install_command() -> None:
     require_extras("validate", {"json": "report"})
     with pytest.raises(MissingPrerequisiteError) as caught:
         require_extras("validate", {"no_such": "report"})
     assert str(caught.value) == f"validate needs no_such: {install_extras('report')}"
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_is_launched(tmp_path: Path) -> None:
+def test_unwritable_output_file_is_refused_before_the_launch(tmp_path: Path) -> None:
     check_writing((None, tmp_path / "report.html"))
     with pytest.raises(click.UsageError, match="does not exist"):
         check_writing((None, tmp_path / "missing" / "report.html"))

@@ -24,7 +24,7 @@ def test_a_command_runs_in_it_and_then_it_is_gone(world: CliWorld) -> None:
     assert world.states("--tag", "once") == {}
 
 
-def test_a_kept_one_is_told_how_it_is_reached_and_deleted(world: CliWorld) -> None:
+def test_kept_instance_is_printed_with_login_and_delete_commands(world: CliWorld) -> None:
     done = world.cli.run("launch", "bookworm", "--local", "--keep", "--tag", "kept", "--ttl", "2h")
     assert done.returncode == 0
     told = dict(line.split("\t") for line in done.stdout.splitlines())
@@ -42,7 +42,7 @@ def test_a_kept_one_is_told_how_it_is_reached_and_deleted(world: CliWorld) -> No
     assert world.cli.run(*told["delete"].split()[1:], "--yes").returncode == 0
 
 
-def test_several_are_told_as_json(world: CliWorld) -> None:
+def test_several_instances_are_printed_as_json(world: CliWorld) -> None:
     request = ("--count", "2", "--tag", "two", "--type", "t3.small", "--disk-size", "20")
     done = world.cli.run("launch", "24.04", "--local", "--keep", "--json", *request)
     machines = json.loads(done.stdout)
@@ -87,7 +87,9 @@ def test_a_vpc_that_is_made_for_it_goes_with_it(world: CliWorld) -> None:
     ("number", "status", "last_word"),
     [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
 )
-def test_it_lasts_until_it_is_told_to_end(number: signal.Signals, status: int, last_word: str, world: CliWorld) -> None:
+def test_instance_lives_until_the_command_is_terminated(
+    number: signal.Signals, status: int, last_word: str, world: CliWorld
+) -> None:
     tag = f"until-{last_word}"
     with world.cli.start("launch", "bookworm", "--local", "--tag", tag) as process:
         assert process.stdout is not None
@@ -169,13 +171,13 @@ def test_when_nobody_reads_where_it_is_it_does_not_stay(world: CliWorld) -> None
     ],
     ids=str,
 )
-def test_what_cannot_be_launched_is_said_in_one_line(
+def test_failed_launch_is_reported_in_one_line(
     words: tuple[str, ...], status: int, complaint: str, world: CliWorld
 ) -> None:
     assert complaint in world.cli.complaint("launch", *words, "--local", "--keep", status=status)
 
 
-def test_without_a_key_it_says_how_to_make_one(world: CliWorld, tmp_path: Path) -> None:
+def test_missing_key_error_explains_how_to_create_one(world: CliWorld, tmp_path: Path) -> None:
     empty = tmp_path / "empty.toml"
     empty.write_text("[ec2]\n")
     complaint = world.cli.complaint("launch", "bookworm", "--local", "--config", str(empty))

@@ -34,7 +34,7 @@ def test_each_is_a_line_with_tabs_where_there_is_no_terminal(world: CliWorld, ma
     assert name.startswith("shared-")
 
 
-def test_all_that_is_known_is_told_as_json(world: CliWorld, machine: str) -> None:
+def test_json_contains_all_attributes(world: CliWorld, machine: str) -> None:
     (one,) = json.loads(world.cli.run("list", "--local", "--json", "--tag", "shared").stdout)
     assert one["id"] == machine
     assert list(one) == [
@@ -45,7 +45,7 @@ def test_all_that_is_known_is_told_as_json(world: CliWorld, machine: str) -> Non
     assert [two["id"] for two in by_run] == [machine]
 
 
-def test_none_is_success_and_is_said(world: CliWorld) -> None:
+def test_empty_list_succeeds_with_a_message(world: CliWorld) -> None:
     done = world.cli.run("list", "--local", "--tag", "nobodys")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "No machines found.\n")
     assert world.cli.run("list", "--local", "--json", "--tag", "nobodys").stdout == "[]\n"
@@ -56,19 +56,19 @@ def test_the_settings_file_leads_there_as_well(world: CliWorld, machine: str) ->
     assert done.stdout.startswith(machine)
 
 
-def test_without_credentials_it_says_which_ways_there_are(world: CliWorld) -> None:
+def test_missing_credentials_error_lists_the_sources(world: CliWorld) -> None:
     complaint = world.cli.complaint("list", "--region", "eu-central-1")
     assert complaint.startswith("no AWS credentials: set access_key_id and secret_access_key, or profile, in [ec2]")
     assert world.cli.complaint("list").startswith("no AWS region: ")
 
 
-def test_without_a_local_ec2_it_says_how_to_start_one(world: CliWorld) -> None:
+def test_missing_local_ec2_error_names_the_start_command(world: CliWorld) -> None:
     elsewhere = {**(world.cli.environment or {}), "XDG_STATE_HOME": str(world.cli.home / "nothing")}
     complaint = QuickCommandLine(world.cli.home, elsewhere).complaint("list", "--local", status=3)
     assert complaint == "no local EC2 is running: start one with `pycloudlib local start`"
 
 
-def test_several_local_ec2s_are_told_apart_by_name(world: CliWorld) -> None:
+def test_several_local_ec2s_are_distinguished_by_name(world: CliWorld) -> None:
     elsewhere = {**(world.cli.environment or {}), "XDG_STATE_HOME": str(world.cli.home / "elsewhere")}
     cli = QuickCommandLine(world.cli.home, elsewhere)
     try:

@@ -79,14 +79,14 @@ def test_whoever_has_read_enough_of_a_growing_log_ends_it_without_a_complaint(cl
     assert following.returncode == -signal.SIGPIPE
 
 
-def test_what_was_started_is_told_to_programs_as_status_tells_it(cli: CommandLine) -> None:
+def test_start_and_status_print_the_same_json(cli: CommandLine) -> None:
     path = cli.home / "local.toml"
     started = json.loads(cli.run(*SIMULATED, "--json", "--write-config", str(path)).stdout)
     assert started["default"]["endpoint_url"] == load_settings(path).endpoint_url
     assert started == json.loads(cli.run("local", "status", "--json").stdout)
 
 
-def test_every_option_of_a_server_can_be_said_on_the_command_line() -> None:
+def test_every_server_option_has_a_command_line_option() -> None:
     said = {option.name: option.default for option in start.params}
     options = {field.name: field.default for field in dataclasses.fields(daemon.ServerOptions)}
     del options["end_with_stdin"]  # which only a program can use
@@ -125,7 +125,7 @@ def test_stop_of_an_unknown_name_lists_those_that_run(cli: CommandLine) -> None:
         assert complaint == "no local EC2 named 'defualt' is running; running: 'default'"
 
 
-def test_when_none_runs_it_says_so(cli: CommandLine) -> None:
+def test_status_without_a_local_ec2_is_an_error(cli: CommandLine) -> None:
     assert cli.complaint("local", "stop", status=3) == "no local EC2 named 'default' is running"
     assert cli.complaint("local", "logs", status=3) == "no local EC2 named 'default' is running"
     status = cli.run("local", "status")
@@ -242,7 +242,7 @@ def test_a_port_in_use_is_named(options: tuple[str, ...], cli: CommandLine) -> N
     assert "Address already in use; choose another" in complaint
 
 
-def test_without_qemu_it_says_what_to_install(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_qemu_names_the_package(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cli.home))
     complaint = cli.complaint("local", "start")
     assert complaint.startswith("qemu-system-x86_64")
@@ -256,7 +256,7 @@ def test_without_qemu_it_says_what_to_install(cli: CommandLine, monkeypatch: pyt
         ("click", f"the command line needs click: {install_extras('cli')}"),
     ],
 )
-def test_without_an_optional_package_it_says_what_to_install(
+def test_missing_optional_package_names_the_package(
     module: str, complaint: str, process: CommandLine, sitecustomize: Path
 ) -> None:
     sitecustomize.write_text(WITHOUT.format(module=module))
@@ -265,7 +265,7 @@ def test_without_an_optional_package_it_says_what_to_install(
 
 @pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="needs a /dev/kvm to find fault with")
 @needs_qemu
-def test_a_kvm_that_does_not_work_is_told_once(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_kvm_is_reported_once(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = cli.home / "bin"
     programs.mkdir()
     (programs / "qemu-system-x86_64").write_text("#!/bin/sh\necho 'failed to set MSR 0x10a' >&2\nexit 1\n")
@@ -303,7 +303,7 @@ def test_a_start_that_is_cut_off_leaves_nothing(
     assert list(paths.state_dir().iterdir()) == []
 
 
-def test_a_server_whose_starter_is_killed_before_it_is_told_ends_too(cli: CommandLine, sitecustomize: Path) -> None:
+def test_server_exits_if_its_starter_is_killed_early(cli: CommandLine, sitecustomize: Path) -> None:
     mark, go = cli.home / "halfway", cli.home / "go"
     os.mkfifo(go)
     sitecustomize.write_text(HALFWAY.format(mark=mark).replace("signal.pause()", f"open({str(go)!r}).read()"))
@@ -341,7 +341,7 @@ def test_a_lock_of_nobody_is_no_server(cli: CommandLine) -> None:
     assert cli.run(*SIMULATED).returncode == 0
 
 
-def test_a_disk_without_room_is_told(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     with small_disk(cli.home / "small", "64k") as disk:
         monkeypatch.setenv("XDG_STATE_HOME", str(disk))
         state = paths.state_dir()

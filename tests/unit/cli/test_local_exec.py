@@ -189,7 +189,7 @@ def test_command_goes_after_hyphens(process: CommandLine) -> None:
     assert "no command to run: write it after --" in done.stderr
 
 
-def test_without_a_local_ec2_it_says_so(process: CommandLine) -> None:
+def test_missing_local_ec2_is_an_error(process: CommandLine) -> None:
     complaint = process.complaint(*EXEC, "--name", "other", "--", "true", status=3)
     assert complaint == "no local EC2 named 'other' is running"
 

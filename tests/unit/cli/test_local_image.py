@@ -95,7 +95,7 @@ def test_build_of_a_mistyped_release_is_refused(cli: CommandLine) -> None:
     assert complaint == "unknown release 'bookwrm'; did you mean 'bookworm'?"
 
 
-def test_an_added_disk_is_told_to_programs_as_the_list_tells_it(cli: CommandLine, disk: Path) -> None:
+def test_add_and_list_print_the_same_json(cli: CommandLine, disk: Path) -> None:
     added = json.loads(cli.run("local", "image", "add", "--release", "noble", "--file", str(disk), "--json").stdout)
     assert added in json.loads(cli.run("local", "image", "list", "--json").stdout)
 
@@ -115,7 +115,7 @@ def test_an_image_for_arm64_is_built_and_exported_and_added(cli: CommandLine, mm
     assert (added["name"], added["architecture"], added["boot_mode"]) == ("mine", "arm64", "uefi")
 
 
-def test_a_built_image_is_told_to_programs_apart_from_how_it_was_built(cli: CommandLine, mmdebstrap: Path) -> None:
+def test_build_prints_json_apart_from_its_log(cli: CommandLine, mmdebstrap: Path) -> None:
     archive = cli.home / "root.tar"
     write_archive(archive, [*BOOT_FILES, *LOADER_FILES])
     mmdebstrap.write_text(f'#!/bin/sh\nfor word; do case "$word" in */root.tar) cp "{archive}" "$word";; esac; done\n')
@@ -204,9 +204,7 @@ def test_an_image_in_use_cannot_be_removed(cli: CommandLine, disk: Path) -> None
     assert cli.run("local", "image", "remove", image.image_id).returncode == 0
 
 
-def test_a_disk_without_room_is_told_before_anything_is_copied(
-    cli: CommandLine, disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_reported_before_copying(cli: CommandLine, disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk.write_bytes(disk.read_bytes()[:512] + os.urandom(2**20))
     with small_disk(cli.home / "small", "64k") as small:
         monkeypatch.setenv("XDG_DATA_HOME", str(small))
@@ -229,7 +227,7 @@ def test_on_a_full_disk_an_image_can_still_be_removed(
 
 
 @needs_debians_tools
-def test_no_room_to_build_is_told_before_anything_is_done(
+def test_full_disk_is_reported_before_building(
     cli: CommandLine, mmdebstrap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with small_disk(cli.home / "small", "1m") as small:
@@ -239,7 +237,7 @@ def test_no_room_to_build_is_told_before_anything_is_done(
         assert complaint.endswith(" MiB are needed")
 
 
-def test_without_mmdebstrap_it_says_what_to_install(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mmdebstrap_names_the_package(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(cli.home))
     complaint = cli.complaint("local", "image", "build")
     assert complaint.startswith("mmdebstrap, ")

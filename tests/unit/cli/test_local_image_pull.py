@@ -96,7 +96,7 @@ def test_the_settings_name_mirrors(cli: CommandLine, server: ImageServer, path: 
     )
 
 
-def test_a_full_disk_is_told_in_one_line(
+def test_full_disk_is_reported_in_one_line(
     cli: CommandLine, server: ImageServer, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files[path] = os.urandom(2**20)

@@ -94,6 +94,6 @@ def test_names_of_several_are_refused(cli: CommandLine, vpc_id: str) -> None:
     assert "several resources are named 'web': eni-" in cli.complaint("local", "reach", "web", "internet", "tcp/80")
 
 
-def test_user_networking_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_user_networking_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     _warn(ServerInfo(1, "http://127.0.0.1:1", "us-east-1", "a", "b", 22, "qemu", "tcg", ""))
     assert "Machines have user networking" in capsys.readouterr().err

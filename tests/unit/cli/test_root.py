@@ -82,7 +82,7 @@ def test_every_example_is_a_command_line_that_can_be_given(
             assert context.params
 
 
-def test_the_list_of_commands_says_what_each_does_in_a_whole_sentence() -> None:
+def test_command_list_has_a_complete_sentence_per_command() -> None:
     lines = root.get_help(click.Context(root, terminal_width=80)).splitlines()
     summaries = {line.split()[0]: line for line in lines[lines.index("Commands:") + 1 :]}
     assert list(summaries) == list(COMMANDS)
@@ -152,7 +152,7 @@ def imported_by(node: ast.stmt) -> set[str]:
     ],
     ids=" ".join,
 )
-def test_wrong_usage_ends_with_2_and_says_why(
+def test_wrong_usage_exits_with_2_and_a_reason(
     words: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(words, monkeypatch) == 2
@@ -184,11 +184,11 @@ def run(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
-def test_the_exit_status_says_what_kind_of_error_it_was(error: PycloudlibError, status: int) -> None:
+def test_exit_status_identifies_the_kind_of_error(error: PycloudlibError, status: int) -> None:
     assert status_of(error) == status
 
 
-def test_the_version_is_told(cli: CommandLine) -> None:
+def test_version_is_printed(cli: CommandLine) -> None:
     assert cli.run("--version").stdout.startswith("pycloudlib, version ")
 
 
@@ -211,7 +211,7 @@ def test_without_a_command_the_help_is_shown(
     ],
     ids=str,
 )
-def test_what_says_which_ec2_is_meant_is_found_in_a_command_line(words: list[str], found: list[str]) -> None:
+def test_endpoint_options_are_extracted_from_a_command_line(words: list[str], found: list[str]) -> None:
     assert options_among(words) == found
 
 

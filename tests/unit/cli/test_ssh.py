@@ -66,7 +66,7 @@ def test_a_machine_that_there_is_not_is_not_found(world: CliWorld) -> None:
     assert "no instance 'i-00000000000000000'" in world.cli.complaint("ssh", "--local", "i-00000000000000000", status=3)
 
 
-def test_without_openssh_it_says_what_to_install(world: CliWorld, machine: str) -> None:
+def test_missing_openssh_names_the_package(world: CliWorld, machine: str) -> None:
     environment = {**(world.cli.environment or {}), "PATH": str(world.cli.home)}
     complaint = QuickCommandLine(world.cli.home, environment).complaint("ssh", "--local", machine)
     assert complaint == "ssh is required to open a session, but not installed: apt-get install openssh-client"

@@ -68,7 +68,7 @@ def names(client: EC2Client) -> set[str]:
     return {pair["KeyName"] for pair in client.describe_key_pairs()["KeyPairs"]}
 
 
-def test_without_yes_it_only_lists_and_says_that_something_is_left(command: CommandLine, client: EC2Client) -> None:
+def test_sweep_without_yes_lists_and_exits_with_a_status(command: CommandLine, client: EC2Client) -> None:
     leave(client, "forgotten", age=3 * DAY)
     done = command.run("sweep", "--owner", SOMEBODY)
     assert done.returncode == 1
@@ -90,7 +90,7 @@ def test_with_yes_it_deletes_and_ends_with_nothing_left(command: CommandLine, cl
     assert names(client) == {"mine"}
 
 
-def test_what_was_found_and_what_became_of_it_is_told_as_json(command: CommandLine, client: EC2Client) -> None:
+def test_json_contains_orphans_and_their_outcomes(command: CommandLine, client: EC2Client) -> None:
     leave(client, "forgotten")
     done = command.run("sweep", "--owner", SOMEBODY, "--json")
     assert done.returncode == 1
@@ -121,7 +121,7 @@ def test_options_choose_what_is_deleted(command: CommandLine, client: EC2Client,
     assert names(client) == {"new"}
 
 
-def test_what_cannot_be_deleted_is_said_with_the_command_that_would(command: CommandLine, client: EC2Client) -> None:
+def test_undeletable_resource_is_reported_with_a_command(command: CommandLine, client: EC2Client) -> None:
     ownership = Ownership("run-1", SOMEBODY)
     specifications: Any = tag_specifications(["instance"], ownership.tags("x"))
     launched = client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1, TagSpecifications=specifications)
@@ -165,7 +165,7 @@ def test_the_settings_may_be_named(cli: CommandLine, settings: Path, client: EC2
     [["--older-than", "soon"], ["--older-than", "-1h"], ["--run", ""], ["--what"], ["--region", "nowhere", "--region"]],
     ids=str,
 )
-def test_wrong_usage_ends_with_2_and_says_why(command: CommandLine, options: list[str]) -> None:
+def test_wrong_usage_exits_with_2_and_a_reason(command: CommandLine, options: list[str]) -> None:
     done = command.run("sweep", *options)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Error: " in done.stderr

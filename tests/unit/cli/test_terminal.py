@@ -46,7 +46,7 @@ def test_progress_has_a_clock_and_leaves_one_line_for_each_step(world: CliWorld,
     assert "\x1b[?25l" not in shown
 
 
-def test_colours_are_left_out_when_told_so(world: CliWorld, variables: dict[str, str]) -> None:
+def test_no_color_disables_colors(world: CliWorld, variables: dict[str, str]) -> None:
     assert COLOURED.search(shown_by(world, variables, "doctor", "--local"))
     assert not COLOURED.search(shown_by(world, {**variables, "NO_COLOR": "1"}, "doctor", "--local"))
 

@@ -65,7 +65,7 @@ def test_what_is_written_can_be_read_again(cli: CommandLine, before: Path, after
         (["{before}", "--runs", "0"], "--runs"),
     ],
 )
-def test_wrong_usage_is_told_in_one_line(
+def test_wrong_usage_is_reported_in_one_line(
     cli: CommandLine, before: Path, tmp_path: Path, arguments: list[str], complaint: str
 ) -> None:
     empty = tmp_path / "empty.json"
@@ -94,7 +94,7 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
         yield guest
 
 
-def test_an_instance_that_runs_tells_of_its_own_boot(
+def test_running_instance_reports_its_boot(
     cli: CommandLine, guest: Guest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tmp_path / "pycloudlib.toml"

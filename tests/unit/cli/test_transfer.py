@@ -37,7 +37,7 @@ def test_a_directory_goes_in_and_comes_out(world: CliWorld, machine: str, tmp_pa
     assert (tree / "copy" / "below" / "file").read_text() == "text"
 
 
-def test_what_is_not_there_is_said_with_both_paths(world: CliWorld, machine: str, tmp_path: Path) -> None:
+def test_missing_file_error_names_both_paths(world: CliWorld, machine: str, tmp_path: Path) -> None:
     missing = tmp_path / "missing"
     complaint = world.cli.complaint("push", "--local", machine, str(missing), "/tmp/")
     assert complaint.startswith(f"cannot push {missing} to ")

@@ -127,7 +127,7 @@ def test_a_pipe_that_breaks_ends_it_and_leaves_nothing(command: CommandLine) -> 
         (["bookworm", "--boot-timeout", "0"], "--boot-timeout"),
     ],
 )
-def test_wrong_usage_is_told_in_one_line(command: CommandLine, arguments: list[str], complaint: str) -> None:
+def test_wrong_usage_is_reported_in_one_line(command: CommandLine, arguments: list[str], complaint: str) -> None:
     done = command.run("validate", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""

@@ -70,7 +70,7 @@ def test_tags_of_the_caller_are_added_to_the_librarys_own(ec2: EC2) -> None:
     assert instance.tags["Name"] == ec2.tag
 
 
-def test_the_root_volume_has_the_size_asked_for(ec2: EC2) -> None:
+def test_root_volume_has_the_requested_size(ec2: EC2) -> None:
     instance = ec2.launch(BOOKWORM_DAILY, wait=False, disk_size_gb=33)
     volume_id = described(ec2, instance.id)["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
     assert ec2.client.describe_volumes(VolumeIds=[volume_id])["Volumes"][0]["Size"] == 33
@@ -179,7 +179,7 @@ def test_an_unknown_image_is_named(ec2: EC2) -> None:
         ec2.launch("ami-0123456789abcdef0")
 
 
-def test_without_any_ssh_key_launch_says_how_to_make_one(ec2: EC2) -> None:
+def test_launch_without_an_ssh_key_explains_how_to_create_one(ec2: EC2) -> None:
     ec2._login_key.chosen = None
     with pytest.raises(UnsetSSHKeyError, match="ssh-keygen"):
         ec2.launch(BOOKWORM_DAILY)
@@ -202,7 +202,7 @@ def test_a_launch_that_fails_deletes_its_instance_and_gives_it_with_the_error(
     assert caught.value.instance.state is InstanceState.TERMINATED
 
 
-def test_a_launch_that_fails_keeps_its_instance_when_told_to(ec2_with_guest: EC2, guest: Guest) -> None:
+def test_keep_on_failure_keeps_the_instance(ec2_with_guest: EC2, guest: Guest) -> None:
     guest.program("cloud-init", CLOUD_INIT_FAILED)
     with pytest.raises(CloudInitError) as caught:
         ec2_with_guest.launch(BOOKWORM_DAILY, username=_me(), keep_on_failure=True)
@@ -210,7 +210,7 @@ def test_a_launch_that_fails_keeps_its_instance_when_told_to(ec2_with_guest: EC2
     assert caught.value.instance.execute("echo there") == "there"
 
 
-def test_a_launch_that_times_out_says_what_was_waited_for(ec2_with_guest: EC2, guest: Guest) -> None:
+def test_launch_timeout_reports_the_awaited_state(ec2_with_guest: EC2, guest: Guest) -> None:
     guest.sshd.stop()
     ec2_with_guest._instances._context = _with_boot_timeout(ec2_with_guest, 5)
     with pytest.raises(BootTimeoutError, match=r"waited 5 s .* sshd to answer.*refused") as caught:
@@ -253,7 +253,7 @@ def test_launching_many_that_fails_deletes_all_and_names_each(ec2_with_guest: EC
     assert {instance.state for instance in caught.value.fleet} == {InstanceState.TERMINATED}
 
 
-def test_launching_many_that_fails_keeps_all_when_told_to(ec2_with_guest: EC2, guest: Guest) -> None:
+def test_launch_many_with_keep_on_failure_keeps_all(ec2_with_guest: EC2, guest: Guest) -> None:
     guest.program("cloud-init", CLOUD_INIT_FAILED)
     with pytest.raises(FleetError) as caught:
         ec2_with_guest.launch_many(BOOKWORM_DAILY, 2, username=_me(), keep_on_failure=True)
@@ -324,7 +324,7 @@ def test_get_instance_works_without_an_ssh_key(ec2: EC2, connect, moto_url: str)
 
 
 @pytest.mark.parametrize("instance_id", ["i-0123456789abcdef0", "nonsense"])
-def test_get_instance_of_an_unknown_id_says_so(ec2: EC2, instance_id: str) -> None:
+def test_get_instance_of_an_unknown_id_raises(ec2: EC2, instance_id: str) -> None:
     with pytest.raises(InstanceNotFoundError, match=instance_id):
         ec2.get_instance(instance_id)
 
@@ -466,7 +466,7 @@ def test_an_endpoint_that_is_not_there_is_named(connect) -> None:
 @pytest.mark.parametrize(
     "page", ["<html><body>welcome</body></html>", "<html><body>not closed", "no page at all", ""], ids=str
 )
-def test_what_is_not_ec2_at_all_is_said_so(page: str, status: int, connect, script: ScriptedEC2) -> None:
+def test_endpoint_that_is_not_ec2_is_reported(page: str, status: int, connect, script: ScriptedEC2) -> None:
     script.say("DescribeKeyPairs", status, page)
     with pytest.raises(CloudError) as caught:
         connect(script.url).list_keys()
@@ -519,7 +519,7 @@ def test_an_image_with_its_host_keys_baked_in_is_reported(
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_whatever_ends_a_launch_tells_of_the_instance(keep: bool, ec2_with_guest: EC2, tmp_path: Path) -> None:
+def test_every_launch_error_describes_the_instance(keep: bool, ec2_with_guest: EC2, tmp_path: Path) -> None:
     key_pair = KeyPair.generate(tmp_path)
     ec2_with_guest.key_pair = key_pair
     key_pair.private_key_path.unlink()

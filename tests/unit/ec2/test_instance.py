@@ -50,7 +50,7 @@ def ready(ec2_with_guest: EC2) -> EC2Instance:
     return ec2_with_guest.launch(BOOKWORM_DAILY, username=getuser())
 
 
-def test_attributes_say_what_ec2_says(ec2: EC2, instance: EC2Instance) -> None:
+def test_attributes_match_the_description(ec2: EC2, instance: EC2Instance) -> None:
     (record,) = ec2.client.describe_instances(InstanceIds=[instance.id])["Reservations"][0]["Instances"]
     assert instance.ip == record["PublicIpAddress"]
     assert instance.private_ip == record["PrivateIpAddress"]
@@ -68,13 +68,13 @@ def test_refresh_asks_again(ec2: EC2, instance: EC2Instance) -> None:
     assert instance.tags["Name"] == "renamed"
 
 
-def test_state_is_asked_each_time(ec2: EC2, instance: EC2Instance) -> None:
+def test_state_is_queried_each_time(ec2: EC2, instance: EC2Instance) -> None:
     assert instance.state is InstanceState.RUNNING
     ec2.client.stop_instances(InstanceIds=[instance.id])
     assert instance.state is InstanceState.STOPPED
 
 
-def test_an_instance_without_any_address_is_an_error_that_says_so(connect, script: ScriptedEC2) -> None:
+def test_instance_without_an_address_raises(connect, script: ScriptedEC2) -> None:
     found = scripted_instance(connect, script, "running")
     found._status.seen = replace(found._status.seen, public_ip=None, private_ip=None)
     with pytest.raises(InstanceStateError, match="i-1: it has no address"):
@@ -406,7 +406,7 @@ def test_the_console_log_is_ec2s(instance: EC2Instance) -> None:
     assert instance.console_log().startswith("Linux version")
 
 
-def test_a_console_log_that_is_not_there_yet_is_an_error_that_says_so(connect, script: ScriptedEC2) -> None:
+def test_missing_console_log_raises(connect, script: ScriptedEC2) -> None:
     script.answer("GetConsoleOutput", "<instanceId>i-1</instanceId>")
     with pytest.raises(InstanceError, match="i-1 has no console log yet"):
         scripted_instance(connect, script, "running").console_log(timeout=0)
@@ -418,7 +418,7 @@ def test_waiting_for_a_console_log_bears_what_passes(connect, script: ScriptedEC
     assert scripted_instance(connect, script, "running").console_log(timeout=60) == "hello"
 
 
-def test_a_console_log_that_may_not_be_read_is_said_at_once(connect, script: ScriptedEC2) -> None:
+def test_forbidden_console_log_raises_immediately(connect, script: ScriptedEC2) -> None:
     script.refuse("GetConsoleOutput", "UnauthorizedOperation")
     with pytest.raises(PermissionDeniedError):
         scripted_instance(connect, script, "running").console_log(timeout=60)
@@ -444,7 +444,7 @@ def test_a_console_log_can_be_waited_for(connect, script: ScriptedEC2) -> None:
     assert scripted_instance(connect, script, "running").console_log() == "hello"
 
 
-def test_a_private_key_that_cannot_be_used_is_said_at_once(ready: EC2Instance, tmp_path) -> None:
+def test_unusable_private_key_raises_immediately(ready: EC2Instance, tmp_path) -> None:
     path = tmp_path / "no-key"
     path.write_text("nonsense")
     ready.key_pair = replace(ready.key_pair, private_key_path=path)

@@ -86,7 +86,7 @@ def test_a_key_that_ec2_does_not_take_is_named(scripted_client, script: Scripted
     assert ledger.ids(KIND) == []
 
 
-def test_an_upload_that_is_not_allowed_says_so(scripted_client, script: ScriptedEC2, ledger, tmp_path) -> None:
+def test_denied_key_upload_raises(scripted_client, script: ScriptedEC2, ledger, tmp_path) -> None:
     script.refuse("ImportKeyPair", "UnauthorizedOperation")
     key_pairs = KeyPairs(scripted_client, ledger=ledger, ownership=Ownership("run", "me@here"), prefix="test")
     with pytest.raises(PermissionDeniedError):
@@ -102,7 +102,7 @@ def test_keys_are_compared_without_their_comments(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key_type", ["ed25519", "rsa"])
-def test_without_the_key_itself_the_fingerprint_tells(key_type: str, tmp_path: Path) -> None:
+def test_is_same_key_compares_fingerprints_without_a_public_key(key_type: str, tmp_path: Path) -> None:
     path = make_key(tmp_path / "key", key_type)
     text = path.with_suffix(".pub").read_text()
     shown = _ec2s_fingerprint(path, key_type)

@@ -8,7 +8,7 @@ from support.scripted_ec2 import ScriptedEC2
 ID = "vol-0123456789abcdef0"
 
 
-def test_what_there_is_not_cannot_be_tagged_and_is_asked_for_once(connect, script: ScriptedEC2) -> None:
+def test_tagging_a_missing_resource_fails_without_retries(connect, script: ScriptedEC2) -> None:
     script.refuse("CreateTags", "InvalidVolume.NotFound", f"The volume '{ID}' does not exist.")
     with pytest.raises(ResourceNotFoundError, match=ID):
         connect(script.url).tag_resources(ID, {"team": "blue"})

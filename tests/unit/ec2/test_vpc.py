@@ -97,7 +97,7 @@ def test_instances_that_do_not_end_in_time_keep_their_network(scope: RegionConte
     assert empty.count("DeleteVpc") == 0
 
 
-def test_everything_is_tried_and_everything_that_fails_is_told(scope: RegionContext, script: ScriptedEC2) -> None:
+def test_removal_attempts_every_part_and_returns_every_error(scope: RegionContext, script: ScriptedEC2) -> None:
     script.answer("DescribeInstances", instances_xml())
     script.answer("DescribeNetworkInterfaces", "<networkInterfaceSet/>")
     script.refuse("DescribeInternetGateways", "UnauthorizedOperation")
@@ -164,7 +164,7 @@ def test_local_zones_and_zones_out_of_service_are_left_out(scope: RegionContext,
     assert VPCs(scope).zones() == ["r-1a", "r-1b"]
 
 
-def test_a_failure_to_tell_the_vpcs_is_no_missing_vpc(scope: RegionContext, script: ScriptedEC2) -> None:
+def test_failed_vpc_lookup_is_not_a_missing_vpc(scope: RegionContext, script: ScriptedEC2) -> None:
     script.refuse("DescribeVpcs", "UnauthorizedOperation")
     with pytest.raises(CloudError, match="DescribeVpcs"):
         VPCs(scope).get_or_create(DRAFT, Deadline.after(60))

@@ -125,7 +125,7 @@ def test_a_port_in_use_is_an_error_that_names_it() -> None:
     assert not local.directory.exists()
 
 
-def test_without_qemu_it_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_qemu_error_names_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     local = LocalEC2(driver="qemu")
     with pytest.raises(MissingPrerequisiteError, match=r"qemu-system-x86_64.* apt-get install -y .*qemu-system-x86"):
@@ -138,7 +138,7 @@ def test_an_unknown_option_is_refused_with_the_known_ones() -> None:
         LocalEC2(memory=1)
 
 
-def test_asked_for_its_endpoint_before_it_runs_it_says_so() -> None:
+def test_endpoint_before_start_is_an_error() -> None:
     with pytest.raises(LocalEC2Error, match="is not running"):
         _ = LocalEC2().endpoint_url
 

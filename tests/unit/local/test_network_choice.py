@@ -60,7 +60,7 @@ def test_user_networking_is_the_default_elsewhere(nothing_installed: None) -> No
         _choose_network(ServerOptions(network="namespaces"))
 
 
-def test_user_networking_can_be_asked_for() -> None:
+def test_user_networking_can_be_requested() -> None:
     assert _choose_network(ServerOptions(network="user")) == NetworkChoice("user", "as requested")
 
 
@@ -98,7 +98,7 @@ def files_of(name: str) -> list[Path]:
         ("nft", "cannot apply an nftables ruleset: ", "apt-get install -y nftables"),
     ],
 )
-def test_start_status_and_doctor_say_what_is_missing(
+def test_start_status_and_doctor_report_missing_programs(
     part: str, reason: str, remedy: str, tmp_path: Path, namespaces_work: None
 ) -> None:
     cli = CommandLine(tmp_path, home_environment(tmp_path))

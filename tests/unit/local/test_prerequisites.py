@@ -46,7 +46,7 @@ def test_a_missing_program_is_named_with_its_purpose_and_package() -> None:
     assert str(caught.value).endswith("apt-get install -y qemu-utils")
 
 
-def test_all_that_is_missing_is_told_at_once(bin_dir: Path) -> None:
+def test_all_missing_programs_are_reported_together(bin_dir: Path) -> None:
     program(bin_dir / "mmdebstrap")
     with pytest.raises(MissingPrerequisiteError) as caught:
         prerequisites.require_all(["mmdebstrap", "mke2fs", "debugfs", "socat"], "to build an image")
@@ -82,7 +82,7 @@ def test_another_release_of_moto_is_refused_naming_both(monkeypatch: pytest.Monk
     )
 
 
-def test_missing_moto_is_told_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_moto_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
 

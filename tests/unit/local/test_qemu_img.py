@@ -53,7 +53,7 @@ def test_a_raw_disk_with_a_file_system_is_a_disk(tmp_path: Path) -> None:
     assert qemu_img.inspect(ext4_disk(tmp_path / "disk")).format == "raw"
 
 
-def test_a_qcow2_disk_is_told_by_its_content_not_by_its_name(tmp_path: Path) -> None:
+def test_qcow2_is_detected_by_content(tmp_path: Path) -> None:
     assert qemu_img.inspect(qcow2_disk(tmp_path / "disk.raw")) == qemu_img.DiskInfo("qcow2", 64 * MIB, None)
 
 
@@ -138,7 +138,7 @@ def test_an_overlay_in_a_missing_directory_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_volume_is_as_big_as_asked_and_takes_no_room(tmp_path: Path) -> None:
+def test_volume_has_the_requested_size_and_is_sparse(tmp_path: Path) -> None:
     qemu_img.create_volume(tmp_path / "volume", 8)
     assert qemu_img.inspect(tmp_path / "volume").virtual_size == 8 * qemu_img.GIB
     assert qemu_img.used_bytes(tmp_path / "volume") < MIB
@@ -165,13 +165,13 @@ def test_a_copy_has_the_same_content_and_keeps_holes(tmp_path: Path) -> None:
     assert qemu_img.used_bytes(tmp_path / "copy") < MIB
 
 
-def test_a_full_disk_is_told_in_one_line(tmp_path: Path) -> None:
+def test_full_disk_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(LocalEC2Error, match="no space left on the disk") as caught:
         qemu_img.copy(raw_disk(tmp_path / "original"), Path("/dev/full"))
     assert "\n" not in str(caught.value)
 
 
-def test_free_room_is_told_for_a_directory_that_is_not_there_yet(tmp_path: Path) -> None:
+def test_free_bytes_accepts_a_missing_directory(tmp_path: Path) -> None:
     assert qemu_img.free_bytes(tmp_path / "not" / "yet") > 0
 
 
@@ -195,7 +195,7 @@ def export(source: Path, destination: Path) -> str:
     return ""
 
 
-def test_one_of_several_exports_to_one_file_succeeds_and_the_others_say_why(tmp_path: Path) -> None:
+def test_concurrent_exports_to_one_file_succeed_once(tmp_path: Path) -> None:
     disk, destination = raw_disk(tmp_path / "disk"), tmp_path / "exports" / "copy.qcow2"
     destination.parent.mkdir()
     with ThreadPoolExecutor(8) as pool:

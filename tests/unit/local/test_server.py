@@ -28,9 +28,7 @@ AVAILABLE = os.cpu_count() or 1
         (AVAILABLE + 1, "kvm", AVAILABLE),
     ],
 )
-def test_no_machine_has_more_cpus_than_there_are_and_one_under_emulation_unless_told(
-    wanted: int, accelerator: str, limit: int
-) -> None:
+def test_cpu_limit_defaults_to_host_cpus_or_one_under_emulation(wanted: int, accelerator: str, limit: int) -> None:
     assert cpu_limit(wanted, Accelerator(accelerator, "")) == limit
 
 

@@ -51,7 +51,7 @@ def test_each_fixture_lives_as_long_as_its_scope_and_nothing_is_left(pytester: p
     pytester.runpytest_inprocess("-q").assert_outcomes(passed=7)
 
 
-def test_markers_say_what_an_instance_is_launched_with(pytester: pytest.Pytester, ec2: Cloud) -> None:
+def test_markers_set_launch_arguments(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makepyfile(
         """
         import base64
@@ -118,7 +118,7 @@ def test_fixtures_take_parameters(pytester: pytest.Pytester, ec2: Cloud) -> None
     pytester.runpytest_inprocess("-q").assert_outcomes(passed=5)
 
 
-def test_the_suite_may_say_defaults_and_override_the_cloud(pytester: pytest.Pytester, ec2: Cloud) -> None:
+def test_suite_can_set_defaults_and_override_the_cloud(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makeconftest(
         """
         import pytest

@@ -133,13 +133,13 @@ def test_session_of_another_program_is_not_started_anew(pytester: pytest.Pyteste
     result.stderr.fnmatch_lines(["ERROR: --cloud-local-inside starts pytest anew, *from the command line"])
 
 
-def test_without_a_local_ec2_the_configuration_file_may_say_so(pytester: pytest.Pytester) -> None:
+def test_configuration_file_may_request_namespaces_without_a_local_ec2(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncloud_local_inside = true\ncloud_local_network = namespaces")
     pytester.makepyfile("def test_it(): pass")
     pytester.runpytest_inprocess("-q").assert_outcomes(passed=1)
 
 
-def test_where_a_program_is_missing_it_says_so(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_program_is_reported(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(pytester.mkdir("empty")))
     result = pytester.runpytest_subprocess(*INSIDE)
     assert result.ret == pytest.ExitCode.USAGE_ERROR

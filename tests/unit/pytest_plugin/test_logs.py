@@ -49,7 +49,7 @@ def test_a_failure_leaves_the_logs_of_the_instance_and_names_their_place(pyteste
     assert "c2VjcmV0LW9mLW1pbm" not in "".join(logs.values())
 
 
-def test_logs_are_collected_when_told_to(pytester: pytest.Pytester, ec2: Cloud) -> None:
+def test_logs_are_collected_on_request(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makepyfile(
         """
         def test_good(instance): pass
@@ -126,7 +126,7 @@ def test_the_instances_of_a_test_are_those_that_it_uses(pytester: pytest.Pyteste
     assert len(collected) == len(set(collected)) == 3
 
 
-def test_junit_tells_which_instance_it_was(pytester: pytest.Pytester, ec2: Cloud) -> None:
+def test_junit_names_the_instance(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makepyfile("def test_it(instance): pass\ndef test_other(instance): assert False\ndef test_none(): pass")
     pytester.runpytest_inprocess("-q", "--junitxml=junit.xml", "-o", "junit_family=xunit1")
     cases = ElementTree.parse(pytester.path / "junit.xml").iter("testcase")

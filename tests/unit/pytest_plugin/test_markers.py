@@ -42,7 +42,7 @@ IN_A_CLASS = """
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "workers"])
-def test_each_wrong_marker_is_told_with_its_test(workers: tuple[str, ...], pytester: pytest.Pytester) -> None:
+def test_invalid_marker_is_reported_with_its_test(workers: tuple[str, ...], pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_it=WRONG, test_other=IN_A_CLASS)
     result = run(pytester, *workers)
     result.assert_outcomes(errors=2)

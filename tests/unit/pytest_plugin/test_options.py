@@ -66,9 +66,7 @@ def test_without_any_everything_has_a_default(pytester: pytest.Pytester) -> None
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_each_can_be_said_in_three_places(
-    name: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_option_has_three_sources(name: str, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     said, meant = VALUES[name]
     option = next(one for one in OPTIONS if one.name == name)
     expected = pytester.path / said if meant is None else meant
@@ -108,7 +106,7 @@ def test_a_path_in_the_file_begins_where_the_file_is(
     assert (options.config, options.logs_dir) == (pytester.path / "cloud.toml", below / "logs")
 
 
-def test_everything_that_is_wrong_is_told_at_once(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_options_are_reported_together(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeini("[pytest]\ncloud_ttl = soon\ncloud_keep = perhaps")
     monkeypatch.setenv("PYCLOUDLIB_REQUIRED", "perhaps")
     result = pytester.runpytest_inprocess("--cloud-tag=No Tag", "--cloud-host-keys=any", "--cloud-region=a b")
@@ -131,7 +129,7 @@ def test_ports_are_numbers_between_commas(pytester: pytest.Pytester, said: str) 
         read_options(pytester.parseconfig(f"--cloud-local-host-ports={said}"))
 
 
-def test_a_value_that_pytest_refuses_is_told_like_the_others(pytester: pytest.Pytester) -> None:
+def test_value_rejected_by_pytest_is_reported_like_the_others(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ncloud_local = maybe\ncloud_ttl = soon\ncloud_logs_dir = ~nobody-at-all/logs")
     result = pytester.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -154,7 +152,7 @@ def test_a_value_that_pytest_refuses_is_told_like_the_others(pytester: pytest.Py
         ("tool.pytest", "cloud_ttl = 90", "*expects a string, got int: 90; must be a string"),
     ],
 )
-def test_values_of_the_wrong_type_are_told(pytester: pytest.Pytester, header: str, said: str, told: str) -> None:
+def test_values_of_the_wrong_type_are_reported(pytester: pytest.Pytester, header: str, said: str, told: str) -> None:
     if header == "tool.pytest" and pytest.version_tuple < (9,):
         pytest.skip("read by pytest 9 and later")
     pytester.makepyprojecttoml(f"[{header}]\n{said}\n")

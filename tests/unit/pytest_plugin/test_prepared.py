@@ -34,7 +34,7 @@ def test_it_is_prepared_once_for_all_workers_and_deleted_in_the_end(pytester: py
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
-def test_a_preparation_that_fails_is_tried_once_and_told_to_all(
+def test_failed_preparation_is_attempted_once_and_reported_to_all(
     workers: tuple[str, ...], pytester: pytest.Pytester, ec2: Cloud
 ) -> None:
     pytester.makeconftest(f"{CONFTEST}\n        raise RuntimeError('the mirror is down')\n")

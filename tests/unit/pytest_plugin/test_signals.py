@@ -73,7 +73,7 @@ def test_ctrl_c_at_a_terminal_reaches_the_workers_too(pytester: pytest.Pytester,
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1", "--testrunuid", "given-up")], ids=["alone", "workers"])
-def test_the_second_signal_ends_at_once_and_says_how_to_sweep(
+def test_second_signal_exits_immediately_and_names_the_sweep_command(
     workers: tuple[str, ...], pytester: pytest.Pytester, undying: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYCLOUDLIB_CONFIG", str(undying.settings))

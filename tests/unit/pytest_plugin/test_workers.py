@@ -58,7 +58,7 @@ def test_workers_that_do_not_use_the_cloud_are_not_swept(pytester: pytest.Pytest
     assert result.ret == 0
 
 
-def test_what_cannot_be_swept_is_told_and_fails_the_run(pytester: pytest.Pytester, ec2: Cloud) -> None:
+def test_unswept_resources_are_reported_and_fail_the_run(pytester: pytest.Pytester, ec2: Cloud) -> None:
     pytester.makeconftest(
         """
         def pytest_sessionfinish(session):
@@ -86,7 +86,7 @@ def remote_node(run_id: str) -> Any:
     return SimpleNamespace(workerinput={"testrunuid": run_id}, gateway=gateway)
 
 
-def test_a_worker_on_another_computer_is_told_that_the_local_ec2_is_out_of_reach(pytester: pytest.Pytester) -> None:
+def test_worker_on_another_host_reports_an_unreachable_local_ec2(pytester: pytest.Pytester) -> None:
     run = Run(read_options(pytester.parseconfig("--cloud-local")))
     node = remote_node("far")
     Controller(run).pytest_configure_node(node)

@@ -79,7 +79,7 @@ def test_a_command_ended_by_a_signal_has_128_plus_its_number(connection: Connect
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="an sshd that is not root's cannot hand terminals over")
-def test_a_terminal_is_given_when_asked_for(connection: Connection) -> None:
+def test_get_pty_allocates_a_terminal(connection: Connection) -> None:
     assert run(connection, "test -t 1", get_pty=True).ok
     assert run(connection, "test -t 1").failed
 

@@ -223,7 +223,7 @@ def test_paramiko_logs_nothing_when_its_level_is_raised(
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_paramiko_logs_what_is_asked_for(
+def test_paramiko_logs_at_the_configured_level(
     target: Target,
     caplog: pytest.LogCaptureFixture,
     paramiko_loggers: tuple[logging.Logger, logging.Logger],
@@ -240,7 +240,7 @@ def test_a_refused_connection_names_address_and_reason(own_sshd: Sshd, target: T
         connect(replace(target, host=own_sshd.host, port=own_sshd.port))
 
 
-def test_an_unanswered_connection_says_how_long_it_waited(target: Target) -> None:
+def test_connection_timeout_contains_its_duration(target: Target) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         host, port = listener.getsockname()[:2]
         # Its queue is full after these, so that the kernel lets further ones wait.
@@ -371,7 +371,7 @@ def test_a_key_that_cannot_be_used_is_refused_before_connecting(
     assert "\n" not in str(raised.value)
 
 
-def test_the_host_key_is_checked_before_anything_is_said_about_the_user(own_sshd: Sshd, tmp_path: Path) -> None:
+def test_host_key_is_verified_before_authentication(own_sshd: Sshd, tmp_path: Path) -> None:
     host_keys = HostKeys("console")
     host_keys.learn([make_key(tmp_path / "other", "ed25519").with_suffix(".pub").read_text()])
     target = Target(own_sshd.host, "somebody-else", own_sshd.private_key_path, port=own_sshd.port)
@@ -382,7 +382,7 @@ def test_the_host_key_is_checked_before_anything_is_said_about_the_user(own_sshd
     assert "somebody-else" not in own_sshd.log
 
 
-def test_the_type_of_key_that_is_known_is_the_one_that_is_asked_for(tmp_path: Path) -> None:
+def test_known_host_key_type_is_preferred(tmp_path: Path) -> None:
     with Sshd(tmp_path / "sshd", host_key_types=("ed25519", "ecdsa", "rsa")) as own:
         target = Target(own.host, own.username, own.private_key_path, port=own.port)
         for known in own.host_keys:
@@ -433,7 +433,7 @@ def test_many_threads_open_a_lost_connection_once(own_sshd: Sshd, own_connection
     assert own_sshd.log.count("Accepted publickey") == 2
 
 
-def test_a_host_that_refuses_sessions_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rejected_session_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "REFUSAL_TIMEOUT", 0.1)
     with Sshd(tmp_path / "sshd", options=["MaxSessions 0"]) as own:
         target = Target(own.host, own.username, own.private_key_path, port=own.port)

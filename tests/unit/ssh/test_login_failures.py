@@ -78,9 +78,7 @@ class ClosingServer(paramiko.ServerInterface):
         return int(paramiko.AUTH_FAILED)
 
 
-def test_what_pam_says_before_the_host_hangs_up_is_in_the_error(
-    listener: socket.socket, key: Path, tmp_path: Path
-) -> None:
+def test_pam_message_before_the_disconnect_is_in_the_error(listener: socket.socket, key: Path, tmp_path: Path) -> None:
     host_key = paramiko.Ed25519Key.from_private_key_file(str(make_key(tmp_path / "host", "ed25519")))
 
     def serve() -> None:

@@ -222,7 +222,7 @@ def test_what_cannot_be_copied_is_named_with_both_paths_and_leaves_nothing(
     assert Path("/dev/null").is_char_device()
 
 
-def test_errors_say_on_which_side_they_are(connection: Connection, local: Path, remote: Path) -> None:
+def test_transfer_errors_name_the_side(connection: Connection, local: Path, remote: Path) -> None:
     with pytest.raises(TransferError, match=r"\(here, "):
         push(connection, local, str(remote))
     with pytest.raises(TransferError, match=r"\(on the host\)"):

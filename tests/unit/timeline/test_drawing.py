@@ -42,7 +42,7 @@ def test_each_boot_is_a_bar_of_its_stages_to_scale() -> None:
     assert second / first == pytest.approx(1.5, rel=0.01)
 
 
-def test_a_slower_image_is_told_in_words_and_not_by_colour_alone() -> None:
+def test_slower_image_is_labeled_with_text_and_color() -> None:
     said = texts(picture(overview([boot("before", 1), boot("after", 2, 1.5), boot("better", 3, 0.75)])))
     assert "24.0 s" in said
     assert "36.0 s" in said
@@ -52,12 +52,12 @@ def test_a_slower_image_is_told_in_words_and_not_by_colour_alone() -> None:
         assert meaning in said
 
 
-def test_the_description_tells_what_is_seen() -> None:
+def test_description_matches_the_picture() -> None:
     description = picture(overview([boot("before", 1)])).findtext(f"{SVG}desc")
     assert description == "before, i-00000000000000001: 24.0 s"
 
 
-def test_the_spread_has_a_dot_for_each_boot_and_tells_the_median() -> None:
+def test_spread_has_a_dot_per_boot_and_the_median() -> None:
     boots = [boot("before", 1), boot("before", 2, 1.5), boot("before", 3, 1.25), boot("after", 4, 2)]
     root = picture(spread(boots))
     assert len(list(root.iter(f"{SVG}circle"))) == len(boots)

@@ -106,7 +106,7 @@ def test_cloud_inits_stages_are_those_of_the_latest_boot() -> None:
     ]
 
 
-def test_a_guest_without_cloud_init_or_systemd_tells_less() -> None:
+def test_guest_without_cloud_init_or_systemd_has_fewer_spans() -> None:
     found = record(
         answers(
             cloud_init=ProbeResult("sh: 1: cloud-init: not found", 127),
@@ -118,7 +118,7 @@ def test_a_guest_without_cloud_init_or_systemd_tells_less() -> None:
     assert "userspace" not in found.reached
 
 
-def test_a_guest_that_does_not_tell_the_time_tells_nothing() -> None:
+def test_guest_without_a_clock_has_no_record() -> None:
     silent = answers(clock=ProbeResult("date: not found", 127))
     assert boot_record(silent, Seen(REQUESTED), label="", image_id="", instance_id="") is None
     assert boot_by_itself(silent, label="", image_id="", instance_id="") is None

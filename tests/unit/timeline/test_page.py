@@ -42,6 +42,6 @@ def test_it_stands_alone() -> None:
     assert "link" not in found.tags
 
 
-def test_what_a_machine_says_is_no_markup() -> None:
+def test_guest_output_is_escaped() -> None:
     found = Page(page([boot("<script>alert(1)</script>")]))
     assert "script" not in found.tags

@@ -16,7 +16,7 @@ def test_boots_are_grouped_by_image_in_the_order_of_their_first() -> None:
     assert not has_spread(boots[:2])
 
 
-def test_a_difference_tells_seconds_and_share() -> None:
+def test_difference_has_seconds_and_percentage() -> None:
     assert difference(30.0, 24.0) == "+6.0 s (+25 %)"
     assert difference(18.0, 24.0) == "-6.0 s (-25 %)"
     assert difference(2.0, 0.0) == "+2.0 s"

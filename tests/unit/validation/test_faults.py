@@ -247,13 +247,13 @@ def test_a_fault_is_caught_by_its_check_and_by_no_other(name: str) -> None:
     assert list(failures(broken(good_facts()))) == [check]
 
 
-def test_an_ipv6_address_that_is_missing_is_told() -> None:
+def test_missing_ipv6_address_is_reported() -> None:
     facts = good_facts()
     broken = replace(facts, launch=replace(facts.launch, ipv6_addresses=("2001:db8::7",)))
     assert list(failures(broken)) == ["network::ipv6_is_up"]
 
 
-def test_metadata_of_version_1_that_are_needed_are_told() -> None:
+def test_required_imdsv1_is_reported() -> None:
     """Without version 1, cloud-init finds no data source: both are true, and both are told."""
     broken = all_of(network(v1=[401, ""]), result(datasource="DataSourceNone"))(good_facts())
     assert list(failures(broken)) == ["cloud_init::data_source_is_ec2", "metadata::version_1_is_not_needed"]
@@ -325,7 +325,7 @@ def test_root_is_let_in_where_root_is_the_login_user() -> None:
 
 
 @pytest.mark.parametrize("check", [pytest.param(check, id=check.name) for check in all_checks()])
-def test_every_check_tells_why_and_what_to_do(check: Check) -> None:
+def test_every_check_has_a_reason_and_a_remedy(check: Check) -> None:
     assert len(check.advice.reason) > 20
     assert len(check.advice.remedy) > 20
     assert check.test.__doc__

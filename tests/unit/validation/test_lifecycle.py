@@ -83,14 +83,14 @@ def test_each_step_has_its_check(broken: Lived, check: str) -> None:
 
 
 @pytest.mark.parametrize("same", ["machine_id", "host_public_keys", "hostname", "user_data_runs"])
-def test_an_image_that_boots_as_the_same_machine_is_told(same: str) -> None:
+def test_image_that_boots_as_the_same_machine_is_reported(same: str) -> None:
     life = lived()
     assert life.copy is not None
     broken = replace(life, copy=told(life.copy, **{same: life.facts.text(same)}))
     assert failures(broken) == ["an_image_of_it_boots_as_a_first_boot"]
 
 
-def test_an_image_that_does_not_boot_is_told() -> None:
+def test_image_that_does_not_boot_is_reported() -> None:
     life = lived()
     assert life.copy is not None
     broken = replace(life, copy=replace(life.copy, boot_error="it cannot become ready"))

@@ -66,7 +66,7 @@ def test_a_good_image_passes_every_check(run: Runner) -> None:
     assert "launched" in done.stdout
 
 
-def test_a_failure_tells_what_was_found_why_it_matters_and_what_to_do(run: Runner) -> None:
+def test_failure_reports_finding_reason_and_remedy(run: Runner) -> None:
     done = run(told(good_facts(), histories="/root/.bash_history"))
     assert done.returncode == 1
     assert "test_no_shell_history_is_left FAILED" in done.stdout
@@ -79,7 +79,7 @@ def test_a_failure_tells_what_was_found_why_it_matters_and_what_to_do(run: Runne
     assert lines[at + 4].startswith("====")
 
 
-def test_a_failure_is_told_once_in_ci_too(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_is_reported_once_in_ci(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     done = run(told(good_facts(), histories="/root/.bash_history"), keywords="history")
     assert done.returncode == 1
@@ -139,9 +139,7 @@ def test_a_check_that_does_not_import_is_named_in_one_line_and_launches_nothing(
     assert "launched" not in done.stdout
 
 
-def test_the_users_own_settings_for_pytest_have_no_say(
-    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pytest_settings_of_the_user_are_ignored(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     (tmp_path / "conftest.py").write_text("raise RuntimeError('not mine')\n")
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option-either")

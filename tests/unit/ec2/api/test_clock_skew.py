@@ -29,7 +29,7 @@ def noon() -> datetime:
         ("AuthFailure", "Request has expired"),
     ],
 )
-def test_what_aws_says_of_the_clock_is_passed_on(code: str, reason: str, scripted_client, script: ScriptedEC2) -> None:
+def test_clock_error_of_aws_is_passed_on(code: str, reason: str, scripted_client, script: ScriptedEC2) -> None:
     script.refuse("DescribeVpcs", code, reason)
     told = r"; set this computer's clock: it says 20\S+Z, and EC2's says 20\S+Z$"
     with pytest.raises(CredentialsError, match=told), translated():
@@ -38,7 +38,7 @@ def test_what_aws_says_of_the_clock_is_passed_on(code: str, reason: str, scripte
 
 @pytest.mark.parametrize("offset", [-600.0, 600.0])
 @pytest.mark.parametrize(("code", "reason"), [("AuthFailure", NOT_VALID), ("SignatureDoesNotMatch", NO_MATCH)])
-def test_a_clock_that_is_off_is_told_before_the_keys(
+def test_clock_skew_is_reported_before_wrong_keys(
     offset: float, code: str, reason: str, scripted_client, script: ScriptedEC2
 ) -> None:
     script.clock_offset = offset
@@ -48,13 +48,13 @@ def test_a_clock_that_is_off_is_told_before_the_keys(
     assert CHECK_KEYS not in str(caught.value)
 
 
-def test_a_clock_that_is_right_is_not_told(scripted_client, script: ScriptedEC2) -> None:
+def test_correct_clock_is_not_mentioned(scripted_client, script: ScriptedEC2) -> None:
     script.refuse("DescribeVpcs", "AuthFailure", NOT_VALID)
     with pytest.raises(CredentialsError, match=f"; {CHECK_KEYS}$"), translated():
         scripted_client.describe_vpcs()
 
 
-def test_both_times_are_told() -> None:
+def test_error_contains_both_times() -> None:
     headers = {"date": "Sun, 29 Nov 2026 12:15:30 GMT"}
     assert remedy_of_refused_credentials("RequestExpired", "because", headers, noon) == (
         "set this computer's clock: it says 2026-11-29T12:00:00Z, and EC2's says 2026-11-29T12:15:30Z"
@@ -62,7 +62,7 @@ def test_both_times_are_told() -> None:
 
 
 @pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}])
-def test_without_the_servers_time_both_causes_are_told(headers: dict[str, str]) -> None:
+def test_without_server_time_the_error_names_both_causes(headers: dict[str, str]) -> None:
     told = remedy_of_refused_credentials("AuthFailure", NOT_VALID, headers, noon)
     assert told == f"{CHECK_KEYS}; and this computer's clock: it says 2026-11-29T12:00:00Z"
     assert remedy_of_refused_credentials("InvalidClientTokenId", "because", headers, noon) == CHECK_KEYS

@@ -56,7 +56,7 @@ def test_any_other_refusal_stands(scripted_client, script: ScriptedEC2, code: st
     assert script.count("DescribeImages") == 1
 
 
-def test_a_refusal_of_what_was_not_asked_for_stands(scripted_client, script: ScriptedEC2) -> None:
+def test_rejection_of_an_unsent_parameter_is_raised(scripted_client, script: ScriptedEC2) -> None:
     script.refuse("DescribeImages", "UnknownParameter", "IncludeDeprecated")
     with pytest.raises(ClientError):
         scripted_client.describe_images()

@@ -24,7 +24,7 @@ def delete(scripted_client) -> Callable[[], object]:
     return lambda: scripted_client.delete_security_group(GroupId=GROUP)
 
 
-def test_what_ec2_does_not_know_yet_is_asked_for_again(delete: Callable[[], object], script: ScriptedEC2) -> None:
+def test_not_found_is_retried_until_consistent(delete: Callable[[], object], script: ScriptedEC2) -> None:
     script.refuse("DeleteSecurityGroup", "InvalidGroup.NotFound", f"'{GROUP}' does not exist")
     script.answer("DeleteSecurityGroup", "<return>true</return>")
     call_until_consistent(delete, what="delete it")

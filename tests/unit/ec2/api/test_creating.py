@@ -146,7 +146,7 @@ def test_several_resources_are_waited_for_until_all_show(monkeypatch: pytest.Mon
     assert [record["Id"] for record in create_several(Ledger(), creation)] == ["thing-0", "thing-1"]
 
 
-def test_as_long_as_ec2_does_not_tell_the_clean_up_does_not_call_it_done() -> None:
+def test_cleanup_is_incomplete_while_lookups_fail() -> None:
     ledger = Ledger()
     account = Account(KeyboardInterrupt(), acts=True)
     with pytest.raises(KeyboardInterrupt):

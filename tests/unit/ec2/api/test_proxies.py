@@ -94,7 +94,9 @@ def test_a_proxy_that_is_not_there_is_named_with_its_variable(
 
 
 @pytest.mark.parametrize("status", [403, 502])
-def test_a_page_of_a_proxy_is_told_as_such(status: int, script: ScriptedEC2, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_error_page_is_reported_as_such(
+    status: int, script: ScriptedEC2, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", script.url)
     script.say("DescribeVpcs", status, "<html><body><p>Blocked by policy</body></html>")
     with pytest.raises(CloudError, match="check endpoint_url, or the proxy in HTTP_PROXY"), translated():

@@ -85,7 +85,7 @@ def test_what_is_never_seen_is_given_up_after_a_while(clock: FakeClock) -> None:
     assert clock.time < 2 * NOT_YET_VISIBLE
 
 
-def test_waiting_ends_in_the_state_and_tells_every_look(clock: FakeClock) -> None:
+def test_wait_returns_in_the_state_and_reports_each_description(clock: FakeClock) -> None:
     looks: list[str] = []
     known = records(Server("new", "half", "ready"), clock)
     found = known.wait_for(
@@ -116,12 +116,12 @@ def test_a_hopeless_state_ends_the_waiting_with_its_reason(clock: FakeClock) -> 
         known.wait_for("thing-1", "ready", hopeless={"error"}, deadline=Deadline.after(3600, clock))
 
 
-def test_a_wait_that_takes_too_long_tells_the_last_state(clock: FakeClock) -> None:
+def test_timeout_contains_the_last_state(clock: FakeClock) -> None:
     with pytest.raises(PycloudlibTimeoutError, match=r"waited 10 s for thing-1 to be ready; last seen: new"):
         records(Server("new"), clock).wait_for("thing-1", "ready", hopeless=(), deadline=Deadline.after(10, clock))
 
 
-def test_deleting_what_is_gone_is_fine_and_says_so(clock: FakeClock) -> None:
+def test_deleting_a_missing_resource_returns_false(clock: FakeClock) -> None:
     def call() -> None:
         raise missing()
 

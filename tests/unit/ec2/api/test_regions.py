@@ -37,7 +37,7 @@ def test_who_may_not_list_the_regions_is_believed(scripted_client, script: Scrip
     require_region(scripted_client, "eu-west-1")
 
 
-def test_any_other_failure_is_told(scripted_client, script: ScriptedEC2) -> None:
+def test_other_failures_are_raised(scripted_client, script: ScriptedEC2) -> None:
     script.refuse("DescribeRegions", "RequestLimitExceeded")
     with pytest.raises(ThrottledError):
         require_region(scripted_client, "eu-west-1")

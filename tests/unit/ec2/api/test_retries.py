@@ -11,7 +11,7 @@ from support.scripted_ec2 import ScriptedEC2
 
 
 @pytest.mark.parametrize("code", ["RequestLimitExceeded", "Throttling", "InternalError", "Unavailable"])
-def test_what_passes_is_asked_again(code: str, scripted_client, script: ScriptedEC2) -> None:
+def test_transient_errors_are_retried(code: str, scripted_client, script: ScriptedEC2) -> None:
     script.refuse("DescribeKeyPairs", code, status=503)
     script.answer("DescribeKeyPairs", "<keySet/>")
     assert scripted_client.describe_key_pairs()["KeyPairs"] == []
@@ -30,9 +30,7 @@ def test_what_stays_is_an_error_after_four_attempts(scripted_client, script: Scr
     assert script.count("DescribeKeyPairs") == retries.ATTEMPTS == 4
 
 
-def test_a_lack_of_capacity_is_told_at_once_though_its_status_is_that_of_an_outage(
-    scripted_client, script: ScriptedEC2
-) -> None:
+def test_insufficient_capacity_is_raised_without_retries(scripted_client, script: ScriptedEC2) -> None:
     script.refuse("RunInstances", "InsufficientInstanceCapacity", status=500)
     with pytest.raises(CapacityError), translated():
         scripted_client.run_instances(ImageId="ami-1", MinCount=1, MaxCount=1)

@@ -19,12 +19,12 @@ def test_settings_decide_region_and_endpoint() -> None:
     assert session.client.meta.endpoint_url == session.resource.meta.client.meta.endpoint_url == "http://127.0.0.1:9"
 
 
-def test_without_any_region_it_says_where_to_set_one() -> None:
+def test_missing_region_error_names_the_settings() -> None:
     with pytest.raises(CloudSetupError, match="AWS_REGION"):
         open_session(Settings(**KEYS))
 
 
-def test_without_any_credentials_it_says_where_to_set_them() -> None:
+def test_missing_credentials_error_names_the_settings() -> None:
     with pytest.raises(CredentialsError, match="access_key_id"):
         open_session(Settings(region="eu-central-1"))
 

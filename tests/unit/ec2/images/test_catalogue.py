@@ -96,7 +96,7 @@ def test_an_image_is_found_by_its_name_among_known_owners_only(scope: RegionCont
     assert images.named("debian-12-arm64-daily-20250105-1004").image_id == "ami-00000000000000014"
 
 
-def test_an_image_is_asked_for_once(scope: RegionContext) -> None:
+def test_image_is_described_once(scope: RegionContext) -> None:
     calls: list[str] = []
     scope.client.meta.events.register("before-call.ec2.*", lambda model, **_: calls.append(model.name))
     images = Images(scope)
@@ -145,7 +145,7 @@ def test_the_serial_is_in_the_name(name: str, serial: str | None) -> None:
         ("1", "mine", None),
     ],
 )
-def test_owner_or_name_tells_the_login_user(owner_id: str, name: str, username: str | None) -> None:
+def test_login_user_follows_from_owner_or_name(owner_id: str, name: str, username: str | None) -> None:
     assert ImageDescription("ami-1", name=name, owner_id=owner_id).username == username
 
 
@@ -161,7 +161,7 @@ def image_xml(state: str, reason: str = "") -> str:
     return IMAGE.format(state=state, reason=reason)
 
 
-def test_a_pending_image_is_asked_for_again_and_an_available_one_is_not(script: ScriptedEC2) -> None:
+def test_pending_image_is_described_again_and_available_one_is_cached(script: ScriptedEC2) -> None:
     script.answer("DescribeImages", image_xml("pending"))
     script.answer("DescribeImages", image_xml("available"))
     images = Images(region_context_at(script.url))
@@ -233,14 +233,14 @@ def test_a_snapshot_that_cannot_be_deleted_is_reported_and_the_image_stays_recor
 
 
 @pytest.mark.parametrize("name", ["", "ab", "x" * 129, "with#hash", "umläut", None])
-def test_a_name_that_ec2_would_refuse_is_refused_before_anything_is_asked(script: ScriptedEC2, name: str) -> None:
+def test_invalid_image_name_is_refused_before_any_request(script: ScriptedEC2, name: str) -> None:
     images = Images(region_context_at(script.url))
     with pytest.raises(InvalidArgumentError, match="3 to 128"):
         images.create("i-1", name, "", None)
     assert script.asked == []
 
 
-def test_a_description_that_is_too_long_is_refused_before_anything_is_asked(script: ScriptedEC2) -> None:
+def test_too_long_description_is_refused_before_any_request(script: ScriptedEC2) -> None:
     images = Images(region_context_at(script.url))
     with pytest.raises(InvalidArgumentError, match="at most 255"):
         images.register("mine", "x" * 256, None, {})
@@ -256,7 +256,7 @@ def test_an_image_of_that_name_is_an_error_and_nothing_to_be_deleted(script: Scr
 
 
 @pytest.mark.parametrize("image_type", ImageType)
-def test_type_of_an_image_is_told_by_its_name(image_type: ImageType) -> None:
+def test_image_type_follows_from_the_name(image_type: ImageType) -> None:
     name = release_query("noble", daily=False, image_type=image_type).filters["name"]
     assert [other for other in ImageType if is_of_type(name, other)] == [image_type]
     assert not is_of_type("of-my-own", image_type)

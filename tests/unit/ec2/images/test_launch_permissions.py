@@ -39,7 +39,7 @@ def test_making_it_private_takes_organizations_away_too(script: ScriptedEC2, scr
     assert script.asked[-1]["LaunchPermission.Remove.1.OrganizationArn"] == ARN
 
 
-def test_a_private_image_is_not_asked_to_change(script: ScriptedEC2, scripted_client) -> None:
+def test_removing_permissions_of_a_private_image_is_a_no_op(script: ScriptedEC2, scripted_client) -> None:
     script.answer("DescribeImageAttribute", permissions_xml())
     remove_all(scripted_client, "ami-1")
     assert script.count("ModifyImageAttribute") == 0

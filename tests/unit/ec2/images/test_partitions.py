@@ -54,7 +54,7 @@ def test_each_partition_has_its_owners(partition: str, owner: str, expected: tup
 
 
 @pytest.mark.parametrize(("region", "owner"), [("us-gov-west-1", GOVCLOUD), ("cn-north-1", CHINA)])
-def test_the_owner_of_the_partition_is_asked(region: str, owner: str, script: ScriptedEC2) -> None:
+def test_query_uses_the_publisher_account_of_the_partition(region: str, owner: str, script: ScriptedEC2) -> None:
     script.answer("DescribeImages", image_xml(owner))
     ec2 = ec2_in(region, script)
     assert ec2.released_image("noble") == AMI
@@ -117,7 +117,7 @@ def test_releases_have_their_public_parameters(
     assert release_query(release, daily=daily, image_type=image_type).parameters == names
 
 
-def test_where_the_owner_has_none_the_public_parameter_tells(script: ScriptedEC2) -> None:
+def test_missing_image_falls_back_to_the_public_parameter(script: ScriptedEC2) -> None:
     name = "/aws/service/debian/release/12/latest/amd64"
     script.answer("DescribeImages", "<imagesSet/>")
     script.answer("DescribeImages", image_xml("111122223333"))
@@ -134,7 +134,7 @@ def test_where_the_owner_has_none_the_public_parameter_tells(script: ScriptedEC2
         (400, {"__type": "AccessDeniedException", "message": "no"}, "SSM rejected the lookup of /aws/.*AccessDenied"),
     ],
 )
-def test_without_a_public_parameter_the_error_says_so(
+def test_error_mentions_the_missing_public_parameter(
     status: int, answer: dict, reason: str, script: ScriptedEC2
 ) -> None:
     script.answer("DescribeImages", "<imagesSet/>")
@@ -143,7 +143,7 @@ def test_without_a_public_parameter_the_error_says_so(
         ec2_in("cn-north-1", script).released_image("bookworm")
 
 
-def test_in_the_usual_partition_ssm_is_not_asked(script: ScriptedEC2) -> None:
+def test_partition_aws_does_not_query_ssm(script: ScriptedEC2) -> None:
     script.answer("DescribeImages", "<imagesSet/>")
     with pytest.raises(ImageNotFoundError, match=f"owners {UBUNTU}"):
         ec2_in("eu-central-1", script).released_image("noble")

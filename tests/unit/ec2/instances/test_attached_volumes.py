@@ -76,7 +76,7 @@ def test_a_stopped_instance_is_given_one(instance: EC2Instance) -> None:
     assert instance.add_volume(1).state == "in-use"
 
 
-def test_a_volume_that_is_used_says_so_when_it_is_deleted(ec2: EC2, instance: EC2Instance) -> None:
+def test_deleting_an_attached_volume_raises(ec2: EC2, instance: EC2Instance) -> None:
     volume = instance.add_volume(1)
     with pytest.raises(IllegalStateError):
         ec2.volume(volume.id).delete()

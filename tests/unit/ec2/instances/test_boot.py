@@ -253,7 +253,7 @@ def test_a_login_that_is_lost_while_cloud_init_runs_is_made_again(booting: Booti
     act.join()
 
 
-def test_a_cloud_init_status_that_was_killed_is_asked_for_again(booting: Booting) -> None:
+def test_killed_cloud_init_status_is_retried(booting: Booting) -> None:
     once = booting.guest.programs / "once"
     booting.guest.program(
         "cloud-init", f"[ ! -e {once} ] || {{ {CLOUD_INIT_DONE}; exit; }}; touch {once}; kill -TERM $$"
@@ -420,7 +420,7 @@ def test_a_private_key_that_cannot_be_used_ends_the_boot_at_once(booting: Bootin
         booting.wait()
 
 
-def test_a_cloud_init_error_is_told_in_its_own_words(booting: Booting) -> None:
+def test_cloud_init_error_is_quoted(booting: Booting) -> None:
     booting.guest.program("cloud-init", 'echo "status: error"; echo "detail: no such module"; exit 1')
     booting.console = "the last line\r\n"
     with pytest.raises(CloudInitError, match="no such module") as caught:
@@ -448,7 +448,7 @@ def test_a_guest_without_cloud_init_is_ready_when_systemd_is(booting: Booting) -
     booting.wait()
 
 
-def test_a_time_out_says_how_far_it_came(booting: Booting) -> None:
+def test_timeout_reports_the_last_stage(booting: Booting) -> None:
     booting.guest.program("cloud-init", HANGS)
     booting.console = "still booting"
     booting.connect()
@@ -474,7 +474,7 @@ def test_a_time_out_disturbs_no_command_of_others(booting: Booting, tmp_path: Pa
         assert result.result(60).return_code == 3
 
 
-def test_a_time_out_says_when_the_guest_reported_nothing(booting: Booting) -> None:
+def test_timeout_reports_a_silent_guest(booting: Booting) -> None:
     # As one whose start-up files ask a question.
     booting.guest.start_up("exec sleep 600")
     booting.connect()

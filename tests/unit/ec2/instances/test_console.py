@@ -14,7 +14,7 @@ def output(text: str) -> str:
     return f"<instanceId>i-1</instanceId><output>{b64encode(text.encode()).decode()}</output>"
 
 
-def test_the_latest_output_is_asked_for_and_decoded(scripted_client, script: ScriptedEC2) -> None:
+def test_latest_console_output_is_requested_and_decoded(scripted_client, script: ScriptedEC2) -> None:
     script.answer("GetConsoleOutput", output("Linux\r\nlogin: ö"))
     assert Console(scripted_client, "i-1").read() == "Linux\r\nlogin: ö"
     assert script.asked[0]["Latest"] == "true"

@@ -194,7 +194,7 @@ def test_who_asks_anew_does_so_though_ec2_is_throttling(scripted_client, script:
     assert poller.describe("i-1") is not None
 
 
-def test_more_ids_than_one_filter_takes_are_asked_in_several_calls(scripted_client, script: ScriptedEC2) -> None:
+def test_ids_beyond_the_filter_limit_use_several_calls(scripted_client, script: ScriptedEC2) -> None:
     script.answer("DescribeInstances", instances_xml())
     poller = Poller(scripted_client)
     for number in range(CHUNK):
@@ -223,7 +223,7 @@ def _states_asked_for(question: dict[str, str]) -> set[str]:
     return {value for name, value in question.items() if name.startswith("Filter.2.Value.")}
 
 
-def test_many_in_one_state_are_asked_only_for_those_that_left_it(many, script: ScriptedEC2) -> None:
+def test_many_instances_in_one_state_are_queried_for_changes_only(many, script: ScriptedEC2) -> None:
     poller, _, (changed, unchanged, *_) = many
     script.answer("DescribeInstances", instances_xml((changed, "running")))
     script._answers["DescribeInstances"].pop(0)
@@ -279,7 +279,7 @@ def test_every_page_is_read(scripted_client, script: ScriptedEC2) -> None:
     assert poller.describe("i-2") is not None
 
 
-def test_a_refusal_reaches_who_asked_and_the_next_question_is_asked_anew(scripted_client, script: ScriptedEC2) -> None:
+def test_rejection_reaches_its_caller_and_the_next_request_is_sent(scripted_client, script: ScriptedEC2) -> None:
     script.refuse("DescribeInstances", "UnauthorizedOperation")
     script.answer("DescribeInstances", instances_xml(("i-1", "running")))
     poller = Poller(scripted_client)
@@ -321,7 +321,7 @@ def test_describe_gives_each_caller_an_error_of_its_own(scripted_client, script:
     assert {str(error) for error in errors} == {str(errors[0])}
 
 
-def test_a_description_reads_what_ec2_says() -> None:
+def test_description_parses_the_response() -> None:
     description = InstanceDescription.of(
         {
             "InstanceId": "i-1",

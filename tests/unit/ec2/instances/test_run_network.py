@@ -28,7 +28,7 @@ def test_a_vpc_gives_subnet_and_security_group(scripted_client, vpc: VPC) -> Non
     assert network == {"SubnetId": "subnet-a", "SecurityGroupIds": ["sg-1"]}
 
 
-def test_the_zone_asked_for_decides_the_subnet(scripted_client, vpc: VPC) -> None:
+def test_requested_zone_selects_the_subnet(scripted_client, vpc: VPC) -> None:
     placed = {"Placement": {"AvailabilityZone": "r-1b"}}
     assert choose_network(scripted_client, vpc, placed, enable_ipv6=False)["SubnetId"] == "subnet-b"
 
@@ -54,7 +54,7 @@ def test_what_is_no_vpc_is_refused(scripted_client, wrong: object) -> None:
         choose_network(scripted_client, wrong, {}, enable_ipv6=False)
 
 
-def test_without_a_vpc_nothing_is_chosen_and_nothing_asked(scripted_client, script: ScriptedEC2) -> None:
+def test_without_a_vpc_nothing_is_selected_or_queried(scripted_client, script: ScriptedEC2) -> None:
     assert choose_network(scripted_client, None, {}, enable_ipv6=True) == {}
     assert script.asked == []
 
@@ -62,14 +62,14 @@ def test_without_a_vpc_nothing_is_chosen_and_nothing_asked(scripted_client, scri
 @pytest.mark.parametrize(
     "callers", [{}, {"SubnetId": "subnet-a"}, {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "subnet-a"}]}]
 )
-def test_an_ipv6_address_is_asked_for_where_the_subnet_has_any(
+def test_ipv6_address_is_requested_in_a_dual_stack_subnet(
     scripted_client, script: ScriptedEC2, vpc: VPC, callers: dict
 ) -> None:
     script.answer("DescribeSubnets", WITH_IPV6)
     assert choose_network(scripted_client, vpc, callers, enable_ipv6=True)["Ipv6AddressCount"] == 1
 
 
-def test_none_is_asked_for_where_the_subnet_has_none(scripted_client, script: ScriptedEC2, vpc: VPC) -> None:
+def test_no_ipv6_address_is_requested_in_an_ipv4_subnet(scripted_client, script: ScriptedEC2, vpc: VPC) -> None:
     script.answer("DescribeSubnets", WITHOUT_IPV6)
     assert "Ipv6AddressCount" not in choose_network(scripted_client, vpc, {}, enable_ipv6=True)
 

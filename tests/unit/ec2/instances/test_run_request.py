@@ -29,13 +29,13 @@ def parameters(
     return with_idempotency_token(request.parameters(OWNERSHIP), "mark")
 
 
-def test_one_instance_is_asked_for_with_its_mark_as_client_token() -> None:
+def test_single_launch_uses_the_idempotency_tag_as_client_token() -> None:
     one = parameters()
     assert (one["ImageId"], one["InstanceType"], one["MinCount"], one["MaxCount"]) == ("ami-1", "t3.micro", 1, 1)
     assert one["ClientToken"] == "mark"
 
 
-def test_what_was_not_asked_for_is_left_to_ec2() -> None:
+def test_unset_parameters_are_omitted() -> None:
     assert set(parameters()) == {
         "ImageId",
         "InstanceType",
@@ -91,7 +91,7 @@ def test_devices_of_the_caller_stay_beside_the_root_volume() -> None:
     ]
 
 
-def test_what_the_caller_says_of_the_root_volume_counts() -> None:
+def test_root_volume_parameters_of_the_caller_take_precedence() -> None:
     root = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeType": "gp3", "VolumeSize": 99}}
     assert parameters(BlockDeviceMappings=[root])["BlockDeviceMappings"] == [root]
     without_size = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeType": "gp3"}}
@@ -140,7 +140,7 @@ def test_user_data_is_in_no_repr() -> None:
     assert "hidden" not in repr(RunRequest(IMAGE, "t3.micro", "name", "hidden"))
 
 
-def test_many_instances_are_asked_for_by_one_call() -> None:
+def test_many_instances_are_launched_by_one_call() -> None:
     asked = parameters_of(count=5, min_count=2)
     assert (asked["MinCount"], asked["MaxCount"]) == (2, 5)
     assert parameters_of(count=5)["MinCount"] == 5

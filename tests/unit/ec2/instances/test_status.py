@@ -23,7 +23,7 @@ def status_of(client, clock: FakeClock, *, launched: bool = False) -> Status:
     return Status(PENDING, Poller(client, clock=clock), launched=launched, clock=clock)
 
 
-def test_refresh_takes_what_ec2_says(scripted_client, script: ScriptedEC2, clock: FakeClock) -> None:
+def test_refresh_updates_the_description(scripted_client, script: ScriptedEC2, clock: FakeClock) -> None:
     script.answer("DescribeInstances", instances_xml(("i-1", "running")))
     status = status_of(scripted_client, clock)
     assert status.refresh().state is InstanceState.RUNNING

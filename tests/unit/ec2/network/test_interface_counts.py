@@ -7,7 +7,7 @@ from pycloudlib.errors import InvalidArgumentError
 from support.scripted_ec2 import ScriptedEC2
 
 
-def test_the_limits_of_a_type_are_what_ec2_tells(moto_client) -> None:
+def test_interface_limits_come_from_the_type_description(moto_client) -> None:
     assert limits_of(moto_client, "t3.micro") == InterfaceLimits("t3.micro", interfaces=2, ipv4=2, ipv6=2)
 
 
@@ -16,7 +16,7 @@ def test_without_an_answer_nothing_is_limited_here(scripted_client, script: Scri
     assert limits_of(scripted_client, "t3.micro") is None
 
 
-def test_a_type_that_ec2_does_not_tell_of_is_not_limited_here(scripted_client, script: ScriptedEC2) -> None:
+def test_undescribed_type_has_no_limits(scripted_client, script: ScriptedEC2) -> None:
     script.answer("DescribeInstanceTypes", "<instanceTypeSet/>")
     assert limits_of(scripted_client, "t3.micro") is None
 

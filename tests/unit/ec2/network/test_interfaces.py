@@ -78,7 +78,7 @@ def test_one_that_stays_in_use_is_an_error_in_ec2s_words(interfaces: NetworkInte
         interfaces.delete_detached(ENI, Deadline.after(0))
 
 
-def test_an_interface_tells_all_of_its_addresses_the_primary_one_first() -> None:
+def test_interface_lists_its_addresses_primary_first() -> None:
     record = {
         "NetworkInterfaceId": ENI,
         "PrivateIpAddresses": [

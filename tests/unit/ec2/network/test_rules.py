@@ -30,7 +30,7 @@ def test_each_kind_of_source_has_its_place_and_is_read_back(source: str, place: 
     assert from_group({"IpPermissions": [permission]}) == (rule,)
 
 
-def test_all_protocols_have_no_ports_also_when_ec2_tells_some() -> None:
+def test_rule_for_all_protocols_ignores_ports_of_the_response() -> None:
     rule = checked_rule("-1", None, None, "::/0")
     assert to_permissions([rule]) == [{"IpProtocol": "-1", "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}]
     told = {"IpProtocol": "-1", "FromPort": -1, "ToPort": -1, "Ipv6Ranges": [{"CidrIpv6": "::/0"}]}
@@ -58,7 +58,7 @@ def test_a_description_is_left_out_when_a_rule_is_revoked() -> None:
     assert to_permissions([rule], with_description=False)[0]["IpRanges"] == [{"CidrIp": "10.0.0.0/8"}]
 
 
-def test_a_rule_tells_its_source_and_itself() -> None:
+def test_rule_shows_its_source() -> None:
     by_network, by_group = checked_rule("tcp", 80, 81, "10.0.0.0/8"), checked_rule("all", None, None, "sg-1")
     assert (by_network.cidr, by_network.source_group) == ("10.0.0.0/8", None)
     assert (by_group.cidr, by_group.source_group) == (None, "sg-1")

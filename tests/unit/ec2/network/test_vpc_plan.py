@@ -89,13 +89,13 @@ def test_ingress_must_be_several_rules(ingress: Any) -> None:
         checked_ingress(ingress)
 
 
-def test_ssh_is_let_in_from_where_the_settings_say_and_on_every_port_that_is_used() -> None:
+def test_ssh_rule_covers_configured_sources_and_all_ports() -> None:
     plan = VPCPlan("web", "10.0.0.0/16", {}, ("203.0.113.0/24",), (22, 2222), ())
     ssh = {(rule.from_port, rule.source) for rule in plan.rules("sg-1") if rule.protocol == "tcp"}
     assert ssh == {(22, "203.0.113.0/24"), (2222, "203.0.113.0/24")}
 
 
-def test_a_rule_that_is_asked_for_and_there_anyway_is_there_once_with_the_users_words() -> None:
+def test_duplicate_ingress_rule_keeps_the_users_description() -> None:
     asked = checked_ingress([Rule("ingress", "tcp", 22, 22, "::/0", "mine")])
     plan = VPCPlan("web", "10.0.0.0/16", {}, ("::/0",), (22,), asked)
     assert [rule.description for rule in plan.rules("sg-1") if rule.protocol == "tcp"] == ["mine"]

@@ -52,7 +52,7 @@ def volume(scope: RegionContext) -> Volume:
     return Volume(VolumeDescription("vol-1", "in-use"), Volumes(scope))
 
 
-def test_a_failed_snapshot_is_told_and_raised(
+def test_failed_snapshot_is_notified_and_raised(
     script: ScriptedEC2, volume: Volume, topic: str, listener: Subscriber
 ) -> None:
     script.answer("CreateSnapshot", PENDING)
@@ -65,7 +65,7 @@ def test_a_failed_snapshot_is_told_and_raised(
     assert "no key" in told["Message"]
 
 
-def test_a_snapshot_that_takes_too_long_is_told_and_raised(
+def test_snapshot_timeout_is_notified_and_raised(
     script: ScriptedEC2, volume: Volume, topic: str, listener: Subscriber
 ) -> None:
     script.answer("CreateSnapshot", PENDING)
@@ -75,7 +75,7 @@ def test_a_snapshot_that_takes_too_long_is_told_and_raised(
     assert listener.next_notification()["Subject"] == "snap-1 was not completed in time"
 
 
-def test_a_failure_that_cannot_be_told_is_raised_all_the_same(
+def test_failed_notification_does_not_hide_the_failure(
     script: ScriptedEC2, volume: Volume, caplog: pytest.LogCaptureFixture
 ) -> None:
     script.answer("CreateSnapshot", PENDING)
@@ -85,7 +85,7 @@ def test_a_failure_that_cannot_be_told_is_raised_all_the_same(
     assert f"snap-1 has failed, but {MISSING} was not told" in caplog.text
 
 
-def test_a_success_that_cannot_be_told_is_an_error_that_names_the_snapshot(script: ScriptedEC2, volume: Volume) -> None:
+def test_failed_notification_of_success_names_the_snapshot(script: ScriptedEC2, volume: Volume) -> None:
     script.answer("CreateSnapshot", PENDING)
     script.answer("DescribeSnapshots", COMPLETED)
     with pytest.raises(CloudError, match=f"snap-1 has completed, but {MISSING} was not told: there is no topic"):
@@ -98,7 +98,7 @@ def test_the_region_is_the_topics_own() -> None:
         region_of_topic("arn:aws:sns:us-east-1:123456789012:queue.fifo")
 
 
-def test_a_topic_in_another_region_is_told_there(scope: RegionContext, listener: Subscriber) -> None:
+def test_topic_in_another_region_is_notified_there(scope: RegionContext, listener: Subscriber) -> None:
     sns = scope.session.client_of("sns", "eu-west-1")
     topic_arn = sns.create_topic(Name="elsewhere")["TopicArn"]
     sns.subscribe(TopicArn=topic_arn, Protocol="http", Endpoint=listener.url)

@@ -75,7 +75,7 @@ def test_a_snapshot_that_fails_is_an_error_with_ec2s_reason_and_stays_recorded(
     assert script.count("DeleteSnapshot") == 1
 
 
-def test_a_snapshot_that_takes_too_long_tells_its_state(script: ScriptedEC2, volume: Volume) -> None:
+def test_snapshot_timeout_contains_the_state(script: ScriptedEC2, volume: Volume) -> None:
     script.answer("CreateSnapshot", snapshot_xml("pending"))
     script.answer("DescribeSnapshots", snapshots_xml("pending", "40%"))
     with pytest.raises(PycloudlibTimeoutError, match="snap-1 to be completed; last seen: pending"):
@@ -109,7 +109,7 @@ def test_a_volume_that_fails_is_an_error(script: ScriptedEC2, volumes: Volumes) 
         volumes.wait_until_attached("vol-1", "i-1", Deadline.after(60))
 
 
-def test_a_volume_is_attached_when_ec2_says_so(script: ScriptedEC2, volumes: Volumes) -> None:
+def test_attach_waits_for_the_attached_state(script: ScriptedEC2, volumes: Volumes) -> None:
     script.answer("DescribeVolumes", volume_xml("available"))
     script.answer("DescribeVolumes", volume_xml("in-use", "attaching"))
     script.answer("DescribeVolumes", volume_xml("in-use", "attached"))
@@ -147,7 +147,7 @@ def test_a_disk_that_is_still_mounted_is_what_a_detaching_that_takes_too_long_is
         volumes.detach("vol-1", "i-1", Deadline.after(0))
 
 
-def test_the_guest_is_asked_until_the_disk_is_there(script: ScriptedEC2, volumes: Volumes) -> None:
+def test_guest_is_probed_until_the_disk_appears(script: ScriptedEC2, volumes: Volumes) -> None:
     script.answer("DescribeVolumes", volume_xml("in-use", "attached"))
     answers = [Result("", return_code=1), Result("/dev/nvme1n1\n")]
     volume = Volume(VolumeDescription("vol-1", "in-use"), volumes, lambda *_, **__: answers.pop(0))
@@ -164,7 +164,7 @@ def test_a_detached_volume_has_no_device(script: ScriptedEC2, volumes: Volumes) 
         volume.guest_device()
 
 
-def test_a_region_without_zones_says_so(script: ScriptedEC2, volumes: Volumes) -> None:
+def test_region_without_zones_raises(script: ScriptedEC2, volumes: Volumes) -> None:
     script.answer("DescribeAvailabilityZones", "<availabilityZoneInfo/>")
     with pytest.raises(ResourceNotFoundError, match="no availability zone in us-east-1"):
         volumes.first_zone()

@@ -44,7 +44,7 @@ def tag_set(**tags: str) -> str:
     ],
     ids=str,
 )
-def test_all_that_is_said_has_to_be_true(changes: dict[str, Any], is_meant: bool) -> None:
+def test_selection_requires_all_criteria(changes: dict[str, Any], is_meant: bool) -> None:
     assert replace(Selection("this-run"), **changes).matches(LEFTOVER, NOW) is is_meant
 
 
@@ -53,7 +53,7 @@ def test_what_never_expires_is_not_expired(expires: datetime | None, is_over: bo
     assert Selection("this-run", expired=True).matches(replace(LEFTOVER, expires=expires), NOW) is is_over
 
 
-def test_what_does_not_say_how_old_it_is_may_be_new() -> None:
+def test_resource_without_creation_time_is_not_selected_by_age() -> None:
     undated = replace(LEFTOVER, created=None)
     assert not Selection("this-run", older_than=0).matches(undated, NOW)
     assert Selection("this-run").matches(undated, NOW)
@@ -72,7 +72,7 @@ def test_an_age_is_a_number_of_seconds(older_than: Any) -> None:
         checked_selection(OWN_TAGS, older_than=older_than, run=None, owner=None, expired=False)
 
 
-def test_a_leftover_says_what_its_tags_say(script: ScriptedEC2, connect: ConnectTo) -> None:
+def test_orphan_has_the_values_of_its_tags(script: ScriptedEC2, connect: ConnectTo) -> None:
     tags = tag_set(
         **{
             "Name": "data",
@@ -137,7 +137,7 @@ def test_a_server_without_such_resources_has_none_left(script: ScriptedEC2, conn
         assert kind.find(scope) == []
 
 
-def test_who_may_not_ask_is_told_so(script: ScriptedEC2, connect: ConnectTo) -> None:
+def test_denied_lookup_is_reported(script: ScriptedEC2, connect: ConnectTo) -> None:
     script.refuse("DescribeVolumes", "UnauthorizedOperation", status=403)
     with pytest.raises(PermissionDeniedError):
         KINDS_BY_NAME["volume"].find(connect(script.url)._region_context)

@@ -54,9 +54,7 @@ def test_a_deletion_counts_when_ec2_lists_it_no_more(script: ScriptedEC2, connec
     assert script.count("DescribeVolumes") == 3
 
 
-def test_what_ec2_goes_on_listing_is_left_whatever_it_said_of_the_deletion(
-    script: ScriptedEC2, connect: ConnectTo
-) -> None:
+def test_resource_that_ec2_still_lists_is_reported_as_left(script: ScriptedEC2, connect: ConnectTo) -> None:
     only(script, "DescribeVolumes")
     script.answer("DescribeVolumes", f"<volumeSet>{VOLUMES}</volumeSet>")
     script.refuse("DeleteVolume", "InvalidVolume.NotFound")
@@ -92,7 +90,7 @@ def test_what_is_in_the_way_for_a_moment_is_waited_for(script: ScriptedEC2, conn
     assert sweep(script, connect, patience=10).is_clean
 
 
-def test_what_nobody_may_look_at_is_said_and_the_rest_is_swept(script: ScriptedEC2, connect: ConnectTo) -> None:
+def test_denied_lookup_is_reported_and_the_rest_is_swept(script: ScriptedEC2, connect: ConnectTo) -> None:
     only(script, "DescribeVolumes", "DescribeImages")
     script.answer("DescribeVolumes", f"<volumeSet>{VOLUMES}</volumeSet>")
     script.answer("DescribeVolumes", "<volumeSet/>")

@@ -139,7 +139,7 @@ def test_it_is_not_released_while_it_leads_somewhere(
     assert refusal(client.release_address, **release) == "InvalidAllocationID.NotFound"
 
 
-def test_an_instance_with_several_interfaces_does_not_tell_which_one_is_meant(
+def test_instance_with_several_interfaces_requires_an_interface_id(
     client: EC2Client, network: Network, launch: Launch, allocation: dict[str, Any]
 ) -> None:
     instance_id = launch(SubnetId=network.subnet_id)

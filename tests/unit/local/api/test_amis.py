@@ -153,7 +153,7 @@ def test_nothing_is_launched_from_an_image_that_is_gone(client: EC2Client, ec2: 
     ec2.start(launched)
 
 
-def test_the_snapshots_go_with_the_image_when_that_is_said(client: EC2Client, ec2: PlainEC2, image: str) -> None:
+def test_deregister_image_deletes_snapshots_on_request(client: EC2Client, ec2: PlainEC2, image: str) -> None:
     snapshots = [one["Ebs"]["SnapshotId"] for one in ec2.describe_image(image)["BlockDeviceMappings"]]
     client.deregister_image(ImageId=image, DeleteAssociatedSnapshots=True)
     assert refusal(client.describe_snapshots, SnapshotIds=snapshots) == "InvalidSnapshot.NotFound"

@@ -38,7 +38,7 @@ def wait_for(client: EC2Client, instance_id: str, state: str) -> dict[str, Any]:
     return wait_until(reached, what=f"{instance_id} to be {state}", deadline=Deadline.after(60), interval=0.02)
 
 
-def test_as_many_are_launched_as_max_count_says(client: EC2Client, image_id: str) -> None:
+def test_launch_creates_max_count_instances(client: EC2Client, image_id: str) -> None:
     launched = client.run_instances(ImageId=image_id, MinCount=1, MaxCount=3)["Instances"]
     assert [one["AmiLaunchIndex"] for one in launched] == [0, 1, 2]
     assert len({one["PublicIpAddress"] for one in launched}) == 3
@@ -55,7 +55,7 @@ def test_the_address_is_of_the_default_subnet(client: EC2Client, launch: Launch)
     assert described["SubnetId"]
 
 
-def test_the_zone_is_the_one_that_was_asked_for(client: EC2Client, launch: Launch) -> None:
+def test_launch_uses_the_requested_zone(client: EC2Client, launch: Launch) -> None:
     described = describe(client, launch(Placement={"AvailabilityZone": "us-east-1b"}))
     assert described["Placement"]["AvailabilityZone"] == "us-east-1b"
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 
-def test_an_interface_has_the_addresses_that_were_asked_for(client: EC2Client, network: Network) -> None:
+def test_interface_has_the_requested_addresses(client: EC2Client, network: Network) -> None:
     made = interface(client, create(client, network.subnet_id, SecondaryPrivateIpAddressCount=2, Ipv6AddressCount=2))
     assert len(set(private_ips(made))) == 3
     assert [one["Primary"] for one in made["PrivateIpAddresses"]] == [True, False, False]
@@ -198,7 +198,7 @@ def test_a_launch_with_several_interfaces_has_all_of_them(client: EC2Client, net
 
 
 @pytest.mark.parametrize("said", [(True, None, True), (True, False, False), (False, True, True)])
-def test_a_public_address_comes_as_the_subnet_or_the_launch_says(
+def test_public_address_follows_the_subnet_or_the_launch(
     client: EC2Client, network: Network, launch: Launch, said: tuple[bool, bool | None, bool]
 ) -> None:
     by_subnet, asked, expected = said
@@ -283,9 +283,7 @@ def test_several_instances_cannot_have_the_same_address(client: EC2Client, netwo
     assert refusal(call, PrivateIpAddress="192.168.1.6", **wanted) == "InvalidParameterCombination"
 
 
-def test_a_launch_has_the_ipv6_addresses_that_were_asked_for(
-    client: EC2Client, network: Network, launch: Launch
-) -> None:
+def test_launch_has_the_requested_ipv6_addresses(client: EC2Client, network: Network, launch: Launch) -> None:
     named = str(IPv6Network(network.ipv6_cidr)[0x99])
     told = describe(client, launch(SubnetId=network.subnet_id, Ipv6Addresses=[{"Ipv6Address": named}]))
     assert [one["Ipv6Address"] for one in told["NetworkInterfaces"][0]["Ipv6Addresses"]] == [named]

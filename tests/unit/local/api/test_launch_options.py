@@ -187,9 +187,7 @@ def test_an_image_for_arm64_launches_on_types_for_arm64_only(client: EC2Client, 
         assert described["BootMode"] == described["CurrentInstanceBootMode"] == "uefi"
 
 
-def test_what_machines_for_arm64_need_is_told_by_the_launch(
-    records: LocalEC2Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_arm64_launch_reports_missing_prerequisites(records: LocalEC2Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(platform: Platform) -> None:
         if platform is ARM64:
             raise MissingPrerequisiteError("install it")

@@ -168,7 +168,7 @@ def test_sessions_of_a_role_end() -> None:
     assert moto_adapter.assumed_role(second.access_key_id) is second
 
 
-def test_requests_are_recorded_if_moto_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_recorded_if_recording_is_on(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded: list[Any] = []
     monkeypatch.setattr(recorder, "_record_request", recorded.append)
     environ = EnvironBuilder(

@@ -24,6 +24,6 @@ def test_what_one_session_has_read_another_one_has(tmp_path: Path) -> None:
     assert create_loader(str(tmp_path)).load_data("mine") is first
 
 
-def test_what_there_is_not_is_told(tmp_path: Path) -> None:
+def test_missing_service_model_raises(tmp_path: Path) -> None:
     with pytest.raises(DataNotFoundError, match="mine"):
         create_loader(str(tmp_path)).load_data("mine")

@@ -95,7 +95,7 @@ def test_change_counts_although_its_holder_raised() -> None:
     assert records.list() == b"1"
 
 
-def test_requests_are_told_apart() -> None:
+def test_different_requests_have_different_responses() -> None:
     records = Records()
     records.list("one")
     records.list("other")

@@ -101,13 +101,13 @@ def test_credentials_of_a_deleted_role_are_refused(local: LocalEC2) -> None:
     assert connected["kept"].describe_regions()["Regions"]
 
 
-def test_the_library_says_what_to_check(local: LocalEC2) -> None:
+def test_client_error_names_the_checks(local: LocalEC2) -> None:
     settings = local.info.settings_toml().replace(local.secret_access_key, "guessed")
     with pytest.raises(CredentialsError, match="check access_key_id, secret_access_key"):
         EC2("auth", config_file=StringIO(settings)).regions()
 
 
-def test_the_settings_that_it_tells_lead_in(local: LocalEC2) -> None:
+def test_reported_settings_authenticate(local: LocalEC2) -> None:
     assert EC2("auth", config_file=StringIO(local.info.settings_toml())).regions()
 
 

@@ -209,7 +209,7 @@ def told(records: LocalEC2Backend, instance: Any, path: str) -> str | None:
     return None if body is None else body.decode()
 
 
-def test_the_notice_says_what_happens_and_when(records: LocalEC2Backend, instance: Any) -> None:
+def test_interruption_notice_has_action_and_time(records: LocalEC2Backend, instance: Any) -> None:
     assert told(records, instance, "spot/instance-action") is None
     records.interrupt_spot_instance(instance)
     notice = json.loads(told(records, instance, "spot/instance-action") or "")

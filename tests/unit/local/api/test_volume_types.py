@@ -81,7 +81,7 @@ def test_launches_have_the_same_limits(client: EC2Client, launch: Launch) -> Non
     assert of_launch(KmsKeyId=KEY) == "InvalidParameterDependency"
 
 
-def test_volumes_say_all_that_ec2_says(client: EC2Client) -> None:
+def test_described_volumes_have_all_members(client: EC2Client) -> None:
     created: Any = client.create_volume(AvailabilityZone=ZONE, Size=10)
     described = describe(client, created["VolumeId"])
     for volume in (created, described):

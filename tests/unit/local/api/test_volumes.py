@@ -20,7 +20,7 @@ def instance(ec2: PlainEC2) -> str:
     return ec2.launch()
 
 
-def test_a_volume_is_what_was_asked_for(client: EC2Client, ec2: PlainEC2) -> None:
+def test_volume_has_the_requested_properties(client: EC2Client, ec2: PlainEC2) -> None:
     tags = [{"ResourceType": "volume", "Tags": [{"Key": "Name", "Value": "data"}]}]
     created = client.create_volume(
         Size=7, AvailabilityZone="us-east-1b", VolumeType="gp3", Iops=3500, Throughput=250, TagSpecifications=tags
@@ -170,7 +170,7 @@ def test_a_volume_that_was_attached_outlives_its_instance(ec2: PlainEC2, instanc
     assert ec2.volume(volume_id)["State"] == "available"
 
 
-def test_a_volume_goes_with_its_instance_when_that_is_said(client: EC2Client, ec2: PlainEC2, instance: str) -> None:
+def test_delete_on_termination_deletes_a_volume(client: EC2Client, ec2: PlainEC2, instance: str) -> None:
     volume_id = ec2.create_volume()
     ec2.attach(volume_id, instance)
     mapping = {"DeviceName": "/dev/sdf", "Ebs": {"DeleteOnTermination": True}}
@@ -183,7 +183,7 @@ def test_a_volume_goes_with_its_instance_when_that_is_said(client: EC2Client, ec
     assert refusal(client.describe_volumes, VolumeIds=[volume_id]) == "InvalidVolume.NotFound"
 
 
-def test_the_root_volume_outlives_its_instance_when_that_is_said(ec2: PlainEC2) -> None:
+def test_root_volume_without_delete_on_termination_remains(ec2: PlainEC2) -> None:
     root = ec2.image["RootDeviceName"]
     instance = ec2.launch(BlockDeviceMappings=[{"DeviceName": root, "Ebs": {"DeleteOnTermination": False}}])
     volume_id = ec2.devices(instance)[root]["VolumeId"]

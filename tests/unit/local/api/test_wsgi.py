@@ -109,7 +109,7 @@ def test_a_notification_reaches_who_has_subscribed(
     assert notice["Message"] == "the snapshot has completed"
 
 
-def test_who_one_is_can_be_asked(local: LocalEC2) -> None:
+def test_get_caller_identity_is_supported(local: LocalEC2) -> None:
     assert connect(local, "sts").get_caller_identity()["Account"] == "123456789012"
 
 

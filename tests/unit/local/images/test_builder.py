@@ -268,9 +268,7 @@ def test_an_image_for_arm64_boots_by_uefi_on_its_own_console(catalogue: Catalog,
     assert builder.build(catalogue, architecture="arm64") == image
 
 
-def test_a_host_that_cannot_run_the_packages_scripts_is_told_what_to_do(
-    bin_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_host_that_cannot_run_package_scripts_gets_a_remedy(bin_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builder, "HOST_ARCHITECTURES", {})
     program(bin_dir, "arch-test", "exit 1")
     with pytest.raises(MissingPrerequisiteError, match=r"cannot run programs for arm64.*qemu-user-static.*binfmt_misc"):

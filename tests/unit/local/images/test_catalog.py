@@ -330,13 +330,13 @@ def test_threads_that_add_at_once_all_succeed(catalogue: Catalog, disk: Path) ->
     assert leftovers(catalogue) == []
 
 
-def test_a_full_disk_is_told_in_one_line(catalogue: Catalog) -> None:
+def test_full_disk_is_reported_in_one_line(catalogue: Catalog) -> None:
     with pytest.raises(LocalEC2Error, match="No space left on device"), catalogue.new_entry():
         Path("/dev/full").write_text("x")
     assert leftovers(catalogue) == []
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path, disk: Path) -> None:
+def test_uncreatable_directory_is_reported(tmp_path: Path, disk: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LocalEC2Error, match="cannot write to"):
         Catalog(tmp_path / "file" / "images").add(disk, release="x")
@@ -366,7 +366,7 @@ def start_half_an_entry(catalogue: Catalog) -> tuple[subprocess.Popen[str], str]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_told_to_stop_leaves_nothing(catalogue: Catalog, number: signal.Signals) -> None:
+def test_terminated_process_leaves_no_files(catalogue: Catalog, number: signal.Signals) -> None:
     process, partial = start_half_an_entry(catalogue)
     with process:
         assert leftovers(catalogue) == [partial]

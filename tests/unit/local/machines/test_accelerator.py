@@ -38,13 +38,13 @@ def qemu(memory: Path, probe: str) -> Path:
     return boots
 
 
-def test_a_kvm_that_boots_a_kernel_is_used_and_asked_once(memory: Path, kernel: ProbeKernel) -> None:
+def test_working_kvm_is_used_and_probed_once(memory: Path, kernel: ProbeKernel) -> None:
     boots = qemu(memory, CAME_UP)
     assert [choose_accelerator("auto", kernel, memory).name for _ in range(2)] == ["kvm", "kvm"]
     assert boots.read_text() == "\n"
 
 
-def test_a_kvm_that_does_not_work_is_told_once(memory: Path, kernel: ProbeKernel) -> None:
+def test_broken_kvm_is_reported_once(memory: Path, kernel: ProbeKernel) -> None:
     boots = qemu(memory, DIED)
     told: list[str] = []
     chosen = [choose_accelerator("auto", kernel, memory, notify=told.append) for _ in range(2)]

@@ -229,7 +229,7 @@ def resumed(state: Path, ours: socket.socket, theirs: socket.socket) -> subproce
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_machine_goes_on_as_itself_or_says_that_it_cannot(
+def test_machine_resumes_with_its_own_identity_or_raises(
     whole: bool, spawner: Spawner, spec: MachineSpec, directory: Path
 ) -> None:
     boot = BootSnapshots(directory, spawner).get(spec, TCG)

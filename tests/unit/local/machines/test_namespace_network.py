@@ -233,7 +233,7 @@ def test_interface_that_the_records_never_report_is_an_error(tmp_path: Path) -> 
             tap.arguments(3)
 
 
-def test_machines_are_told_when_the_helper_was_killed(network: NamespaceNetwork, site: Topology) -> None:
+def test_machines_are_notified_when_the_helper_was_killed(network: NamespaceNetwork, site: Topology) -> None:
     reasons: list[str] = []
     network.on_lost = reasons.append
     with guest_of(network, site):

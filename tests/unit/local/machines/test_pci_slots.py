@@ -119,7 +119,7 @@ def test_forced_unplug_disconnects_before_the_guest_releases(slots: PciSlots) ->
     assert slots.arguments()[2:] == ["other@3"]
 
 
-def test_forced_unplug_disconnects_what_the_guest_was_asked_to_release(slots: PciSlots) -> None:
+def test_forced_unplug_disconnects_a_device_in_release(slots: PciSlots) -> None:
     data = NotingDevice("data")
     slots.plug(data, SOME_QEMU)
     assert not slots.unplug("data", SOME_QEMU)
@@ -137,7 +137,7 @@ def test_forced_unplug_of_a_disk_repeats_the_request(slots: PciSlots) -> None:
     assert data.done == ["plug@3", "unplug", "unplug", "release"]
 
 
-def test_disk_whose_guest_cannot_be_asked_again_is_still_on_its_way(slots: PciSlots) -> None:
+def test_disk_stays_in_release_if_the_request_cannot_be_repeated(slots: PciSlots) -> None:
     data = NotingDevice("data", can_disconnect=False)
     slots.plug(data, SOME_QEMU)
     assert not slots.unplug("data", SOME_QEMU)
@@ -146,7 +146,7 @@ def test_disk_whose_guest_cannot_be_asked_again_is_still_on_its_way(slots: PciSl
     assert slots.released("dev-data", SOME_QEMU) == "data"
 
 
-def test_forced_unplug_disconnects_when_the_guest_cannot_be_asked(slots: PciSlots) -> None:
+def test_forced_unplug_disconnects_without_the_guest(slots: PciSlots) -> None:
     data = NotingDevice("data", faults={"unplug": MachineError("guest is busy")})
     slots.plug(data, SOME_QEMU)
     assert slots.unplug("data", SOME_QEMU, force=True)

@@ -131,7 +131,7 @@ def test_a_machine_that_ends_without_a_word_from_its_monitor_died(driver: QemuDr
     assert why_it_went_off(driver) == (PowerOffCause.DIED, "booted from the beginning")
 
 
-def test_a_machine_for_whose_writes_there_is_no_room_ends_and_says_so(driver: QemuDriver, tmp_path: Path) -> None:
+def test_machine_without_disk_space_is_stopped_with_a_reason(driver: QemuDriver, tmp_path: Path) -> None:
     (tmp_path / "bin" / X86_64.qemu).write_text(OUT_OF_ROOM)
     cause, detail = why_it_went_off(driver) or (None, "")
     assert cause is PowerOffCause.DIED
@@ -148,7 +148,7 @@ def test_user_networking_adds_the_images_kernel_arguments(driver: QemuDriver, tm
 
 
 @pytest.mark.parametrize("end", [Stop(force=True), Destroy()])
-def test_a_machine_whose_qemu_says_nothing_is_ended_at_once(driver: QemuDriver, tmp_path: Path, end: Command) -> None:
+def test_machine_with_a_silent_qemu_is_killed(driver: QemuDriver, tmp_path: Path, end: Command) -> None:
     (tmp_path / "bin" / X86_64.qemu).write_text("#!/bin/sh\nexec sleep 600\n")
     machine, _ = created(driver)
     start(machine)

@@ -87,7 +87,7 @@ def test_a_disk_that_was_frozen_is_written_to_elsewhere(qmp: QMP, store: QcowSto
     assert VOLUME not in written
 
 
-def test_a_disk_that_cannot_be_frozen_says_why(qmp: QMP, store: QcowStore, tmp_path: Path) -> None:
+def test_failed_freeze_reports_the_reason(qmp: QMP, store: QcowStore, tmp_path: Path) -> None:
     disk = QemuDisk(store.disk(VOLUME), DiskBus.NVME)
     disk.plug(qmp, 3)
     with pytest.raises(MachineError, match="No such file or directory"):

@@ -62,7 +62,7 @@ def test_a_refusal_is_an_error_with_qemus_words(qemu: Qemu) -> None:
         qemu.qmp.execute("nonsense")
 
 
-def test_answers_find_those_who_asked(qemu: Qemu) -> None:
+def test_responses_reach_their_callers(qemu: Qemu) -> None:
     futures = [qemu.qmp.send("query-status" if number % 2 else "query-version") for number in range(20)]
     answers = [future.result(30) for future in futures]
     assert all(("running" in answer) == bool(number % 2) for number, answer in enumerate(answers))

@@ -105,7 +105,7 @@ def test_what_does_not_exist_is_not_found(guest: Guest, path: str) -> None:
     assert guest.ask("GET", path)[0] == 404
 
 
-def test_every_listed_entry_can_be_asked_for() -> None:
+def test_every_listed_entry_can_be_read() -> None:
     def walk(directory: str) -> Iterator[str]:
         listing = look_up(INSTANCE, directory)
         assert listing is not None, directory
@@ -188,7 +188,7 @@ def test_user_data_do_not_show_in_a_repr() -> None:
     assert "/bin/sh" not in repr(INSTANCE)
 
 
-def test_every_public_address_is_told_with_the_private_one_that_it_leads_to() -> None:
+def test_every_public_address_is_listed_with_its_private_address() -> None:
     pairs = {"127.1.2.3": "172.31.0.4", "127.1.2.4": "172.31.0.5"}
     interface = dataclasses.replace(INTERFACE, public_ips=tuple(pairs), associations=pairs)
     instance = dataclasses.replace(INSTANCE, interfaces=(interface,))

@@ -36,7 +36,7 @@ def client() -> Iterator[socket.socket]:
     assert all(one.fileno() == -1 for one in sockets)
 
 
-def test_server_tells_the_time(client: socket.socket) -> None:
+def test_server_returns_the_time(client: socket.socket) -> None:
     began = time.time()
     client.send(request())
     flags, stratum, interval, _, delay, _, _, reference, origin, received, sent = MESSAGE.unpack(client.recv(1000))

@@ -81,7 +81,7 @@ def test_download_continues_in_the_next_process(server: ImageServer, path: Path)
     assert path.read_bytes() == CONTENT
 
 
-def test_a_cut_download_says_how_to_continue(server: ImageServer, path: Path) -> None:
+def test_interrupted_download_explains_how_to_continue(server: ImageServer, path: Path) -> None:
     server.faults[PATH] = gives_up(1_000_000)
     with pytest.raises(DownloadError) as raised:
         fetch(server, path)
@@ -171,7 +171,7 @@ def test_download_follows_a_redirect_also_when_it_continues(
 
 
 @pytest.mark.parametrize("url", ["http://a name/", "http://two\nlines/", "http://[::1/", f"http://{'a' * 70}./"])
-def test_an_invalid_url_is_told_in_one_line(url: str) -> None:
+def test_invalid_url_is_reported_in_one_line(url: str) -> None:
     with pytest.raises(DownloadError, match="is not a URL") as raised:
         Web().read(url)
     assert "\n" not in str(raised.value)
@@ -183,7 +183,7 @@ def test_a_redirect_to_a_file_is_refused(server: ImageServer, path: Path) -> Non
         fetch(server, path)
 
 
-def test_a_redirect_loop_is_told_in_one_line(server: ImageServer, path: Path) -> None:
+def test_redirect_loop_is_reported_in_one_line(server: ImageServer, path: Path) -> None:
     server.faults[PATH] = Fault(location=f"{server.url}{PATH}")
     with pytest.raises(DownloadError, match=r"^[^\n]*: 302 The HTTP server returned a redirect error[^\n]*$"):
         fetch(server, path)

@@ -65,7 +65,7 @@ def test_fedora_with_tampered_checksums(server: ImageServer, puller: Puller, fed
         puller.pull([Wanted("fedora-43")])
 
 
-def test_a_missing_keyring_is_told(puller: Puller, fedora: str, said: list[str]) -> None:
+def test_missing_keyring_is_reported(puller: Puller, fedora: str, said: list[str]) -> None:
     puller.pull([Wanted("fedora-43")])
     assert said[-1].endswith("its publisher's keyring is not installed: name one with PYCLOUDLIB_IMAGE_KEYRING_FEDORA")
     puller.sites = Sites(None, puller.sites.mirrors, {"fedora": Path("/nowhere/keyring")})

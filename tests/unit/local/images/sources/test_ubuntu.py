@@ -125,7 +125,7 @@ def test_pull_takes_an_armored_keyring(
     assert said[-1].endswith("signature verified (by keyring.asc)")
 
 
-def test_pull_says_that_no_signature_was_verified(
+def test_pull_reports_an_unverified_signature(
     *,
     server: ImageServer,
     puller: Puller,

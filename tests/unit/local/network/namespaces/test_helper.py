@@ -71,7 +71,7 @@ def test_calls_after_the_end_are_errors(tmp_path: Path, namespaces_work: None) -
     helper.close()
 
 
-def test_a_helper_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helper_start_failure_reports_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helper_client, "_MODULE", "no_such_module")
     helper = HelperClient(tmp_path, lambda *_: None)
     with pytest.raises(LocalEC2Error, match=r"the network helper has ended: .*No module named no_such_module"):

@@ -40,7 +40,7 @@ def refused(number: int) -> OSError:
         (probes.SYSCTL, errno.EROFS, True, "use user networking"),
     ],
 )
-def test_explain_says_what_to_do(step: str, number: int, as_root: bool, remedy: str) -> None:
+def test_explain_names_the_remedy(step: str, number: int, as_root: bool, remedy: str) -> None:
     finding = explain(step, refused(number), as_root=as_root)
     assert not finding.works
     assert finding.reason == f"cannot {step}: {os.strerror(number)}"
@@ -61,7 +61,7 @@ def test_probe_names_missing_programs(tmp_path: Path, monkeypatch: pytest.Monkey
     assert finding.remedy.endswith("apt-get install -y dnsmasq-base slirp4netns")
 
 
-def test_probe_survives_a_child_that_says_nothing(monkeypatch: pytest.MonkeyPatch, fresh_probe: None) -> None:
+def test_probe_survives_a_silent_child(monkeypatch: pytest.MonkeyPatch, fresh_probe: None) -> None:
     monkeypatch.setattr(probes, "PROGRAMS", ())
     monkeypatch.setattr(sys, "executable", "/bin/true")
     assert probe().reason.startswith("the probe failed")

@@ -55,7 +55,7 @@ def test_public_ports_of_a_closed_group_are_none() -> None:
     assert ports_of(group("sg")) == {}
 
 
-def test_ssh_is_open_if_a_rule_of_the_interface_says_so() -> None:
+def test_ssh_is_open_if_a_rule_of_the_interface_allows_it() -> None:
     def is_open(security_group: SecurityGroup, public_ip: str) -> bool:
         topology = lab(
             interface("a", "10.0.1.5", security_group.group_id, public=True),
