@@ -1,4 +1,4 @@
-"""What the namespaces network of the local EC2 takes: for a VPC, for an interface, and for 200 of them.
+"""What the namespaces network of the local EC2 takes: for a VPC, for an interface, and for many of them.
 
 python benchmarks/vpc_network.py [--runs N] [--json FILE] [--strict]
 
@@ -12,7 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +21,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from report import Figure, Report, Target, parser
 
-from pycloudlib.local.network.namespaces.fabric import Fabric
+from pycloudlib.local.network.namespaces.fabric import Fabric, Ruleset
 from pycloudlib.local.network.namespaces.probe import probe
+from pycloudlib.local.network.namespaces.ruleset import ruleset
 from pycloudlib.local.network.topology import GroupRule, Interface, SecurityGroup, Topology, Traffic, Vpc
 from support.processes import is_alive
-from support.topologies import make_interface, make_topology, make_vpc
+from support.topologies import accept_all, make_interface, make_topology, make_vpc
 
 VPC_SECONDS, INTERFACE_SECONDS = 0.06, 0.01
 HELPER_BYTES, VPC_BYTES = 60e6, 10e6
 VPCS, TAPS = 50, 200
+RULE_SECONDS, MANY = 0.1, 1000
 GROWTH = 2.0
 """The last of the taps may take so many times as long as the first ones."""
 SUBNET, SUBNET_IPV6 = "10.0.0.0/16", "2600:1f13:0:1::/64"
@@ -37,6 +39,8 @@ SUBNET, SUBNET_IPV6 = "10.0.0.0/16", "2600:1f13:0:1::/64"
 CREATED, ADDED, CHANGED, REMOVED = "VPC created to usable", "interface added", "interface changed", "interface removed"
 HELPER, PROGRAMS = "memory of the helper", "memory of a VPC's programs"
 FIRST, LAST = "added, of the first quarter", "added, of the last quarter"
+RULE = "rule added"
+ALL_OF_ONE = f"one VPC, {MANY} interfaces"
 IDLE, ONE_VPC, MANY_VPCS = "one VPC, 2 interfaces", f"one VPC, {TAPS} interfaces", f"{VPCS} VPCs, {TAPS} interfaces"
 
 
@@ -54,8 +58,8 @@ def vpc(number: int, interfaces: int, secondary: Sequence[str]) -> Vpc:
 
 def interface(vpc_number: int, number: int, secondary: Sequence[str]) -> Interface:
     return make_interface(
-        vpc_number * TAPS + number,
-        f"10.0.1.{number + 10}",
+        vpc_number * MANY + number,
+        f"10.0.{1 + number // 200}.{number % 200 + 10}",
         SUBNET,
         ipv6_addresses=[f"2600:1f13:0:1::{suffix}{number + 10:x}" for suffix in ("", *secondary)],
         ipv6_subnet=SUBNET_IPV6,
@@ -63,9 +67,12 @@ def interface(vpc_number: int, number: int, secondary: Sequence[str]) -> Interfa
 
 
 @contextmanager
-def running_fabric() -> Iterator[Fabric]:
+def running_fabric(compose: Ruleset = ruleset) -> Iterator[Fabric]:
     """A fabric whose helper runs."""
-    with tempfile.TemporaryDirectory(prefix="vpc-network-") as directory, closing(Fabric(Path(directory))) as fabric:
+    with (
+        tempfile.TemporaryDirectory(prefix="vpc-network-") as directory,
+        closing(Fabric(Path(directory), compose)) as fabric,
+    ):
         fabric.apply(make_topology(make_vpc("vpc-warm-up")))
         fabric.client_socket("vpc-warm-up").close()
         yield fabric
@@ -121,6 +128,31 @@ def measure_many(vpcs: int) -> dict[str, float]:
     return values
 
 
+def measure_change() -> dict[str, float]:
+    """A rule added to the group of many interfaces, until it is in effect."""
+    composers: list[Ruleset] = [accept_all]
+
+    def compose(vpc: Vpc, topology: Topology, devices: Mapping[str, str]) -> str:
+        return composers[-1](vpc, topology, devices)
+
+    with running_fabric(compose) as fabric:
+        wanted = topology(1, MANY)
+        fabric.apply(wanted)
+        # Without rules for now: those of all interfaces are composed again for each.
+        fds = [fabric.add_interface(interface_id) for interface_id in interface_ids(wanted)]
+        composers.append(ruleset)
+        fabric.reapply()
+        web = GroupRule("sgr-3", Traffic("tcp", 80, 80), cidrs=("192.0.2.0/24",))
+        (one,) = wanted.vpcs.values()
+        group = one.groups["sg-1"]
+        changed = replace(one, groups={"sg-1": replace(group, ingress=(*group.ingress, web))})
+        begin = time.monotonic()
+        fabric.apply(make_topology(changed))
+        seconds = time.monotonic() - begin
+        close(fds)
+        return {RULE: seconds}
+
+
 def interface_ids(wanted: Topology) -> list[str]:
     """The interfaces of all VPCs, one VPC after the other."""
     return [interface_id for one in wanted.vpcs.values() for interface_id in one.interfaces]
@@ -149,6 +181,7 @@ def main() -> int:
             IDLE: measure_one_vpc(),
             ONE_VPC: measure_many(1),
             MANY_VPCS: measure_many(VPCS),
+            ALL_OF_ONE: measure_change(),
         }.items():
             for quantity, value in measured.items():
                 values.setdefault((way, quantity), []).append(value)
@@ -161,6 +194,7 @@ def main() -> int:
         Target(CREATED, of[IDLE, CREATED], VPC_SECONDS, "ms"),
         Target(ADDED, of[IDLE, ADDED], INTERFACE_SECONDS, "ms"),
         Target(HELPER, of[IDLE, HELPER], HELPER_BYTES, "MB"),
+        Target(f"{RULE}, {ALL_OF_ONE}", of[ALL_OF_ONE, RULE], RULE_SECONDS, "ms"),
         Target(PROGRAMS, of[IDLE, PROGRAMS], VPC_BYTES, "MB"),
         *(
             Target(

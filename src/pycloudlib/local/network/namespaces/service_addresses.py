@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 
 from pycloudlib.local.network.topology import Vpc
@@ -27,7 +28,8 @@ def service_addresses(vpc: Vpc) -> list[str]:
     return [METADATA, RESOLVER, TIME, resolver_of(vpc), METADATA_IPV6, RESOLVER_IPV6, TIME_IPV6, HOST]
 
 
-def gateway_addresses(subnet: str, ipv6_subnet: str | None) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def gateway_addresses(subnet: str, ipv6_subnet: str | None) -> tuple[str, ...]:
     """Return the gateway addresses of a subnet, with their prefix lengths: its first address in each family.
 
     Args:
@@ -35,4 +37,4 @@ def gateway_addresses(subnet: str, ipv6_subnet: str | None) -> list[str]:
         ipv6_subnet: the IPv6 CIDR block, such as "2600:1f13:0:1::/64"; None without IPv6.
     """
     networks = [ipaddress.ip_network(block) for block in (subnet, ipv6_subnet) if block is not None]
-    return [f"{network[1]}/{network.prefixlen}" for network in networks]
+    return tuple(f"{network[1]}/{network.prefixlen}" for network in networks)
