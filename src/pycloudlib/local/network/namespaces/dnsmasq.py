@@ -1,6 +1,6 @@
-"""dnsmasq, which serves a VPC's guests DHCP, DHCPv6, router advertisements and names.
+"""dnsmasq: DHCP, DHCPv6, router advertisements, and DNS for a VPC's guests.
 
-The server describes what to serve (DnsmasqSettings, from a topology); the helper runs the process (Dnsmasq).
+The server derives the settings from a topology (DnsmasqSettings); the helper runs the process (Dnsmasq).
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ JUMBO_MTU = 9001
 LEASE_SECONDS = 3600
 MAX_LEASES = 65536
 RESTART_SECONDS = 1.0
-"""The pause before starting it again if it ended right after its start."""
+"""The pause before a restart in seconds, if dnsmasq exited right after its start."""
 FORGET_SECONDS = 30.0
-"""The time during which it forgets its leases at most once for the same device."""
+"""The minimum number of seconds between two restarts for the same device that clear the leases."""
 _REFUSED = re.compile(rb"DHCP\w+\((\w+)\) .*(?:no addresses available|address in use)")
 
 
 @dataclass(frozen=True)
 class DnsmasqSettings:
-    """What a VPC's dnsmasq serves; travels to the helper as JSON.
+    """The settings of a VPC's dnsmasq, sent to the helper as JSON.
 
     Args:
-        arguments: of the command line. Other ones need a restart.
+        arguments: the command-line arguments; a change requires a restart.
         leases: the line for each interface's addresses, by interface id.
         hosts: the addresses of names, one "address name..." line each.
     """
@@ -48,20 +48,20 @@ class DnsmasqSettings:
     hosts: Sequence[str] = ()
 
     def to_document(self) -> dict[str, Any]:
-        """Return the settings as JSON has them."""
+        """Return the settings as a JSON document."""
         return asdict(self)
 
 
 def dnsmasq_settings(vpc: Vpc, upstream: str | None, public_cidr: str | None = None) -> DnsmasqSettings:
-    """Describe what a VPC's dnsmasq serves.
+    """Return the settings of a VPC's dnsmasq.
 
     Args:
         vpc: the VPC.
-        upstream: the DNS server that knows all other names; None for none.
+        upstream: the DNS server for all other names; None for none.
         public_cidr: the CIDR block of public addresses, whose public names resolve in every VPC; default none.
     """
     domain = domain_of(vpc)
-    # The names of the VPC's own public addresses are in the hosts file, which goes first.
+    # Names of the VPC's own public addresses are in the hosts file, which takes precedence.
     public_names = [f"--synth-domain={public_domain_of(vpc)},{public_cidr},ec2-"] if public_cidr is not None else []
     ranges = []
     for subnet in sorted(vpc.subnets.values(), key=lambda subnet: subnet.subnet_id):
@@ -90,7 +90,7 @@ def _dhcp_options(vpc: Vpc) -> list[str]:
     options = vpc.dhcp_options
     if options is None:
         options = {"domain-name": (domain_of(vpc),), "domain-name-servers": (AMAZON_PROVIDED_DNS,)}
-    # Every subnet has IPv4. Amazon's DNS server by DHCPv6, too, would replace that of DHCP in a guest's resolv.conf.
+    # Every subnet has IPv4. Amazon's DNS server in DHCPv6 would replace that of DHCP in a guest's resolv.conf.
     servers = [
         resolver_of(vpc) if server == AMAZON_PROVIDED_DNS else server
         for server in options.get("domain-name-servers", ())
@@ -117,7 +117,7 @@ def _option(name: str, values: Sequence[str]) -> str:
 
 
 def _of_family(addresses: Sequence[str], version: int) -> list[str]:
-    """Return the addresses of an IP version, as dnsmasq writes them."""
+    """Return the addresses of an IP version, in dnsmasq's notation."""
     form = "[{}]" if version == 6 else "{}"  # noqa: PLR2004  (IPv6)
     return [form.format(address) for address in addresses if ipaddress.ip_address(address).version == version]
 
@@ -134,10 +134,10 @@ def _leases(vpc: Vpc) -> dict[str, str]:
 
 
 class Dnsmasq:
-    """A running dnsmasq, in the network namespace that the process is in. Only the helper uses this.
+    """A dnsmasq process in the process's network namespace, for the helper only.
 
     Args:
-        directory: for its files and its log; created here.
+        directory: the directory for its files and its log, which is created.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -145,7 +145,7 @@ class Dnsmasq:
         self._hosts_file = directory / "hosts"
         self._log = directory / "dnsmasq.log"
         self._leases_directory.mkdir(parents=True, exist_ok=True)
-        # A helper that was killed has left them.
+        # A killed helper leaves them behind.
         for stale in self._leases_directory.iterdir():
             stale.unlink()
         _replace(self._hosts_file, "")
@@ -159,7 +159,7 @@ class Dnsmasq:
         self.output_fd: int | None = None
 
     def configure(self, settings: DnsmasqSettings) -> None:
-        """Serve these settings, and start it unless it runs."""
+        """Apply settings, and start dnsmasq unless it is running."""
         for interface_id in self._settings.leases.keys() - settings.leases.keys():
             (self._leases_directory / interface_id).unlink(missing_ok=True)
         for interface_id, line in settings.leases.items():
@@ -177,7 +177,7 @@ class Dnsmasq:
                 self._process.send_signal(signal.SIGHUP)
 
     def _has_conflicting_lease(self, settings: DnsmasqSettings) -> bool:
-        """Tell whether it refuses a lease because it remembers the address, or the interface, with another one."""
+        """Return whether dnsmasq would reject a lease that conflicts with one it has granted."""
         for line in settings.leases.values():
             mac, address = line.split(",")[:2]
             if self._leased.setdefault(address, mac) != mac or self._leased.setdefault(mac, address) != address:
@@ -185,12 +185,12 @@ class Dnsmasq:
         return False
 
     def start(self) -> None:
-        """Start it anew, and forget all leases: they are fixed anyway."""
+        """Restart dnsmasq without its leases, which are static anyway."""
         self.stop()
         self._leased.clear()
         self._has_conflicting_lease(self._settings)
         program = prerequisites.require("dnsmasq", "to serve DHCP and names")
-        # In a user namespace, setgroups() is denied, which dnsmasq takes for fatal unless it debugs.
+        # In a user namespace, setgroups() is denied, which is fatal to dnsmasq except in debug mode.
         as_root = Path("/proc/self/setgroups").read_text(encoding="ascii").strip() == "allow"
         user = ["--keep-in-foreground", "--user=root", "--group=root"] if as_root else ["--no-daemon"]
         helper = os.getpid()
@@ -211,10 +211,10 @@ class Dnsmasq:
                     "--leasefile-ro",
                     "--dhcp-authoritative",
                     "--no-ping",
-                    # Every interface has one; the default is 1,000.
+                    # One lease per interface; the default limit is 1,000.
                     f"--dhcp-lease-max={MAX_LEASES}",
                     "--log-facility=-",
-                    # A guest that floods would fill the disk.
+                    # A flooding guest would fill the disk.
                     "--quiet-dhcp",
                     "--quiet-dhcp6",
                     "--quiet-ra",
@@ -239,12 +239,12 @@ class Dnsmasq:
         self.pidfd = os.pidfd_open(self._process.pid)
 
     def log_output(self) -> set[str]:
-        """Append its new messages to its log.
+        """Append new messages of dnsmasq to its log.
 
         Returns:
-            The devices whose guests it newly refuses an IPv6 address that they have. It reserves an address for the
-            first DHCPv6 client (DUID) that leases it. A guest has another DUID after `cloud-init clean`, and with
-            another root volume. Start it anew to forget the lease.
+            The devices of guests that were refused their own IPv6 address since the last call. dnsmasq reserves an
+            address for the first DHCPv6 client (DUID) that leases it. A guest has another DUID after
+            `cloud-init clean`, and with another root volume. Restart dnsmasq to clear the lease.
         """
         output = self._read_output()
         with contextlib.suppress(OSError), self._log.open("ab") as log:
@@ -258,7 +258,7 @@ class Dnsmasq:
         return refused
 
     def has_ipv6_address(self, interface_id: str) -> bool:
-        """Tell whether it serves an interface an IPv6 address."""
+        """Return whether dnsmasq serves an IPv6 address to an interface."""
         return "[" in self._settings.leases.get(interface_id, "")
 
     def _read_output(self) -> bytes:
@@ -276,21 +276,21 @@ class Dnsmasq:
 
     @property
     def restart_at(self) -> float:
-        """The time, on the monotonic clock, before which it is not started again."""
+        """The earliest time of the next restart, on the monotonic clock."""
         return self._started + RESTART_SECONDS
 
     @property
     def pid(self) -> int | None:
-        """Its process; None while it does not run."""
+        """The process id; None while dnsmasq is not running."""
         return self._process.pid if self._process is not None else None
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ended by itself, or was killed."""
+        """Whether dnsmasq exited unexpectedly."""
         return self._process is not None and self._process.poll() is not None
 
     def stop(self) -> int | None:
-        """End it at once. Returns its exit status; None if it did not run."""
+        """Kill dnsmasq; return its exit status, or None if it was not running."""
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
@@ -305,7 +305,7 @@ class Dnsmasq:
 
 
 def _replace(path: Path, text: str) -> None:
-    # dnsmasq reads a file as soon as it gets its name, and skips names that begin with a dot.
+    # dnsmasq reads a file as soon as it appears, and ignores names with a leading dot.
     partial = path.with_name(f".{path.name}")
     partial.write_text(text, encoding="ascii")
     partial.replace(path)

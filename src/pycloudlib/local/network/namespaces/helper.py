@@ -1,7 +1,7 @@
 """The network helper: the process that holds a server's network namespaces.
 
-The server starts one and sends it commands over a socket pair. The helper is single-threaded, because a network
-namespace is the thread's. An ordinary user's helper first becomes root of a user namespace. It ends with the server.
+The server starts it, and sends it commands over a socket pair. The helper is single-threaded, because each thread has
+its own network namespace. An ordinary user's helper first becomes root in a user namespace. It exits with the server.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Answer:
-    """What a command returns.
+    """The result of a command.
 
     Args:
-        result: sent as JSON.
-        fds: file descriptors to hand over; the helper's copies are closed afterwards.
+        result: the value, which is sent as JSON.
+        fds: the file descriptors to pass; the helper closes its copies afterward.
     """
 
     result: Any = None
@@ -43,15 +43,15 @@ class Answer:
 
 
 class Helper:
-    """The VPCs, and the commands that change them. Every command names its VPC.
+    """The VPCs, and the commands that change them. Every command has a VPC id.
 
     Args:
-        directory: for files and logs, one directory per VPC; absolute.
+        directory: the absolute path of the directory for files and logs, with a subdirectory per VPC.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        # Where the helper is while it is in no VPC's namespace. An ordinary user's helper cannot return to the host's.
+        # The helper's namespace between commands. An ordinary user's helper cannot return to the host's.
         syscalls.unshare(syscalls.CLONE_NEWNET)
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._vpcs: dict[str, VpcNamespace] = {}
@@ -83,9 +83,9 @@ class Helper:
 
         Args:
             vpc_id: the VPC.
-            cidrs: its CIDR blocks, IPv4 and IPv6.
-            service_addresses: those at which its services listen.
-            public_cidr: the CIDR block of public addresses, at which processes inside listen; default none.
+            cidrs: the IPv4 and IPv6 CIDR blocks of the VPC.
+            service_addresses: the addresses of its services.
+            public_cidr: the CIDR block of public addresses on which processes inside listen; default none.
 
         Returns:
             The number of the namespace's file descriptor in this process, as in /proc/PID/fd/NUMBER.
@@ -112,7 +112,7 @@ class Helper:
         if namespace is not None:
             if namespace.neighbor_proxy is not None:
                 self._selector.unregister(namespace.neighbor_proxy)
-            # A process keeps alive the namespace that it is in.
+            # A process keeps its own namespace alive.
             syscalls.setns(self._home, syscalls.CLONE_NEWNET)
             namespace.close()
         return Answer()
@@ -120,14 +120,14 @@ class Helper:
     def add_interface(
         self, vpc_id: str, *, interface_id: str, name: str, mac: str, addresses: Sequence[str], gateways: Sequence[str]
     ) -> Answer:
-        """Create an interface's tap, and hand it over."""
+        """Create an interface's tap, and pass its file descriptor."""
         fd = self._vpcs[vpc_id].add_interface(interface_id, name, mac, addresses, gateways)
         return Answer(fds=[fd])
 
     def change_interface(
         self, vpc_id: str, *, interface_id: str, addresses: Sequence[str], gateways: Sequence[str]
     ) -> Answer:
-        """Change an interface's addresses. Returns whether its tap still exists."""
+        """Change an interface's addresses; return whether its tap still exists."""
         return Answer(self._vpcs[vpc_id].change_interface(interface_id, addresses, gateways))
 
     def remove_interface(self, vpc_id: str, *, interface_id: str) -> Answer:
@@ -149,33 +149,33 @@ class Helper:
         return Answer()
 
     def apply_shaping(self, vpc_id: str, *, device: str, classes: Sequence[Mapping[str, Any]]) -> Answer:
-        """Set the classes of traffic of a device. No-op if there is none."""
+        """Set the traffic classes of a device. No-op if the device does not exist."""
         self._vpcs[vpc_id].apply_shaping(device, classes)
         return Answer()
 
     def missing_queues(self, _vpc_id: str, *, kinds: Sequence[str]) -> Answer:
-        """Return which kinds of queues this kernel lacks; no VPC is needed."""
+        """Return the queueing disciplines that this kernel lacks; no VPC is needed."""
         syscalls.setns(self._home, syscalls.CLONE_NEWNET)
         return Answer(missing_kinds(kinds))
 
     def set_ipv6_address(self, vpc_id: str, *, device: str, address: str) -> Answer:
-        """Give a device of a VPC an IPv6 address. No-op if there is none."""
+        """Assign an IPv6 address to a device of a VPC. No-op if the device does not exist."""
         self._vpcs[vpc_id].set_ipv6_address(device, address)
         return Answer()
 
     def connect_vpcs(self, vpc_id: str, *, other_id: str, device: str, accept_local: bool = False) -> Answer:
-        """Connect two VPCs by a pair of devices of this name."""
+        """Connect two VPCs with a veth pair of this name."""
         self._vpcs[vpc_id].connect(self._vpcs[other_id], device, accept_local=accept_local)
         return Answer()
 
     def disconnect_vpcs(self, vpc_id: str, *, device: str) -> Answer:
-        """Remove a pair of devices. No-op if there is none."""
+        """Remove a veth pair. No-op if it does not exist."""
         if vpc_id in self._vpcs:
             self._vpcs[vpc_id].disconnect(device)
         return Answer()
 
     def configure_dnsmasq(self, vpc_id: str, *, settings: Mapping[str, Any]) -> Answer:
-        """Start a VPC's dnsmasq unless it runs, and let it serve these settings."""
+        """Apply the settings of a VPC's dnsmasq, and start it unless it is running."""
         self._vpcs[vpc_id].enter()
         dnsmasq = self._dnsmasqs.get(vpc_id)
         if dnsmasq is None:
@@ -188,18 +188,18 @@ class Helper:
         return Answer()
 
     def dnsmasq_pid(self, vpc_id: str) -> Answer:
-        """Return the process of a VPC's dnsmasq; None while it does not run."""
+        """Return the process id of a VPC's dnsmasq; None while it is not running."""
         dnsmasq = self._dnsmasqs.get(vpc_id)
         return Answer(dnsmasq.pid if dnsmasq is not None else None)
 
     def open_socket(self, vpc_id: str, *, kind: str, ipv6: bool, bind: Sequence[Any] | None, backlog: int) -> Answer:
-        """Create a socket in a VPC's namespace, and hand it over."""
+        """Create a socket in a VPC's namespace, and pass its file descriptor."""
         address = (str(bind[0]), int(bind[1])) if bind is not None else None
         opened = self._vpcs[vpc_id].open_socket(kind, ipv6=ipv6, bind=address, backlog=backlog)
         return Answer(fds=[opened.detach()])
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer commands until the server ends, and restart a dnsmasq that ends, or that refuses an address."""
+        """Serve commands until the server exits; restart a dnsmasq that exits, or that refuses an address."""
         self._selector.register(connection, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select(self._seconds_until_restart()):
@@ -210,7 +210,7 @@ class Helper:
             self._restart_dnsmasqs()
 
     def _serve_command(self, connection: socket.socket) -> bool:
-        """Answer one command. Returns whether the server is still there."""
+        """Serve one command; return whether the server is still running."""
         try:
             request, _ = protocol.receive(connection)
         except EOFError:
@@ -237,7 +237,7 @@ class Helper:
     def _on_dnsmasq_end(self, vpc_id: str) -> None:
         dnsmasq = self._dnsmasqs.get(vpc_id)
         if dnsmasq is None or not dnsmasq.has_ended:
-            # A command that was answered meanwhile has started another one.
+            # A command has started another dnsmasq in the meantime.
             return
         self._unwatch(dnsmasq)
         status = dnsmasq.stop()
@@ -280,7 +280,7 @@ class Helper:
         try:
             result = self.commands[request["command"]](request["vpc_id"], **request["arguments"])
         except Exception as error:
-            # Whatever went wrong, the other VPCs must not suffer.
+            # An error must not affect other VPCs.
             logger.exception("%s failed", request.get("command"))
             return Answer(), {"error": _describe(error)}
         return result, {"result": result.result}
@@ -293,10 +293,10 @@ def _describe(error: Exception) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the helper until the server ends.
+    """Run the helper until the server exits.
 
     Args:
-        argv: the server's process id, the file descriptor of the connection, and the directory for files; default: the
+        argv: the server's process id, the file descriptor of the connection, and the directory for files; default the
             command line's.
     """
     parser = argparse.ArgumentParser(prog="pycloudlib.local.network.namespaces.helper")
@@ -310,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         uid, gid = os.geteuid(), os.getegid()
         syscalls.unshare(syscalls.CLONE_NEWUSER)
         syscalls.map_root(uid, gid)
-        # The change of credentials has undone it.
+        # The change of credentials cleared the parent-death signal.
         syscalls.die_with_parent(arguments.server)
     with contextlib.closing(socket.socket(fileno=arguments.connection)) as connection:
         Helper(arguments.directory).serve(connection)

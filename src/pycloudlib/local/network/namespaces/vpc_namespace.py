@@ -1,4 +1,4 @@
-"""The network namespace of one VPC: its addresses, taps and routes. Only the helper uses this."""
+"""The network namespace of one VPC, with its addresses, taps, and routes, for the helper only."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from pycloudlib.local.network.namespaces.queues import set_queue
 from pycloudlib.local.network.namespaces.service_addresses import HOST
 
 GATEWAY_MAC = "0a:00:00:00:00:01"
-"""The MAC address that every guest sees as its gateway's."""
+"""The gateway's MAC address, as seen by every guest."""
 
 JUMBO_MTU = 9001
 
 UNASSIGNED_METRIC = 4096
-"""Of the blackhole routes to a VPC's CIDR blocks: packets to addresses that no interface has vanish."""
+"""The metric of blackhole routes to a VPC's CIDR blocks, which drop packets to unassigned addresses."""
 
 FIRST_RULE = 1000
-"""The priority of the rule for mark 0; the kernel's own rules are around it."""
+"""The priority of the rule for mark 0, between the kernel's own rules."""
 
 HOST_TABLE = 900
-"""The routes of what processes in the namespace send. The source is the host's address unless they chose one."""
+"""The route table of processes in the namespace. The default source is the host's address."""
 HOST_RULE = 900
-"""The priority of the rule for that table; the one before it excepts DHCP."""
+"""The priority of the rule for that table; the rule before it excludes DHCP."""
 
 _LOOPBACK_INDEX = 1
 _DHCP_SERVER_PORT = 67
@@ -48,7 +48,7 @@ _IP_TRANSPARENT = 19
 
 _GONE = (errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL)
 
-# IPv4 settings are inherited from the host's namespace, whatever they are there.
+# A new namespace inherits the host's IPv4 settings.
 _SYSCTLS = {
     "ipv4/ip_forward": "1",
     "ipv4/conf/all/rp_filter": "0",
@@ -61,7 +61,7 @@ _SYSCTLS = {
     "ipv4/conf/default/send_redirects": "0",
     "ipv4/conf/all/accept_redirects": "0",
     "ipv4/conf/default/accept_redirects": "0",
-    # Whoever runs the server may send echo requests from inside.
+    # Allow the server's user to send echo requests from inside.
     "ipv4/ping_group_range": "0 0",
 }
 _IPV6_SYSCTLS = {
@@ -77,11 +77,11 @@ class Tap:
     """An interface's end in the VPC.
 
     Args:
-        name: of the network device.
-        index: of the network device.
+        name: the name of the network device.
+        index: the index of the network device.
         mac: the guest's MAC address.
-        addresses: those of the guest, which have routes to the device.
-        gateways: the device's own, such as "10.0.1.1/24".
+        addresses: the guest's addresses, which have routes to the device.
+        gateways: the device's own addresses, such as "10.0.1.1/24".
     """
 
     name: str
@@ -94,12 +94,11 @@ class Tap:
 class VpcNamespace:
     """A network namespace with the services' addresses on its loopback device, and a tap per interface.
 
-    Creating it moves the process into it; every method does so again. The owner calls
+    The constructor and every method move the process into the namespace. The owner calls
     `neighbor_proxy.answer()` when `neighbor_proxy`, which is None without IPv6, is readable.
 
     Raises:
-        NetlinkError: the kernel refused a change.
-        OSError: likewise.
+        NetlinkError, OSError: the kernel rejected a change.
     """
 
     def __init__(self) -> None:
@@ -107,7 +106,7 @@ class VpcNamespace:
         with contextlib.ExitStack() as on_failure:
             self.fd = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
             on_failure.callback(os.close, self.fd)
-            # A netlink socket stays in the namespace in which it was opened. No groups: nobody reads notifications.
+            # A netlink socket stays in the namespace in which it was opened. No groups, since notifications are unused.
             self._netlink = IPRoute(groups=0)
             on_failure.callback(self._netlink.close)
             self.nftables = Nftables()
@@ -140,7 +139,7 @@ class VpcNamespace:
         syscalls.setns(self.fd, syscalls.CLONE_NEWNET)
 
     def set_service_addresses(self, addresses: Iterable[str]) -> None:
-        """Give the loopback device exactly these addresses, besides its own."""
+        """Set the addresses of the loopback device, in addition to its own."""
         desired = set(self._usable(addresses))
         for address in desired - self._service_addresses:
             self._netlink.addr("add", index=_LOOPBACK_INDEX, address=address, prefixlen=_bits(address))
@@ -151,7 +150,7 @@ class VpcNamespace:
             self._service_addresses.remove(address)
 
     def set_cidrs(self, cidrs: Iterable[str]) -> None:
-        """Let packets to unassigned addresses of exactly these CIDR blocks vanish."""
+        """Drop packets to unassigned addresses of exactly these CIDR blocks."""
         desired = set(self._usable(cidrs))
         for cidr in desired - self._cidrs:
             self._netlink.route("add", dst=cidr, type="blackhole", priority=UNASSIGNED_METRIC, family=_family(cidr))
@@ -162,7 +161,7 @@ class VpcNamespace:
             self._cidrs.remove(cidr)
 
     def set_public_cidr(self, cidr: str | None) -> None:
-        """Let processes in the namespace find public addresses here, where they are listened on. It never changes."""
+        """Make public addresses local to processes in the namespace, which listen on them. The block never changes."""
         if cidr is not None and self._public_cidr is None:
             local = {"type": "local", "oif": _LOOPBACK_INDEX, "scope": "host", "prefsrc": HOST}
             self._netlink.route("add", dst=cidr, table=HOST_TABLE, **local)
@@ -171,10 +170,10 @@ class VpcNamespace:
     def add_interface(
         self, interface_id: str, name: str, mac: str, addresses: Sequence[str], gateways: Sequence[str]
     ) -> int:
-        """Create an interface's tap, and replace one that it may have had before.
+        """Create an interface's tap, replacing a previous one.
 
         Returns:
-            The tap's file descriptor; the tap ends when all copies are closed.
+            The tap's file descriptor; the tap is deleted when all copies are closed.
         """
         self.enter()
         self.remove_interface(interface_id)
@@ -199,7 +198,7 @@ class VpcNamespace:
         return next((interface_id for interface_id, tap in self._taps.items() if tap.name == device), None)
 
     def change_interface(self, interface_id: str, addresses: Sequence[str], gateways: Sequence[str]) -> bool:
-        """Give an interface exactly these addresses.
+        """Set the addresses of an interface.
 
         Returns:
             Whether its tap still exists.
@@ -252,17 +251,17 @@ class VpcNamespace:
 
     def _add_gateway(self, tap: Tap, gateway: str) -> None:
         address, bits = gateway.split("/")
-        # Every tap of a subnet has its gateway address: a route for the prefix would lead to one of them only.
+        # Every tap of a subnet has the gateway address: a route for the prefix would lead to a single tap.
         flags = _IFA_F_NOPREFIXROUTE | (_IFA_F_NODAD if ":" in address else 0)
         self._netlink.addr("replace", index=tap.index, address=address, prefixlen=int(bits), flags=flags)
 
     def _add_address(self, tap: Tap, address: str) -> None:
         route = _route_to(address, tap.index)
-        # Replace, because the interface that had the address before may lose it later.
+        # Replace, because the address's previous interface may lose it later.
         self._netlink.route("replace", **route)
         if self._is_seen_from_host(address):
             self._netlink.route("replace", table=HOST_TABLE, prefsrc=HOST, **route)
-        # Without ARP, packets to a guest that does not answer vanish, as on EC2; there is no "no route to host".
+        # Without ARP, packets to an unresponsive guest are dropped silently, as on EC2, without "no route to host".
         self._netlink.neigh(
             "replace", dst=address, lladdr=tap.mac, ifindex=tap.index, state="permanent", family=_family(address)
         )
@@ -278,20 +277,20 @@ class VpcNamespace:
             self._netlink.neigh("del", dst=address, ifindex=tap.index, family=_family(address))
 
     def _is_seen_from_host(self, address: str) -> bool:
-        """Tell whether processes in the namespace reach an address as the host."""
+        """Return whether processes in the namespace reach an address from the host's address."""
         return ":" not in address and HOST in self._service_addresses
 
     def _usable(self, addresses: Iterable[str]) -> Iterator[str]:
-        """Leave IPv6 out where the kernel has none."""
+        """Omit IPv6 addresses if the kernel lacks IPv6."""
         return (address for address in addresses if self.has_ipv6 or ":" not in address)
 
     def apply_routing(self, tables: Sequence[Mapping[str, Any]]) -> None:
-        """Route the packets that carry a mark by tables of their own, and by no others.
+        """Route marked packets by the tables of their marks only.
 
-        A route whose device does not exist drops packets, until this is called again.
+        A route with a missing device drops packets until the next call.
 
         Args:
-            tables: each a SubnetRouting, as JSON has it.
+            tables: the tables as JSON; see SubnetRouting.
         """
         desired = {
             (table["table"], route["cidr"]): route
@@ -314,7 +313,7 @@ class VpcNamespace:
             del self._routes[number, cidr]
 
     def _action(self, route: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a route does with packets, as netlink has it."""
+        """Return the netlink attributes of a route's action."""
         if route["kind"] != "device":
             return {"type": route["kind"]}
         try:
@@ -331,7 +330,7 @@ class VpcNamespace:
                 self._netlink.rule(action, priority=FIRST_RULE + mark, fwmark=mark, table=table, family=family)
 
     def set_ipv6_address(self, device: str, address: str) -> None:
-        """Give a device an IPv6 address, such as "fd00::100/64". No-op if the device is gone."""
+        """Assign an IPv6 address, such as "fd00::100/64", to a device. No-op if the device does not exist."""
         self.enter()
         if not self.has_ipv6:
             return
@@ -341,12 +340,12 @@ class VpcNamespace:
             self._netlink.addr("replace", index=index, address=host, prefixlen=int(bits), flags=_IFA_F_NODAD)
 
     def connect(self, other: VpcNamespace, device: str, *, accept_local: bool = False) -> None:
-        """Connect both namespaces by a pair of devices of this name.
+        """Connect both namespaces with a veth pair of this name.
 
         Args:
             other: the other namespace.
-            device: the name.
-            accept_local: whether to accept packets from addresses that are local in the namespace; default no.
+            device: the name of both devices.
+            accept_local: whether to accept packets from local addresses of the namespace; default no.
         """
         self.enter()
         self._netlink.link("add", ifname=device, kind="veth", peer={"ifname": device, "net_ns_fd": other.fd})
@@ -371,7 +370,7 @@ class VpcNamespace:
                     )
 
     def disconnect(self, device: str) -> None:
-        """Remove a pair of devices. No-op if there is none."""
+        """Remove a veth pair. No-op if it does not exist."""
         self.enter()
         with contextlib.suppress(OSError), _ignore_missing():
             self._netlink.link("del", index=socket.if_nametoindex(device))
@@ -382,8 +381,8 @@ class VpcNamespace:
         Args:
             kind: "tcp" or "udp".
             ipv6: the address family.
-            bind: address and port; None not to bind.
-            backlog: for a TCP listener; 0 not to listen.
+            bind: the address and port to bind; None to leave the socket unbound.
+            backlog: the backlog of a TCP listener; 0 for no listener.
         """
         self.enter()
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
@@ -391,10 +390,10 @@ class VpcNamespace:
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if bind is not None and bind[1] == 0 and not backlog and kind == "tcp":
-                # The kernel chooses the port at connect(): the same port serves several destinations.
+                # The kernel chooses the port at connect(), so that one port serves several destinations.
                 opened.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             if bind is not None and self._is_public(bind[0]):
-                # It is on no device, so that the packets of guests to it are routed.
+                # The address is on no device, so that guests' packets to it are routed.
                 opened.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
             if bind is not None:
                 opened.bind(bind)
@@ -414,17 +413,17 @@ class VpcNamespace:
         """Apply a ruleset that replaces its table.
 
         Raises:
-            LocalEC2Error: nftables refused them; nothing has changed.
+            LocalEC2Error: nftables rejected the ruleset, and changed nothing.
         """
         self.enter()
         self.nftables.apply(ruleset)
 
     def apply_shaping(self, device: str, classes: Sequence[Mapping[str, Any]]) -> None:
-        """Give a device exactly these classes of traffic. No-op if there is no device.
+        """Set the traffic classes of a device. No-op if the device does not exist.
 
         Args:
-            device: its name.
-            classes: each a TrafficClass, as JSON has it.
+            device: the name of the device.
+            classes: the traffic classes as JSON; see TrafficClass.
         """
         self.enter()
         try:
@@ -436,12 +435,12 @@ class VpcNamespace:
             set_queue(self._netlink, index, classes, before)
             self._classes[index] = classes
         except NetlinkError as error:
-            # Other errors of _GONE can mean that the kernel lacks a kind of queue.
+            # Other errors of _GONE can mean that the kernel lacks a queueing discipline.
             if error.code != errno.ENODEV:
                 raise
 
     def close(self) -> None:
-        """Give the namespace up. It ends with its last tap and socket."""
+        """Release the namespace, which the kernel deletes with its last tap and socket."""
         for interface_id in list(self._taps):
             self.remove_interface(interface_id)
         if self.neighbor_proxy is not None:
@@ -452,10 +451,10 @@ class VpcNamespace:
 
 
 def set_sysctl(name: str, value: str) -> None:
-    """Set a sysctl of the network namespace that the process is in.
+    """Set a sysctl of the process's network namespace.
 
     Args:
-        name: below "net", such as "ipv4/ip_forward".
+        name: the path below "net", such as "ipv4/ip_forward".
         value: the value.
     """
     Path("/proc/sys/net", name).write_text(value, encoding="ascii")
@@ -466,7 +465,7 @@ def _family(address: str) -> int:
 
 
 def _route_to(address: str, device: int) -> dict[str, Any]:
-    """Return the route to an address behind a device; the scope is needed to find it again."""
+    """Return the route to an address behind a device, with the scope that deleting it requires."""
     scope = {} if ":" in address else {"scope": "link"}
     return {"dst": f"{address}/{_bits(address)}", "oif": device, "family": _family(address), **scope}
 
@@ -477,7 +476,7 @@ def _bits(address: str) -> int:
 
 @contextlib.contextmanager
 def _ignore_missing() -> Iterator[None]:
-    """Ignore that what is to be removed is not there: it ended with its tap."""
+    """Ignore errors about missing objects, which were deleted with their tap."""
     try:
         yield
     except NetlinkError as error:
