@@ -1,4 +1,4 @@
-"""The life of a local EC2's process, as seen from outside: start, find, stop."""
+"""The lifecycle of local EC2 servers: start, find, and stop their processes."""
 
 from __future__ import annotations
 
@@ -42,18 +42,17 @@ DEFAULT_NAME = "default"
 STOP_SECONDS = 30.0
 
 REAPER_SECONDS = 60.0
-"""How long the directory of a server that was killed may take to be deleted."""
+"""The maximum number of seconds until the directory of a killed server is deleted."""
 
 
 class LocalEC2:
-    """A local EC2 for as long as a `with` block lasts, or as a daemon.
+    """A local EC2, as a context manager or as a daemon.
 
-    As a context manager it ends with the block, with the process, and when the process is killed; nothing is left of
-    it but the caches.
+    As a context manager, it stops at the end of the block, or when the process exits or is killed. Only caches remain.
 
     Args:
-        name: tells daemons apart; default: one that nobody else has.
-        options: see ServerOptions; by keyword.
+        name: the name of the daemon; default a unique name.
+        options: keyword arguments; see ServerOptions.
     """
 
     def __init__(self, name: str | None = None, **options: Any) -> None:
@@ -71,10 +70,10 @@ class LocalEC2:
 
     @property
     def info(self) -> ServerInfo:
-        """Where it is and what it is.
+        """The endpoint and the properties of the running server.
 
         Raises:
-            LocalEC2Error: it does not run.
+            LocalEC2Error: the server is not running.
         """
         if self._info is None:
             raise LocalEC2Error(f"the local EC2 {self.name!r} is not running: start it first")
@@ -82,42 +81,42 @@ class LocalEC2:
 
     @property
     def endpoint_url(self) -> str:
-        """URL of the EC2 API."""
+        """The URL of the EC2 API."""
         return self.info.endpoint_url
 
     @property
     def region(self) -> str:
-        """The region that settings name."""
+        """The region in the generated settings."""
         return self.info.region
 
     @property
     def access_key_id(self) -> str:
-        """An access key id that it takes."""
+        """A valid access key id."""
         return self.info.access_key_id
 
     @property
     def secret_access_key(self) -> str:
-        """The secret that goes with it."""
+        """The secret access key of `access_key_id`."""
         return self.info.secret_access_key
 
     @property
     def ssh_port(self) -> int:
-        """Port of every instance's sshd."""
+        """The port of every instance's sshd."""
         return self.info.ssh_port
 
     @property
     def directory(self) -> Path:
-        """Where it keeps its machines while it runs; XDG_STATE_HOME counts when it starts, and no more afterwards."""
+        """The directory of the running machines. XDG_STATE_HOME is read once, at the start."""
         return self._directory or paths.state_dir() / self.name
 
     def start(self, *, end_with_this_process: bool = False) -> ServerInfo:
-        """Start it, and wait until it listens.
+        """Start the server, and wait until it listens.
 
         Args:
-            end_with_this_process: whether it ends when this process does; default false: it runs as a daemon.
+            end_with_this_process: whether the server stops when this process exits; default false, for a daemon.
 
         Raises:
-            LocalEC2Error: it could not be started; the message says why.
+            LocalEC2Error: the server could not be started; the message has the reason.
             MissingPrerequisiteError: QEMU or another program is not installed.
         """
         self._directory = paths.state_dir() / self.name
@@ -129,7 +128,7 @@ class LocalEC2:
                 stdin=subprocess.PIPE if end_with_this_process else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                # Ctrl-C is for the program that uses it; that one then stops it in its own time.
+                # Only the calling program handles SIGINT, and then stops the server.
                 start_new_session=True,
             )
         try:
@@ -143,7 +142,7 @@ class LocalEC2:
         return self._info
 
     def stop(self) -> None:
-        """End it and every machine of it, and wait until they are gone."""
+        """Stop the server and its machines, and wait until they have exited."""
         if self._process is None:
             stop_server(self.name)
             return
@@ -154,16 +153,16 @@ class LocalEC2:
     def exec_inside(self, command: Sequence[str], vpc_id: str = "") -> NoReturn:
         """Replace this process with a command in a VPC's network namespace, as `pycloudlib local exec` does.
 
-        It needs the namespaces network. A local EC2 that ends with this process ends with the command.
+        It requires the namespaces network. A local EC2 that ends with this process stops when the command exits.
 
         Args:
             command: the program and its arguments.
-            vpc_id: the VPC; default: the default VPC of the region that settings name.
+            vpc_id: the VPC; default the default VPC of the region in the settings.
 
         Raises:
-            LocalEC2Error: it is not running, has no namespaces network, or does not have the VPC.
+            LocalEC2Error: the local EC2 is not running, has no namespaces network, or does not have the VPC.
         """
-        # Most uses need none of it.
+        # Import lazily: most callers do not need this.
         from pycloudlib.local.documents import fetch_entrance  # noqa: PLC0415
         from pycloudlib.local.inside import exec_inside  # noqa: PLC0415
 
@@ -174,7 +173,7 @@ class LocalEC2:
 
     @staticmethod
     def buildable_releases() -> tuple[str, ...]:
-        """Return the code names of the releases of which `pycloudlib local image build` builds an image."""
+        """Return the code names of the releases that `pycloudlib local image build` supports."""
         from pycloudlib.local.images.builder import VARIANTS  # noqa: PLC0415  (most uses need none of it)
 
         return tuple(VARIANTS)
@@ -190,15 +189,15 @@ class LocalEC2:
     ) -> str:
         """Download the image of a release from its publisher, verify it, and offer it on every local EC2 of this user.
 
-        No-op if it is there already. Mirrors, keyrings, and a proxy are those of the environment. The logger
-        "pycloudlib.progress" gets the progress; see `pycloudlib.progress.show()`.
+        No-op if the catalog has the image. Mirrors, keyrings, and the proxy come from the environment. Progress is
+        logged to "pycloudlib.progress"; see `pycloudlib.progress.show()`.
 
         Args:
             release: a release, such as "noble", "24.04", or "bookworm".
-            daily: whether the daily build is meant; default the released image.
+            daily: whether to pull the daily build; default the released image.
             arch: "x86_64" (default) or "arm64".
             image_type: "generic" (default), or "minimal" for Ubuntu.
-            serial: the serial of the build; default the newest one.
+            serial: the serial of the build; default the newest build.
 
         Returns:
             The AMI id.
@@ -222,18 +221,18 @@ class LocalEC2:
     def partition(self, one: str, other: str = "all") -> AbstractContextManager[str]:
         """Drop all packets between two ends, in both directions, for the duration of a `with` block.
 
-        It needs the namespaces network. Open connections stall, as they do when a network fails. The fault ends with
-        the block, with its instances, and with the server. Faults may overlap: each ends on its own.
+        It requires the namespaces network. Open connections stall, as in a network outage. The fault ends with the
+        block, its instances, or the server. Faults may overlap; each ends independently.
 
         Args:
             one: an instance id, or an availability zone.
-            other: another one; default "all": everything else, with the host and the internet.
+            other: another end; default "all" for everything else, including the host and the internet.
 
         Returns:
             A context manager whose value is the fault's id.
 
         Raises:
-            LocalEC2Error: it is not running, has no namespaces network, or does not have an instance or zone.
+            LocalEC2Error: the local EC2 is not running, has no namespaces network, or lacks an instance or zone.
         """
         return self._fault(PARTITION, one, other, CERTAIN)
 
@@ -244,8 +243,8 @@ class LocalEC2:
 
         Args:
             one: an instance id, or an availability zone.
-            other: another one; default "all".
-            percent: how many of 100 packets are dropped, 1 to 100.
+            other: another end; default "all".
+            percent: the share of dropped packets in percent, 1 to 100.
 
         Returns:
             A context manager whose value is the fault's id.
@@ -258,13 +257,13 @@ class LocalEC2:
     def delay(self, one: str, other: str = "all", *, milliseconds: int) -> AbstractContextManager[str]:
         """Delay the packets between two ends, in each direction, for the duration of a `with` block.
 
-        It needs a kernel with netem. Packets to the host itself are not delayed. The delays of several faults add up.
-        Otherwise like partition().
+        It requires a kernel with netem. Packets to the host itself are not delayed. The delays of several faults add
+        up. Otherwise like partition().
 
         Args:
             one: an instance id, or an availability zone.
-            other: another one; default "all".
-            milliseconds: the delay, 1 to 60000; the round-trip time grows by twice as much.
+            other: another end; default "all".
+            milliseconds: the delay, 1 to 60000; the round-trip time grows by twice the delay.
 
         Returns:
             A context manager whose value is the fault's id.
@@ -277,13 +276,13 @@ class LocalEC2:
     def rate_limit(self, one: str, other: str = "all", *, kbit_per_second: int) -> AbstractContextManager[str]:
         """Limit the rate between two ends, in each direction, for the duration of a `with` block.
 
-        The rate is that of each network interface that receives packets. More packets than that wait in a queue, and
-        are dropped when it is full. Packets to the host itself are not limited. Of several faults, the lowest rate
+        The limit applies to each receiving network interface. Further packets are queued, and dropped if the queue is
+        full. Packets to the host itself are not limited. Of several faults, the lowest rate
         applies. Otherwise like partition().
 
         Args:
             one: an instance id, or an availability zone.
-            other: another one; default "all".
+            other: another end; default "all".
             kbit_per_second: the rate in kbit/s, 8 to 10000000.
 
         Returns:
@@ -298,16 +297,16 @@ class LocalEC2:
     def capture(self, instance_id: str, path: str | os.PathLike[str]) -> Iterator[None]:
         """Capture the packets of an instance for the duration of a `with` block, as a pcap file.
 
-        It needs the namespaces network. The file is complete after the block. The capture ends early if the instance is
-        stopped.
+        It requires the namespaces network. The file is complete after the block. The capture ends early if the instance
+        stops.
 
         Args:
-            instance_id: a running instance, whose primary interface is meant, or a network interface.
+            instance_id: the id of a running instance, for its primary interface, or of a network interface.
             path: the file, which is replaced if it exists.
 
         Raises:
-            LocalEC2Error: it is not running, has no namespaces network, or no such instance that runs; or, after the
-                block, the file could not be written.
+            LocalEC2Error: the local EC2 is not running, or has no namespaces network; the instance is not running; or,
+                after the block, the file could not be written.
             OSError: the file cannot be opened.
         """
         from pycloudlib.local.documents import fetch_tap  # noqa: PLC0415  (most uses need none of it)
@@ -327,7 +326,7 @@ class LocalEC2:
             put_fault(info, fault)
             yield fault.fault_id
         finally:
-            # Without the server, the fault is gone. The response to put_fault() may have been lost.
+            # The fault ends with the server. The response to put_fault() may have been lost.
             running = _server_in(self.directory)
             if info.network == "namespaces" and running is not None and running.pid == info.pid:
                 remove_faults(info, fault.fault_id)
@@ -391,16 +390,16 @@ def _last_line(log: Path) -> str:
 
 
 def find_server(name: str = DEFAULT_NAME) -> ServerInfo | None:
-    """Find a running local EC2 by its name; None when there is none, or when it is just starting."""
+    """Return the running local EC2 of a name; None if there is none, or if it is still starting."""
     _check_name(name)
     return _server_in(paths.state_dir() / name)
 
 
 def require_server(name: str = DEFAULT_NAME) -> ServerInfo:
-    """Find a running local EC2 by its name.
+    """Return the running local EC2 of a name.
 
     Raises:
-        LocalEC2Error: none of that name runs.
+        LocalEC2Error: no local EC2 of this name is running.
     """
     info = find_server(name)
     if info is None:
@@ -409,18 +408,18 @@ def require_server(name: str = DEFAULT_NAME) -> ServerInfo:
 
 
 def running_servers() -> dict[str, ServerInfo]:
-    """Find all local EC2s that this user runs, by name."""
+    """Return this user's running local EC2s, by name."""
     servers = {directory.name: _server_in(directory) for directory in server_directories()}
     return {name: info for name, info in sorted(servers.items()) if info is not None}
 
 
 def stop_server(name: str = DEFAULT_NAME) -> None:
-    """Stop a running local EC2 and every machine of it, and wait until they are gone.
+    """Stop a running local EC2 and its machines, and wait until they have exited.
 
     Raises:
-        LocalEC2NotRunningError: none of that name runs.
-        LocalEC2Error: it cannot be told which process it is.
-        PycloudlibTimeoutError: it does not end.
+        LocalEC2NotRunningError: no local EC2 of this name is running.
+        LocalEC2Error: its process cannot be identified.
+        PycloudlibTimeoutError: it did not stop in time.
     """
     info = find_server(name)
     directory = paths.state_dir() / name
@@ -440,7 +439,7 @@ def stop_server(name: str = DEFAULT_NAME) -> None:
 
 @contextlib.contextmanager
 def _process(pid: int) -> Iterator[int]:
-    """Hold on to a process, so that no other is taken for it: a file descriptor."""
+    """Open a pidfd, which identifies the process even if its process id is reused."""
     held = os.pidfd_open(pid)
     try:
         yield held
@@ -462,10 +461,10 @@ def _not_running(name: str) -> LocalEC2NotRunningError:
 
 
 def log_file(name: str = DEFAULT_NAME) -> Path:
-    """Name the log of a running local EC2.
+    """Return the path of a running local EC2's log.
 
     Raises:
-        LocalEC2NotRunningError: none of that name runs.
+        LocalEC2NotRunningError: no local EC2 of this name is running.
     """
     _check_name(name)
     directory = paths.state_dir() / name
@@ -475,7 +474,7 @@ def log_file(name: str = DEFAULT_NAME) -> Path:
 
 
 def _wait_for_reaper(directory: Path) -> None:
-    """Wait until the directory of a server that was killed is deleted, which is under way."""
+    """Wait until the directory of a killed server has been deleted."""
     info = _server_in(directory)
     if info is None:
         return

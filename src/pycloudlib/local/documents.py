@@ -1,4 +1,4 @@
-"""What a running local EC2 tells of itself beside EC2's API, and its network faults."""
+"""The documents of a running local EC2 beside EC2's API: its network and its network faults."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class DescribedNetwork:
     """The network of a local EC2.
 
     Args:
-        topology: its VPCs and what is in them.
+        topology: the VPCs and their contents.
         names: the `Name` tags of resources, and the names of security groups, by id.
-        document: the same as the server tells it.
-        host_ports: the TCP ports of the host that machines reach.
+        document: the JSON document of the server.
+        host_ports: the TCP ports of the host that machines can reach.
     """
 
     topology: Topology
@@ -40,10 +40,10 @@ class DescribedNetwork:
 
 
 def fetch_network(info: ServerInfo) -> DescribedNetwork:
-    """Return the network of a running local EC2, as its API has it recorded.
+    """Return the network of a running local EC2, as recorded by its API.
 
     Raises:
-        LocalEC2Error: it does not answer.
+        LocalEC2Error: the server does not respond.
     """
     document = _fetch(info, "network")
     topology, ports = topology_from(document["topology"]), tuple(document["host_ports"])
@@ -51,28 +51,29 @@ def fetch_network(info: ServerInfo) -> DescribedNetwork:
 
 
 def fetch_entrance(info: ServerInfo, vpc_id: str = "") -> Entrance:
-    """Return how to enter a VPC of a running local EC2 with the namespaces network.
+    """Return the entrance to a VPC of a running local EC2 with the namespaces network.
 
     Args:
         info: the local EC2.
-        vpc_id: default: the default VPC of the region that settings name.
+        vpc_id: the VPC; default the default VPC of the region in the settings.
 
     Raises:
-        LocalEC2Error: it does not answer, has no namespaces network, or there is no such VPC.
+        LocalEC2Error: the server does not respond, has no namespaces network, or lacks the VPC.
     """
     _require_namespaces(info, "network to run a command in")
     return Entrance(**_fetch(info, f"entrance/{vpc_id}"))
 
 
 def fetch_tap(info: ServerInfo, resource_id: str) -> Tap:
-    """Return where the packets of a machine's interface pass, in a running local EC2 with the namespaces network.
+    """Return the tap of a machine's interface, in a running local EC2 with the namespaces network.
 
     Args:
         info: the local EC2.
-        resource_id: the id of an instance, whose primary interface is meant, or of an interface.
+        resource_id: the id of an instance, for its primary interface, or of an interface.
 
     Raises:
-        LocalEC2Error: it does not answer, has no namespaces network, or no such instance or interface that runs.
+        LocalEC2Error: the server does not respond, has no namespaces network, or lacks such a running instance or
+            interface.
     """
     _require_namespaces(info, "packets to capture")
     interface = fetch_network(info).topology.find_interface(resource_id)
@@ -85,7 +86,7 @@ def fetch_faults(info: ServerInfo) -> list[Fault]:
     """Return the network faults of a running local EC2.
 
     Raises:
-        LocalEC2Error: it does not answer, or has no namespaces network.
+        LocalEC2Error: the server does not respond, or has no namespaces network.
     """
     _require_namespaces(info)
     return [fault_from(record.pop("fault_id"), record) for record in _fetch(info, "faults")["faults"]]
@@ -95,7 +96,7 @@ def put_fault(info: ServerInfo, fault: Fault) -> None:
     """Add a network fault to a running local EC2. Idempotent.
 
     Raises:
-        LocalEC2Error: it does not answer, has no namespaces network, or rejects the fault.
+        LocalEC2Error: the server does not respond, has no namespaces network, or rejects the fault.
     """
     _require_namespaces(info)
     document = fault.to_document()
@@ -107,13 +108,13 @@ def remove_faults(info: ServerInfo, fault_id: str = "") -> list[str]:
 
     Args:
         info: the local EC2.
-        fault_id: default: all.
+        fault_id: the fault's id; default all faults.
 
     Returns:
         The ids of the removed faults; empty if the fault is already deleted.
 
     Raises:
-        LocalEC2Error: it does not answer, or has no namespaces network.
+        LocalEC2Error: the server does not respond, or has no namespaces network.
     """
     _require_namespaces(info)
     removed: list[str] = _fetch(info, f"faults/{fault_id}", "DELETE")["removed"]
@@ -139,7 +140,7 @@ def _fetch(info: ServerInfo, name: str, method: str = "GET", body: bytes | None 
     SigV4Auth(Credentials(info.access_key_id, info.secret_access_key), "ec2", info.region).add_auth(signed)
     headers = dict(signed.headers.items())
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310  (its URL is http)
-    # Whatever proxy the environment names, this is on loopback.
+    # Ignore the environment's proxy, since the server is on loopback.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=TIMEOUT_SECONDS) as response:

@@ -1,4 +1,4 @@
-"""The options that a local EC2 starts with, and the facts that it reports when it listens."""
+"""The options of a local EC2, and the properties that it reports once it listens."""
 
 from __future__ import annotations
 
@@ -17,40 +17,39 @@ URL_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?")
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """What a local EC2 is to be.
+    """The options of a local EC2.
 
     Args:
-        driver: "qemu" for real machines (the default), "simulated" for states that pass by the clock.
-        region: the region that settings name; the server knows all of them. Default "us-east-1".
-        port: of the EC2 API; default 0, any free one.
-        path: under which the EC2 API is, such as "/services/Cloud"; default "", the root.
-        auth: whether it makes credentials of its own, and refuses requests that are not signed with them; default
-            false: it takes any.
-        ssh_port: of every instance's sshd; default 0: 22 where it may be bound, else a free one.
+        driver: "qemu" for real machines (the default), or "simulated" for machines without a guest.
+        region: the region in the generated settings; the server supports all regions. Default "us-east-1".
+        port: the port of the EC2 API; default 0 for a free port.
+        path: the path of the EC2 API, such as "/services/Cloud"; default "" for the root.
+        auth: whether to generate credentials, and to reject requests that are not signed with them; default false, to
+            accept any credentials.
+        ssh_port: the port of every instance's sshd; default 0 for port 22 if it can be bound, or else a free port.
         accelerator: "auto" (the default), "kvm" or "tcg".
-        max_memory_mib: no machine gets more memory than this, in MiB; default 2048.
-        max_cpus: no machine gets more CPUs than this; default 0: as many as this computer has, and one under software
+        max_memory_mib: the maximum memory of a machine in MiB; default 2048.
+        max_cpus: the maximum number of CPUs of a machine; default 0 for the number of the host, or 1 under software
             emulation.
-        warm_start: whether machines go on from where a boot of their like was saved, where their image allows it;
-            default yes.
-        network: "namespaces": VPCs that behave as EC2's, which needs network namespaces; "user": QEMU's user
-            networking, each machine alone; "auto" (the default): namespaces where this computer supports them.
-        public_cidr: the CIDR block of public addresses, all of which must be addresses of this computer, such as
-            "203.0.113.0/24"; machines with the namespaces network reach each other there. Default "": loopback
+        warm_start: whether machines resume from a boot snapshot if their image supports it; default yes.
+        network: "namespaces" for VPCs that behave like EC2's, which requires network namespaces; "user" for QEMU's
+            user networking with isolated machines; "auto" (the default) for namespaces if the host supports them.
+        public_cidr: the CIDR block of public addresses, such as "203.0.113.0/24", all of which must be addresses of
+            the host; machines with the namespaces network reach each other at these addresses. Default "" for loopback
             addresses.
-        host_ports: TCP ports of this computer's loopback that machines with the namespaces network reach at the host's
-            address, 198.51.100.1; default none.
-        all_ports: whether every TCP port that is open to the host is reached at public addresses, by a table of
-            nftables on this computer; needs root and the namespaces network. Default false: 1,000 ports of an address.
-        shutdown_seconds: how long a guest may take to shut down before the plug is pulled; default 90.
-        spot_notice_seconds: from the notice of an interruption until the end of a spot instance; default
-            120, as on EC2.
+        host_ports: the TCP ports of the host's loopback address that machines with the namespaces network reach at the
+            host's address, 198.51.100.1; default none.
+        all_ports: whether public addresses forward every TCP port that is open to the host, with an nftables table on
+            the host; requires root and the namespaces network. Default false, for 1,000 ports per address.
+        shutdown_seconds: the time for a guest to shut down before it is powered off; default 90.
+        spot_notice_seconds: the time from the interruption notice to the termination of a spot instance; default 120,
+            as on EC2.
         boot_seconds: simulated: from pending to running; default 0.
         stop_seconds: simulated: from stopping to stopped; default 0.
         terminate_seconds: simulated: from shutting-down to terminated; default 0.
         image_seconds: simulated: until an image is available; default 0.
-        answer_seconds: simulated: from running until the guest answers on the network; default 0.
-        end_with_stdin: end when standard input does; default false.
+        answer_seconds: simulated: from running until the guest is reachable on the network; default 0.
+        end_with_stdin: whether to stop on EOF of standard input; default false.
     """
 
     driver: str = "qemu"
@@ -77,31 +76,31 @@ class ServerOptions:
     end_with_stdin: bool = False
 
     def to_json(self) -> str:
-        """Write the options as JSON."""
+        """Serialize the options as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> ServerOptions:
-        """Read the options from JSON."""
+        """Parse the options from JSON."""
         return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
 class ServerInfo:
-    """Where a running local EC2 is, and what it is.
+    """The endpoint and the properties of a running local EC2.
 
     Args:
-        pid: its process.
-        endpoint_url: of the EC2 API.
-        region: the region that settings name.
-        access_key_id: any will do, unless it was started with `auth`.
-        secret_access_key: any will do, unless it was started with `auth`.
-        ssh_port: of every instance's sshd.
+        pid: the process id.
+        endpoint_url: the URL of the EC2 API.
+        region: the region in the generated settings.
+        access_key_id: the access key id; arbitrary unless the server was started with `auth`.
+        secret_access_key: the secret access key; arbitrary unless the server was started with `auth`.
+        ssh_port: the port of every instance's sshd.
         driver: "qemu" or "simulated".
         accelerator: "kvm" or "tcg"; "" for simulated machines.
-        accelerator_reason: why this accelerator, in one line.
+        accelerator_reason: the reason for the accelerator, in one line.
         network: "user" or "namespaces"; "" for simulated machines.
-        network_reason: why this network, in one line.
+        network_reason: the reason for the network, in one line.
     """
 
     pid: int
@@ -117,23 +116,23 @@ class ServerInfo:
     network_reason: str = ""
 
     def to_json(self) -> str:
-        """Write the facts as JSON."""
+        """Serialize the properties as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_mapping(cls, facts: Mapping[str, Any]) -> ServerInfo:
-        """Read the facts back.
+        """Parse the properties.
 
         Raises:
-            KeyError: one is missing.
+            KeyError: a property is missing.
         """
         return cls(**{one.name: facts[one.name] for one in fields(cls)})
 
     def settings(self, **more: object) -> dict[str, str | int]:
-        """The settings under `[ec2]` that lead to this server.
+        """Return the settings of the section `[ec2]` for this server.
 
         Args:
-            **more: further ones, such as `private_key_path`; paths may be given as such.
+            **more: further settings, such as `private_key_path`, whose values may be paths.
         """
         return {
             "endpoint_url": self.endpoint_url,
@@ -145,6 +144,6 @@ class ServerInfo:
         }
 
     def settings_toml(self, **more: object) -> str:
-        """The settings as a TOML file; see settings()."""
+        """Return the settings as a TOML document; see settings()."""
         lines = [f"{key} = {json.dumps(value)}" for key, value in self.settings(**more).items()]
         return "\n".join(["[ec2]", *lines]) + "\n"

@@ -1,7 +1,7 @@
-"""Where the local EC2 keeps its files: the XDG base directories, read from the environment on each call.
+"""The directories of the local EC2: XDG base directories, read from the environment on each call.
 
-Images are data, running servers are state, and what can be made again is cache, as
-https://specifications.freedesktop.org/basedir-spec/latest/ has it.
+Images are data, running servers are state, and reproducible files are cache.
+https://specifications.freedesktop.org/basedir-spec/latest/
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from pathlib import Path
 from pycloudlib.errors import LocalEC2Error
 
 PRIVATE = 0o700
-"""Who may look into these directories: nobody else, since sockets, logs and user data lie in them."""
+"""The mode of these directories: private, since they contain sockets, logs, and user data."""
 
 
 def images_dir() -> Path:
-    """The directory of the image catalogue, made when it is missing.
+    """Return the directory of the image catalog; create it if it is missing.
 
     Raises:
-        LocalEC2Error: it cannot be made.
+        LocalEC2Error: the directory cannot be created.
     """
     return _private_directory("XDG_DATA_HOME", ".local/share", "pycloudlib/images")
 
 
 def state_dir() -> Path:
-    """The directory of the running servers, made when it is missing.
+    """Return the directory of the running servers; create it if it is missing.
 
     Raises:
-        LocalEC2Error: it cannot be made.
+        LocalEC2Error: the directory cannot be created.
     """
     return _private_directory("XDG_STATE_HOME", ".local/state", "pycloudlib/local")
 
 
 def cache_dir() -> Path:
-    """The directory of what can be made again, made when it is missing.
+    """Return the directory of reproducible files; create it if it is missing.
 
     Raises:
-        LocalEC2Error: it cannot be made.
+        LocalEC2Error: the directory cannot be created.
     """
     return _private_directory("XDG_CACHE_HOME", ".cache", "pycloudlib")
 
 
 def _base(variable: str, default: str) -> Path:
-    """One base directory; a relative value is to be ignored, says the specification."""
+    """Return a base directory, ignoring a relative value as the specification requires."""
     value = Path(os.environ.get(variable, ""))
     if value.is_absolute():
         return value
@@ -54,7 +54,7 @@ def _base(variable: str, default: str) -> Path:
 
 
 def _private_directory(variable: str, default: str, name: str) -> Path:
-    """Make a directory with its parents, each for this user alone; leave those that exist as they are."""
+    """Create a private directory with its parents; existing directories keep their modes."""
     path = _base(variable, default) / name
     try:
         missing = [directory for directory in (path, *path.parents) if not directory.exists()]

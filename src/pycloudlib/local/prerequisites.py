@@ -1,4 +1,4 @@
-"""The programs that the local EC2 runs: where they are, and how to install those that are missing."""
+"""The programs that the local EC2 requires: their paths, and the packages of missing ones."""
 
 from __future__ import annotations
 
@@ -37,59 +37,59 @@ DEBIAN_PACKAGES = {
     "tar": "tar",
     "unshare": "util-linux",
 }
-"""The Debian and Ubuntu package that each program comes in."""
+"""The Debian and Ubuntu package of each program."""
 
 MOTO_VERSION = "5.2.5"
-"""The release of moto that the local EC2 works with; pyproject.toml requires the same one."""
+"""The supported release of moto, as in pyproject.toml."""
 
 MOTO_SERVER_MODULES = ("flask", "flask_cors", "werkzeug")
-"""What moto's server needs beside moto."""
+"""The dependencies of moto's server."""
 
 SYSTEM_DIRECTORIES = "/usr/sbin:/sbin"
-"""Where mke2fs lies, and what a plain user's PATH leaves out."""
+"""The directories of system programs such as mke2fs, which an ordinary user's PATH may lack."""
 
 
 def find(program: str) -> Path | None:
-    """Look for a program in PATH, and where the system keeps the administrator's.
+    """Find a program in PATH or in the system directories.
 
     Args:
-        program: its name, such as "qemu-img".
+        program: the name, such as "qemu-img".
 
     Returns:
-        The path to run it by; None when it is not installed.
+        The path; None if the program is not installed.
     """
     path = shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:{SYSTEM_DIRECTORIES}")
     return Path(path) if path else None
 
 
 def require(program: str, purpose: str) -> Path:
-    """Find a program that cannot be done without.
+    """Find a required program.
 
     Args:
-        program: its name, such as "qemu-img".
-        purpose: what it is needed for, as in "to make disks".
+        program: the name, such as "qemu-img".
+        purpose: the purpose, such as "to make disks".
 
     Returns:
-        The path to run it by.
+        The path.
 
     Raises:
-        MissingPrerequisiteError: it is not installed; says what for, and the command that installs it.
+        MissingPrerequisiteError: the program is not installed; the message has the purpose and the install command.
     """
     return require_all([program], purpose)[program]
 
 
 def require_all(programs: Iterable[str], purpose: str) -> dict[str, Path]:
-    """Find several programs, and report all that are missing at once.
+    """Find several required programs, and report all missing ones together.
 
     Args:
-        programs: their names.
-        purpose: what they are needed for, as in "to build an image".
+        programs: the names.
+        purpose: the purpose, such as "to build an image".
 
     Returns:
-        The path to run each by.
+        The path of each program.
 
     Raises:
-        MissingPrerequisiteError: some are not installed; names them all, and one command that installs them.
+        MissingPrerequisiteError: programs are not installed; the message names all of them and one install command.
     """
     paths = {program: find(program) for program in programs}
     missing = [program for program, path in paths.items() if path is None]
@@ -99,7 +99,7 @@ def require_all(programs: Iterable[str], purpose: str) -> dict[str, Path]:
 
 
 def require_moto() -> None:
-    """Require the one release of moto that the local EC2 works with: its backend is subclassed.
+    """Require the supported release of moto, whose backend the local EC2 subclasses.
 
     Raises:
         MissingPrerequisiteError: moto or a package of its server is not installed, or moto is another release.
@@ -119,7 +119,7 @@ def require_moto() -> None:
 
 
 def missing_programs(programs: Iterable[str], purpose: str) -> MissingPrerequisiteError:
-    """Say in one line what is missing, what for, and how it is installed on Debian and Ubuntu."""
+    """Return the message about missing programs: their names, the purpose, and the install command."""
     names = list(programs)
     packages = sorted({DEBIAN_PACKAGES.get(name, name) for name in names})
     verb = "is" if len(names) == 1 else "are"
@@ -129,6 +129,6 @@ def missing_programs(programs: Iterable[str], purpose: str) -> MissingPrerequisi
 
 
 def install_command(packages: Iterable[str]) -> str:
-    """The command that installs Debian packages: with sudo, unless this is root already."""
+    """Return the command that installs Debian packages, with sudo unless the user is root."""
     sudo = "" if os.geteuid() == 0 else "sudo "
     return f"{sudo}apt-get install -y {' '.join(packages)}"

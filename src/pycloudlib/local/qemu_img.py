@@ -1,4 +1,4 @@
-"""Disk images: looked at, copied and layered with qemu-img, with its complaints told in one line."""
+"""Disk images: inspected, copied, and layered with qemu-img, with one-line errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GIB = 2**30
 MIB = 2**20
 
 DISK_FORMATS = ("raw", "qcow2", "vmdk", "vdi", "vhdx", "vpc")
-"""What qemu-img may call a disk that a machine can boot from."""
+"""The formats of bootable disks, as qemu-img names them."""
 
 SIGNATURES = (
     (510, b"\x55\xaa"),  # a partition table: MBR, and GPT behind its protective MBR
@@ -27,7 +27,7 @@ SIGNATURES = (
     (0, b"XFSB"),
     (0x10040, b"_BHRfS_M"),  # btrfs
 )
-"""(offset, bytes) that tell a raw disk from any other file: qemu-img calls everything it does not know raw."""
+"""The signatures (offset and bytes) of raw disks: qemu-img reports any unknown file as raw."""
 
 SECTOR = 512
 
@@ -38,12 +38,12 @@ NO_SPACE = "No space left on device"
 
 @dataclass(frozen=True)
 class DiskInfo:
-    """What a disk image says of itself.
+    """The properties of a disk image.
 
     Args:
-        format: as QEMU names it: "raw", "qcow2", ...
-        virtual_size: bytes that the guest sees.
-        backing: the image that it is an overlay on; None when it stands alone.
+        format: the format in QEMU's terms: "raw", "qcow2", ...
+        virtual_size: the size in bytes, as the guest sees it.
+        backing: the backing file; None without one.
     """
 
     format: str
@@ -52,13 +52,13 @@ class DiskInfo:
 
 
 def inspect(path: Path) -> DiskInfo:
-    """Look at a disk image, and refuse what is none.
+    """Inspect a disk image, and reject other files.
 
     Args:
         path: a file that no machine is writing to.
 
     Raises:
-        ImageError: it is missing, unreadable, empty, damaged, in use, or no disk at all.
+        ImageError: the file is missing, unreadable, empty, damaged, in use, or not a disk.
         MissingPrerequisiteError: qemu-img is not installed.
     """
     _require_file(path)
@@ -79,9 +79,9 @@ def inspect(path: Path) -> DiskInfo:
 
 
 def _other_file(info: Mapping[str, Any]) -> str | None:
-    """Return another file that a disk image reads its data from; None if it has all of its data.
+    """Return an external file that contains data of a disk image; None without one.
 
-    A qcow2 disk has a data file, and a VMDK disk has extents: an image from a stranger could name any file of the host.
+    A qcow2 disk may have a data file, and a VMDK disk extents: an untrusted image could reference any file of the host.
     """
     data = info.get("format-specific", {}).get("data", {})
     names = (data.get("data-file"), *(extent.get("filename") for extent in data.get("extents", ())))
@@ -89,18 +89,18 @@ def _other_file(info: Mapping[str, Any]) -> str | None:
 
 
 def create_overlay(base: Path, overlay: Path, *, base_format: str, size_gb: float | None = None) -> None:
-    """Make a disk that shares everything with another one until it is written to.
+    """Create a copy-on-write overlay of a disk.
 
     Args:
-        base: the disk to start from; it must stay as it is as long as the overlay lives.
-        overlay: the qcow2 file to make.
-        base_format: the base's format. It is never guessed: a guest could write a header that turns its raw disk
-            into an overlay on any file of the host.
-        size_gb: GiB that the guest sees; default the base's size.
+        base: the backing file, which must not change while the overlay exists.
+        overlay: the qcow2 file to create.
+        base_format: the format of the base. It is never probed: a guest could write a header that turns its raw disk
+            into an overlay of any file of the host.
+        size_gb: the size in GiB, as the guest sees it; default the size of the base.
 
     Raises:
         InvalidArgumentError: the size is smaller than the base's.
-        LocalEC2Error: the disk cannot be made, for want of room or otherwise.
+        LocalEC2Error: the disk cannot be created, for example for lack of space.
     """
     size = [] if size_gb is None else [str(_size_at_least(base, base_format, size_gb))]
     _qemu_img(
@@ -110,15 +110,15 @@ def create_overlay(base: Path, overlay: Path, *, base_format: str, size_gb: floa
 
 
 def create_volume(path: Path, size_gb: float) -> None:
-    """Make an empty qcow2 disk.
+    """Create an empty qcow2 disk.
 
     Args:
-        path: the file to make.
-        size_gb: GiB that the guest sees.
+        path: the file to create.
+        size_gb: the size in GiB, as the guest sees it.
 
     Raises:
         InvalidArgumentError: the size is not positive.
-        LocalEC2Error: the disk cannot be made.
+        LocalEC2Error: the disk cannot be created.
     """
     if size_gb <= 0:
         raise InvalidArgumentError(f"a disk of {size_gb:g} GiB is impossible: give a size above 0")
@@ -127,28 +127,28 @@ def create_volume(path: Path, size_gb: float) -> None:
 
 
 def grow(path: Path, size_gb: float) -> None:
-    """Make a qcow2 disk larger that nothing has open.
+    """Grow a qcow2 disk that is not in use.
 
     Args:
-        path: its file.
-        size_gb: GiB that the guest sees then.
+        path: the file of the disk.
+        size_gb: the new size in GiB, as the guest sees it.
 
     Raises:
-        LocalEC2Error: it cannot be: it is larger already, or there is no room.
+        LocalEC2Error: the disk is larger already, or there is too little space.
     """
     _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(int(size_gb * GIB)), what=f"cannot grow {path}")
 
 
 def convert(source: Path, destination: Path, *, source_format: str) -> None:
-    """Write a disk and all that it is an overlay on into one new qcow2 file.
+    """Write a disk and its backing files to a single new qcow2 file.
 
     Args:
-        source: the disk to read.
-        destination: the file to make.
-        source_format: the format of the disk to read.
+        source: the file of the disk.
+        destination: the file to create.
+        source_format: the format of the disk.
 
     Raises:
-        LocalEC2Error: it cannot be written, for want of room or otherwise.
+        LocalEC2Error: the file cannot be written, for example for lack of space.
     """
     _qemu_img(
         *("convert", "-q", "-f", source_format, "-O", "qcow2", str(source), str(destination)),
@@ -189,14 +189,14 @@ def export(source: Path, destination: Path, *, source_format: str, destination_f
 
 
 def copy(source: Path, destination: Path) -> None:
-    """Copy a disk: in no time where the file system can share blocks, and never writing its holes.
+    """Copy a disk sparsely, and without copying data if the file system can share blocks.
 
     Args:
         source: the file to read.
-        destination: the file to make.
+        destination: the file to create.
 
     Raises:
-        LocalEC2Error: it cannot be written, for want of room or otherwise.
+        LocalEC2Error: the file cannot be written, for example for lack of space.
     """
     command = ["cp", "--reflink=auto", "--sparse=always", "--", str(source), str(destination)]
     _run(command, what=f"cannot copy {source} to {destination}")
@@ -266,12 +266,12 @@ def read(path: Path, length: int, *, source_format: str) -> bytes:
 
 
 def used_bytes(path: Path) -> int:
-    """The room that a file takes on the disk: its holes take none."""
+    """Return the allocated size of a file in bytes, without its holes."""
     return path.stat().st_blocks * 512
 
 
 def free_bytes(path: Path) -> int:
-    """The room on the file system that a path is on, or will be on."""
+    """Return the free bytes of the file system of a path, which need not exist."""
     existing = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     try:
         return shutil.disk_usage(existing).free
@@ -280,14 +280,14 @@ def free_bytes(path: Path) -> int:
 
 
 def ensure_space(path: Path, needed_bytes: int) -> None:
-    """Refuse to start what there is no room for.
+    """Require free space on a file system.
 
     Args:
-        path: the directory that will be written to; it need not exist yet.
-        needed_bytes: how much will be written.
+        path: the directory to write to, which need not exist.
+        needed_bytes: the number of bytes to write.
 
     Raises:
-        LocalEC2Error: there is less room than that.
+        LocalEC2Error: there is too little space.
     """
     free = free_bytes(path)
     if free < needed_bytes:
@@ -297,9 +297,9 @@ def ensure_space(path: Path, needed_bytes: int) -> None:
 
 
 def _size_at_least(base: Path, base_format: str, size_gb: float) -> int:
-    """The wanted size in bytes, refused when the base is bigger."""
+    """Return the requested size in bytes; raise if the base is larger."""
     requested = int(size_gb * GIB)
-    # Shared, because other machines run on the same base.
+    # Open the base shared, because other machines use it.
     info = _qemu_img("info", "-U", "--output=json", "-f", base_format, str(base), what=f"cannot read {base}")
     smallest: int = json.loads(info)["virtual-size"]
     if requested < smallest:
@@ -321,7 +321,7 @@ def _require_file(path: Path) -> None:
 
 
 def _require_signature(path: Path) -> None:
-    """A raw disk has a partition table or a file system; anything else is not one."""
+    """Require the signature of a partition table or a file system in a raw disk."""
     try:
         with path.open("rb") as disk:
             if any(_bytes_at(disk.fileno(), offset, len(magic)) == magic for offset, magic in SIGNATURES):
@@ -336,7 +336,7 @@ def _bytes_at(descriptor: int, offset: int, length: int) -> bytes:
 
 
 def _require_whole(path: Path) -> None:
-    """Find a qcow2 file that was cut short: its tables point behind its end."""
+    """Reject a truncated qcow2 file, whose tables point beyond its end."""
     checked = subprocess.run(
         [str(require("qemu-img", "to check disks")), "check", "-q", str(path)],
         capture_output=True,
@@ -344,7 +344,7 @@ def _require_whole(path: Path) -> None:
         errors="replace",
         check=False,
     )
-    if checked.returncode in (0, 3):  # 3: blocks that nothing uses, which do no harm
+    if checked.returncode in (0, 3):  # 3: leaked clusters, which are harmless
         return
     if "lock" in checked.stderr:
         raise ImageError(f"{path} is in use: stop the virtual machine that uses it first")
@@ -356,8 +356,8 @@ def _qemu_img(*arguments: str, what: str) -> str:
 
 
 def _run(command: Sequence[str], *, what: str) -> str:
-    """Run a program to its end and give back what it printed; what it complains of becomes one line."""
-    # What it complains of is looked at, so it has to be in one language.
+    """Run a program, and return its output; raise its error message in one line."""
+    # The error message is parsed, so it must not be localized.
     english = os.environ | {"LC_ALL": "C"}
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=english)
     if done.returncode == 0:
@@ -368,6 +368,6 @@ def _run(command: Sequence[str], *, what: str) -> str:
 
 
 def _reason(stderr: str) -> str:
-    """The first line of a complaint, without the program's and the file's names, which the message has already."""
+    """Return the first line of an error message, without the names of the program and the file."""
     first = next((line for line in stderr.splitlines() if line.strip()), "")
     return first.rsplit(": ", 1)[-1].strip() if ": " in first else first.strip()

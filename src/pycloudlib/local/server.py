@@ -1,7 +1,6 @@
-"""The process of a local EC2: the EC2 API over HTTP on loopback, and what has to be gone when it ends.
+"""The process of a local EC2: the EC2 API over HTTP on loopback, and its cleanup.
 
-It is started by `pycloudlib.local.daemon`, and tells it on standard output, in one line of JSON, where it listens or
-why it cannot.
+`pycloudlib.local.daemon` starts it, and reads one line of JSON from its standard output: the endpoint, or the error.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 DNS_PORT = 53
 LAST_PORT = 65535
 POLL_SECONDS = 0.1
-"""How long the HTTP server may take to notice that it is to end."""
+"""The poll interval in seconds at which the HTTP server checks for a shutdown."""
 OPEN_FILES = 65536
 """The limit of open files, if the hard limit allows it. Some programs close all possible files when they start."""
 QEMU_PROGRAMS = (host_platform().qemu, "qemu-img", "socat", "setpriv")
@@ -63,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a local EC2 until SIGTERM, SIGINT, or the end of standard input.
 
     Args:
-        argv: its directory, and its options as JSON; default: the command line's.
+        argv: the directory, and the options as JSON; default the command line's.
 
     Returns:
         The exit status.
@@ -77,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, _end)
     _raise_limit_of_open_files()
     limit_malloc()
-    # What starting makes, moto above all, lives as long as the process: looking for garbage in it, while starting and
-    # once more at the end, takes a third of the time of both.
+    # Objects created at startup, mostly moto's, live as long as the process. Garbage collection during startup and at
+    # exit would take a third of that time.
     gc.disable()
     try:
         with owned(arguments.directory):
@@ -97,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _raise_limit_of_open_files() -> None:
-    """Raise the soft limit: each port that security groups open to the host is a listening socket."""
+    """Raise the soft limit of open files: each port that security groups open to the host has a listening socket."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < limit:
@@ -105,7 +104,7 @@ def _raise_limit_of_open_files() -> None:
 
 
 def _end(_number: int, _frame: object) -> NoReturn:
-    """Unwind the stack, wherever it is; a second signal does not disturb the tidying up."""
+    """Unwind the stack; further signals do not interrupt the cleanup."""
     for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     logger.info("stopping")
@@ -113,7 +112,7 @@ def _end(_number: int, _frame: object) -> NoReturn:
 
 
 def _serve(directory: Path, options: ServerOptions) -> None:
-    # It would tell the method and the path of each request, which are always the same; the actions are logged instead.
+    # Do not log the method and path, which are the same for all requests; actions are logged instead.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     stop = threading.Event()
     notices: list[str] = []
@@ -131,15 +130,15 @@ def _serve(directory: Path, options: ServerOptions) -> None:
 def serving(
     directory: Path, options: ServerOptions, *, notify: Callable[[str], None] = logger.warning
 ) -> Iterator[ServerInfo]:
-    """Serve the EC2 API for as long as the context lasts; machines end with it.
+    """Serve the EC2 API until the context exits, which destroys all machines.
 
     Args:
-        directory: where the machines keep their disks.
-        options: what to serve, and where.
-        notify: is told, in one line each, what the user should know; default: it is logged.
+        directory: the directory of the machines' disks.
+        options: the options of the server.
+        notify: called with one-line messages for the user; default log them.
 
     Raises:
-        LocalEC2Error: the port is in use, or the machine lacks something.
+        LocalEC2Error: the port is in use, or a requirement of the host is not met.
         MissingPrerequisiteError: a program or package is not installed.
     """
     with contextlib.ExitStack() as undo:
@@ -179,7 +178,7 @@ class NetworkChoice:
 
     Args:
         name: "user" or "namespaces"; "" for simulated machines.
-        reason: why, in one line.
+        reason: the reason for the choice, in one line.
     """
 
     name: str
@@ -219,7 +218,7 @@ def _make_driver(
         raise LocalEC2Error(f"unknown driver {options.driver!r}: choose qemu or simulated")
     prerequisites.require_all(QEMU_PROGRAMS, "to run machines")
     user_mode.require_ssh_port(ssh_port)
-    # Simulated machines need none of it.
+    # Import lazily: simulated machines do not need these modules.
     from pycloudlib.local.machines.qemu_driver import QemuDriver  # noqa: PLC0415
     from pycloudlib.local.machines.qemu_host import QemuHost, QemuOptions  # noqa: PLC0415
 
@@ -268,17 +267,17 @@ def _make_network(name: str, directory: Path, ssh_port: int, options: ServerOpti
 
 
 def cpu_limit(wanted: int, accelerator: Accelerator | None) -> int:
-    """Tell how many CPUs a machine may have at most.
+    """Return the maximum number of CPUs of a machine.
 
     Args:
-        wanted: at most so many; 0 for what is best.
-        accelerator: what runs the guests' instructions; None for simulated machines.
+        wanted: the configured maximum; 0 for the default.
+        accelerator: the accelerator; None for simulated machines.
     """
     available = os.cpu_count() or 1
     if wanted:
         return min(wanted, available)
-    # In one of some fifty boots on two emulated CPUs, the second one got no timer interrupts any more, and the guest
-    # stood still (QEMU 7.2). And where two machines boot at once, they take a fifth longer with two CPUs each.
+    # In about one of fifty boots on two emulated CPUs, the second CPU stopped receiving timer interrupts, and the guest
+    # hung (QEMU 7.2). Two machines that boot concurrently also take 20 % longer with two CPUs each.
     return 1 if accelerator is not None and accelerator.name == "tcg" else available
 
 
@@ -306,7 +305,7 @@ def _http_server(
     max_cpus: int,
     key: Key | None,
 ) -> Iterator[None]:
-    # moto reads this when it is imported.
+    # moto reads this at import time.
     os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
     prerequisites.require_moto()
     from pycloudlib.local.api.service_model_cache import share_service_models  # noqa: PLC0415
@@ -358,7 +357,7 @@ def _http_server(
 
 
 def _documents(driver: MachineDriver, options: ServerOptions, port: int) -> dict[str, Callable[[str], Any]]:
-    """Return what the server tells of itself beside EC2's API."""
+    """Return the documents of the server beside EC2's API."""
     from pycloudlib.local.api.models import topology  # noqa: PLC0415
 
     def network(_: str) -> dict[str, Any]:
@@ -383,7 +382,7 @@ def _documents(driver: MachineDriver, options: ServerOptions, port: int) -> dict
 
 
 def _operations(faults: NetworkFaults | None) -> dict[tuple[str, str], Callable[[str, Any], Any]]:
-    """Return what changes the server beside EC2's API."""
+    """Return the operations that change the server beside EC2's API."""
     if faults is None:
         return {}
     from pycloudlib.local.api.models import topology  # noqa: PLC0415
@@ -419,7 +418,7 @@ def _set_at_end_of_stdin(stop: threading.Event) -> None:
 
 def _tell(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)  # noqa: T201
-    # Whoever started this server reads one line; nothing may block on a pipe that nobody reads.
+    # The parent reads a single line; later output must not block on the unread pipe.
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
@@ -427,7 +426,7 @@ def _tell(message: dict[str, Any]) -> None:
 
 def _write_atomically(path: Path, text: str) -> None:
     partial = path.with_suffix(".partial")
-    # It may hold credentials.
+    # The line may contain credentials.
     partial.touch(mode=0o600)
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)

@@ -1,7 +1,7 @@
-"""The directories of the servers: who has one, and deleting what is left of one.
+"""The directories of servers: ownership, and removal of stale directories.
 
-A server locks its directory for as long as it lives. No directory is deleted under its own name: it is renamed first,
-in one step, so that nothing is deleted that the next server of the name has put there.
+A server holds a lock on its directory while it runs. A directory is renamed atomically before it is deleted, so that
+files of the next server with the same name are never deleted.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ LOCK_FILE = "lock"
 LOG_FILE = "server.log"
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-"""The name of a server, and of its directory."""
+"""The pattern of the names of servers and their directories."""
 
 GONE = ".gone-"
-"""The beginning of the name of a directory that is being deleted."""
+"""The name prefix of directories being deleted."""
 
 LOCKING_SECONDS = 60.0
-"""How long a start may wait for others that look into the same directories."""
+"""The timeout in seconds of a start that waits for concurrent starts."""
 
-# Outlives a server that is killed, by a moment: long enough to delete its directory. A server that could do so itself
-# says so: the name may be another's by then. Until it ends, it holds the server's lock, so that nobody else takes the
-# directory; and it renames that first, so that nothing of the next server of the name is deleted.
+# The reaper outlives a killed server to delete its directory. A server that exits regularly deletes the directory
+# itself, and notifies the reaper, since another server may use the name by then. Until it exits, the reaper holds the
+# server's lock, and it renames the directory first, so that it never deletes files of the next server.
 REAPER = 'read -r done || { mv -T -- "$0" "$1" && set -- "$1" || set -- "$0"; exec rm -rf -- "$1"; }'
 
 LOCKING_ATTEMPTS = 20
-"""How often a server makes its directory, when a start of the same name that failed takes it away."""
+"""The number of attempts to create a directory that a failed start of the same name may delete concurrently."""
 
 
 def open_log(directory: Path) -> BinaryIO:
-    """Make a server's directory and its log; delete what servers left that were cut off with their whole machine.
+    """Create a server's directory and its log; delete stale directories of servers from before a host crash.
 
     Raises:
-        LocalEC2Error: they cannot be made.
+        LocalEC2Error: the directory or the log cannot be created.
     """
     with _directories_locked():
         _set_stale_directories_aside()
@@ -62,7 +62,7 @@ def _new_log(directory: Path) -> BinaryIO:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             return (directory / LOG_FILE).open("ab")
         except (FileExistsError, FileNotFoundError) as error:
-            # The reaper of a killed server renamed the directory just now.
+            # The reaper of a killed server has just renamed the directory.
             if not attempts_left:
                 raise LocalEC2Error(f"cannot write to {directory}: {error.strerror}") from error
         except OSError as error:
@@ -72,7 +72,7 @@ def _new_log(directory: Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def owned(directory: Path) -> Iterator[None]:
-    """Own a directory: locked while this process lives, deleted when it ends, even when it is killed."""
+    """Own a directory: it is locked while this process runs, and deleted when it exits or is killed."""
     with _take_lock(directory) as lock:
         aside = _new_name(directory)
         reaper = subprocess.Popen(
@@ -91,7 +91,7 @@ def owned(directory: Path) -> Iterator[None]:
 
 
 def _delete(directory: Path) -> None:
-    """Delete a directory; its name is free at once, and nothing that the next server puts there is touched."""
+    """Delete a directory. Its name is free immediately, and files of the next server are safe."""
     with contextlib.suppress(OSError):
         directory = _set_aside(directory)
     shutil.rmtree(directory, ignore_errors=True)
@@ -106,7 +106,7 @@ def _take_lock(directory: Path) -> TextIO:
 
 
 def _make_lock(directory: Path) -> TextIO:
-    # It gets its name when it is locked already: whoever looks whether it is takes it for a moment.
+    # Lock the directory before renaming it: others test the lock by acquiring it briefly.
     partial = directory / f"{LOCK_FILE}.{os.getpid()}"
     lock = partial.open("w")
     try:
@@ -126,13 +126,13 @@ def _make_lock(directory: Path) -> TextIO:
 
 
 def _set_aside(directory: Path) -> Path:
-    """Free the name of a server's directory at once, whatever it takes to delete what is in it.
+    """Rename a server's directory, so that its name is free before its contents are deleted.
 
     Returns:
-        Where it is now.
+        The new path.
 
     Raises:
-        OSError: it could not be renamed.
+        OSError: the directory could not be renamed.
     """
     aside = _new_name(directory)
     directory.rename(aside)
@@ -141,9 +141,9 @@ def _set_aside(directory: Path) -> Path:
 
 @contextlib.contextmanager
 def _directories_locked() -> Iterator[None]:
-    """Let no other start make or take away a server's directory meanwhile.
+    """Hold the lock under which servers' directories are created and removed.
 
-    Between the look whether a directory is stale and its removal, another start could have removed it and made its own.
+    Otherwise, another start could replace a stale directory between its check and its removal.
     """
     directory = paths.state_dir()
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -170,7 +170,7 @@ def _is_taken(descriptor: int) -> bool:
 
 def _set_stale_directories_aside() -> None:
     for directory in server_directories():
-        # One without a lock is about to be used by a server that is just starting.
+        # A directory without a lock belongs to a starting server.
         if (directory / LOCK_FILE).exists() and not is_locked(directory):
             with contextlib.suppress(OSError):
                 _set_aside(directory)
@@ -182,7 +182,7 @@ def _delete_what_is_set_aside() -> None:
 
 
 def remove_unless_used(directory: Path) -> None:
-    """Delete a server's directory, unless a server has it locked."""
+    """Delete a server's directory, unless a server holds its lock."""
     with _directories_locked():
         if not is_locked(directory):
             with contextlib.suppress(OSError):
@@ -191,10 +191,10 @@ def remove_unless_used(directory: Path) -> None:
 
 
 def server_directories() -> list[Path]:
-    """List the directories of all servers, running or stale.
+    """Return the directories of all servers, running or stale.
 
     Raises:
-        LocalEC2Error: they cannot be read.
+        LocalEC2Error: the directories cannot be read.
     """
     directory = paths.state_dir()
     try:
@@ -204,7 +204,7 @@ def server_directories() -> list[Path]:
 
 
 def is_locked(directory: Path) -> bool:
-    """Tell whether a server has this directory."""
+    """Return whether a running server owns the directory."""
     try:
         with (directory / LOCK_FILE).open("r") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
