@@ -110,12 +110,12 @@ class CreatedResources(MutableSequence[T], Generic[T]):
         """
         if isinstance(resources, str) or not isinstance(resources, Iterable):
             raise InvalidArgumentError(f"{resources!r} is not a list of resources; give one such as [{resources!r}]")
-        wanted, recorded = list(resources), self.read()
-        for resource in wanted:
+        expected, recorded = list(resources), self.read()
+        for resource in expected:
             if resource not in recorded:
                 self.record(resource)
         for resource in recorded:
-            if resource not in wanted:
+            if resource not in expected:
                 self.forget(resource)
 
     def copy(self) -> list[T]:

@@ -59,8 +59,8 @@ def wait_until(
             return min(interval(), deadline.remaining)
         longest = interval if max_interval is None else max_interval
         # Bound the exponent, because a float overflows after about 1750 attempts.
-        wanted = min(interval * BACKOFF ** min(attempts.attempt_number - 1, 64), longest)
-        spread = wanted * (1 - jitter * random.random())  # noqa: S311  (spreads load, hides nothing)
+        duration = min(interval * BACKOFF ** min(attempts.attempt_number - 1, 64), longest)
+        spread = duration * (1 - jitter * random.random())  # noqa: S311  (spreads load, hides nothing)
         return min(spread, deadline.remaining)
 
     def give_up(_: tenacity.RetryCallState) -> T:

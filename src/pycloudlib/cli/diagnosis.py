@@ -318,11 +318,11 @@ def _platforms(architectures: set[str]) -> Iterator[Check]:
     from pycloudlib.local.machines.firmware import require_platform
     from pycloudlib.local.machines.platforms import PLATFORMS
 
-    for one in (PLATFORMS[name] for name in sorted(architectures & set(PLATFORMS))):
+    for supported in (PLATFORMS[name] for name in sorted(architectures & set(PLATFORMS))):
         try:
-            require_platform(one)
+            require_platform(supported)
         except PycloudlibError as error:
-            yield Check(f"{one.architecture} images", State.NOTE, *_complaint_and_remedy(str(error)))
+            yield Check(f"{supported.architecture} images", State.NOTE, *_complaint_and_remedy(str(error)))
 
 
 def _network() -> Check:

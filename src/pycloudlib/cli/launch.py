@@ -147,8 +147,8 @@ def _image_id(cloud: Cloud, ec2: EC2, image: str, *, may_pull: bool, daily: bool
         return find()
     from pycloudlib.local.images.sources.published import Wanted
 
-    wanted = Wanted(image, daily, arch, image_type)
-    return found_or_pulled(find, wanted, may_pull=may_pull, config_file=cloud.config_file)
+    requested = Wanted(image, daily, arch, image_type)
+    return found_or_pulled(find, requested, may_pull=may_pull, config_file=cloud.config_file)
 
 
 def _launched(

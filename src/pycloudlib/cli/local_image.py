@@ -109,8 +109,8 @@ def pull(
     from pycloudlib.cli.image_sources import pull as pull_images
     from pycloudlib.local.images.sources.published import Wanted
 
-    wanted = [Wanted(name, daily, arch, image_type, serial) for name in names]
-    images = pull_images(wanted, config_file=config_file, mirror=mirror)
+    requested = [Wanted(name, daily, arch, image_type, serial) for name in names]
+    images = pull_images(requested, config_file=config_file, mirror=mirror)
     if as_json:
         print_json([_facts(image) for image in images])
         return
@@ -268,8 +268,8 @@ def export(image: str, disk_file: Path) -> None:
     from pycloudlib.local import qemu_img
 
     source = _find(_catalogue(), image)
-    wanted = "raw" if disk_file.suffix in (".raw", ".img") else "qcow2"
-    qemu_img.export(source.disk, disk_file, source_format=source.format, destination_format=wanted)
+    disk_format = "raw" if disk_file.suffix in (".raw", ".img") else "qcow2"
+    qemu_img.export(source.disk, disk_file, source_format=source.format, destination_format=disk_format)
     click.echo(str(disk_file))
 
 

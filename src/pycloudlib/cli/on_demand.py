@@ -71,7 +71,7 @@ def _is_known_on_ec2(release: str) -> bool:
     return True
 
 
-def _pulled(wanted: Wanted) -> str:
+def _pulled(requested: Wanted) -> str:
     """Return the AMI id of the newest pulled image of a release.
 
     Raises:
@@ -81,6 +81,6 @@ def _pulled(wanted: Wanted) -> str:
     from pycloudlib.local.images.catalog import PULLED, Catalog
 
     for image in Catalog(paths.images_dir()).images():
-        if (image.source, image.release, image.architecture) == (PULLED, wanted.release, wanted.architecture):
+        if (image.source, image.release, image.architecture) == (PULLED, requested.release, requested.architecture):
             return image.image_id
-    raise ImageNotFoundError(wanted.release, message=f"the local EC2 has no image of {wanted.release}")
+    raise ImageNotFoundError(requested.release, message=f"the local EC2 has no image of {requested.release}")

@@ -32,15 +32,15 @@ def tag_resources(context: RegionContext, ids: str | Iterable[str], tags: Mappin
         InvalidArgumentError: an id or a tag is invalid; nothing was tagged.
         ResourceNotFoundError: a resource does not exist.
     """
-    wanted = _checked_ids(ids)
+    resource_ids = _checked_ids(ids)
     if not isinstance(tags, Mapping) or not tags:
         raise InvalidArgumentError(f"tags is {tags!r}; it must be a dict with at least one tag")
     # Apply the same rules as to created resources.
     context.ownership.tags(context.name, tags)
     pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
-    for start in range(0, len(wanted), TAGGED_AT_ONCE):
-        _tag(context, wanted[start : start + TAGGED_AT_ONCE], pairs)
-    logger.info("tagged %d resources with %s", len(wanted), ", ".join(tags))
+    for start in range(0, len(resource_ids), TAGGED_AT_ONCE):
+        _tag(context, resource_ids[start : start + TAGGED_AT_ONCE], pairs)
+    logger.info("tagged %d resources with %s", len(resource_ids), ", ".join(tags))
 
 
 def _tag(context: RegionContext, ids: list[str], pairs: Any) -> None:
@@ -51,10 +51,10 @@ def _tag(context: RegionContext, ids: list[str], pairs: Any) -> None:
 def _checked_ids(ids: str | Iterable[str]) -> list[str]:
     if not isinstance(ids, Iterable):
         raise InvalidArgumentError(f"{ids!r} is neither an id such as 'i-0123456789abcdef0' nor a list of ids")
-    wanted = [ids] if isinstance(ids, str) else list(ids)
-    if not wanted:
+    resource_ids = [ids] if isinstance(ids, str) else list(ids)
+    if not resource_ids:
         raise InvalidArgumentError("there are no ids to tag")
-    for resource_id in wanted:
+    for resource_id in resource_ids:
         if not isinstance(resource_id, str) or not _ID.fullmatch(resource_id):
             raise InvalidArgumentError(f"{resource_id!r} is not an id such as 'i-0123456789abcdef0'")
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(resource_ids))

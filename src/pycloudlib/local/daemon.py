@@ -213,9 +213,9 @@ class LocalEC2:
         from pycloudlib.local.images.sources.published import Wanted  # noqa: PLC0415
         from pycloudlib.local.images.sources.pull import LineReporter, Puller  # noqa: PLC0415
 
-        wanted = Wanted(release, daily, arch, image_type, serial)
+        requested = Wanted(release, daily, arch, image_type, serial)
         reporter = LineReporter(lambda line: progress.logger.info("%s", line))
-        (image,) = Puller(Catalog(paths.images_dir()), reporter=reporter).pull([wanted])
+        (image,) = Puller(Catalog(paths.images_dir()), reporter=reporter).pull([requested])
         return image.image_id
 
     def partition(self, one: str, other: str = "all") -> AbstractContextManager[str]:

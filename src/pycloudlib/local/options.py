@@ -126,7 +126,7 @@ class ServerInfo:
         Raises:
             KeyError: a property is missing.
         """
-        return cls(**{one.name: facts[one.name] for one in fields(cls)})
+        return cls(**{item.name: facts[item.name] for item in fields(cls)})
 
     def settings(self, **more: object) -> dict[str, str | int]:
         """Return the settings of the section `[ec2]` for this server.

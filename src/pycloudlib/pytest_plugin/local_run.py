@@ -93,8 +93,12 @@ def start_local(options: CloudOptions) -> LocalEC2:
     from pycloudlib.pytest_plugin.options import When
 
     network = "namespaces" if options.local_inside else options.local_network
-    wanted: dict[str, Any] = {"region": options.region, "network": network, "host_ports": options.local_host_ports}
-    local = LocalEC2(**{name: value for name, value in wanted.items() if value})
+    server_options: dict[str, Any] = {
+        "region": options.region,
+        "network": network,
+        "host_ports": options.local_host_ports,
+    }
+    local = LocalEC2(**{name: value for name, value in server_options.items() if value})
     local.start(end_with_this_process=options.keep is When.NEVER)
     return local
 

@@ -102,8 +102,8 @@ class _Drawing:
         machine = self._named(interface.instance_id) if interface.instance_id else "no instance"
         state = "" if interface.running or interface.instance_id is None else "not running"
         addresses = [
-            one.private_ip + (f" (public {one.public_ip})" if one.public_ip else "")
-            for one in interface.attachment.addresses
+            mapping.private_ip + (f" (public {mapping.public_ip})" if mapping.public_ip else "")
+            for mapping in interface.attachment.addresses
         ]
         return _columns(
             machine,

@@ -1,6 +1,6 @@
 """Network faults: partitions, packet loss, delays, and rates between instances and availability zones.
 
-A fault names instances and zones, not addresses, so it applies to addresses that they get later, too.
+A fault references instances and zones rather than addresses, so it also applies to addresses assigned later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pycloudlib.local.network.topology import Interface, Topology, Vpc
 
 PARTITION, LOSS, DELAY, RATE = "partition", "loss", "delay", "rate"
 ALL = "all"
-"""The end of a fault that stands for everything but the other end: all instances, the host, and the internet."""
+"""The end of a fault for everything but the other end: all instances, the host, and the internet."""
 CERTAIN = 100
 """The percentage of packets that a partition drops."""
 
@@ -28,10 +28,10 @@ _INSTANCE = "i-"
 
 @dataclass(frozen=True)
 class Quantity:
-    """What the amount of a kind of fault means.
+    """The amount of a kind of fault.
 
     Args:
-        name: its member in documents, which names the unit.
+        name: the member of the amount in documents, which contains the unit.
         minimum: the smallest amount.
         maximum: the largest amount.
     """
@@ -50,7 +50,7 @@ QUANTITIES = {
 """The kinds of faults."""
 
 MOST_SHAPING = 32
-"""How many delays and rates there may be at once: each is a bit of a packet's mark."""
+"""The maximum number of concurrent delays and rates: each is a bit of a packet's mark."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +76,26 @@ class Fault:
 
     @property
     def effect(self) -> str:
-        """What it does to packets, as a verb and its object."""
+        """The effect on packets, as a verb and its object."""
         if self.cuts:
             return "drops all packets"
         return _VERBS[self.kind].format(self.amount)
 
     @property
     def cuts(self) -> bool:
-        """Whether it drops all packets."""
+        """Whether the fault drops all packets."""
         return self.kind in (PARTITION, LOSS) and self.amount == CERTAIN
 
     @property
     def shapes(self) -> bool:
-        """Whether it holds packets back, instead of dropping them: a delay or a rate."""
+        """Whether the fault delays packets or limits their rate."""
         return self.kind in (DELAY, RATE)
 
     def interfaces(self, end: str, vpcs: Collection[Vpc]) -> list[Interface]:
         """Return the interfaces at an end.
 
         Args:
-            end: one of `between`, except "all".
+            end: an end in `between`, except "all".
             vpcs: the VPCs to search.
         """
         return [interface for vpc in vpcs for interface in vpc.interfaces.values() if end in places(vpc, interface)]
@@ -143,15 +143,15 @@ def places(vpc: Vpc, interface: Interface) -> frozenset[str]:
 
 
 def fault_from(fault_id: str, document: Any) -> Fault:
-    """Read a fault.
+    """Parse a fault.
 
     Args:
-        fault_id: its id.
+        fault_id: the fault's id.
         document: an object with `kind`, `between`, and the amount: `percent` of a loss, `milliseconds` of a delay, or
             `kbit_per_second` of a rate.
 
     Raises:
-        LocalEC2Error: the document is malformed, or asks for what is not supported.
+        LocalEC2Error: the document is malformed, or has unsupported values.
     """
     if not _ID.fullmatch(fault_id):
         raise LocalEC2Error(f"invalid fault id {fault_id!r}: give fault- and 1 to 32 hexadecimal digits")
@@ -191,11 +191,11 @@ def _ends(between: Any) -> tuple[str, str]:
 
 
 class NetworkFaults:
-    """The network faults of a server. Safe for threads.
+    """The network faults of a server. Thread-safe.
 
     Args:
         on_change: applies the faults to the network, after put() and remove() have changed them.
-        check: raises LocalEC2Error for a fault that the network does not support; default: it supports all.
+        check: raises LocalEC2Error for a fault that the network does not support; default no check.
     """
 
     def __init__(self, on_change: Callable[[], object], check: Callable[[Fault], object] | None = None) -> None:
@@ -205,7 +205,7 @@ class NetworkFaults:
         self._faults: dict[str, Fault] = {}
 
     def follow(self, topology: Topology) -> None:
-        """Remove the faults whose instances do not exist any more.
+        """Remove the faults of deleted instances.
 
         Args:
             topology: the network of all regions, after a change.
@@ -219,14 +219,14 @@ class NetworkFaults:
             }
 
     def put(self, fault: Fault, topology: Topology) -> None:
-        """Add a fault, or replace the one with its id.
+        """Add a fault, or replace the fault with the same id.
 
         Args:
             fault: the fault.
             topology: the current network of all regions.
 
         Raises:
-            LocalEC2Error: an end does not exist, or the network rejects the fault. The one with its id stays.
+            LocalEC2Error: an end does not exist, or the network rejects the fault. A fault with the same id remains.
         """
         existing = _places(topology)
         for end in fault.between:
@@ -249,7 +249,7 @@ class NetworkFaults:
                 self._faults.pop(fault.fault_id, None)
                 if replaced is not None:
                     self._faults[replaced.fault_id] = replaced
-            # A part of it may have been applied.
+            # The fault may have been applied partially.
             with contextlib.suppress(LocalEC2Error):
                 self._on_change()
             raise
@@ -258,10 +258,10 @@ class NetworkFaults:
         """Remove a fault, or all faults.
 
         Args:
-            fault_id: default: all.
+            fault_id: the fault's id; default all faults.
 
         Returns:
-            The ids of the removed faults; an unknown one is none of them.
+            The ids of the removed faults; empty for an unknown id.
         """
         with self._lock:
             removed = [existing_id for existing_id in self._faults if fault_id in ("", existing_id)]

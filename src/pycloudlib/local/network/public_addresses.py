@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pycloudlib.errors import LocalEC2Error
 
 LOOPBACK_CIDR = "127.0.0.0/8"
-"""On Linux, all of its addresses are addresses of the host."""
+"""The loopback network: on Linux, all of its addresses are addresses of the host."""
 LONGEST_PREFIX = 28
-"""Of a CIDR block that is configured: 14 addresses."""
+"""The longest prefix of a configured CIDR block: 14 addresses."""
 
 _ATTEMPTS = 1000
 _UNUSABLE = tuple(
@@ -27,7 +27,7 @@ def check_public_cidr(cidr: str) -> None:
     """Check a CIDR block of public addresses, all of which must be addresses of this host.
 
     Args:
-        cidr: such as "203.0.113.0/24"; "" for loopback addresses.
+        cidr: the block, such as "203.0.113.0/24"; "" for loopback addresses.
 
     Raises:
         LocalEC2Error: the block is malformed or unusable, or its addresses are not the host's.

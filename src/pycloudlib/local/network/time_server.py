@@ -26,7 +26,7 @@ _STRATUM = 3
 _PRECISION = -20
 """The base-2 logarithm of the clock's precision in seconds: a microsecond."""
 _DISPERSION = 1 << 6
-"""A millisecond, in 1/65536 seconds."""
+"""One millisecond in units of 1/65536 s."""
 _REFERENCE_ID = int.from_bytes(socket.inet_aton("169.254.169.122"), "big")
 _SECONDS_FROM_1900_TO_1970 = 2_208_988_800
 _NANOSECONDS = 10**9
@@ -34,10 +34,10 @@ _MOST_BYTES = 1024
 
 
 class TimeServer:
-    """Answers time requests in a thread, inside its context.
+    """Serves time requests in a thread until its context exits.
 
     Args:
-        sockets: bound datagram sockets; closed with the context.
+        sockets: the bound datagram sockets, which are closed on exit.
     """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
@@ -66,7 +66,7 @@ class TimeServer:
             for fd, _ in poll.poll():
                 if fd == self._stopped:
                     return
-                # The guest may be gone, or the namespace; the next request may be another's.
+                # The guest or the namespace may be gone; go on with the next request.
                 with contextlib.suppress(OSError):
                     _reply(self._sockets[fd])
 
@@ -80,7 +80,7 @@ def _reply(server_socket: socket.socket) -> None:
 
 
 def reply_to(message: bytes, received: int) -> bytes | None:
-    """Return the answer to a client's message; None if it is no request for the time.
+    """Return the response to a client's message; None for any other message.
 
     Args:
         message: the datagram.
@@ -90,7 +90,7 @@ def reply_to(message: bytes, received: int) -> bytes | None:
         return None
     flags, _, interval, *_, sent = MESSAGE.unpack_from(message)
     version, mode = flags >> 3 & 7, flags & 7
-    # Answering a server's answer could go on for ever.
+    # Responding to a server's response could loop forever.
     if mode != _CLIENT or version not in _VERSIONS:
         return None
     return MESSAGE.pack(
