@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pycloudlib.cli.files import INPUT_FILE
 from pycloudlib.errors import LocalEC2Error, LocalEC2NotRunningError
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def running_local_ec2() -> ServerInfo:
 config_option = click.option(
     *CONFIG_NAMES,
     "config_file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="The settings file; default: PYCLOUDLIB_CONFIG, ~/.config/pycloudlib.toml, or /etc/pycloudlib.toml.",
 )
 _CLOUD_OPTIONS = (
@@ -183,7 +184,7 @@ _OWN_LOCAL = click.option("--local", is_flag=True, help="Start a local EC2 for t
 
 key_option = click.option(
     "--key",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="The SSH key, private or public; default: the configured one.",
 )
 username_option = click.option("--username", help="The login user; default: from the settings or the image.")

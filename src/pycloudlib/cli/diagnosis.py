@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pycloudlib.cli.cloud import Cloud, key_settings
-from pycloudlib.errors import ConfigError, CredentialsError, PycloudlibError
+from pycloudlib.errors import ConfigError, CredentialsError, LocalEC2NotRunningError, PycloudlibError
 from pycloudlib.installation import install_extras
 
 if TYPE_CHECKING:
@@ -84,14 +84,16 @@ class Diagnosis:
     Args:
         checks: the checks.
         settings: the settings that are set.
+        needs_start: whether a local EC2 is requested, but none is running; default no.
     """
 
     checks: Sequence[Check]
     settings: Sequence[SettingOrigin]
+    needs_start: bool = False
 
     @property
     def is_ready(self) -> bool:
-        """Whether a launch can succeed, as far as is known without one."""
+        """Whether a launch can succeed, as far as is known without one; possibly after the start of a local EC2."""
         return all(check.state is not State.MISSING for check in self.checks)
 
 
@@ -103,18 +105,21 @@ def diagnose(cloud: Cloud, key: Path | None) -> Diagnosis:
         key: the SSH key of the command line; None for the configured one.
     """
     checks = [_python(), _extras()]
-    settings = None
+    settings, needs_start = None, False
     try:
         settings = cloud.settings(**key_settings(key))
     except ConfigError as error:
         checks += [Check("settings", State.MISSING, problem, "correct it") for problem in error.problems]
+    except LocalEC2NotRunningError:
+        # A note of the check of the local EC2: the pytest plugin and `validate --local` start their own.
+        needs_start = True
     except PycloudlibError as error:
         checks.append(Check("settings", State.MISSING, *_complaint_and_remedy(str(error))))
     if settings is not None:
         settings = replace(settings, origins=_as_options(settings.origins, cloud))
         checks += [_settings_file(settings), *_ec2(settings), _ssh_key(settings)]
     checks += [_openssh(), *_local_ec2(needed=cloud.local)]
-    return Diagnosis(checks, [*_origins(settings)] if settings is not None else [])
+    return Diagnosis(checks, [*_origins(settings)] if settings is not None else [], needs_start)
 
 
 def _python() -> Check:
@@ -252,7 +257,7 @@ def _local_ec2(*, needed: bool) -> Iterator[Check]:
         yield Check("local EC2", State.MISSING if needed else State.NOTE, *_complaint_and_remedy(str(error)))
         return
     described = [f"{name} at {info.endpoint_url}, {_machines_of(info)}" for name, info in servers.items()]
-    how = "" if servers else "if you need it: pycloudlib local start"
+    how = "" if servers else "pycloudlib local start" if needed else "if you need it: pycloudlib local start"
     yield Check("local EC2", State.OK if servers else State.NOTE, "; ".join(described) or "none is running", how)
     if any(info.driver == "simulated" for info in servers.values()) and needed:
         return
@@ -301,6 +306,7 @@ def _machines(*, needed: bool) -> Iterator[Check]:
         description = f"{KVM}: {why}, so instances run under software emulation, which is slower"
         yield Check("accelerator", State.NOTE, description, remedy)
     yield _network()
+    yield _image_build()
     try:
         images = Catalog(paths.images_dir()).images()
     except PycloudlibError as error:
@@ -323,6 +329,17 @@ def _platforms(architectures: set[str]) -> Iterator[Check]:
             require_platform(supported)
         except PycloudlibError as error:
             yield Check(f"{supported.architecture} images", State.NOTE, *_complaint_and_remedy(str(error)))
+
+
+def _image_build() -> Check:
+    from pycloudlib.local.images.builder import require_programs
+
+    try:
+        programs = require_programs()
+    except PycloudlibError as error:
+        complaint, remedy = _complaint_and_remedy(str(error))
+        return Check("image build", State.NOTE, complaint, f"if you need it: {remedy}")
+    return Check("image build", State.OK, f"{programs['mmdebstrap']}")
 
 
 def _network() -> Check:

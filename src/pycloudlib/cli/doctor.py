@@ -27,7 +27,7 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
     """Show the configuration with its origins, and what is missing.
 
     With the same options, it checks what `pycloudlib launch` would use. The exit status is 0 if a launch can succeed,
-    or else 1. Secrets are not shown.
+    or else 1. With --local, a local EC2 need not be running. Secrets are not shown.
     """
     with step("looking around"):
         diagnosis = diagnose(cloud, key)
@@ -43,6 +43,8 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
 
 
 def _conclusion(diagnosis: Diagnosis) -> str:
+    if diagnosis.is_ready and diagnosis.needs_start:
+        return "Ready to start a local EC2: pycloudlib local start"
     if diagnosis.is_ready:
         return "Ready to launch an instance."
     conclusion = "Not ready to launch an instance: see the missing items above."

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pycloudlib.cli.cloud import Cloud, cloud_options, with_options
+from pycloudlib.cli.files import INPUT_FILE
 from pycloudlib.cli.on_demand import check_pull, found_or_pulled, pull_option
 from pycloudlib.cli.progress import plain_step
 from pycloudlib.errors import MissingPrerequisiteError
@@ -68,10 +69,10 @@ _DISK_OPTIONS = (
     ),
     click.option(
         "--kernel",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=INPUT_FILE,
         help="The kernel of a disk file without a boot loader.",
     ),
-    click.option("--initrd", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="The kernel's initrd."),
+    click.option("--initrd", type=INPUT_FILE, help="The kernel's initrd."),
     click.option("--kernel-arguments", default="", help="The kernel's command line."),
 )
 
@@ -109,13 +110,6 @@ def require_extras(command: str, needed: Mapping[str, str]) -> None:
     for module, extra in needed.items():
         if find_spec(module) is None:
             raise MissingPrerequisiteError(f"{command} needs {module}: {install_extras(extra)}")
-
-
-def check_writing(paths: Iterable[Path | None]) -> None:
-    """Raise, before launching anything, if the directory of an output file does not exist."""
-    for path in paths:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise click.UsageError(f"cannot write {path}: the directory {path.parent} does not exist")
 
 
 def is_disk(image: str) -> bool:

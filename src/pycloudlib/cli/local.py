@@ -12,6 +12,7 @@ from pycloudlib.cli import settings_file
 from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.exec_replace import exec_replace
+from pycloudlib.cli.files import OUTPUT_FILE, check_writing
 from pycloudlib.cli.local_capture import capture
 from pycloudlib.cli.local_exec import exec_
 from pycloudlib.cli.local_fault import fault
@@ -145,7 +146,7 @@ local.add_command(reach)
 )
 @click.option(
     "--write-config",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=OUTPUT_FILE,
     help="Write the settings to this file instead of printing them.",
 )
 @click.option("--pull", "pulls", metavar="NAME", multiple=True, help="Download the newest image of a release first.")
@@ -161,6 +162,7 @@ def start(name: str, write_config: Path | None, pulls: tuple[str, ...], as_json:
     """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
     from pycloudlib.local import LocalEC2
 
+    check_writing([write_config])
     if write_config is not None:
         settings_file.check_writing(write_config, name)
     server = LocalEC2(name, **options)

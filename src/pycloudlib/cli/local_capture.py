@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.files import check_writing
 from pycloudlib.cli.local_network import name_option, resolve
-from pycloudlib.errors import LocalEC2Error
+from pycloudlib.errors import LocalEC2Error, ResourceNotFoundError
 from pycloudlib.interrupts import Terminated
 
 STDOUT = "-"
+NAMESPACES = "namespaces"
 
 
 @click.command(
@@ -25,7 +27,7 @@ STDOUT = "-"
     )
 )
 @click.argument("instance")
-@click.argument("file")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--seconds", type=click.FloatRange(min=0), help="Stop after this many seconds; default: on Ctrl-C.")
 @name_option
 def capture(instance: str, file: str, seconds: float | None, name: str) -> None:
@@ -39,8 +41,13 @@ def capture(instance: str, file: str, seconds: float | None, name: str) -> None:
     from pycloudlib.local.documents import fetch_network, fetch_tap
     from pycloudlib.local.network.namespaces.capture import capturing
 
+    check_writing([None if file == STDOUT else Path(file)])
     info = require_server(name)
-    tap = fetch_tap(info, resolve(instance, fetch_network(info)))
+    network = fetch_network(info)
+    resource_id = resolve(instance, network)
+    if info.network == NAMESPACES and network.topology.find_interface(resource_id) is None:
+        raise ResourceNotFoundError(message=f"unknown instance or network interface {instance!r}: give its id")
+    tap = fetch_tap(info, resource_id)
     with _opened(file) as output, capturing(tap, output) as running:
         try:
             click.echo(f"capturing packets of {instance}; Ctrl-C ends it", err=True)

@@ -128,13 +128,22 @@ def _put(name: str, kind: str, first: str, second: str, amount: int) -> None:
     from pycloudlib.local.network.faults import Fault, new_fault_id
 
     info = require_server(name)
-    fault = Fault(new_fault_id(), kind, (_instance(first, info), _instance(second, info)), amount)
+    fault = Fault(new_fault_id(), kind, (_end(first, info), _end(second, info)), amount)
     put_fault(info, fault)
     click.echo(fault.fault_id)
 
 
-def _instance(text: str, info: ServerInfo) -> str:
-    """Return the id of a named instance; other text stays as it is."""
-    from pycloudlib.local.documents import fetch_network
+def _end(text: str, info: ServerInfo) -> str:
+    """Return the id of an instance, or any other end of a fault.
 
-    return resolve(text, fetch_network(info), instances_only=True)
+    Raises:
+        ResourceNotFoundError: it does not exist.
+    """
+    from pycloudlib.local.documents import fetch_network
+    from pycloudlib.local.network.faults import ALL, all_places, unknown_end
+
+    network = fetch_network(info)
+    end = resolve(text, network, instances_only=True)
+    if end != ALL and end not in all_places(network.topology):
+        raise ResourceNotFoundError(message=unknown_end(end))
+    return end

@@ -10,6 +10,7 @@ import click
 
 from pycloudlib.cli.cloud import config_option, json_option
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.files import INPUT_FILE, OUTPUT_FILE, check_writing
 from pycloudlib.cli.image_options import architecture_option, image_options
 from pycloudlib.cli.output import print_json, print_rows
 from pycloudlib.cli.parsing import SuggestingGroup
@@ -44,7 +45,7 @@ def image() -> None:
 @click.option(
     "--customize",
     metavar="PROGRAM",
-    type=click.Path(path_type=Path),
+    type=INPUT_FILE,
     help="A program that runs in the image at the end of the build. Needs --name.",
 )
 @click.option("--force", is_flag=True, help="Rebuild an existing image.")
@@ -205,7 +206,7 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
     "--file",
     "disk_file",
     required=True,
-    type=click.Path(path_type=Path),
+    type=INPUT_FILE,
     help="The disk, raw or qcow2; without a boot loader, --kernel is required.",
 )
 @click.option("--name", help="The AMI name; default: the distribution's own scheme.")
@@ -216,8 +217,8 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
     help="The Ubuntu image type: generic, minimal, pro, pro-fips, or pro-fips-updates.",
 )
 @architecture_option
-@click.option("--kernel", type=click.Path(path_type=Path), help="The kernel of a disk without a boot loader.")
-@click.option("--initrd", type=click.Path(path_type=Path), help="The initrd of --kernel.")
+@click.option("--kernel", type=INPUT_FILE, help="The kernel of a disk without a boot loader.")
+@click.option("--initrd", type=INPUT_FILE, help="The initrd of --kernel.")
 @click.option("--append", default="", help="The kernel command line for --kernel.")
 @json_option
 def add(
@@ -260,13 +261,14 @@ def add(
     "--file",
     "disk_file",
     required=True,
-    type=click.Path(path_type=Path),
+    type=OUTPUT_FILE,
     help="The file to create: raw if it ends in .raw or .img, otherwise qcow2.",
 )
 def export(image: str, disk_file: Path) -> None:
     """Copy the disk of an image to a file, by AMI id or name, to change it and add it again."""
     from pycloudlib.local import qemu_img
 
+    check_writing([disk_file])
     source = _find(_catalogue(), image)
     disk_format = "raw" if disk_file.suffix in (".raw", ".img") else "qcow2"
     qemu_img.export(source.disk, disk_file, source_format=source.format, destination_format=disk_format)

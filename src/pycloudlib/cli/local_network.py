@@ -12,7 +12,7 @@ import click
 from pycloudlib.cli.cloud import json_option
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.output import print_json
-from pycloudlib.errors import LocalEC2Error
+from pycloudlib.errors import LocalEC2Error, ResourceNotFoundError
 from pycloudlib.tags import is_timestamped
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def reach(source: str, destination: str, traffic: str, name: str, as_json: bool)
     protocol, port = _parse(traffic)
     info = require_server(name)
     view = fetch_network(info)
-    source_end, destination_end = (resolve(text, view) for text in (source, destination))
+    source_end, destination_end = (_end(text, view) for text in (source, destination))
     faults = fetch_faults(info) if info.network == "namespaces" else []
     reachability = find_reach(
         view.topology, source_end, destination_end, protocol, port, faults=faults, host_ports=view.host_ports
@@ -121,6 +121,20 @@ def resolve(text: str, network: DescribedNetwork, *, instances_only: bool = Fals
             if found:
                 return found[0]
     return text
+
+
+def _end(text: str, network: DescribedNetwork) -> str:
+    """Return an end of a path: the id of an instance or interface, an address, "internet", or "host".
+
+    Raises:
+        ResourceNotFoundError: it is none of these.
+    """
+    from pycloudlib.local.network.reach_ends import is_outside, unknown_end
+
+    end = resolve(text, network)
+    if not is_outside(end) and network.topology.find_interface(end) is None:
+        raise ResourceNotFoundError(message=unknown_end(end))
+    return end
 
 
 def _warn(info: ServerInfo) -> None:

@@ -8,6 +8,7 @@ import click
 
 from pycloudlib.cli.cloud import Login, login_options
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.files import check_writing
 from pycloudlib.cli.progress import step
 
 
@@ -25,9 +26,9 @@ def pull(*, login: Login, instance_id: str, source: str, destination: Path) -> N
     """Copy a file or a directory from an instance.
 
     LOCAL is the destination. For a file it may be an existing directory; for a directory it receives the contents.
-    Default:
-    the same name in the current directory.
+    Default: the same name in the current directory.
     """
+    check_writing([destination])
     instance = login.instance(instance_id)
     is_directory = instance.execute(["test", "-d", source]).ok
     target = destination

@@ -19,7 +19,7 @@ from pycloudlib.cli.progress import step
     )
 )
 @click.argument("instance_id", metavar="INSTANCE")
-@click.argument("source", metavar="LOCAL", type=click.Path(path_type=Path))
+@click.argument("source", metavar="LOCAL", type=click.Path(exists=True, path_type=Path))
 @click.argument("destination", metavar="[REMOTE]", default="")
 @login_options
 def push(*, login: Login, instance_id: str, source: Path, destination: str) -> None:

@@ -10,6 +10,7 @@ import click
 
 from pycloudlib.cli.cloud import CONFIG_NAMES, Cloud, json_option
 from pycloudlib.cli.durations import as_age
+from pycloudlib.cli.files import INPUT_FILE
 from pycloudlib.cli.output import print_json
 from pycloudlib.tags import iso_time
 
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     *CONFIG_NAMES,
     "config_file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=INPUT_FILE,
     help="The settings file; default: PYCLOUDLIB_CONFIG, ~/.config/pycloudlib.toml, or /etc/pycloudlib.toml.",
 )
 @click.option("--profile", help="A profile of ~/.aws/config.")

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.files import OUTPUT_FILE, check_writing
 from pycloudlib.cli.images_under_test import (
     Launchable,
     Place,
-    check_writing,
     connected,
     launchable,
     offered_disks,
@@ -43,9 +43,9 @@ FILE = ".json"
 @click.option("--type", "instance_type", default="t3.micro", show_default=True, help="The instance type.")
 @click.option("--username", help="The login user; default: the image's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the boots to a file.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML page with charts.")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Write the chart of all boots.")
+@click.option("--save", type=OUTPUT_FILE, help="Save the boots to a file.")
+@click.option("--html", type=OUTPUT_FILE, help="Write an HTML page with charts.")
+@click.option("--svg", type=OUTPUT_FILE, help="Write the chart of all boots.")
 def timeline(
     *,
     sources: tuple[str, ...],

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from pycloudlib.cli.examples import examples
+from pycloudlib.cli.files import OUTPUT_FILE, check_writing
 from pycloudlib.cli.images_under_test import (
     Place,
-    check_writing,
     connected,
     is_disk,
     launchable,
@@ -64,14 +64,10 @@ NOT_JUDGED = 3
     metavar="SECONDS",
     help="The time limit for the first login; default: the setting boot_timeout.",
 )
-@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), help="Write a JUnit XML report.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTML report.")
-@click.option(
-    "--save", type=click.Path(dir_okay=False, path_type=Path), help="Save the boot timeline, for the timeline command."
-)
-@click.option(
-    "--save-facts", type=click.Path(dir_okay=False, path_type=Path), help="Write the probe's findings as JSON."
-)
+@click.option("--junit", type=OUTPUT_FILE, help="Write a JUnit XML report.")
+@click.option("--html", type=OUTPUT_FILE, help="Write an HTML report.")
+@click.option("--save", type=OUTPUT_FILE, help="Save the boot timeline, for the timeline command.")
+@click.option("--save-facts", type=OUTPUT_FILE, help="Write the probe's findings as JSON.")
 def validate(
     *,
     image: str,

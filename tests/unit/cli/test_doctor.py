@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from pycloudlib.cli import diagnosis
+from pycloudlib.local.images.simulated import SimulatedCatalog
+from pycloudlib.local.prerequisites import find
 from support.cli_world import CliWorld, QuickCommandLine, home_environment
 from support.moto_server import moto_server
 from support.sshd import make_key
@@ -102,7 +104,45 @@ def test_without_aws_the_local_ec2_is_suggested(patient: Patient) -> None:
         )
 
     assert last_line() == "The local EC2 needs neither a region nor credentials: pycloudlib doctor --local"
-    assert last_line("--local") == "Not ready to launch an instance: see the missing items above."
+    assert "pycloudlib doctor --local" not in last_line("--local")
+
+
+@pytest.fixture
+def installed_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All programs of the local EC2 and of the image build."""
+    monkeypatch.setattr("pycloudlib.local.prerequisites.find", lambda program: Path("/usr/sbin", program))
+    monkeypatch.setattr("pycloudlib.local.images.builder.KEYRINGS", (Path(__file__),))
+
+
+@pytest.mark.usefixtures("installed_programs")
+def test_local_ec2_need_not_run_but_needs_an_image(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_image = patient.examine("--local")
+    assert (without_image.status, without_image.missing) == (1, {"local images"})
+    assert without_image.checks["local EC2"]["remedy"] == "pycloudlib local start"
+    image = SimulatedCatalog().images()[:1]
+    monkeypatch.setattr("pycloudlib.local.images.catalog.Catalog.images", lambda _: image)
+    assert patient.examine("--local").status == 0
+    text = QuickCommandLine(patient.home, patient.environment).run("doctor", "--local").stdout
+    assert text.splitlines()[-1] == "Ready to start a local EC2: pycloudlib local start"
+
+
+@pytest.mark.usefixtures("installed_programs")
+def test_missing_programs_of_the_image_build_are_a_note(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert patient.examine("--local").checks["image build"]["state"] == "ok"
+    monkeypatch.setattr("pycloudlib.local.images.builder.KEYRINGS", ())
+    note = patient.examine("--local").checks["image build"]
+    assert (note["state"], note["remedy"].endswith("apt-get install -y debian-archive-keyring")) == ("note", True)
+
+
+@pytest.mark.parametrize("program", ["mke2fs", "sfdisk"])
+def test_programs_are_found_without_the_administrators_directories_in_path(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find(program)
+    if found is None:
+        pytest.skip(f"needs {program}")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert find(program) == found
 
 
 def test_settings_are_printed_with_origins_and_without_secrets(patient: Patient, moto_url: str) -> None:
@@ -200,4 +240,4 @@ def test_missing_programs_are_reported(patient: Patient) -> None:
     assert told.checks["OpenSSH"]["state"] == "note"
     assert "QEMU" in told.missing
     assert "apt-get install -y" in told.checks["QEMU"]["remedy"]
-    assert told.checks["settings"]["found"].startswith("no local EC2 is running")
+    assert told.checks["local EC2"]["found"] == "none is running"

@@ -53,6 +53,51 @@ def test_missing_local_resource_exits_with_3(words: tuple[str, ...], world: CliW
     assert repr(words[-1]) in complaint
 
 
+INPUTS = [
+    ("launch", "noble", "--key", "{}"),
+    ("launch", "noble", "--user-data", "{}"),
+    ("list", "--config", "{}"),
+    ("sweep", "--config", "{}"),
+    ("push", MACHINE, "{}"),
+    ("validate", "{}"),
+    ("validate", "noble", "--kernel", "{}"),
+    ("validate", "noble", "--checks", "{}"),
+    ("timeline", "{}"),
+    ("local", "image", "add", "--release", "x", "--file", "{}"),
+    ("local", "image", "add", "--release", "x", "--file", __file__, "--kernel", "{}"),
+    ("local", "image", "add", "--release", "x", "--file", __file__, "--kernel", __file__, "--initrd", "{}"),
+    ("local", "image", "build", "--name", "x", "--customize", "{}"),
+    ("local", "image", "pull", "noble", "--config", "{}"),
+]
+OUTPUTS = [
+    ("validate", "noble", "--html", "{}"),
+    ("validate", "noble", "--junit", "{}"),
+    ("validate", "noble", "--save", "{}"),
+    ("validate", "noble", "--save-facts", "{}"),
+    ("timeline", __file__, "--html", "{}"),
+    ("timeline", __file__, "--svg", "{}"),
+    ("timeline", __file__, "--save", "{}"),
+    ("pull", MACHINE, "/etc/hostname", "{}"),
+    ("local", "start", "--write-config", "{}"),
+    ("local", "image", "export", "x", "--file", "{}"),
+    ("local", "capture", MACHINE, "{}"),
+]
+
+
+@pytest.mark.parametrize("words", INPUTS, ids=" ".join)
+def test_missing_input_file_ends_with_2(words: tuple[str, ...], world: CliWorld) -> None:
+    done = world.cli.run(*(word.format("/nowhere/file.json") for word in words))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "/nowhere/file.json" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", OUTPUTS, ids=" ".join)
+def test_missing_directory_of_an_output_file_ends_with_2(words: tuple[str, ...], world: CliWorld) -> None:
+    done = world.cli.run(*(word.format("/nowhere/file") for word in words))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1] == "Error: cannot write /nowhere/file: the directory /nowhere does not exist"
+
+
 @pytest.mark.parametrize(
     ("errors", "status"),
     [

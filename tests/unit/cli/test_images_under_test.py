@@ -2,10 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import click
 import pytest
 
-from pycloudlib.cli.images_under_test import check_writing, is_disk, require_extras
+from pycloudlib.cli.images_under_test import is_disk, require_extras
 from pycloudlib.errors import MissingPrerequisiteError
 from pycloudlib.installation import install_extras
 
@@ -28,9 +27,3 @@ def test_missing_extra_names_the_install_command() -> None:
     with pytest.raises(MissingPrerequisiteError) as caught:
         require_extras("validate", {"no_such": "report"})
     assert str(caught.value) == f"validate needs no_such: {install_extras('report')}"
-
-
-def test_unwritable_output_file_is_refused_before_the_launch(tmp_path: Path) -> None:
-    check_writing((None, tmp_path / "report.html"))
-    with pytest.raises(click.UsageError, match="does not exist"):
-        check_writing((None, tmp_path / "missing" / "report.html"))

@@ -171,7 +171,6 @@ def test_settings_that_another_start_has_written_meanwhile_are_not_overwritten(t
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        ("missing/local.toml", "does not exist"),
         ("/dev/full", "it is not a regular file"),
         ("others.toml", "contains other settings"),
     ],

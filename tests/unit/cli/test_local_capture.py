@@ -104,7 +104,7 @@ def test_binary_data_is_not_printed_on_a_terminal(tap: Tap) -> None:
 
 def test_what_cannot_be_captured_is_explained(command: QuickCommandLine, interface_id: str, tmp_path: Path) -> None:
     file = str(tmp_path / "a.pcap")
-    unknown = command.complaint(*CAPTURE, "web", file, "--name", NAME)
+    unknown = command.complaint(*CAPTURE, "web", file, "--name", NAME, status=3)
     assert unknown == "unknown instance or network interface 'web': give its id"
     stopped = command.complaint(*CAPTURE, interface_id, file, "--name", NAME)
     assert stopped == f"{interface_id} has no packets: its instance is not running"

@@ -157,12 +157,12 @@ def test_command_adds_lists_and_heals(command: QuickCommandLine) -> None:
 
 
 def test_command_explains_what_it_refuses(command: QuickCommandLine) -> None:
-    unknown = command.complaint(*FAULT, "partition", "i-0", "all", "--name", NAME)
+    unknown = command.complaint(*FAULT, "partition", "i-0", "all", "--name", NAME, status=3)
     assert unknown == "unknown instance 'i-0': it does not exist, or is terminated"
     assert "unknown end 'web': give an instance id" in command.complaint(
-        *FAULT, "loss", "web", "all", "5", "--name", NAME
+        *FAULT, "loss", "web", "all", "5", "--name", NAME, status=3
     )
-    unknown = command.complaint(*FAULT, "delay", "i-0", "all", "5", "--name", NAME)
+    unknown = command.complaint(*FAULT, "delay", "i-0", "all", "5", "--name", NAME, status=3)
     assert unknown == "unknown instance 'i-0': it does not exist, or is terminated"
     gone = command.complaint(*FAULT, "heal", "fault-1", "--name", NAME, status=3)
     assert gone == "unknown fault 'fault-1': `pycloudlib local fault list` lists them"

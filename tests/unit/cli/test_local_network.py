@@ -66,7 +66,9 @@ def test_reach_answers_by_names(cli: CommandLine, vpc_id: str) -> None:
 
 
 def test_reach_refuses_what_it_cannot_answer(cli: CommandLine, vpc_id: str) -> None:
-    assert "unknown interface or instance 'nobody'" in cli.complaint("local", "reach", "nobody", "web", "tcp/22")
+    assert "unknown interface or instance 'nobody'" in cli.complaint(
+        "local", "reach", "nobody", "web", "tcp/22", status=3
+    )
     assert "tcp needs a port" in cli.complaint("local", "reach", "web", "database", "tcp")
     assert cli.run("local", "reach", "web", "database", "tcp/70000").returncode == 2
     assert "no local EC2 named 'other'" in cli.complaint("local", "network", "--name", "other", status=3)

@@ -211,7 +211,7 @@ class NetworkFaults:
             topology: the network of all regions, after a change.
         """
         with self._lock:
-            existing = _places(topology)
+            existing = all_places(topology)
             self._faults = {
                 fault_id: fault
                 for fault_id, fault in self._faults.items()
@@ -228,10 +228,10 @@ class NetworkFaults:
         Raises:
             LocalEC2Error: an end does not exist, or the network rejects the fault. A fault with the same id remains.
         """
-        existing = _places(topology)
+        existing = all_places(topology)
         for end in fault.between:
             if end != ALL and end not in existing:
-                raise LocalEC2Error(_unknown(end))
+                raise LocalEC2Error(unknown_end(end))
         if self._check is not None:
             self._check(fault)
         with self._lock:
@@ -276,7 +276,8 @@ class NetworkFaults:
             return list(self._faults.values())
 
 
-def _places(topology: Topology) -> set[str]:
+def all_places(topology: Topology) -> set[str]:
+    """Return the possible ends of a fault: the ids of the instances, and the zones that have subnets."""
     instances = {
         interface.instance_id
         for vpc in topology.vpcs.values()
@@ -286,7 +287,8 @@ def _places(topology: Topology) -> set[str]:
     return instances | {subnet.zone for vpc in topology.vpcs.values() for subnet in vpc.subnets.values()}
 
 
-def _unknown(end: str) -> str:
+def unknown_end(end: str) -> str:
+    """Return the message for an end that does not exist."""
     if end.startswith(_INSTANCE):
         return f"unknown instance {end!r}: it does not exist, or is terminated"
     return f"unknown end {end!r}: give an instance id, an availability zone that has a subnet, or {ALL!r}"

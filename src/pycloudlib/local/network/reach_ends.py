@@ -95,13 +95,24 @@ def find_end(topology: Topology, text: str, *, ipv6: bool, preferred: Vpc | None
     return _find_address(topology, address, preferred)
 
 
+def is_outside(text: str) -> bool:
+    """Return whether a text names no instance or interface, but "internet", "host", or an IP address."""
+    try:
+        return text in (INTERNET_NAME, HOST_NAME) or bool(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+def unknown_end(text: str) -> str:
+    """Return the message for an instance or interface that does not exist."""
+    return f"unknown interface or instance {text!r}; give its id, an IP address, {INTERNET_NAME!r}, or {HOST_NAME!r}"
+
+
 def _find_named(topology: Topology, text: str, *, ipv6: bool) -> Inside:
     interface = topology.find_interface(text)
     vpc = topology.vpc_of(interface.interface_id) if interface is not None else None
     if interface is None or vpc is None:
-        raise LocalEC2Error(
-            f"unknown interface or instance {text!r}; give its id, an IP address, {INTERNET_NAME!r}, or {HOST_NAME!r}"
-        )
+        raise LocalEC2Error(unknown_end(text))
     of_family = [address for address in addresses(interface) if isinstance(address, ipaddress.IPv6Address) == ipv6]
     if not of_family:
         raise LocalEC2Error(f"{interface.interface_id} has no IPv6 address; assign one, or give an IPv4 address")
