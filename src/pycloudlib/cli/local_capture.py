@@ -12,11 +12,10 @@ import click
 from pycloudlib.cli.examples import examples
 from pycloudlib.cli.files import check_writing
 from pycloudlib.cli.local_network import name_option, resolve
-from pycloudlib.errors import LocalEC2Error, ResourceNotFoundError
+from pycloudlib.errors import LocalEC2Error
 from pycloudlib.interrupts import Terminated
 
 STDOUT = "-"
-NAMESPACES = "namespaces"
 
 
 @click.command(
@@ -43,11 +42,7 @@ def capture(instance: str, file: str, seconds: float | None, name: str) -> None:
 
     check_writing([None if file == STDOUT else Path(file)])
     info = require_server(name)
-    network = fetch_network(info)
-    resource_id = resolve(instance, network)
-    if info.network == NAMESPACES and network.topology.find_interface(resource_id) is None:
-        raise ResourceNotFoundError(message=f"unknown instance or network interface {instance!r}: give its id")
-    tap = fetch_tap(info, resource_id)
+    tap = fetch_tap(info, resolve(instance, fetch_network(info)))
     with _opened(file) as output, capturing(tap, output) as running:
         try:
             click.echo(f"capturing packets of {instance}; Ctrl-C ends it", err=True)

@@ -49,6 +49,7 @@ def image() -> None:
     help="A program that runs in the image at the end of the build. Needs --name.",
 )
 @click.option("--force", is_flag=True, help="Rebuild an existing image.")
+@click.option("--print-recipe", is_flag=True, help="Print the hash of the recipe, to name a cache by; build nothing.")
 @json_option
 def build(
     *,
@@ -58,13 +59,19 @@ def build(
     include: tuple[str, ...],
     customize: Path | None,
     force: bool,
+    print_recipe: bool,
     as_json: bool,
 ) -> None:
     """Build the default image from Debian's packages in a minute or two. Later builds need no downloads."""
     from pycloudlib.local.images.builder import build as build_image
+    from pycloudlib.local.images.builder import recipe_of
 
     if (include or customize) and name is None:
         raise click.UsageError("--include and --customize need --name, for an image of your own")
+    if print_recipe:
+        recipe = recipe_of(release, architecture=arch, name=name, include=include, customize=customize)
+        click.echo(recipe.digest)
+        return
     built = build_image(
         _catalogue(),
         release=release,

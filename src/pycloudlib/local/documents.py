@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pycloudlib.errors import LocalEC2Error
+from pycloudlib.errors import LocalEC2Error, ResourceNotFoundError
 from pycloudlib.local.network.document import topology_from
 from pycloudlib.local.network.faults import Fault, fault_from
 from pycloudlib.local.network.namespaces.capture import Tap
@@ -72,13 +72,13 @@ def fetch_tap(info: ServerInfo, resource_id: str) -> Tap:
         resource_id: the id of an instance, for its primary interface, or of an interface.
 
     Raises:
-        LocalEC2Error: the server does not respond, has no namespaces network, or lacks such a running instance or
-            interface.
+        ResourceNotFoundError: it has no such instance or interface.
+        LocalEC2Error: the server does not respond, has no namespaces network, or the instance is not running.
     """
     _require_namespaces(info, "packets to capture")
     interface = fetch_network(info).topology.find_interface(resource_id)
     if interface is None:
-        raise LocalEC2Error(f"unknown instance or network interface {resource_id!r}: give its id")
+        raise ResourceNotFoundError(message=f"unknown instance or network interface {resource_id!r}: give its id")
     return Tap.from_document(_fetch(info, f"tap/{interface.interface_id}"))
 
 

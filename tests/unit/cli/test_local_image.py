@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_mistyped_release_is_refused_unless_the_image_has_a_name(
     assert cli.run(*add, "--name", "mine").stdout.endswith("  mine\n")
 
 
+def test_recipe_is_printed_for_caches(cli: CommandLine) -> None:
+    default = cli.run("local", "image", "build", "--print-recipe").stdout
+    assert re.fullmatch(r"[0-9a-f]{16}\n", default)
+    assert cli.run("local", "image", "build", "--print-recipe").stdout == default
+    changed = cli.run("local", "image", "build", "--print-recipe", "--name", "x", "--include", "nginx").stdout
+    assert changed != default
+    assert left() == []
+
+
 def test_build_of_a_mistyped_release_is_refused(cli: CommandLine) -> None:
     complaint = cli.complaint("local", "image", "build", "--release", "bookwrm", status=2)
     assert complaint == "unknown release 'bookwrm'; did you mean 'bookworm'?"
@@ -151,13 +161,13 @@ def test_export_reports_an_unknown_image(cli: CommandLine) -> None:
     assert "no image 'x'" in cli.complaint(*export, str(cli.home / "copy"), status=3)
 
 
-@pytest.mark.parametrize("option", [("--include", "nginx"), ("--customize", "program")])
+@pytest.mark.parametrize("option", [("--include", "nginx"), ("--customize", __file__)])
 def test_changed_build_needs_a_name(cli: CommandLine, option: tuple[str, str]) -> None:
     done = cli.run("local", "image", "build", *option)
     assert (done.returncode, "need --name" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("option", [("--initrd", "initrd"), ("--append", "root=/dev/vda")])
+@pytest.mark.parametrize("option", [("--initrd", __file__), ("--append", "root=/dev/vda")])
 def test_options_of_the_kernel_need_one(cli: CommandLine, disk: Path, option: tuple[str, str]) -> None:
     done = cli.run("local", "image", "add", "--release", "x", "--file", str(disk), *option)
     assert (done.returncode, "need --kernel" in done.stderr) == (2, True)

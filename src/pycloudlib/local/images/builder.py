@@ -208,6 +208,35 @@ def build(
         MissingPrerequisiteError: a program is not installed, or the host cannot run programs of the architecture.
         LocalEC2Error: the disk has too little space.
     """
+    recipe = recipe_of(release, architecture=architecture, name=name, include=include, customize=customize)
+    built = _newest_built(catalogue, recipe)
+    if built is not None and not force:
+        if built.recipe == recipe.digest:
+            progress(f"{built.name} exists already")
+            return built
+        progress(f"{built.name} exists, but was built by another version")
+    programs = require_programs()
+    require_emulation(architecture)
+    require_room(catalogue.directory)
+    with catalogue.new_entry() as partial:
+        return _build(catalogue, recipe, partial, programs, _with_seconds(progress))
+
+
+def recipe_of(
+    release: str = DEFAULT_RELEASE,
+    *,
+    architecture: str = "x86_64",
+    name: str | None = None,
+    include: Sequence[str] = (),
+    customize: Path | None = None,
+) -> Recipe:
+    """Return the recipe of an image, with the arguments of `build`.
+
+    Raises:
+        InvalidArgumentError: packages or a program are given without a name, the architecture is unknown, or the
+            release is mistyped.
+        ImageError: the release cannot be built, or the program cannot be read.
+    """
     if (include or customize) and name is None:
         raise InvalidArgumentError("an image with further packages or a program needs a name of its own")
     if architecture not in boot_loader.LOADERS:
@@ -221,18 +250,7 @@ def build(
             f"cannot build {release!r}: only {', '.join(VARIANTS)} can be built; "
             "add a disk image of it with `pycloudlib local image add --release NAME --file DISK`"
         )
-    recipe = Recipe(codename, name, tuple(include), _program(customize) if customize else "", architecture)
-    built = _newest_built(catalogue, recipe)
-    if built is not None and not force:
-        if built.recipe == recipe.digest:
-            progress(f"{built.name} exists already")
-            return built
-        progress(f"{built.name} exists, but was built by another version")
-    programs = require_programs()
-    require_emulation(architecture)
-    require_room(catalogue.directory)
-    with catalogue.new_entry() as partial:
-        return _build(catalogue, recipe, partial, programs, _with_seconds(progress))
+    return Recipe(codename, name, tuple(include), _program(customize) if customize else "", architecture)
 
 
 def _program(path: Path) -> str:
