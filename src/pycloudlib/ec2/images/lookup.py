@@ -33,4 +33,6 @@ def image_id_of(image: str, *, by_release: Lookup, by_name: Lookup) -> str:
     try:
         return by_name(image)
     except ImageNotFoundError as error:
-        raise InvalidArgumentError(f"{unknown_release(image)}; there is no image of this name either") from error
+        message = unknown_release(image)
+        nor_image = " There" if message.endswith("?") else "; there"
+        raise InvalidArgumentError(f"{message}{nor_image} is no image of this name either") from error
