@@ -13,7 +13,7 @@ import pytest
 
 from pycloudlib.cli import diagnosis
 from pycloudlib.local.images.simulated import SimulatedCatalog
-from pycloudlib.local.prerequisites import find
+from pycloudlib.local.prerequisites import DEBIAN_PACKAGES, find
 from support.cli_world import CliWorld, QuickCommandLine, home_environment
 from support.moto_server import moto_server
 from support.sshd import make_key
@@ -108,9 +108,13 @@ def test_without_aws_the_local_ec2_is_suggested(patient: Patient) -> None:
 
 
 @pytest.fixture
-def installed_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All programs of the local EC2 and of the image build."""
-    monkeypatch.setattr("pycloudlib.local.prerequisites.find", lambda program: Path("/usr/sbin", program))
+def installed_programs(patient: Patient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All programs of the local EC2 and of the image build: the host's own, or else empty files."""
+    directory = tmp_path / "programs"
+    directory.mkdir()
+    for program in DEBIAN_PACKAGES:
+        (directory / program).touch(mode=0o755)
+    patient.environment["PATH"] = f"{os.environ['PATH']}:{directory}"
     monkeypatch.setattr("pycloudlib.local.images.builder.KEYRINGS", (Path(__file__),))
 
 
