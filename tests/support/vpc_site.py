@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -219,6 +219,7 @@ def vpc_site(directory: Path) -> Iterator[Site]:
             machine.wait()
         other_subnet_id = add_subnet(ec2, vpc)
         far_address = plug_interface(ec2, neighbor, other_subnet_id)
+        wait_for_addresses(neighbor, [far_address])
         yield Site(local, ec2, vpc, other_subnet_id, peer_vpc, one, neighbor, far_address, stranger)
 
 
@@ -230,6 +231,15 @@ def add_subnet(ec2: EC2, vpc: VPC) -> str:
     subnet_id: str = subnet["SubnetId"]
     ec2.client.associate_route_table(SubnetId=subnet_id, RouteTableId=table["RouteTableId"])
     return subnet_id
+
+
+def wait_for_addresses(machine: EC2Instance, addresses: Sequence[str]) -> None:
+    """Wait until a guest has configured addresses: cloud-init takes its time to start for a plugged interface."""
+
+    def has_them() -> bool:
+        return set(addresses) <= set(machine.execute("hostname --all-ip-addresses").stdout.split())
+
+    wait_until(has_them, what=f"{machine.id} to configure its addresses", deadline=Deadline.after(6 * PATIENCE))
 
 
 def plug_interface(ec2: EC2, machine: EC2Instance, subnet_id: str) -> str:

@@ -38,6 +38,7 @@ from support.vpc_site import (
     held_connection,
     namespaces_cloud,
     vpc_site,
+    wait_for_addresses,
 )
 
 pytestmark = [pytest.mark.vm, pytest.mark.xdist_group("vpc-network")]
@@ -77,6 +78,7 @@ def test_plugged_interface_answers_at_its_own_addresses(site: Site) -> None:
     site.one.add_network_interface(ipv6_address_count=1)
     primary, plugged = site.one.network_interfaces()
     try:
+        wait_for_addresses(site.one, [*plugged.private_ips, *plugged.ipv6_ips])
         for address in (*plugged.private_ips, *plugged.ipv6_ips, *primary.private_ips, *primary.ipv6_ips):
             site.assert_reaches(site.neighbor, address)
     finally:

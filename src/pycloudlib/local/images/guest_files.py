@@ -82,6 +82,14 @@ ln -s "${rootmnt}/dev" /dev
 """,
         mode=0o755,
     ),
+    GuestFile(
+        "etc/udev/rules.d/91-hotplug-virtio.rules",
+        """\
+# cloud-init configures plugged interfaces where its own rules are installed, but on EC2 only those with drivers of EC2.
+ACTION=="add|remove", SUBSYSTEM=="net", ENV{ID_NET_DRIVER}=="virtio_net", \\
+  TEST=="/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules", RUN+="/usr/lib/cloud-init/hook-hotplug"
+""",
+    ),
 )
 """The further files of images with netplan."""
 
