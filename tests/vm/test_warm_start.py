@@ -42,7 +42,7 @@ def test_what_udev_did_before_need_not_be_done_again(instance: EC2Instance) -> N
 def test_it_is_the_machine_that_it_would_have_been(instance: EC2Instance) -> None:
     """Whatever the firmware and the clock say is its own; what is saved is nobody's."""
     assert stages_were_preloaded(instance)
-    assert instance.execute("systemctl is-system-running") == "running"
+    assert instance.execute("systemctl is-system-running --wait") == "running"
     product = instance.execute("cat /sys/class/dmi/id/product_uuid", use_sudo=True).check()
     assert product.startswith("ec2")
     assert instance.execute("cat /etc/machine-id").check() == product.replace("-", "")
