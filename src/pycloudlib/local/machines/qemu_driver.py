@@ -76,7 +76,7 @@ class QemuDriver(MachineDriver):
     def watch_guest(
         self, public_ip: str | None, is_needed: Callable[[], bool], on_result: Callable[[bool], None]
     ) -> None:
-        """Connect to the guest's sshd in a thread until it reachable. No-op without an address."""
+        """Connect to the guest's sshd in a thread until it answers. No-op without an address."""
         if public_ip is None:
             return
 
