@@ -37,7 +37,9 @@ MAKE_INITRD = "; ".join(
         "set -e",
         'cd "$1"',
         "cp -an etc/initramfs-tools/. " + _CONFIGURATION,
-        # Preserve modification times: the guest compares them with the files on its disk.
+        # Preserve modification times: the guest compares them with the files on its disk. mmdebstrap's archive, from
+        # which the disk is made, has none after the start of the build; packages contain older files, but not this one.
+        "touch -r usr/sbin/update-ca-certificates etc/ssl/certs/ca-certificates.crt",
         f'chroot "$1" env -u SOURCE_DATE_EPOCH mkinitramfs -d /{_CONFIGURATION} -o /{INITRD} '
         f'"$(basename boot/vmlinuz-* | cut -d- -f2-)" || rm -f {INITRD}',
         f"rm -rf {_CONFIGURATION}",

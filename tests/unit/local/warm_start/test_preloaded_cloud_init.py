@@ -26,6 +26,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "UNIT_DIRECTORY", tmp_path / "units")
+    monkeypatch.setattr(module, "KERNEL_LOG", tmp_path / "kernel-log")
     return module
 
 
@@ -60,6 +61,8 @@ def test_disk_with_the_loaded_files_is_accepted(
     found = program.accept_root(iter([(0, str(root))]), directory, program.Loaded(files, ANY_RULES))
     assert (found is not None) is accepted
     assert (directory / "requests").exists() is accepted
+    reported = program.KERNEL_LOG.read_text() if program.KERNEL_LOG.exists() else ""
+    assert reported == ("" if accepted else f"preloaded cloud-init: not used: {loaded} is not what was loaded\n")
     units = sorted(path.name for path in program.UNIT_DIRECTORY.glob("*")) if accepted else []
     assert units == (sorted(f"{unit}.d" for unit in program.UNITS) if accepted else [])
     if found is not None:

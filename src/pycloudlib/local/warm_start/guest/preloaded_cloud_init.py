@@ -35,6 +35,8 @@ from typing import NamedTuple, NoReturn
 READY = b"ready\n"
 INITRAMFS = Path("/scripts/init-premount")
 """A path that exists only in the initramfs."""
+KERNEL_LOG = Path("/dev/kmsg")
+"""Shown on the console."""
 UNIT_DIRECTORY = Path("/run/systemd/system")
 UNITS = {
     "cloud-init-local.service": ("init --local", "/bin/touch /run/cloud-init/network-config-ready"),
@@ -209,7 +211,7 @@ def serve(directory: Path, loaded: Loaded) -> NoReturn:
             run_stages(requests, root, directory)
     except Exception:
         # No caller can handle the error: show it on the console. The waiting unit reads end of file from its FIFO.
-        Path("/dev/kmsg").write_text(f"preloaded cloud-init: {traceback.format_exc().splitlines()[-1]}\n")
+        report(traceback.format_exc().splitlines()[-1])
     finally:
         os._exit(0)
 
@@ -223,10 +225,16 @@ def accept_root(requests: Requests, directory: Path, loaded: Loaded) -> "int | N
         write_drop_ins(directory, units_of(path))
     else:
         (directory / "requests").unlink()
+        report(f"not used: {others[0] if others else LOCAL_PACKAGES} is not what was loaded")
     if udev_rules(path) == loaded.rules:
         write_drop_in(COLDPLUG_UNIT, [COLDPLUG_NETWORK])
     answer(directory, number, 0)
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY) if usable else None
+
+
+def report(message: str) -> None:
+    """Write a message to the console."""
+    KERNEL_LOG.write_text(f"preloaded cloud-init: {message}\n")
 
 
 def same_file(path: str, stamp: Stamp) -> bool:
