@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pwd
 import signal
+import sys
 
 import hypothesis
 import pytest
@@ -19,6 +21,10 @@ hypothesis.settings.load_profile("repeatable")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what runs in the background ignore Ctrl-C. The programs that tests interrupt must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Containers often forbid caching bytecode: each of the hundreds of Pythons that tests start would compile everything.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 MACHINE_TIMEOUT = 1800
