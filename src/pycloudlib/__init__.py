@@ -55,7 +55,8 @@ def __getattr__(name: str) -> Any:
         # Import lazily: this takes half of the module's import time.
         from importlib.metadata import version  # noqa: PLC0415
 
-        return version("pycloudlib-ec2")
+        globals()[name] = version("pycloudlib-ec2")
+        return globals()[name]
     module = _MODULES.get(name) or _OTHER_CLOUDS.get(name)
     if module:
         value = getattr(import_module(module), name)
