@@ -12,8 +12,6 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from support.client_cache import share_client_methods
-
 pytest_plugins = ["pytester"]
 
 # The same examples in every run, wherever it is: what fails once fails again.
@@ -29,8 +27,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Containers often forbid caching bytecode: each of the hundreds of Pythons that tests start would compile everything.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
-share_client_methods()
 
 
 MACHINE_TIMEOUT = 1800
