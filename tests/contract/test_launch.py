@@ -94,7 +94,7 @@ def test_user_data_is_given_to_ec2_as_it_is(ec2: EC2, image_id: str) -> None:
 
 
 def test_the_console_log_is_there_once_it_was_printed(instance: EC2Instance) -> None:
-    assert instance.console_log(timeout=60)
+    assert instance.console_log(timeout=240)
 
 
 def described(ec2: EC2, instance: EC2Instance) -> dict:

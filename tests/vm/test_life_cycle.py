@@ -63,7 +63,7 @@ def test_status_follows_the_guest(ec2: EC2, image_id: str) -> None:
 
     def wait_for_status(wanted: str) -> None:
         what = f"the status of {instance.id} to be {wanted}"
-        wait_until(lambda: status() == wanted, what=what, deadline=Deadline.after(120), last_seen=status)
+        wait_until(lambda: status() == wanted, what=what, deadline=Deadline.after(600), last_seen=status)
 
     instance = ec2.launch(image_id, wait=False)
     wait_for_state(instance, InstanceState.RUNNING)
@@ -142,6 +142,6 @@ def test_no_machine_outlives_its_server(number: signal.Signals, image_id: str) -
                 what="everything to be gone",
                 deadline=Deadline.after(300),
             )
-        wait_until(lambda: not server.directory.exists(), what="the directory to be gone", deadline=Deadline.after(120))
+        wait_until(lambda: not server.directory.exists(), what="the directory to be gone", deadline=Deadline.after(600))
     finally:
         server.stop()

@@ -91,7 +91,7 @@ def test_a_saved_boot_that_is_damaged_is_not_gone_on_from(
             wait_until(
                 lambda: other.console_log().count("Linux version") == 2,
                 what="the kernel to start",
-                deadline=Deadline.after(120),
+                deadline=Deadline.after(600),
                 interval=0.5,
             )
         assert f"{other.id} boots from the beginning" in (local.directory / "server.log").read_text()
@@ -115,6 +115,6 @@ def _wait_until_running(instance: EC2Instance) -> None:
     wait_until(
         lambda: instance.state is InstanceState.RUNNING,
         what=f"{instance.id} to run",
-        deadline=Deadline.after(120),
+        deadline=Deadline.after(600),
         interval=0.5,
     )
