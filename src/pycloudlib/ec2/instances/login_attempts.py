@@ -65,8 +65,8 @@ UNVERIFIED = Pace(1.0, 1.5, 2.5)
 exchange, and since OpenSSH 9.8 the client a penalty of 1 s."""
 
 REFUSED = Pace(1.0, 4.0, 7.0)
-"""sshd rejected the key. Since OpenSSH 9.8, this costs the client a penalty of 5 s; above 15 s sshd refuses its
-connections (PerSourcePenalties in sshd_config(5))."""
+"""sshd rejected the key, or the account has expired. Since OpenSSH 9.8, this costs the client a penalty of 5 s; above
+15 s sshd refuses its connections (PerSourcePenalties in sshd_config(5))."""
 
 
 class LoginAttempts:
@@ -156,7 +156,7 @@ class LoginAttempts:
 
 
 def _pace(error: SSHError | None) -> Pace:
-    if isinstance(error, SSHAuthenticationError):
+    if isinstance(error, SSHAuthenticationError) or _EXPIRED.search(str(error or "")):
         return REFUSED
     if isinstance(error, (HostKeyError, LoginShellError, SSHNegotiationError)):
         return UNVERIFIED

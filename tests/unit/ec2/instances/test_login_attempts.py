@@ -19,11 +19,15 @@ UNRESPONSIVE = SSHConnectionError("no banner")
 UNRESPONSIVE.unresponsive = True
 REFUSED = SSHAuthenticationError("refused the key")
 
+EXPIRED = SSHConnectionError(
+    "the host closed the connection: Your account has expired; please contact your administrator"
+)
+
 HOPELESS = [
     LoginShellError("exit status 1 and printed nothing"),
     LoginShellError("printed 'Password change required but no TTY available.'"),
     SSHNegotiationError("no acceptable kex algorithm"),
-    SSHConnectionError("the host closed the connection: Your account has expired; please contact your administrator"),
+    EXPIRED,
 ]
 PASSING = [
     UNREACHABLE,
@@ -66,10 +70,11 @@ def test_pauses_for_an_sshd_that_does_not_listen_yet_stay_short(monkeypatch: pyt
     assert set(pauses(UNREACHABLE, 100)) == {0.1}
 
 
-def test_refused_keys_stay_below_the_penalties_of_sshd(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [REFUSED, EXPIRED])
+def test_refused_logins_stay_below_the_penalties_of_sshd(error: SSHError, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.random", lambda: 1.0)
     penalty = 0.0
-    for pause in pauses(REFUSED, 50):
+    for pause in pauses(error, 50):
         penalty += 5
         assert penalty < 15
         penalty = max(0.0, penalty - pause)
