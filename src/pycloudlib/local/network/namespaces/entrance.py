@@ -73,7 +73,7 @@ class Entrance:
                     f"cannot enter {self.vpc_id}: the local EC2 has ended, or it was deleted"
                 ) from error
             raise LocalEC2Error(
-                f"cannot enter {self.vpc_id}: {error.strerror}; do it as the user who started the local EC2, and "
+                f"cannot enter {self.vpc_id}: {error.strerror}; run this as the user who started the local EC2, "
                 "not from inside a VPC"
             ) from error
 

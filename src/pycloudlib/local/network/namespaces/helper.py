@@ -199,7 +199,7 @@ class Helper:
         return Answer(fds=[opened.detach()])
 
     def serve(self, connection: socket.socket) -> None:
-        """Serve commands until the server exits; restart a dnsmasq that exits, or that refuses an address."""
+        """Serve commands until the server exits; restart dnsmasq if it exits or refuses an address."""
         self._selector.register(connection, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select(self._seconds_until_restart()):
@@ -241,7 +241,7 @@ class Helper:
             return
         self._unwatch(dnsmasq)
         status = dnsmasq.stop()
-        logger.warning("dnsmasq of %s ended with status %s; starting it again", vpc_id, status)
+        logger.warning("dnsmasq of %s exited with status %s; restarting it", vpc_id, status)
         self._restarts[vpc_id] = dnsmasq.restart_at
 
     def _on_dnsmasq_output(self, vpc_id: str) -> None:
@@ -253,7 +253,7 @@ class Helper:
             interface for interface in interfaces if interface is not None and dnsmasq.has_ipv6_address(interface)
         ]
         if refused:
-            logger.info("dnsmasq of %s refused %s; starting it again without leases", vpc_id, ", ".join(refused))
+            logger.info("dnsmasq of %s refused %s; restarting it without leases", vpc_id, ", ".join(refused))
             self._unwatch(dnsmasq)
             dnsmasq.stop()
             self._restarts[vpc_id] = dnsmasq.restart_at

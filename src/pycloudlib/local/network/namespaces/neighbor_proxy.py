@@ -1,7 +1,8 @@
-"""The neighbor proxy: answers IPv6 guests of a subnet that look for each other. Only the helper uses this.
+"""The neighbor proxy: answers neighbor solicitations among the IPv6 guests of a subnet, for the helper only.
 
-Each guest is alone on its tap. A guest that takes its IPv6 subnet for on-link solicits the MAC addresses of others,
-which never hear it. The proxy advertises the gateway's. The kernel's own proxy needs an entry per pair of interfaces.
+Each guest is alone on its tap. A guest that considers its IPv6 subnet on-link solicits the MAC addresses of others,
+which do not receive the solicitation. The proxy responds with the gateway's MAC address. The kernel's own proxy_ndp
+needs an entry per pair of interfaces.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ _ETH_P_IPV6 = 0x86DD
 _SO_ATTACH_FILTER = 26
 _NEIGHBOR_SOLICITATION, _NEIGHBOR_ADVERTISEMENT = 135, 136
 _HOP_LIMIT = 255
-"""Of all messages of neighbor discovery: no router has forwarded them (RFC 4861, section 7.1)."""
+"""The hop limit of all neighbor discovery messages; routers do not forward them (RFC 4861, section 7.1)."""
 _SOLICITED = 0x40000000
-"""The flag of a response; without the flag Override, as a proxy's (RFC 4861, section 7.2.8)."""
+"""The Solicited flag. A proxy does not set the Override flag (RFC 4861, section 7.2.8)."""
 _TARGET_LINK_LAYER_ADDRESS = 2
 
 _IPV6_HEADER = struct.Struct("!IHBB16s16s")
@@ -31,11 +32,11 @@ _UNSPECIFIED = bytes(16)
 
 _FRAME_BYTES = 2048
 _BATCH = 64
-"""How many solicitations are answered at once, before the helper looks at its commands again."""
+"""The maximum number of solicitations per call of answer(), so that the helper stays responsive to commands."""
 
 _INSTRUCTION = struct.Struct("=HBBI")
 _LOAD_BYTE, _JUMP_IF_EQUAL, _RETURN = 0x30, 0x15, 0x06
-# Of all IPv6 packets of the namespace, the kernel hands over these only.
+# The BPF filter, which passes neighbor solicitations only.
 _FILTER = (
     (_LOAD_BYTE, 0, 0, 6),
     (_JUMP_IF_EQUAL, 0, 3, socket.IPPROTO_ICMPV6),
@@ -51,8 +52,8 @@ class Solicitation:
     """A valid neighbor solicitation.
 
     Args:
-        source: the IPv6 address that asks; `::` during duplicate address detection.
-        target: the IPv6 address that is asked for.
+        source: the sender's IPv6 address; `::` during duplicate address detection.
+        target: the IPv6 address to resolve.
     """
 
     source: bytes
@@ -62,12 +63,12 @@ class Solicitation:
 class NeighborProxy:
     """Answers neighbor solicitations on the taps of a network namespace.
 
-    It answers for the addresses of other interfaces of the same subnet, and for nothing else: no duplicate address
-    detection, no address of the interface itself, and no unassigned address.
+    It answers for addresses of other interfaces of the same subnet only. It ignores duplicate address detection, the
+    interface's own addresses, and unassigned addresses.
 
     Args:
         mac: the MAC address of every tap.
-        packets: from open_socket(), in the namespace; close() closes it.
+        packets: the socket from open_socket() in the namespace; closed by close().
     """
 
     def __init__(self, mac: str, packets: socket.socket) -> None:
@@ -79,61 +80,62 @@ class NeighborProxy:
         self._packets = packets
 
     def fileno(self) -> int:
-        """Return the file descriptor of the socket, which is readable when answer() has something to do."""
+        """Return the file descriptor of the socket, which is readable when solicitations are pending."""
         return self._packets.fileno()
 
     def assign(self, device: str, gateways: Iterable[str], addresses: Iterable[str]) -> None:
-        """Give a tap exactly these addresses.
+        """Set the addresses of a tap and its guest; IPv4 addresses are ignored.
 
         Args:
             device: the name of the tap.
-            gateways: the tap's own addresses with the prefix of the subnet, such as "2600:1f13:0:1::1/64". IPv4 ones
-                are ignored.
-            addresses: those of the guest. IPv4 ones are ignored.
+            gateways: the tap's own addresses with the subnet's prefix length, such as "2600:1f13:0:1::1/64".
+            addresses: the guest's addresses.
         """
         self.remove(device)
         for gateway in gateways:
             if ":" in gateway:
                 self._subnets[device] = ipaddress.IPv6Network(gateway, strict=False)
-        self._addresses[device] = [_packed(one) for one in addresses if ":" in one]
+        self._addresses[device] = [_packed(address) for address in addresses if ":" in address]
         self._devices.update(dict.fromkeys(self._addresses[device], device))
 
     def remove(self, device: str) -> None:
         """Forget a tap. No-op if it is unknown."""
         self._subnets.pop(device, None)
         for address in self._addresses.pop(device, ()):
-            # The interface that has the address now may have got it before this one lost it.
+            # The address may already be assigned to another interface.
             if self._devices.get(address) == device:
                 del self._devices[address]
 
     def answer(self) -> None:
-        """Answer the solicitations that have arrived, at most a batch of them."""
+        """Answer the pending solicitations, at most a batch of them."""
         for _ in range(_BATCH):
             try:
                 packet, (device, _, _, _, sender_mac) = self._packets.recvfrom(_FRAME_BYTES)
             except OSError:
-                # Nothing is left, or the namespace was closed since the socket was found readable.
+                # No packet is pending, or the socket was closed concurrently.
                 return
             advertisement = self.advertisement(device, packet)
             if advertisement is not None:
                 self._send(advertisement, device, sender_mac)
 
     def advertisement(self, device: str, packet: bytes) -> bytes | None:
-        """Return the answer to an IPv6 packet; None if there is none.
+        """Return the neighbor advertisement that answers a packet; None if the packet is to be ignored.
 
         Args:
-            device: the name of the tap on which the packet arrived.
-            packet: the packet, without the Ethernet header.
+            device: the name of the tap that received the packet.
+            packet: the IPv6 packet, without the Ethernet header.
         """
-        asked = parse_solicitation(packet)
-        if asked is None or asked.source == _UNSPECIFIED or not self._is_neighbor(device, asked.target):
+        solicitation = parse_solicitation(packet)
+        if solicitation is None or solicitation.source == _UNSPECIFIED:
+            return None
+        if not self._is_neighbor(device, solicitation.target):
             return None
         message = _ADVERTISEMENT.pack(
-            _NEIGHBOR_ADVERTISEMENT, 0, 0, _SOLICITED, asked.target, _TARGET_LINK_LAYER_ADDRESS, 1, self._mac
+            _NEIGHBOR_ADVERTISEMENT, 0, 0, _SOLICITED, solicitation.target, _TARGET_LINK_LAYER_ADDRESS, 1, self._mac
         )
-        checksum = _checksum(self._link_local, asked.source, message)
+        checksum = _checksum(self._link_local, solicitation.source, message)
         header = _IPV6_HEADER.pack(
-            _IPV6_VERSION << 28, len(message), socket.IPPROTO_ICMPV6, _HOP_LIMIT, self._link_local, asked.source
+            _IPV6_VERSION << 28, len(message), socket.IPPROTO_ICMPV6, _HOP_LIMIT, self._link_local, solicitation.source
         )
         return header + message[:2] + struct.pack("!H", checksum) + message[4:]
 
@@ -142,7 +144,7 @@ class NeighborProxy:
         self._packets.close()
 
     def _is_neighbor(self, device: str, address: bytes) -> bool:
-        """Tell whether an address is another interface's of the subnet of a tap."""
+        """Return whether an address belongs to another interface of the tap's subnet."""
         other = self._devices.get(address)
         if other is None or other == device:
             return False
@@ -153,32 +155,32 @@ class NeighborProxy:
         try:
             self._packets.sendto(packet, (device, _ETH_P_IPV6, 0, 0, mac))
         except OSError:
-            # The queue is full, or the tap has ended. A guest that still wants to know asks again.
+            # The queue is full, or the tap was deleted. The guest retransmits the solicitation.
             return
 
 
 def open_socket() -> socket.socket:
-    """Open a socket for the neighbor solicitations in the network namespace that the process is in.
+    """Open a packet socket for neighbor solicitations in the process's network namespace.
 
     Raises:
-        OSError: the kernel refused.
+        OSError: the kernel rejected the socket.
     """
-    # Of all devices: a packet that arrives before the filter is in place is parsed in vain.
-    new = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IPV6))
+    # Packets that arrive before the filter is attached are rejected by parse_solicitation().
+    packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_IPV6))
     try:
-        program = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*one) for one in _FILTER))
-        new.setsockopt(
+        program = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*instruction) for instruction in _FILTER))
+        packets.setsockopt(
             socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", len(_FILTER), ctypes.addressof(program))
         )
-        new.setblocking(False)
+        packets.setblocking(False)
     except BaseException:
-        new.close()
+        packets.close()
         raise
-    return new
+    return packets
 
 
 def parse_solicitation(packet: bytes) -> Solicitation | None:
-    """Read a neighbor solicitation; None for any packet that is not a valid one (RFC 4861, section 7.1.1).
+    """Parse a neighbor solicitation; return None for an invalid one or another packet (RFC 4861, section 7.1.1).
 
     Args:
         packet: an IPv6 packet, without the Ethernet header.
@@ -200,7 +202,7 @@ def parse_solicitation(packet: bytes) -> Solicitation | None:
 
 
 def _are_options(data: bytes) -> bool:
-    """Tell whether data consists of whole options, each of which has its length in units of 8 bytes."""
+    """Return whether data consists of complete options, each with its length in units of 8 bytes."""
     while data:
         size = 8 * data[1] if len(data) > 1 else 0
         if size == 0 or size > len(data):

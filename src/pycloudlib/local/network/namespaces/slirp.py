@@ -210,7 +210,7 @@ class Slirp:
             if self._closed:
                 return
             pause = 0.0 if time.monotonic() - started > RESTART_SECONDS else RESTART_SECONDS
-            logger.warning("slirp4netns ended with status %s; starting it again", status)
+            logger.warning("slirp4netns exited with status %s; restarting it", status)
             self._timer = threading.Timer(pause, self._restart)
             self._timer.daemon = True
             self._timer.start()
@@ -219,7 +219,7 @@ class Slirp:
         try:
             self._start()
         except (OSError, LocalEC2Error) as error:
-            logger.error("the internet is out of the machines' reach: %s", error)
+            logger.error("machines cannot reach the internet: %s", error)
             return
         if not self._closed:
             self._on_restart()
