@@ -14,7 +14,7 @@ from typing import Any
 from pycloudlib.tags import utc_now
 
 KEPT_CALLS = 10_000
-"""The number of calls that are kept."""
+"""The maximum number of recorded calls."""
 
 SECRETS = frozenset({"UserData"})
 """The parameters that may contain secrets."""
@@ -69,7 +69,7 @@ class ApiCalls:
         self._add(model.name, outcome, response, request_id=parsed.get("ResponseMetadata", {}).get("RequestId", ""))
 
     def _fail(self, event_name: str, exception: BaseException, **_: object) -> None:
-        self._add(event_name.rpartition(".")[2], f"no answer: {exception}", "")
+        self._add(event_name.rpartition(".")[2], f"no response: {exception}", "")
 
     def _add(self, operation: str, outcome: str, response: str, request_id: str = "") -> None:
         shown = getattr(self._parameters, "shown", "{}")

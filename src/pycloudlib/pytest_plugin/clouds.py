@@ -66,7 +66,7 @@ def open_or_skip(run: Run, region: str | None = None) -> EC2:
     """
     try:
         ec2 = open_cloud(run, region)
-        ec2.key_pair  # noqa: B018  (found, or missed, now)
+        ec2.key_pair  # noqa: B018  (raises now if it is missing)
     except CloudSetupError as error:
         if not is_unconfigured(error):
             raise
@@ -135,7 +135,7 @@ def find_image(run: Run, ec2: EC2, name: str) -> str:
     Raises:
         ImageNotFoundError: no image of the release matches.
         InvalidArgumentError: there is neither a release nor an image of that name.
-        DownloadError: the image is to be pulled, but cannot be downloaded.
+        DownloadError: the image cannot be downloaded (with `--cloud-local-pull`).
     """
     from pycloudlib.ec2.images.lookup import image_id_of
 
@@ -152,7 +152,7 @@ def find_image(run: Run, ec2: EC2, name: str) -> str:
             raise
     from pycloudlib.local import LocalEC2
 
-    # Also what has no release on EC2, such as rocky-9; an unknown name is an error.
+    # Some releases, such as rocky-9, have only disk images. pull_image() rejects unknown names.
     return LocalEC2.pull_image(name)
 
 

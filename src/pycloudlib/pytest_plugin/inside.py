@@ -1,7 +1,7 @@
 """Run the whole session inside the default VPC of a local EC2 (`--cloud-local-inside`).
 
-The process becomes the same pytest again, as a single-threaded process can enter a network namespace. Workers of
-pytest-xdist are inside because their parent is.
+The process re-executes pytest, because only a single-threaded process can enter a user namespace. Workers of
+pytest-xdist inherit the namespace.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pycloudlib.pytest_plugin.options import CloudOptions
 
 ACCESS = "_PYCLOUDLIB_LOCAL_ACCESS"
-"""The environment variable by which the session inside finds the local EC2. Its child processes do not get it."""
+"""The environment variable with the access to the local EC2; the session inside removes it from its environment."""
 
 INSIDE = pytest.StashKey[LocalAccess]()
 
@@ -30,14 +30,14 @@ _WITHOUT_TESTS = ("help", "version", "markers", "showfixtures", "show_fixtures_p
 
 
 def enter(config: pytest.Config, options: CloudOptions) -> None:
-    """Replace this process with the same session inside a VPC, if the options say so, and if it is not inside already.
+    """Replace this process with the same session inside a VPC, if requested and not inside already.
 
     Args:
         config: the configuration of a session that begins; not a worker's.
         options: its options.
 
     Raises:
-        pytest.UsageError: it is impossible; the message has the reason.
+        pytest.UsageError: the VPC cannot be entered; the message has the reason.
     """
     access = os.environ.pop(ACCESS, None)
     if access is not None:
@@ -57,9 +57,7 @@ def _check(config: pytest.Config, options: CloudOptions) -> None:
     if options.local_network == "user":
         raise pytest.UsageError("--cloud-local-inside needs network namespaces: omit --cloud-local-network user")
     if list(config.invocation_params.args) != sys.argv[1:]:
-        raise pytest.UsageError(
-            "--cloud-local-inside starts pytest anew, and so needs pytest to be started from the command line"
-        )
+        raise pytest.UsageError("--cloud-local-inside re-executes pytest, so start pytest from the command line")
 
 
 def _enter(config: pytest.Config, options: CloudOptions) -> None:

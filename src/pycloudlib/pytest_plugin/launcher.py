@@ -61,7 +61,7 @@ class Launcher:
         Raises:
             CleanupError: some instances could not be deleted.
         """
-        errors = [error for launched in self._taken() for error in _let_go(self._run, launched)]
+        errors = [error for launched in self._take_all() for error in _keep_or_delete(self._run, launched)]
         if errors:
             raise CleanupError(errors)
 
@@ -71,18 +71,18 @@ class Launcher:
         Raises:
             CleanupError: some instances could not be deleted.
         """
-        errors = [error for launched in self._taken() for error in launched.instance.delete(wait=False)]
+        errors = [error for launched in self._take_all() for error in launched.instance.delete(wait=False)]
         if errors:
             raise CleanupError(errors)
 
-    def _taken(self) -> Iterator[Launched]:
+    def _take_all(self) -> Iterator[Launched]:
         while self._launched:
             launched = self._launched.pop()
             self._run.instances.remove(launched)
             yield launched
 
 
-def _let_go(run: Run, launched: Launched) -> list[Exception]:
+def _keep_or_delete(run: Run, launched: Launched) -> list[Exception]:
     """Keep an instance that the options select, or else delete it."""
     if launched.instance.deletion_requested:
         return []

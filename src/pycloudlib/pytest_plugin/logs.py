@@ -68,7 +68,7 @@ def collect(launched: Launched, directory: Path, calls: Sequence[str]) -> list[s
         if launched.is_reachable:
             launched.is_reachable = _collect_from_guest(launched.instance, directory, notes)
         else:
-            notes.append("logs of the guest: it could not be reached before")
+            notes.append("logs of the guest: it was unreachable earlier")
         if notes:
             _write(directory / NOT_COLLECTED, "".join(f"{note}\n" for note in notes))
     except OSError as error:

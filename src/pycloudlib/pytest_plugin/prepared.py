@@ -83,7 +83,7 @@ def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         wait_until(
             lambda: _is_locked(file),
-            what="another worker to have prepared the image",
+            what="another worker to prepare the image",
             deadline=Deadline.after(PREPARE_TIMEOUT),
             interval=0.1,
             max_interval=2.0,

@@ -28,7 +28,7 @@ USED = "pycloudlib_regions"
 
 
 @dataclass
-class Told:
+class Reported:
     """The data that was already reported for a test.
 
     Args:
@@ -40,7 +40,7 @@ class Told:
     logs: set[str] = field(default_factory=set)
 
 
-TOLD = pytest.StashKey[Told]()
+REPORTED = pytest.StashKey[Reported]()
 
 
 # Use an old-style wrapper: see hooks.py.
@@ -51,15 +51,15 @@ def pytest_runtest_makereport(
     """Add the data of the test's instances to a report."""
     run = run_of(item.config)
     used = run.instances.used_by(item, run.clouds)
-    told = item.stash.setdefault(TOLD, Told())
-    _add_properties(item, used, told)
+    reported = item.stash.setdefault(REPORTED, Reported())
+    _add_properties(item, used, reported)
     outcome = yield
     if outcome.excinfo:
         return
     report = outcome.get_result()
     _shorten(item, call, report)
-    _add_logs(run, item, report, used, told)
-    _tell_controller(run, report)
+    _add_logs(run, item, report, used, reported)
+    _send_to_controller(run, report)
 
 
 def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport) -> None:
@@ -73,12 +73,12 @@ def _shorten(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.Test
         report.longrepr = excinfo.getrepr(style="value", chain=False)
 
 
-def _add_properties(item: pytest.Item, used: list[Launched], told: Told) -> None:
+def _add_properties(item: pytest.Item, used: list[Launched], reported: Reported) -> None:
     for launched in used:
         instance = launched.instance
-        if instance.id in told.properties:
+        if instance.id in reported.properties:
             continue
-        told.properties.add(instance.id)
+        reported.properties.add(instance.id)
         item.user_properties += [
             ("cloud_instance_id", instance.id),
             ("cloud_image", instance.image_id),
@@ -89,7 +89,7 @@ def _add_properties(item: pytest.Item, used: list[Launched], told: Told) -> None
             item.user_properties.append(("cloud_seconds_to_ready", str(instance.timeline.ready)))
 
 
-def _add_logs(run: Run, item: pytest.Item, report: pytest.TestReport, used: list[Launched], told: Told) -> None:
+def _add_logs(run: Run, item: pytest.Item, report: pytest.TestReport, used: list[Launched], reported: Reported) -> None:
     if report.failed:
         for launched in used:
             launched.failed = True
@@ -99,9 +99,9 @@ def _add_logs(run: Run, item: pytest.Item, report: pytest.TestReport, used: list
     directory = run.options.logs_dir / directory_of(item.nodeid)
     lines: list[str] = []
     for launched in used:
-        if launched.instance.id in told.logs or launched.instance.deletion_requested:
+        if launched.instance.id in reported.logs or launched.instance.deletion_requested:
             continue
-        told.logs.add(launched.instance.id)
+        reported.logs.add(launched.instance.id)
         folder = directory / launched.instance.id
         calls = run.clouds.get(launched.cloud)
         notes = collect(launched, folder, calls.of(launched.instance.id) if calls else ())
@@ -112,13 +112,13 @@ def _add_logs(run: Run, item: pytest.Item, report: pytest.TestReport, used: list
             item.user_properties.append(("cloud_logs", str(directory)))
 
 
-def _tell_controller(run: Run, report: pytest.TestReport) -> None:
+def _send_to_controller(run: Run, report: pytest.TestReport) -> None:
     if run.is_worker:
         setattr(report, KEPT, run.take_unreported())
         setattr(report, USED, sorted(run.regions))
 
 
-def heed_report(run: Run, report: Any) -> None:
+def process_report(run: Run, report: Any) -> None:
     """Process a worker's report in the controller.
 
     Args:

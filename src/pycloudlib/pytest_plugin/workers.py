@@ -1,4 +1,4 @@
-"""The controller of a run with pytest-xdist workers: sends them data, and sweeps after them."""
+"""The controller of a run with pytest-xdist workers: sends them data, and sweeps their resources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pycloudlib.errors import CloudSetupError, PycloudlibError
 from pycloudlib.interrupts import cleaning_up_once
 from pycloudlib.pytest_plugin.clouds import advice, is_unconfigured, open_cloud
 from pycloudlib.pytest_plugin.local_run import LocalAccess
-from pycloudlib.pytest_plugin.report import heed_report
+from pycloudlib.pytest_plugin.report import process_report
 from pycloudlib.pytest_plugin.run import INPUT, Run
 
 TOO_FAR = (
@@ -36,7 +36,7 @@ class Controller:
         run = self._run
         if not run.run_id:
             run.begin_with_workers(node.workerinput["testrunuid"])
-            self._heed_signals()
+            self._handle_signals()
         is_remote = not node.gateway.spec.popen
         if is_remote:
             self._remote.add(node.gateway.id)
@@ -45,13 +45,13 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object | None) -> None:
-        """Record a worker that ended normally, and so has reported everything."""
+        """Record that a worker exited normally, and has reported everything."""
         if error is None:
             self._remote.discard(node.gateway.id)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Process a worker's report."""
-        heed_report(self._run, report)
+        process_report(self._run, report)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -69,12 +69,12 @@ class Controller:
         if run.unswept and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    def _heed_signals(self) -> None:
-        heeding = cleaning_up_once(
+    def _handle_signals(self) -> None:
+        handlers = cleaning_up_once(
             advice(self._run), is_needed=lambda: bool(self._run.regions_in_use()), stderr=self._run.stderr
         )
-        heeding.__enter__()
-        self._run.undo.append(lambda: heeding.__exit__(None, None, None))
+        handlers.__enter__()
+        self._run.undo.append(lambda: handlers.__exit__(None, None, None))
 
     def _local_access(self, worker: str, *, is_remote: bool) -> LocalAccess:
         if not self._run.options.local:
@@ -90,6 +90,6 @@ class Controller:
                 return
             run.unswept.append(f"the run could not be swept: {error}; try again: {advice(run)}")
             return
-        run.unswept += [f"left: {orphan}" for orphan in report.left] + [
-            f"not known: {error}" for error in report.errors
+        run.unswept += [f"not deleted: {orphan}" for orphan in report.left] + [
+            f"lookup failed: {error}" for error in report.errors
         ]

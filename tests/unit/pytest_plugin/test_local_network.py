@@ -130,7 +130,9 @@ def test_what_cannot_be_is_refused(pytester: pytest.Pytester, arguments: list[st
 def test_session_of_another_program_is_not_started_anew(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess(*INSIDE)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --cloud-local-inside starts pytest anew, *from the command line"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: --cloud-local-inside re-executes pytest, so start pytest from the command line"]
+    )
 
 
 def test_configuration_file_may_request_namespaces_without_a_local_ec2(pytester: pytest.Pytester) -> None:
