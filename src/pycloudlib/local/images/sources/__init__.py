@@ -1,1 +1,1 @@
-"""Where images are pulled from: one file per index format, the downloader, the verifier, and the store of contents."""
+"""The sources of pulled images: one file per index format, the downloader, the verifier, and the content store."""

@@ -1,7 +1,7 @@
 """The store of pulled disks, addressed by the checksums of their downloads, safe for concurrent processes.
 
-The store lies beside the images of the catalog. Images are hard links to its disks, so that two images with the same
-content share a disk. A lock on the directory of a content shows other processes that it is in use.
+The store is a subdirectory of the catalog. Images are hard links to its disks, so that images with the same content
+share a disk. A process locks the directory of a content while using it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Content:
 
     @property
     def partial(self) -> Path:
-        """The file of a download that is not complete."""
+        """The file of a partial download."""
         return self.directory / PARTIAL
 
     @property
     def download(self) -> Path:
-        """The verified download; it is gone once the disk is there."""
+        """The verified download, which is deleted once the disk is complete."""
         return self.directory / DOWNLOAD
 
     @property
@@ -53,9 +53,9 @@ class Content:
         return next((disk for disk in disks if disk.exists()), None)
 
     def remove_damaged_disk(self) -> None:
-        """Remove the disk if it cannot be read, so that it is downloaded again. No-op without one.
+        """Remove the disk if it is damaged, so that it is downloaded again. No-op without a disk.
 
-        Images that share it have links of their own.
+        Images that share the disk keep their own links.
         """
         disk = self.disk
         if disk is None:
@@ -67,7 +67,7 @@ class Content:
 
 
 def share(disk: Path, place: Path) -> None:
-    """Let a disk be in another place, too: as a hard link, or as a copy where the file system has no hard links.
+    """Create a hard link to a disk, or a copy if the file system does not support hard links.
 
     Args:
         disk: the disk.
@@ -101,7 +101,7 @@ class ContentStore:
         Args:
             checksum: the checksum of the download.
             on_wait: called once if another thread or process holds the lock.
-            check_stopped: called repeatedly while waiting; its exceptions end the wait. Default: wait until it is free.
+            check_stopped: called repeatedly while waiting; an exception ends the wait. Default no-op.
 
         Raises:
             LocalEC2Error: the directory cannot be created.
@@ -117,31 +117,31 @@ class ContentStore:
             os.close(lock)
 
     def release(self, disk: os.stat_result) -> None:
-        """Remove the content of a disk whose image was removed. No-op if another image or download uses it.
+        """Remove the content of a removed image's disk. No-op if another image or download uses it.
 
         Args:
-            disk: the status of the image's disk before its removal.
+            disk: the result of stat() for the image's disk, from before its removal.
         """
         if not self.directory.is_dir():
             return
         for directory in self.directory.iterdir():
             stored = Content(directory).disk
             if stored is not None and os.path.samestat(stored.stat(), disk):
-                _removed(directory)
+                _remove_if_unused(directory)
 
     def prune(self) -> int:
-        """Remove the contents that no image and no download uses.
+        """Remove unused contents.
 
         Returns:
-            The number of bytes that were freed.
+            The number of freed bytes.
         """
         if not self.directory.is_dir():
             return 0
-        return sum(_removed(directory) for directory in self.directory.iterdir())
+        return sum(_remove_if_unused(directory) for directory in self.directory.iterdir())
 
 
 def _lock(directory: Path, on_wait: Callable[[], None], check_stopped: Callable[[], None]) -> int:
-    """Return a descriptor of the directory, which holds its lock."""
+    """Wait for the lock on a directory; return the file descriptor that holds it."""
 
     def attempt() -> tuple[int, ...]:
         check_stopped()
@@ -160,15 +160,15 @@ def _lock(directory: Path, on_wait: Callable[[], None], check_stopped: Callable[
 
 
 def _try_lock(directory: Path) -> tuple[int, ...]:
-    """Return a descriptor that holds the lock; none if another pull holds it."""
+    """Return the file descriptor that holds the lock; empty if another pull holds it."""
     directory.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:  # another pull has just removed it
+    except FileNotFoundError:  # another pull has removed it
         return ()
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The directory may have been removed, and even created again, meanwhile.
+        # The directory may have been removed or replaced meanwhile.
         if _is_same(directory, descriptor):
             return (descriptor,)
     except BlockingIOError:
@@ -184,14 +184,15 @@ def _is_same(directory: Path, descriptor: int) -> bool:
         return False
 
 
-def _removed(directory: Path) -> int:
+def _remove_if_unused(directory: Path) -> int:
+    """Remove a content unless it is in use; return the number of freed bytes."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:  # another process removed it
         return 0
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not _is_same(directory, descriptor):  # another pull has removed and created it again
+        if not _is_same(directory, descriptor):  # another pull has replaced it
             return 0
         files = [path for path in directory.iterdir() if path.is_file()]
         if any(path.stat().st_nlink > 1 for path in files):

@@ -1,4 +1,4 @@
-"""One download: resumed where it was cut, verified as it arrives."""
+"""Resumable downloads, verified on the fly."""
 
 from __future__ import annotations
 
@@ -11,41 +11,50 @@ from typing import IO
 
 from pycloudlib.errors import DownloadError, PycloudlibError, VerificationError
 from pycloudlib.local.images.sources.published import Checksum
-from pycloudlib.local.images.sources.web import BLOCK, Web, content_range, explained, is_cut, no_space, reason, refused
+from pycloudlib.local.images.sources.web import (
+    BLOCK,
+    Web,
+    content_range,
+    explained,
+    is_connection_loss,
+    no_space,
+    reason,
+    refused,
+)
 
 PARTIAL_CONTENT = 206
 RANGE_NOT_SATISFIABLE = 416
 
 Watch = Callable[[int, "int | None"], None]
-"""Called with the bytes so far, and those of the whole file if known."""
+"""Called with the number of received bytes, and the size of the file if known."""
 
 
 def download(web: Web, url: str, path: Path, checksum: Checksum, watch: Watch) -> None:
-    """Download a file, and verify it. Append to the file of an earlier download that was cut off.
+    """Download a file, and verify it. Resume an earlier, interrupted download.
 
-    An HTTP validator guards the resumed download, and the checksum guards the whole. If the checksum of a resumed file
-    is wrong, download it once more from the start.
+    An HTTP validator protects the resumption (If-Range), and the checksum the complete file. If the checksum of a
+    resumed file is wrong, download it once more from the start.
 
     Args:
         web: the HTTP client.
         url: the URL of the file.
-        path: the file to write. It remains when the connection is cut, and is removed when it is useless.
+        path: the file to write; kept if the connection is lost, and removed if it cannot be resumed.
         checksum: the checksum of the whole file.
         watch: called after each block.
 
     Raises:
-        DownloadError: the server has no such file, or the connection was cut.
+        DownloadError: the server has no such file, or the connection was lost.
         VerificationError: the checksum is wrong.
         LocalEC2Error: the disk is full.
     """
-    one = _Download(web, url, path, checksum, watch)
+    transfer = _Download(web, url, path, checksum, watch)
     try:
         with explained(url):
-            one.run()
+            transfer.run()
     except PycloudlibError:
         raise
     except OSError as error:
-        one.remove()
+        transfer.remove()
         raise no_space(error, path.parent) from error
 
 
@@ -65,12 +74,12 @@ class _Download:
     def run(self) -> None:
         with self._path.open("ab+") as file:
             resumed = self._resume(file)
-            if not self._is_right():
+            if not self._is_valid():
                 self._complete(file)
-            if resumed and not self._is_right():
+            if resumed and not self._is_valid():
                 self._restart(file)
                 self._complete(file)
-        if not self._is_right():
+        if not self._is_valid():
             self.remove()
             raise VerificationError(
                 f"{self._url} has the wrong checksum: {self._checksum.algorithm} {self._hash.hexdigest()} instead of "
@@ -82,11 +91,11 @@ class _Download:
         self._path.unlink(missing_ok=True)
         self._validator_path.unlink(missing_ok=True)
 
-    def _is_right(self) -> bool:
+    def _is_valid(self) -> bool:
         return self._hash.hexdigest() == self._checksum.hexdigest
 
     def _resume(self, file: IO[bytes]) -> bool:
-        """Account for what an earlier download wrote. Return whether there is any."""
+        """Hash the data of an earlier download; return whether there is any."""
         file.seek(0)
         while block := file.read(BLOCK):
             self._hash.update(block)
@@ -102,21 +111,21 @@ class _Download:
         self._received, self._total, self._validator = 0, None, ""
 
     def _complete(self, file: IO[bytes]) -> None:
-        """Receive until the file is complete. Continue after a cut as long as each attempt brings something."""
+        """Receive until the file is complete. Retry after a lost connection if the last attempt received data."""
         while True:
             before = self._received
             why = "the server sent too little"
             try:
                 self._attempt(file)
             except Exception as error:
-                if not is_cut(error):
+                if not is_connection_loss(error):
                     raise
                 why = reason(error)
             else:
                 if self._total is None or self._received >= self._total:
                     return
             if self._received <= before:
-                raise self._cut_off(why)
+                raise self._interrupted(why)
 
     def _attempt(self, file: IO[bytes]) -> None:
         with closing(self._open(file)) as response:
@@ -134,7 +143,7 @@ class _Download:
                 self._watch(self._received, self._total)
 
     def _open(self, file: IO[bytes]) -> HTTPResponse:
-        """Ask for the rest of the file, or for all of it if the server has no such rest."""
+        """Request the rest of the file, or the whole file if the server rejects the range."""
         if not self._received:
             return self._request({})
         headers = {"Range": f"bytes={self._received}-"}
@@ -146,11 +155,11 @@ class _Download:
             if error.status != RANGE_NOT_SATISFIABLE:
                 raise
         else:
-            there = content_range(response.headers.get("Content-Range"))
+            received_range = content_range(response.headers.get("Content-Range"))
             if response.status != PARTIAL_CONTENT:
                 return response
-            if there is not None and there[0] == self._received:
-                self._total = there[1]
+            if received_range is not None and received_range[0] == self._received:
+                self._total = received_range[1]
                 return response
             response.close()
         self._restart(file)
@@ -170,7 +179,7 @@ class _Download:
         self._validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
         self._validator_path.write_text(f"{self._url}\n{self._validator}")
 
-    def _cut_off(self, why: str) -> DownloadError:
+    def _interrupted(self, why: str) -> DownloadError:
         if not self._received:
             self.remove()
             return DownloadError(f"cannot download {self._url}: {why}")

@@ -18,8 +18,8 @@ class Pruned:
 
     Args:
         removed: the names of the removed images.
-        in_use: the names of replaced images that instances use.
-        freed: the bytes that were freed.
+        in_use: the names of replaced images that were kept because instances use them.
+        freed: the number of freed bytes.
     """
 
     removed: list[str]
@@ -28,13 +28,11 @@ class Pruned:
 
 
 def prune(catalog: Catalog, *, keep: int = 1) -> Pruned:
-    """Remove pulled images that newer ones replace, and contents that neither an image nor a download uses.
-
-    Images that were built or added remain.
+    """Remove pulled images that newer builds replace, and unused contents. Keep built and added images.
 
     Args:
         catalog: the catalog.
-        keep: the number of builds of each image that remain; default 1, the newest.
+        keep: the number of builds of each image to keep; default 1, the newest.
 
     Raises:
         LocalEC2Error: the directory is not writable.
@@ -53,7 +51,7 @@ def prune(catalog: Catalog, *, keep: int = 1) -> Pruned:
 
 
 def remove(catalog: Catalog, image: Image) -> None:
-    """Remove an image with its disk, which may be in the store of pulled disks.
+    """Remove an image and its disk, including a pulled one in the content store.
 
     Args:
         catalog: the catalog.
@@ -73,7 +71,7 @@ def _replaced(images: list[Image], keep: int) -> list[Image]:
 
     Args:
         images: all images, the newest first.
-        keep: the number of builds that remain.
+        keep: the number of builds to keep.
     """
     builds: defaultdict[tuple[str, ...], list[Image]] = defaultdict(list)
     for image in images:
@@ -83,11 +81,11 @@ def _replaced(images: list[Image], keep: int) -> list[Image]:
 
 
 def _unshared_bytes(image: Image) -> int:
-    """Return the bytes that the removal of an image frees: none if another image shares its disk."""
+    """Return the number of bytes that removing an image frees: 0 if another image shares its disk."""
     own_and_stored = 2
     return qemu_img.used_bytes(image.disk) if image.disk.stat().st_nlink <= own_and_stored else 0
 
 
 def _series(image: Image) -> tuple[str, ...]:
-    """Return what the builds of an image have in common: its name without the numbers of the build, and its release."""
+    """Return the key that all builds of an image share: the name without build numbers, and the release."""
     return (image.owner_id, image.release, image.architecture, re.sub(r"[\d.]+", "", image.name))

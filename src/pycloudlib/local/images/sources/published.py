@@ -1,4 +1,4 @@
-"""What a distribution publishes: the builds of a release, and the disk of one of them."""
+"""The interface of publishers: the builds of a release, and the disk of a build."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pycloudlib.local.images.sources.web import Web
 
 @dataclass(frozen=True)
 class Wanted:
-    """The image that is asked for.
+    """A requested image.
 
     Args:
-        release: a code name, a version number, or another name that a source knows, such as "fedora-42".
-        daily: whether the daily build is meant; default the released image.
+        release: a code name, a version number, or another name that a source supports, such as "fedora-42".
+        daily: whether to pull the daily build; default the released image.
         architecture: "x86_64" (default) or "arm64".
         image_type: one of `distributions.IMAGE_TYPES`; default "generic".
         serial: the serial of the build; default the newest one.
@@ -64,7 +64,7 @@ class Checksum:
         hexdigest: the checksum in lower-case hexadecimal digits.
 
     Raises:
-        ValueError: the checksum has other characters, which must not get into the path of its content.
+        ValueError: the checksum contains other characters, which must not become part of a path.
     """
 
     algorithm: str
@@ -84,21 +84,21 @@ class Checksum:
 
 @dataclass(frozen=True)
 class PublishedDisk:
-    """The disk of a build, and the AMI that it is on EC2.
+    """The disk of a build, and the corresponding AMI on EC2.
 
     Args:
         url: the URL of the file; its suffix names the format.
         checksum: the checksum of the file.
-        verification: whether a signature vouches for the checksum, or only the server.
+        verification: the verification of the checksum's signature.
         serial: the serial of the build.
         created: the creation time of the AMI.
         offer: the AMI's name, owner, and description.
-        release: the code name, or the name that the source knows it by.
+        release: the code name, or the source's own name.
         username: the login user.
         root_device_name: the AMI's root device.
         architecture: "x86_64" or "arm64".
         boot_mode: the AMI's boot mode: "legacy-bios", "uefi", or "uefi-preferred".
-        size: the bytes of the file; None if the index does not have it (default).
+        size: the size of the file in bytes; None (default) if the index does not contain it.
     """
 
     url: str
@@ -120,51 +120,51 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """The publisher's name, which mirrors are configured by, such as "debian"."""
+        """The publisher's name in settings, such as "debian"."""
 
     @property
     def base(self) -> str:
         """The URL of the publisher's own server."""
 
     def releases(self) -> list[str]:
-        """Return the releases that can be asked for, newest last."""
+        """Return the known releases, newest last."""
 
     def publishes(self, release: str) -> bool:
-        """Return whether a name, in lower case, is one of a release, also of one that `releases` does not list."""
+        """Return whether a lowercase name is a release of this publisher, even if `releases` does not list it."""
 
     def serials(self, web: Web, site: Site, wanted: Wanted) -> list[str]:
         """Return the serials of all builds, newest first.
 
         Args:
-            web: the connection.
+            web: the HTTP client.
             site: the publisher's server, or a mirror.
             wanted: the image; its serial is ignored.
         """
 
     def disk(self, web: Web, site: Site, wanted: Wanted) -> PublishedDisk:
-        """Return the disk of a build: of the wanted serial, or the newest.
+        """Return the disk of a build: the requested serial, or the newest.
 
         Args:
-            web: the connection.
+            web: the HTTP client.
             site: the publisher's server, or a mirror.
             wanted: the image.
 
         Raises:
             ImageNotFoundError: there is no such build.
-            DownloadError: the index cannot be downloaded or understood.
-            VerificationError: the signature of the index does not verify.
+            DownloadError: the index cannot be downloaded or parsed.
+            VerificationError: the signature of the index is invalid.
         """
 
 
 def chosen_serial(serials: list[str], wanted: Wanted) -> str:
-    """Return the wanted serial, or the newest one.
+    """Return the requested serial, or the newest.
 
     Args:
         serials: all serials, newest first.
         wanted: the image.
 
     Raises:
-        ImageNotFoundError: the serial is missing, or there is none at all.
+        ImageNotFoundError: the serial does not exist, or there are no builds.
     """
     if wanted.serial is None and serials:
         return serials[0]

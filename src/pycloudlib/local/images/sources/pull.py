@@ -43,18 +43,18 @@ SOURCES: tuple[Source, ...] = (
 
 
 class Reporter:
-    """Receives the progress of pulls, from several threads. This one ignores it."""
+    """Receives the progress of pulls, from several threads. The base class ignores it."""
 
     def say(self, line: str) -> None:
-        """Receive a line for a step."""
+        """Report a step in one line."""
 
     def watch(self, wanted: Wanted, done: int, total: int | None) -> None:
-        """Receive the progress of a download.
+        """Report the progress of a download.
 
         Args:
             wanted: the image.
-            done: the bytes so far.
-            total: the bytes of the whole download; None if unknown.
+            done: the number of received bytes.
+            total: the size of the download in bytes; None if unknown.
         """
 
 
@@ -74,7 +74,7 @@ class LineReporter(Reporter):
         self._write(line)
 
     def watch(self, wanted: Wanted, done: int, total: int | None) -> None:
-        """Write a line if the download has passed another tenth."""
+        """Write a line if the download has reached another tenth."""
         if not total:
             return
         tenths = done * TENTHS // total
@@ -105,13 +105,13 @@ class Puller:
         self._store = ContentStore(self.catalog.directory)
 
     def pull(self, wanted: Sequence[Wanted]) -> list[Image]:
-        """Pull images, several at once. No-op for those that the catalog has already.
+        """Pull images concurrently. No-op for images in the catalog.
 
         Args:
             wanted: the images.
 
         Returns:
-            The images, in this order.
+            The images, in the order of `wanted`.
 
         Raises:
             ImageNotFoundError: there is no such image.
@@ -119,20 +119,20 @@ class Puller:
             VerificationError: a signature or a checksum is wrong.
             LocalEC2Error: the disk is full.
         """
-        for one in wanted:
-            source_of(one.release)
-        wanted = [_normalized(one) for one in wanted]
+        for image in wanted:
+            source_of(image.release)
+        wanted = [_normalized(image) for image in wanted]
         web = Web(proxy=self.sites.proxy)
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pull") as threads:
-            pulls = [threads.submit(self._pull, web, one) for one in wanted]
+            pulls = [threads.submit(self._pull, web, image) for image in wanted]
             try:
-                for done in as_completed(pulls):
-                    done.result()
+                for future in as_completed(pulls):
+                    future.result()
             except BaseException:
                 web.stop()
                 threads.shutdown(wait=True, cancel_futures=True)
                 raise
-        return [one.result() for one in pulls]
+        return [future.result() for future in pulls]
 
     def serials(self, wanted: Wanted) -> list[str]:
         """Return the serials of an image's builds, newest first."""

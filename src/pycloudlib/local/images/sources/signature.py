@@ -26,9 +26,9 @@ class Keys:
     """The keyrings of a publisher.
 
     Args:
-        paths: the usual places of the keyring, of which the first that exists is used.
-        publisher: the publisher's name, which the setting of another keyring has.
-        package: the Debian or Ubuntu package that has it; empty for none.
+        paths: the candidate paths of the keyring; the first existing one is used.
+        publisher: the publisher's name, as in the setting that overrides the keyring.
+        package: the Debian or Ubuntu package that contains it; empty for none.
     """
 
     paths: Sequence[str]
@@ -49,23 +49,23 @@ class Verification:
     reason: str = ""
 
 
-UNSIGNED = Verification(reason="no signature of the checksums is known")
+UNSIGNED = Verification(reason="the publisher does not sign the checksums")
 
 
 def verify_clearsigned(content: bytes, url: str, site: Site, keys: Keys) -> tuple[bytes, Verification]:
-    """Verify a file that contains its signature, as `gpg --clearsign` makes it.
+    """Verify a clearsigned file (`gpg --clearsign`).
 
     Args:
         content: the file.
         url: its URL.
-        site: the publisher's server, which may have a keyring of its own.
+        site: the publisher's server, which may have its own keyring.
         keys: the publisher's keyrings.
 
     Returns:
-        The signed text, and how it was verified: not at all without gpgv or a keyring.
+        The signed text, and the verification, which is skipped without gpgv or a keyring.
 
     Raises:
-        VerificationError: the signature is invalid, or by an unknown key.
+        VerificationError: the signature is invalid, or made with an unknown key.
         DownloadError: the file is not signed.
     """
     message = _MESSAGE.match(content.lstrip())
@@ -81,20 +81,20 @@ def verify_clearsigned(content: bytes, url: str, site: Site, keys: Keys) -> tupl
 
 
 def verify_detached(content: bytes, signature: bytes, url: str, site: Site, keys: Keys) -> Verification:
-    """Verify a file by the signature in another one.
+    """Verify a file with a detached signature.
 
     Args:
         content: the file.
         signature: the signature, binary or armored.
         url: the URL of the file.
-        site: the publisher's server, which may have a keyring of its own.
+        site: the publisher's server, which may have its own keyring.
         keys: the publisher's keyrings.
 
     Returns:
-        How it was verified: not at all without gpgv or a keyring.
+        The verification, which is skipped without gpgv or a keyring.
 
     Raises:
-        VerificationError: the signature is invalid, or by an unknown key.
+        VerificationError: the signature is invalid, or made with an unknown key.
     """
     keyring, reason = _keyring(site, keys)
     if keyring is None:
@@ -127,15 +127,17 @@ def _gpgv(arguments: Sequence[str], keyring: Path, url: str) -> bytes:
         binary = Path(name, "keyring.gpg")
         binary.write_bytes(_dearmored(keyring))
         done = subprocess.run(
-            # Its home directory has further keys that it would trust.
+            # gpgv also trusts the keys in its home directory.
             ["gpgv", "--homedir", name, "--keyring", str(binary), *arguments],
             capture_output=True,
             check=False,
             env={"LC_ALL": "C", "PATH": str((find("gpgv") or Path()).parent)},
         )
     if done.returncode:
-        said = done.stderr.decode(errors="replace").replace("gpgv: ", "").split("\n")
-        reason = next((line for line in reversed(said) if "signature" in line or "Can't" in line), f"{done.returncode}")
+        lines = done.stderr.decode(errors="replace").replace("gpgv: ", "").split("\n")
+        reason = next(
+            (line for line in reversed(lines) if "signature" in line or "Can't" in line), f"{done.returncode}"
+        )
         raise VerificationError(f"{url} has no valid signature ({reason.strip()}) by a key of {keyring}")
     return done.stdout
 

@@ -1,4 +1,4 @@
-"""The sites of publishers: their servers or mirrors, their keyrings, and the proxy, as the environment has them."""
+"""The sites of publishers: their servers or mirrors, their keyrings, and the proxy, from the environment."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Site:
     """A publisher's site.
 
     Args:
-        base: the URL of its server, or of a mirror, without a slash at the end.
-        keyring: the public keys that sign its indexes; None for those that the system has installed.
+        base: the URL of its server, or of a mirror, without a trailing slash.
+        keyring: the keyring that verifies its indexes; None for the system's.
     """
 
     base: str
@@ -32,7 +32,7 @@ class Sites:
     Args:
         proxy: the URL of the HTTP proxy; None for those of `http_proxy` and `https_proxy` (default).
         mirrors: the URLs of mirrors, by publisher; default none.
-        keyrings: files of public keys, by publisher; default those that the system has installed.
+        keyrings: the keyrings, by publisher; default the system's.
     """
 
     proxy: str | None = None
@@ -49,14 +49,14 @@ class Sites:
         return Site(self.mirrors.get(publisher, default).rstrip("/"), self.keyrings.get(publisher))
 
     def overridden_by(self, other: Sites) -> Sites:
-        """Return these settings with those of another one taking precedence."""
+        """Return the merged settings; those of `other` take precedence."""
         return Sites(other.proxy or self.proxy, {**self.mirrors, **other.mirrors}, {**self.keyrings, **other.keyrings})
 
 
 def sites_of_environment() -> Sites:
-    """Return the settings of the environment.
+    """Return the settings from environment variables.
 
-    PYCLOUDLIB_IMAGE_PROXY, and for each publisher PYCLOUDLIB_IMAGE_MIRROR_DEBIAN and PYCLOUDLIB_IMAGE_KEYRING_DEBIAN.
+    These are PYCLOUDLIB_IMAGE_PROXY, PYCLOUDLIB_IMAGE_MIRROR_{PUBLISHER}, and PYCLOUDLIB_IMAGE_KEYRING_{PUBLISHER}.
     """
     keyrings = {publisher: Path(path) for publisher, path in _by_publisher(KEYRING).items()}
     return Sites(os.environ.get(PROXY) or None, _by_publisher(MIRROR), keyrings)

@@ -1,4 +1,4 @@
-"""Turn a verified download into a disk: qcow2 and raw as they are, compressed ones as sparse files."""
+"""Convert a verified download to a disk: qcow2 and raw unchanged, compressed ones as sparse files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ZEROS = bytes(BLOCK)
 
 
 def make_disk(content: Content, name: str, check_stopped: Callable[[], None] = lambda: None) -> Path:
-    """Turn the download of a content into its disk, and remove the download.
+    """Convert the download of a content to its disk, and remove the download.
 
     Args:
         content: the content.
         name: the file name of the download, whose suffix names the format.
-        check_stopped: called repeatedly while unpacking; its exceptions end it. Default: unpack to the end.
+        check_stopped: called repeatedly while unpacking; an exception aborts it. Default no-op.
 
     Raises:
         ImageError: the download is not a disk image, or needs another file.
@@ -35,7 +35,7 @@ def make_disk(content: Content, name: str, check_stopped: Callable[[], None] = l
         _write(content.download, temporary, name, check_stopped)
         info = qemu_img.inspect(temporary)
         if info.backing is not None:
-            raise ImageError(f"{name} is an overlay on {info.backing}: only disks that stand alone can be pulled")
+            raise ImageError(f"{name} is an overlay on {info.backing}: only standalone disks can be pulled")
         if info.format not in DISKS:
             converted = content.directory / "disk.converted"
             qemu_img.convert(temporary, converted, source_format=info.format)
@@ -61,7 +61,7 @@ def _write(download: Path, disk: Path, name: str, check_stopped: Callable[[], No
     try:
         with _opened(download, name) as packed, disk.open("wb") as file:
             _copy_sparsely(packed, file, check_stopped)
-    # tarfile lets errors of malformed numbers pass.
+    # tarfile raises ValueError for malformed numbers.
     except (lzma.LZMAError, tarfile.TarError, EOFError, ValueError) as error:
         raise ImageError(f"{name} cannot be unpacked: {error}") from error
 
@@ -82,7 +82,7 @@ def _opened(download: Path, name: str) -> Iterator[IO[bytes]]:
 
 
 def _copy_sparsely(source: IO[bytes], file: IO[bytes], check_stopped: Callable[[], None]) -> None:
-    """Copy a file, with holes for zeros."""
+    """Copy a file, with holes for blocks of zeros."""
     while block := source.read(BLOCK):
         check_stopped()
         if block == ZEROS[: len(block)]:

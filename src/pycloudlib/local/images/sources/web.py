@@ -1,4 +1,4 @@
-"""The HTTP client of pulls: small files at once, large ones with progress and resumed after a cut."""
+"""The HTTP client of pulls: small files in memory, large ones in blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIMEOUT = 30.0
 """The seconds that a server may be silent."""
 
 SCHEMES = ("http://", "https://")
-_CUT = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
+_CONNECTION_ERRORS = (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError)
 
 
 class Stopped(Exception):  # noqa: N818  (not an error)
@@ -57,14 +57,14 @@ class Web:
         self._reads: dict[str, tuple[threading.Lock, list[bytes]]] = {}
 
     def stop(self) -> None:
-        """End all requests, also those of other threads, which raise Stopped."""
+        """Abort all requests, including those of other threads, which raise Stopped."""
         self._stopped.set()
-        for one in [*self._sockets]:
+        for connection in [*self._sockets]:
             with suppress(OSError):  # the server has closed it
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def read(self, url: str) -> bytes:
-        """Return a small file, such as an index. Request it once, however many threads ask for it.
+        """Return a small file, such as an index, from a cache shared by all threads.
 
         Refuse redirects from HTTPS to HTTP, since the file is not verified.
 
@@ -165,7 +165,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, *, may_leave_tls: bool) -> None:
         self._may_leave_tls = may_leave_tls
 
-    # Python 3.10 does not know this status.
+    # Python 3.10 does not handle this status.
     http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
 
     def redirect_request(  # noqa: PLR0917  (the signature is urllib's)
@@ -175,13 +175,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             raise DownloadError(f"{req.full_url} redirects to {newurl}, which is not the URL of an HTTP server")
         if newurl.startswith("http://") and req.full_url.startswith("https://") and not self._may_leave_tls:
             raise DownloadError(f"{req.full_url} redirects to {newurl}, which is not encrypted: name another mirror")
-        # Before Python 3.11, the base class refuses this status.
+        # Before Python 3.11, the base class rejects this status.
         return super().redirect_request(req, fp, 307 if code == 308 else code, msg, headers, newurl)  # noqa: PLR2004
 
 
 @contextmanager
 def explained(url: str) -> Iterator[None]:
-    """Turn the errors of a request into a DownloadError of one line."""
+    """Translate errors of a request to a DownloadError with a one-line message."""
     try:
         yield
     except urllib.error.HTTPError as error:
@@ -190,14 +190,14 @@ def explained(url: str) -> Iterator[None]:
         raise DownloadError(f"cannot reach {url}: {reason(error)}") from error
     except (http.client.InvalidURL, UnicodeError) as error:
         raise DownloadError(f"{url!r} is not a URL") from error
-    except _CUT as error:
+    except _CONNECTION_ERRORS as error:
         raise DownloadError(f"{url} was cut off: {reason(error)}") from error
     except ValueError as error:
         raise DownloadError(f"{url} is not a URL: {error}") from error
 
 
 def refused(url: str, error: urllib.error.HTTPError) -> DownloadError:
-    """Return the error for a request that the server refused."""
+    """Return the error for an HTTP error status."""
     error.close()
     # The reason for a redirect loop has several lines.
     first = str(error.reason).partition("\n")[0]
@@ -205,7 +205,7 @@ def refused(url: str, error: urllib.error.HTTPError) -> DownloadError:
 
 
 def reason(error: BaseException) -> str:
-    """Return the reason of a connection's error in a few words."""
+    """Return a short reason for a connection error."""
     inner = getattr(error, "reason", None)
     if isinstance(inner, BaseException):
         return reason(inner)
@@ -214,13 +214,13 @@ def reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def is_cut(error: BaseException) -> bool:
-    """Return whether an error is a cut connection, which a later attempt may survive."""
+def is_connection_loss(error: BaseException) -> bool:
+    """Return whether an error is a lost connection, so that a retry may succeed."""
     if isinstance(error, urllib.error.HTTPError):
         return False
     if isinstance(error, urllib.error.URLError):
         return True
-    return isinstance(error, _CUT)
+    return isinstance(error, _CONNECTION_ERRORS)
 
 
 def no_space(error: OSError, directory: Path) -> LocalEC2Error:

@@ -113,7 +113,7 @@ def test_make_disk_refuses_a_disk_that_reads_another_file(content: Content, tmp_
     secret.write_bytes(DISK)
     overlay = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(secret), str(content.download)]
     subprocess.run(overlay, check=True)
-    with pytest.raises(ImageError, match=f"is an overlay on {secret}: only disks that stand alone can be pulled"):
+    with pytest.raises(ImageError, match=f"is an overlay on {secret}: only standalone disks can be pulled"):
         make_disk(content, "disk.img")
     external = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", f"data_file={secret},data_file_raw=on"]
     subprocess.run([*external, str(content.download), "4M"], check=True)
