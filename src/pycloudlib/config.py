@@ -159,7 +159,7 @@ def load_settings(config_file: ConfigFile | None = None, *, overrides: Mapping[s
     problems: list[str] = []
     sources = [
         _arguments(overrides or {}, problems),
-        _own_environment(),
+        _pycloudlib_environment(),
         _aws_environment(),
         _section(file, problems),
     ]
@@ -261,10 +261,10 @@ def _parse(text: str, name: str) -> Config:
 
 def _arguments(overrides: Mapping[str, object], problems: list[str]) -> _Findings:
     problems += [f"argument {key}: {_unknown(key)}" for key in overrides if key not in KEYS]
-    return {key: _Finding(f"argument {key}", value) for key, value in overrides.items() if _says_something(value)}
+    return {key: _Finding(f"argument {key}", value) for key, value in overrides.items() if _is_set(value)}
 
 
-def _own_environment() -> _Findings:
+def _pycloudlib_environment() -> _Findings:
     return {key: _variable(name) for key in KEYS if os.environ.get(name := f"PYCLOUDLIB_{key.upper()}")}
 
 
@@ -299,8 +299,8 @@ def _section(file: _File, problems: list[str]) -> _Findings:
         and any(section.get(key) for key in SECRET_KEYS)
         and not is_loopback(str(section.get("endpoint_url", "")))
     ):
-        log.warning("%s holds a secret and can be read by other users; `chmod 600 %s` stops that", file.name, file.name)
-    return {key: _Finding(f"{where} {key}", value) for key, value in section.items() if _says_something(value)}
+        log.warning("%s holds a secret and is readable by other users: run `chmod 600 %s`", file.name, file.name)
+    return {key: _Finding(f"{where} {key}", value) for key, value in section.items() if _is_set(value)}
 
 
 def _without_section(file: _File) -> str:
@@ -311,7 +311,7 @@ def _without_section(file: _File) -> str:
     return f"{file.name} has no section [{SECTION}], only {sections}: it has no EC2 settings"
 
 
-def _says_something(value: object) -> bool:
+def _is_set(value: object) -> bool:
     return value is not None and value != ""
 
 
@@ -320,13 +320,13 @@ def _unknown(key: str) -> str:
     return f"unknown key; did you mean {nearest[0]}?" if nearest else f"unknown key; known ones: {', '.join(KEYS)}"
 
 
-_TAKEN_AS_SETS = {*IDENTITY_KEYS, *KEY_PAIR_KEYS}
+_GROUPED_KEYS = {*IDENTITY_KEYS, *KEY_PAIR_KEYS}
 
 
 def _by_precedence(sources: list[_Findings]) -> _Findings:
     merged: _Findings = {}
     for source in reversed(sources):
-        merged |= {key: finding for key, finding in source.items() if key in KEYS and key not in _TAKEN_AS_SETS}
+        merged |= {key: finding for key, finding in source.items() if key in KEYS and key not in _GROUPED_KEYS}
     return merged
 
 

@@ -100,7 +100,7 @@ class CreatedResources(MutableSequence[T], Generic[T]):
         self.forget(value)
 
     def replace(self, resources: Iterable[T]) -> None:
-        """Record exactly these resources of this kind for deletion.
+        """Replace the recorded resources of this kind.
 
         Args:
             resources: the resources.

@@ -1,4 +1,4 @@
-"""The command that installs an extra of this package from where the package itself came from."""
+"""The pip command that installs extras of this package from the origin of the package itself."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ DISTRIBUTION = "pycloudlib-ec2"
 def install_extras(*extras: str) -> str:
     """Return the pip command that installs extras of this package.
 
-    A package that was installed from a clone, a file, or a URL is not necessarily in a registry, so install its extras
-    from the same place.
+    A package that was installed from a clone, a file, or a URL may not be in a registry, so install its extras from the
+    same origin.
 
     Args:
         *extras: the names of the extras, such as "local".

@@ -43,39 +43,39 @@ def cleaning_up_once(
 
     Args:
         advice: the printed command; default `sweep_command()`.
-        is_needed: returns whether there is anything to clean up; if not, the previous signal handlers apply. Default:
-            there always is.
+        is_needed: returns whether there is anything to clean up; if not, call the previous signal handlers. Default:
+            always True.
         stderr: the file descriptor for the advice; default standard error.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    on_signal = _Handler(advice or sweep_command(), before, is_needed, stderr)
-    heeded = [number for number in SIGNALS if before[number] not in (signal.SIG_IGN, None)]
-    for number in heeded:
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
+    on_signal = _Handler(advice or sweep_command(), previous, is_needed, stderr)
+    handled = [number for number in SIGNALS if previous[number] not in (signal.SIG_IGN, None)]
+    for number in handled:
         signal.signal(number, on_signal)
     try:
         yield
     except Terminated:
         raise SystemExit(TERMINATED) from None
     finally:
-        for number in heeded:
-            signal.signal(number, before[number])
+        for number in handled:
+            signal.signal(number, previous[number])
 
 
 class _Handler:
     def __init__(
-        self, advice: str, before: Mapping[signal.Signals, Any], is_needed: Callable[[], bool], stderr: int
+        self, advice: str, previous: Mapping[signal.Signals, Any], is_needed: Callable[[], bool], stderr: int
     ) -> None:
         self._advice = advice
-        self._before = before
+        self._previous = previous
         self._is_needed = is_needed
         self._stderr = stderr
         self._came = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        __tracebackhide__ = True  # pytest shows what was interrupted, not this
+        __tracebackhide__ = True  # let pytest show the interrupted frame
         if self._came:
             # Exit without Python's own cleanup, which might take as long as the aborted one.
             os.write(
@@ -84,15 +84,15 @@ class _Handler:
             )
             os._exit(128 + number)
         if not self._is_needed():
-            self._do_as_before(number, frame)
+            self._call_previous(number, frame)
             return
         self._came = True
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    def _do_as_before(self, number: int, frame: FrameType | None) -> None:
-        before = self._before[signal.Signals(number)]
-        if callable(before):
-            before(number, frame)
+    def _call_previous(self, number: int, frame: FrameType | None) -> None:
+        previous = self._previous[signal.Signals(number)]
+        if callable(previous):
+            previous(number, frame)
             return
-        signal.signal(number, before)
+        signal.signal(number, previous)
         signal.raise_signal(number)

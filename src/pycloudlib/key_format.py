@@ -77,7 +77,7 @@ def parse_private_key(text: str, path: Path) -> PrivateKey:
             f"private key {path} has a passphrase; `ssh-keygen -p -f {path}` removes it, or use another key"
         ) from None
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(f"private key {path} is damaged, or of a type that cannot be used") from None
+        raise ValueError(f"private key {path} is damaged, or of an unsupported type") from None
 
 
 def public_key_of(key: PrivateKey) -> str:

@@ -219,8 +219,11 @@ class Ledger:
         """Wait for other threads' create calls in flight, because their responses name the resources to delete."""
         deadline = Deadline.after(CALL_TIMEOUT)
         with self._answered:
-            if not self._answered.wait_for(lambda: not self._tags_of_others(caller), deadline.timeout):
-                log.warning("create calls are in flight for %g s; deleting what is known first", deadline.seconds)
+            if not self._answered.wait_for(lambda: not self._other_calls_in_flight(caller), deadline.timeout):
+                log.warning(
+                    "create calls are still in flight after %g s; deleting the recorded resources first",
+                    deadline.seconds,
+                )
 
     def _undo_in_order(self, run: _UndoRun) -> list[Exception]:
         while group := self._next_group(run):
@@ -240,7 +243,7 @@ class Ledger:
     def _next_group(self, run: _UndoRun) -> list[Entry]:
         """Return the untried resources of the highest order, the newest first. Without any, end the run."""
         with self._lock:
-            run.in_flight = [self._entries[tag] for tag in self._tags_of_others(run.caller)]
+            run.in_flight = [self._entries[tag] for tag in self._other_calls_in_flight(run.caller)]
             skipped = run.tried | {entry.resource_id for entry in run.in_flight}
             left = [entry for entry in self._entries.values() if entry.resource_id not in skipped]
             if not left:
@@ -287,7 +290,7 @@ class Ledger:
         with self._lock:
             return list(self._entries.values())
 
-    def _tags_of_others(self, caller: int) -> list[str]:
+    def _other_calls_in_flight(self, caller: int) -> list[str]:
         return [tag for tag, thread in self._in_flight.items() if thread != caller and tag in self._entries]
 
     def _refuse_creation(self) -> None:
@@ -295,7 +298,7 @@ class Ledger:
             raise IllegalStateError("clean() is running in another thread, so nothing can be created until it returns")
         if self._closed:
             raise IllegalStateError(
-                "the 'with' block of this EC2 object has ended, so nothing would delete what is created now; "
+                "the 'with' block of this EC2 object has ended, so nothing would delete new resources; "
                 "create a new EC2 object, or enter this one again"
             )
 

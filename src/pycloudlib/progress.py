@@ -36,7 +36,7 @@ def report(resource_id: str, stage: str, seconds: float, *, level: int = logging
 
 def show() -> None:
     """Print progress to standard error from now on, one line per stage. No-op if it is a terminal."""
-    if not _is_seen_anyway() and not any(isinstance(handler, _Lines) for handler in logger.handlers):
+    if not _is_terminal_or_closed() and not any(isinstance(handler, _Lines) for handler in logger.handlers):
         _add(_Lines(sys.stderr))
 
 
@@ -46,7 +46,7 @@ def shown() -> Iterator[None]:
 
     The lines go to the current standard error, even if it is redirected later, as pytest does.
     """
-    if _is_seen_anyway() or logger.isEnabledFor(logging.INFO):
+    if _is_terminal_or_closed() or logger.isEnabledFor(logging.INFO):
         yield
         return
     with contextlib.ExitStack() as undo:
@@ -62,7 +62,7 @@ def shown() -> Iterator[None]:
         yield
 
 
-def _is_seen_anyway() -> bool:
+def _is_terminal_or_closed() -> bool:
     # A program that was started with standard error closed has none.
     return sys.stderr is None or sys.stderr.isatty()
 

@@ -27,7 +27,7 @@ MAX_SHOWN = 80
 
 
 class RefusedError(Exception):
-    """A value is invalid; the message says what is allowed."""
+    """A value is invalid; the message has the allowed values."""
 
 
 def described(value: object) -> str:

@@ -40,7 +40,7 @@ _UNSENDABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
 """Characters that XML, and thus EC2, cannot represent."""
 
 _TIMESTAMP = re.compile(r"-(\d{8}-\d{6}-[0-9a-f]{6}|[0-9a-f]{10})")
-"""What `timestamped()` appends."""
+"""The suffix that `timestamped()` appends."""
 
 _REFUSED_CHARACTERS = re.compile(r"[^\w \-+=.:/@]")
 
@@ -87,7 +87,7 @@ def timestamped(tag: str, now: Callable[[], datetime] = utc_now, *, max_length: 
 
 
 def is_timestamped(name: str, tag: str) -> bool:
-    """Return whether `timestamped()` made a name from a tag.
+    """Return whether `timestamped()` created a name from a tag.
 
     Args:
         name: the name.
@@ -206,7 +206,7 @@ def _problems_of_tag(key: object, value: object) -> list[str]:
     if not isinstance(key, str) or not isinstance(value, str):
         return [f"the tag {key!r}: {value!r} must be two strings"]
     problems = [
-        f"the {what} {text!r} holds a control character, or half of one"
+        f"the {what} {text!r} contains a control character or a lone surrogate"
         for what, text in (("tag key", key), (f"value of tag {key!r}", value))
         if not is_sendable(text)
     ]
@@ -215,7 +215,7 @@ def _problems_of_tag(key: object, value: object) -> list[str]:
     if key.lower().startswith("aws:"):
         problems.append(f"tag key {key!r} must not begin with 'aws:'")
     if key.startswith(OWN_PREFIX):
-        problems.append(f"tag key {key!r} must not begin with {OWN_PREFIX!r}: those are set by this library")
+        problems.append(f"tag key {key!r} must not begin with {OWN_PREFIX!r}, which is reserved for this library")
     if len(value) > MAX_VALUE_LENGTH:
         problems.append(f"the value of tag {key!r} has {len(value)} characters; at most {MAX_VALUE_LENGTH} are allowed")
     return problems

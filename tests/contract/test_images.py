@@ -109,7 +109,7 @@ def test_no_image_can_be_made_of_a_deleted_instance(ec2: EC2, running: EC2Instan
     [
         ({"name": "x"}, "3 to 128"),
         ({"description": "x" * 256}, "at most 255"),
-        ({"tags": {"pycloudlib:run": "mine"}}, "set by this library"),
+        ({"tags": {"pycloudlib:run": "mine"}}, "reserved for this library"),
     ],
 )
 def test_an_image_that_cannot_be_is_refused_while_the_instance_still_runs(

@@ -49,7 +49,7 @@ def test_a_tag_is_replaced_and_the_others_stay(ec2: EC2) -> None:
         ([UNKNOWN], {}, "at least one"),
         ([UNKNOWN], {"a": 1}, "two strings"),
         ([UNKNOWN], {"aws:a": "b"}, "must not begin with 'aws:'"),
-        ([UNKNOWN], {"pycloudlib:run": "b"}, "set by this library"),
+        ([UNKNOWN], {"pycloudlib:run": "b"}, "reserved for this library"),
         ([UNKNOWN], {"k" * 129: "b"}, "1 to 128 characters"),
         ([UNKNOWN], {"k": "v" * 257}, "at most 256"),
         ([UNKNOWN], {f"k{number}": "" for number in range(50)}, "at most 45"),

@@ -567,7 +567,7 @@ def test_a_file_with_a_secret_that_others_can_read_gets_a_warning(
     load_settings(file)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == f"{file} holds a secret and can be read by other users; `chmod 600 {file}` stops that"
+    assert record.getMessage() == f"{file} holds a secret and is readable by other users: run `chmod 600 {file}`"
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_damaged_private_key_is_refused_without_quoting_it(tmp_path: Path) -> 
     private = ssh_keygen(tmp_path / "id")
     lines = private.read_text().splitlines()
     private.write_text("\n".join([lines[0], lines[1][:20], *lines[2:]]))
-    assert refused(tmp_path / "id.pub") == f"private key {private} is damaged, or of a type that cannot be used"
+    assert refused(tmp_path / "id.pub") == f"private key {private} is damaged, or of an unsupported type"
     with pytest.raises(KeyPairError) as caught:
         KeyPair.load(tmp_path / "id.pub")
     assert caught.value.__suppress_context__

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Doomed:
+class Deletion:
     """A resource to delete.
 
     Args:
@@ -62,24 +62,24 @@ def delete(*, cloud: Cloud, ids: tuple[str, ...], yes: bool, force: bool, wait: 
     or --force is given.
     """
     ec2 = cloud.open()
-    doomed = [_found(ec2, item) for item in dict.fromkeys(ids)]
-    foreign = [item for item in doomed if not item.is_ours]
+    deletions = [_found(ec2, item) for item in dict.fromkeys(ids)]
+    foreign = [item for item in deletions if not item.is_ours]
     if foreign and not force:
         raise PycloudlibError(
             f"not created by this library: {', '.join(item.what for item in foreign)}; nothing was deleted. "
             "--force deletes them anyway"
         )
     if not yes:
-        _confirm(doomed)
-    with step(f"deleting {', '.join(item.id for item in doomed)}"):
-        errors = _delete(doomed, wait=wait)
+        _confirm(deletions)
+    with step(f"deleting {', '.join(item.id for item in deletions)}"):
+        errors = _delete(deletions, wait=wait)
     return _report(errors, as_json=as_json)
 
 
-def _found(ec2: EC2, resource_id: str) -> Doomed:
+def _found(ec2: EC2, resource_id: str) -> Deletion:
     if resource_id.startswith("ami-"):
         image = ec2.image(resource_id)
-        return Doomed(
+        return Deletion(
             image.id,
             f"{image.id} ({image.name})",
             is_ours(image.tags),
@@ -91,7 +91,7 @@ def _found(ec2: EC2, resource_id: str) -> Doomed:
             f"invalid id {resource_id!r}: give the id of an instance (i-...) or an image (ami-...)"
         )
     instance = ec2.get_instance(resource_id)
-    return Doomed(
+    return Deletion(
         instance.id,
         f"{instance.id} ({instance.tags.get(NAME, 'no name')}, {instance.description.state})",
         is_ours(instance.tags),
@@ -100,19 +100,19 @@ def _found(ec2: EC2, resource_id: str) -> Doomed:
     )
 
 
-def _confirm(doomed: Sequence[Doomed]) -> None:
+def _confirm(deletions: Sequence[Deletion]) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError("cannot ask for confirmation without a terminal: add --yes")
-    for item in doomed:
+    for item in deletions:
         click.echo(item.what, err=True)
     if not click.confirm("Delete?", err=True):
         raise PycloudlibError("nothing was deleted")
 
 
-def _delete(doomed: Sequence[Doomed], *, wait: bool) -> dict[str, Sequence[Exception]]:
+def _delete(deletions: Sequence[Deletion], *, wait: bool) -> dict[str, Sequence[Exception]]:
     """Return the errors by id. Start all deletions before waiting for any."""
-    errors = {item.id: item.begin() for item in doomed}
-    for item in doomed:
+    errors = {item.id: item.begin() for item in deletions}
+    for item in deletions:
         if wait and not errors[item.id]:
             errors[item.id] = item.finish()
         if not errors[item.id]:

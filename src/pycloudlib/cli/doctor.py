@@ -29,7 +29,7 @@ def doctor(*, cloud: Cloud, key: Path | None, as_json: bool) -> int:
     With the same options, it checks what `pycloudlib launch` would use. The exit status is 0 if a launch can succeed,
     or else 1. With --local, a local EC2 need not be running. Secrets are not shown.
     """
-    with step("looking around"):
+    with step("checking the requirements"):
         diagnosis = diagnose(cloud, key)
     if as_json:
         checks = [{**asdict(item), "state": item.state.value} for item in diagnosis.checks]

@@ -22,7 +22,7 @@ OnOutput = Callable[[str, bytes], None]
 Execute = Callable[["EC2Instance", OnOutput | None], "Result"]
 
 
-class _NobodyReadsError(Exception):
+class _OutputClosedError(Exception):
     """The output stream is closed; not an OSError, which would be mistaken for one of the connection."""
 
 
@@ -41,7 +41,7 @@ class _Printer:
                 self._print(stream, self._lines(instance_id, stream, piece) if self._several else piece)
             except OSError as error:
                 self.fault = error
-                raise _NobodyReadsError from error
+                raise _OutputClosedError from error
 
     def finish(self, instance_id: str) -> None:
         """Print a last line without a newline."""
@@ -98,7 +98,7 @@ def run_in(
     if not several:
         try:
             return run(instances[0]).return_code
-        except _NobodyReadsError:
+        except _OutputClosedError:
             raise printer.fault or OSError from None
     return _run_in_several(instances, run, printer)
 

@@ -32,7 +32,7 @@ ALIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 @click.option(
     "--state", "states", type=click.Choice(STATES), multiple=True, help="Only instances in this state; repeatable."
 )
-@click.option("--all", "everybodys", is_flag=True, help="Include instances that this library did not launch.")
+@click.option("--all", "all_instances", is_flag=True, help="Include instances that this library did not launch.")
 @json_option
 @cloud_options
 def list_(
@@ -41,7 +41,7 @@ def list_(
     tag: str | None,
     run_id: str | None,
     states: tuple[str, ...],
-    everybodys: bool,
+    all_instances: bool,
     as_json: bool,
 ) -> None:
     """List the instances that this library launched.
@@ -49,7 +49,7 @@ def list_(
     The list has all users' instances in this account and region, except for terminated ones.
     """
     filters: dict[str, Any] = {"instance-state-name": list(states or ALIVE)}
-    if not everybodys:
+    if not all_instances:
         filters["tag-key"] = tags.RUN
     if tag is not None:
         filters[f"tag:{tags.NAME}"] = f"{tag}*"

@@ -173,14 +173,14 @@ def start(name: str, write_config: Path | None, pulls: tuple[str, ...], as_json:
         pull([Wanted(release) for release in pulls])
     info = server.start()
     try:
-        _tell(name, info, write_config, as_json=as_json)
+        _print_settings(name, info, write_config, as_json=as_json)
     except BaseException:
         # Otherwise its endpoint would be unknown.
         server.stop()
         raise
 
 
-def _tell(name: str, info: ServerInfo, write_config: Path | None, *, as_json: bool) -> None:
+def _print_settings(name: str, info: ServerInfo, write_config: Path | None, *, as_json: bool) -> None:
     if info.network:
         click.echo(f"Network: {info.network} ({info.network_reason})", err=True)
     if info.driver == "qemu":

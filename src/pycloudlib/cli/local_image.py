@@ -82,7 +82,7 @@ def build(
         progress=partial(click.echo, err=as_json),
         force=force,
     )
-    _tell(built, as_json=as_json)
+    _print_image(built, as_json=as_json)
 
 
 @image.command(
@@ -123,7 +123,7 @@ def pull(
         print_json([_facts(image) for image in images])
         return
     for image in images:
-        _tell(image, as_json=False)
+        _print_image(image, as_json=False)
 
 
 @image.command(epilog=examples("pycloudlib local image prune", "pycloudlib local image prune --keep 3"))
@@ -259,7 +259,7 @@ def add(
         initrd=initrd,
         kernel_arguments=append,
     )
-    _tell(added, as_json=as_json)
+    _print_image(added, as_json=as_json)
 
 
 @image.command(epilog=examples("pycloudlib local image export debian-12-amd64-20261120-1641 --file my-debian.qcow2"))
@@ -300,7 +300,7 @@ def _find(catalogue: Catalog, image: str) -> Image:
         raise ImageNotFoundError(image, message=str(error)) from error
 
 
-def _tell(image: Image, *, as_json: bool) -> None:
+def _print_image(image: Image, *, as_json: bool) -> None:
     if as_json:
         print_json(_facts(image))
     else:

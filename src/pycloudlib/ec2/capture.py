@@ -67,7 +67,7 @@ class Capture:
         runs = self._runs(instance, deadline)
         if runs and self.clean:
             instance._clean_by(deadline)
-        with _started_again(instance, deadline) if runs else nullcontext():
+        with _restarted_on_exit(instance, deadline) if runs else nullcontext():
             if runs:
                 instance._shutdown_by(deadline.at_most(instance.stop_timeout))
             image_id = images.create(
@@ -91,7 +91,7 @@ class Capture:
 
 
 @contextmanager
-def _started_again(instance: EC2Instance, deadline: Deadline) -> Iterator[None]:
+def _restarted_on_exit(instance: EC2Instance, deadline: Deadline) -> Iterator[None]:
     try:
         yield
     except BaseException:

@@ -186,7 +186,7 @@ class VPCs:
         what = f"another thread to find or create a VPC, before {name!r}"
         with acquired(self._creating, what=what, deadline=deadline):
             while True:
-                vpc = self._first_when_complete(name, deadline) or self._created_unless_outrun(draft, deadline)
+                vpc = self._first_when_complete(name, deadline) or self._create_unless_outraced(draft, deadline)
                 if vpc is not None:
                     return vpc
                 if deadline.has_passed:
@@ -238,15 +238,15 @@ class VPCs:
             logger.warning("there are %d VPCs named %s: using %s, not %s", len(complete), name, complete[0], duplicates)
         return candidates
 
-    def _created_unless_outrun(self, draft: VPCDraft, deadline: Deadline) -> VPC | None:
+    def _create_unless_outraced(self, draft: VPCDraft, deadline: Deadline) -> VPC | None:
         """Create a VPC; delete it on failure, or if another process's VPC is older; return None in that case."""
         plan = draft.plan(self.zones(deadline))
         vpc_id = create(self._context.ledger, self._create_request(plan), deadline)["VpcId"]
         try:
-            if not self._is_outrun(plan.name, vpc_id, deadline):
+            if not self._is_outraced(plan.name, vpc_id, deadline):
                 vpc = self._create_parts(vpc_id, plan, deadline)
                 # Another process may meanwhile have created one that counts as older, because its clock is behind.
-                if not self._is_outrun(plan.name, vpc_id, deadline):
+                if not self._is_outraced(plan.name, vpc_id, deadline):
                     self._mark_complete(vpc_id, deadline)
                     self._created[vpc_id] = vpc
                     logger.info("created the VPC %s as %s", plan.name, vpc_id)
@@ -258,7 +258,7 @@ class VPCs:
         self._remove_or_log(vpc_id, deadline)
         return None
 
-    def _is_outrun(self, name: str, vpc_id: str, deadline: Deadline) -> bool:
+    def _is_outraced(self, name: str, vpc_id: str, deadline: Deadline) -> bool:
         first = next(iter(vpc_candidates(self._context.client, name, deadline)), None)
         if first is None or first.id == vpc_id:
             return False

@@ -132,10 +132,10 @@ class LocalEC2:
                 start_new_session=True,
             )
         try:
-            self._info = _read_answer(process, self._directory)
+            self._info = _read_info(process, self._directory)
         except BaseException:
             process.terminate()
-            _hang_up(process)
+            _close_stdin(process)
             remove_unless_used(self._directory)
             raise
         self._process = process
@@ -148,7 +148,7 @@ class LocalEC2:
             return
         process, self._process, self._info = self._process, None, None
         process.terminate()
-        _hang_up(process)
+        _close_stdin(process)
 
     def exec_inside(self, command: Sequence[str], vpc_id: str = "") -> NoReturn:
         """Replace this process with a command in a VPC's network namespace, as `pycloudlib local exec` does.
@@ -341,8 +341,8 @@ class LocalEC2:
         self.stop()
 
 
-def _read_answer(process: subprocess.Popen[bytes], directory: Path) -> ServerInfo:
-    assert process.stdout is not None  # noqa: S101  (a pipe was asked for)
+def _read_info(process: subprocess.Popen[bytes], directory: Path) -> ServerInfo:
+    assert process.stdout is not None  # noqa: S101  (it is a pipe)
     line = process.stdout.readline()
     if not line:
         process.wait()
@@ -373,7 +373,7 @@ def _check_path(path: str) -> None:
         )
 
 
-def _hang_up(process: subprocess.Popen[bytes]) -> None:
+def _close_stdin(process: subprocess.Popen[bytes]) -> None:
     try:
         process.communicate(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:

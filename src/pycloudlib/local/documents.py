@@ -148,6 +148,6 @@ def _fetch(info: ServerInfo, name: str, method: str = "GET", body: bytes | None 
     except urllib.error.HTTPError as error:
         if error.code == _REFUSED:
             raise LocalEC2Error(error.read().decode()) from error
-        raise LocalEC2Error(f"the local EC2 at {info.endpoint_url} does not tell its {name}: {error}") from error
+        raise LocalEC2Error(f"the local EC2 at {info.endpoint_url} did not return its {name}: {error}") from error
     except (OSError, ValueError) as error:
-        raise LocalEC2Error(f"the local EC2 at {info.endpoint_url} does not tell its {name}: {error}") from error
+        raise LocalEC2Error(f"the local EC2 at {info.endpoint_url} did not return its {name}: {error}") from error

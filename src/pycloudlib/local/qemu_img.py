@@ -71,7 +71,7 @@ def inspect(path: Path) -> DiskInfo:
     if info["format"] == "raw":
         _require_signature(path)
     if info["format"] == "qcow2":
-        _require_whole(path)
+        _require_complete(path)
     backing = info.get("full-backing-filename") or info.get("backing-filename")
     return DiskInfo(
         format=info["format"], virtual_size=info["virtual-size"], backing=Path(backing) if backing else None
@@ -335,7 +335,7 @@ def _bytes_at(descriptor: int, offset: int, length: int) -> bytes:
     return os.pread(descriptor, length, offset)
 
 
-def _require_whole(path: Path) -> None:
+def _require_complete(path: Path) -> None:
     """Reject a truncated qcow2 file, whose tables point beyond its end."""
     checked = subprocess.run(
         [str(require("qemu-img", "to check disks")), "check", "-q", str(path)],

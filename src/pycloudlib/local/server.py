@@ -83,12 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         with owned(arguments.directory):
             _serve(arguments.directory, arguments.options)
     except PycloudlibError as error:
-        _tell({"error": str(error), "missing_prerequisite": isinstance(error, MissingPrerequisiteError)})
+        _report_to_parent({"error": str(error), "missing_prerequisite": isinstance(error, MissingPrerequisiteError)})
         return 1
     except OSError as error:
         logger.exception("giving up")
         with contextlib.suppress(BrokenPipeError):
-            _tell({"error": f"cannot use {arguments.directory}: {error.strerror}", "missing_prerequisite": False})
+            _report_to_parent(
+                {"error": f"cannot use {arguments.directory}: {error.strerror}", "missing_prerequisite": False}
+            )
         return 1
     finally:
         gc.freeze()
@@ -120,7 +122,7 @@ def _serve(directory: Path, options: ServerOptions) -> None:
         gc.freeze()
         gc.enable()
         _write_atomically(directory / SERVER_FILE, info.to_json())
-        _tell(asdict(info) | {"notices": notices})
+        _report_to_parent(asdict(info) | {"notices": notices})
         if options.end_with_stdin:
             threading.Thread(target=_set_at_end_of_stdin, args=(stop,), daemon=True).start()
         stop.wait()
@@ -416,7 +418,7 @@ def _set_at_end_of_stdin(stop: threading.Event) -> None:
     stop.set()
 
 
-def _tell(message: dict[str, Any]) -> None:
+def _report_to_parent(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)  # noqa: T201
     # The parent reads a single line; later output must not block on the unread pipe.
     devnull = os.open(os.devnull, os.O_WRONLY)

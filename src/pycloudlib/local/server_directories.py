@@ -52,7 +52,7 @@ def open_log(directory: Path) -> BinaryIO:
     with _directories_locked():
         _set_stale_directories_aside()
         log = _new_log(directory)
-    _delete_what_is_set_aside()
+    _delete_renamed_directories()
     return log
 
 
@@ -176,7 +176,7 @@ def _set_stale_directories_aside() -> None:
                 _set_aside(directory)
 
 
-def _delete_what_is_set_aside() -> None:
+def _delete_renamed_directories() -> None:
     for directory in paths.state_dir().glob(f"{GONE}*"):
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -187,7 +187,7 @@ def remove_unless_used(directory: Path) -> None:
         if not is_locked(directory):
             with contextlib.suppress(OSError):
                 _set_aside(directory)
-    _delete_what_is_set_aside()
+    _delete_renamed_directories()
 
 
 def server_directories() -> list[Path]:

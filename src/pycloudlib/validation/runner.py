@@ -69,7 +69,7 @@ def validate(subject: Subject, selection: Selection, *, junit: Path | None = Non
     """
     plugin = ValidationPlugin(subject)
     arguments = _arguments(selection, junit)
-    with _without_foreign_settings(), _inside(CHECKS):
+    with _without_user_settings(), _inside(CHECKS):
         status = pytest.main(arguments, plugins=[plugin, fixtures])
     if plugin.interrupt is not None:
         raise plugin.interrupt
@@ -110,7 +110,7 @@ def _inside(directory: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _without_foreign_settings() -> Iterator[None]:
+def _without_user_settings() -> Iterator[None]:
     kept = {name: os.environ.pop(name) for name in FOREIGN if name in os.environ}
     loading = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"

@@ -140,7 +140,7 @@ class Subject:
             image_id=image_id,
             instance_id=instance.id,
         )
-        return instance, replace(facts, answers=_only_asked(results)), record
+        return instance, replace(facts, answers=_check_results(results)), record
 
     def _wait(self, instance: EC2Instance) -> str:
         """Return why the boot failed; empty if it succeeded. Separate checks report a cloud-init error."""
@@ -180,5 +180,5 @@ def _console(instance: EC2Instance, timeout: float) -> str:
         return ""
 
 
-def _only_asked(results: dict[str, ProbeResult]) -> dict[str, ProbeResult]:
+def _check_results(results: dict[str, ProbeResult]) -> dict[str, ProbeResult]:
     return {name: results[name] for name in QUESTIONS}

@@ -204,4 +204,4 @@ def test_a_volume_is_deleted_without_a_look(
     script.answer("DeleteVolume", DONE)
     Volumes(scope).discard("vol-1")
     assert script.count("DeleteVolume") == 1
-    assert "does not tell whether it is complete" in caplog.text
+    assert "does not report whether it is complete" in caplog.text

@@ -350,7 +350,7 @@ def protected_pem(path: Path) -> None:
         (missing, "cannot be read: No such file or directory"),
         (Path.mkdir, "cannot be read: Is a directory"),
         (garbage, "is not a private key in OpenSSH's or PEM format"),
-        (truncated, "is damaged, or of a type that cannot be used"),
+        (truncated, "is damaged, or of an unsupported type"),
         (public, "is a public key"),
         (protected, "has a passphrase"),
         (protected_pem, "has a passphrase"),

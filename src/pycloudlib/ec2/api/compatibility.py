@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.api.faults import translated
-from pycloudlib.ec2.api.retries import TAGS_KEPT
+from pycloudlib.ec2.api.retries import REMOVED_TAGS
 from pycloudlib.errors import PycloudlibError, ResourceNotFoundError
 from pycloudlib.waiting import wait_until
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 CERTAIN_CODES = frozenset({"UnknownParameter", "Unsupported", "UnsupportedOperation", "UnsupportedParameter"})
 """The codes that certainly mean "not supported"; for other codes, the message must say so."""
 
-_SAYS_UNKNOWN = re.compile(
+_UNSUPPORTED = re.compile(
     r"unknown|unexpected|unrecogni[sz]ed|unsupported|not (?:supported|recogni[sz]ed|implemented|known|allowed)|extra"
     r"|does ?n[o']t (?:support|recogni[sz]e|know)",
     re.IGNORECASE,
@@ -110,53 +110,51 @@ class CompatibilityShim:
 
     def __init__(self, client: EC2Client) -> None:
         self._client = client
-        self._unknown: set[OptionalParameter] = set()
+        self._unsupported: set[OptionalParameter] = set()
         self._lock = threading.Lock()
         events = client.meta.events
-        events.register("before-call.ec2", self._leave_out_what_is_unknown)
+        events.register("before-call.ec2", self._omit_unsupported)
         retry_without: Any = self._retry_without
         events.register("needs-retry.ec2", retry_without)
-        events.register("after-call.ec2", self._tag_what_was_created)
+        events.register("after-call.ec2", self._tag_created)
 
-    def _leave_out_what_is_unknown(self, params: dict[str, Any], **_: object) -> None:
+    def _omit_unsupported(self, params: dict[str, Any], **_: object) -> None:
         with self._lock:
-            unknown = set(self._unknown)
-        for parameter in unknown:
-            _leave_out(parameter, params)
+            unsupported = set(self._unsupported)
+        for parameter in unsupported:
+            _omit(parameter, params)
 
     def _retry_without(self, response: Any, request_dict: dict[str, Any], **_: object) -> float | None:
         """Return 0.0 to retry immediately without the rejected parameters, or None if there are none."""
         error = response[1].get("Error", {}) if response else {}
         message = error.get("Message") or ""
-        if error.get("Code") not in CERTAIN_CODES and not _SAYS_UNKNOWN.search(message):
+        if error.get("Code") not in CERTAIN_CODES and not _UNSUPPORTED.search(message):
             return None
         refused = [parameter for parameter in OPTIONAL_PARAMETERS if parameter.is_named_in(message)]
-        left_out = [parameter for parameter in refused if _leave_out(parameter, request_dict)]
-        for parameter in left_out:
-            self._note_unknown(parameter)
-        return 0.0 if left_out else None
+        omitted = [parameter for parameter in refused if _omit(parameter, request_dict)]
+        for parameter in omitted:
+            self._note_unsupported(parameter)
+        return 0.0 if omitted else None
 
-    def _note_unknown(self, parameter: OptionalParameter) -> None:
+    def _note_unsupported(self, parameter: OptionalParameter) -> None:
         with self._lock:
-            if parameter in self._unknown:
+            if parameter in self._unsupported:
                 return
-            self._unknown.add(parameter)
+            self._unsupported.add(parameter)
         logger.warning(
             "the server at %s does not support %s: %s", self._client.meta.endpoint_url, parameter.name, parameter.loss
         )
 
-    def _tag_what_was_created(
-        self, parsed: Mapping[str, Any], model: Any, context: dict[str, Any], **_: object
-    ) -> None:
-        tags = context.pop(TAGS_KEPT, None)
+    def _tag_created(self, parsed: Mapping[str, Any], model: Any, context: dict[str, Any], **_: object) -> None:
+        tags = context.pop(REMOVED_TAGS, None)
         if not tags or "Error" in parsed or model.name not in CREATED:
             return
         ids = _ids_in(parsed, CREATED[model.name].split("."))
         try:
             if ids:
                 wait_until(
-                    lambda: self._has_tagged(ids, tags),
-                    what=f"{', '.join(ids)} to be known",
+                    lambda: self._try_to_tag(ids, tags),
+                    what=f"{', '.join(ids)} to be visible",
                     deadline=Deadline.after(TAG_TIMEOUT),
                     interval=0.5,
                     max_interval=3.0,
@@ -165,7 +163,7 @@ class CompatibilityShim:
             # The caller must learn of the created resource, tagged or not.
             logger.warning("cannot tag %s, so no sweep will find it: %s", ", ".join(ids), error)
 
-    def _has_tagged(self, ids: list[str], tags: Mapping[str, str]) -> bool:
+    def _try_to_tag(self, ids: list[str], tags: Mapping[str, str]) -> bool:
         pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
         try:
             with translated():
@@ -175,7 +173,7 @@ class CompatibilityShim:
         return True
 
 
-def _leave_out(parameter: OptionalParameter, request: dict[str, Any]) -> bool:
+def _omit(parameter: OptionalParameter, request: dict[str, Any]) -> bool:
     """Remove a parameter from a request, and keep its tags for later.
 
     Returns:
@@ -186,7 +184,7 @@ def _leave_out(parameter: OptionalParameter, request: dict[str, Any]) -> bool:
         return False
     removed = {key: body.pop(key) for key in list(body) if parameter.is_in(key)}
     if removed and parameter is TAG_SPECIFICATIONS:
-        request["context"][TAGS_KEPT] = _tags_in(removed)
+        request["context"][REMOVED_TAGS] = _tags_in(removed)
     return bool(removed)
 
 

@@ -30,7 +30,7 @@ PATIENCE = 600.0
 """Seconds for all attempts together; retries.ATTEMPTS usually ends them earlier."""
 
 
-def _whole(record: Record) -> Record:
+def _unabridged(record: Record) -> Record:
     """Return the record itself."""
     return record
 
@@ -61,7 +61,7 @@ class CreateRequest:
     delete: Callable[[Record], object]
     count: int = 1
     begin_deletion: Callable[[Sequence[Record]], object] | None = None
-    abridged: Callable[[Record], Record] = _whole
+    abridged: Callable[[Record], Record] = _unabridged
 
 
 def create(ledger: Ledger, request: CreateRequest, deadline: Deadline = NEVER) -> Record:

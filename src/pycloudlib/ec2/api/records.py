@@ -51,13 +51,13 @@ class Records(Generic[D]):
     """The resources of one kind, at one endpoint.
 
     Args:
-        ask: returns the description of an id; raises ResourceNotFoundError if EC2 does not know it.
+        fetch: returns the description of an id; raises ResourceNotFoundError if EC2 does not know it.
         not_found: the AWS code of that error.
         clock: the clock; default the real time.
     """
 
-    def __init__(self, ask: Callable[[str], D], *, not_found: str, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._ask = ask
+    def __init__(self, fetch: Callable[[str], D], *, not_found: str, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._fetch = fetch
         self._not_found = not_found
         self._clock = clock
         self._doubted_until: dict[str, float] = {}
@@ -123,13 +123,13 @@ class Records(Generic[D]):
         """
         last_seen = "nothing yet"
 
-        def missed(error: PycloudlibError) -> None:
+        def on_error(error: PycloudlibError) -> None:
             nonlocal last_seen
             last_seen = str(error)
 
         def check() -> D | None:
             nonlocal last_seen
-            description = self.look(resource_id, deadline, missed)
+            description = self.look(resource_id, deadline, on_error)
             if description is None:
                 return None
             last_seen = f"{description.state}{_reason(description)}"
@@ -154,14 +154,14 @@ class Records(Generic[D]):
         """
         last_seen = "nothing yet"
 
-        def missed(error: PycloudlibError) -> None:
+        def on_error(error: PycloudlibError) -> None:
             nonlocal last_seen
             last_seen = str(error)
 
         def check() -> bool:
             nonlocal last_seen
             try:
-                description = self.look(resource_id, deadline, missed)
+                description = self.look(resource_id, deadline, on_error)
             except ResourceNotFoundError:
                 return True
             last_seen = description.state if description else last_seen
@@ -237,18 +237,18 @@ class Records(Generic[D]):
         )
 
     def _seen(self, resource_id: str) -> D:
-        description = self._ask(resource_id)
+        description = self._fetch(resource_id)
         # Visible now: later NotFound errors are real.
         self._doubted_until.pop(resource_id, None)
         return description
 
-    def look(self, resource_id: str, deadline: Deadline, missed: Callable[[PycloudlibError], None]) -> D | None:
+    def look(self, resource_id: str, deadline: Deadline, on_error: Callable[[PycloudlibError], None]) -> D | None:
         """Return the description of a resource while waiting for it, tolerating transient errors.
 
         Args:
             resource_id: the id.
             deadline: when to stop waiting for EC2.
-            missed: called with a transient error.
+            on_error: called with a transient error.
 
         Returns:
             The description; None after a transient error, such as a missing response.
@@ -260,12 +260,12 @@ class Records(Generic[D]):
         try:
             return responded(lambda: self._seen(resource_id), what=f"describe {resource_id}", deadline=deadline)
         except NoResponseError as error:
-            missed(error)
+            on_error(error)
         except CloudError as error:
             doubted = self._clock.now() < self._doubted_until.get(resource_id, 0.0)
             if error.code not in PASSING_CODES and not (doubted and error.code == self._not_found):
                 raise
-            missed(error)
+            on_error(error)
         return None
 
     def _until(self, check: Callable[[], T | None], what: str, deadline: Deadline, last_seen: Callable[[], str]) -> T:

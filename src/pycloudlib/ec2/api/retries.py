@@ -116,7 +116,7 @@ JITTER = 0.5
 LOOK_FOR_LOST = 5.0
 """Seconds to look for a resource after a lost response: EC2 may not show it immediately."""
 
-TAGS_KEPT = "pycloudlib_tags"
+REMOVED_TAGS = "pycloudlib_tags"
 """The key in a call's context of the tags that were removed from the call; see compatibility.py."""
 
 _CREATES = re.compile(r"(Allocate|Copy|Create|Import|Register|Request|Run)[A-Z]")
@@ -186,18 +186,18 @@ def _pause_before_next(
     deadline = _LAST_ATTEMPT.get()
     if deadline is not None and deadline.remaining <= seconds:
         return None
-    if _was_not_heard(response, caught_exception):
+    if _was_not_received(response, caught_exception):
         return seconds
     if not _was_lost(response, caught_exception):
         return None
     body = request_dict.get("body")
     parameters = body if isinstance(body, dict) else {}
-    is_left_to_caller = TAGS_KEPT in request_dict.get("context", {})
+    is_left_to_caller = REMOVED_TAGS in request_dict.get("context", {})
     honors_tokens = is_aws(request_dict.get("url")) and not is_left_to_caller
     return seconds if is_repeatable(operation.name, parameters, honors_tokens=honors_tokens) else None
 
 
-def _was_not_heard(response: Any, error: Any) -> bool:
+def _was_not_received(response: Any, error: Any) -> bool:
     """Return whether EC2 certainly did not act."""
     unreached = (boto.EndpointConnectionError, boto.ConnectTimeoutError, boto.ProxyConnectionError)
     return isinstance(error, unreached) or _code(response) in THROTTLING_CODES

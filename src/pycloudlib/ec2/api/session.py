@@ -161,16 +161,16 @@ def _client(session: boto3.Session, endpoint_url: str | None) -> EC2Client:
 
 def _watch(client: EC2Client, endpoint_url: str | None) -> None:
     """Register the handlers for endpoints other than AWS's, for foreign responses, and for retries."""
-    client.meta.events.register("after-call.ec2", _refuse_foreign_answer)
+    client.meta.events.register("after-call.ec2", _reject_foreign_response)
     if not is_aws(endpoint_url):
         CompatibilityShim(client)
     retries.watch(client)
 
 
-def _refuse_foreign_answer(parsed: Mapping[str, Any], **_: object) -> None:
+def _reject_foreign_response(parsed: Mapping[str, Any], **_: object) -> None:
     """Reject an arbitrary XML page, which botocore accepts. EC2's responses contain at least a request id."""
     if set(parsed) == {"ResponseMetadata"} and not parsed["ResponseMetadata"].get("RequestId"):
-        raise ResponseParserError("the response has no element of EC2's")
+        raise ResponseParserError("the response has no request id")
 
 
 def _arguments(endpoint_url: str | None) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Images:
     def __init__(self, context: RegionContext) -> None:
         self._context = context
         self.snapshots = Snapshots(context)
-        self._records = Records(self._ask, not_found=_NOT_FOUND)
+        self._records = Records(self._fetch, not_found=_NOT_FOUND)
         self._known: dict[str, ImageDescription] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
@@ -473,7 +473,7 @@ class Images:
             return set()
         return {snapshot_id for image in images if image.id != image_id for snapshot_id in image.snapshot_ids}
 
-    def _ask(self, image_id: str) -> ImageDescription:
+    def _fetch(self, image_id: str) -> ImageDescription:
         with translated():
             response = self._context.client.describe_images(ImageIds=[image_id], IncludeDeprecated=True)
         if not response["Images"]:

@@ -83,8 +83,8 @@ class InstanceWithVolumes(DescribedInstance):
             CloudError: EC2 rejected the request; nothing is left.
         """
         checked_kind(size, drive_type, None, has_snapshot=False)
-        self._expect_to_take_a_volume()
-        with self._device_names.one_that_is_free(self._mapped_names) as device_name:
+        self._require_attachable()
+        with self._device_names.reserve(self._mapped_names) as device_name:
             volume_id = self._volumes.create(
                 zone=self.availability_zone, size_gb=size, drive_type=drive_type, snapshot_id=snapshot_id, tags=tags
             )
@@ -124,7 +124,7 @@ class InstanceWithVolumes(DescribedInstance):
     def _volume(self, description: VolumeDescription) -> Volume:
         return Volume(description, self._volumes, self.execute)
 
-    def _expect_to_take_a_volume(self) -> None:
+    def _require_attachable(self) -> None:
         self._refuse_if_deleted("given a volume")
         state = self.state
         if state not in (InstanceState.RUNNING, InstanceState.STOPPED):
@@ -169,20 +169,20 @@ class _DeviceNames:
     """The device names of one instance. Concurrent attachments get different names."""
 
     def __init__(self) -> None:
-        self._given: set[str] = set()
+        self._reserved: set[str] = set()
         self._lock = threading.Lock()
 
     @contextmanager
-    def one_that_is_free(self, mapped: Callable[[], Collection[str]]) -> Iterator[str]:
+    def reserve(self, mapped: Callable[[], Collection[str]]) -> Iterator[str]:
         """Reserve a name while the context is active; afterward EC2 itself reports it as mapped."""
         with self._lock:
-            name = _first_free({*mapped(), *self._given})
-            self._given.add(name)
+            name = _first_free({*mapped(), *self._reserved})
+            self._reserved.add(name)
         try:
             yield name
         finally:
             with self._lock:
-                self._given.discard(name)
+                self._reserved.discard(name)
 
 
 def _first_free(taken: Collection[str]) -> str:

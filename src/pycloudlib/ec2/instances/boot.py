@@ -147,7 +147,7 @@ class Boot:
             f"watch-{self._id}",
             self._check_instance,
             interval=WATCH_INTERVAL,
-            on_error=self._lose,
+            on_error=self._abort,
         )
         self._console_seen = self._started
         self._failure: PycloudlibError | None = None
@@ -189,9 +189,9 @@ class Boot:
     ) -> None:
         def check() -> bool:
             # A cached response of any age suffices if it has the wanted state.
-            description = self._look(math.inf)
+            description = self._poll_state(math.inf)
             if not is_wanted(description):
-                description = self._look(max_age)
+                description = self._poll_state(max_age)
             self._last_seen = str(description or self._target.status.why_unseen)
             return is_wanted(description)
 
@@ -209,7 +209,7 @@ class Boot:
         if self._state == InstanceState.RUNNING.value:
             self._target.timeline.reach("running")
 
-    def _look(self, max_age: float = STATE_INTERVAL) -> InstanceDescription | None:
+    def _poll_state(self, max_age: float = STATE_INTERVAL) -> InstanceDescription | None:
         description = self._target.status.look(max_age, self._criteria.deadline)
         if description is None:
             return None
@@ -227,7 +227,7 @@ class Boot:
     def _check_instance(self) -> None:
         """Check EC2's view of the boot. Runs in the watch thread."""
         watched = self._target.poller.count_watched()
-        self._look(max(WATCH_INTERVAL, watched / WATCHED_PER_SECOND))
+        self._poll_state(max(WATCH_INTERVAL, watched / WATCHED_PER_SECOND))
         now = SYSTEM_CLOCK.now()
         if self._state != InstanceState.RUNNING.value or now - self._console_seen < max(
             CONSOLE_INTERVAL, watched / CONSOLE_CALLS_PER_SECOND
@@ -240,7 +240,7 @@ class Boot:
         if self._host_keys.compare(text):
             self._watch.while_entered(self._target.connection.close)
 
-    def _lose(self, error: PycloudlibError) -> None:
+    def _abort(self, error: PycloudlibError) -> None:
         self._failure = error
         self._is_lost.set()
         self._target.connection.close()
@@ -257,7 +257,7 @@ class Boot:
                 self._contact("logged_in")
                 self._attempts.log_in()
                 return self._ask_guest(connection)
-            self._look()
+            self._poll_state()
         except HostKeyError as error:
             self._on_host_key_refused(error)
         except CommandTimeoutError:
@@ -276,7 +276,9 @@ class Boot:
         if self._target.status.deletion_requested or address is None:
             self._last_seen = "it has no address" if address is None else "it was deleted"
             return None
-        connection = self._target.connection.to(_hasty(self._target.login.at(address), self._target.poller))
+        connection = self._target.connection.to(
+            _with_boot_timeouts(self._target.login.at(address), self._target.poller)
+        )
         connection.open(self._criteria.deadline)
         return connection
 
@@ -371,7 +373,7 @@ class Boot:
         )
 
 
-def _hasty(target: Target, poller: Poller) -> Target:
+def _with_boot_timeouts(target: Target, poller: Poller) -> Target:
     """Return a target with the timeouts of a boot."""
     other_instances = max(0, poller.count_watched() - 1)
     return replace(

@@ -104,7 +104,7 @@ class LoginAttempts:
         now = self._clock.now()
         if isinstance(error, SSHAuthenticationError) and self._refused_since is None:
             self._refused_since = now
-        hopeless = self._why_hopeless(error)
+        hopeless = self._why_permanent(error)
         if hopeless != self._hopeless:
             self._hopeless, self._hopeless_since = hopeless, now
 
@@ -139,7 +139,7 @@ class LoginAttempts:
     def _is_redirected(self) -> bool:
         return self._hopeless.endswith(_ADVICE)
 
-    def _why_hopeless(self, error: SSHError | None) -> str:
+    def _why_permanent(self, error: SSHError | None) -> str:
         """Return why this failure is permanent; empty if it may pass."""
         text = str(error or "")
         if _PASSING.search(text):

@@ -54,7 +54,7 @@ class RootVolumeTasks:
     def __init__(self, context: RegionContext, volumes: Volumes) -> None:
         self._context = context
         self._volumes = volumes
-        self._records = Records(self._ask, not_found=_NOT_FOUND)
+        self._records = Records(self._fetch, not_found=_NOT_FOUND)
 
     def create(self, instance_id: str, source: Mapping[str, str], deadline: Deadline) -> str:
         """Start to replace an instance's root volume, and delete the old one afterward (CreateReplaceRootVolumeTask).
@@ -118,7 +118,7 @@ class RootVolumeTasks:
         tag = partial(self._context.client.create_tags, Resources=[volume_id], Tags=pairs)
         responded(tag, what=f"tag {volume_id}", deadline=deadline)
 
-    def _ask(self, task_id: str) -> RootVolumeTask:
+    def _fetch(self, task_id: str) -> RootVolumeTask:
         with translated():
             response = self._context.client.describe_replace_root_volume_tasks(ReplaceRootVolumeTaskIds=[task_id])
         tasks = response["ReplaceRootVolumeTasks"]

@@ -51,7 +51,7 @@ def choose_network(
         raise InvalidArgumentError(f"vpc is a {type(vpc).__name__}; it must be a VPC from get_or_create_vpc()")
     network = _into(vpc, parameters) if vpc else {}
     subnet_id = network.get("SubnetId") or _subnet_of_caller(parameters)
-    if enable_ipv6 and subnet_id and not _says_ipv6(parameters) and _has_ipv6(client, subnet_id):
+    if enable_ipv6 and subnet_id and not _requests_ipv6(parameters) and _has_ipv6(client, subnet_id):
         network["Ipv6AddressCount"] = 1
     return network
 
@@ -100,7 +100,7 @@ def _subnet_of_caller(parameters: Mapping[str, Any]) -> str | None:
     return next(filter(None, named), None)
 
 
-def _says_ipv6(parameters: Mapping[str, Any]) -> bool:
+def _requests_ipv6(parameters: Mapping[str, Any]) -> bool:
     interfaces: Sequence[Mapping[str, Any]] = parameters.get("NetworkInterfaces", ())
     return any(choice in specification for specification in (parameters, *interfaces[:1]) for choice in IPV6_CHOICES)
 

@@ -140,7 +140,7 @@ class ElasticAddresses:
         """
         deadline = deadline or Deadline.after(RELEASE_TIMEOUT)
         client = self._context.client
-        for address in self._found_if_told(allocation_id, deadline):
+        for address in self._find_if_permitted(allocation_id, deadline):
             if address.association_id:
                 when_free(
                     partial(client.disassociate_address, AssociationId=address.association_id),
@@ -156,7 +156,7 @@ class ElasticAddresses:
         )
         self._context.ledger.forget(allocation_id)
 
-    def _found_if_told(self, allocation_id: str, deadline: Deadline) -> list[ElasticAddress]:
+    def _find_if_permitted(self, allocation_id: str, deadline: Deadline) -> list[ElasticAddress]:
         try:
             # Use a filter, because EC2 rejects an unknown id.
             return self._find("allocation-id", [allocation_id], deadline)

@@ -168,7 +168,7 @@ class SecurityGroup:
         copies = SecurityGroups(self._context.in_region(region))
         copy = copies.create(name or self.name, self.description, tags=tags)
         try:
-            copy._take_rules_of(self.id, rules)
+            copy._copy_rules(self.id, rules)
         except BaseException:
             copy._delete_or_log()
             raise
@@ -247,7 +247,7 @@ class SecurityGroup:
         call: Callable[..., Any] = getattr(self._context.client, f"{verb}_security_group_{direction}")
         return call
 
-    def _take_rules_of(self, group_id: str, rules: tuple[Rule, ...]) -> None:
+    def _copy_rules(self, group_id: str, rules: tuple[Rule, ...]) -> None:
         desired = [
             translated
             for translated in (_translated_to(rule, group_id, self.id) for rule in rules)

@@ -108,7 +108,7 @@ class VPCRemoval:
         """Return the maximum seconds for blocking parts to be deleted: none if one of them remains."""
         return 0.0 if self._staying.intersection(in_the_way) else math.inf
 
-    def _asked(self, call: Callable[[], T], what: str) -> T:
+    def _call(self, call: Callable[[], T], what: str) -> T:
         return responded(call, what=what, deadline=self._deadline)
 
     # Instances
@@ -127,7 +127,7 @@ class VPCRemoval:
         remaining: list[str] = []
 
         def gone() -> bool:
-            living = self._look()
+            living = self._poll_living()
             if living is None:
                 return False
             remaining[:] = [instance_id for instance_id in living if instance_id in ending]
@@ -149,7 +149,7 @@ class VPCRemoval:
     def _terminate(self, instance_ids: Sequence[str]) -> None:
         terminate = partial(self._client.terminate_instances, InstanceIds=list(instance_ids))
         try:
-            self._asked(terminate, "terminate instances")
+            self._call(terminate, "terminate instances")
         except NoResponseError:
             raise
         except PycloudlibError as error:
@@ -167,7 +167,7 @@ class VPCRemoval:
             {"Name": "instance-state-name", "Values": list(LIVING_STATES)},
         ]
         paginator = self._client.get_paginator("describe_instances")
-        pages = self._asked(lambda: list(paginator.paginate(Filters=filters)), "describe instances")
+        pages = self._call(lambda: list(paginator.paginate(Filters=filters)), "describe instances")
         return [
             record["InstanceId"]
             for page in pages
@@ -175,7 +175,7 @@ class VPCRemoval:
             for record in reservation["Instances"]
         ]
 
-    def _look(self) -> list[str] | None:
+    def _poll_living(self) -> list[str] | None:
         """Return the ids of the living instances; None after a transient error."""
         try:
             return self._living()
@@ -195,21 +195,21 @@ class VPCRemoval:
     def _delete_gateways(self) -> None:
         filters: Any = [{"Name": "attachment.vpc-id", "Values": [self._vpc_id]}]
         describe = partial(self._client.describe_internet_gateways, Filters=filters)
-        for record in self._asked(describe, "describe internet gateways")["InternetGateways"]:
+        for record in self._call(describe, "describe internet gateways")["InternetGateways"]:
             patience = self._patience(_Part.ADDRESS, _Part.INTERFACE)
             delete = partial(self._parts.delete_gateway, record["InternetGatewayId"], self._vpc_id, self._deadline)
             self._try(partial(delete, patience))
 
     def _delete_subnets(self) -> None:
         describe = partial(self._client.describe_subnets, Filters=self._in_vpc())
-        for record in self._asked(describe, "describe subnets")["Subnets"]:
+        for record in self._call(describe, "describe subnets")["Subnets"]:
             patience = self._patience(_Part.INTERFACE)
             delete = partial(self._parts.delete_subnet, record["SubnetId"], self._deadline, patience)
             self._try(delete, part=_Part.SUBNET)
 
     def _delete_route_tables(self) -> None:
         describe = partial(self._client.describe_route_tables, Filters=self._in_vpc())
-        for record in self._asked(describe, "describe route tables")["RouteTables"]:
+        for record in self._call(describe, "describe route tables")["RouteTables"]:
             associations = record.get("Associations", ())
             # EC2 deletes the main route table with the VPC.
             if not any(association.get("Main") for association in associations):
@@ -226,7 +226,7 @@ class VPCRemoval:
 
     def _delete_security_groups(self) -> None:
         describe = partial(self._client.describe_security_groups, Filters=self._in_vpc())
-        groups = self._asked(describe, "describe security groups")["SecurityGroups"]
+        groups = self._call(describe, "describe security groups")["SecurityGroups"]
         # EC2 deletes the default security group with the VPC.
         groups = [group for group in groups if group["GroupName"] != "default"]
         for group in groups:

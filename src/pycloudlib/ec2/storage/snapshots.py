@@ -188,7 +188,7 @@ class Snapshots:
 
     def __init__(self, context: RegionContext) -> None:
         self._context = context
-        self._records = Records(self._ask, not_found=_NOT_FOUND)
+        self._records = Records(self._fetch, not_found=_NOT_FOUND)
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[Snapshot]:
         """Return the account's matching snapshots, sorted by id (DescribeSnapshots).
@@ -326,7 +326,7 @@ class Snapshots:
         )
         self._context.ledger.forget(snapshot_id)
 
-    def _ask(self, snapshot_id: str) -> SnapshotDescription:
+    def _fetch(self, snapshot_id: str) -> SnapshotDescription:
         with translated():
             records = self._context.client.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
         if not records:

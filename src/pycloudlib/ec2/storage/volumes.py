@@ -127,7 +127,7 @@ class Volumes:
         self._context = context
         self.session = context.session
         self.snapshots = Snapshots(context)
-        self._records = Records(self._ask, not_found=_NOT_FOUND)
+        self._records = Records(self._fetch, not_found=_NOT_FOUND)
 
     def find(self, filters: Mapping[str, object], deadline: Deadline = NEVER) -> list[VolumeDescription]:
         """Return the matching volumes, sorted by id (DescribeVolumes).
@@ -225,13 +225,13 @@ class Volumes:
         """
         last_seen = "nothing yet"
 
-        def missed(error: PycloudlibError) -> None:
+        def on_error(error: PycloudlibError) -> None:
             nonlocal last_seen
             last_seen = str(error)
 
         def check() -> VolumeDescription | None:
             nonlocal last_seen
-            description = self._records.look(volume_id, deadline, missed)
+            description = self._records.look(volume_id, deadline, on_error)
             if description is None:
                 return None
             attachment = description.attachment_to(instance_id)
@@ -295,7 +295,7 @@ class Volumes:
                 self._records.wait_until_gone(volume_id, gone={"deleted"}, deadline=deadline)
             except PermissionDeniedError as error:
                 logger.warning(
-                    "EC2 accepted the deletion of %s, but does not tell whether it is complete: %s", volume_id, error
+                    "EC2 accepted the deletion of %s, but does not report whether it is complete: %s", volume_id, error
                 )
         self._context.ledger.forget(volume_id)
 
@@ -309,7 +309,7 @@ class Volumes:
         """
         deadline = Deadline.after(VOLUME_TIMEOUT)
         try:
-            for attachment in self._attachments_if_told(volume_id, deadline):
+            for attachment in self._attachments_if_permitted(volume_id, deadline):
                 self._refuse_if_kept_by(attachment, volume_id)
                 self.detach(volume_id, attachment.instance_id, deadline)
         except ResourceNotFoundError:
@@ -323,7 +323,7 @@ class Volumes:
             logger.debug("%s: %s", volume_id, error)
         self.delete(volume_id, patience=deadline.remaining, deadline=deadline)
 
-    def _attachments_if_told(self, volume_id: str, deadline: Deadline) -> tuple[Attachment, ...]:
+    def _attachments_if_permitted(self, volume_id: str, deadline: Deadline) -> tuple[Attachment, ...]:
         try:
             return self.describe(volume_id, deadline).attachments
         except PermissionDeniedError as error:
@@ -353,7 +353,7 @@ class Volumes:
                 f"a volume of {size_gb} GiB is too small for {snapshot_id}, which needs {snapshot.size_gb} GiB"
             )
 
-    def _ask(self, volume_id: str) -> VolumeDescription:
+    def _fetch(self, volume_id: str) -> VolumeDescription:
         with translated():
             records = self._context.client.describe_volumes(VolumeIds=[volume_id])["Volumes"]
         if not records:

@@ -107,13 +107,13 @@ class Selection:
             now: the current time, timezone-aware.
         """
         return (
-            self._is_of_a_wanted_run(orphan)
+            self._matches_run(orphan)
             and self.owner in (None, orphan.owner)
             and self._is_old_enough(orphan, now)
             and (not self.expired or (orphan.expires is not None and orphan.expires <= now))
         )
 
-    def _is_of_a_wanted_run(self, orphan: Orphan) -> bool:
+    def _matches_run(self, orphan: Orphan) -> bool:
         if self.run is None:
             return orphan.run != self.own_run
         return orphan.run.startswith(self.run)

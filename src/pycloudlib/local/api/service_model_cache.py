@@ -8,7 +8,7 @@ from typing import Any
 from botocore.loaders import JSONFileLoader, Loader
 
 
-class _KeptFiles(JSONFileLoader):
+class _CachedFiles(JSONFileLoader):
     """Reads files for botocore, and caches their contents."""
 
     def load_file(self, file_path: str) -> Any:
@@ -23,4 +23,4 @@ def _read(file_path: str) -> Any:
 
 def share_service_models() -> None:
     """Share one cache between all botocore sessions of this process. Call it before importing moto."""
-    Loader.FILE_LOADER_CLASS = _KeptFiles
+    Loader.FILE_LOADER_CLASS = _CachedFiles

@@ -219,7 +219,7 @@ def build(
     require_emulation(architecture)
     require_room(catalogue.directory)
     with catalogue.new_entry() as partial:
-        return _build(catalogue, recipe, partial, programs, _with_seconds(progress))
+        return _build(catalogue, recipe, partial, programs, _with_elapsed_time(progress))
 
 
 def recipe_of(
@@ -329,7 +329,7 @@ def _build(catalogue: Catalog, recipe: Recipe, partial: Path, programs: dict[str
         _make_archive(recipe, work, programs, progress)
         progress("writing the disk")
         root = _unpack(work, programs)
-        warm_initrd = _take_out(root / initramfs.INITRD, partial / "initrd-warm")
+        warm_initrd = _move_out(root / initramfs.INITRD, partial / "initrd-warm")
         boot = work / "boot"
         (root / "boot").rename(boot)
         (root / "boot").mkdir()
@@ -432,13 +432,13 @@ def _run_mmdebstrap(command: Sequence[str], environment: dict[str, str] | None, 
         status = process.wait()
     if status == 0:
         return
-    said = "; ".join(without_secrets(line) for line in last) or f"exit status {status}"
-    if "unable to pick chroot mode" in said:
+    output = "; ".join(without_secrets(line) for line in last) or f"exit status {status}"
+    if "unable to pick chroot mode" in output:
         raise ImageError(
             "this user cannot build an image on this host: run the command as root, or install "
             f"programs that emulate root: {install_command(['uidmap', 'fakechroot', 'fakeroot'])}"
         )
-    raise ImageError(f"mmdebstrap failed: {said}")
+    raise ImageError(f"mmdebstrap failed: {output}")
 
 
 @contextmanager
@@ -520,7 +520,7 @@ def without_secrets(line: str) -> str:
     return re.sub(r"://[^/@\s]+@", "://***@", line)
 
 
-def _take_out(source: Path, destination: Path) -> str:
+def _move_out(source: Path, destination: Path) -> str:
     """Move a file out of the image; return its new name, or "" if it does not exist."""
     if not source.exists():
         return ""
@@ -535,7 +535,7 @@ def _newest(directory: Path, pattern: str) -> Path:
     return found
 
 
-def _with_seconds(progress: Progress) -> Progress:
+def _with_elapsed_time(progress: Progress) -> Progress:
     started = time.monotonic()
     return lambda step: progress(f"{time.monotonic() - started:4.0f} s  {step}")
 

@@ -229,7 +229,7 @@ class Catalog:
         if not published.release:
             raise ImageError("an image needs a release: a code name, a version number, or a name of your own")
         if published.known is None and name is None:
-            _require_own_name(published.release)
+            _reject_mistyped_release(published.release)
         published.require_type(image_type)
         if architecture not in NAMED:
             raise InvalidArgumentError(f"unknown architecture {architecture!r}; allowed: {', '.join(NAMED)}")
@@ -240,11 +240,11 @@ class Catalog:
             entry = Entry(
                 release=published.release,
                 created=timestamp(),
-                disk=_take_disk(disk_file, partial, info),
+                disk=_copy_disk(disk_file, partial, info),
                 format="raw" if info.format == "raw" else "qcow2",
                 virtual_size=info.virtual_size,
-                kernel=_take_file(kernel, partial, "vmlinuz"),
-                initrd=_take_file(initrd, partial, "initrd"),
+                kernel=_copy_file(kernel, partial, "vmlinuz"),
+                initrd=_copy_file(initrd, partial, "initrd"),
                 kernel_arguments=kernel_arguments,
                 root_device_name=published.root_device_name,
                 username=published.username if username is None else username,
@@ -265,13 +265,13 @@ class Catalog:
             entry = self.find(image_id_or_name).disk.parent
             self._remove_stale()
             # Rename first, which needs no disk space.
-            doomed = entry.with_name(f"{PARTIAL}{entry.name}")
+            renamed = entry.with_name(f"{PARTIAL}{entry.name}")
             with unused(entry, image_id_or_name):
                 try:
-                    entry.rename(doomed)
+                    entry.rename(renamed)
                 except OSError as error:
                     raise LocalEC2Error(f"cannot remove {entry}: {error.strerror}") from error
-                shutil.rmtree(doomed, ignore_errors=True)
+                shutil.rmtree(renamed, ignore_errors=True)
 
     @contextmanager
     def new_entry(self) -> Iterator[Path]:
@@ -322,19 +322,19 @@ class Catalog:
     def _read(self, key: str) -> list[Image]:
         directory = self.directory / key
         try:
-            told: dict[str, Any] = json.loads((directory / DESCRIPTION_FILE).read_text())
-            offers = tuple(Offer(**offer) for offer in told.pop("offers"))
-            entry = Entry(**told)
+            document: dict[str, Any] = json.loads((directory / DESCRIPTION_FILE).read_text())
+            offers = tuple(Offer(**offer) for offer in document.pop("offers"))
+            entry = Entry(**document)
             _require_types(entry)
             for offer in offers:
                 _require_types(offer)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            logger.warning("image %s is left out: its description cannot be used: %s", directory, error)
+            logger.warning("skipping image %s: invalid description: %s", directory, error)
             return []
         names = (entry.disk, entry.kernel, entry.initrd, entry.warm_initrd)
         missing = [name for name in names if name and not (directory / name).exists()]
         if missing:
-            logger.warning("image %s is left out: %s is missing", directory, ", ".join(missing))
+            logger.warning("skipping image %s: %s is missing", directory, ", ".join(missing))
             return []
         return [_image(directory, entry, offer) for offer in offers]
 
@@ -432,10 +432,10 @@ def _offers(entry: Entry, name: str | None, image_type: str, taken: set[str]) ->
         _require_free(offer.name, taken)
     if entry.offers:
         return entry.offers
-    return _own_offer(name, taken) if name else _free_offers(entry, image_type, taken)
+    return _custom_offer(name, taken) if name else _free_offers(entry, image_type, taken)
 
 
-def _require_own_name(release: str) -> None:
+def _reject_mistyped_release(release: str) -> None:
     """Refuse a release that is probably mistyped."""
     similar = similar_release(release, similarity=MISTYPED)
     if similar:
@@ -444,7 +444,7 @@ def _require_own_name(release: str) -> None:
         )
 
 
-def _own_offer(name: str, taken: set[str]) -> tuple[Offer, ...]:
+def _custom_offer(name: str, taken: set[str]) -> tuple[Offer, ...]:
     _require_free(name, taken)
     return (Offer(name, SELF, f"{name}, added to the local EC2"),)
 
@@ -481,7 +481,7 @@ def _boot_mode(disk_file: Path, format_name: str, architecture: str, kernel: Pat
     return UEFI
 
 
-def _take_disk(disk_file: Path, partial: Path, info: qemu_img.DiskInfo) -> str:
+def _copy_disk(disk_file: Path, partial: Path, info: qemu_img.DiskInfo) -> str:
     """Copy a disk; convert overlays, and formats other than raw and qcow2, to a standalone qcow2 disk."""
     if info.format == "raw":
         qemu_img.copy(disk_file, partial / "disk.raw")
@@ -493,7 +493,7 @@ def _take_disk(disk_file: Path, partial: Path, info: qemu_img.DiskInfo) -> str:
     return "disk.qcow2"
 
 
-def _take_file(source: Path | None, partial: Path, name: str) -> str:
+def _copy_file(source: Path | None, partial: Path, name: str) -> str:
     if source is None:
         return ""
     try:

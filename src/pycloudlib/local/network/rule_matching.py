@@ -127,7 +127,7 @@ def deciding_entry(acl: NetworkAcl, packets: Packets, *, egress: bool) -> AclEnt
     entries = sorted(acl.egress if egress else acl.ingress, key=lambda entry: entry.number)
     peer = packets.destination if egress else packets.source
     entry: AclEntry | None = None
-    for port in _ports_that_differ(entries, packets):
+    for port in _representative_ports(entries, packets):
         narrowed = packets if port is None else packets.narrowed(port)
         entry = next(
             (entry for entry in entries if contains(entry.cidr, peer) and matches(entry.traffic, narrowed)), None
@@ -137,7 +137,7 @@ def deciding_entry(acl: NetworkAcl, packets: Packets, *, egress: bool) -> AclEnt
     return entry
 
 
-def _ports_that_differ(entries: Iterable[AclEntry], packets: Packets) -> list[int | None]:
+def _representative_ports(entries: Iterable[AclEntry], packets: Packets) -> list[int | None]:
     """Return one port of each range that the entries treat alike."""
     first, last = packets.first, packets.last
     if packets.protocol not in PORT_PROTOCOLS or first is None or last is None or first == last:

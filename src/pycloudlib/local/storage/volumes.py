@@ -110,7 +110,7 @@ class Layer(ABC):
     def __init__(self, path: Path, format: str) -> None:  # noqa: A002  (as everywhere)
         self.path = path
         self.format = format
-        self._holders = 0
+        self._references = 0
 
     def hold(self) -> None:
         """Add a reference.
@@ -119,15 +119,15 @@ class Layer(ABC):
             ImageError: the layer belongs to a removed image.
         """
         with self._counting:
-            if not self._holders:
+            if not self._references:
                 self._begin()
-            self._holders += 1
+            self._references += 1
 
     def release(self) -> None:
         """Drop a reference."""
         with self._counting:
-            self._holders -= 1
-            if not self._holders:
+            self._references -= 1
+            if not self._references:
                 self._end()
 
     @abstractmethod
@@ -202,7 +202,7 @@ class QcowVolume(Disk):
         self._below = base
         self._top: QcowLayer | None = None
         self._files = 0
-        self._holders = 1
+        self._references = 1
         self._changing = threading.RLock()
         if base is not None:
             base.hold()
@@ -210,7 +210,7 @@ class QcowVolume(Disk):
     def file(self) -> Path:
         """Return the writable qcow2 file; create it on first use."""
         with self._changing:
-            return (self._top or self._make()).path
+            return (self._top or self._create_top()).path
 
     def grow(self, size_gb: int) -> None:
         """Grow the volume while it is detached."""
@@ -222,14 +222,14 @@ class QcowVolume(Disk):
     def hold(self) -> None:
         """Add a reference."""
         with self._changing:
-            self._holders += 1
+            self._references += 1
 
     def release(self) -> None:
         """Drop a reference."""
         with self._changing:
-            self._holders -= 1
+            self._references -= 1
             layer = self._top or self._below
-            if self._holders == 0 and layer is not None:
+            if self._references == 0 and layer is not None:
                 layer.release()
 
     def freeze(self, submit: Submit | None, frozen: Frozen) -> None:
@@ -246,7 +246,7 @@ class QcowVolume(Disk):
                 frozen(self._below, None)
                 return
             overlay = self._next_file()
-        done = partial(self._go_on_in, overlay, frozen)
+        done = partial(self._switch_to, overlay, frozen)
         if submit is not None:
             submit(Freeze(self, overlay), lambda end: done(end.error))
             return
@@ -257,7 +257,7 @@ class QcowVolume(Disk):
             return
         done(None)
 
-    def _go_on_in(self, overlay: Path, frozen: Frozen, error: Exception | None) -> None:
+    def _switch_to(self, overlay: Path, frozen: Frozen, error: Exception | None) -> None:
         if error is not None:
             overlay.unlink(missing_ok=True)
             frozen(None, error)
@@ -266,15 +266,15 @@ class QcowVolume(Disk):
             layer = self._top
             if layer is not None:
                 layer.hold()
-            self._put_on_top(overlay)
+            self._push(overlay)
         frozen(layer, None)
 
-    def _put_on_top(self, path: Path) -> QcowLayer:
-        stood_on = self._top or self._below
-        top = QcowLayer(path, stood_on)
+    def _push(self, path: Path) -> QcowLayer:
+        previous = self._top or self._below
+        top = QcowLayer(path, previous)
         top.hold()
-        if stood_on is not None:
-            stood_on.release()
+        if previous is not None:
+            previous.release()
         self._top = top
         return top
 
@@ -283,7 +283,7 @@ class QcowVolume(Disk):
         self._files += 1
         return self._directory / f"{self.volume_id}-{self._files}.qcow2"
 
-    def _make(self) -> QcowLayer:
+    def _create_top(self) -> QcowLayer:
         path = self._next_file()
         try:
             if self._below is None:
@@ -293,7 +293,7 @@ class QcowVolume(Disk):
         except PycloudlibError:
             path.unlink(missing_ok=True)
             raise
-        return self._put_on_top(path)
+        return self._push(path)
 
 
 class QcowStore(VolumeStore):
@@ -308,7 +308,7 @@ class QcowStore(VolumeStore):
         self._volumes: dict[str, QcowVolume] = {}
         self._offered: dict[str, ImageLayer] = {}
         self._snapshots: dict[str, Layer | None] = {}
-        self._under_way: set[str] = set()
+        self._pending: set[str] = set()
         self._changing = threading.Lock()
 
     def offer(self, snapshot_id: str, base: BaseDisk) -> None:
@@ -340,7 +340,7 @@ class QcowStore(VolumeStore):
         volume = self._volumes[volume_id]
         volume.hold()
         with self._changing:
-            self._under_way.add(snapshot_id)
+            self._pending.add(snapshot_id)
         return partial(self._take, snapshot_id, volume)
 
     def copy_snapshot(self, snapshot_id: str, source_id: str, done: Done) -> None:
@@ -358,7 +358,7 @@ class QcowStore(VolumeStore):
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete a snapshot, and layers that nothing else uses."""
         with self._changing:
-            self._under_way.discard(snapshot_id)
+            self._pending.discard(snapshot_id)
             layer = self._snapshots.pop(snapshot_id, None)
         if layer is not None:
             layer.release()
@@ -367,14 +367,14 @@ class QcowStore(VolumeStore):
         return self._offered.get(snapshot_id) or self._snapshots[snapshot_id]
 
     def _take(self, snapshot_id: str, volume: QcowVolume, submit: Submit | None, done: Done) -> None:
-        volume.freeze(submit, partial(self._taken, snapshot_id, volume, done))
+        volume.freeze(submit, partial(self._on_taken, snapshot_id, volume, done))
 
-    def _taken(
+    def _on_taken(
         self, snapshot_id: str, volume: QcowVolume, done: Done, layer: Layer | None, error: Exception | None
     ) -> None:
         with self._changing:
-            is_requested = snapshot_id in self._under_way
-            self._under_way.discard(snapshot_id)
+            is_requested = snapshot_id in self._pending
+            self._pending.discard(snapshot_id)
             if is_requested and error is None:
                 self._snapshots[snapshot_id] = layer
         if not is_requested and layer is not None:

@@ -382,7 +382,7 @@ def test_document_needs_a_signature(tmp_path: Any, monkeypatch: pytest.MonkeyPat
         assert fetch_network(local.info).topology == Topology()
         with pytest.raises(urllib.error.HTTPError, match="40"):
             urllib.request.urlopen(f"{local.endpoint_url}/local-api/network", timeout=60)
-        with pytest.raises(LocalEC2Error, match="does not tell its network"):
+        with pytest.raises(LocalEC2Error, match="did not return its network"):
             fetch_network(replace(local.info, secret_access_key="wrong"))
 
 

@@ -124,7 +124,7 @@ class SnapshotRecords(VolumeRecords):
             self,
             random_snapshot_id(),
             volume_id=volume.id,
-            size_gb=volume.size_to_be,
+            size_gb=volume.target_size,
             description=description or "",
             kernel=volume.kernel,
             encrypted=volume.encrypted,

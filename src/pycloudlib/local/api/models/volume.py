@@ -95,7 +95,7 @@ class LocalVolume(Volume):
         return self._modification_state in ("modifying", "optimizing")
 
     @property
-    def size_to_be(self) -> int:
+    def target_size(self) -> int:
         """The size in GiB, after a modification in progress if there is one."""
         if self._modification_state != "modifying":
             return int(self.size)

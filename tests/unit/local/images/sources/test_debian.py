@@ -29,7 +29,9 @@ def test_pull_registers_the_newest_release(server: ImageServer, puller: Puller, 
     assert (image.boot_mode, image.source, image.release) == ("uefi-preferred", "pulled", "bookworm")
     assert image.creation_date.startswith("2024-10-04T")
     assert image.disk.read_bytes() == NEW
-    assert said[-1] == f"{image.name} is ready, only the checksum was verified: the publisher does not sign the checksums"
+    assert (
+        said[-1] == f"{image.name} is ready, only the checksum was verified: the publisher does not sign the checksums"
+    )
 
 
 def test_pull_takes_an_older_serial(server: ImageServer, puller: Puller) -> None:
