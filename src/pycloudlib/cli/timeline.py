@@ -151,7 +151,7 @@ def _print(records: Sequence[BootRecord]) -> None:
     table.add_column("instance", no_wrap=True)
     for stage in STAGES:
         table.add_column(stage.replace("_", " "), justify="right")
-    table.add_column("against the first", justify="right")
+    table.add_column("vs. first", justify="right")
     for record in records:
         seconds = [f"{record.reached[stage]:.1f}" if stage in record.reached else "" for stage in STAGES]
         compared = difference(record.total, records[0].total) if record is not records[0] else ""

@@ -53,7 +53,7 @@ def overview(records: Sequence[BootRecord]) -> str:
     for number, record in enumerate(records):
         body += _bar(record, records[0], top + number * ROW, scale)
     sums = "; ".join(f"{record.label}, {record.instance_id}: {record.total:.1f} s" for record in records)
-    return _svg("Where the time of each boot went", sums, body, top + len(records) * ROW + AXIS)
+    return _svg("Boot time by stage", sums, body, top + len(records) * ROW + AXIS)
 
 
 def spread(records: Sequence[BootRecord]) -> str:
@@ -82,7 +82,7 @@ def spread(records: Sequence[BootRecord]) -> str:
         body.append(f'<line class="median" x1="{x:.1f}" x2="{x:.1f}" y1="{y - 10}" y2="{y + 10}"/>')
         body += _totals(found.median, spread_of([run.total for run in first]).median, y, first is runs)
         labels.append(f"{label}: median {found.median:.1f} s, {found.low:.1f} to {found.high:.1f} s")
-    return _svg("How boots of the same image differ", "; ".join(labels), body, AXIS + len(groups) * ROW + AXIS)
+    return _svg("Spread of boot times", "; ".join(labels), body, AXIS + len(groups) * ROW + AXIS)
 
 
 def detail(record: BootRecord) -> str:
@@ -180,13 +180,13 @@ def _totals(seconds: float, first: float, y: float, is_first: bool) -> Iterator[
 def _milestones(record: BootRecord, scale: _Scale, top: float) -> Iterator[str]:
     """Yield the names of the milestones that have enough room."""
     names = {"kernel": "kernel", "userspace": "systemd", "reachable": "sshd", "logged_in": "login", "ready": "ready"}
-    taken = -math.inf
+    right_end = -math.inf
     for stage, name in names.items():
         x = scale(record.reached.get(stage, -math.inf))
-        if x < taken + 48:
+        if x < right_end + 48:
             continue
         yield _text(x, top - 10, name, "dim", anchor="middle")
-        taken = x
+        right_end = x
 
 
 def _shortened(text: str) -> str:

@@ -13,11 +13,11 @@ from pycloudlib.errors import InvalidArgumentError
 VERSION = 1
 
 STAGES: Mapping[str, str] = {
-    "running": "EC2 starts it",
+    "running": "instance start",
     "kernel": "firmware, boot loader",
     "userspace": "kernel, initramfs",
-    "reachable": "system, until sshd answers",
-    "logged_in": "until somebody can log in",
+    "reachable": "system, until sshd responds",
+    "logged_in": "until login",
     "ready": "until cloud-init is done",
 }
 """The stages of a boot, in order, with the activity before each."""
@@ -45,7 +45,7 @@ class BootRecord:
     """One boot of one instance.
 
     Args:
-        label: the group of the boot in comparisons: the image's name, or a given label.
+        label: the group of the boot in comparisons: the image's name, or a custom label.
         image_id: the AMI id.
         instance_id: the instance id.
         requested: the start of the time scale: ISO 8601 in UTC.

@@ -32,11 +32,11 @@ FRAGMENT = """
 <details><summary>The numbers</summary><div class="scroll"><table>
 <thead><tr><th>image</th><th>instance</th>
 {% for stage in stages %}<th class="number">{{ stage.replace("_", " ") }}</th>{% endfor %}
-<th class="number">against the first</th></tr></thead>
+<th class="number">vs. first</th></tr></thead>
 <tbody>{% for record in records %}<tr><td>{{ record.label }}</td><td>{{ record.instance_id }}</td>
 {% for stage in stages %}<td class="number">{{ seconds(record.reached.get(stage)) }}</td>{% endfor %}
 <td class="number">{{ "" if loop.first else difference(record.total, records[0].total) }}</td></tr>{% endfor %}</tbody>
-</table></div><p class="dim">Seconds since the launch, or since the kernel's start where nobody waited for the boot.</p>
+</table></div><p class="dim">Seconds since the launch; for a running instance, since the start of its kernel.</p>
 </details>
 {% if spread %}<h3>Over several boots</h3>
 <div class="scroll">{{ spread }}</div>
@@ -46,21 +46,21 @@ FRAGMENT = """
 <tbody>{% for row in spreads %}<tr><td>{{ row.label }}</td><td class="number">{{ row.count }}</td>
 <td class="number">{{ seconds(row.found.low) }}</td><td class="number">{{ seconds(row.found.median) }}</td>
 <td class="number">{{ seconds(row.found.high) }}</td></tr>{% endfor %}</tbody></table></div></details>{% endif %}
-{% for one in details %}<details{{ " open" if details|length <= 2 }}>
-<summary><strong>Inside {{ one.record.instance_id }}</strong> {{ one.record.label }}</summary>
-<div class="scroll">{{ one.picture }}</div>
-<p class="dim">Orange: cloud-init's stages. Blue: the units of systemd that took longest.</p>
+{% for detail in details %}<details{{ " open" if details|length <= 2 }}>
+<summary><strong>Inside {{ detail.record.instance_id }}</strong> {{ detail.record.label }}</summary>
+<div class="scroll">{{ detail.picture }}</div>
+<p class="dim">Orange: cloud-init's stages. Blue: the slowest units of systemd.</p>
 <details><summary>The numbers</summary><div class="scroll"><table>
-<thead><tr><th>what</th><th>kind</th><th class="number">from</th><th class="number">took</th></tr></thead>
-<tbody>{% for span in one.record.spans %}<tr><td>{{ span.name }}</td><td>{{ span.kind }}</td>
+<thead><tr><th>name</th><th>kind</th><th class="number">from</th><th class="number">duration</th></tr></thead>
+<tbody>{% for span in detail.record.spans %}<tr><td>{{ span.name }}</td><td>{{ span.kind }}</td>
 <td class="number">{{ seconds(span.start) }}</td><td class="number">{{ "%.2f s"|format(span.seconds) }}</td></tr>
 {% endfor %}</tbody></table></div></details></details>{% endfor %}
 """
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Where the time of a boot goes</title><style>{{ style }}</style></head>
-<body><h1>Where the time of a boot goes</h1>
+<title>Boot timelines</title><style>{{ style }}</style></head>
+<body><h1>Boot timelines</h1>
 <p class="dim">{{ records|length }} boot{{ "s" if records|length != 1 }} of {{ labels|join(", ") }}</p>
 {{ fragment }}
 </body></html>

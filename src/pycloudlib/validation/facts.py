@@ -14,7 +14,7 @@ NOT_FOUND = 127
 """A shell's exit status for a missing program."""
 
 CLOCK_SLACK = 5
-"""Seconds of tolerance for changes of the guest's clock after files were written, and for the rounding of its start."""
+"""The tolerance in seconds for clock adjustments after files were written, and for the rounding of the boot time."""
 
 
 @dataclass(frozen=True)

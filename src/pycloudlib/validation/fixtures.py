@@ -18,7 +18,7 @@ LIFE = pytest.StashKey[Life]()
 
 @pytest.fixture(scope="session")
 def life(pytestconfig: pytest.Config) -> Life:
-    """The further lifecycle of the instance."""
+    """The lifecycle steps of the instance."""
     return pytestconfig.stash[LIFE]
 
 

@@ -1,4 +1,4 @@
-"""The further lifecycle of the instance, each step taken once: added devices, restarts, and an image of it."""
+"""The lifecycle steps of the instance, each executed once: added devices, restarts, and an image of the instance."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class AddedInterface:
 
 @dataclass(frozen=True)
 class Booted:
-    """The state of the instance before and after another boot: the results of the probes KEPT, and data in a file.
+    """The state of the instance before and after another boot: the results of some probes, and data in a file.
 
     Args:
         before: the results by the name of the probe.
@@ -73,7 +73,7 @@ class Booted:
 
 
 class Life:
-    """The further lifecycle of an instance; checks request the steps.
+    """The lifecycle steps of an instance, executed when a check requests them.
 
     Args:
         subject: the instance and its image.
@@ -134,23 +134,23 @@ class Life:
     def restarted(self) -> Booted:
         """Restart the instance."""
         instance = self.instance
-        before = self._kept()
+        before = self._probe_invariants()
         self._subject.progress("restarting the instance")
         instance.restart(cloud_init_failure="raise")
-        return Booted(before, self._kept())
+        return Booted(before, self._probe_invariants())
 
     @cached_property
     def stopped_and_started(self) -> Booted:
         """Write some data, stop the instance, and start it again."""
         instance = self.instance
-        before = self._kept()
+        before = self._probe_invariants()
         data = f"written in boot {before['boot_id']}"
         instance.execute(f"cat >{DATA_FILE} && sync {DATA_FILE}", stdin=data, use_sudo=True).check()
         self._subject.progress("stopping and starting the instance")
         instance.shutdown()
         instance.start(cloud_init_failure="raise")
         result = instance.execute(["cat", DATA_FILE], use_sudo=True)
-        return Booted(before, self._kept(), data, result.stdout)
+        return Booted(before, self._probe_invariants(), data, result.stdout)
 
     @cached_property
     def copy(self) -> Facts:
@@ -162,6 +162,6 @@ class Life:
         image_id = self._subject.ec2.snapshot(instance, clean=False)
         return self._subject.launch_copy(image_id)
 
-    def _kept(self) -> dict[str, str]:
+    def _probe_invariants(self) -> dict[str, str]:
         results = run_probes(self.instance.execute, {name: QUESTIONS[name] for name in KEPT}, timeout=ASK_TIMEOUT)
         return {name: result.text for name, result in results.items()}

@@ -98,11 +98,11 @@ class ValidationPlugin:
             return None
         reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
 
-        def tell(line: str) -> None:
+        def print_line(line: str) -> None:
             reporter.write_line(line)
             reporter.flush()
 
-        self._subject.progress = tell
+        self._subject.progress = print_line
         try:
             self.facts = self._subject.launch()
             session.config.stash[LIFE] = Life(self._subject, self.facts)

@@ -30,19 +30,19 @@ PAGE = """<!doctype html>
 <dl><dt>image</dt><dd>{{ launch.image_id }}</dd><dt>instance</dt><dd>{{ launch.instance_id }}</dd>
 <dt>login</dt><dd>{% if facts.logged_in_after is none %}never{% else %}as {{ launch.username }}, after
 {{ "%.1f"|format(facts.logged_in_after) }} s{% endif %}</dd><dt>checked</dt><dd>{{ now }}</dd></dl>
-{% if failures %}<h2>What is wrong</h2>{% for one in failures %}
-<section class="failure"><h3>{{ one.group }}: {{ one.title }}</h3><pre>{{ one.message }}</pre>
-<dl>{% if one.reason %}<dt>why</dt><dd>{{ one.reason }}</dd>{% endif %}
-{% if one.remedy %}<dt>remedy</dt><dd>{{ one.remedy }}</dd>{% endif %}</dl></section>{% endfor %}{% endif %}
+{% if failures %}<h2>Failures</h2>{% for check in failures %}
+<section class="failure"><h3>{{ check.group }}: {{ check.title }}</h3><pre>{{ check.message }}</pre>
+<dl>{% if check.reason %}<dt>why</dt><dd>{{ check.reason }}</dd>{% endif %}
+{% if check.remedy %}<dt>remedy</dt><dd>{{ check.remedy }}</dd>{% endif %}</dl></section>{% endfor %}{% endif %}
 <h2>All checks</h2>
 <div class="scroll"><table><thead>
 <tr><th>group</th><th>check</th><th>outcome</th><th class="number">time</th></tr></thead>
-<tbody>{% for one in outcomes %}<tr><td>{{ one.group }}</td><td>{{ one.title }}
-{% if one.outcome == "skipped" %}<br><span class="dim">{{ one.message }}</span>{% endif %}</td>
-<td class="outcome {{ one.outcome }}">{{ signs[one.outcome] }} {{ one.outcome }}</td>
-<td class="number">{% if one.seconds >= 0.1 %}{{ "%.1f s"|format(one.seconds) }}{% endif %}</td></tr>
+<tbody>{% for check in outcomes %}<tr><td>{{ check.group }}</td><td>{{ check.title }}
+{% if check.outcome == "skipped" %}<br><span class="dim">{{ check.message }}</span>{% endif %}</td>
+<td class="outcome {{ check.outcome }}">{{ signs[check.outcome] }} {{ check.outcome }}</td>
+<td class="number">{% if check.seconds >= 0.1 %}{{ "%.1f s"|format(check.seconds) }}{% endif %}</td></tr>
 {% endfor %}</tbody></table></div>
-{% if boots %}<h2>Where the time of the boot went</h2>{{ boots }}{% endif %}
+{% if boots %}<h2>Boot timeline</h2>{{ boots }}{% endif %}
 {% if facts.console %}<h2>Console</h2><details><summary>{{ facts.console.splitlines()|length }} lines</summary>
 <pre>{{ facts.console }}</pre></details>{% endif %}
 </body></html>

@@ -131,8 +131,8 @@ class Subject:
         self.progress(f"logged in to {instance.id} after {facts.logged_in_after:.0f} s; running the probe")
         try:
             results = run_probes(instance.execute, {**TIMELINE_QUESTIONS, **QUESTIONS}, timeout=ASK_TIMEOUT)
-        except SSHError as asked_in_vain:
-            return instance, replace(facts, not_asked=str(asked_in_vain)), None
+        except SSHError as error:
+            return instance, replace(facts, not_asked=str(error)), None
         record = boot_record(
             results,
             instance.timeline,

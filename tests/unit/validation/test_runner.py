@@ -167,7 +167,7 @@ def test_the_page_shows_what_is_wrong_first_and_everything_after(run: Runner, tm
     text = (tmp_path / "report.html").read_text()
     assert "<script" not in text
     assert "/root/.&lt;script&gt;" in text
-    assert text.index("What is wrong") < text.index("All checks") < text.index("Console")
+    assert text.index("Failures") < text.index("All checks") < text.index("Console")
     assert "<title>1 failed, " in text
     for check in all_checks():
         if check.takes == "facts":

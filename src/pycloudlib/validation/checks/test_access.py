@@ -37,11 +37,11 @@ def authorized(facts: Facts) -> list[tuple[str, str]]:
 def test_no_password_login(facts: Facts) -> None:
     """Password authentication is disabled."""
     settings = sshd(facts)
-    taken = [
+    enabled = [
         name for name in ("passwordauthentication", "kbdinteractiveauthentication") if settings.get(name, "no") != "no"
     ]
-    if taken:
-        fail(f"sshd accepts passwords: {', '.join(f'{name} yes' for name in taken)}")
+    if enabled:
+        fail(f"sshd accepts passwords: {', '.join(f'{name} yes' for name in enabled)}")
 
 
 @check(

@@ -31,12 +31,12 @@ def test_machine_id_is_fresh(facts: Facts) -> None:
 def test_hostname_is_the_instances(facts: Facts) -> None:
     """The host name is the one from EC2, and it resolves."""
     name, *resolved = facts.lines("hostname") or [""]
-    given = facts.launch.private_dns_name.partition(".")[0]
-    if given and name.partition(".")[0] != given:
-        fail(f"the host name is {name!r}; EC2's name of the instance is {given!r}")
+    expected = facts.launch.private_dns_name.partition(".")[0]
+    if expected and name.partition(".")[0] != expected:
+        fail(f"the host name is {name!r}; EC2's name of the instance is {expected!r}")
     if name.partition(".")[0] in ("", "localhost"):
         fail(f"the host name is {name!r}")
     if not resolved:
         fail(f"the host name {name!r} does not resolve")
-    if not given:
+    if not expected:
         not_applicable("EC2 has no name for this instance")

@@ -1,4 +1,4 @@
-"""The further lifecycle. These checks run last, since each one modifies the instance."""
+"""The lifecycle of the instance. These checks run last, because each modifies the instance."""
 
 from pycloudlib.validation.life import Booted, Life
 from pycloudlib.validation.verdicts import check, fail, listed

@@ -1,7 +1,7 @@
 """The instance metadata service is reachable with version 2."""
 
 from pycloudlib.validation.checks.test_cloud_init import result
-from pycloudlib.validation.checks.test_network import asked
+from pycloudlib.validation.checks.test_network import network_responses
 from pycloudlib.validation.facts import Facts
 from pycloudlib.validation.verdicts import check, fail, not_applicable
 
@@ -16,7 +16,7 @@ NO_DATA_SOURCE = ("DataSourceNone", "", None)
 )
 def test_version_2_is_usable(facts: Facts) -> None:
     """The service issues a token, and with it returns the instance's own id."""
-    status, text = asked(facts)["v2"]
+    status, text = network_responses(facts)["v2"]
     if status != OK or text != facts.launch.instance_id:
         fail(f"the metadata service returned, instead of the instance id: {text or status}")
 
@@ -29,7 +29,7 @@ def test_version_2_is_usable(facts: Facts) -> None:
 )
 def test_version_1_is_not_needed(facts: Facts) -> None:
     """cloud-init finds its data if version 1 is disabled."""
-    status, _ = asked(facts)["v1"]
+    status, _ = network_responses(facts)["v1"]
     if status == OK:
         not_applicable("version 1 of the metadata service is enabled")
     if result(facts).get("datasource") in NO_DATA_SOURCE:

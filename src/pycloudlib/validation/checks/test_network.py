@@ -7,7 +7,7 @@ from pycloudlib.validation.facts import Facts
 from pycloudlib.validation.verdicts import check, fail, not_applicable
 
 
-def asked(facts: Facts) -> dict[str, Any]:
+def network_responses(facts: Facts) -> dict[str, Any]:
     """Return the responses of the name server and of the metadata service to a small program in the guest."""
     answer = facts.answer("network")
     if not answer.ok:
@@ -50,7 +50,7 @@ def test_ipv6_is_up(facts: Facts) -> None:
 )
 def test_names_are_looked_up(facts: Facts) -> None:
     """The name server responds, with any result."""
-    outcome = asked(facts)["dns"]
+    outcome = network_responses(facts)["dns"]
     if outcome != "answered":
         fail(f"name resolution failed: {outcome}")
 
