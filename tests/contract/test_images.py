@@ -99,7 +99,7 @@ def test_an_instance_that_was_stopped_stays_so(ec2: EC2, running: EC2Instance) -
 
 def test_no_image_can_be_made_of_a_deleted_instance(ec2: EC2, running: EC2Instance) -> None:
     assert running.delete() == []
-    with pytest.raises(InstanceStateError, match=r"no image can be made of it: it is terminated"):
+    with pytest.raises(InstanceStateError, match=r"cannot create an image of i-\w+: it is terminated"):
         ec2.snapshot(running, clean=False)
     assert ec2.created_images == []
 

@@ -81,7 +81,7 @@ def test_what_sns_would_refuse_is_refused_here(
     ["", "topic", "arn:aws:sqs:us-east-1:123456789012:t", "arn:aws:sns:us-east-1:12345:t", "arn:aws:sns:::t", None],
 )
 def test_a_topic_that_is_no_arn_is_refused(ec2: EC2, wrong: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="is no ARN of a standard SNS topic"):
+    with pytest.raises(InvalidArgumentError, match="is not the ARN of a standard SNS topic"):
         ec2.notify(wrong, "subject", "message")
 
 

@@ -74,7 +74,7 @@ def test_a_volume_is_made_of_a_snapshot(ec2: EC2, volume: Volume) -> None:
     [
         ({"description": "x" * 256}, "at most 255 characters"),
         ({"tags": {"aws:x": "no"}}, "aws:x"),
-        ({"notify": "my-topic"}, "'my-topic' is no ARN of a standard SNS topic"),
+        ({"notify": "my-topic"}, "'my-topic' is not the ARN of a standard SNS topic"),
         ({"wait": False, "on_progress": print}, "supports neither on_progress nor notify"),
         ({"wait": False, "notify": "arn:aws:sns:us-east-1:123456789012:t"}, "supports neither on_progress nor notify"),
     ],

@@ -320,7 +320,7 @@ def _machines(*, needed: bool) -> Iterator[Check]:
 
 
 def _platforms(architectures: set[str]) -> Iterator[Check]:
-    """Check what the images of the catalog need besides the host's own platform."""
+    """Check the platforms of the catalog's images, except the host's own."""
     from pycloudlib.local.machines.firmware import require_platform
     from pycloudlib.local.machines.platforms import PLATFORMS
 

@@ -33,7 +33,7 @@ def as_seconds(_: click.Context, parameter: click.Parameter, text: str | None) -
 
 
 def as_age(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    """Parse the value of an option, as `as_seconds()` does, but require a unit: 2 seconds are hardly what "2" means.
+    """Parse the value of an option, as `as_seconds()` does, but require a unit: "2" hardly means 2 seconds.
 
     Args:
         context: the context of the command.

@@ -1,4 +1,4 @@
-"""Files on the command line: that inputs exist, and that outputs can be written, is checked before anything starts."""
+"""Input and output files on the command line, validated before anything starts."""
 
 from __future__ import annotations
 

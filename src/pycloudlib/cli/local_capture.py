@@ -45,7 +45,7 @@ def capture(instance: str, file: str, seconds: float | None, name: str) -> None:
     tap = fetch_tap(info, resolve(instance, fetch_network(info)))
     with _opened(file) as output, capturing(tap, output) as running:
         try:
-            click.echo(f"capturing packets of {instance}; Ctrl-C ends it", err=True)
+            click.echo(f"capturing packets of {instance}; press Ctrl-C to stop", err=True)
             running.wait(seconds)
         except Terminated:
             raise

@@ -112,7 +112,7 @@ def pull(
     """Download images of releases from their publishers, and verify them.
 
     NAME is a release, such as noble, 24.04, or bookworm. An image is offered under the owner and the name of its AMI on
-    EC2. A download that was cut off continues where it ended.
+    EC2. An interrupted download is resumed.
     """
     from pycloudlib.cli.image_sources import pull as pull_images
     from pycloudlib.local.images.sources.published import Wanted
@@ -155,7 +155,7 @@ def prune(keep: int, as_json: bool) -> None:
 
 @image.command("list", epilog=examples("pycloudlib local image list --json", AVAILABLE))
 @click.argument("names", metavar="[NAME...]", nargs=-1)
-@click.option("--available", is_flag=True, help="List what can be pulled: the serials of NAME, or all releases.")
+@click.option("--available", is_flag=True, help="List available images: the serials of NAME, or all releases.")
 @image_options
 @config_option
 @json_option

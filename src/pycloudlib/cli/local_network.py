@@ -140,10 +140,10 @@ def _end(text: str, network: DescribedNetwork) -> str:
 def _warn(info: ServerInfo) -> None:
     """Warn if packets do not follow the recorded network."""
     if info.driver == "simulated":
-        click.echo("Machines are simulated: this is what is recorded; there are no packets.", err=True)
+        click.echo("Machines are simulated: this is the recorded network, without packets.", err=True)
     elif getattr(info, "network", "user") != "namespaces":
         click.echo(
-            "Machines have user networking: this is what is recorded, and what AWS would do. Here packets do not obey "
-            "it: machines reach the internet, and the host reaches their sshd, but they do not reach each other.",
+            "Machines have user networking: this is the recorded network, as on AWS. The packets do not follow it: "
+            "machines reach the internet, and the host reaches their sshd, but they do not reach each other.",
             err=True,
         )

@@ -1,4 +1,4 @@
-"""`pycloudlib sweep`: delete what earlier runs left."""
+"""`pycloudlib sweep`: delete the resources that earlier runs left."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _start_or_log(instance: EC2Instance, deadline: Deadline) -> None:
 
 def _refusal(instance: EC2Instance, state: InstanceState, advice: str) -> InstanceStateError:
     return InstanceStateError(
-        f"{instance.id}: no image can be made of it: it is {state}; {advice}",
+        f"cannot create an image of {instance.id}: it is {state}; {advice}",
         instance_id=instance.id,
         state=str(state),
         instance=instance,

@@ -784,8 +784,7 @@ class EC2(BaseCloud):
             IllegalStateError: the VPC of this name remained incomplete, for example after a crash of its creator; the
                 message has the creator's run, and how to delete the VPC.
             NoResponseError: EC2 did not respond in time. `clean()` deletes the resources created until then.
-            PycloudlibTimeoutError: the VPC was not created in time. `clean()` deletes what could not be deleted in
-                time.
+            PycloudlibTimeoutError: the VPC was not created in time. `clean()` deletes its remaining resources.
             CapacityError: the account has reached its limit of VPCs.
             CloudError: EC2 rejected a request; everything created was deleted.
         """

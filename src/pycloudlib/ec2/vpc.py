@@ -170,7 +170,7 @@ class VPCs:
         wait until the oldest is complete.
 
         Args:
-            draft: the name, and what a new VPC has.
+            draft: the name, and the contents of a new VPC.
             deadline: when to give up waiting for EC2, other processes, and other threads.
 
         Raises:

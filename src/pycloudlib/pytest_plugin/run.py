@@ -87,7 +87,7 @@ class Run:
             run_id: pytest-xdist's run id.
         """
         self.run_id = run_id
-        self.directory  # noqa: B018  (made now, so that what workers write there is found and removed)
+        self.directory  # noqa: B018  (created now, so that this process removes it with the workers' files)
 
     def input_for_worker(self, local: LocalAccess) -> dict[str, Any]:
         """Return the controller's data for a worker, as strings and numbers.

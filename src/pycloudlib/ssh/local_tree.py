@@ -73,17 +73,17 @@ def entries(root: Path) -> Iterator[Entry]:
             if entry.is_directory or entry.is_link or stat.S_ISREG(entry.status.st_mode):
                 yield entry
             else:
-                warn_left_out(str(path), "it is not a file, a directory, or a link")
+                warn_skipped(str(path), "it is not a file, a directory, or a link")
 
 
-def warn_left_out(name: str, why: str) -> None:
+def warn_skipped(name: str, why: str) -> None:
     """Log that an entry is not copied, and why.
 
     Args:
         name: the name of the entry.
         why: the reason.
     """
-    logger.warning("%s is left out: %s", name, why)
+    logger.warning("skipping %s: %s", name, why)
 
 
 class LocalTree:
@@ -143,7 +143,7 @@ class LocalTree:
             target: the target of the link.
         """
         if _leads_out(name, target):
-            warn_left_out(name, f"it is a link that leads out of the directory, to {target}")
+            warn_skipped(name, f"it is a link that leads out of the directory, to {target}")
             return
         with self._replaced(name) as temporary:
             temporary.symlink_to(target)

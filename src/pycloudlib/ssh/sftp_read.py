@@ -103,7 +103,7 @@ class SFTPReader:
         """Handle one response; return the range to request again after a short read."""
         length, kind, number = HEADER.unpack(self._bytes(HEADER.size))
         if length > MAX_RESPONSE_SIZE or number not in self._in_flight:
-            raise paramiko.SFTPError(f"a response of {length} bytes to request {number}, which is no SFTP")
+            raise paramiko.SFTPError(f"a response of {length} bytes to request {number}, which is not SFTP")
         offset, requested = self._in_flight.pop(number)
         if kind == CMD_DATA:
             (received,) = LENGTH.unpack(self._bytes(LENGTH.size))

@@ -12,7 +12,7 @@ import paramiko
 
 from pycloudlib.ssh.connection import Connection
 from pycloudlib.ssh.connection_faults import FOREIGN_ERRORS
-from pycloudlib.ssh.local_tree import Entry, LocalTree, entries, warn_left_out
+from pycloudlib.ssh.local_tree import Entry, LocalTree, entries, warn_skipped
 from pycloudlib.ssh.transfer import download, sftp_session, temporary_name, upload
 from pycloudlib.ssh.transfer_faults import RefusedError
 
@@ -93,4 +93,4 @@ def _pull_folder(
             with tree.file(inner, stat.S_IMODE(mode), attributes.st_mtime or 0) as target:
                 download(sftp, path, target)
         else:
-            warn_left_out(path, "it is not a file, a directory, or a link")
+            warn_skipped(path, "it is not a file, a directory, or a link")

@@ -142,7 +142,7 @@ def _pull_content(connection: Connection, remote: str, target: BinaryIO) -> None
 
 def _note_no_sftp(connection: Connection, error: HostProtocolError) -> None:
     connection.sftp_works = False
-    logger.info("%s: %s; files go through cat instead", connection.target, error)
+    logger.info("%s: %s; transferring files through cat instead", connection.target, error)
 
 
 def _note_noise(connection: Connection, program: RemoteProgram) -> None:

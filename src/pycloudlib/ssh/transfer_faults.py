@@ -115,5 +115,5 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer from the host within {IDLE_TIMEOUT:g} s"
     # SFTP has no code for a full disk: sftp-server reports "Failure".
-    why = "it says only 'Failure', as when its disk is full" if str(error) == "Failure" else reason(error)
+    why = "the error is only 'Failure'; is the disk full?" if str(error) == "Failure" else reason(error)
     return f"{why} (on the host)"

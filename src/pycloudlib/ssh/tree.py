@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pycloudlib.ssh import sftp_tree
 from pycloudlib.ssh.connection import Connection
-from pycloudlib.ssh.local_tree import Entry, LocalTree, entries, warn_left_out
+from pycloudlib.ssh.local_tree import Entry, LocalTree, entries, warn_skipped
 from pycloudlib.ssh.remote_program import PIECE_SIZE, RemoteProgram, copy, output_words, running
 from pycloudlib.ssh.transfer_faults import HostProtocolError, RefusedError, translated
 
@@ -112,7 +112,7 @@ def _push_archive(connection: Connection, root: Path, remote: str, mode: int | N
             _pack(entry, program)
         program.write(END_OF_ARCHIVE)
         program.end_input()
-        _look_at_outcome(program)
+        _log_messages(program)
 
 
 def _pack(entry: Entry, program: RemoteProgram) -> None:
@@ -149,9 +149,9 @@ def _pull_archive(connection: Connection, remote: str, tree: LocalTree) -> None:
                     _extract(archive, member, tree)
         except tarfile.TarError as error:
             # tar's own message is the better reason.
-            _look_at_outcome(program)
+            _log_messages(program)
             raise RefusedError(f"the archive is invalid: {error}") from error
-        _look_at_outcome(program)
+        _log_messages(program)
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: LocalTree) -> None:
@@ -167,13 +167,13 @@ def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, tree: LocalTree)
             while source and (piece := source.read(PIECE_SIZE)):
                 target.write(piece)
     else:
-        warn_left_out(member.name, "it is not a file, a directory, or a link")
+        warn_skipped(member.name, "it is not a file, a directory, or a link")
 
 
-def _look_at_outcome(program: RemoteProgram) -> None:
+def _log_messages(program: RemoteProgram) -> None:
     words = program.outcome()
     if words:
-        logger.warning("the host says: %s", words)
+        logger.warning("the host reported: %s", words)
 
 
 @contextmanager

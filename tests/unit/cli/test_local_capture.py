@@ -72,7 +72,7 @@ def test_capture_ends_with_ctrl_c(tap: Tap, tmp_path: Path) -> None:
     started = [sys.executable, "-c", COMMAND, json.dumps(asdict(tap)), *CAPTURE, "web", str(file), "--name", NAME]
     with subprocess.Popen(started, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert process.stderr.readline() == "capturing packets of web; Ctrl-C ends it\n"
+        assert process.stderr.readline() == "capturing packets of web; press Ctrl-C to stop\n"
         process.send_signal(signal.SIGINT)
         (last,) = [line for line in process.stderr.read().splitlines() if line]
     assert process.returncode == 0

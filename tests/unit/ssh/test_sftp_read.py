@@ -37,7 +37,7 @@ def test_short_and_unordered_answers_make_the_same_file(mode: str, size: int, tm
     assert (tmp_path / "here").read_bytes() == (tmp_path / "there").read_bytes()
 
 
-@pytest.mark.parametrize(("mode", "why"), [("error", "told by the test"), ("garbage", "which is no SFTP")])
+@pytest.mark.parametrize(("mode", "why"), [("error", "told by the test"), ("garbage", "which is not SFTP")])
 def test_a_failed_read_is_a_transfer_error_and_leaves_nothing(mode: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(os.urandom(10 * PIECE_SIZE))
     with host(tmp_path, mode) as connection, pytest.raises(TransferError, match=why):

@@ -98,7 +98,7 @@ def ignore_already_attached(call: Callable[[], T]) -> Callable[[], T | None]:
         except ClientError as error:
             if error.response.get("Error", {}).get("Code") not in JOINED_ALREADY_CODES:
                 raise
-            logger.debug("done by an attempt before: %s", error)
+            logger.debug("already done by an earlier attempt: %s", error)
             return None
 
     return joining_call
@@ -130,4 +130,4 @@ def when_free(
             call, what=what, codes=STILL_IN_USE_CODES, deadline=deadline, patience=patience, is_hopeless=is_hopeless
         )
     except ResourceNotFoundError as error:
-        logger.debug("to %s: nothing to do: %s", what, error)
+        logger.debug("no need to %s: %s", what, error)

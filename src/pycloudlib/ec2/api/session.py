@@ -154,7 +154,7 @@ def _client(session: boto3.Session, endpoint_url: str | None) -> EC2Client:
         if isinstance(error, BotoCoreError):
             raise
         # botocore's URL check raises a bare ValueError.
-        raise CloudSetupError(f"endpoint_url {endpoint_url!r} is no URL, such as http://127.0.0.1:4566") from error
+        raise CloudSetupError(f"endpoint_url {endpoint_url!r} is not a URL such as http://127.0.0.1:4566") from error
     _watch(client, endpoint_url)
     return client
 

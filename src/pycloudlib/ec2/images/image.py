@@ -195,7 +195,7 @@ class Image:
             InvalidArgumentError: a tag is invalid, or uses one of this library's keys.
             CloudError: EC2 rejected the request.
         """
-        self._images.context.tags_for("image", extra=tags)  # refuses what EC2 would refuse
+        self._images.context.tags_for("image", extra=tags)  # validates the tags
         pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
         if not pairs:
             return

@@ -145,7 +145,7 @@ class InstanceWithInterfaces(DescribedInstance):
 
     def _free_index(self, attached: Sequence[NetworkInterface], counts: AddressCounts) -> int:
         if not attached:
-            raise self._state_error("EC2 lists no network interface, whose subnet a new one would use")
+            raise self._state_error("EC2 lists no network interface to take the subnet from")
         limits = limits_of(self._context.client, self.instance_type)
         if limits is not None:
             limits.check(counts)

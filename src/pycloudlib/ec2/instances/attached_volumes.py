@@ -144,7 +144,7 @@ class InstanceWithVolumes(DescribedInstance):
         modify = partial(
             self._context.client.modify_instance_attribute, InstanceId=self.id, BlockDeviceMappings=mapping
         )
-        what = f"set that {device_name} is deleted with {self.id}"
+        what = f"set DeleteOnTermination of {device_name} at {self.id}"
         call_until_consistent(modify, what=what, codes=_NOT_MAPPED_YET, deadline=deadline)
 
     def _discard_or_log(self, volume_id: str) -> None:

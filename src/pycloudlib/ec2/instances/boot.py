@@ -120,7 +120,7 @@ class Boot:
 
     Args:
         target: the booting instance.
-        expected: what tells the boot from earlier ones.
+        expected: the criteria that distinguish the boot from earlier ones.
         criteria: the criteria for the end of the wait.
     """
 

@@ -1,4 +1,4 @@
-"""The boots of one instance: its latest one, and in what the next one differs from it."""
+"""The boots of one instance: the latest one, and the criteria for the next one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pycloudlib.ec2.instances.console import ConsoleMark
 
 @dataclass(frozen=True)
 class ExpectedBoot:
-    """What tells the awaited boot from earlier ones.
+    """The criteria that distinguish the awaited boot from earlier ones.
 
     Args:
         old_boot_id: the boot id of the previous boot; default none, for a first boot or an unknown boot id.
@@ -37,13 +37,13 @@ class BootHistory:
     def __init__(self, on_stage: Callable[[str, float], None], *, boots_first: bool) -> None:
         self._on_stage = on_stage
         self.seen_boot_id: str | None = None
-        """The boot id as last read; None before."""
+        """The boot id as last read; None before the first read."""
         self.expected = ExpectedBoot(keeps_host_keys=not boots_first)
-        """The boot that the next wait awaits."""
+        """The boot that the next wait expects."""
         self.recorder = TimelineRecorder(on_stage)
         """The timeline of the latest boot."""
 
-    def expect_another_than(self, boot_id: str) -> None:
+    def expect_boot_after(self, boot_id: str) -> None:
         """Expect a boot that was requested elsewhere, for example by a command in the guest.
 
         Args:
@@ -85,7 +85,7 @@ class BootHistory:
         """Record that an expected boot is over. Requests of other threads since the wait began remain expected.
 
         Args:
-            awaited: what the wait awaited.
+            awaited: the boot that the wait expected.
             boot_id: the boot id; None if the guest has none.
         """
         self.seen_boot_id = boot_id

@@ -131,7 +131,7 @@ class InstanceWithBoots(DescribedInstance):
             HostKeyError: another host answers at the instance's address.
             InvalidArgumentError: `old_boot_id` is not a boot id.
         """
-        self._boots.expect_another_than(checked_boot_id(old_boot_id))
+        self._boots.expect_boot_after(checked_boot_id(old_boot_id))
         if self.timeline.ready is not None:
             # The reboot was not requested by this library, but for example by a command in the guest.
             self._boots.restart_timeline()
@@ -146,7 +146,7 @@ class InstanceWithBoots(DescribedInstance):
         """
         seconds = None if timeout is None else check_timeout(timeout, "minutes") * SECONDS_PER_MINUTE
         if old_boot_id is not None:
-            self._boots.expect_another_than(checked_boot_id(old_boot_id))
+            self._boots.expect_boot_after(checked_boot_id(old_boot_id))
         self._wait_for_boot(replace(self._criteria(seconds), until_login=True))
 
     def get_boot_id(self) -> str:

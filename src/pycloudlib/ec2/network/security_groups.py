@@ -211,7 +211,7 @@ class SecurityGroup:
         try:
             using = NetworkInterfaces(self._context).find("group-id", self.id, deadline)
         except PycloudlibError as error:
-            logger.debug("cannot determine what uses %s: %s", self.id, error)
+            logger.debug("cannot determine the users of %s: %s", self.id, error)
             return True
         return bool(
             ledger.failed_in(user for interface in using for user in (interface.id, interface.instance_id or ""))

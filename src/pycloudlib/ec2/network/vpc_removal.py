@@ -184,7 +184,7 @@ class VPCRemoval:
                 raise
             return None
 
-    # What is around them
+    # Network
 
     def _delete_interfaces(self) -> None:
         for interface in self._interfaces.find("vpc-id", self._vpc_id, self._deadline):

@@ -32,7 +32,8 @@ def region_of_topic(topic_arn: str) -> str:
     match = _TOPIC.fullmatch(topic_arn) if isinstance(topic_arn, str) else None
     if match is None:
         raise InvalidArgumentError(
-            f"{topic_arn!r} is no ARN of a standard SNS topic, such as 'arn:aws:sns:eu-central-1:123456789012:builds'"
+            f"{topic_arn!r} is not the ARN of a standard SNS topic "
+            "such as 'arn:aws:sns:eu-central-1:123456789012:builds'"
         )
     return match["region"]
 

@@ -208,7 +208,7 @@ class Volume:
             publish(self._volumes.session, topic_arn, clipped_subject(subject), body, deadline.at_least(NOTIFY_TIMEOUT))
         except CloudError as error:
             raise CloudError(
-                f"{subject}, but {topic_arn} was not told: {error}", code=error.code, operation=error.operation
+                f"{subject}, but {topic_arn} was not notified: {error}", code=error.code, operation=error.operation
             ) from error
 
     def _notify_failure(self, topic_arn: str, snapshot: Snapshot, failure: PycloudlibError, deadline: Deadline) -> None:

@@ -1,4 +1,4 @@
-"""AWS FIS: what experiment templates may contain.
+"""AWS FIS: validation of experiment templates.
 
 https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html
 """
@@ -19,7 +19,7 @@ from pycloudlib.local.api.moto_adapter import JsonRESTError
 
 @dataclass(frozen=True)
 class Action:
-    """An action that experiments may have.
+    """A supported action of experiments.
 
     Args:
         target_key: the key of its target.
@@ -49,10 +49,10 @@ _TARGET_MEMBERS = {"resourceType", "resourceArns", "resourceTags", "selectionMod
 
 
 def check_stop_conditions(conditions: list[Mapping[str, Any]]) -> None:
-    """Require that nothing stops an experiment by itself.
+    """Reject stop conditions.
 
     Raises:
-        JsonRESTError: a condition is another one than "none" (ValidationException).
+        JsonRESTError: a condition other than "none" is given (ValidationException).
     """
     for condition in conditions:
         if condition.get("source") != "none":

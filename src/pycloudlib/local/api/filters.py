@@ -1,4 +1,4 @@
-"""Filters. Each compares a member of the response, so that results match what the response shows."""
+"""Filters, each of which compares a member of the response."""
 
 from __future__ import annotations
 

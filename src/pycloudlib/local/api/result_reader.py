@@ -160,14 +160,14 @@ _SCALARS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def _layout(value: Any) -> Layout:
-    """Return what decides where the members of a value are found."""
+    """Return the layout of a value, which determines where its members are."""
     if type(value) is dict:
         return dict, tuple(value)
     return type(value), tuple(getattr(value, "__dict__", ()))
 
 
 def _finder_in_layout(value: Any, names: tuple[str, ...]) -> Find | None:
-    """Return a function that finds a member in values of the same layout; None if the layout does not tell."""
+    """Return a function that finds a member in values of the same layout; None if the layout does not determine it."""
     if type(value) is dict:
         return next((itemgetter(name) for name in names if name in value), _find_nothing)
     cls = type(value)

@@ -1,4 +1,4 @@
-"""The listings of IAM in pages, of which moto has some only."""
+"""Pagination of IAM's listings, only some of which moto paginates."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RoleListingResponse(IamResponse):
             listing: returns all records.
 
         Raises:
-            IAMException: the marker is not one that a page ended with (ValidationError).
+            IAMException: the marker is invalid (ValidationError).
         """
         marker, max_items = self._get_param("Marker"), self._get_param("MaxItems", DEFAULT_ITEMS)
         parameters, self.params = self.params, {**self.params, "Marker": None, "MaxItems": _ALL}

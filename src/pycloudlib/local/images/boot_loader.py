@@ -2,10 +2,10 @@
 
 On x86_64, GRUB starts by BIOS and UEFI; on arm64, which has no BIOS, by UEFI.
 
-The layout is Ubuntu's, with /boot in a partition of its own: nothing writes to it unless a kernel or the boot loader
-changes. The contents of the boot partitions therefore tell whether the loader still starts the kernel of the build.
+The layout is Ubuntu's, with a separate partition for /boot, which changes only with a kernel or the boot loader. If the
+boot partitions are unchanged, the loader therefore still starts the kernel of the build.
 
-grub-install needs a block device. `install` does its work on a file:
+grub-install needs a block device. `install` does the same in a file:
 https://www.gnu.org/software/grub/manual/grub/html_node/Images.html
 """
 
@@ -29,7 +29,7 @@ PROGRAMS = ("mcopy", "mformat", "mmd", "sfdisk")
 
 
 class Run(Protocol):
-    """Runs a command; `what` begins the message of its ImageError."""
+    """Runs a command; `what` is the prefix of the error message."""
 
     def __call__(self, command: Sequence[str], *, what: str) -> object:
         """Run the command.
@@ -79,7 +79,7 @@ _CORE = "grub/i386-pc/core.img"
 _CORE_MODULES = "biosdisk part_gpt ext2 normal configfile linux search search_label smbios test"
 
 _EXTRA = "smbios --type 11 --get-string 4 --set extra"
-"""The GRUB command that gets the machine's own kernel arguments: the first OEM string of the firmware."""
+"""The GRUB command that reads the machine's own kernel arguments from the first OEM string of the firmware."""
 
 MACHINE_ARGUMENTS = GuestFile(
     "etc/grub.d/01_machine",
@@ -228,9 +228,9 @@ def partition(disk: Path, run: Run) -> None:
         ImageError: the program failed.
     """
     lines = ["label: gpt"]
-    for one in PARTITIONS:
-        size = f"size={one.sectors}, " if one.sectors else ""
-        lines.append(f"{one.number}: start={one.start}, {size}type={one.kind}")
+    for entry in PARTITIONS:
+        size = f"size={entry.sectors}, " if entry.sectors else ""
+        lines.append(f"{entry.number}: start={entry.start}, {size}type={entry.kind}")
     script = "\n".join(lines)
     run(["sh", "-c", 'echo "$1" | sfdisk --quiet "$0"', str(disk), script], what="cannot partition the disk")
 
@@ -272,15 +272,15 @@ _ENTRIES = slice(1024 + 128 * (BIOS_BOOT.number - 1), 1024 + 128 * BOOT.number)
 """The bytes of the boot partitions' entries in the partition table."""
 
 
-def starts_the_same(disk: Path, built: Path) -> bool:
-    """Return whether the boot loader of a disk starts the same kernel as that of the built disk below it.
+def starts_same_kernel(disk: Path, built: Path) -> bool:
+    """Return whether the boot loader of a disk starts the same kernel as that of its backing disk.
 
     Args:
         disk: a qcow2 disk that no machine uses.
         built: the raw disk, as it was built.
 
     Returns:
-        Whether boot code and boot partitions are unchanged. False as well for a disk that has no layer on `built`.
+        Whether boot code and boot partitions are unchanged. Also False for a disk that is not an overlay of `built`.
 
     Raises:
         ImageError: the disk cannot be read.
@@ -294,6 +294,6 @@ def starts_the_same(disk: Path, built: Path) -> bool:
 
 
 def _boot_code(disk: Path, format_name: str) -> tuple[bytes, bytes]:
-    """Return the parts of the first sectors that growpart leaves alone."""
+    """Return the parts of the first sectors that growpart does not modify."""
     sectors = qemu_img.read(disk, BIOS_BOOT.offset, source_format=format_name)
     return sectors[:BOOT_CODE], sectors[_ENTRIES]

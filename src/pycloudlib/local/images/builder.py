@@ -68,7 +68,7 @@ FILES = (*guest_files.GUEST_FILES, boot_loader.MACHINE_ARGUMENTS)
 
 @dataclass(frozen=True)
 class Variant:
-    """What the image of one release has besides `PACKAGES`, `FILES`, and the kernel and loader of its architecture.
+    """The additions of a release to `PACKAGES`, `FILES`, and the kernel and boot loader of its architecture.
 
     Args:
         packages: further packages.
@@ -89,7 +89,7 @@ class Recipe:
 
     Args:
         codename: the code name of the release.
-        name: the name of an image of one's own; None for the distribution's names (default).
+        name: the name of a custom image; None for the distribution's names (default).
         include: further packages; default none.
         customize: the text of a program that runs in the image at the end; empty for none (default).
         architecture: "x86_64" (default) or "arm64".
@@ -108,7 +108,7 @@ class Recipe:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """All packages that the build names."""
+        """All explicitly installed packages."""
         kernel = f"linux-image-cloud-{NAMED[self.architecture]}"
         return (*PACKAGES, kernel, *self.loader.packages, *self.variant.packages, *self.include)
 
@@ -124,7 +124,7 @@ class Recipe:
 
     @property
     def has_boot_snapshots(self) -> bool:
-        """Whether boot snapshots support the image."""
+        """Whether the image supports boot snapshots."""
         return self.architecture == "x86_64"
 
     @property
@@ -138,7 +138,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """A hash of the inputs, which changes when the resulting image would."""
+        """A hash of all inputs that affect the resulting image."""
         layout = (boot_loader.PARTITIONS, self.loader, boot_loader.menu("", "", ""), DISK_SIZE)
         warm_start = (initramfs.FILES, initramfs.MAKE_INITRD)
         parts = (self, self.variant, self.packages, self.files, warm_start, TIDY_UP, self.kernel_arguments, layout)
@@ -182,7 +182,7 @@ def build(
     progress: Progress = lambda _: None,
     force: bool = False,
 ) -> Image:
-    """Build the default image of a release, or an image of one's own. No-op if the catalog has it, by the same recipe.
+    """Build the default image of a release, or a custom image. No-op if the catalog has an image of the same recipe.
 
     The build needs no root privileges if the host allows unprivileged user namespaces, or has fakechroot. It runs the
     packages' scripts, so a host of another architecture must be able to emulate this one.
@@ -191,11 +191,11 @@ def build(
         catalogue: the catalog to add the image to.
         release: "trixie" or "13" (default), "bookworm" or "12".
         architecture: "x86_64" (default) or "arm64".
-        name: the name of an image of one's own, offered by account 123456789012; default the distribution's names.
+        name: the name of a custom image, owned by account 123456789012; default the distribution's names.
         include: further packages; default none. They need a name.
         customize: a program that runs in the image at the end of the build, as root; default none. It needs a name.
         progress: called with one line per step, such as "  12 s  installing remaining packages"; default none.
-        force: whether to build a new image anyway; default no. The old one remains, and the new one is the newest.
+        force: whether to build a new image anyway; default no. The old image remains.
 
     Returns:
         The daily AMI; the disk is also offered as a release AMI. With a name, the only AMI.

@@ -40,7 +40,7 @@ AMI_DIGITS = 17
 PULLED = "pulled"
 """The source of images that were downloaded from their publishers."""
 MISTYPED = 0.8
-"""The similarity to a known release as of which another one counts as mistyped: "bookwrm", but not "my-noble"."""
+"""The minimum similarity to a known release of a mistyped one, such as "bookwrm", but not "my-noble"."""
 
 
 @dataclass(frozen=True)
@@ -286,13 +286,13 @@ class Catalog:
             with _terminable(), self._partial() as partial:
                 yield partial
         except BrokenPipeError:
-            # Not a file of the catalog, but the reader of the progress output.
+            # The reader of the progress output has exited.
             raise
         except OSError as error:
             raise LocalEC2Error(f"cannot write an image to {self.directory}: {error.strerror}") from error
 
     def commit(self, partial: Path, entry: Entry, *, name: str | None = None, image_type: str = GENERIC) -> Image:
-        """Turn a directory of `new_entry` into an entry.
+        """Convert a directory of `new_entry` to an entry.
 
         Args:
             partial: the directory from `new_entry`.
@@ -436,11 +436,11 @@ def _offers(entry: Entry, name: str | None, image_type: str, taken: set[str]) ->
 
 
 def _reject_mistyped_release(release: str) -> None:
-    """Refuse a release that is probably mistyped."""
+    """Reject a release that is probably mistyped."""
     similar = similar_release(release, similarity=MISTYPED)
     if similar:
         raise InvalidArgumentError(
-            f"unknown release {release!r}; did you mean {similar!r}? An image of your own needs a name (--name), too"
+            f"unknown release {release!r}; did you mean {similar!r}? A custom image also needs a name (--name)"
         )
 
 

@@ -144,7 +144,7 @@ def _probe(probe_kernel: ProbeKernel) -> Accelerator:
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        return Accelerator("tcg", f"a kernel did not come up with KVM within {PROBE_SECONDS:g} s")
+        return Accelerator("tcg", f"a kernel did not boot with KVM within {PROBE_SECONDS:g} s")
     if any(line in done.stdout for line in _PROBE_PASSED):
         return kvm
     return Accelerator("tcg", _reason(done.stderr, done.returncode))
@@ -152,7 +152,7 @@ def _probe(probe_kernel: ProbeKernel) -> Accelerator:
 
 def _reason(stderr: bytes, status: int) -> str:
     lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
-    return lines[0] if lines else f"a kernel did not come up with KVM (QEMU ended with status {status})"
+    return lines[0] if lines else f"a kernel did not boot with KVM (QEMU ended with status {status})"
 
 
 def _cache_key(probe_kernel: ProbeKernel) -> str:

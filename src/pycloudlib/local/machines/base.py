@@ -83,7 +83,7 @@ class Devices:
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel for direct boot: for disks without a boot loader, or of which it is known what their loader starts.
+    """A kernel for direct boot, for disks without a boot loader, or whose boot loader starts the same kernel.
 
     Args:
         path: the kernel's file.

@@ -46,7 +46,7 @@ KEPT_BOOTS = 8
 """The number of boot snapshots to keep, the most recently used ones; each takes about 250 MiB."""
 ROOM_TO_SAVE = 512 * qemu_img.MIB
 BOOT_SECONDS = 300.0
-"""The seconds that a machine may take until it can be saved, under emulation on a busy host."""
+"""The timeout in seconds until a machine can be saved; long enough for emulation on a busy host."""
 SAVE_SECONDS = 120.0
 RESUME_SECONDS = 60.0
 _READY_LINE = b"ready\n"
@@ -178,7 +178,7 @@ class BootSnapshots:
             wait_until(
                 locked, what="another process to save this boot", deadline=Deadline.after(BOOT_SECONDS + SAVE_SECONDS)
             )
-            # Remove what processes left that were killed while they held this lock.
+            # Remove the leftovers of processes that were killed while holding this lock.
             for stale in self._directory.glob(f"{PARTIAL}{key}-*"):
                 shutil.rmtree(stale, ignore_errors=True)
             yield
@@ -312,18 +312,18 @@ def _await_ready(host: socket.socket, process: subprocess.Popen[bytes], is_neede
         return
     _end(process)
     complaint = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
-    raise MachineError(complaint or "the guest could not load cloud-init: the end of its console says why")
+    raise MachineError(complaint or "the guest could not load cloud-init: see the end of its console")
 
 
 def _require(is_needed: IsNeeded) -> None:
     if not is_needed():
-        raise MachineError("no instance needs it any longer")
+        raise MachineError("no instance needs it anymore")
 
 
 def _is_saved(qmp: QMP) -> bool:
     status: dict[str, Any] = qmp.execute("query-migrate")
     if status.get("status") == "failed":
-        raise LocalEC2Error(f"QEMU could not save the machine: {status.get('error-desc', 'no room on the disk?')}")
+        raise LocalEC2Error(f"QEMU could not save the machine: {status.get('error-desc', 'is the disk full?')}")
     return status.get("status") == "completed"
 
 

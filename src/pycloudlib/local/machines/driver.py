@@ -35,7 +35,7 @@ class MachineDriver(ABC):
 
     @abstractmethod
     def require_platform(self, platform: Platform) -> None:
-        """Require what machines of a platform need.
+        """Require the programs and the firmware for machines of a platform.
 
         Raises:
             MissingPrerequisiteError: a program or the firmware is not installed.

@@ -44,7 +44,7 @@ def firmware_for(boot_mode: str | None, platform: Platform, *, nitro: bool) -> F
     if platform.find_uefi() is not None:
         return Firmware.UEFI
     logger.warning(
-        "the instance boots by its BIOS, as no UEFI is installed: %s", install_command([platform.uefi_package])
+        "booting with BIOS, because no UEFI firmware is installed: %s", install_command([platform.uefi_package])
     )
     return Firmware.BIOS
 

@@ -91,7 +91,7 @@ class Hardware(ABC):
 
     @abstractmethod
     def complete(self) -> None:
-        """Provide what was missing at the switch-on, and let the guest run."""
+        """Complete the switch-on, and let the guest run."""
 
     @abstractmethod
     def retry_from_beginning(self, reason: str) -> bool:

@@ -129,7 +129,7 @@ class Machine:
         if not self._mailbox.put(request):
             _refuse(request)
         elif is_urgent(request):
-            # Interrupt what the thread waits for; it serves the request next.
+            # Interrupt the thread's wait; it serves the request next.
             interrupt()
 
     def console(self) -> bytes:

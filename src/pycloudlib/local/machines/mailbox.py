@@ -114,7 +114,7 @@ class ThreadMailbox(Mailbox):
                 logger.exception("%s: %r could not be handled", self._name, item)
 
     def _is_awake(self, first: list[Any]) -> bool:
-        """Return whether there is something to handle, or the earliest of the later inputs has changed."""
+        """Return whether an input is ready, or the earliest delayed input has changed."""
         return self._closed or bool(self._items) or self._later[:1] != first
 
     def _until_next(self) -> float | None:

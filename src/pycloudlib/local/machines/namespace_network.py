@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 METADATA_PORT = 80
 REPORT_SECONDS = 60.0
-"""The seconds until an interface of the records must have appeared in the network."""
+"""The timeout in seconds until a recorded interface appears in the topology."""
 QUEUES = {DELAY: ("htb", "netem"), RATE: ("htb", "tbf")}
 """The kinds of queues that a kind of fault needs."""
 
@@ -149,7 +149,7 @@ class NamespaceNetwork(QemuNetwork):
             self._fabric.apply(topology)
         except LocalEC2Error:
             # The request that changed the records has succeeded, so its response cannot report this.
-            logger.exception("the network does not follow the records")
+            logger.exception("cannot apply the topology to the network")
         with self._forwarding:
             self._forward_from_host()
             with self._lock:

@@ -1,4 +1,4 @@
-"""The platforms of machines: what QEMU emulates for each architecture."""
+"""The platforms that QEMU emulates, by architecture."""
 
 from __future__ import annotations
 

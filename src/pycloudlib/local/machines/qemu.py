@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from pycloudlib.local import qemu_img
-from pycloudlib.local.images.boot_loader import starts_the_same
+from pycloudlib.local.images.boot_loader import starts_same_kernel
 from pycloudlib.local.machines.base import Devices, Disk, MachineSpec
 from pycloudlib.local.machines.boot_snapshot import BootSnapshot, resume
 from pycloudlib.local.machines.commands import Freeze, Grow, Start
@@ -248,4 +248,4 @@ class QemuHardware(Hardware):
         kernel, root = self._spec.kernel, self._slots.root
         if kernel is None or kernel.same_as is None or not isinstance(root, QemuDisk):
             return False
-        return self._spec.firmware is Firmware.UEFI or not starts_the_same(root.disk.file(), kernel.same_as)
+        return self._spec.firmware is Firmware.UEFI or not starts_same_kernel(root.disk.file(), kernel.same_as)

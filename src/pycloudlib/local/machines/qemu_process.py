@@ -40,7 +40,7 @@ class QemuProcess:
         self._run = run
         self._post = post
         self._directory = directory
-        self._said_last = ""
+        self._last_message = ""
         self._cause = ""
         self._process: subprocess.Popen[bytes]
         self.qmp: QMP
@@ -78,8 +78,8 @@ class QemuProcess:
         self._process.kill()
 
     def _follow(self) -> None:
-        complaints = threading.Thread(target=self._read_complaints, name=f"stderr-{self._name}", daemon=True)
-        complaints.start()
+        stderr_reader = threading.Thread(target=self._read_stderr, name=f"stderr-{self._name}", daemon=True)
+        stderr_reader.start()
         try:
             for event in self.qmp.events():
                 self._on_event(event)
@@ -88,7 +88,7 @@ class QemuProcess:
             if self.host is not None:
                 self.host.close()
             status = self._wait()
-            complaints.join()
+            stderr_reader.join()
             self._post(PowerOff(self._run, self._why(status)))
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
@@ -101,16 +101,16 @@ class QemuProcess:
         elif name == "SHUTDOWN" and event["data"]["guest"]:
             self._post(GuestShutdown(self._run, reset=event["data"]["reason"] == "guest-reset"))
 
-    def _read_complaints(self) -> None:
+    def _read_stderr(self) -> None:
         """Read QEMU's standard error, the only place where it reports a write that failed for lack of disk space."""
-        assert self._process.stderr is not None  # noqa: S101  (a pipe was asked for)
+        assert self._process.stderr is not None  # noqa: S101  (it is a pipe)
         with self._process.stderr as lines:
             for line in lines:
-                complaint = line.decode(errors="replace").strip()
-                if complaint and complaint != self._said_last:
-                    logger.warning("%s: %s", self._name, complaint)
-                    self._said_last = complaint
-                if qemu_img.NO_SPACE in complaint and not self._cause:
+                message = line.decode(errors="replace").strip()
+                if message and message != self._last_message:
+                    logger.warning("%s: %s", self._name, message)
+                    self._last_message = message
+                if qemu_img.NO_SPACE in message and not self._cause:
                     # The guest would see a broken disk, and its user would not learn the reason.
                     self.kill(f"no space left on the disk for {self._directory}")
 
@@ -122,7 +122,7 @@ class QemuProcess:
             return self._process.wait()
 
     def _why(self, status: int) -> str:
-        return self._cause or self._said_last or f"QEMU ended with status {status}"
+        return self._cause or self._last_message or f"QEMU ended with status {status}"
 
 
 def _socket_pair(

@@ -54,7 +54,7 @@ class QMP:
                 elif "event" in message:
                     yield message
                 else:
-                    self._hand_over(message)
+                    self._dispatch(message)
         except (OSError, ValueError):
             return
         finally:
@@ -115,7 +115,7 @@ class QMP:
         self._lines.close()
         self._connection.close()
 
-    def _hand_over(self, message: Mapping[str, Any]) -> None:
+    def _dispatch(self, message: Mapping[str, Any]) -> None:
         with self._write_lock:
             result = self._pending.pop(message.get("id", 0), None)
         if result is None:

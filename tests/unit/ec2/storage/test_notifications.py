@@ -82,19 +82,19 @@ def test_failed_notification_does_not_hide_the_failure(
     script.answer("DescribeSnapshots", FAILED)
     with caplog.at_level(logging.ERROR), pytest.raises(IllegalStateError, match="no key"):
         volume.snapshot(notify=MISSING)
-    assert f"snap-1 has failed, but {MISSING} was not told" in caplog.text
+    assert f"snap-1 has failed, but {MISSING} was not notified" in caplog.text
 
 
 def test_failed_notification_of_success_names_the_snapshot(script: ScriptedEC2, volume: Volume) -> None:
     script.answer("CreateSnapshot", PENDING)
     script.answer("DescribeSnapshots", COMPLETED)
-    with pytest.raises(CloudError, match=f"snap-1 has completed, but {MISSING} was not told: there is no topic"):
+    with pytest.raises(CloudError, match=f"snap-1 has completed, but {MISSING} was not notified: there is no topic"):
         volume.snapshot(notify=MISSING)
 
 
 def test_the_region_is_the_topics_own() -> None:
     assert region_of_topic("arn:aws-cn:sns:cn-north-1:123456789012:a_b-c") == "cn-north-1"
-    with pytest.raises(InvalidArgumentError, match="no ARN of a standard SNS topic"):
+    with pytest.raises(InvalidArgumentError, match="is not the ARN of a standard SNS topic"):
         region_of_topic("arn:aws:sns:us-east-1:123456789012:queue.fifo")
 
 

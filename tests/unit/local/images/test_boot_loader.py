@@ -124,12 +124,12 @@ def test_a_loader_that_does_not_fit_is_refused(built: Path, trees: tuple[Path, P
 
 
 def test_an_untouched_disk_starts_the_kernel_of_the_build(overlay: Path, built: Path) -> None:
-    assert boot_loader.starts_the_same(overlay, built)
+    assert boot_loader.starts_same_kernel(overlay, built)
 
 
 def test_a_changed_root_file_system_leaves_the_kernel(overlay: Path, built: Path) -> None:
     write(overlay, ROOT.offset + qemu_img.MIB)
-    assert boot_loader.starts_the_same(overlay, built)
+    assert boot_loader.starts_same_kernel(overlay, built)
 
 
 def test_a_grown_root_partition_leaves_the_kernel(overlay: Path, built: Path) -> None:
@@ -141,33 +141,33 @@ def test_a_grown_root_partition_leaves_the_kernel(overlay: Path, built: Path) ->
     part = overlay.with_name("table")
     part.write_bytes(table)
     run(["qemu-io", "-f", "qcow2", "-c", f"write -s {part} 0 {len(table)}", str(overlay)], what="cannot write")
-    assert boot_loader.starts_the_same(overlay, built)
+    assert boot_loader.starts_same_kernel(overlay, built)
 
 
 @pytest.mark.parametrize("offset", [0, BIOS_BOOT.offset, EFI_SYSTEM.offset + SECTOR, BOOT.offset, ROOT.offset - SECTOR])
 def test_a_changed_loader_or_boot_partition_may_start_another_kernel(overlay: Path, built: Path, offset: int) -> None:
     write(overlay, offset)
-    assert not boot_loader.starts_the_same(overlay, built)
+    assert not boot_loader.starts_same_kernel(overlay, built)
 
 
 def test_a_moved_boot_partition_may_start_another_kernel(overlay: Path, built: Path) -> None:
     write(overlay, 2 * SECTOR + 128 * (BOOT.number - 1) // SECTOR * SECTOR)
-    assert not boot_loader.starts_the_same(overlay, built)
+    assert not boot_loader.starts_same_kernel(overlay, built)
 
 
 def test_zeros_over_a_boot_partition_count_as_a_change(overlay: Path, built: Path) -> None:
     run(["qemu-io", "-f", "qcow2", "-c", f"write -z {BOOT.offset} 65536", str(overlay)], what="cannot write")
-    assert not boot_loader.starts_the_same(overlay, built)
+    assert not boot_loader.starts_same_kernel(overlay, built)
 
 
 def test_each_layer_counts(overlay: Path, built: Path, tmp_path: Path) -> None:
     write(overlay, BOOT.offset)
     later = tmp_path / "later.qcow2"
     qemu_img.create_overlay(overlay, later, base_format="qcow2")
-    assert not boot_loader.starts_the_same(later, built)
+    assert not boot_loader.starts_same_kernel(later, built)
 
 
 def test_the_same_content_on_another_disk_is_not_known(overlay: Path, built: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.raw"
     qemu_img.copy(built, other)
-    assert not boot_loader.starts_the_same(overlay, other)
+    assert not boot_loader.starts_same_kernel(overlay, other)

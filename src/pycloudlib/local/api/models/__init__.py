@@ -1,1 +1,1 @@
-"""The state of the local EC2: moto's records, and what machines make of them; one noun per file."""
+"""The state of the local EC2: moto's records, kept in step with the machines; one noun per file."""

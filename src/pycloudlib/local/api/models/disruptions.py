@@ -1,4 +1,4 @@
-"""Disrupted connectivity of subnets: a clone of the network ACL that denies traffic stands in for it.
+"""Disrupted connectivity of subnets: a clone of the subnet's network ACL that denies traffic replaces it.
 
 https://docs.aws.amazon.com/fis/latest/userguide/fis-actions-reference.html#disrupt-connectivity
 """
@@ -63,12 +63,12 @@ class DisruptionRecords(NetworkAclRecords):
         _copy_entries(self, original, clone, len(denied) + 1)
         self.replace_network_acl_association(association.id, clone.id)
         self._disrupted[subnet.id] = (original.id, clone.id)
-        logger.info("%s is disrupted: %s stands in for %s", subnet.id, clone.id, original.id)
+        logger.info("disrupted the connectivity of %s: %s replaces %s", subnet.id, clone.id, original.id)
 
     def restore_connectivity(self, subnet_id: str) -> None:
-        """Give a subnet its network ACL again, and delete the clone. No-op if it is not disrupted.
+        """Restore a subnet's network ACL, and delete the clone. No-op if it is not disrupted.
 
-        A network ACL that the subnet was given meanwhile stays.
+        If the subnet was associated with another network ACL meanwhile, keep that one.
         """
         original_id, clone_id = self._disrupted.pop(subnet_id, ("", ""))
         clone = self.network_acls.get(clone_id)
@@ -79,7 +79,7 @@ class DisruptionRecords(NetworkAclRecords):
                 self.replace_network_acl_association(association.id, self._acl_or_default(original_id, clone.vpc_id))
         if not clone.associations:
             self.delete_network_acl(clone_id)
-        logger.info("the connectivity of %s is restored", subnet_id)
+        logger.info("restored the connectivity of %s", subnet_id)
 
     def _acl_or_default(self, acl_id: str, vpc_id: str) -> str:
         if acl_id in self.network_acls:

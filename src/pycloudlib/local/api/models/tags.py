@@ -17,7 +17,7 @@ class Kind:
     Args:
         resource_type: EC2's resource type, such as "vpc".
         code: the error code for an unknown id.
-        noun: what the error message calls the id.
+        noun: the name of the id in error messages.
         ids: returns the ids of all such resources, given the records.
     """
 

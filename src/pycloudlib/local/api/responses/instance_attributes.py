@@ -1,4 +1,4 @@
-"""The wire of an instance's attributes."""
+"""Request handlers for instance attributes."""
 
 from __future__ import annotations
 

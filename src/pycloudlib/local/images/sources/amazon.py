@@ -43,7 +43,7 @@ class AmazonLinux:
         return [RELEASE]
 
     def publishes(self, release: str) -> bool:
-        """Return whether a name is the one of the release."""
+        """Return whether a name is the only release."""
         return release == RELEASE
 
     def serials(self, web: Web, site: Site, wanted: Wanted) -> list[str]:

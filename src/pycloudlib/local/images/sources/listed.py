@@ -45,8 +45,8 @@ class Listed:
     Args:
         name: the publisher's name.
         base: the URL of its server.
-        prefix: the beginning of the names of its releases; a version number follows.
-        versions: the versions that are listed, newest last; others can be asked for, too.
+        prefix: the prefix of its release names, before the version number.
+        versions: the listed versions, newest last; other versions are also accepted.
         directory: the template of the directory, with a slash at the end.
         file: the template of a regular expression for the disks, with the group `serial`.
         checksums: the template of the file with the checksum.
@@ -80,7 +80,7 @@ class Listed:
         return [f"{self.prefix}{version}" for version in self.versions]
 
     def publishes(self, release: str) -> bool:
-        """Return whether a name is one of a release."""
+        """Return whether a name is a release of this publisher."""
         return re.fullmatch(rf"{re.escape(self.prefix)}[\d.]+", release) is not None
 
     def serials(self, web: Web, site: Site, wanted: Wanted) -> list[str]:
@@ -119,7 +119,7 @@ class Listed:
         )
 
     def _verified(self, web: Web, site: Site, url: str, fields: Mapping[str, str]) -> tuple[bytes, Verification]:
-        """Return the content of the file with the checksum, and how it was verified."""
+        """Return the content of the checksum file, and its verification."""
         checksums = web.read(url)
         if self.keys is None:
             return checksums, UNSIGNED

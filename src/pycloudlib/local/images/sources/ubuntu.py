@@ -87,7 +87,7 @@ class Ubuntu:
 
     @staticmethod
     def _builds(web: Web, site: Site, wanted: Wanted) -> tuple[dict[str, Any], Verification]:
-        """Return the builds with a disk, by serial, and how their index was verified."""
+        """Return the builds with a disk, by serial, and the verification of their index."""
         published = distribution(wanted.release)
         published.require_type(wanted.image_type)
         if wanted.image_type not in PULLABLE:
