@@ -75,15 +75,15 @@ def for_each(items: Sequence[Item], work: Callable[[Item], object], *, at_once: 
         at_once: the maximum number of concurrent threads.
 
     Raises:
-        BaseException: the first exception of the work; the other items are done nevertheless.
+        BaseException: the first exception of the work; the work on the other items completes.
     """
     waiting: SimpleQueue[Item] = SimpleQueue()
-    for one in items:
-        waiting.put(one)
+    for item in items:
+        waiting.put(item)
     faults: list[BaseException] = []
 
     def work_on_all() -> None:
-        for item in _drained(waiting):
+        for item in _drain(waiting):
             try:
                 work(item)
             except BaseException as error:
@@ -91,20 +91,20 @@ def for_each(items: Sequence[Item], work: Callable[[Item], object], *, at_once: 
                 faults.append(error)
 
     try:
-        threads = _started(work_on_all, min(at_once, len(items)))
+        threads = _start_threads(work_on_all, min(at_once, len(items)))
         if not threads:
-            for item in _drained(waiting):
+            for item in _drain(waiting):
                 work(item)
         for thread in threads:
             thread.join()
     finally:
-        # After Ctrl-C, no thread begins with another item.
-        list(_drained(waiting))
+        # After Ctrl-C, no thread starts another item.
+        list(_drain(waiting))
     if faults:
         raise faults[0]
 
 
-def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
+def _start_threads(work: Callable[[], None], count: int) -> list[threading.Thread]:
     # Use daemon threads: an executor's threads would delay the exit of an interrupted process.
     started: list[threading.Thread] = []
     try:
@@ -118,7 +118,7 @@ def _started(work: Callable[[], None], count: int) -> list[threading.Thread]:
     return started
 
 
-def _drained(queue: SimpleQueue[Item]) -> Iterator[Item]:
+def _drain(queue: SimpleQueue[Item]) -> Iterator[Item]:
     while True:
         try:
             yield queue.get_nowait()

@@ -72,11 +72,11 @@ class _Handler:
         self._previous = previous
         self._is_needed = is_needed
         self._stderr = stderr
-        self._came = False
+        self._is_interrupted = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         __tracebackhide__ = True  # let pytest show the interrupted frame
-        if self._came:
+        if self._is_interrupted:
             # Exit without Python's own cleanup, which might take as long as the aborted one.
             os.write(
                 self._stderr,
@@ -86,7 +86,7 @@ class _Handler:
         if not self._is_needed():
             self._call_previous(number, frame)
             return
-        self._came = True
+        self._is_interrupted = True
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     def _call_previous(self, number: int, frame: FrameType | None) -> None:

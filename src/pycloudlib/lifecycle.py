@@ -78,7 +78,7 @@ class Ledger:
         self._undos_begun = 0
         self._closed = False
         self._lock = threading.Lock()
-        self._answered = threading.Condition(self._lock)
+        self._call_ended = threading.Condition(self._lock)
         self._undoing = threading.Lock()
 
     def record(self, kind: str, resource_id: str, undo: Callable[[], object], *, order: int) -> None:
@@ -116,9 +116,9 @@ class Ledger:
         try:
             yield CreateCall(self, tag, begun)
         finally:
-            with self._answered:
+            with self._call_ended:
                 self._in_flight.pop(tag, None)
-                self._answered.notify_all()
+                self._call_ended.notify_all()
 
     def forget(self, resource_id: str) -> None:
         """Drop a resource that is deleted or to be kept. No-op if it is not recorded."""
@@ -218,8 +218,8 @@ class Ledger:
     def _wait_for_calls(self, caller: int) -> None:
         """Wait for other threads' create calls in flight, because their responses name the resources to delete."""
         deadline = Deadline.after(CALL_TIMEOUT)
-        with self._answered:
-            if not self._answered.wait_for(lambda: not self._other_calls_in_flight(caller), deadline.timeout):
+        with self._call_ended:
+            if not self._call_ended.wait_for(lambda: not self._other_calls_in_flight(caller), deadline.timeout):
                 log.warning(
                     "create calls are still in flight after %g s; deleting the recorded resources first",
                     deadline.seconds,
@@ -387,7 +387,7 @@ def finish_despite_interrupt(work: Callable[[], object]) -> None:
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; raised after the function ends, or immediately when pressed again.
     """
-    crashes: list[BaseException] = []
+    exceptions: list[BaseException] = []
     # Do not use join(): up to Python 3.12, an interrupted join() marks the thread as ended.
     ended = threading.Condition()
     is_over = False
@@ -397,7 +397,7 @@ def finish_despite_interrupt(work: Callable[[], object]) -> None:
         try:
             work()
         except BaseException as error:
-            crashes.append(error)
+            exceptions.append(error)
         finally:
             with ended:
                 is_over = True
@@ -419,8 +419,8 @@ def finish_despite_interrupt(work: Callable[[], object]) -> None:
             log.warning("interrupted; deleting the remaining resources first. Press Ctrl-C again to abort")
     if interrupt:
         raise interrupt
-    if crashes:
-        raise crashes[0]
+    if exceptions:
+        raise exceptions[0]
 
 
 def _errors_of(undo: Callable[[], object]) -> list[BaseException]:

@@ -182,9 +182,9 @@ def _credentials_without_region(settings: Settings) -> Iterator[Check]:
     from pycloudlib.ec2.api.session import open_session
 
     with suppress(PycloudlibError):
-        anywhere = replace(settings, region=SOME_REGION)
+        with_region = replace(settings, region=SOME_REGION)
         try:
-            yield Check("credentials", State.OK, _credentials(settings, open_session(anywhere)))
+            yield Check("credentials", State.OK, _credentials(settings, open_session(with_region)))
         except CredentialsError as error:
             yield Check("credentials", State.MISSING, *_complaint_and_remedy(str(error)))
 
@@ -368,9 +368,9 @@ def _as_options(origins: Mapping[str, str], cloud: Cloud) -> dict[str, str]:
     """Return the origins of settings, with the names of command-line options."""
     options = {"region": "--region" if cloud.region else "--local", "profile": "--profile"}
     options |= {"private_key_path": "--key", "public_key_path": "--key"}
-    otherwise = "--local" if cloud.local else "--endpoint-url"
+    default = "--local" if cloud.local else "--endpoint-url"
     return {
-        key: options.get(key, otherwise) if origin == f"argument {key}" else origin for key, origin in origins.items()
+        key: options.get(key, default) if origin == f"argument {key}" else origin for key, origin in origins.items()
     }
 
 

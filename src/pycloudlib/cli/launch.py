@@ -120,12 +120,12 @@ def launch(
             # Delete the key pair from EC2: the kept instance already has the public key.
             for name in ec2.created_keys:
                 ec2.delete_key(name)
-        used_at_once = bool(command) or shell
-        if keep or not used_at_once:
-            _print(instances, ec2, login, as_json=as_json, to_stderr=used_at_once)
+        has_session = bool(command) or shell
+        if keep or not has_session:
+            _print(instances, ec2, login, as_json=as_json, to_stderr=has_session)
         if not keep:
             return _use(instances, command, shell=shell)
-    return _use(instances, command, shell=shell) if used_at_once else 0
+    return _use(instances, command, shell=shell) if has_session else 0
 
 
 def _check_usage(*, command: Sequence[str], shell: bool, as_json: bool, count: int) -> None:
@@ -185,15 +185,15 @@ def _vpc(ec2: EC2, name: str | None) -> VPC | None:
 def _print(instances: Sequence[EC2Instance], ec2: EC2, login: Login, *, as_json: bool, to_stderr: bool) -> None:
     descriptions = [_next_steps(instance, ec2, login) for instance in instances]
     if as_json:
-        print_json([{**facts(instance), **how} for instance, how in zip(instances, descriptions, strict=True)])
+        print_json([{**facts(instance), **details} for instance, details in zip(instances, descriptions, strict=True)])
         return
-    for instance, how in zip(instances, descriptions, strict=True):
+    for instance, details in zip(instances, descriptions, strict=True):
         instance_facts = facts(instance)
         shown_facts = {
             "instance": instance.id,
             "address": instance.ip,
             "expires": instance_facts["expires"] or "",
-            **how,
+            **details,
         }
         print_facts(shown_facts, err=to_stderr)
 

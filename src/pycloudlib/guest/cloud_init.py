@@ -168,7 +168,7 @@ class _Ending:
         how: "finished"; "idle" if cloud-init does not run and left no result; "stopping" during a shutdown.
         boot_id: the boot id.
         failed: the failed units of cloud-init.
-        asked: the result of `cloud-init status`; None if it was not run.
+        cli_status: the result of `cloud-init status`; None if it was not run.
         status: the contents of status.json; None if it is missing or damaged.
         result: the contents of result.json; None if it is missing or damaged.
     """
@@ -176,7 +176,7 @@ class _Ending:
     how: str
     boot_id: str
     failed: tuple[str, ...]
-    asked: _Status | None
+    cli_status: _Status | None
     status: Mapping[str, Any] | None
     result: Mapping[str, Any] | None
 
@@ -190,7 +190,7 @@ class _Ending:
             how=sections.get("how", ""),
             boot_id=sections.get("boot", ""),
             failed=tuple(sections.get("failed", "").split()),
-            asked=_Status(int(code), sections.get("said", "")) if code else None,
+            cli_status=_Status(int(code), sections.get("said", "")) if code else None,
             status=_document(sections.get("status", "")),
             result=_document(sections.get("result", "")),
         )
@@ -234,8 +234,8 @@ class _Ending:
         if not self.has_result and not problems:
             problems = ["it ended without a result"]
         # A unit may fail for other reasons than cloud-init, such as a distribution's own command in it.
-        is_well = self.has_result and self.asked is not None and self.asked.word == "done"
-        return problems if is_well else [*problems, *(f"{unit} failed" for unit in self.failed)]
+        is_done = self.has_result and self.cli_status is not None and self.cli_status.word == "done"
+        return problems if is_done else [*problems, *(f"{unit} failed" for unit in self.failed)]
 
     @property
     def _stages(self) -> dict[str, Mapping[str, Any]]:
@@ -273,7 +273,7 @@ def _outcome(ending: _Ending, run: Run, deadline: Deadline) -> CloudInitOutcome:
         # A stage that the shutdown killed reports an error.
         return CloudInitOutcome(CloudInitVerdict.INTERRUPTED, "the guest is shutting down")
     if ending.status is None and ending.result is None:
-        return _outcome_without_files(ending.asked or _ask_status(run, deadline), ending.failed)
+        return _outcome_without_files(ending.cli_status or _ask_status(run, deadline), ending.failed)
     if problems := ending.problems:
         return CloudInitOutcome(CloudInitVerdict.ERROR, "; ".join(problems))
     if ending.warnings:

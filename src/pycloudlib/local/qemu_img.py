@@ -358,8 +358,8 @@ def _qemu_img(*arguments: str, what: str) -> str:
 def _run(command: Sequence[str], *, what: str) -> str:
     """Run a program, and return its output; raise its error message in one line."""
     # The error message is parsed, so it must not be localized.
-    english = os.environ | {"LC_ALL": "C"}
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=english)
+    environment = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=environment)
     if done.returncode == 0:
         return done.stdout
     if NO_SPACE in done.stderr:

@@ -148,8 +148,8 @@ def _two_stage_line(words: Sequence[str]) -> str:
             shown.append(word)
             continue
         parts: list[str] = []
-        texts_and_characters = UNSAFE.split(word)
-        for text, character in zip_longest(texts_and_characters[::2], texts_and_characters[1::2]):
+        split = UNSAFE.split(word)
+        for text, character in zip_longest(split[::2], split[1::2]):
             if text:
                 arguments.append(text)
                 parts.append(f"${{{len(arguments)}}}")

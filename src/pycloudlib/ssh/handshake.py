@@ -62,10 +62,10 @@ def _exchange_keys(transport: Transport, target: Target, host_keys: HostKeys, de
     transport.banner_timeout = min(target.banner_timeout, whole.remaining)
     transport.handshake_timeout = min(KEY_EXCHANGE_TIMEOUT, whole.remaining)
     if kinds := host_keys.known_kinds:
-        wishes = transport.get_security_options()
+        options = transport.get_security_options()
         # Prefer known types rather than require them, so that the error for a host without them shows both
         # fingerprints.
-        wishes.key_types = preferred_first(wishes.key_types, _algorithms(kinds))
+        options.key_types = preferred_first(options.key_types, _algorithms(kinds))
     done = threading.Event()
     transport.start_client(event=done)
     if not done.wait(whole.remaining):

@@ -185,7 +185,7 @@ class KeyOwners:
 
     def __init__(self) -> None:
         self._owners: dict[HostKey, str] = {}
-        self._told: set[HostKey] = set()
+        self._reported: set[HostKey] = set()
         self._lock = threading.Lock()
 
     def note(self, key: HostKey, owner: str) -> str | None:
@@ -201,9 +201,9 @@ class KeyOwners:
         """
         with self._lock:
             first = self._owners.setdefault(key, owner)
-            if first == owner or key in self._told:
+            if first == owner or key in self._reported:
                 return None
-            self._told.add(key)
+            self._reported.add(key)
             return first
 
 

@@ -76,7 +76,7 @@ _NOT_FOUND: dict[str, type[ResourceNotFoundError]] = {
 }
 """Keyed by the part of the code before ".NotFound", ".Malformed", or ".Unavailable"."""
 
-_ABSENCES = frozenset({"NotFound", "Malformed", "Unavailable"})
+_ABSENT_SUFFIXES = frozenset({"NotFound", "Malformed", "Unavailable"})
 
 _BY_CODE: dict[str, type[CloudError]] = {
     **dict.fromkeys(THROTTLING_CODES, ThrottledError),
@@ -215,8 +215,8 @@ def _refusal(error: boto.ClientError) -> PycloudlibError:
     if code.isdigit():
         # botocore's code for the HTML page of a load balancer or a proxy.
         message += f"; the response is not EC2's: check endpoint_url{_or_proxy()}"
-    kind, _, absence = code.partition(".")
-    if absence in _ABSENCES:
+    kind, _, suffix = code.partition(".")
+    if suffix in _ABSENT_SUFFIXES:
         not_found = _NOT_FOUND.get(kind, ResourceNotFoundError)
         return not_found(resource_id=_resource_id(reason), message=message, **facts)
     return _class_of(code)(message, **facts)

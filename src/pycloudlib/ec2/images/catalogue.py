@@ -69,7 +69,7 @@ class Images:
         self._records = Records(self._fetch, not_found=_NOT_FOUND)
         self._known: dict[str, ImageDescription] = {}
         self._lock = threading.Lock()
-        self._asking = threading.Lock()
+        self._describe_lock = threading.Lock()
 
     @property
     def context(self) -> RegionContext:
@@ -89,7 +89,7 @@ class Images:
         """
         # Serialize: many threads that launch the same image share one request.
         with acquired(
-            self._asking, what=f"another thread to describe an image, before {image_id!r}", deadline=deadline
+            self._describe_lock, what=f"another thread to describe an image, before {image_id!r}", deadline=deadline
         ):
             with self._lock:
                 if isinstance(image_id, str) and image_id in self._known:

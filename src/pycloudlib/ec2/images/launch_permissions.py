@@ -98,13 +98,13 @@ def checked_targets(targets: str | Iterable[str]) -> list[dict[str, Any]]:
     if targets == EVERYBODY:
         return [{"Group": EVERYBODY}]
     account_ids = [targets] if isinstance(targets, str) or not isinstance(targets, Iterable) else list(targets)
-    wrong = [
+    invalid = [
         account_id
         for account_id in account_ids
         if not isinstance(account_id, str) or not re.fullmatch(r"[0-9]{12}", account_id)
     ]
-    if wrong or not account_ids:
-        shown = ", ".join(map(repr, wrong)) or "none given"
+    if invalid or not account_ids:
+        shown = ", ".join(map(repr, invalid)) or "none given"
         raise InvalidArgumentError(f"invalid account id {shown}: must be a string of 12 digits, or 'all' for everybody")
     return [{"UserId": account_id} for account_id in dict.fromkeys(account_ids)]
 

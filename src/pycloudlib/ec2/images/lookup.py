@@ -34,5 +34,5 @@ def image_id_of(image: str, *, by_release: Lookup, by_name: Lookup) -> str:
         return by_name(image)
     except ImageNotFoundError as error:
         message = unknown_release(image)
-        nor_image = " There" if message.endswith("?") else "; there"
-        raise InvalidArgumentError(f"{message}{nor_image} is no image of this name either") from error
+        start = " There" if message.endswith("?") else "; there"
+        raise InvalidArgumentError(f"{message}{start} is no image of this name either") from error

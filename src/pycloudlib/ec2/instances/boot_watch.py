@@ -56,7 +56,7 @@ class BootWatch:
         self._check = check
         self._interval = interval
         self._on_error = on_error
-        self._over = threading.Event()
+        self._exited = threading.Event()
         self._lock = threading.Lock()
 
     def __enter__(self) -> BootWatch:
@@ -70,7 +70,7 @@ class BootWatch:
         traceback: TracebackType | None,
     ) -> None:
         with self._lock:
-            self._over.set()
+            self._exited.set()
 
     def while_entered(self, change: Callable[[], object]) -> None:
         """Make a change, unless the context has exited.
@@ -79,18 +79,18 @@ class BootWatch:
             change: the change of the check.
         """
         with self._lock:
-            if not self._over.is_set():
+            if not self._exited.is_set():
                 change()
 
     def _watch(self) -> None:
-        clock = InterruptibleClock(self._over)
+        clock = InterruptibleClock(self._exited)
         # The state was just polled.
         first = clock.now() + self._interval / 2
 
         def is_over() -> bool:
-            if not self._over.is_set() and clock.now() >= first:
+            if not self._exited.is_set() and clock.now() >= first:
                 self._check()
-            return self._over.is_set()
+            return self._exited.is_set()
 
         try:
             wait_until(is_over, what="the end of the boot", deadline=Deadline.never(clock), interval=self._interval)

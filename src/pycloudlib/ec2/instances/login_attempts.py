@@ -89,8 +89,8 @@ class LoginAttempts:
         self._pace = UNREACHABLE
         self._failures = 0
         self._refused_since: float | None = None
-        self._hopeless = ""
-        self._hopeless_since = 0.0
+        self._permanent_error = ""
+        self._permanent_since = 0.0
 
     def fail(self, error: SSHError | None = None) -> None:
         """Record a failed attempt.
@@ -104,9 +104,9 @@ class LoginAttempts:
         now = self._clock.now()
         if isinstance(error, SSHAuthenticationError) and self._refused_since is None:
             self._refused_since = now
-        hopeless = self._why_permanent(error)
-        if hopeless != self._hopeless:
-            self._hopeless, self._hopeless_since = hopeless, now
+        permanent_error = self._why_permanent(error)
+        if permanent_error != self._permanent_error:
+            self._permanent_error, self._permanent_since = permanent_error, now
 
     def retry_at_once(self) -> None:
         """Shorten the next pause: the cause of the last failure is gone."""
@@ -118,7 +118,7 @@ class LoginAttempts:
 
     def succeed(self) -> None:
         """Record that commands run."""
-        self._hopeless = ""
+        self._permanent_error = ""
         self.retry_at_once()
 
     def pause(self) -> float:
@@ -129,15 +129,15 @@ class LoginAttempts:
     def why_over(self) -> str:
         """Return why no attempt can succeed; empty if one still may."""
         now = self._clock.now()
-        if self._hopeless and (now - self._hopeless_since >= HOPELESS_PATIENCE or self._is_redirected):
-            return self._hopeless
+        if self._permanent_error and (now - self._permanent_since >= HOPELESS_PATIENCE or self._is_redirected):
+            return self._permanent_error
         if self._refused_since is not None and now - self._refused_since > self._auth_patience:
             return f"it rejected the key of the user {self._username!r} for {self._auth_patience:g} s"
         return ""
 
     @property
     def _is_redirected(self) -> bool:
-        return self._hopeless.endswith(_ADVICE)
+        return self._permanent_error.endswith(_ADVICE)
 
     def _why_permanent(self, error: SSHError | None) -> str:
         """Return why this failure is permanent; empty if it may pass."""

@@ -70,13 +70,13 @@ def network_parameters(callers: Mapping[str, Any], network: Mapping[str, Any]) -
     if "NetworkInterfaces" not in callers:
         return merged
     interfaces = [dict(interface) for interface in callers["NetworkInterfaces"]]
-    everywhere = {name: merged.pop(name) for name in OF_EVERY_INTERFACE if name in merged}
+    for_every_interface = {name: merged.pop(name) for name in OF_EVERY_INTERFACE if name in merged}
     first = {name: merged.pop(name) for name in OF_THE_PRIMARY_INTERFACE if name in merged}
     for position, interface in enumerate(interfaces):
         if "NetworkInterfaceId" in interface:
             # An existing interface keeps its own configuration.
             continue
-        specified = {OF_EVERY_INTERFACE[name]: value for name, value in everywhere.items()}
+        specified = {OF_EVERY_INTERFACE[name]: value for name, value in for_every_interface.items()}
         if interface.get("DeviceIndex", position) == 0:
             specified |= {OF_THE_PRIMARY_INTERFACE[name]: value for name, value in first.items()}
         interfaces[position] = specified | interface

@@ -60,9 +60,9 @@ class VPCRemoval:
         self._addresses = ElasticAddresses(context)
         self._parts = NetworkParts(context)
         self._errors: list[Exception] = []
-        self._left: set[str] = set()
-        self._staying: set[_Part] = set()
-        self._occupied = True
+        self._undeletable_instances: set[str] = set()
+        self._blocking: set[_Part] = set()
+        self._has_instances = True
         self._unanswered = False
 
     def run(self) -> list[Exception]:
@@ -74,7 +74,7 @@ class VPCRemoval:
         addresses: list[ElasticAddress] = []
         self._try(lambda: addresses.extend(self._own_addresses()))
         self._try(self._delete_instances)
-        if self._occupied:
+        if self._has_instances:
             return self._errors
         for address in addresses:
             self._try(partial(self._addresses.release, address.allocation_id, self._deadline), part=_Part.ADDRESS)
@@ -102,11 +102,11 @@ class VPCRemoval:
         except PycloudlibError as error:
             self._errors.append(error)
             if part is not None:
-                self._staying.add(part)
+                self._blocking.add(part)
 
-    def _patience(self, *in_the_way: _Part) -> float:
+    def _patience(self, *parts: _Part) -> float:
         """Return the maximum seconds for blocking parts to be deleted: none if one of them remains."""
-        return 0.0 if self._staying.intersection(in_the_way) else math.inf
+        return 0.0 if self._blocking.intersection(parts) else math.inf
 
     def _call(self, call: Callable[[], T], what: str) -> T:
         return responded(call, what=what, deadline=self._deadline)
@@ -123,7 +123,7 @@ class VPCRemoval:
         instances = self._living()
         for start in range(0, len(instances), TERMINATED_AT_ONCE):
             self._terminate(instances[start : start + TERMINATED_AT_ONCE])
-        ending = set(instances) - self._left
+        ending = set(instances) - self._undeletable_instances
         remaining: list[str] = []
 
         def gone() -> bool:
@@ -144,7 +144,7 @@ class VPCRemoval:
             )
         for instance_id in ending:
             self._context.ledger.forget(instance_id)
-        self._occupied = bool(self._left)
+        self._has_instances = bool(self._undeletable_instances)
 
     def _terminate(self, instance_ids: Sequence[str]) -> None:
         terminate = partial(self._client.terminate_instances, InstanceIds=list(instance_ids))
@@ -158,7 +158,7 @@ class VPCRemoval:
                 for instance_id in instance_ids:
                     self._terminate([instance_id])
             elif not isinstance(error, InstanceNotFoundError):
-                self._left.update(instance_ids)
+                self._undeletable_instances.update(instance_ids)
                 self._errors.append(_named(instance_ids[0], error))
 
     def _living(self) -> list[str]:

@@ -121,8 +121,8 @@ def command_by_hand(orphan: Orphan, endpoint_url: str | None = None, *, is_prote
     if orphan.kind == GATEWAY and orphan.vpc_id:
         commands.insert(0, aws("detach-internet-gateway", option, orphan.id, "--vpc-id", orphan.vpc_id))
     if is_protected:
-        lift = ("--instance-id", orphan.id, "--no-disable-api-termination")
-        commands.insert(0, aws("modify-instance-attribute", *lift))
+        disable = ("--instance-id", orphan.id, "--no-disable-api-termination")
+        commands.insert(0, aws("modify-instance-attribute", *disable))
     return " && ".join(commands)
 
 

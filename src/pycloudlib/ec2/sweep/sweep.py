@@ -144,14 +144,14 @@ class Sweep:
             remaining = [self._remaining(orphan, DRY_RUN) for orphan in found]
             return SweepReport(tuple(found), (), tuple(remaining), errors, dry_run)
         self._delete(found)
-        still_listed, doubts = self._find_remaining(found)
+        still_listed, lookup_errors = self._find_remaining(found)
         remaining = [
             self._remaining(orphan, self._reasons.get(orphan, "EC2 still lists it")) for orphan in still_listed
         ]
         deleted = [orphan for orphan in found if orphan not in still_listed]
         for orphan in deleted:
             self._contexts[orphan.region].ledger.forget(orphan.id)
-        return SweepReport(tuple(found), tuple(deleted), tuple(remaining), (*errors, *doubts), dry_run)
+        return SweepReport(tuple(found), tuple(deleted), tuple(remaining), (*errors, *lookup_errors), dry_run)
 
     # Finding
 
@@ -289,8 +289,8 @@ class Sweep:
 
     def _patience_for(self, orphan: Orphan) -> float:
         with self._lock:
-            occupied = {failed.vpc_id for failed in self._reasons if failed.vpc_id}
-        return min(self._patience, SHORT_PATIENCE) if orphan.vpc_id in occupied else self._patience
+            blocked_vpcs = {failed.vpc_id for failed in self._reasons if failed.vpc_id}
+        return min(self._patience, SHORT_PATIENCE) if orphan.vpc_id in blocked_vpcs else self._patience
 
     def _blocked_by(self, orphan: Orphan, found: Sequence[Orphan]) -> str:
         """Return why a resource remains: do not detach it from an instance that is not deleted."""

@@ -37,8 +37,8 @@ class Source:
 
     def is_debian(self) -> bool:
         """Return whether this is Debian's own archive, not a third-party archive for Debian."""
-        keys_fit = not self.signed_by or "debian-archive" in self.signed_by
-        return self.name in ("debian", "debian-security") and "main" in self.components and keys_fit
+        is_debian_key = not self.signed_by or "debian-archive" in self.signed_by
+        return self.name in ("debian", "debian-security") and "main" in self.components and is_debian_key
 
 
 def host_mirrors(codename: str, directory: Path = SOURCES) -> str | None:

@@ -366,13 +366,13 @@ def _build(catalogue: Catalog, recipe: Recipe, partial: Path, programs: dict[str
 def _make_archive(recipe: Recipe, work: Path, programs: dict[str, Path], progress: Progress) -> None:
     """Install the packages with mmdebstrap, adding the guest's own files before and after."""
     files = work / "guest-files.tar"
-    put_in = f"tar-in {shlex.quote(str(files))} /"
+    insert_files = f"tar-in {shlex.quote(str(files))} /"
     write_archive(files, recipe.files)
     hooks = [
         *(_program_hooks(work, recipe.customize) if recipe.customize else []),
         *([recipe.variant.finish] if recipe.variant.finish else []),
         *(_boot_snapshot_hooks(work) if recipe.has_boot_snapshots else []),
-        *(recipe.loader.prepare, TIDY_UP, put_in),
+        *(recipe.loader.prepare, TIDY_UP, insert_files),
     ]
     sources = work / "sources.list"
     sources.write_text(apt_sources.host_mirrors(recipe.codename) or "")
@@ -384,7 +384,7 @@ def _make_archive(recipe: Recipe, work: Path, programs: dict[str, Path], progres
         f"--architectures={NAMED[recipe.architecture]}",
         *("--include", ",".join(recipe.packages), "--aptopt", str(options)),
         # Before the packages: installing them builds the initrd, which depends on these files.
-        *("--essential-hook", put_in),
+        *("--essential-hook", insert_files),
         *(word for hook in hooks for word in ("--customize-hook", hook)),
         *(recipe.codename, str(work / "root.tar")),
         *([str(sources)] if sources.stat().st_size else []),
@@ -506,8 +506,8 @@ def _as_root(work: Path, programs: dict[str, Path]) -> list[str]:
 
 
 def _run(command: Sequence[str], *, what: str) -> None:
-    english = os.environ | {"LC_ALL": "C"}
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=english)
+    environment = os.environ | {"LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=environment)
     if done.returncode == 0:
         return
     if qemu_img.NO_SPACE in done.stderr:

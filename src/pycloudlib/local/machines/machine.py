@@ -102,7 +102,7 @@ class Machine:
         self._mailbox = mailbox
         self._state = MachineState.OFF
         self._run = 0
-        self._guest_ended_itself = False
+        self._guest_powered_off = False
         self._power: list[Request] = []
         self._while_off: list[Request] = []
         self._waiting: deque[Request] = deque()
@@ -190,7 +190,7 @@ class Machine:
             self._hardware.press_power_button()
 
     def _cut_power(self) -> None:
-        self._guest_ended_itself = False
+        self._guest_powered_off = False
         self._move(MachineState.ENDING, at_most=self._hardware.finish_seconds)
         self._hardware.cut_power(for_good=self._has(Destroy))
 
@@ -217,7 +217,7 @@ class Machine:
                 self._ready()
         elif isinstance(signal, GuestShutdown):
             if state in (MachineState.RUNNING, MachineState.SHUTTING_DOWN):
-                self._guest_ended_itself = not signal.reset
+                self._guest_powered_off = not signal.reset
                 self._move(MachineState.ENDING, at_most=self._hardware.finish_seconds)
                 self._hardware.finish()
         elif isinstance(signal, Overdue) and state is signal.state:
@@ -254,7 +254,7 @@ class Machine:
         self._end_unplugging()
         if _any(power, Stop):
             self._stay_off(power, PowerOffCause.REQUESTED, "")
-        elif before is MachineState.ENDING and (_any(power, Reboot) or not self._guest_ended_itself):
+        elif before is MachineState.ENDING and (_any(power, Reboot) or not self._guest_powered_off):
             self._power = power
             self._switch_on()
         elif before is MachineState.ENDING:

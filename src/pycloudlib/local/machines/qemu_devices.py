@@ -141,9 +141,9 @@ class QemuDisk(QemuDevice):
 
     def _node(self) -> dict[str, Any]:
         # Machines are disposable: their unflushed writes need not survive a crash of the host.
-        lasting = {"cache": {"no-flush": True}, "discard": "unmap"}
-        file = {"driver": "file", "filename": str(self.disk.file()), **lasting}
-        return {"driver": "qcow2", "node-name": self.disk.volume_id, "file": file, **lasting}
+        options = {"cache": {"no-flush": True}, "discard": "unmap"}
+        file = {"driver": "file", "filename": str(self.disk.file()), **options}
+        return {"driver": "qcow2", "node-name": self.disk.volume_id, "file": file, **options}
 
     def _device(self, slot: int) -> dict[str, str]:
         return {

@@ -37,13 +37,13 @@ def test_host_keys_are_the_machines_own(facts: Facts) -> None:
 )
 def test_host_keys_have_the_right_permissions(facts: Facts) -> None:
     """Only root (or sshd's group) can read private host keys, and only root can write public ones."""
-    wrong = [
+    insecure = [
         f"{path}: {owner}, mode {mode}"
         for mode, owner, _, path in host_keys(facts)
         if owner != "root" or int(mode, 8) & (0o022 if path.endswith(".pub") else 0o137)
     ]
-    if wrong:
-        fail(f"other users have access to host keys:\n{listed(wrong)}")
+    if insecure:
+        fail(f"other users have access to host keys:\n{listed(insecure)}")
 
 
 @check(

@@ -67,7 +67,7 @@ class LineReporter(Reporter):
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
-        self._told: dict[Wanted, int] = {}
+        self._reported_tenths: dict[Wanted, int] = {}
 
     def say(self, line: str) -> None:
         """Write a line for a step."""
@@ -78,8 +78,8 @@ class LineReporter(Reporter):
         if not total:
             return
         tenths = done * TENTHS // total
-        if tenths > self._told.setdefault(wanted, tenths):
-            self._told[wanted] = tenths
+        if tenths > self._reported_tenths.setdefault(wanted, tenths):
+            self._reported_tenths[wanted] = tenths
             self._write(f"{wanted.release}: {tenths * 100 // TENTHS} % of {total / MIB:.0f} MiB")
 
 

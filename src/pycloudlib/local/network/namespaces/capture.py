@@ -184,15 +184,15 @@ def _listen(device: str) -> socket.socket:
 
 
 def _capture(frames: socket.socket, report: Callable[..., None]) -> Captured:
-    packets, goes_on = 0, True
+    packets, is_running = 0, True
     poll = select.poll()
     poll.register(frames, select.POLLIN)
     poll.register(_STDIN, select.POLLIN)
     try:
         _write(FILE_HEADER)
         report(ready=True)
-        while goes_on:
-            goes_on = not any(fd == _STDIN for fd, _ in poll.poll())
+        while is_running:
+            is_running = not any(fd == _STDIN for fd, _ in poll.poll())
             for record in _records(frames):
                 _write(record)
                 packets += 1

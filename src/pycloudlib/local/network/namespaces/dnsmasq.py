@@ -154,7 +154,7 @@ class Dnsmasq:
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._last_line = b""
-        self._forgot: dict[str, float] = {}
+        self._cleared_leases: dict[str, float] = {}
         self.pidfd: int | None = None
         self.output_fd: int | None = None
 
@@ -252,9 +252,11 @@ class Dnsmasq:
         *lines, self._last_line = (self._last_line + output).split(b"\n")
         refused = {match[1].decode() for match in map(_REFUSED.search, lines) if match is not None}
         now = time.monotonic()
-        self._forgot = {device: since for device, since in self._forgot.items() if now - since < FORGET_SECONDS}
-        refused -= self._forgot.keys()
-        self._forgot.update(dict.fromkeys(refused, now))
+        self._cleared_leases = {
+            device: since for device, since in self._cleared_leases.items() if now - since < FORGET_SECONDS
+        }
+        refused -= self._cleared_leases.keys()
+        self._cleared_leases.update(dict.fromkeys(refused, now))
         return refused
 
     def has_ipv6_address(self, interface_id: str) -> bool:

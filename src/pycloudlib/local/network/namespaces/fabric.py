@@ -521,11 +521,11 @@ class Fabric:
         for live in self._vpcs.values():
             if live.internet is not None:
                 live.internet.close()
-        forgotten = list(self._vpcs)
+        vpc_ids = list(self._vpcs)
         self._vpcs.clear()
         self._peerings.clear()
         self._exchange_routing = None
-        return forgotten
+        return vpc_ids
 
     def _call(self, command: str, vpc_id: str, **arguments: Any) -> tuple[Any, list[int]]:
         if self._closed:

@@ -98,7 +98,7 @@ class Forwarder:
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._redirected: socket.socket | None = None
         self._find: Callable[[str, int], Target | None] = lambda *_: None
-        self._spare = os.open(os.devnull, os.O_RDONLY)
+        self._spare_fd = os.open(os.devnull, os.O_RDONLY)
         self._closed = False
         self._thread = threading.Thread(target=self._accept_all, name="forwarder", daemon=True)
         self._thread.start()
@@ -173,7 +173,7 @@ class Forwarder:
         self._selector.close()
         self._wake_reader.close()
         self._wake_writer.close()
-        os.close(self._spare)
+        os.close(self._spare_fd)
 
     def _within_limit(self, endpoints: Sequence[tuple[str, int]], listening: int) -> Sequence[tuple[str, int]]:
         """Return the first of an address's new endpoints, up to the limit of listeners."""
@@ -240,12 +240,12 @@ class Forwarder:
     def _refuse(self, listener: socket.socket) -> None:
         """Drop a queued connection when no file descriptor is left: the selector would report it forever."""
         logger.warning("too many open files to forward another connection")
-        os.close(self._spare)
+        os.close(self._spare_fd)
         try:
             with contextlib.suppress(OSError), listener.accept()[0] as client:
                 _reset(client)
         finally:
-            self._spare = os.open(os.devnull, os.O_RDONLY)
+            self._spare_fd = os.open(os.devnull, os.O_RDONLY)
 
     def _serve(self, client: socket.socket, target: Target) -> None:
         with client:
