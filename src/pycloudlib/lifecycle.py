@@ -112,9 +112,9 @@ class Ledger:
             self._refuse_creation()
             self._entries[tag] = Entry(kind, tag, undo, int(order))
             self._in_flight[tag] = threading.get_ident()
-            begun = self._undos_begun
+            undos_before = self._undos_begun
         try:
-            yield CreateCall(self, tag, begun)
+            yield CreateCall(self, tag, undos_before)
         finally:
             with self._call_ended:
                 self._in_flight.pop(tag, None)
@@ -302,7 +302,7 @@ class Ledger:
                 "create a new EC2 object, or enter this one again"
             )
 
-    def _replace(self, tag: str, entries: Iterable[Entry], begun: int, *, keep_call: bool) -> _Outcome:
+    def _replace(self, tag: str, entries: Iterable[Entry], undos_before: int, *, keep_call: bool) -> _Outcome:
         """Replace the entry of a create call with its resources; see `CreateCall.created()`."""
         with self._lock:
             for entry in entries:
@@ -312,7 +312,7 @@ class Ledger:
             self._in_flight.pop(tag, None)
             if self._pending_undos:
                 return _Outcome.UNDONE_BY_OTHERS
-            return _Outcome.LATE if self._closed or self._undos_begun != begun else _Outcome.RECORDED
+            return _Outcome.LATE if self._closed or self._undos_begun != undos_before else _Outcome.RECORDED
 
 
 class _Outcome(Enum):
@@ -347,13 +347,13 @@ class CreateCall:
     Args:
         ledger: the ledger that records the call.
         tag: the idempotency tag of the call.
-        begun: the number of `undo_all()` calls when the call was recorded.
+        undos_before: the number of `undo_all()` calls when the call was recorded.
     """
 
-    def __init__(self, ledger: Ledger, tag: str, begun: int) -> None:
+    def __init__(self, ledger: Ledger, tag: str, undos_before: int) -> None:
         self._ledger = ledger
         self._tag = tag
-        self._begun = begun
+        self._undos_before = undos_before
 
     def created(self, entries: Iterable[Entry], *, keep_call: bool = False) -> None:
         """Record the resources of the call in place of the call.
@@ -367,7 +367,7 @@ class CreateCall:
                 thread in `undo_all()` while it runs, or else here.
         """
         recorded = list(entries)
-        outcome = self._ledger._replace(self._tag, recorded, self._begun, keep_call=keep_call)
+        outcome = self._ledger._replace(self._tag, recorded, self._undos_before, keep_call=keep_call)
         if outcome is _Outcome.RECORDED:
             return
         if outcome is _Outcome.LATE:

@@ -59,7 +59,7 @@ def _follow(instance: EC2Instance) -> None:
 
     seen = ""
 
-    def look() -> bool:
+    def poll() -> bool:
         nonlocal seen
         # Query the state first, so that no output before the end is missed.
         ended = instance.state.is_ending
@@ -71,4 +71,4 @@ def _follow(instance: EC2Instance) -> None:
         seen = text
         return ended
 
-    wait_until(look, what=f"{instance.id} to end", deadline=Deadline.never(), interval=1.0, max_interval=3.0)
+    wait_until(poll, what=f"{instance.id} to end", deadline=Deadline.never(), interval=1.0, max_interval=3.0)

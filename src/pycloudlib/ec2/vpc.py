@@ -196,7 +196,7 @@ class VPCs:
         """Wait until the VPC of a name is complete, and return it; return None if there is none."""
         first: VPCCandidate | None = None
 
-        def look() -> bool:
+        def poll() -> bool:
             nonlocal first
             first = next(iter(self._candidates(name, deadline)), None)
             if first is None or first.is_complete:
@@ -210,7 +210,7 @@ class VPCs:
 
         try:
             wait_until(
-                look,
+                poll,
                 what=f"the VPC {name} to be complete",
                 deadline=deadline,
                 interval=0.5,

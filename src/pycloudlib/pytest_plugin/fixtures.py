@@ -60,7 +60,7 @@ def launch_instance(
 
     The instances are deleted after the test. Arguments have the same defaults as for `instance`.
     """
-    launch, close = _launching(request, cloud, cloud_image, cloud_launch_defaults)
+    launch, close = _launcher(request, cloud, cloud_image, cloud_launch_defaults)
     yield launch
     close()
 
@@ -70,7 +70,7 @@ def instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
     """An instance for one test. The parameter may have arguments of EC2.launch(), and `image`."""
-    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+    return _launch_for_scope(request, cloud, cloud_image, cloud_launch_defaults)
 
 
 @pytest.fixture(scope="class")
@@ -78,7 +78,7 @@ def class_instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
     """An instance for all tests of a class. Markers on the class apply. Parameters as for `instance`."""
-    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+    return _launch_for_scope(request, cloud, cloud_image, cloud_launch_defaults)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def module_instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
     """An instance for all tests of a module. Markers in its `pytestmark` apply. Parameters as for `instance`."""
-    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+    return _launch_for_scope(request, cloud, cloud_image, cloud_launch_defaults)
 
 
 @pytest.fixture(scope="session")
@@ -94,17 +94,19 @@ def session_instance(
     request: pytest.FixtureRequest, cloud: EC2, cloud_image: str, cloud_launch_defaults: Mapping[str, Any]
 ) -> EC2Instance:
     """An instance for the whole session, one per worker. Parameters as for `instance`; markers do not apply."""
-    return _one(request, cloud, cloud_image, cloud_launch_defaults)
+    return _launch_for_scope(request, cloud, cloud_image, cloud_launch_defaults)
 
 
-def _one(request: pytest.FixtureRequest, cloud: EC2, image_id: str, defaults: Mapping[str, Any]) -> EC2Instance:
-    launch, close = _launching(request, cloud, image_id, defaults)
+def _launch_for_scope(
+    request: pytest.FixtureRequest, cloud: EC2, image_id: str, defaults: Mapping[str, Any]
+) -> EC2Instance:
+    launch, close = _launcher(request, cloud, image_id, defaults)
     # Register the finalizer first, so that an instance whose launch fails is also released.
     request.addfinalizer(close)
     return launch(**_parameter(request))
 
 
-def _launching(
+def _launcher(
     request: pytest.FixtureRequest, cloud: EC2, image_id: str, defaults: Mapping[str, Any]
 ) -> tuple[Callable[..., EC2Instance], Callable[[], None]]:
     from pycloudlib.pytest_plugin.clouds import find_image

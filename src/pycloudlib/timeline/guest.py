@@ -162,16 +162,16 @@ def _cloud_init(dump: ProbeResult, zero: float) -> list[Span]:
         events: list[dict[str, Any]] = json.loads(dump.text)
     except ValueError:
         return []
-    begun: dict[str, float] = {}
+    started: dict[str, float] = {}
     spans: dict[str, Span] = {}
     for event in events:
         name, moment = str(event["name"]), float(event["timestamp"]) - zero
         if name not in STAGE_NAMES:
             continue
         if event["event_type"] == "start":
-            begun[name] = moment
-        elif name in begun:
-            start = begun.pop(name)
+            started[name] = moment
+        elif name in started:
+            start = started.pop(name)
             spans[name] = Span(STAGE_NAMES[name], "cloud-init", round(start, 3), round(moment - start, 3))
     return list(spans.values())
 
@@ -179,11 +179,11 @@ def _cloud_init(dump: ProbeResult, zero: float) -> list[Span]:
 def _units(text: str, kernel: float) -> Iterator[Span]:
     """Yield each unit, from its start until it was active; a one-shot unit until it finished."""
     for block in text.split("\n\n"):
-        begun = _property(block, "InactiveExitTimestampMonotonic")
+        started = _property(block, "InactiveExitTimestampMonotonic")
         up = _property(block, "ActiveEnterTimestampMonotonic") or _property(block, "InactiveEnterTimestampMonotonic")
         name = re.search(r"^Id=(.+)$", block, re.MULTILINE)
-        if name and begun and up - begun >= SHORTEST:
-            yield Span(name.group(1), "unit", round(kernel + begun, 3), round(up - begun, 3))
+        if name and started and up - started >= SHORTEST:
+            yield Span(name.group(1), "unit", round(kernel + started, 3), round(up - started, 3))
 
 
 def _property(text: str, name: str) -> float:

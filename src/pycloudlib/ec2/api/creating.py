@@ -187,7 +187,7 @@ def _tagged(request: CreateRequest, tag: str, *, raises: bool = False) -> Sequen
     records: Sequence[Record] = ()
     deadline = Deadline.after(retries.LOOK_FOR_LOST)
 
-    def look() -> bool:
+    def poll() -> bool:
         nonlocal records
         refusals.clear()
         filters = [{"Name": f"tag:{CREATION}", "Values": [tag]}]
@@ -203,7 +203,7 @@ def _tagged(request: CreateRequest, tag: str, *, raises: bool = False) -> Sequen
 
     try:
         wait_until(
-            look,
+            poll,
             what=f"EC2 to show a new {request.kind}",
             deadline=deadline,
             interval=0.5,

@@ -45,7 +45,7 @@ from pycloudlib.waiting import call_within
 T = TypeVar("T")
 
 LAST_RESPONSE = 2.0
-"""Minimum seconds for EC2 to respond to a request, even at the deadline: with `timeout=0`, a wait is a single look."""
+"""Minimum seconds for EC2 to respond to a request, even at the deadline: with `timeout=0`, a wait polls once."""
 
 NEVER = Deadline.never()
 

@@ -22,8 +22,8 @@ from pycloudlib.waiting import wait_until
 
 logger = logging.getLogger(__name__)
 
-LOOK_INTERVAL = 0.5
-MAX_LOOK_INTERVAL = 2.0
+POLL_INTERVAL = 0.5
+MAX_POLL_INTERVAL = 2.0
 """Seconds between two polls of a resource: the first interval, and the longest."""
 
 
@@ -102,7 +102,7 @@ class Records(Generic[D]):
         *,
         hopeless: Collection[str],
         deadline: Deadline,
-        look: Callable[[D], object] | None = None,
+        observe: Callable[[D], object] | None = None,
     ) -> D:
         """Wait until a resource reaches a state.
 
@@ -111,7 +111,7 @@ class Records(Generic[D]):
             wanted: the state.
             hopeless: the states from which the resource cannot reach the wanted state.
             deadline: when to give up, even if EC2 has not responded.
-            look: called with each description; default none.
+            observe: called with each description; default none.
 
         Returns:
             The description in the wanted state.
@@ -129,12 +129,12 @@ class Records(Generic[D]):
 
         def check() -> D | None:
             nonlocal last_seen
-            description = self.look(resource_id, deadline, on_error)
+            description = self.poll(resource_id, deadline, on_error)
             if description is None:
                 return None
             last_seen = f"{description.state}{_reason(description)}"
-            if look is not None:
-                look(description)
+            if observe is not None:
+                observe(description)
             if description.state in hopeless:
                 raise IllegalStateError(f"{resource_id} cannot become {wanted}: it is {last_seen}")
             return description if description.state == wanted else None
@@ -161,7 +161,7 @@ class Records(Generic[D]):
         def check() -> bool:
             nonlocal last_seen
             try:
-                description = self.look(resource_id, deadline, on_error)
+                description = self.poll(resource_id, deadline, on_error)
             except ResourceNotFoundError:
                 return True
             last_seen = description.state if description else last_seen
@@ -242,7 +242,7 @@ class Records(Generic[D]):
         self._doubted_until.pop(resource_id, None)
         return description
 
-    def look(self, resource_id: str, deadline: Deadline, on_error: Callable[[PycloudlibError], None]) -> D | None:
+    def poll(self, resource_id: str, deadline: Deadline, on_error: Callable[[PycloudlibError], None]) -> D | None:
         """Return the description of a resource while waiting for it, tolerating transient errors.
 
         Args:
@@ -273,8 +273,8 @@ class Records(Generic[D]):
             check,
             what=what,
             deadline=deadline,
-            interval=LOOK_INTERVAL,
-            max_interval=MAX_LOOK_INTERVAL,
+            interval=POLL_INTERVAL,
+            max_interval=MAX_POLL_INTERVAL,
             last_seen=last_seen,
         )
 

@@ -266,7 +266,7 @@ class Images:
                 )
             ]
 
-        return self._begun(call, with_snapshots=True, deadline=deadline)
+        return self._create(call, with_snapshots=True, deadline=deadline)
 
     def register(
         self,
@@ -303,7 +303,7 @@ class Images:
                 )
             ]
 
-        return self._begun(call, with_snapshots=False, deadline=deadline)
+        return self._create(call, with_snapshots=False, deadline=deadline)
 
     def copy(self, source: ImageDescription, source_region: str, name: str, deadline: Deadline) -> str:
         """Start the copy of an image from another region (CopyImage).
@@ -343,7 +343,7 @@ class Images:
             )
             return [response]
 
-        return self._begun(call, with_snapshots=True, kind=f"image in {self._context.region}", deadline=deadline)
+        return self._create(call, with_snapshots=True, kind=f"image in {self._context.region}", deadline=deadline)
 
     def wait_until_available(self, image_id: str, deadline: Deadline) -> ImageDescription:
         """Wait until an image is available.
@@ -417,7 +417,7 @@ class Images:
         except PycloudlibError as error:
             logger.error("could not delete %s; clean() tries again: %s", image_id, error)
 
-    def _begun(
+    def _create(
         self,
         call: Callable[[str], list[Any]],
         *,

@@ -210,7 +210,7 @@ class Boot:
             self._target.timeline.reach("running")
 
     def _poll_state(self, max_age: float = STATE_INTERVAL) -> InstanceDescription | None:
-        description = self._target.status.look(max_age, self._criteria.deadline)
+        description = self._target.status.poll(max_age, self._criteria.deadline)
         if description is None:
             return None
         self._state = str(description.state)
@@ -271,7 +271,7 @@ class Boot:
         return None
 
     def _connect(self) -> Connection | None:
-        """Log in at the last known address: another look would cost an API call per attempt. None without one."""
+        """Log in at the last known address: another poll would cost an API call per attempt. None without one."""
         address = self._target.status.seen.address
         if self._target.status.deletion_requested or address is None:
             self._last_seen = "it has no address" if address is None else "it was deleted"

@@ -109,7 +109,7 @@ class Console:
         """
         last_seen = ""
 
-        def look() -> str:
+        def poll() -> str:
             nonlocal last_seen
             try:
                 text, last_seen = self.read(deadline), ""
@@ -120,7 +120,7 @@ class Console:
             return text
 
         return wait_until(
-            look,
+            poll,
             what=f"{self._id} to have a console log",
             deadline=deadline,
             interval=1.0,

@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 GONE_AFTER = 10.0
 """Seconds for which EC2 must not find an instance before it counts as gone."""
 
-LOOK_INTERVAL = 0.5
+POLL_INTERVAL = 0.5
 """Seconds between two polls while waiting; also the accepted age of a response."""
 
-MAX_LOOK_INTERVAL = 1.0
+MAX_POLL_INTERVAL = 1.0
 
 
 class Status:
@@ -43,9 +43,9 @@ class Status:
     ) -> None:
         self.seen = description
         self.why_unseen = ""
-        """Why the last `look()` returned None: a transient error, or EC2 did not find the instance."""
+        """Why the last `poll()` returned None: a transient error, or EC2 did not find the instance."""
         self.is_unknown = False
-        """Whether EC2 responded to the last `look()` and did not find the instance."""
+        """Whether EC2 responded to the last `poll()` and did not find the instance."""
         self.deletion_requested = False
         """Whether TerminateInstances was requested here."""
         self._id = description.instance_id
@@ -85,11 +85,11 @@ class Status:
             raise InstanceNotFoundError(self._id, message=f"EC2 has no instance {self._id}")
         return self.seen
 
-    def look(self, max_age: float = LOOK_INTERVAL, deadline: Deadline | None = None) -> InstanceDescription | None:
+    def poll(self, max_age: float = POLL_INTERVAL, deadline: Deadline | None = None) -> InstanceDescription | None:
         """Return a recent description, tolerating transient errors (DescribeInstances).
 
         Args:
-            max_age: the maximum age of the response in seconds; default LOOK_INTERVAL.
+            max_age: the maximum age of the response in seconds; default POLL_INTERVAL.
             deadline: when to stop waiting for EC2; default never.
 
         Returns:
@@ -133,7 +133,7 @@ class Status:
         """
 
         def is_stopped() -> bool:
-            description = self.look(deadline=deadline)
+            description = self.poll(deadline=deadline)
             if description is not None and description.state.is_ending:
                 raise InstanceStateError(
                     f"{self._id} cannot be stopped: it is {description}",
@@ -157,7 +157,7 @@ class Status:
 
         def is_gone() -> bool:
             nonlocal unknown_since
-            description = self.look(deadline=deadline)
+            description = self.poll(deadline=deadline)
             if description is not None:
                 unknown_since = None
                 return description.state is InstanceState.TERMINATED
@@ -178,7 +178,7 @@ class Status:
                 check,
                 what=f"{self._id} to be {state}",
                 deadline=deadline,
-                interval=LOOK_INTERVAL,
-                max_interval=MAX_LOOK_INTERVAL,
+                interval=POLL_INTERVAL,
+                max_interval=MAX_POLL_INTERVAL,
                 last_seen=lambda: f"{self.seen}; {self.why_unseen}" if self.why_unseen else self.seen,
             )

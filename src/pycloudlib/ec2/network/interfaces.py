@@ -25,8 +25,8 @@ KIND = "network interface"
 ATTACH_TIMEOUT = 120.0
 """Seconds to attach or detach an interface."""
 
-LOOK_INTERVAL = 0.5
-MAX_LOOK_INTERVAL = 3.0
+POLL_INTERVAL = 0.5
+MAX_POLL_INTERVAL = 3.0
 
 
 @dataclass(frozen=True)
@@ -281,8 +281,8 @@ class NetworkInterfaces:
             attached,
             what=f"{interface_id} to be attached",
             deadline=deadline,
-            interval=LOOK_INTERVAL,
-            max_interval=MAX_LOOK_INTERVAL,
+            interval=POLL_INTERVAL,
+            max_interval=MAX_POLL_INTERVAL,
             last_seen=lambda: last_seen,
         )
 
@@ -306,7 +306,7 @@ class NetworkInterfaces:
             detached,
             what=f"{interface_id} to be detached",
             deadline=deadline,
-            interval=LOOK_INTERVAL,
-            max_interval=MAX_LOOK_INTERVAL,
+            interval=POLL_INTERVAL,
+            max_interval=MAX_POLL_INTERVAL,
             last_seen=lambda: last_seen,
         )

@@ -292,7 +292,7 @@ class Snapshots:
                 reported = description.progress
                 on_progress(reported)
 
-        return self._records.wait_for(snapshot_id, COMPLETED, hopeless=HOPELESS, deadline=deadline, look=report)
+        return self._records.wait_for(snapshot_id, COMPLETED, hopeless=HOPELESS, deadline=deadline, observe=report)
 
     def delete(
         self, snapshot_id: str, *, patience: float = 0.0, freed_by: str = "", deadline: Deadline | None = None

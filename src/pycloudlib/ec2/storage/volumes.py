@@ -231,7 +231,7 @@ class Volumes:
 
         def check() -> VolumeDescription | None:
             nonlocal last_seen
-            description = self._records.look(volume_id, deadline, on_error)
+            description = self._records.poll(volume_id, deadline, on_error)
             if description is None:
                 return None
             attachment = description.attachment_to(instance_id)

@@ -33,7 +33,7 @@ class SimulatedStore(VolumeStore):
 
     def __init__(self, driver: SimulatedDriver) -> None:
         self._driver = driver
-        self._begun: dict[str, float] = {}
+        self._started: dict[str, float] = {}
 
     def offer(self, snapshot_id: str, base: BaseDisk) -> None:
         """No-op."""
@@ -61,14 +61,14 @@ class SimulatedStore(VolumeStore):
 
     def progress(self, snapshot_id: str) -> int:
         """Return the elapsed share of a snapshot's duration in percent, at most 99."""
-        begun, seconds = self._begun.get(snapshot_id), self._driver.times.image
-        if begun is None or seconds <= 0:
+        started, seconds = self._started.get(snapshot_id), self._driver.times.image
+        if started is None or seconds <= 0:
             return 0
-        return min(99, int(100 * (time.monotonic() - begun) / seconds))
+        return min(99, int(100 * (time.monotonic() - started) / seconds))
 
     def delete_snapshot(self, snapshot_id: str) -> None:
         """Delete the start time of the snapshot."""
-        self._begun.pop(snapshot_id, None)
+        self._started.pop(snapshot_id, None)
 
     def _take(self, snapshot_id: str, volume_id: str, submit: Submit | None, done: Done) -> None:
         def frozen(end: End) -> None:
@@ -84,5 +84,5 @@ class SimulatedStore(VolumeStore):
             submit(Freeze(disk, disk.file()), frozen)
 
     def _begin(self, snapshot_id: str, done: Done) -> None:
-        self._begun[snapshot_id] = time.monotonic()
+        self._started[snapshot_id] = time.monotonic()
         self._driver.after(self._driver.times.image, lambda: done(None))

@@ -93,7 +93,7 @@ def test_wait_returns_in_the_state_and_reports_each_description(clock: FakeClock
         "ready",
         hopeless=(),
         deadline=Deadline.after(60, clock),
-        look=lambda thing: looks.append(thing.state),
+        observe=lambda thing: looks.append(thing.state),
     )
     assert (found.state, looks) == ("ready", ["new", "half", "ready"])
 

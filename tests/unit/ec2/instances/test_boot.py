@@ -119,9 +119,9 @@ class Booting:
     # The poller
 
     def describe(self, _: str, *, max_age: float, deadline: Deadline | None) -> InstanceDescription | None:
-        return self.look(max_age)
+        return self.poll(max_age)
 
-    def look(self, _: float) -> InstanceDescription | None:
+    def poll(self, _: float) -> InstanceDescription | None:
         if self.refusal:
             raise self.refusal
         return self.descriptions.pop(0) if len(self.descriptions) > 1 else self.descriptions[0]
@@ -705,20 +705,20 @@ def test_keys_that_an_earlier_boot_showed_are_no_matter(booting: Booting, tmp_pa
 
 def test_wait_returns_while_its_watcher_is_inside_a_slow_call(booting: Booting) -> None:
     waiter, inside, go_on = threading.current_thread(), threading.Event(), threading.Event()
-    look = booting.look
+    poll = booting.poll
 
-    def slow_look(max_age: float) -> InstanceDescription | None:
+    def slow_poll(max_age: float) -> InstanceDescription | None:
         if threading.current_thread() is not waiter:
             inside.set()
             go_on.wait()
-        return look(max_age)
+        return poll(max_age)
 
     def let_it_end() -> None:
         inside.wait()
         booting.guest.program("cloud-init", CLOUD_INIT_DONE)
         booting.guest.sshd.drop_connections()
 
-    booting.look = slow_look  # type: ignore[method-assign]
+    booting.poll = slow_poll  # type: ignore[method-assign]
     act = when_cloud_init_is_asked(booting, let_it_end)
     booting.wait()
     act.join()
@@ -739,14 +739,14 @@ def test_wait_logs_in_while_ec2_still_calls_the_instance_pending(booting: Bootin
     pending = replace(PENDING, public_ip="127.0.0.1")
     booting.descriptions = [pending]
     booting.guest.program("cloud-init", f"touch {booting.guest.programs / 'asked'}; echo 'status: done'")
-    look = booting.look
+    poll = booting.poll
 
     def call_it_running_once_cloud_init_was_asked(max_age: float) -> InstanceDescription | None:
         if (booting.guest.programs / "asked").exists():
             booting.descriptions = [RUNNING]
-        return look(max_age)
+        return poll(max_age)
 
-    booting.look = call_it_running_once_cloud_init_was_asked  # type: ignore[method-assign]
+    booting.poll = call_it_running_once_cloud_init_was_asked  # type: ignore[method-assign]
     booting.wait()
     assert booting.stages == ["running", "reachable", "logged_in", "ready"]
 
@@ -761,7 +761,7 @@ def test_wait_asks_ec2_anew_about_a_pending_instance_whose_commands_run(booting:
     def call_it_running_when_asked_anew(max_age: float) -> InstanceDescription | None:
         return replace(PENDING, public_ip="127.0.0.1") if max_age else RUNNING
 
-    booting.look = call_it_running_when_asked_anew  # type: ignore[method-assign]
+    booting.poll = call_it_running_when_asked_anew  # type: ignore[method-assign]
     booting.wait()
     assert booting.stages == ["running", "reachable", "logged_in", "ready"]
 

@@ -42,13 +42,13 @@ def test_an_instance_launched_a_moment_ago_may_be_unknown(scripted_client, scrip
 @pytest.mark.parametrize("code", ["RequestLimitExceeded", "InternalError"])
 def test_who_waits_bears_what_passes_by_itself(scripted_client, script, clock: FakeClock, code: str) -> None:
     script.refuse("DescribeInstances", code)
-    assert status_of(scripted_client, clock).look() is None
+    assert status_of(scripted_client, clock).poll() is None
 
 
 def test_who_waits_does_not_bear_a_refusal(scripted_client, script: ScriptedEC2, clock: FakeClock) -> None:
     script.refuse("DescribeInstances", "UnauthorizedOperation")
     with pytest.raises(PermissionDeniedError):
-        status_of(scripted_client, clock).look()
+        status_of(scripted_client, clock).poll()
 
 
 def test_a_stop_is_waited_for(scripted_client, script: ScriptedEC2, clock: FakeClock) -> None:
