@@ -209,6 +209,13 @@ class _Actions:
                 found += _advertised(wire.recv(65536))
             return found
 
+    def send_frames(self, frames: list[str]) -> None:
+        """Send Ethernet frames, in hexadecimal digits, each once."""
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+            wire.bind(("eth0", 0))
+            for frame in frames:
+                wire.send(bytes.fromhex(frame))
+
     def flood(self, packet: str) -> None:
         """Send an IPv6 packet, in hexadecimal digits, to all neighbors for as long as the guest lives."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.attachment import NetworkAttachment
-from pycloudlib.local.network.namespaces import peering, slirp
+from pycloudlib.local.network.namespaces import peering, slirp, taps
 from pycloudlib.local.network.namespaces.dnsmasq import dnsmasq_settings
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.exchange import exchange_routing
@@ -197,7 +197,7 @@ class Fabric:
             vpc, attachment = self._find(interface_id)
             live = self._open(vpc)
             self._last_device += 1
-            name = f"eni{self._last_device}"
+            name = f"{taps.PREFIX}{self._last_device}"
             addressing = _addressing(attachment)
             _, fds = self._call(
                 "add_interface",

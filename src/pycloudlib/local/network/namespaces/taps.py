@@ -8,6 +8,9 @@ import struct
 
 DEVICE = "/dev/net/tun"
 
+PREFIX = "eni"
+"""The names of the taps in a VPC: this and a number."""
+
 _TUNSETIFF = 0x400454CA
 _IFF_TAP = 0x0002
 _IFF_NO_PI = 0x1000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,11 +16,15 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local.network.namespaces import neighbor_proxy, peering, syscalls, taps
+from pycloudlib.local.network.namespaces.neighbor_guard import neighbor_guard
 from pycloudlib.local.network.namespaces.neighbor_proxy import NeighborProxy
 from pycloudlib.local.network.namespaces.nftables import Nftables
 from pycloudlib.local.network.namespaces.queues import set_queue
 from pycloudlib.local.network.namespaces.service_addresses import HOST
+
+logger = logging.getLogger(__name__)
 
 GATEWAY_MAC = "0a:00:00:00:00:01"
 """The gateway's MAC address, as seen by every guest."""
@@ -118,6 +123,7 @@ class VpcNamespace:
             self._marks: dict[int, int] = {}
             self._classes: dict[int, Sequence[Mapping[str, Any]]] = {}
             self._configure()
+            self._guard_neighbors()
             self.neighbor_proxy = NeighborProxy(GATEWAY_MAC, neighbor_proxy.open_socket()) if self.has_ipv6 else None
             on_failure.pop_all()
 
@@ -133,6 +139,14 @@ class VpcNamespace:
         dhcp = {"ip_proto": socket.IPPROTO_UDP, "sport_range": f"{_DHCP_SERVER_PORT}:{_DHCP_SERVER_PORT}"}
         self._netlink.rule("add", priority=HOST_RULE - 1, table=_MAIN_TABLE, family=socket.AF_INET, **dhcp)
         self._netlink.rule("add", priority=HOST_RULE, iifname="lo", table=HOST_TABLE, family=socket.AF_INET)
+
+    def _guard_neighbors(self) -> None:
+        for table in neighbor_guard(f"{taps.PREFIX}*", has_ipv6=self.has_ipv6):
+            try:
+                self.nftables.run(table)
+            except LocalEC2Error as error:
+                # Some kernels lack the tables of ARP. The network works without the guard.
+                logger.warning("guests can fill the host's neighbor table: %s", error)
 
     def enter(self) -> None:
         """Move the process into this namespace."""
