@@ -84,6 +84,11 @@ def test_several_private_and_ipv6_addresses(instance_with_ipv6: EC2Instance) -> 
     assert (len(set(added.private_ips)), len(set(added.ipv6_ips)), added.private_ips[0]) == (3, 2, ip)
 
 
+def test_added_interface_has_only_the_requested_ipv6_addresses(instance_with_ipv6: EC2Instance) -> None:
+    instance_with_ipv6.add_network_interface()
+    assert instance_with_ipv6.network_interfaces()[1].ipv6_ips == ()
+
+
 def test_a_public_address_leads_to_the_private_one(ec2: EC2, instance: EC2Instance) -> None:
     ip = instance.add_network_interface(ipv4_public_ip_count=1)
     added = instance.network_interfaces()[1]

@@ -179,7 +179,8 @@ class InstanceWithInterfaces(DescribedInstance):
                 primary.subnet_id,
                 primary.security_group_ids,
                 ipv4_address_count=counts.ipv4,
-                ipv6_address_count=counts.ipv6,
+                # EC2 might reject a count of 0 in a subnet without an IPv6 block.
+                ipv6_address_count=counts.ipv6 if counts.ipv6 or primary.ipv6_ips else None,
                 description=f"interface {index} of {self.id}",
             )
             created.append(interface)

@@ -136,7 +136,7 @@ class NetworkInterfaces:
         security_group_ids: Sequence[str],
         *,
         ipv4_address_count: int = 1,
-        ipv6_address_count: int = 0,
+        ipv6_address_count: int | None = None,
         description: str = "",
     ) -> NetworkInterface:
         """Create an interface (CreateNetworkInterface).
@@ -145,7 +145,8 @@ class NetworkInterfaces:
             subnet_id: the subnet.
             security_group_ids: the security groups.
             ipv4_address_count: the number of private IPv4 addresses, including the primary one; default 1.
-            ipv6_address_count: the number of IPv6 addresses; default 0.
+            ipv6_address_count: the number of IPv6 addresses; 0 overrides the subnet's AssignIpv6AddressOnCreation;
+                default as the subnet assigns.
             description: the description; default none.
 
         Raises:
@@ -154,7 +155,7 @@ class NetworkInterfaces:
         parameters: dict[str, Any] = {"SubnetId": subnet_id, "Groups": list(security_group_ids)}
         if ipv4_address_count > 1:
             parameters["SecondaryPrivateIpAddressCount"] = ipv4_address_count - 1
-        if ipv6_address_count:
+        if ipv6_address_count is not None:
             parameters["Ipv6AddressCount"] = ipv6_address_count
 
         def call(idempotency_tag: str) -> list[Any]:

@@ -83,6 +83,17 @@ def test_ipv6_needs_a_subnet_that_has_it(client: EC2Client) -> None:
     assert refusal(client.create_network_interface, SubnetId=subnet_id, Ipv6AddressCount=1) == "InvalidParameterValue"
 
 
+def test_ipv6_count_overrides_the_subnets_assignment(client: EC2Client, network: Network) -> None:
+    client.modify_subnet_attribute(SubnetId=network.subnet_id, AssignIpv6AddressOnCreation={"Value": True})
+    assigned = interface(client, create(client, network.subnet_id))
+    assert len(assigned["Ipv6Addresses"]) == 1
+    assert not interface(client, create(client, network.subnet_id, Ipv6AddressCount=0)).get("Ipv6Addresses")
+    named = assigned["Ipv6Addresses"][0]["Ipv6Address"]
+    client.delete_network_interface(NetworkInterfaceId=assigned["NetworkInterfaceId"])
+    given = interface(client, create(client, network.subnet_id, Ipv6Addresses=[{"Ipv6Address": named}]))
+    assert [one["Ipv6Address"] for one in given["Ipv6Addresses"]] == [named]
+
+
 def test_an_unknown_security_group_is_refused(client: EC2Client, network: Network) -> None:
     call = client.create_network_interface
     assert refusal(call, SubnetId=network.subnet_id, Groups=["sg-00000000000000000"]) == "InvalidGroup.NotFound"

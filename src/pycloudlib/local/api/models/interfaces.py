@@ -61,7 +61,7 @@ class InterfaceRecords(LocalRecords):
             subnet_record, primary_ip, private_ip_addresses or [], int(kwargs.pop("secondary_ips_count", 0) or 0)
         )
         kwargs["ipv6_addresses"] = _ipv6_ips(
-            subnet_record, kwargs.get("ipv6_addresses") or [], int(kwargs.pop("ipv6_address_count", 0) or 0)
+            subnet_record, kwargs.get("ipv6_addresses") or [], kwargs.pop("ipv6_address_count", None)
         )
         self._require_groups(subnet_record, group_ids or [])
         interface = LocalInterface(  # type: ignore[abstract]  # moto's base class is for CloudFormation
@@ -370,11 +370,11 @@ def _private_ips(subnet: LocalSubnet, primary: str | None, requested: Sequence[A
     return ordered
 
 
-def _ipv6_ips(subnet: LocalSubnet, requested: Sequence[str], count: int) -> list[str]:
-    """Choose or validate an interface's IPv6 addresses."""
+def _ipv6_ips(subnet: LocalSubnet, requested: Sequence[str], count: int | None) -> list[str]:
+    """Choose or validate an interface's IPv6 addresses; without a count, as many as the subnet assigns."""
     chosen = [subnet.require_free_ipv6(address) for address in requested]
-    if not requested and not count and subnet.assign_ipv6_address_on_creation and subnet.ipv6_cidr:
-        count = 1
+    if count is None:
+        count = 0 if requested else subnet.assigned_ipv6_count
     if count > MOST_IPV6:
         raise EC2ClientError(
             "Ipv6AddressLimitExceeded", f"A network interface has at most {MOST_IPV6} IPv6 addresses, not {count}."

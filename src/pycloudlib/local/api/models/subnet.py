@@ -47,6 +47,11 @@ class LocalSubnet(Subnet):
             if association["ipv6CidrBlockState"] == _ASSOCIATED
         ]
 
+    @property
+    def assigned_ipv6_count(self) -> int:
+        """The number of IPv6 addresses of an interface whose request has no count (AssignIpv6AddressOnCreation)."""
+        return int(bool(self.assign_ipv6_address_on_creation and self.ipv6_cidr))
+
     def get_available_subnet_ip(self, instance: Any) -> str:
         """Choose a free address for an instance's primary interface."""
         return self.choose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pycloudlib.local.api.moto_adapter import ActionResult, EC2Response, EmptyResult
 
 
@@ -12,6 +14,13 @@ class InterfaceResponse(EC2Response):
         """RunInstances."""
         self.ec2_backend.launch_ipv6 = self._get_param("Ipv6Addresses", [])
         return super().run_instances()
+
+    def create_network_interface(self) -> ActionResult:
+        """CreateNetworkInterface; moto's handler turns a missing Ipv6AddressCount into 0."""
+        if "Ipv6AddressCount" not in self.params and not self._get_param("Ipv6Addresses"):
+            subnet: Any = self.ec2_backend.get_subnet(self._get_param("SubnetId"))
+            self.params["Ipv6AddressCount"] = subnet.assigned_ipv6_count
+        return super().create_network_interface()
 
     def modify_network_interface_attribute(self) -> ActionResult:
         """ModifyNetworkInterfaceAttribute."""
