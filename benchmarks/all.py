@@ -31,6 +31,7 @@ QUICK_RUNS = {
     "describe": 1,
     "pull": 1,
     "vpc_network": 1,
+    "guest_network": 1,
     "local_boot": 1,
 }
 """Every benchmark, in the order in which they run, with the runs that are enough for a first look."""

@@ -37,6 +37,18 @@ def target(what: str, reached: float, limit: float, unit: str, why_missed: str =
     }
 
 
+PROGRAMS = sorted(
+    path.stem for path in BENCHMARKS.glob("*.py") if f"python benchmarks/{path.name} [--" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_starts(program: str) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{program}.py"), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"python benchmarks/{program}.py" in shown
+
+
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
     machine = {
