@@ -55,9 +55,10 @@ DEBIAN_RELEASE_VERSION_MAP: Mapping[str, str] = MappingProxyType(
         "bookworm": "12",
         "trixie": "13",
         "forky": "14",
+        "sid": "sid",
     }
 )
-"""Version numbers by code name, oldest first."""
+"""Version numbers by code name, oldest first. sid, the development release, has none."""
 
 LTS_RELEASES = ("trusty", "xenial", "bionic", "focal", "jammy", "noble", "resolute")
 """Code names of Ubuntu's LTS releases, oldest first."""

@@ -58,5 +58,7 @@ def test_ubuntu_versions_follow_one_another_every_half_year() -> None:
 
 
 def test_debian_versions_follow_one_another() -> None:
-    numbers = [int(version) for version in DEBIAN_RELEASE_VERSION_MAP.values()]
+    *versions, unstable = DEBIAN_RELEASE_VERSION_MAP.values()
+    assert unstable == "sid"
+    numbers = [int(version) for version in versions]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))

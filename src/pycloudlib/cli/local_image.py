@@ -38,7 +38,9 @@ def image() -> None:
         "pycloudlib local image build --name with-nginx --include nginx --customize ./configure-nginx",
     )
 )
-@click.option("--release", default=DEFAULT_RELEASE, show_default=True, help="The Debian release: trixie, or bookworm.")
+@click.option(
+    "--release", default=DEFAULT_RELEASE, show_default=True, help="The Debian release: trixie, bookworm, or sid."
+)
 @architecture_option
 @click.option("--name", help="The AMI name of an image of your own; default: Debian's names.")
 @click.option("--include", metavar="PACKAGE", multiple=True, help="A further package; repeatable. Needs --name.")

@@ -11,6 +11,8 @@ from pathlib import Path
 from pycloudlib.local.prerequisites import find
 
 SOURCES = Path("/etc/apt")
+UNSTABLE = "sid"
+"""The release without separate archives of updates."""
 
 PASSED_ON = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::Check-Valid-Until", "Acquire::Retries")
 """The host's apt settings that also apply to image builds: access to the mirror, and its age."""
@@ -55,7 +57,10 @@ def host_mirrors(codename: str, directory: Path = SOURCES) -> str | None:
     archive = next((source.uri for source in sources if source.name == "debian"), None)
     if archive is None:
         return None
-    lines = [f"deb {archive} {codename} main", f"deb {archive} {codename}-updates main"]
+    lines = [f"deb {archive} {codename} main"]
+    if codename == UNSTABLE:
+        return f"{lines[0]}\n"
+    lines.append(f"deb {archive} {codename}-updates main")
     security = next((source.uri for source in sources if source.name == "debian-security"), None)
     if security:
         lines.append(f"deb {security} {codename}-security main")

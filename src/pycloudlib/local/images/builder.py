@@ -150,6 +150,9 @@ VARIANTS = {
     "bookworm": Variant(
         guest_files.IFUPDOWN, guest_files.NETWORK, user_mode_arguments=guest_network.USER_MODE_ARGUMENTS
     ),
+    "sid": Variant(
+        guest_files.NETPLAN, (*guest_files.NETPLAN_FILES, *guest_files.NETWORKD_FILES), guest_files.COMPILE_NETPLAN
+    ),
 }
 """The releases that can be built."""
 
@@ -189,7 +192,7 @@ def build(
 
     Args:
         catalogue: the catalog to add the image to.
-        release: "trixie" or "13" (default), "bookworm" or "12".
+        release: "trixie" or "13" (default), "bookworm" or "12", or "sid".
         architecture: "x86_64" (default) or "arm64".
         name: the name of a custom image, owned by account 123456789012; default the distribution's names.
         include: further packages; default none. They need a name.

@@ -34,6 +34,15 @@ IFUPDOWN = ("ifupdown", "isc-dhcp-client")
 NETPLAN = ("netplan.io", "systemd-resolved")
 """The network packages of later images, as in Debian's own."""
 
+NETWORKD_FILES = tuple(
+    GuestFile(f"etc/systemd/system/{target}.wants/{unit}", f"/usr/lib/systemd/system/{unit}", link=True)
+    for target, unit in (
+        ("multi-user.target", "systemd-networkd.service"),
+        ("network-online.target", "systemd-networkd-wait-online.service"),
+    )
+)
+"""netplan 2, of sid, no longer enables systemd-networkd before cloud-init has configured the network."""
+
 COMPILE_NETPLAN = 'chroot "$1" python3 -m compileall -q /usr/share/netplan'
 """The shell command that compiles netplan's modules, which its package leaves to every start of the program."""
 

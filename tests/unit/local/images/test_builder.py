@@ -241,6 +241,16 @@ def test_debian_13_has_netplan_and_no_program_for_its_network(
         assert [name for name in archived.getnames() if "ec2-interface" in name] == []
 
 
+def test_sid_enables_networkd_without_netplan() -> None:
+    trixie, sid = builder.recipe_of("trixie"), builder.recipe_of("sid")
+    assert set(sid.packages) == set(trixie.packages)
+    added = {file.path: (file.text, file.link) for file in set(sid.files) - set(trixie.files)}
+    assert added["etc/systemd/system/multi-user.target.wants/systemd-networkd.service"] == (
+        "/usr/lib/systemd/system/systemd-networkd.service",
+        True,
+    )
+
+
 @needs_mke2fs
 def test_debian_12_leaves_the_network_to_its_own_program_on_user_networking(
     catalogue: Catalog, bin_dir: Path, tmp_path: Path
@@ -343,7 +353,7 @@ def test_a_program_that_cannot_be_read_is_named(
 
 @pytest.mark.parametrize("release", ["noble", "bullseye", "my-own"])
 def test_unsupported_release_is_rejected_with_the_supported_ones(catalogue: Catalog, release: str) -> None:
-    with pytest.raises(ImageError, match=f"cannot build '{release}': only trixie, bookworm can be built"):
+    with pytest.raises(ImageError, match=f"cannot build '{release}': only trixie, bookworm, sid can be built"):
         builder.build(catalogue, release=release)
     assert not catalogue.directory.exists()
 
@@ -416,6 +426,11 @@ def apt_dir(tmp_path: Path) -> Path:
 def test_mirror_of_the_host_is_used_for_any_release(apt_dir: Path) -> None:
     (apt_dir / "sources.list.d" / "debian.sources").write_text(DEB822)
     assert apt_sources.host_mirrors("bookworm", apt_dir) == EXPECTED
+
+
+def test_sid_has_no_archives_of_updates(apt_dir: Path) -> None:
+    (apt_dir / "sources.list.d" / "debian.sources").write_text(DEB822)
+    assert apt_sources.host_mirrors("sid", apt_dir) == "deb http://mirror.example/debian sid main\n"
 
 
 def test_one_line_format_is_parsed(apt_dir: Path) -> None:
