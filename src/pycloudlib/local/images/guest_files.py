@@ -41,7 +41,7 @@ NETWORKD_FILES = tuple(
         ("network-online.target", "systemd-networkd-wait-online.service"),
     )
 )
-"""netplan 2, of sid, no longer enables systemd-networkd before cloud-init has configured the network."""
+"""The netplan of sid does not start systemd-networkd for a configuration that cloud-init writes during the boot."""
 
 COMPILE_NETPLAN = 'chroot "$1" python3 -m compileall -q /usr/share/netplan'
 """The shell command that compiles netplan's modules, which its package leaves to every start of the program."""
