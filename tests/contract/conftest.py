@@ -22,6 +22,7 @@ from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.key import KeyPair
 from pycloudlib.local import LocalEC2
 from pycloudlib.waiting import wait_until
+from support.default_images import only_default_images
 from support.front import OLD, front
 from support.guest import Guest
 from support.moto_server import REGION, moto_server
@@ -95,10 +96,12 @@ def _local_without_machines(directory: Path, *, path: str = "") -> Iterator[Endp
 
 
 @contextmanager
-def _qemu(_: Path, network: str = "auto") -> Iterator[Endpoint]:
+def _qemu(directory: Path, network: str = "auto") -> Iterator[Endpoint]:
     """The local EC2 with real machines, each its own guest, on VPC networks where these work."""
     # Tests that need no guest stop machines before they have booted, when nothing in them heeds the power button.
-    with LocalEC2(driver="qemu", network=network, shutdown_seconds=2.0) as local:
+    with ExitStack() as undo:
+        with only_default_images(directory):
+            local = undo.enter_context(LocalEC2(driver="qemu", network=network, shutdown_seconds=2.0))
         access = (local.endpoint_url, local.region, local.access_key_id, local.secret_access_key)
         yield Endpoint(*access, local.ssh_port, release=RELEASE)
 

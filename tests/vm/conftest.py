@@ -10,6 +10,7 @@ import pytest
 
 from pycloudlib import EC2, EC2Instance, KeyPair
 from pycloudlib.local import LocalEC2
+from support.default_images import only_default_images
 from support.processes import machines_of
 from support.vm_release import RELEASE
 
@@ -20,6 +21,13 @@ echo "user data ran as $(id -un)" >/var/tmp/user-data-ran
 
 NETWORK = os.environ.get("PYCLOUDLIB_VM_NETWORK", "auto")
 """The network of the shared machines: "user" for user networking where there is a better one."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What else is in the catalog of whoever runs the tests changes none of them."""
+    with only_default_images(tmp_path_factory.mktemp("data")):
+        yield
 
 
 @pytest.fixture(scope="session")

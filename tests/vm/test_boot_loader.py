@@ -41,10 +41,12 @@ def test_a_kernel_installed_in_the_guest_boots_from_then_on(ec2: EC2) -> None:
         same = [word for word in before if not word.startswith(("BOOT_IMAGE=", "root="))]
         assert [word for word in after if word in same] == same
         image_id = ec2.snapshot(instance, wait=False)
-    with ec2.launch(_with_uefi(ec2, image_id), username=instance.username) as copy:
+    uefi_image_id = _with_uefi(ec2, image_id)
+    with ec2.launch(uefi_image_id, username=instance.username) as copy:
         assert arguments(copy)[0] == f"BOOT_IMAGE=/vmlinuz-{newer}"
         assert copy.execute("test -d /sys/firmware/efi").ok
-        assert ec2.instances(current_instance_boot_mode="uefi") == [copy]
+        assert ec2.instances(current_instance_boot_mode="uefi", image=uefi_image_id) == [copy]
+        assert ec2.instances(current_instance_boot_mode="legacy-bios", image=uefi_image_id) == []
         gigabytes = copy.execute("df --output=size --block-size=GB / | tail -1").check().strip("GB ")
         assert int(gigabytes) > GIGABYTES_OF_THE_IMAGE, "the partition did not grow"
 

@@ -19,6 +19,7 @@ from pycloudlib.local import paths
 from pycloudlib.local.images.catalog import Catalog, Image
 from support.broken_images import FAULTS, broken_copy
 from support.command_line import CommandLine
+from support.default_images import default_image
 from support.vm_release import RELEASE
 
 pytestmark = [pytest.mark.vm, pytest.mark.timeout(3600)]
@@ -35,9 +36,7 @@ def own_catalogue(image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    found = Catalog(paths.images_dir()).newest(RELEASE, source="built")
-    assert found is not None, "build it first: pycloudlib local image build"
-    return found
+    return default_image(RELEASE)
 
 
 def check_name(case: ElementTree.Element) -> str:

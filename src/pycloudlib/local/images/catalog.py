@@ -173,19 +173,6 @@ class Catalog:
                 return image
         raise ImageError(f"no image {image_id_or_name!r} in {self.directory}: `pycloudlib local image list` shows them")
 
-    def newest(self, release: str, *, source: str | None = None, architecture: str = "x86_64") -> Image | None:
-        """Return the newest AMI of a release; None without one.
-
-        Args:
-            release: a code name, a version number, or the name of an added image.
-            source: "built", "added", or "pulled"; default any.
-            architecture: "x86_64" (default) or "arm64".
-        """
-        wanted = distribution(release).release
-        kind = (wanted, architecture)
-        of_release = (image for image in self.images() if (image.release, image.architecture) == kind)
-        return next((image for image in of_release if source in (None, image.source)), None)
-
     def add(
         self,
         disk_file: Path,
@@ -320,7 +307,8 @@ class Catalog:
         return sorted(path.parent.name for path in self.directory.glob(f"[!.]*/{DESCRIPTION_FILE}"))
 
     def _read(self, key: str) -> list[Image]:
-        directory = self.directory / key
+        # An entry may be a link, as in a catalog of some of another's images; its files have one path in both.
+        directory = (self.directory / key).resolve()
         try:
             document: dict[str, Any] = json.loads((directory / DESCRIPTION_FILE).read_text())
             offers = tuple(Offer(**offer) for offer in document.pop("offers"))

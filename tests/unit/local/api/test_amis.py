@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pycloudlib.local import LocalEC2
+from pycloudlib.local.api.backend import LocalEC2Backend
+from pycloudlib.local.api.models.base import LocalRecords
 from support.plain_ec2 import PlainEC2, connect, refusal
 
 if TYPE_CHECKING:
@@ -102,6 +106,18 @@ def test_the_volumes_of_an_image_can_be_chosen(ec2: PlainEC2, instance: str) -> 
     launched = ec2.devices(ec2.launch(ImageId=image["ImageId"]))
     assert set(launched) == {root, "/dev/sdh"}
     assert ec2.volume(launched[root]["VolumeId"])["Size"] == 20
+
+
+def test_the_snapshot_of_an_own_image_of_the_catalog_is_always_listed(
+    records: LocalEC2Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = records.cloud.catalogue.images()[0]
+    own = replace(published, image_id="ami-00000000000000001", owner_id=records.account_id)
+    catalogue = SimpleNamespace(images=lambda: [published, own])
+    monkeypatch.setattr(LocalRecords, "cloud", replace(records.cloud, catalogue=catalogue))
+    listed = [snapshot.id for snapshot in records.described_snapshots([], ["self"])]
+    assert "snap-00000000000000001" in listed
+    assert published.image_id.replace("ami-", "snap-") not in listed
 
 
 def test_names_are_unique_until_the_image_is_gone(client: EC2Client, ec2: PlainEC2, instance: str) -> None:

@@ -75,8 +75,6 @@ def test_a_disk_for_arm64_boots_by_uefi_under_the_names_of_arm64(
     image = catalogue.add(efi_disk(tmp_path / "efi.img"), release="bookworm", architecture="arm64")
     assert (image.architecture, image.boot_mode) == ("arm64", "uefi")
     assert image.name.startswith("debian-12-arm64-daily-20")
-    assert catalogue.newest("bookworm", architecture="arm64") == image
-    assert catalogue.newest("bookworm") is None
     with_kernel = catalogue.add(disk, release="bookworm", architecture="arm64", kernel=disk)
     assert (with_kernel.architecture, with_kernel.boot_mode) == ("arm64", "uefi")
     with pytest.raises(ImageError, match=r"my\.img has no EFI system partition, by which arm64 boots"):
@@ -280,15 +278,21 @@ def test_an_unknown_image_is_not_found_and_not_removed(catalogue: Catalog, disk:
     assert len(catalogue.images()) == 1
 
 
-def test_the_newest_of_a_release_is_found_by_code_name_and_version(catalogue: Catalog, disk: Path) -> None:
-    old = catalogue.add(disk, release="bookworm")
-    new = catalogue.add(disk, release="bookworm")
-    describe = old.disk.parent / "image.json"
-    described = json.loads(describe.read_text())
-    describe.write_text(json.dumps(described | {"created": "2020-01-01T00:00:00.000Z"}))
-    assert [catalogue.newest(release) for release in ("bookworm", "12")] == [catalogue.find(new.name)] * 2
-    assert catalogue.newest("bookworm", source="built") is None
-    assert catalogue.newest("noble") is None
+def test_the_newest_is_listed_first(catalogue: Catalog, disk: Path) -> None:
+    old, new = (catalogue.add(disk, release=release) for release in ("bookworm", "trixie"))
+    description = old.disk.parent / "image.json"
+    described = json.loads(description.read_text())
+    description.write_text(json.dumps(described | {"created": "2020-01-01T00:00:00.000Z"}))
+    assert [image.release for image in catalogue.images()] == ["trixie", "trixie", "bookworm", "bookworm"]
+    assert catalogue.images()[0] == new
+
+
+def test_an_entry_may_be_a_link_and_has_one_path_then(catalogue: Catalog, disk: Path, tmp_path: Path) -> None:
+    image = catalogue.add(disk, release="x")
+    some = tmp_path / "some"
+    some.mkdir()
+    (some / image.disk.parent.name).symlink_to(image.disk.parent)
+    assert Catalog(some).images() == [image]
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", "{}", '{"offers": [{"name": "x"}]}', '{"offers": [], "new": 1}'])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -299,6 +300,11 @@ class ImageRecords(SnapshotRecords):
         if snapshot_id not in self.snapshots:
             self._offer_catalogue()
         return super().get_snapshot(snapshot_id)
+
+    def described_snapshots(self, snapshot_ids: Sequence[str], owner_ids: Sequence[str]) -> list[LocalSnapshot]:
+        """Return snapshots by id, or by owner, including those of the current catalog (DescribeSnapshots)."""
+        self._offer_catalogue()
+        return super().described_snapshots(snapshot_ids, owner_ids)
 
     def _named(self, image_ids: list[str]) -> list[LocalAmi]:
         malformed = [image_id for image_id in image_ids if not image_id.startswith("ami-")]

@@ -39,7 +39,7 @@ def test_pull_takes_an_older_serial(server: ImageServer, puller: Puller) -> None
     add_debian(server, "20241004-1890", NEW)
     old, new = puller.pull([Wanted("12", serial="20241004-890"), Wanted("12")])
     assert old.disk.read_bytes() == OLD
-    assert puller.catalog.newest("bookworm") == new
+    assert puller.catalog.images()[0].disk == new.disk
     parameter = public_parameters(puller.catalog.images())["/aws/service/debian/release/12/latest/amd64"]
     assert parameter.image_id == new.image_id
 

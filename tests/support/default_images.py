@@ -1,0 +1,48 @@
+"""The images that `pycloudlib local image build` builds, among those of a user's catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pycloudlib.local import paths
+from pycloudlib.local.images.catalog import Catalog, Image
+from pycloudlib.local.images.distributions import DEBIAN_DAILIES
+
+
+def default_images() -> list[Image]:
+    """The daily AMIs of the default images, the newest first; a user's own images are not among them."""
+    images = Catalog(paths.images_dir()).images()
+    return [image for image in images if image.source == "built" and image.owner_id == DEBIAN_DAILIES]
+
+
+def default_image(release: str) -> Image:
+    """The default image that a local EC2 offers for a release.
+
+    Args:
+        release: its code name.
+    """
+    for image in default_images():
+        if (image.release, image.architecture) == (release, "x86_64"):
+            return image
+    raise LookupError(f"no image of {release}: build it with `pycloudlib local image build --release {release}`")
+
+
+@contextmanager
+def only_default_images(home: Path) -> Iterator[None]:
+    """Start local EC2s whose catalog has links to the default images alone, for as long as the context lasts.
+
+    Args:
+        home: a new directory, for the links.
+    """
+    catalog = home / "pycloudlib" / "images"
+    catalog.mkdir(parents=True)
+    for image in default_images():
+        entry = image.disk.parent
+        (catalog / entry.name).symlink_to(entry)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_DATA_HOME", str(home))
+        yield
