@@ -62,7 +62,7 @@ def test_disk_with_the_loaded_files_is_accepted(
     assert (found is not None) is accepted
     assert (directory / "requests").exists() is accepted
     reported = program.KERNEL_LOG.read_text() if program.KERNEL_LOG.exists() else ""
-    assert reported == ("" if accepted else f"preloaded cloud-init: not used: {loaded} is not what was loaded\n")
+    assert reported == ("" if accepted else f"preloaded cloud-init: not used: {loaded} differs from the loaded file\n")
     units = sorted(path.name for path in program.UNIT_DIRECTORY.glob("*")) if accepted else []
     assert units == (sorted(f"{unit}.d" for unit in program.UNITS) if accepted else [])
     if found is not None:
@@ -154,10 +154,10 @@ def test_answer_reaches_a_requester_that_reads_later(
     status: int, told: str, program: ModuleType, directory: Path
 ) -> None:
     os.mkfifo(directory / "answer.7")
-    program.answer(directory, 7, status)
+    program.send_reply(directory, 7, status)
     with (directory / "answer.7").open() as answers:
         assert answers.readline().strip() == told
-    program.answer(directory, 8, status)  # it is gone: nothing happens
+    program.send_reply(directory, 8, status)  # it is gone: nothing happens
 
 
 def test_requests_are_read_as_they_arrive(program: ModuleType, directory: Path) -> None:
@@ -179,7 +179,7 @@ def test_libraries_are_deleted_only_in_an_initramfs(
     forgotten: list[str] = []
     monkeypatch.setattr(program.shutil, "rmtree", lambda path, **_: forgotten.append(path))
     monkeypatch.setattr(program, "INITRAMFS", tmp_path if is_initramfs else tmp_path / "missing")
-    program.forget_copies()
+    program.delete_loaded_files()
     assert (str(Path(os.__file__).parent) in forgotten) is is_initramfs
     assert bool(forgotten) is is_initramfs
 
@@ -213,7 +213,7 @@ def test_stage_exits_with_the_status_of_the_server(program: ModuleType, director
     def serve() -> None:
         number, stage = next(program.read_requests(os.open(directory / "requests", os.O_RDWR)))
         asked.append(stage)
-        program.answer(directory, number, 3)
+        program.send_reply(directory, number, 3)
 
     server = threading.Thread(target=serve)
     server.start()

@@ -89,8 +89,8 @@ class Stamp(NamedTuple):
     @classmethod
     def of(cls, path: str) -> "Stamp":
         """Return the stamp of a file."""
-        told = Path(path).stat()
-        return cls(told.st_size, int(told.st_mtime))
+        status = Path(path).stat()
+        return cls(status.st_size, int(status.st_mtime))
 
 
 class Loaded(NamedTuple):
@@ -110,10 +110,10 @@ def main() -> None:
     port, directory = sys.argv[1], Path(sys.argv[2])
     load_cloud_init()
     loaded = Loaded(stamps(), udev_rules())
-    forget_copies()
+    delete_loaded_files()
     gc.freeze()
-    identity = meet_host(port)
-    become(identity, directory)
+    identity = await_identity(port)
+    adopt_identity(identity, directory)
     serve(directory, loaded)
 
 
@@ -141,8 +141,8 @@ def stamps() -> dict[str, Stamp]:
     return {path: Stamp.of(path) for path in files if path != __file__}
 
 
-def forget_copies() -> None:
-    """Delete the loaded files from the initramfs, which every resumed boot would otherwise have to do."""
+def delete_loaded_files() -> None:
+    """Delete the loaded files from the initramfs once, before the boot snapshot, instead of in every resumed boot."""
     if not INITRAMFS.exists():
         return
     for library in sorted({str(Path(os.__file__).parent), *site.getsitepackages()}):
@@ -158,7 +158,7 @@ def udev_rules(root: str = "") -> dict[str, Stamp]:
     return {path.name: Stamp.of(str(path)) for path in files if path.name not in CLOUD_INIT_RULES}
 
 
-def meet_host(port: str) -> dict[str, str]:
+def await_identity(port: str) -> dict[str, str]:
     """Report readiness to the host, and return its answer: the identity of the resumed machine."""
     fd = os.open(port, os.O_RDWR | os.O_NOCTTY)
     try:
@@ -169,11 +169,11 @@ def meet_host(port: str) -> dict[str, str]:
             line += os.read(fd, 4096)
     finally:
         os.close(fd)
-    told: dict[str, str] = json.loads(line)
-    return told
+    identity: dict[str, str] = json.loads(line)
+    return identity
 
 
-def become(identity: dict[str, str], directory: Path) -> None:
+def adopt_identity(identity: dict[str, str], directory: Path) -> None:
     """Adopt the machine's identity: time, entropy, and the firmware's UUID and serial number."""
     time.clock_settime(time.CLOCK_REALTIME, float(identity["time"]))
     add_entropy(bytes.fromhex(identity["entropy"]))
@@ -219,16 +219,16 @@ def serve(directory: Path, loaded: Loaded) -> NoReturn:
 def accept_root(requests: Requests, directory: Path, loaded: Loaded) -> "int | None":
     """Compare the mounted root disk with the loaded files; return its root directory if this process can run stages."""
     number, path = next(requests)
-    others = [name for name, stamp in loaded.files.items() if not same_file(f"{path}{name}", stamp)]
-    usable = not others and not Path(f"{path}{LOCAL_PACKAGES}/cloudinit").exists()
+    changed = [name for name, stamp in loaded.files.items() if not same_file(f"{path}{name}", stamp)]
+    usable = not changed and not Path(f"{path}{LOCAL_PACKAGES}/cloudinit").exists()
     if usable:
         write_drop_ins(directory, units_of(path))
     else:
         (directory / "requests").unlink()
-        report(f"not used: {others[0] if others else LOCAL_PACKAGES} is not what was loaded")
+        report(f"not used: {changed[0] if changed else LOCAL_PACKAGES} differs from the loaded file")
     if udev_rules(path) == loaded.rules:
         write_drop_in(COLDPLUG_UNIT, [COLDPLUG_NETWORK])
-    answer(directory, number, 0)
+    send_reply(directory, number, 0)
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY) if usable else None
 
 
@@ -273,14 +273,14 @@ def run_stages(requests: Requests, root: int, directory: Path) -> None:
     os.chroot(".")
     for number, stage in requests:
         # Opened before the stage runs: if this process ends meanwhile, the requester reads end of file and continues.
-        asked = open_answer(directory, number)
+        reply = open_reply(directory, number)
         worker = os.fork()
         if not worker:
-            if asked is not None:
-                os.close(asked)
+            if reply is not None:
+                os.close(reply)
             run_stage(number, stage.split(" "))
         _, status = os.waitpid(worker, 0)
-        write_answer(asked, os.waitstatus_to_exitcode(status))
+        write_reply(reply, os.waitstatus_to_exitcode(status))
         if stage in LAST_STAGES:
             (directory / "requests").unlink()
             return
@@ -290,16 +290,16 @@ def read_requests(fifo: int) -> Requests:
     """Yield the requests, one per line: the requester's process id, and the stage or path."""
     with os.fdopen(fifo, encoding="utf-8") as lines:
         for line in lines:
-            number, _, wanted = line.strip().partition(" ")
-            yield int(number), wanted
+            number, _, request = line.strip().partition(" ")
+            yield int(number), request
 
 
-def answer(directory: Path, number: int, status: int) -> None:
+def send_reply(directory: Path, number: int, status: int) -> None:
     """Send an exit status to the requester."""
-    write_answer(open_answer(directory, number), status)
+    write_reply(open_reply(directory, number), status)
 
 
-def open_answer(directory: Path, number: int) -> "int | None":
+def open_reply(directory: Path, number: int) -> "int | None":
     """Open the FIFO that the requester reads; return None if the requester is gone."""
     # Opened for reading too, and left open: it then matters neither whether the requester reads yet nor whether it
     # still exists.
@@ -308,10 +308,10 @@ def open_answer(directory: Path, number: int) -> "int | None":
     return None
 
 
-def write_answer(asked: "int | None", status: int) -> None:
+def write_reply(reply: "int | None", status: int) -> None:
     """Write an exit status in a shell's encoding."""
-    if asked is not None:
-        os.write(asked, f"{status if status >= 0 else 128 - status}\n".encode())
+    if reply is not None:
+        os.write(reply, f"{status if status >= 0 else 128 - status}\n".encode())
 
 
 def run_stage(number: int, stage: Sequence[str]) -> NoReturn:
@@ -349,11 +349,11 @@ def take_place_of(number: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     pidfd = os.pidfd_open(number)
     for stream in range(3):
-        theirs = libc.syscall(PIDFD_GETFD, pidfd, stream, 0)
-        if theirs < 0:
+        copy = libc.syscall(PIDFD_GETFD, pidfd, stream, 0)
+        if copy < 0:
             raise OSError(ctypes.get_errno(), "pidfd_getfd")
-        os.dup2(theirs, stream)
-        os.close(theirs)
+        os.dup2(copy, stream)
+        os.close(copy)
     os.close(pidfd)
     sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)  # noqa: SIM115
