@@ -8,9 +8,13 @@ import pwd
 import signal
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from pycloudlib.local import LocalEC2
 
 pytest_plugins = ["pytester"]
 
@@ -42,6 +46,20 @@ def own_cloud_init_only(request: pytest.FixtureRequest, monkeypatch: pytest.Monk
     if not request.node.get_closest_marker("vm"):
         for name in ("STATUS_DIRECTORY", "CGROUP_DIRECTORY", "SHUTDOWN_SCHEDULE"):
             monkeypatch.setattr(f"pycloudlib.guest.cloud_init.{name}", "/nonexistent")
+
+
+@pytest.fixture(scope="session")
+def session_ec2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
+    """One simulated local EC2 with the default options for all modules of a worker; each resets it first."""
+    from pycloudlib.local import LocalEC2
+
+    local = LocalEC2(driver="simulated")
+    with pytest.MonkeyPatch.context() as environment:
+        # Only while it starts: other tests of this session have state directories too.
+        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        local.start(end_with_this_process=True)
+    yield local
+    local.stop()
 
 
 @pytest.fixture

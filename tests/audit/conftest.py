@@ -1,16 +1,15 @@
-"""One simulated local EC2 for the requests of each module."""
+"""A simulated local EC2 without records for the requests of each module."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
+from pycloudlib.local import LocalEC2
 from support.audit_world import World
-from support.plain_ec2 import simulated_ec2
+from support.plain_ec2 import reset
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with simulated_ec2(tmp_path_factory.mktemp("state")) as local:
-        yield World(local)
+def world(session_ec2: LocalEC2) -> World:
+    reset(session_ec2)
+    return World(session_ec2)

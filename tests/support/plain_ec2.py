@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import boto3
 import pytest
@@ -35,6 +36,16 @@ def simulated_ec2(state: Path, **options: Any) -> Iterator[LocalEC2]:
         environment.setenv("XDG_STATE_HOME", str(state))
         with LocalEC2(driver="simulated", **options) as local:
             yield local
+
+
+def reset(local: LocalEC2) -> None:
+    """Terminate all machines of a local EC2, and delete all of its records.
+
+    Args:
+        local: the local EC2.
+    """
+    with urlopen(Request(f"{local.endpoint_url}/moto-api/reset", method="POST")):
+        pass
 
 
 def connect(local: LocalEC2, region: str = "") -> EC2Client:

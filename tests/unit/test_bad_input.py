@@ -29,7 +29,7 @@ from pycloudlib.ssh.target import Target
 from pycloudlib.ssh.transfer import pull, push
 from pycloudlib.tags import Ownership, validate_tag
 from support.leftovers import leftovers
-from support.plain_ec2 import connect, simulated_ec2
+from support.plain_ec2 import connect, reset
 from support.sshd import Sshd
 
 ANY_TEXT = st.text(max_size=40)
@@ -58,9 +58,9 @@ def works(call: Any, *arguments: Any, **named: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
-    with simulated_ec2(tmp_path_factory.mktemp("state")) as local:
-        yield local
+def local(session_ec2: LocalEC2) -> LocalEC2:
+    reset(session_ec2)
+    return session_ec2
 
 
 @pytest.fixture(scope="module")

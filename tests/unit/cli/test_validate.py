@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,16 @@ import pytest
 from pycloudlib import EC2
 from pycloudlib.local import LocalEC2
 from support.command_line import CommandLine
-from support.plain_ec2 import simulated_ec2
+from support.plain_ec2 import reset
 
 NEVER = "ami-00000000000000000"
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
+def local(session_ec2: LocalEC2) -> LocalEC2:
     """Machines that EC2 calls running, and in which there is nobody."""
-    with simulated_ec2(tmp_path_factory.mktemp("state")) as local:
-        yield local
+    reset(session_ec2)
+    return session_ec2
 
 
 @pytest.fixture

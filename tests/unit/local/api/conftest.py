@@ -1,4 +1,4 @@
-"""One local EC2 of simulated machines for the tests of each module."""
+"""A local EC2 of simulated machines without records for the tests of each module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pycloudlib.local.images.simulated import SimulatedCatalog
 from pycloudlib.local.machines.simulated import SimulatedDriver, SimulatedTimes
 from pycloudlib.local.storage.simulated import SimulatedStore
 from support.local_network import Launch, Network, wait_for
-from support.plain_ec2 import PlainEC2, connect, newest_image, simulated_ec2
+from support.plain_ec2 import PlainEC2, connect, newest_image, reset, simulated_ec2
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def local_options() -> dict[str, Any]:
-    """Options of LocalEC2. A module overrides them."""
+    """Options of LocalEC2. A module that overrides them has a server of its own."""
     return {}
 
 
 @pytest.fixture(scope="module")
-def local(local_options: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
+def local(
+    local_options: dict[str, Any], request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalEC2]:
+    if not local_options:
+        shared: LocalEC2 = request.getfixturevalue("session_ec2")
+        reset(shared)
+        yield shared
+        return
     with simulated_ec2(tmp_path_factory.mktemp("state"), **local_options) as local:
         yield local
 

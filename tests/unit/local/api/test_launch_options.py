@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 
 from pycloudlib.errors import MissingPrerequisiteError
 from pycloudlib.local.api.moto_adapter import EC2ClientError
-from pycloudlib.local.daemon import log_file
 from pycloudlib.local.machines.platforms import ARM64, Platform
+from pycloudlib.local.server_directories import LOG_FILE
 from support.local_network import Launch, Network, describe, wait_for
 from support.plain_ec2 import refusal
 
@@ -266,7 +266,7 @@ def test_metadata_over_ipv6_is_recorded_and_logged_once(client: EC2Client, launc
     for _ in range(2):
         instance_id = launch(MetadataOptions={"HttpProtocolIpv6": "enabled"})
     assert describe(client, instance_id)["MetadataOptions"]["HttpProtocolIpv6"] == "enabled"
-    lines = [line for line in log_file(local.name).read_text().splitlines() if "HttpProtocolIpv6" in line]
+    lines = [line for line in (local.directory / LOG_FILE).read_text().splitlines() if "HttpProtocolIpv6" in line]
     assert len(lines) == 1
 
 
@@ -303,7 +303,7 @@ def test_offerings_have_every_type(client: EC2Client) -> None:
 def test_smaller_machines_are_logged_once(launch: Launch, local: LocalEC2) -> None:
     for _ in range(2):
         launch(InstanceType="x1e.32xlarge")
-    lines = [line for line in log_file(local.name).read_text().splitlines() if "x1e.32xlarge has" in line]
+    lines = [line for line in (local.directory / LOG_FILE).read_text().splitlines() if "x1e.32xlarge has" in line]
     assert len(lines) == 1
 
 

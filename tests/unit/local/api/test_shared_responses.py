@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +21,20 @@ from pycloudlib.local.api.models.records_lock import RecordsLock
 from pycloudlib.local.api.shared_responses import MOST, SharedResponses
 from pycloudlib.waiting import wait_until
 from support.local_network import Launch, attach, create, describe, detach, primary, wait_for
-from support.plain_ec2 import ZONE, PlainEC2, connect
+from support.plain_ec2 import ZONE, PlainEC2, connect, simulated_ec2
 from support.query_api import AUTHORIZATION, FORM, QueryAPI
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
 
 ROLE = "arn:aws:iam::123456789012:role/fis"
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEC2]:
+    """A server whose log has only what happened in these tests."""
+    with simulated_ec2(tmp_path_factory.mktemp("state")) as local:
+        yield local
 
 
 class Records:
