@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from support.audit_world import World
+from support.uefi import KEYS, uefi_data
 
 Parameters = dict[str, Any]
 
@@ -232,6 +233,7 @@ def of_image(w: World, p: Parameters, response: Any) -> object:
         c.describe_snapshots(SnapshotIds=snapshots)["Snapshots"] if snapshots else [],
         c.describe_image_attribute(ImageId=image, Attribute="launchPermission") if found else None,
         c.describe_image_attribute(ImageId=image, Attribute="description") if found else None,
+        c.describe_image_attribute(ImageId=image, Attribute="uefiData") if found else None,
     ]
 
 
@@ -269,11 +271,13 @@ case(
         "BlockDeviceMappings.Ebs.SnapshotId": lambda w: w.new_snapshot(),
         "BlockDeviceMappings.Ebs.VolumeSize": 5,
         "TagSpecifications.ResourceType": "image",
+        "UefiData": uefi_data(*KEYS),
     },
     beside={
         "TagSpecifications": lambda _w: {
             "TagSpecifications": [{"ResourceType": "image", "Tags": [{"Key": "k", "Value": "v"}]}]
         },
+        "UefiData": lambda _w: {"BootMode": "uefi"},
     },
 )
 case(

@@ -152,6 +152,9 @@ class ScriptedHardware(Hardware):
     def console(self) -> bytes:
         return b""
 
+    def uefi_data(self) -> str:
+        return ""
+
     # What a test lets happen.
 
     def signal_ready(self) -> None:

@@ -72,6 +72,7 @@ class Image:
         user_mode_arguments: kernel arguments to add on QEMU's user networking; empty for none (default).
         has_boot_loader: whether the disk of an image with a kernel has a boot loader that starts the same kernel;
             default no.
+        uefi_data: the initial UEFI variables, as `UefiData`; empty for none (default).
     """
 
     image_id: str
@@ -97,6 +98,7 @@ class Image:
     origin: str = ""
     user_mode_arguments: str = ""
     has_boot_loader: bool = False
+    uefi_data: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ class Entry:
         user_mode_arguments: kernel arguments to add on QEMU's user networking; empty for none (default).
         has_boot_loader: whether the disk of an image with a kernel has a boot loader that starts the same kernel;
             default no.
+        uefi_data: the initial UEFI variables, as `UefiData`; empty for none (default).
         offers: the AMIs that offer the disk.
     """
 
@@ -144,6 +147,7 @@ class Entry:
     origin: str = ""
     user_mode_arguments: str = ""
     has_boot_loader: bool = False
+    uefi_data: str = ""
     offers: tuple[Offer, ...] = ()
 
 
@@ -185,6 +189,7 @@ class Catalog:
         initrd: Path | None = None,
         kernel_arguments: str = "",
         username: str | None = None,
+        uefi_data: str = "",
     ) -> Image:
         """Copy a disk to the catalog, and offer it as AMIs of its distribution.
 
@@ -199,6 +204,7 @@ class Catalog:
             initrd: the initrd of the kernel; default none.
             kernel_arguments: the kernel command line; default empty.
             username: the login user; default the distribution's.
+            uefi_data: the initial UEFI variables, as `UefiData`, with which the image boots by UEFI only; default none.
 
         Returns:
             The AMI; the daily one if there are a daily and a release.
@@ -221,6 +227,10 @@ class Catalog:
         if architecture not in NAMED:
             raise InvalidArgumentError(f"unknown architecture {architecture!r}; allowed: {', '.join(NAMED)}")
         boot_mode = _boot_mode(disk_file, info.format, architecture, kernel)
+        if uefi_data:
+            if boot_mode == LEGACY_BIOS:
+                raise ImageError(f"{disk_file} has no EFI system partition, from which Secure Boot starts")
+            boot_mode = UEFI
         if name and image_type != GENERIC:
             raise ImageError(f"an image named {name!r} has only that name: omit the type")
         with self.new_entry() as partial:
@@ -238,6 +248,7 @@ class Catalog:
                 source="added",
                 architecture=architecture,
                 boot_mode=boot_mode,
+                uefi_data=uefi_data,
             )
             return self.commit(partial, entry, name=name, image_type=image_type)
 
@@ -408,6 +419,7 @@ def _image(directory: Path, entry: Entry, offer: Offer) -> Image:
         origin=entry.origin,
         user_mode_arguments=entry.user_mode_arguments,
         has_boot_loader=entry.has_boot_loader,
+        uefi_data=entry.uefi_data,
     )
 
 

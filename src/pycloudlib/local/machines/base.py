@@ -117,6 +117,7 @@ class MachineSpec:
         kernel_arguments: arguments to add to the kernel command line; default none.
         firmware: the firmware; default a BIOS.
         platform: the platform; default x86_64.
+        uefi_data: the initial UEFI variables, as `UefiData`; None for those of the firmware (default).
     """
 
     instance_id: str
@@ -128,3 +129,4 @@ class MachineSpec:
     kernel_arguments: str = ""
     firmware: Firmware = Firmware.BIOS
     platform: Platform = X86_64
+    uefi_data: str | None = None

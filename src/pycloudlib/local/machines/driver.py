@@ -42,6 +42,14 @@ class MachineDriver(ABC):
         """
 
     @abstractmethod
+    def require_secure_boot(self, platform: Platform) -> None:
+        """Require the firmware with Secure Boot for machines of a platform.
+
+        Raises:
+            MissingPrerequisiteError: it is not installed, or the platform has none.
+        """
+
+    @abstractmethod
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:
         """Create a machine, switched off; `metadata` returns its current metadata, at any time."""
 

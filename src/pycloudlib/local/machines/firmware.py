@@ -9,11 +9,19 @@ from pathlib import Path
 from pycloudlib.errors import MissingPrerequisiteError
 from pycloudlib.local import qemu_img
 from pycloudlib.local.machines.platforms import Platform, UefiFiles
+from pycloudlib.local.machines.uefi_variables import UefiVariables
 from pycloudlib.local.prerequisites import DEBIAN_PACKAGES, find, install_command
 
 logger = logging.getLogger(__name__)
 
 VARIABLES_FILE = "efi-variables.fd"
+
+# Only the system management mode may write to the variables. OVMF with it has no suspend.
+_SECURE_ARGUMENTS = (
+    *("-machine", "smm=on"),
+    *("-global", "driver=cfi.pflash01,property=secure,value=on"),
+    *("-global", "ICH9-LPC.disable_s3=1"),
+)
 
 
 class Firmware(enum.Enum):
@@ -80,22 +88,81 @@ def require_platform(platform: Platform) -> None:
     )
 
 
-def uefi_arguments(directory: Path, platform: Platform) -> list[str]:
+def require_secure_boot(platform: Platform) -> UefiFiles:
+    """Return the installed UEFI with Secure Boot of a platform.
+
+    Raises:
+        MissingPrerequisiteError: it is not installed, or the platform has none.
+    """
+    if not platform.has_secure_boot:
+        raise MissingPrerequisiteError(f"the local EC2 has no Secure Boot for {platform.architecture}")
+    found = platform.find_secure_uefi()
+    if found is None:
+        raise MissingPrerequisiteError(
+            "a UEFI with Secure Boot is required to boot images with a platform key, but not installed: "
+            f"{install_command([platform.uefi_package])}"
+        )
+    return found
+
+
+def microsoft_keys(platform: Platform) -> str:
+    """Return Microsoft's keys for Secure Boot, as `UefiData`.
+
+    They verify the shim of every distribution that has one.
+
+    Raises:
+        MissingPrerequisiteError: the UEFI with Secure Boot, which comes with the keys, is not installed.
+        LocalEC2Error: its variables cannot be read.
+    """
+    return UefiVariables.from_flash(require_secure_boot(platform).variables).keys().uefi_data()
+
+
+def uefi_arguments(directory: Path, platform: Platform, uefi_data: str | None = None) -> list[str]:
     """Return the QEMU arguments for UEFI; create the machine's variables, which survive a stop.
 
     Args:
         directory: the directory of the machine.
         platform: the platform of the machine.
+        uefi_data: the initial variables, as `UefiData`; a platform key turns Secure Boot on. Default those of the
+            firmware.
 
     Raises:
-        MissingPrerequisiteError: the platform's UEFI is not installed.
-        LocalEC2Error: the disk has too little space.
+        MissingPrerequisiteError: the platform's UEFI, or the one with Secure Boot, is not installed.
+        LocalEC2Error: the disk has too little space, or the variables do not fit.
     """
     uefi = require_uefi(platform)
+    initial = UefiVariables.from_uefi_data(uefi_data) if uefi_data is not None else None
+    secure = initial is not None and initial.has_platform_key
+    code = require_secure_boot(platform).code if secure else uefi.code
     variables = directory / VARIABLES_FILE
     if not variables.exists():
-        qemu_img.copy(uefi.variables, variables)
+        if initial is None:
+            qemu_img.copy(uefi.variables, variables)
+        else:
+            initial.write_flash(uefi.variables, variables)
     return [
-        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={uefi.code}"),
+        *("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={code}"),
         *("-drive", f"if=pflash,unit=1,format=raw,file={VARIABLES_FILE}"),
+        *(_SECURE_ARGUMENTS if secure else ()),
     ]
+
+
+def current_uefi_data(directory: Path, uefi_data: str | None) -> str:
+    """Return the UEFI variables of a machine, as `UefiData`.
+
+    Args:
+        directory: the directory of the machine.
+        uefi_data: the initial variables, as in `uefi_arguments`.
+
+    Raises:
+        LocalEC2Error: the variables cannot be read.
+    """
+    file = directory / VARIABLES_FILE
+    if file.exists():
+        return UefiVariables.from_flash(file).uefi_data()
+    return initial_uefi_data(uefi_data)
+
+
+def initial_uefi_data(uefi_data: str | None) -> str:
+    """Return the UEFI variables of a machine before its first start, as `UefiData`."""
+    return UefiVariables().uefi_data() if uefi_data is None else uefi_data

@@ -164,3 +164,7 @@ class Hardware(ABC):
     @abstractmethod
     def console(self) -> bytes:
         """Return the complete output of the serial console. Any thread may call it."""
+
+    @abstractmethod
+    def uefi_data(self) -> str:
+        """Return the current UEFI variables, as `UefiData`. Any thread may call it."""

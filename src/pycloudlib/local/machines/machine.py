@@ -136,6 +136,14 @@ class Machine:
         """Return the complete output of the serial console."""
         return self._hardware.console()
 
+    def uefi_data(self) -> str:
+        """Return the current UEFI variables, as `UefiData`.
+
+        Raises:
+            LocalEC2Error: they cannot be read.
+        """
+        return self._hardware.uefi_data()
+
     # Only the machine's own thread calls the methods below.
 
     def _handle(self, item: Any) -> None:

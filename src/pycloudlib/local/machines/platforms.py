@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Platform:
         has_bios: whether there is a BIOS; otherwise UEFI starts every disk.
         uefi_package: Debian's package of the UEFI.
         uefi: the places of the UEFI: Debian and Ubuntu, Fedora, and Arch Linux.
+        secure_uefi: the places of the UEFI with Secure Boot, whose variables have Microsoft's keys: Debian and Ubuntu,
+            and Fedora; default none.
     """
 
     architecture: str
@@ -47,15 +50,29 @@ class Platform:
     has_bios: bool
     uefi_package: str
     uefi: tuple[UefiFiles, ...]
+    secure_uefi: tuple[UefiFiles, ...] = ()
 
     @property
     def is_native(self) -> bool:
         """Whether this is the host's own platform, whose instructions KVM can run."""
         return self.kernel_name == os.uname().machine
 
+    @property
+    def has_secure_boot(self) -> bool:
+        """Whether there is a UEFI with Secure Boot, and with it the variables of an image."""
+        return bool(self.secure_uefi)
+
     def find_uefi(self) -> UefiFiles | None:
         """Return the installed UEFI; None without one."""
-        return next((place for place in self.uefi if place.code.exists() and place.variables.exists()), None)
+        return _installed(self.uefi)
+
+    def find_secure_uefi(self) -> UefiFiles | None:
+        """Return the installed UEFI with Secure Boot; None without one."""
+        return _installed(self.secure_uefi)
+
+
+def _installed(places: Iterable[UefiFiles]) -> UefiFiles | None:
+    return next((place for place in places if place.code.exists() and place.variables.exists()), None)
 
 
 X86_64 = Platform(
@@ -73,6 +90,10 @@ X86_64 = Platform(
         UefiFiles(Path("/usr/share/OVMF/OVMF_CODE_4M.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.fd")),
         UefiFiles(Path("/usr/share/edk2/ovmf/OVMF_CODE.fd"), Path("/usr/share/edk2/ovmf/OVMF_VARS.fd")),
         UefiFiles(Path("/usr/share/edk2/x64/OVMF_CODE.4m.fd"), Path("/usr/share/edk2/x64/OVMF_VARS.4m.fd")),
+    ),
+    secure_uefi=(
+        UefiFiles(Path("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"), Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")),
+        UefiFiles(Path("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd"), Path("/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd")),
     ),
 )
 

@@ -13,7 +13,7 @@ from pycloudlib.local.images.boot_loader import starts_same_kernel
 from pycloudlib.local.machines.base import Devices, Disk, MachineSpec
 from pycloudlib.local.machines.boot_snapshot import BootSnapshot, resume
 from pycloudlib.local.machines.commands import Freeze, Grow, Start
-from pycloudlib.local.machines.firmware import Firmware, uefi_arguments
+from pycloudlib.local.machines.firmware import Firmware, current_uefi_data, uefi_arguments
 from pycloudlib.local.machines.hardware import Hardware, Signal
 from pycloudlib.local.machines.pci_slots import PciSlots
 from pycloudlib.local.machines.qemu_command import command_line
@@ -212,6 +212,10 @@ class QemuHardware(Hardware):
         except FileNotFoundError:
             return self._last_console
 
+    def uefi_data(self) -> str:
+        """Return the UEFI variables in the machine's directory, or the initial ones before its first start."""
+        return current_uefi_data(self._directory, self._spec.uefi_data)
+
     @property
     def _qmp(self) -> QMP | None:
         return self._process.qmp if self._process is not None else None
@@ -233,7 +237,9 @@ class QemuHardware(Hardware):
     def _command(self, arguments: list[str], qmp_fd: int, host_fd: int | None) -> list[str]:
         spec = self._spec
         accelerator = self._host.options.accelerator.for_platform(spec.platform)
-        firmware = uefi_arguments(self._directory, spec.platform) if spec.firmware is Firmware.UEFI else []
+        firmware = []
+        if spec.firmware is Firmware.UEFI:
+            firmware = uefi_arguments(self._directory, spec.platform, spec.uefi_data)
         return command_line(
             spec,
             [*firmware, *arguments],

@@ -9,7 +9,7 @@ from typing import Any
 from pycloudlib.local.machines.base import MachineOwner, MachineSpec
 from pycloudlib.local.machines.commands import Destroy, Request, Stop
 from pycloudlib.local.machines.driver import MachineDriver
-from pycloudlib.local.machines.firmware import require_platform
+from pycloudlib.local.machines.firmware import require_platform, require_secure_boot
 from pycloudlib.local.machines.machine import Machine, MachineState
 from pycloudlib.local.machines.mailbox import ThreadMailbox
 from pycloudlib.local.machines.pci_slots import SLOTS
@@ -48,6 +48,10 @@ class QemuDriver(MachineDriver):
     def require_platform(self, platform: Platform) -> None:
         """Require QEMU for a platform, and the UEFI of one without a BIOS."""
         require_platform(platform)
+
+    def require_secure_boot(self, platform: Platform) -> None:
+        """Require the UEFI with Secure Boot of a platform."""
+        require_secure_boot(platform)
 
     def create(self, spec: MachineSpec, owner: MachineOwner, metadata: Callable[[], InstanceMetadata]) -> Machine:
         """Create a machine, switched off."""

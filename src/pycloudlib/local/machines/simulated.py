@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pycloudlib.local.machines.base import Disk, MachineOwner, MachineSpec
 from pycloudlib.local.machines.commands import Freeze, Grow, Start
 from pycloudlib.local.machines.driver import MachineDriver
+from pycloudlib.local.machines.firmware import initial_uefi_data
 from pycloudlib.local.machines.hardware import GuestShutdown, Hardware, PowerOff, Ready
 from pycloudlib.local.machines.machine import Machine
 from pycloudlib.local.machines.mailbox import LoopMailbox, Mailbox
@@ -54,6 +55,9 @@ class SimulatedDriver(MachineDriver):
         self._thread.start()
 
     def require_platform(self, platform: Platform) -> None:
+        """No-op: simulated machines need nothing."""
+
+    def require_secure_boot(self, platform: Platform) -> None:
         """No-op: simulated machines need nothing."""
 
     def create(
@@ -179,3 +183,7 @@ class SimulatedHardware(Hardware):
     def console(self) -> bytes:
         """Return the printed lines."""
         return self._printed
+
+    def uefi_data(self) -> str:
+        """Return the initial variables: there is no guest to change them."""
+        return initial_uefi_data(self._spec.uefi_data)

@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from pycloudlib.errors import MissingPrerequisiteError
+from pycloudlib.errors import LocalEC2Error, MissingPrerequisiteError
 from pycloudlib.local.machines import firmware
-from pycloudlib.local.machines.firmware import Firmware, firmware_for, require_platform, uefi_arguments
+from pycloudlib.local.machines.firmware import (
+    Firmware,
+    current_uefi_data,
+    firmware_for,
+    microsoft_keys,
+    require_platform,
+    uefi_arguments,
+)
 from pycloudlib.local.machines.platforms import ARM64, X86_64, Platform, UefiFiles
+from support.uefi import BOOT_ENTRY, KEYS, key_names, uefi_data, write_flash
 
 
 def with_uefi(platform: Platform, directory: Path) -> Platform:
@@ -79,3 +87,60 @@ def test_a_platform_needs_its_qemu_and_without_a_bios_its_uefi(tmp_path: Path, m
     with pytest.raises(MissingPrerequisiteError, match="qemu-efi-aarch64"):
         require_platform(without_uefi(ARM64))
     require_platform(with_uefi(ARM64, tmp_path))
+
+
+def with_secure_boot(directory: Path) -> Platform:
+    """Return a platform whose UEFI with Secure Boot is installed, with keys."""
+    installed = UefiFiles(directory / "CODE.secboot.fd", directory / "VARS.ms.fd")
+    installed.code.write_bytes(b"secure code")
+    write_flash(installed.variables, *KEYS, BOOT_ENTRY)
+    platform = with_uefi(X86_64, directory)
+    write_flash(directory / "VARS.fd")
+    return replace(platform, secure_uefi=(installed,))
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    path = tmp_path / "machine"
+    path.mkdir()
+    return path
+
+
+def test_platform_key_turns_secure_boot_on(tmp_path: Path, machine: Path) -> None:
+    platform = with_secure_boot(tmp_path)
+    command = uefi_arguments(machine, platform, uefi_data(*KEYS))
+    assert f"file={tmp_path / 'CODE.secboot.fd'}" in command[1]
+    assert "smm=on" in command
+    assert "driver=cfi.pflash01,property=secure,value=on" in command
+    assert key_names(current_uefi_data(machine, None)) == {"PK", "KEK", "db", "dbx"}
+
+
+def test_variables_without_platform_key_need_no_secure_boot(tmp_path: Path, machine: Path) -> None:
+    platform = replace(with_secure_boot(tmp_path), secure_uefi=())
+    command = uefi_arguments(machine, platform, uefi_data(BOOT_ENTRY))
+    assert f"file={tmp_path / 'CODE.fd'}" in command[1]
+    assert "smm=on" not in command
+    assert current_uefi_data(machine, None) == uefi_data(BOOT_ENTRY)
+
+
+def test_missing_secure_boot_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    platform = replace(with_secure_boot(tmp_path), secure_uefi=(UefiFiles(tmp_path / "no", tmp_path / "no"),))
+    with pytest.raises(MissingPrerequisiteError, match=r"UEFI with Secure Boot is required.*apt-get install -y ovmf"):
+        uefi_arguments(tmp_path, platform, uefi_data(*KEYS))
+    with pytest.raises(MissingPrerequisiteError, match="no Secure Boot for arm64"):
+        uefi_arguments(tmp_path, with_uefi(ARM64, tmp_path), uefi_data(*KEYS))
+
+
+def test_microsoft_keys_leave_other_variables_out(tmp_path: Path) -> None:
+    assert microsoft_keys(with_secure_boot(tmp_path)) == uefi_data(*KEYS)
+
+
+def test_variables_before_the_first_start_are_the_initial_ones(tmp_path: Path) -> None:
+    assert current_uefi_data(tmp_path, uefi_data(BOOT_ENTRY)) == uefi_data(BOOT_ENTRY)
+    assert current_uefi_data(tmp_path, None) == uefi_data()
+
+
+def test_unreadable_variables_are_reported(machine: Path) -> None:
+    (machine / firmware.VARIABLES_FILE).write_bytes(b"not a flash memory")
+    with pytest.raises(LocalEC2Error, match="cannot read the UEFI variables in"):
+        current_uefi_data(machine, None)

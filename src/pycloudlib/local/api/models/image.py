@@ -15,6 +15,7 @@ from pycloudlib.local.api.moto_adapter import Ami
 from pycloudlib.local.images.catalog import Image
 from pycloudlib.local.images.distributions import OWNER_ALIASES
 from pycloudlib.local.machines.base import Kernel
+from pycloudlib.local.machines.uefi_variables import UefiVariables
 from pycloudlib.local.storage.volumes import BaseDisk
 
 GIB = 1024**3
@@ -53,6 +54,7 @@ class ImageTraits:
         virtualization_type: "hvm" or "paravirtual"; default "hvm".
         ena_support: whether the guest supports the Elastic Network Adapter; default yes.
         imds_support: "v2.0" to require IMDSv2; None for unspecified.
+        uefi_data: the initial UEFI variables of instances; None for none (default).
     """
 
     architecture: str
@@ -61,6 +63,12 @@ class ImageTraits:
     virtualization_type: str = "hvm"
     ena_support: bool = True
     imds_support: str | None = None
+    uefi_data: str | None = None
+
+    @property
+    def has_secure_boot(self) -> bool:
+        """Whether instances have Secure Boot: the image has a platform key."""
+        return self.uefi_data is not None and UefiVariables.from_uefi_data(self.uefi_data).has_platform_key
 
 
 class LocalAmi(Ami):
@@ -116,6 +124,7 @@ class LocalAmi(Ami):
         self.devices = tuple(devices)
         self.ena_support = traits.ena_support
         self.imds_support = traits.imds_support
+        self.uefi_data = traits.uefi_data
         self.deprecation_time: str | None = None
         self.source_image_id: str | None = None
         self.source_image_region: str | None = None
@@ -181,7 +190,9 @@ class CatalogueAmi(LocalAmi):
             image.image_id,
             name=image.name,
             description=image.description,
-            traits=ImageTraits(image.architecture, image.root_device_name, image.boot_mode),
+            traits=ImageTraits(
+                image.architecture, image.root_device_name, image.boot_mode, uefi_data=image.uefi_data or None
+            ),
             devices=[root],
             owner_id=image.owner_id,
             created=datetime.strptime(image.creation_date, "%Y-%m-%dT%H:%M:%S.%fZ"),

@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from pycloudlib.errors import MissingPrerequisiteError
+from pycloudlib.errors import InvalidArgumentError, MissingPrerequisiteError
 from pycloudlib.local.api.models.block_devices import BlockDevice, merge
 from pycloudlib.local.api.models.image import CatalogueAmi, ImageOptions, ImageTraits, LocalAmi, as_time
+from pycloudlib.local.api.models.instance import local_instance
 from pycloudlib.local.api.models.snapshots import LocalSnapshot, SnapshotRecords
 from pycloudlib.local.api.models.volume_types import VOLUME_TYPES
 from pycloudlib.local.api.moto_adapter import (
@@ -22,14 +23,19 @@ from pycloudlib.local.api.moto_adapter import (
     UnvailableAMIIdError,
     random_ami_id,
 )
+from pycloudlib.local.images.boot_mode import UEFI, UEFI_PREFERRED
 from pycloudlib.local.images.catalog import PULLED, Image
 from pycloudlib.local.images.distributions import SELF, distribution
 from pycloudlib.local.machines.commands import Command, Ended, Request
+from pycloudlib.local.machines.firmware import Firmware
 from pycloudlib.local.machines.platforms import PLATFORMS
+from pycloudlib.local.machines.uefi_variables import UefiVariables
 from pycloudlib.local.storage.volumes import Submit, TakeSnapshot
 
 USERNAME_TAG = "pycloudlib:username"
 """The tag that names an image's login user, as `snapshot()` sets it."""
+
+_UEFI_MODES = (UEFI, UEFI_PREFERRED)
 
 _NAME = re.compile(r"[A-Za-z0-9()\[\] ./'@_-]{3,128}")
 
@@ -102,9 +108,11 @@ class ImageRecords(SnapshotRecords):
 
     def _traits_of(self, instance: Instance) -> ImageTraits:
         ami = self.amis.get(instance.image_id)
-        if ami is not None:
-            return ami.traits
-        return ImageTraits(str(instance.architecture), instance.root_device_name, "legacy-bios")
+        boot_mode = local_instance(instance).current_instance_boot_mode
+        traits = ami.traits if ami else ImageTraits(str(instance.architecture), instance.root_device_name, boot_mode)
+        if boot_mode != Firmware.UEFI.value or not PLATFORMS[traits.architecture].has_secure_boot:
+            return traits
+        return replace(traits, uefi_data=self.controller_of(instance.id).uefi_data())
 
     def register_image(  # type: ignore[override]
         self, options: ImageOptions, traits: ImageTraits
@@ -112,9 +120,11 @@ class ImageRecords(SnapshotRecords):
         """Create an AMI from completed snapshots (RegisterImage).
 
         Raises:
-            EC2ClientError: the name is invalid or taken, or the root device has no snapshot.
+            EC2ClientError: the name is invalid or taken, the root device has no snapshot, or the UEFI data are
+                malformed or not for the boot mode.
         """
         self._check_name(options.name)
+        _check_uefi_data(traits)
         devices = []
         for device in options.devices.devices:
             size_gb, _, _ = self.check_block_device(device)
@@ -291,6 +301,8 @@ class ImageRecords(SnapshotRecords):
             )
         try:
             self.cloud.driver.require_platform(platform)
+            if ami.traits.has_secure_boot:
+                self.cloud.driver.require_secure_boot(platform)
         except MissingPrerequisiteError as error:
             raise EC2ClientError("UnsupportedOperation", str(error)) from error
         return ami
@@ -365,6 +377,22 @@ def _adder(batch: list[Request]) -> Submit:
         batch.append(Request(command, ended))
 
     return add
+
+
+def _check_uefi_data(traits: ImageTraits) -> None:
+    if traits.uefi_data is None:
+        return
+    platform = PLATFORMS.get(traits.architecture)
+    if platform is None or not platform.has_secure_boot:
+        raise EC2ClientError("UnsupportedOperation", f"The local EC2 has no UefiData for {traits.architecture}")
+    if traits.boot_mode not in _UEFI_MODES:
+        raise EC2ClientError(
+            "InvalidParameterCombination", f"UefiData requires one of the boot modes {', '.join(_UEFI_MODES)}"
+        )
+    try:
+        UefiVariables.from_uefi_data(traits.uefi_data)
+    except InvalidArgumentError as error:
+        raise EC2ClientError("InvalidParameterValue", f"Invalid value for UefiData: {error}") from error
 
 
 def _check_available(ami: LocalAmi) -> None:

@@ -166,6 +166,10 @@ class InstanceController(MachineOwner):
         """Return the complete console output."""
         return self._machine.console()
 
+    def uefi_data(self) -> str:
+        """Return the current UEFI variables, as `UefiData`."""
+        return self._machine.uefi_data()
+
     def status(self) -> dict[str, Any]:
         """Describe the status checks, as DescribeInstanceStatus does."""
         if self.instance.state == "running" and self._guest is not GuestStatus.IMPAIRED and panicked(self.console()):

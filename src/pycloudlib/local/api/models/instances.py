@@ -39,7 +39,7 @@ from pycloudlib.local.api.moto_adapter import (
     state_of,
 )
 from pycloudlib.local.machines.base import DiskBus, MachineSpec
-from pycloudlib.local.machines.firmware import firmware_for
+from pycloudlib.local.machines.firmware import Firmware, firmware_for
 from pycloudlib.local.machines.platforms import PLATFORMS
 
 _ENDED = {"shutting-down", "terminated"}
@@ -119,6 +119,7 @@ class InstanceRecords(
                 disk_bus=disk_bus(instance.instance_type),
                 firmware=firmware,
                 platform=platform,
+                uefi_data=ami.traits.uefi_data if firmware is Firmware.UEFI else None,
             )
             instance.current_instance_boot_mode = firmware.value  # type: ignore[attr-defined]  # a LocalInstance
             controller = InstanceController(
@@ -189,6 +190,21 @@ class InstanceRecords(
     def console_output(self, instance_id: str) -> bytes:
         """Return the complete console output (GetConsoleOutput)."""
         return self._controllers([instance_id])[0].console()
+
+    def uefi_data(self, instance_id: str) -> str:
+        """Return the current UEFI variables (GetInstanceUefiData).
+
+        Raises:
+            EC2ClientError: the instance is terminated, boots by a BIOS, or is of an architecture without Secure Boot.
+        """
+        (controller,) = self._controllers([instance_id])
+        _require_alive(controller.instance)
+        if local_instance(controller.instance).current_instance_boot_mode != Firmware.UEFI.value:
+            raise EC2ClientError("UnsupportedOperation", f"The instance '{instance_id}' does not boot by UEFI.")
+        architecture = str(controller.instance.architecture)
+        if not PLATFORMS[architecture].has_secure_boot:
+            raise EC2ClientError("UnsupportedOperation", f"The local EC2 has no UefiData for {architecture}")
+        return controller.uefi_data()
 
     def modify_instance_attribute(self, instance_id: str, key: str, value: Any) -> Instance:
         """Change an attribute of an instance (ModifyInstanceAttribute)."""

@@ -13,6 +13,7 @@ ATTRIBUTES = {
     "bootMode": ("BootMode", "boot_mode"),
     "sriovNetSupport": ("SriovNetSupport", "sriov"),
     "imdsSupport": ("ImdsSupport", "imds_support"),
+    "uefiData": ("UefiData", "uefi_data"),
 }
 """The other attributes of DescribeImageAttribute: the member of the response, and the attribute of the image."""
 
@@ -48,6 +49,7 @@ class ImageResponse(EC2Response):
             virtualization_type=self._get_param("VirtualizationType", "paravirtual"),
             ena_support=_flag(self._get_param("EnaSupport")),
             imds_support=self._get_param("ImdsSupport"),
+            uefi_data=self._get_param("UefiData"),
         )
         image = self.ec2_backend.register_image(self._image_options(), traits)
         return ActionResult({"ImageId": image.id})

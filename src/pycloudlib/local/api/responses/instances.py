@@ -163,6 +163,11 @@ class InstanceResponse(EC2Response):
         encoded = base64.b64encode(self.ec2_backend.console_output(instance_id)).decode()
         return ActionResult({"InstanceId": instance_id, "Timestamp": utcnow(), "Output": Base64EncodedString(encoded)})
 
+    def get_instance_uefi_data(self) -> ActionResult:
+        """GetInstanceUefiData."""
+        instance_id = self._get_param("InstanceId")
+        return ActionResult({"InstanceId": instance_id, "UefiData": self.ec2_backend.uefi_data(instance_id)})
+
 
 def _any(_record: Any) -> bool:
     return True
