@@ -9,6 +9,7 @@ import pytest
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.storage.volume import Volume
 from pycloudlib.errors import IllegalStateError, InvalidArgumentError, PycloudlibError, ResourceNotFoundError
+from support.uefi import KEYS, uefi_data
 
 STRICT_ENDPOINTS = ["simulated"]
 """Those that note which snapshot an image was registered from; moto does not."""
@@ -103,6 +104,16 @@ def test_an_image_is_registered_from_a_snapshot_and_deleted_with_it(ec2: EC2, vo
     ec2.delete_image(image_id)
     assert ec2.created_images == []
     assert [one.id for one in ec2.images() if one.id == image_id] == []
+
+
+@pytest.mark.parametrize("endpoint", STRICT_ENDPOINTS, indirect=True)
+def test_a_registered_image_keeps_its_uefi_variables(ec2: EC2, volume: Volume) -> None:
+    store = uefi_data(*KEYS)
+    image_id = ec2.register_image(volume.snapshot(), f"{ec2.tag} secure", boot_mode="uefi", uefi_data=store)
+    answer = ec2.client.describe_image_attribute(ImageId=image_id, Attribute="uefiData")
+    assert answer["UefiData"]["Value"] == store
+    with pytest.raises(PycloudlibError, match="Invalid value for UefiData"):
+        ec2.register_image(volume.snapshot(), f"{ec2.tag} malformed", boot_mode="uefi", uefi_data="AAAA")
 
 
 def test_an_image_that_cannot_be_is_refused_before_it_is_registered(ec2: EC2, volume: Volume) -> None:

@@ -607,6 +607,7 @@ class EC2(BaseCloud):
         root_device_name: str = "/dev/xvda",
         ena: bool = True,
         boot_mode: str | None = None,
+        uefi_data: str | None = None,
         tags: Mapping[str, str] | None = None,
         timeout: float = IMAGE_TIMEOUT,
     ) -> str:
@@ -622,6 +623,8 @@ class EC2(BaseCloud):
             root_device_name: the root device; default "/dev/xvda".
             ena: whether the guest supports the Elastic Network Adapter, as every recent one does; default yes.
             boot_mode: "legacy-bios", "uefi", or "uefi-preferred"; default the architecture's default.
+            uefi_data: the UEFI variable store in AWS's format, in base64; with a platform key, instances have Secure
+                Boot. It needs UEFI as the boot mode. Default an empty store.
             tags: further tags; default none.
             timeout: seconds until the image must be available; default 3600.
 
@@ -635,7 +638,17 @@ class EC2(BaseCloud):
             IllegalStateError: the snapshot is not completed, or the image failed.
             CloudError: EC2 rejected the request; for example, the name is taken.
         """
-        registration = Registration(name, description, architecture, root_device_name, ena, boot_mode, tags, timeout)
+        registration = Registration(
+            name,
+            description,
+            architecture=architecture,
+            root_device_name=root_device_name,
+            ena=ena,
+            boot_mode=boot_mode,
+            uefi_data=uefi_data,
+            tags=tags,
+            timeout=timeout,
+        )
         return registration.of(snapshot_id, self._images)
 
     def delete_image(self, image_id: str) -> None:

@@ -29,6 +29,7 @@ class Registration:
     root_device_name: str = "/dev/xvda"
     ena: bool = True
     boot_mode: str | None = None
+    uefi_data: str | None = None
     tags: Mapping[str, str] | None = None
     timeout: float = IMAGE_TIMEOUT
 
@@ -71,4 +72,6 @@ class Registration:
         }
         if self.boot_mode is not None:
             parameters["BootMode"] = self.boot_mode
+        if self.uefi_data is not None:
+            parameters["UefiData"] = self.uefi_data
         return parameters
