@@ -229,6 +229,7 @@ def _list_available(names: tuple[str, ...], config_file: Path | None, *, as_json
 @click.option("--kernel", type=INPUT_FILE, help="The kernel of a disk without a boot loader.")
 @click.option("--initrd", type=INPUT_FILE, help="The initrd of --kernel.")
 @click.option("--append", default="", help="The kernel command line for --kernel.")
+@click.option("--secure-boot", is_flag=True, help="Boot by UEFI with Secure Boot and Microsoft's keys.")
 @json_option
 def add(
     *,
@@ -240,6 +241,7 @@ def add(
     kernel: Path | None,
     initrd: Path | None,
     append: str,
+    secure_boot: bool,
     as_json: bool,
 ) -> None:
     """Add a disk image, under its distribution's owner and name pattern.
@@ -251,6 +253,8 @@ def add(
     """  # noqa: D301  (click takes a backspace for: leave the next paragraph as it is)
     if kernel is None and (initrd or append):
         raise click.UsageError("--initrd and --append need --kernel")
+    if kernel is not None and secure_boot:
+        raise click.UsageError("--secure-boot needs a disk with a boot loader: omit --kernel")
     added = _catalogue().add(
         disk_file,
         release=release,
@@ -260,6 +264,7 @@ def add(
         kernel=kernel,
         initrd=initrd,
         kernel_arguments=append,
+        uefi_data=_microsoft_keys(arch) if secure_boot else "",
     )
     _print_image(added, as_json=as_json)
 
@@ -293,6 +298,13 @@ def remove(image: str) -> None:
     catalogue = _catalogue()
     remove_image(catalogue, _find(catalogue, image))
     click.echo(f"Removed {image}.")
+
+
+def _microsoft_keys(architecture: str) -> str:
+    from pycloudlib.local.machines.firmware import microsoft_keys
+    from pycloudlib.local.machines.platforms import PLATFORMS
+
+    return microsoft_keys(PLATFORMS[architecture])
 
 
 def _find(catalogue: Catalog, image: str) -> Image:

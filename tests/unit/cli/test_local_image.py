@@ -16,10 +16,12 @@ from pycloudlib.local.images.builder import KEYRINGS
 from pycloudlib.local.images.catalog import Catalog
 from pycloudlib.local.images.guest_file import GuestFile
 from pycloudlib.local.images.guest_files import write_archive
+from pycloudlib.local.machines.platforms import X86_64
 from pycloudlib.local.prerequisites import find
 from support.built_root import LOADER_FILES
 from support.command_line import CommandLine
 from support.small_disk import fill, small_disk
+from support.uefi import key_names
 
 pytestmark = pytest.mark.skipif(find("qemu-img") is None, reason="needs qemu-img to look at disks")
 
@@ -108,6 +110,29 @@ def test_build_of_a_mistyped_release_is_refused(cli: CommandLine) -> None:
 def test_add_and_list_print_the_same_json(cli: CommandLine, disk: Path) -> None:
     added = json.loads(cli.run("local", "image", "add", "--release", "noble", "--file", str(disk), "--json").stdout)
     assert added in json.loads(cli.run("local", "image", "list", "--json").stdout)
+
+
+def test_a_disk_is_added_with_secure_boot(cli: CommandLine, tmp_path: Path) -> None:
+    disk = tmp_path / "efi.img"
+    partition = b"\0" * 4 + b"\xef" + b"\0" * 11  # an EFI system partition
+    disk.write_bytes(b"\xeb" * 440 + b"\0" * 6 + partition + b"\0" * 48 + b"\x55\xaa")
+    os.truncate(disk, 2**20)
+    add = ("local", "image", "add", "--release", "noble", "--secure-boot", "--file", str(disk))
+    if X86_64.find_secure_uefi() is None:
+        assert "UEFI with Secure Boot is required" in cli.complaint(*add)
+        return
+    added = json.loads(cli.run(*add, "--name", "secure", "--json").stdout)
+    assert added["boot_mode"] == "uefi"
+    (image,) = [image for image in Catalog(paths.images_dir()).images() if image.name == "secure"]
+    assert key_names(image.uefi_data) == {"PK", "KEK", "db", "dbx"}
+
+
+def test_secure_boot_requires_a_boot_loader_of_uefi(cli: CommandLine, disk: Path) -> None:
+    add = ("local", "image", "add", "--release", "noble", "--secure-boot", "--file", str(disk))
+    assert "needs a disk with a boot loader" in cli.run(*add, "--kernel", str(disk)).stderr
+    assert "no Secure Boot for arm64" in cli.complaint(*add, "--arch", "arm64")
+    if X86_64.find_secure_uefi() is not None:
+        assert "has no EFI system partition" in cli.complaint(*add)
 
 
 def test_an_image_for_arm64_is_built_and_exported_and_added(cli: CommandLine, mmdebstrap: Path) -> None:
