@@ -125,5 +125,10 @@ QUESTIONS: Mapping[str, str] = {
     "module_nvme": "modprobe -n --show-depends nvme",
     "nvme_timeout": "cat /sys/module/nvme_core/parameters/io_timeout",
     "architecture": "uname -m",
+    "secure_boot": (
+        "if [ -d /sys/firmware/efi ]; then od -An -tu1 -j4 -N1"
+        " /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c; else echo BIOS; fi"
+    ),
+    "lockdown": "cat /sys/kernel/security/lockdown",
 }
 """Shell commands for root, by the name of the probe."""

@@ -102,6 +102,14 @@ FAULTS: dict[str, tuple[Break, str]] = {
         lambda facts: replace(facts, logged_in_after=facts.launch.boot_timeout + 1),
         "boot::boots_to_login_in_time",
     ),
+    "a kernel that is not locked down": (
+        answering(lockdown="[none] integrity confidentiality"),
+        "boot::secure_boot_locks_kernel_down",
+    ),
+    "a kernel without lockdown": (
+        answering(lockdown=ProbeResult("No such file", 1)),
+        "boot::secure_boot_locks_kernel_down",
+    ),
     "a kernel panic": (printing("[ 1.0] Kernel panic - not syncing: VFS"), "console::no_kernel_trouble"),
     "an oops": (printing("[    3.1] Oops: 0002 [#1] PREEMPT SMP"), "console::no_kernel_trouble"),
     "a BUG": (printing("[    3.1] BUG: kernel NULL pointer dereference"), "console::no_kernel_trouble"),
@@ -283,6 +291,12 @@ SKIPPED: dict[str, tuple[Break, str]] = {
     "no Python": (answering(network=ProbeResult("sh: python3: not found", 127)), "network::names_are_looked_up"),
     "version 1 is on": (network(v1=[200, "i-1"]), "metadata::version_1_is_not_needed"),
     "no systemd": (answering(failed_units=ProbeResult("not found", 127)), "system::no_failed_units"),
+    "Secure Boot off": (answering(secure_boot="0"), "boot::secure_boot_locks_kernel_down"),
+    "a BIOS": (answering(secure_boot="BIOS"), "boot::secure_boot_locks_kernel_down"),
+    "a UEFI without Secure Boot": (
+        answering(secure_boot=ProbeResult("No such file", 1), lockdown="[none] integrity confidentiality"),
+        "boot::secure_boot_locks_kernel_down",
+    ),
     "no NVMe": (answering(nvme_timeout=ProbeResult("No such file", 1)), "storage::nvme_timeout_is_long"),
     "no package manager": (answering(packages=ProbeResult("unknown", 127)), "system::packages_are_consistent"),
     "no way to a repository": (
