@@ -36,13 +36,11 @@ def only_default_images(home: Path) -> Iterator[None]:
     """Start local EC2s whose catalog has links to the default images alone, for as long as the context lasts.
 
     Args:
-        home: a new directory, for the links.
+        home: the data directory for the links.
     """
-    catalog = home / "pycloudlib" / "images"
-    catalog.mkdir(parents=True)
-    for image in default_images():
-        entry = image.disk.parent
-        (catalog / entry.name).symlink_to(entry)
+    entries = {image.disk.parent for image in default_images()}
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_DATA_HOME", str(home))
+        for entry in entries:
+            (paths.images_dir() / entry.name).symlink_to(entry)
         yield

@@ -32,6 +32,9 @@ from pycloudlib.waiting import timed_out
 
 logger = logging.getLogger(__name__)
 
+GET_BOOT_ID_TIMEOUT = 60.0
+"""Seconds for `get_boot_id()`. Starved guests need more time than a wait for a boot grants a guest that shuts down."""
+
 CONSOLE_TIMEOUT = 300.0
 """The default timeout of `console_log()` in seconds."""
 
@@ -153,9 +156,9 @@ class InstanceWithBoots(DescribedInstance):
         """Return the guest's boot id, which changes with every boot.
 
         Raises:
-            SSHError: the guest is not reachable.
+            SSHError: the guest is not reachable, or does not respond within 60 s.
         """
-        current = self._boots.seen_boot_id = boot_id(self.execute)
+        current = self._boots.seen_boot_id = boot_id(self.execute, timeout=GET_BOOT_ID_TIMEOUT)
         return current
 
     def console_log(self, timeout: float = CONSOLE_TIMEOUT) -> str:
