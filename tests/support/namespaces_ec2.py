@@ -11,9 +11,9 @@ import boto3
 import pytest
 
 from pycloudlib.local import LocalEC2
-from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.prerequisites import find
 from support.cli_world import home_environment
+from support.namespaces import require_namespaces
 
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
 
@@ -26,9 +26,7 @@ def namespaces_ec2(home: Path, name: str) -> Iterator[LocalEC2]:
         home: the home directory of everything that the context runs.
         name: its name.
     """
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
+    require_namespaces()
     if None in map(find, PROGRAMS):
         pytest.skip("needs QEMU's programs")
     environment = home_environment(home)

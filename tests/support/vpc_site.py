@@ -11,17 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pycloudlib import EC2, EC2Instance, KeyPair
 from pycloudlib.cli.openssh import forget_host, ssh_words
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.vpc import VPC
 from pycloudlib.local import LocalEC2
 from pycloudlib.local.documents import fetch_faults, fetch_network
-from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.network.reach import Reach, reach
 from pycloudlib.waiting import wait_until
+from support.namespaces import require_namespaces
 from support.vm_release import RELEASE
 
 CIDR, PEER_CIDR = "10.0.0.0/16", "10.1.0.0/16"
@@ -194,9 +192,7 @@ def held_connection(source: EC2Instance, address: str, port: int = PORT) -> Iter
 @contextmanager
 def namespaces_cloud(directory: Path) -> Iterator[tuple[LocalEC2, EC2]]:
     """Start a local EC2 with the namespaces network; skip the test where there can be none."""
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
+    require_namespaces()
     with LocalEC2(network="namespaces") as local:
         path = directory / "pycloudlib.toml"
         path.touch(mode=0o600)

@@ -17,10 +17,10 @@ from pycloudlib.cli.local_exec import _require_namespaces
 from pycloudlib.config import load_settings
 from pycloudlib.errors import LocalEC2Error
 from pycloudlib.local import ServerInfo
-from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.prerequisites import find
 from support.cli_world import home_environment
 from support.command_line import CommandLine
+from support.namespaces import require_namespaces
 from support.terminal import Terminal
 
 EXEC = ("local", "exec")
@@ -57,9 +57,7 @@ class Home(CommandLine):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
+    require_namespaces()
     if None in map(find, PROGRAMS):
         pytest.skip("needs QEMU's programs")
     directory = tmp_path_factory.mktemp("exec")

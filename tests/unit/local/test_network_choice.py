@@ -22,6 +22,7 @@ from support.cli_world import home_environment
 from support.command_line import CommandLine
 from support.hidden import without
 from support.inside import run_inside
+from support.namespaces import require_namespaces
 from support.ordinary_user import ordinary_environment, ordinary_home, with_tun
 
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
@@ -32,9 +33,7 @@ needs_qemu = pytest.mark.skipif(None in map(find, PROGRAMS), reason="needs QEMU'
 
 @pytest.fixture
 def namespaces_work() -> None:
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
+    require_namespaces()
 
 
 @pytest.fixture

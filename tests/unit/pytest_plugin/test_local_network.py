@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pycloudlib.local import daemon
-from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.prerequisites import find
+from support.namespaces import require_namespaces
 from support.ordinary_user import NOBODY, ordinary_environment, ordinary_home, with_tun
 
 PROGRAMS = ("qemu-system-x86_64", "qemu-img", "socat", "setpriv")
@@ -53,9 +53,7 @@ def test_fails(): assert False
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
+    require_namespaces()
     if None in map(find, PROGRAMS):
         pytest.skip("needs QEMU's programs")
     pytester.makepyfile(SUITE)

@@ -21,13 +21,13 @@ from pycloudlib.local.machines.qemu_interfaces import TapInterface
 from pycloudlib.local.network.faults import Fault
 from pycloudlib.local.network.namespaces.entrance import Entrance
 from pycloudlib.local.network.namespaces.fabric import Fabric
-from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.network.public_addresses import PublicAddresses
 from pycloudlib.local.network.topology import Interface, Topology
 from pycloudlib.local.network.user_mode import choose_ssh_port
 from pycloudlib.waiting import wait_until
 from support.guest_network import PATIENCE, Guest
 from support.inside import ask
+from support.namespaces import require_namespaces
 from support.sample_metadata import INSTANCE
 from support.sample_topologies import group, interface, lab, rule
 
@@ -36,10 +36,12 @@ SECONDS_FROM_1900_TO_1970 = 2_208_988_800
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[NamespaceNetwork]:
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
+def namespaces() -> None:
+    require_namespaces()
+
+
+@pytest.fixture
+def network(namespaces: None, tmp_path: Path) -> Iterator[NamespaceNetwork]:
     with contextlib.closing(NamespaceNetwork(tmp_path, choose_ssh_port())) as network:
         yield network
 
@@ -178,6 +180,7 @@ def test_entrance_ends_with_a_vpc_that_is_deleted_while_it_is_created(
     assert "forwarder" not in [thread.name for thread in threading.enumerate() if thread not in before]
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_machines_reach_each_other_at_public_addresses_of_a_range(tmp_path: Path) -> None:
     pair = [interface("a", "10.0.1.5", "sg-web"), interface("d", "10.0.1.6", "sg-web")]
     topology = lab(*(_with_public(one, f"203.0.113.{number}") for number, one in enumerate(pair, 1)))
@@ -191,6 +194,7 @@ def test_machines_reach_each_other_at_public_addresses_of_a_range(tmp_path: Path
             assert ask(network.open_vpc("vpc-1", PORT), "tcp", address, PORT, seconds=PATIENCE) == "198.51.100.1"
 
 
+@pytest.mark.usefixtures("namespaces")
 def test_machines_reach_opened_ports_of_the_hosts_loopback(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy, socket.create_server(("127.0.0.1", 0)) as private:
         port = proxy.getsockname()[1]

@@ -9,10 +9,10 @@ from typing import Protocol
 import pytest
 
 from pycloudlib.local.network.namespaces.fabric import Fabric
-from pycloudlib.local.network.namespaces.probe import probe
 from pycloudlib.local.network.namespaces.service_addresses import gateway_addresses
 from pycloudlib.local.network.topology import Interface, Topology
 from support.guest_network import Guest
+from support.namespaces import require_namespaces
 from support.topologies import accept_all
 
 GATEWAY_LINK_LOCAL = "fe80::800:ff:fe00:1"
@@ -33,9 +33,7 @@ class Connect(Protocol):
 
 @pytest.fixture(scope="session")
 def namespaces_work() -> None:
-    finding = probe()
-    if not finding.works:
-        pytest.skip(f"{finding.reason}; {finding.remedy}")
+    require_namespaces()
 
 
 @pytest.fixture(scope="session")
