@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from pycloudlib.ec2.api import retries
 from pycloudlib.ec2.cloud import EC2
+from pycloudlib.ec2.instances import boot
 from pycloudlib.errors import CloudError, IllegalStateError
 from support.faulty_ec2 import Break, FaultyEC2, Refusal, faulty_ec2
 from support.moto_server import BOOKWORM_DAILY
@@ -165,6 +166,9 @@ def test_whatever_happens_clean_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(retries, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(retries, "LOOK_FOR_LOST", 0.5)
+    # The interrupt of a launch that waits comes around its first read of the console.
+    monkeypatch.setattr(boot, "CONSOLE_INTERVAL", 0.1)
+    monkeypatch.setattr(boot, "WATCH_INTERVAL", 0.1)
     with ThreadPoolExecutor(2) as pool:
         run_state_machine_as_test(
             lambda: CleanMachine(connect(gate.url), gate, pool),
