@@ -1,4 +1,4 @@
-"""The images that `pycloudlib local image build` builds, among those of a user's catalog."""
+"""The default images in the user's catalog: those of `pycloudlib local image build` without a name."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pycloudlib.local.images.distributions import DEBIAN_DAILIES
 
 
 def default_images() -> list[Image]:
-    """The daily AMIs of the default images, the newest first; a user's own images are not among them."""
+    """Return the daily AMIs of the default images, the newest first."""
     images = Catalog(paths.images_dir()).images()
     return [image for image in images if image.source == "built" and image.owner_id == DEBIAN_DAILIES]
 
 
 def default_image(release: str) -> Image:
-    """The default image that a local EC2 offers for a release.
+    """Return the newest default image of a release for x86-64.
 
     Args:
-        release: its code name.
+        release: the code name.
     """
     for image in default_images():
         if (image.release, image.architecture) == (release, "x86_64"):
@@ -33,7 +33,7 @@ def default_image(release: str) -> Image:
 
 @contextmanager
 def only_default_images(home: Path) -> Iterator[None]:
-    """Start local EC2s whose catalog has links to the default images alone, for as long as the context lasts.
+    """Replace the user's catalog by links to its default images, within the context.
 
     Args:
         home: the data directory for the links.

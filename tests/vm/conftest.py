@@ -25,7 +25,7 @@ NETWORK = os.environ.get("PYCLOUDLIB_VM_NETWORK", "auto")
 
 @pytest.fixture(scope="session", autouse=True)
 def own_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What else is in the catalog of whoever runs the tests changes none of them."""
+    """Hide the other images of the user's catalog from the tests."""
     with only_default_images(tmp_path_factory.mktemp("data")):
         yield
 

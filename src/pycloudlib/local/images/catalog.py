@@ -318,7 +318,7 @@ class Catalog:
         return sorted(path.parent.name for path in self.directory.glob(f"[!.]*/{DESCRIPTION_FILE}"))
 
     def _read(self, key: str) -> list[Image]:
-        # An entry may be a link, as in a catalog of some of another's images; its files have one path in both.
+        # Boot snapshots depend on the path, so it must be the same in every catalog that links to the entry.
         directory = (self.directory / key).resolve()
         try:
             document: dict[str, Any] = json.loads((directory / DESCRIPTION_FILE).read_text())
