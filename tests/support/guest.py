@@ -81,8 +81,10 @@ class Guest:
         self._start_up_file.write_text(f"{script}\n")
 
     def boot(self, boot_id: str) -> None:
-        """Have this boot id from now on."""
-        self.boot_id_path.write_text(f"{boot_id}\n")
+        """Replace the boot id atomically: a command that reads it sees the old one or the new one, as in a kernel."""
+        new = self.boot_id_path.with_suffix(".new")
+        new.write_text(f"{boot_id}\n")
+        new.replace(self.boot_id_path)
 
     def reboot(self) -> None:
         """Lose every connection and come back with another boot id."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from pycloudlib.cli.openssh import ssh_words
 from pycloudlib.deadline import Deadline
 from pycloudlib.ec2.cloud import EC2
 from pycloudlib.ec2.instance import EC2Instance
+from pycloudlib.ec2.instances import boots
 from pycloudlib.ec2.instances.description import InstanceState
 from pycloudlib.errors import (
     BootError,
@@ -185,6 +187,17 @@ def test_restart_waits_for_another_boot_id(ready: EC2Instance, ec2_with_guest: E
     before = ready.get_boot_id()
     ready.restart()
     assert ready.get_boot_id() != before
+
+
+def test_get_boot_id_fails_if_the_guest_does_not_respond(
+    ready: EC2Instance, guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boots, "GET_BOOT_ID_TIMEOUT", 0.5)
+    guest.boot_id_path.unlink()
+    os.mkfifo(guest.boot_id_path)  # reading it waits
+    with pytest.raises(CommandTimeoutError, match=r"did not end within 0\.5 s: read the boot id"):
+        ready.get_boot_id()
+    os.close(os.open(guest.boot_id_path, os.O_RDWR))  # ends the reader
 
 
 def test_restart_reboots_an_instance_that_cannot_be_reached(

@@ -33,7 +33,7 @@ from pycloudlib.waiting import timed_out
 logger = logging.getLogger(__name__)
 
 GET_BOOT_ID_TIMEOUT = 60.0
-"""Seconds for `get_boot_id()`. Starved guests need more time than a wait for a boot grants a guest that shuts down."""
+"""Seconds until `get_boot_id()` fails: on a busy host, a command may take longer than BOOT_ID_TIMEOUT."""
 
 CONSOLE_TIMEOUT = 300.0
 """The default timeout of `console_log()` in seconds."""
